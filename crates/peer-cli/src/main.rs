@@ -1,0 +1,2 @@
+//! peer-cli
+fn main() {}

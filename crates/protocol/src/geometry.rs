@@ -1,0 +1,165 @@
+//! Pieces and bytes: which part of which file a piece is.
+//!
+//! Pieces never run across files (as in BitTorrent v2, BEP 52): each file starts a new piece, and a file without
+//! bytes has none. So a file's digests depend on that file alone.
+
+use integrity::{MAX_PIECE_SIZE, MIN_PIECE_SIZE, Place};
+
+use crate::MAX_PIECES;
+
+/// How a content is cut into pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Geometry {
+    piece_size: u32,
+    sizes: Vec<u64>,
+    /// First piece of each file, and the number of all pieces at the end.
+    firsts: Vec<u32>,
+}
+
+/// One piece's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Index of its file.
+    pub file: usize,
+    /// Its bytes' offset in that file.
+    pub offset: u64,
+    /// How many bytes it has: 1 to the piece size.
+    pub len: usize,
+    /// Whether the file has no other piece.
+    pub alone: bool,
+}
+
+impl Piece {
+    /// Where the piece stands, as digests want it.
+    pub fn place(self) -> Place {
+        Place { offset: self.offset, alone: self.alone }
+    }
+}
+
+/// Sizes that make no geometry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GeometryError {
+    /// Not a power of two from 1 KiB to 16 MiB.
+    #[error("a piece size is a power of two from 1 KiB to 16 MiB, not {0} bytes")]
+    PieceSize(u32),
+    /// More than 2^20 pieces.
+    #[error("pieces of {0} bytes are too small for this content: it may have at most 1,048,576 of them")]
+    TooManyPieces(u32),
+    /// The sizes do not add up to a number that files can have.
+    #[error("the sizes of the files are absurd")]
+    Absurd,
+}
+
+impl Geometry {
+    /// Cuts files of these sizes, in bytes, into pieces.
+    pub fn new(piece_size: u32, sizes: Vec<u64>) -> Result<Self, GeometryError> {
+        if !piece_size.is_power_of_two() || !(MIN_PIECE_SIZE..=MAX_PIECE_SIZE).contains(&piece_size) {
+            return Err(GeometryError::PieceSize(piece_size));
+        }
+        let mut firsts = Vec::with_capacity(sizes.len() + 1);
+        let (mut pieces, mut total) = (0u64, 0u64);
+        for &size in &sizes {
+            firsts.push(pieces as u32);
+            total = total.checked_add(size).filter(|&t| t <= i64::MAX as u64).ok_or(GeometryError::Absurd)?;
+            pieces += size.div_ceil(u64::from(piece_size));
+            if pieces > u64::from(MAX_PIECES) {
+                return Err(GeometryError::TooManyPieces(piece_size));
+            }
+        }
+        firsts.push(pieces as u32);
+        Ok(Geometry { piece_size, sizes, firsts })
+    }
+
+    /// Size of all pieces but each file's last, in bytes.
+    pub fn piece_size(&self) -> u32 {
+        self.piece_size
+    }
+
+    /// How many pieces the content has.
+    pub fn pieces(&self) -> u32 {
+        self.firsts[self.sizes.len()]
+    }
+
+    /// Sizes of the files, in bytes.
+    pub fn sizes(&self) -> &[u64] {
+        &self.sizes
+    }
+
+    /// Bytes of all files.
+    pub fn total(&self) -> u64 {
+        self.sizes.iter().sum()
+    }
+
+    /// The pieces of one file.
+    pub fn pieces_of(&self, file: usize) -> std::ops::Range<u32> {
+        self.firsts[file]..self.firsts[file + 1]
+    }
+
+    /// Where a piece's bytes are; `None` past the last piece.
+    pub fn piece(&self, piece: u32) -> Option<Piece> {
+        if piece >= self.pieces() {
+            return None;
+        }
+        // The last file that starts at or before the piece; files without pieces share their start with the next.
+        let file = self.firsts.partition_point(|&first| first <= piece) - 1;
+        let offset = u64::from(piece - self.firsts[file]) * u64::from(self.piece_size);
+        let len = (self.sizes[file] - offset).min(u64::from(self.piece_size)) as usize;
+        let alone = self.sizes[file] <= u64::from(self.piece_size);
+        Some(Piece { file, offset, len, alone })
+    }
+}
+
+/// The piece size that is used unless one is asked for: the smallest that gives at most 2,048 pieces, up to 4 MiB,
+/// and more only where 2^20 pieces would not do.
+pub fn default_piece_size(sizes: &[u64]) -> u32 {
+    let pieces = |size: u32| sizes.iter().map(|len| len.div_ceil(u64::from(size))).fold(0u64, u64::saturating_add);
+    let mut size = MIN_PIECE_SIZE;
+    while pieces(size) > 2048 && size < 4 << 20 {
+        size *= 2;
+    }
+    while pieces(size) > u64::from(MAX_PIECES) && size < MAX_PIECE_SIZE {
+        size *= 2;
+    }
+    size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_every_byte_once() {
+        let sizes = vec![0, 1, 1024, 0, 1025, 4096, 0];
+        let geometry = Geometry::new(1024, sizes.clone()).unwrap();
+        assert_eq!(geometry.pieces(), 1 + 1 + 2 + 4);
+        let mut next = vec![0; sizes.len()];
+        for n in 0..geometry.pieces() {
+            let piece = geometry.piece(n).unwrap();
+            assert!(geometry.pieces_of(piece.file).contains(&n));
+            assert_eq!(piece.offset, next[piece.file]);
+            assert!((1..=1024).contains(&piece.len));
+            assert_eq!(piece.alone, sizes[piece.file] <= 1024);
+            next[piece.file] += piece.len as u64;
+        }
+        assert_eq!(next, sizes);
+        assert_eq!(geometry.piece(geometry.pieces()), None);
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        assert_eq!(Geometry::new(0, vec![1]), Err(GeometryError::PieceSize(0)));
+        assert_eq!(Geometry::new(3000, vec![1]), Err(GeometryError::PieceSize(3000)));
+        assert_eq!(Geometry::new(1024, vec![u64::MAX]), Err(GeometryError::Absurd));
+        assert_eq!(Geometry::new(1024, vec![1 << 31]), Err(GeometryError::TooManyPieces(1024)));
+    }
+
+    #[test]
+    fn the_default_gives_about_two_thousand_pieces() {
+        assert_eq!(default_piece_size(&[]), 1024);
+        assert_eq!(default_piece_size(&[2 << 20]), 1024);
+        assert_eq!(default_piece_size(&[(2 << 20) + 1]), 2048);
+        assert_eq!(default_piece_size(&[1 << 30]), 512 * 1024);
+        assert_eq!(default_piece_size(&[1 << 40]), 4 << 20);
+        assert_eq!(default_piece_size(&[1 << 43]), 8 << 20);
+    }
+}

@@ -1,0 +1,27 @@
+//! What peers and trackers say to each other, and the nouns they say it with.
+//!
+//! Ids, the manifest, the geometry between pieces and bytes, the messages, and the one file that uses bincode
+//! (`codec`). Nothing here touches a socket or a disk, so every decoder can be fuzzed as a function of bytes.
+
+mod codec;
+mod geometry;
+mod id;
+mod manifest;
+mod message;
+mod name;
+mod pieces;
+
+pub use codec::{DecodeError, EncodeError, Wire};
+pub use geometry::{Geometry, GeometryError, Piece, default_piece_size};
+pub use id::{ContentId, PeerId};
+pub use integrity::{Algorithm, Digest, DigestHasher};
+pub use manifest::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
+pub use message::{
+    Announce, Answer, ContentMatch, MAX_FRAME, MAX_RUNS, PeerAddress, PeerMessage, RefusalReason, Request, Stake,
+    ToTracker, TrackerMessage, VERSION,
+};
+pub use name::{NameError, check_local_name, check_name};
+pub use pieces::{PieceSet, Run};
+
+/// Most pieces that a content may have.
+pub const MAX_PIECES: u32 = 1 << 20;

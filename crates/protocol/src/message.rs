@@ -1,0 +1,261 @@
+//! The messages: peer to peer on the control stream, a request and its answer on a stream of their own, and
+//! peer to tracker. Each travels as one length-prefixed frame of at most [`MAX_FRAME`] bytes.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Wire, bounded};
+use crate::{ContentId, PeerId, Run};
+
+/// Version of the messages; a peer with another one is refused by name in the handshake's reason.
+pub const VERSION: u16 = 1;
+/// Most bytes of a frame on any stream.
+pub const MAX_FRAME: usize = 64 * 1024;
+/// Most runs in one message; more go into further messages.
+pub const MAX_RUNS: usize = 4096;
+const MAX_PEERS: usize = 64;
+const MAX_ADDRESSES: usize = 32;
+const MAX_MATCHES: usize = 64;
+
+/// A peer and where to find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAddress {
+    /// Who must answer there.
+    pub id: PeerId,
+    /// Every address of every listener.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What peers say on the control stream of their connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// First message of both sides.
+    Hello {
+        /// [`VERSION`] of the sender.
+        version: u16,
+        /// Ports that the sender listens on, as in its announce, so that it can be told to others.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
+        listeners: Vec<SocketAddr>,
+    },
+    /// The sender takes part in this content.
+    Join {
+        /// The content.
+        content: ContentId,
+        /// Pieces of the content; nothing while the sender has no manifest.
+        pieces: Option<u32>,
+    },
+    /// The sender has these pieces now, and will serve them.
+    Have {
+        /// The content.
+        content: ContentId,
+        /// New pieces.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
+        runs: Vec<Run>,
+    },
+    /// Whether the receiver has pieces that the sender wants.
+    Interest {
+        /// The content.
+        content: ContentId,
+        /// Yes or no.
+        interested: bool,
+    },
+    /// Peers that the sender is connected to.
+    Peers {
+        /// The content that they take part in.
+        content: ContentId,
+        /// A few of them.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PEERS>")]
+        peers: Vec<PeerAddress>,
+    },
+    /// The sender takes no part in this content any more; what it said it has is withdrawn.
+    Withdraw {
+        /// The content.
+        content: ContentId,
+    },
+    /// The sender leaves.
+    Bye,
+}
+
+impl Wire for PeerMessage {
+    const MAX_BYTES: usize = MAX_FRAME;
+}
+
+/// First frame on a stream of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The manifest of a content.
+    Manifest {
+        /// The content.
+        content: ContentId,
+    },
+    /// A run of consecutive pieces. Their bytes follow the answer, one piece after another.
+    Pieces {
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: Run,
+    },
+}
+
+impl Wire for Request {
+    const MAX_BYTES: usize = 256;
+}
+
+/// First frame of the answer; raw bytes follow if it is not a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// So many bytes follow.
+    Bytes(u64),
+    /// Nothing follows.
+    Refused(RefusalReason),
+}
+
+impl Wire for Answer {
+    const MAX_BYTES: usize = 64;
+}
+
+/// Why a request is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalReason {
+    /// The content, its manifest or a piece of the run is not held.
+    NotHeld,
+    /// Too many requests of this peer wait already.
+    Busy,
+    /// The run is empty, too long or lies outside the content.
+    Invalid,
+}
+
+/// What a peer holds of a content, as trackers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stake {
+    /// All pieces.
+    Seeder,
+    /// It has some pieces and wants no more.
+    Partial,
+    /// It wants the pieces that it lacks.
+    Downloader,
+}
+
+/// A peer takes part in a content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The content.
+    pub content: ContentId,
+    /// Its name and total size in bytes, if the sender has the manifest.
+    pub about: Option<(String, u64)>,
+    /// What the sender holds.
+    pub stake: Stake,
+}
+
+/// What a peer says to a tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToTracker {
+    /// First message.
+    Hello {
+        /// [`VERSION`] of the sender.
+        version: u16,
+        /// Every address of every listener; the tracker adds those with the address that it sees.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
+        listeners: Vec<SocketAddr>,
+    },
+    /// The sender takes part, or its stake has changed.
+    Announce(Announce),
+    /// The sender takes no part in this content any more.
+    Leave(ContentId),
+    /// Which contents have this name, this id, or an id with this prefix?
+    Find(String),
+    /// The sender leaves everything.
+    Bye,
+}
+
+impl Wire for ToTracker {
+    const MAX_BYTES: usize = MAX_FRAME;
+}
+
+/// A content that fits a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentMatch {
+    /// The content.
+    pub content: ContentId,
+    /// Its name; empty if nobody said.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Peers that have all of it.
+    pub seeders: u32,
+    /// Peers that have some of it or want it.
+    pub others: u32,
+}
+
+/// What a tracker says to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrackerMessage {
+    /// Answer to `Hello`: the address that the tracker sees.
+    Welcome {
+        /// Where the peer's connection comes from.
+        seen: SocketAddr,
+    },
+    /// Peers of a content: a random sample at first, then changes.
+    Peers {
+        /// The content.
+        content: ContentId,
+        /// Peers that take part.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PEERS>")]
+        joined: Vec<PeerAddress>,
+        /// Peers of which the tracker knows that they are gone.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PEERS>")]
+        gone: Vec<PeerId>,
+    },
+    /// Answer to `Find`, newest first.
+    Found {
+        /// What was asked.
+        query: String,
+        /// Every content that fits, at most 64.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_MATCHES>")]
+        matches: Vec<ContentMatch>,
+    },
+    /// The last message is refused, for this reason.
+    Refused(String),
+}
+
+impl Wire for TrackerMessage {
+    const MAX_BYTES: usize = MAX_FRAME;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DecodeError, Digest};
+
+    #[test]
+    fn messages_come_back_as_they_went() {
+        let content = ContentId(Digest([7; 32]));
+        let runs = (0..MAX_RUNS as u32).map(|n| Run { first: n * 2, count: 1 }).collect();
+        let message = PeerMessage::Have { content, runs };
+        assert_eq!(PeerMessage::decode(&message.encode().unwrap()), Ok(message));
+    }
+
+    #[test]
+    fn trailing_bytes_and_claimed_counts_are_refused() {
+        let mut bytes = PeerMessage::Bye.encode().unwrap();
+        bytes.push(0);
+        assert_eq!(PeerMessage::decode(&bytes), Err(DecodeError::Trailing(1)));
+
+        // A Have message whose run count claims 2^32 and then ends.
+        let content = ContentId(Digest([7; 32]));
+        let mut bytes = PeerMessage::Have { content, runs: vec![] }.encode().unwrap();
+        bytes.pop();
+        bytes.extend([252, 255, 255, 255, 255]);
+        assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
+    }
+
+    #[test]
+    fn too_many_runs_are_refused() {
+        let content = ContentId(Digest([7; 32]));
+        let runs = vec![Run { first: 1, count: 1 }; MAX_RUNS + 1];
+        let bytes = PeerMessage::Have { content, runs }.encode().unwrap();
+        assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
+    }
+}

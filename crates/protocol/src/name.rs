@@ -1,0 +1,78 @@
+//! Which names a manifest may carry: one path component that can never leave the output folder.
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty, `.` or `..`.
+    #[error("{0:?} is no name for a file")]
+    Empty(String),
+    /// Longer than file systems take.
+    #[error("a name of {0} bytes is longer than 255")]
+    TooLong(usize),
+    /// It holds a separator or a NUL.
+    #[error("{0:?} holds a character that no file name may have")]
+    Character(String),
+    /// It means a device or something else special on this platform.
+    #[error("{0:?} is no file name on this platform")]
+    Platform(String),
+}
+
+/// Checks one path component against what no platform allows.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if matches!(name, "" | "." | "..") {
+        return Err(NameError::Empty(name.to_owned()));
+    }
+    if name.len() > 255 {
+        return Err(NameError::TooLong(name.len()));
+    }
+    if name.contains(['/', '\0']) {
+        return Err(NameError::Character(name.to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks one path component against what this platform (`windows` or not) would misunderstand.
+pub fn check_local_name(name: &str, windows: bool) -> Result<(), NameError> {
+    check_name(name)?;
+    if !windows {
+        return Ok(());
+    }
+    if name.contains(['\\', ':', '*', '?', '"', '<', '>', '|']) || name.chars().any(|c| u32::from(c) < 32) {
+        return Err(NameError::Character(name.to_owned()));
+    }
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = |prefix| {
+        stem.strip_prefix(prefix).is_some_and(|rest: &str| {
+            matches!(rest, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")
+        })
+    };
+    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$");
+    if device || numbered("COM") || numbered("LPT") || name.ends_with(['.', ' ']) {
+        return Err(NameError::Platform(name.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        for name in ["", ".", "..", "a/b", "/etc/passwd", "a\0b", &"x".repeat(256)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["-f", "a b", "Übung.txt", "...", " ", "日本語", "a\\b"] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn windows_devices_are_refused_on_windows_only() {
+        for name in ["con", "NUL.txt", "com1", "LPT9.tar.gz", "a:b", "a\\b", "x.", "x ", "a?"] {
+            assert!(check_local_name(name, true).is_err(), "{name:?}");
+            assert_eq!(check_local_name(name, false), Ok(()), "{name:?}");
+        }
+        assert_eq!(check_local_name("console.txt", true), Ok(()));
+    }
+}

@@ -1,0 +1,193 @@
+//! Sets of pieces, and runs of them: how peers say what they have, and what they ask for.
+
+use serde::{Deserialize, Serialize};
+
+/// `count` consecutive pieces from `first`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The first piece.
+    pub first: u32,
+    /// How many pieces.
+    pub count: u32,
+}
+
+impl Run {
+    /// The piece after the last; `None` if that does not fit.
+    pub fn end(self) -> Option<u32> {
+        self.first.checked_add(self.count)
+    }
+
+    /// The pieces of the run. Call it on runs that were checked.
+    pub fn pieces(self) -> std::ops::Range<u32> {
+        self.first..self.first.saturating_add(self.count)
+    }
+}
+
+/// A set of pieces out of `len`, a bit each, with its size at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PieceSet {
+    words: Vec<u64>,
+    len: u32,
+    count: u32,
+}
+
+impl PieceSet {
+    /// No piece out of `len`.
+    pub fn empty(len: u32) -> Self {
+        PieceSet { words: vec![0; len.div_ceil(64) as usize], len, count: 0 }
+    }
+
+    /// All of `len` pieces.
+    pub fn full(len: u32) -> Self {
+        let mut set = PieceSet::empty(len);
+        set.insert_run(Run { first: 0, count: len });
+        set
+    }
+
+    /// How many pieces there are in all.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// How many pieces are in the set.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether no piece is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether every piece is in the set.
+    pub fn is_full(&self) -> bool {
+        self.count == self.len
+    }
+
+    /// Whether `piece` is in the set; pieces past the end never are.
+    pub fn contains(&self, piece: u32) -> bool {
+        piece < self.len && self.words[(piece / 64) as usize] >> (piece % 64) & 1 == 1
+    }
+
+    /// Puts `piece` in; false if it was there or lies past the end.
+    pub fn insert(&mut self, piece: u32) -> bool {
+        let new = piece < self.len && !self.contains(piece);
+        if new {
+            self.words[(piece / 64) as usize] |= 1 << (piece % 64);
+            self.count += 1;
+        }
+        new
+    }
+
+    /// Takes `piece` out; false if it was not there.
+    pub fn remove(&mut self, piece: u32) -> bool {
+        let there = self.contains(piece);
+        if there {
+            self.words[(piece / 64) as usize] &= !(1 << (piece % 64));
+            self.count -= 1;
+        }
+        there
+    }
+
+    /// Puts a whole run in, as far as it lies within the set's length.
+    pub fn insert_run(&mut self, run: Run) {
+        for piece in run.first..run.first.saturating_add(run.count).min(self.len) {
+            self.insert(piece);
+        }
+    }
+
+    /// Changes how many pieces there are; pieces past the new end leave the set.
+    pub fn resize(&mut self, len: u32) {
+        for piece in len..self.len {
+            self.remove(piece);
+        }
+        self.words.resize(len.div_ceil(64) as usize, 0);
+        self.len = len;
+    }
+
+    /// The pieces in the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.words.iter().enumerate().flat_map(|(index, &word)| {
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros())?;
+                rest &= rest - 1;
+                Some(index as u32 * 64 + bit)
+            })
+        })
+    }
+
+    /// The pieces that are not in the set, ascending.
+    pub fn missing(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.len).filter(|&piece| !self.contains(piece))
+    }
+
+    /// The set as the fewest runs, ascending.
+    pub fn runs(&self) -> Vec<Run> {
+        runs_of(self.iter())
+    }
+}
+
+/// Ascending pieces as the fewest runs.
+pub(crate) fn runs_of(pieces: impl Iterator<Item = u32>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for piece in pieces {
+        match runs.last_mut() {
+            Some(run) if run.first + run.count == piece => run.count += 1,
+            _ => runs.push(Run { first: piece, count: 1 }),
+        }
+    }
+    runs
+}
+
+impl FromIterator<u32> for PieceSet {
+    /// The smallest set that holds these pieces.
+    fn from_iter<I: IntoIterator<Item = u32>>(pieces: I) -> Self {
+        let pieces: Vec<u32> = pieces.into_iter().collect();
+        let mut set = PieceSet::empty(pieces.iter().max().map_or(0, |&last| last + 1));
+        pieces.into_iter().for_each(|piece| {
+            set.insert(piece);
+        });
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_and_sets_say_the_same() {
+        let mut set = PieceSet::empty(200);
+        for piece in [0, 1, 2, 63, 64, 65, 130, 199] {
+            assert!(set.insert(piece));
+            assert!(!set.insert(piece));
+        }
+        assert!(!set.insert(200), "past the end");
+        let runs = set.runs();
+        assert_eq!(runs.len(), 4);
+        let mut again = PieceSet::empty(200);
+        runs.into_iter().for_each(|run| again.insert_run(run));
+        assert_eq!(again, set);
+        assert_eq!(set.missing().count() as u32 + set.count(), 200);
+    }
+
+    #[test]
+    fn a_run_past_the_end_is_cut_and_does_not_overflow() {
+        let mut set = PieceSet::empty(10);
+        set.insert_run(Run { first: 8, count: u32::MAX });
+        assert_eq!(set.count(), 2);
+        set.insert_run(Run { first: u32::MAX, count: u32::MAX });
+        assert_eq!(set.count(), 2);
+    }
+
+    #[test]
+    fn shrinking_forgets_what_lies_past_the_end() {
+        let mut set = PieceSet::full(130);
+        set.resize(65);
+        assert!(set.is_full());
+        set.resize(130);
+        assert_eq!(set.count(), 65);
+        assert!(!set.contains(65));
+    }
+}

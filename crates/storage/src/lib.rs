@@ -1,0 +1,94 @@
+//! Where the bytes of a content live, behind one small trait, and what makes them survive.
+//!
+//! A [`Storage`] is the files of one content, each a flat byte space. It is synchronous: whether it
+//! is called inline or from a thread of its own is the caller's choice. It never sees sessions,
+//! manifests or networks. Writes only ever go to pieces that are not yet verified as stored, and what
+//! is written has been verified in memory; only stored pieces are read for others.
+//!
+//! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// One file of a content, as a backend is asked to open it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Where it lives.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What a content's files are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The files exist with their full size and are only read.
+    Read,
+    /// The files are made if they are missing, set to their size (space reserved where the file
+    /// system can), and read and written.
+    Write,
+}
+
+/// A kind of storage, chosen once at start by name.
+pub trait Backend: Send + Sync {
+    /// The name by which it is chosen (`mmap`, `file`, `memory`).
+    fn name(&self) -> &'static str;
+    /// Whether what was flushed is still there after the process has ended.
+    fn persistent(&self) -> bool;
+    /// Opens the files of one content.
+    fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError>;
+}
+
+/// The files of one content, each a flat byte space.
+pub trait Storage: Send + Sync {
+    /// `len` bytes of file `file` from `offset`. For mapped files this is a slice of the map, and it
+    /// has been checked and populated: touching it does not wait for the disk.
+    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError>;
+    /// Writes `data` to file `file` at `offset`.
+    fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError>;
+    /// Returns once everything written before this call is durable.
+    fn flush(&self) -> Result<(), StorageError>;
+}
+
+/// Why a disk did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The file is not there.
+    #[error("{0} is not there")]
+    NotFound(PathBuf),
+    /// The file may not be read or written.
+    #[error("no permission for {0}")]
+    Denied(PathBuf),
+    /// No room is left.
+    #[error("no space left for {0}")]
+    Full(PathBuf),
+    /// The file was changed, cut or replaced by someone else while it was in use.
+    #[error("{0} was changed while it was in use")]
+    Changed(PathBuf),
+    /// The range lies outside the file.
+    #[error("range {offset}+{len} lies outside a file of {size} bytes")]
+    OutOfRange {
+        /// Start of the range.
+        offset: u64,
+        /// Length of the range.
+        len: usize,
+        /// Size of the file.
+        size: u64,
+    },
+    /// Someone else, perhaps another process, is writing the same output.
+    #[error("{0} is being written by another download")]
+    Locked(PathBuf),
+    /// A different file stands where the output should go.
+    #[error("{0} exists already and is different")]
+    Exists(PathBuf),
+    /// Anything else.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}

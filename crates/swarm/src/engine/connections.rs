@@ -1,0 +1,404 @@
+//! Whom to know, dial, keep and shut out; and what connected peers tell us of themselves and of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use protocol::{ContentId, MAX_PIECES, MAX_RUNS, PeerAddress, PeerId, PeerMessage, PieceSet, Run, VERSION};
+
+use super::rate::Rate;
+use super::{Engine, TICK};
+use crate::event::{Action, ConnId, RequestId};
+
+/// A peer that was heard of.
+#[derive(Debug)]
+pub(super) struct Known {
+    addresses: Vec<SocketAddr>,
+    failures: u32,
+    next_try: Duration,
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: PeerId,
+    dialled: bool,
+    remote: SocketAddr,
+    greeted: bool,
+    listeners: Vec<SocketAddr>,
+    pub(super) sides: BTreeMap<ContentId, Side>,
+    pub(super) requests: BTreeSet<RequestId>,
+    /// Bytes that we asked for and that have not come.
+    pub(super) owed: u64,
+    pub(super) rate: Rate,
+    /// When a byte last came, or we last asked with nothing under way.
+    pub(super) heard: Duration,
+    pub(super) wrong: u32,
+    /// After a refusal, ask again only from then on.
+    pub(super) not_before: Duration,
+    exchanged: Duration,
+    told: BTreeSet<(ContentId, PeerId)>,
+}
+
+/// The other side's part in one content.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// What it has. While we have no manifest, its length is the most that a content may have.
+    pub(super) have: PieceSet,
+    /// Whether the picker counts it among those that have everything.
+    pub(super) complete: bool,
+    /// Whether it said that it has the manifest.
+    pub(super) manifest: bool,
+    /// What we told it of our interest.
+    pub(super) interested: bool,
+}
+
+/// Most peers that are remembered for one content.
+const KNOWN: usize = 400;
+/// Dials under way at once.
+const DIALS: usize = 16;
+/// How often peers are exchanged.
+const EXCHANGE: Duration = Duration::from_secs(5);
+/// Peers told in one exchange.
+const EXCHANGED: usize = 20;
+
+impl Engine {
+    pub(super) fn found(&mut self, id: ContentId, peers: Vec<PeerAddress>, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        for PeerAddress { id, addresses } in peers {
+            if id == self.me || self.banned.contains(&id) || addresses.is_empty() {
+                continue;
+            }
+            if let Some(known) = content.known.get_mut(&id) {
+                known.addresses = addresses;
+                // News of a peer that was hard to reach is worth another try.
+                known.next_try = known.next_try.min(self.now + Duration::from_secs(1));
+            } else if content.known.len() < KNOWN {
+                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now });
+            }
+        }
+        self.dial_more(actions);
+    }
+
+    pub(super) fn gone(&mut self, id: ContentId, peers: &[PeerId]) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        for peer in peers.iter().filter(|peer| !self.by_peer.contains_key(*peer)) {
+            content.known.remove(peer);
+        }
+    }
+
+    /// Dials known peers of contents that we want, in random order, as far as there is room.
+    pub(super) fn dial_more(&mut self, actions: &mut Vec<Action>) {
+        let mut room = self
+            .config
+            .connections
+            .saturating_sub(self.conns.len() + self.dialling.len())
+            .min(DIALS.saturating_sub(self.dialling.len()));
+        if room == 0 {
+            return;
+        }
+        let mut candidates = Vec::new();
+        for content in self.contents.values().filter(|content| content.wanted) {
+            for (&id, known) in &content.known {
+                if known.next_try <= self.now && !self.by_peer.contains_key(&id) && !self.dialling.contains(&id) {
+                    candidates.push(PeerAddress { id, addresses: known.addresses.clone() });
+                }
+            }
+        }
+        self.rng.shuffle(&mut candidates);
+        for peer in candidates {
+            if room > 0 && self.dialling.insert(peer.id) {
+                actions.push(Action::Dial { peer });
+                room -= 1;
+            }
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
+        self.dialling.remove(&peer);
+        self.back_off(peer);
+        self.dial_more(actions);
+    }
+
+    /// The next try waits twice as long as the last, up to a minute, with jitter against stampedes.
+    fn back_off(&mut self, peer: PeerId) {
+        for content in self.contents.values_mut() {
+            if let Some(known) = content.known.get_mut(&peer) {
+                known.failures = (known.failures + 1).min(7);
+                let wait = Duration::from_millis(500 << known.failures).mul_f64(0.5 + self.rng.f64());
+                known.next_try = self.now + wait.min(Duration::from_secs(60));
+            }
+        }
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        conn: ConnId,
+        peer: PeerId,
+        remote: SocketAddr,
+        dialled: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        self.dialling.remove(&peer);
+        if peer == self.me || self.banned.contains(&peer) {
+            return actions.push(Action::Close { conn, reason: "not welcome" });
+        }
+        if !self.by_peer.contains_key(&peer) && self.conns.len() >= self.config.connections * 2 {
+            return actions.push(Action::Close { conn, reason: "too many connections" });
+        }
+        if let Some(&old) = self.by_peer.get(&peer) {
+            // Both dialled at once: both sides keep the one that the smaller id dialled. The same side twice: the
+            // new one, since the old one may be dead without our knowing.
+            let was_dialled = self.conns.get(&old).is_some_and(|old| old.dialled);
+            let dialled_by_smaller = dialled == (self.me < peer);
+            if was_dialled != dialled && !dialled_by_smaller {
+                return actions.push(Action::Close { conn, reason: "connected twice" });
+            }
+            self.close(old, "connected twice", actions);
+        }
+        self.by_peer.insert(peer, conn);
+        let state = Connection {
+            peer,
+            dialled,
+            remote,
+            greeted: false,
+            listeners: Vec::new(),
+            sides: BTreeMap::new(),
+            requests: BTreeSet::new(),
+            owed: 0,
+            rate: Rate::new(self.now),
+            heard: self.now,
+            wrong: 0,
+            not_before: Duration::ZERO,
+            exchanged: self.now,
+            told: BTreeSet::new(),
+        };
+        self.conns.insert(conn, state);
+        actions.push(Action::Send { conn, message: self.hello.clone() });
+        let contents: Vec<_> = self.contents.keys().copied().collect();
+        for content in contents {
+            // A dialler says what it wants; who was dialled answers with what was asked for. Neither lists all that
+            // it has to a stranger.
+            let relevant = dialled && self.contents[&content].wanted;
+            if relevant {
+                self.join(conn, content, actions);
+            }
+        }
+    }
+
+    /// Says on one connection that we take part in a content, and what we have of it.
+    fn join(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
+        let content = &self.contents[&id];
+        let pieces = content.geometry.as_ref().map(|geometry| geometry.pieces());
+        actions.push(Action::Send { conn, message: PeerMessage::Join { content: id, pieces } });
+        for runs in content.have.runs().chunks(MAX_RUNS) {
+            actions.push(Action::Send { conn, message: PeerMessage::Have { content: id, runs: runs.to_vec() } });
+        }
+    }
+
+    /// Says so to everyone who takes part, and to everyone whom we dialled.
+    pub(super) fn join_everyone(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let conns: Vec<_> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.join(conn, id, actions);
+        }
+    }
+
+    pub(super) fn message(&mut self, conn: ConnId, message: PeerMessage, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if let PeerMessage::Hello { version, listeners } = message {
+            if state.greeted || version != VERSION {
+                return self.close(conn, "another version of the protocol", actions);
+            }
+            state.greeted = true;
+            state.listeners = listeners;
+            return;
+        }
+        if !state.greeted {
+            return self.close(conn, "it did not say hello", actions);
+        }
+        match message {
+            PeerMessage::Hello { .. } => {}
+            PeerMessage::Join { content, pieces } => self.joined(conn, content, pieces, actions),
+            PeerMessage::Have { content, runs } => self.has(conn, content, &runs, actions),
+            PeerMessage::Interest { .. } => {}
+            PeerMessage::Peers { content, peers } => self.found(content, peers, actions),
+            PeerMessage::Withdraw { content } => self.withdrawn(conn, content, actions),
+            PeerMessage::Bye => self.close(conn, "goodbye", actions),
+        }
+    }
+
+    fn joined(&mut self, conn: ConnId, id: ContentId, pieces: Option<u32>, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let ours = content.geometry.as_ref().map(|geometry| geometry.pieces());
+        if pieces.is_some_and(|theirs| theirs > MAX_PIECES || ours.is_some_and(|ours| ours != theirs)) {
+            return self.close(conn, "it counts other pieces than the manifest", actions);
+        }
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let manifest = pieces.is_some();
+        match state.sides.get_mut(&id) {
+            Some(side) => side.manifest |= manifest,
+            None => {
+                let len = ours.unwrap_or(MAX_PIECES);
+                let side = Side { have: PieceSet::empty(len), complete: false, manifest, interested: false };
+                state.sides.insert(id, side);
+                // Who was not told yet is told now.
+                if !(state.dialled && content.wanted) {
+                    self.join(conn, id, actions);
+                }
+            }
+        }
+        self.next_tick = self.now;
+    }
+
+    fn has(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        let len = side.have.len();
+        if runs.iter().any(|run| run.count == 0 || run.end().is_none_or(|end| end > len)) {
+            return self.close(conn, "it has pieces that do not exist", actions);
+        }
+        let (whole, known) = (matches!(runs, [Run { first: 0, count }] if *count == len), content.geometry.is_some());
+        if whole && known {
+            content.picker.left(&side.have, side.complete);
+            side.have = PieceSet::full(len);
+            side.complete = content.picker.joined(&side.have);
+        } else {
+            for piece in runs.iter().flat_map(|run| run.pieces()) {
+                if side.have.insert(piece) && known {
+                    content.picker.gained(piece);
+                }
+            }
+        }
+        side.manifest = true;
+        self.show_interest(conn, id, actions);
+        self.fetch_manifests(actions);
+        self.ask(conn, actions);
+    }
+
+    /// Tells the other side whether it has something that we want, if that changed.
+    pub(super) fn show_interest(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        let interested = content.wanted && (content.geometry.is_none() || !side.have.is_empty());
+        if side.interested != interested {
+            side.interested = interested;
+            actions.push(Action::Send { conn, message: PeerMessage::Interest { content: id, interested } });
+        }
+    }
+
+    /// The same on every connection.
+    pub(super) fn tell_interest(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let conns: Vec<_> = self.conns.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.show_interest(conn, id, actions));
+    }
+
+    fn withdrawn(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let Some(side) = state.sides.remove(&id) else { return };
+        if let Some(content) = self.contents.get_mut(&id).filter(|content| content.geometry.is_some()) {
+            content.picker.left(&side.have, side.complete);
+        }
+        let requests =
+            state.requests.iter().filter(|request| self.requests.get(request).is_some_and(|r| r.content == id));
+        actions.extend(requests.map(|&request| Action::Cancel { request }));
+    }
+
+    /// Ends a connection from our side.
+    pub(super) fn close(&mut self, conn: ConnId, reason: &'static str, actions: &mut Vec<Action>) {
+        if self.conns.contains_key(&conn) {
+            actions.push(Action::Close { conn, reason });
+            self.disconnected(conn, actions);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.remove(&conn) else { return };
+        for (id, side) in &state.sides {
+            if let Some(content) = self.contents.get_mut(id) {
+                if content.geometry.is_some() {
+                    content.picker.left(&side.have, side.complete);
+                }
+                if content.manifest_from.is_some_and(|(from, _)| from == conn) {
+                    content.manifest_from = None;
+                }
+            }
+        }
+        if self.by_peer.get(&state.peer) == Some(&conn) {
+            self.by_peer.remove(&state.peer);
+            self.back_off(state.peer);
+        }
+        for &request in &state.requests {
+            self.forget_request(request);
+            actions.push(Action::Cancel { request });
+        }
+        self.forget_questions(conn);
+        self.next_tick = self.now;
+    }
+
+    /// Drops whoever owes us pieces and has sent nothing for too long.
+    pub(super) fn drop_silent(&mut self, actions: &mut Vec<Action>) {
+        let limit = self.config.give_up;
+        let silent: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| !conn.requests.is_empty() && self.now.saturating_sub(conn.heard) > limit)
+            .map(|(&number, _)| number)
+            .collect();
+        silent.into_iter().for_each(|conn| self.close(conn, "it sent nothing for too long", actions));
+    }
+
+    /// Shuts a peer out for good.
+    pub(super) fn ban(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let Some(peer) = self.conns.get(&conn).map(|conn| conn.peer) else { return };
+        self.banned.insert(peer);
+        self.contents.values_mut().for_each(|content| {
+            content.known.remove(&peer);
+        });
+        actions.push(Action::Banned { peer });
+        self.close(conn, "it sent wrong pieces", actions);
+    }
+
+    /// Tells connected peers of each other, so that a swarm outlives its tracker.
+    pub(super) fn exchange_peers(&mut self, actions: &mut Vec<Action>) {
+        let due: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| self.now.saturating_sub(conn.exchanged) + TICK >= EXCHANGE)
+            .map(|(&number, _)| number)
+            .collect();
+        for conn in due {
+            let Some(mut state) = self.conns.remove(&conn) else { continue };
+            state.exchanged = self.now;
+            for id in state.sides.keys().copied().collect::<Vec<_>>() {
+                let fresh = |other: &&Connection| {
+                    other.sides.contains_key(&id) && !state.told.contains(&(id, other.peer)) && state.told.len() < KNOWN
+                };
+                let others = self.conns.values().filter(fresh).take(EXCHANGED);
+                let peers: Vec<_> = others.filter_map(|other| other.address_for(state.remote.ip())).collect();
+                if !peers.is_empty() {
+                    state.told.extend(peers.iter().map(|peer| (id, peer.id)));
+                    actions.push(Action::Send { conn, message: PeerMessage::Peers { content: id, peers } });
+                }
+            }
+            self.conns.insert(conn, state);
+        }
+    }
+}
+
+impl Connection {
+    /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and
+    /// the addresses it named, but loopback only for loopback.
+    fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
+        let seen = self.remote.ip();
+        let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
+        let addresses: BTreeSet<SocketAddr> = ports
+            .into_iter()
+            .map(|port| SocketAddr::new(seen, port))
+            .chain(self.listeners.iter().copied())
+            .filter(|address| !address.ip().is_unspecified() && (!address.ip().is_loopback() || asker.is_loopback()))
+            .take(16)
+            .collect();
+        (!addresses.is_empty()).then(|| PeerAddress { id: self.peer, addresses: addresses.into_iter().collect() })
+    }
+}

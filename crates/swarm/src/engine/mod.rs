@@ -1,0 +1,302 @@
+//! The engine of one peer: one event in, any number of actions out.
+//!
+//! It is cut by what is decided: `connections` (whom to know, dial and keep), `download` (whom to ask for what, and
+//! when to give up), `upload` (whom to serve), `picker` (which piece next), `rate` (how fast a connection is).
+//! All state is in ordered maps, so that the order of decisions never depends on a hash.
+
+mod connections;
+mod download;
+mod picker;
+mod rate;
+mod upload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, Run};
+
+use crate::event::{Action, ConnId, Event, RequestId};
+use connections::{Connection, Known};
+use download::Outgoing;
+use picker::Picker;
+use upload::Uploads;
+
+/// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of pieces in flight over all connections.
+    pub budget: u64,
+    /// Most bytes of one request (at least one piece).
+    pub request_bytes: u64,
+    /// Most connections; fewer than that are dialled.
+    pub connections: usize,
+    /// Serves at once over all connections.
+    pub upload_slots: usize,
+    /// Serves at once for one connection.
+    pub slots_per_connection: usize,
+    /// Questions of one connection that may wait.
+    pub questions_per_connection: usize,
+    /// Wrong pieces after which a peer is shut out.
+    pub wrong_pieces: u32,
+    /// After this long without a byte, a request's pieces may be asked of others too.
+    pub stall: Duration,
+    /// After this long without a byte, a connection that owes us pieces is dropped.
+    pub give_up: Duration,
+    /// Haves are collected for this long.
+    pub have_delay: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            budget: 32 << 20,
+            request_bytes: 1 << 20,
+            connections: 60,
+            upload_slots: 8,
+            slots_per_connection: 2,
+            questions_per_connection: 64,
+            wrong_pieces: 3,
+            stall: Duration::from_secs(2),
+            give_up: Duration::from_secs(20),
+            have_delay: Duration::from_millis(50),
+        }
+    }
+}
+
+/// One content of this peer.
+struct Content {
+    geometry: Option<Arc<Geometry>>,
+    have: PieceSet,
+    wanted: bool,
+    picker: Picker,
+    known: BTreeMap<PeerId, Known>,
+    manifest_from: Option<(ConnId, Duration)>,
+    unannounced: BTreeSet<u32>,
+    announce_at: Option<Duration>,
+    lacking: Vec<Run>,
+    lacking_since: Option<Duration>,
+}
+
+/// A content as a person wants to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentView {
+    /// Pieces stored here.
+    pub have: u32,
+    /// Pieces in all; 0 while the manifest is unknown.
+    pub pieces: u32,
+    /// Connected peers that take part.
+    pub peers: u32,
+}
+
+/// A connection as a person wants to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// Who is at the other end.
+    pub peer: PeerId,
+    /// Bytes a second that it gives us, at present.
+    pub rate: u64,
+}
+
+/// Decides for one peer. See the crate's documentation.
+pub struct Engine {
+    config: Config,
+    me: PeerId,
+    hello: PeerMessage,
+    rng: fastrand::Rng,
+    now: Duration,
+    contents: BTreeMap<ContentId, Content>,
+    conns: BTreeMap<ConnId, Connection>,
+    by_peer: BTreeMap<PeerId, ConnId>,
+    dialling: BTreeSet<PeerId>,
+    banned: BTreeSet<PeerId>,
+    requests: BTreeMap<RequestId, Outgoing>,
+    next_request: RequestId,
+    in_flight: u64,
+    uploads: Uploads,
+    next_tick: Duration,
+}
+
+/// Longest time between two ticks.
+const TICK: Duration = Duration::from_millis(250);
+
+impl Engine {
+    /// An engine for the peer `me`, whose first message to everyone is `hello`. Same seed, same events: same actions.
+    pub fn new(config: Config, me: PeerId, hello: PeerMessage, seed: u64) -> Self {
+        Engine {
+            config,
+            me,
+            hello,
+            rng: fastrand::Rng::with_seed(seed),
+            now: Duration::ZERO,
+            contents: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            dialling: BTreeSet::new(),
+            banned: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            next_request: 0,
+            in_flight: 0,
+            uploads: Uploads::default(),
+            next_tick: Duration::ZERO,
+        }
+    }
+
+    /// Takes one event in at time `now` (any origin, never going back) and appends what is to be done.
+    pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Want { content } => self.want(content, actions),
+            Event::Content { content, geometry, have, wanted } => {
+                self.content(content, geometry, have, wanted, actions)
+            }
+            Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied, actions),
+            Event::Withdraw { content } => self.withdraw(content, actions),
+            Event::Found { content, peers } => self.found(content, peers, actions),
+            Event::Gone { content, peers } => self.gone(content, &peers),
+            Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled, actions),
+            Event::DialFailed { peer } => self.dial_failed(peer, actions),
+            Event::Disconnected { conn } => self.disconnected(conn, actions),
+            Event::Message { conn, message } => self.message(conn, message, actions),
+            Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
+            Event::Served { serve } => self.served(serve, actions),
+            Event::Progress { request, bytes } => self.progress(request, bytes),
+            Event::Stored { request, piece } => self.stored(request, piece, actions),
+            Event::Wrong { request, piece } => self.wrong(request, piece, actions),
+            Event::Finished { request, failure } => self.finished(request, failure, actions),
+            Event::RoundTrip { conn, rtt } => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    conn.rate.rtt = rtt;
+                }
+            }
+            Event::Tick => {}
+        }
+        self.on_time(actions);
+    }
+
+    /// When to send the next [`Event::Tick`] at the latest.
+    pub fn next_timeout(&self) -> Duration {
+        self.contents.values().filter_map(|content| content.announce_at).fold(self.next_tick, Duration::min)
+    }
+
+    /// How a content stands.
+    pub fn view(&self, content: ContentId) -> Option<ContentView> {
+        let state = self.contents.get(&content)?;
+        Some(ContentView {
+            have: state.have.count(),
+            pieces: state.geometry.as_ref().map_or(0, |geometry| geometry.pieces()),
+            peers: self.conns.values().filter(|conn| conn.sides.contains_key(&content)).count() as u32,
+        })
+    }
+
+    /// The pieces of a content that are stored here.
+    pub fn have(&self, content: ContentId) -> Option<&PieceSet> {
+        self.contents.get(&content).map(|state| &state.have)
+    }
+
+    /// The connections that stand.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let view = |conn: &Connection| ConnectionView { peer: conn.peer, rate: conn.rate.bytes_a_second(self.now) };
+        self.conns.values().map(view).collect()
+    }
+
+    fn on_time(&mut self, actions: &mut Vec<Action>) {
+        self.announce_pieces(actions);
+        if self.now >= self.next_tick {
+            self.next_tick = self.now + TICK;
+            self.drop_silent(actions);
+            self.dial_more(actions);
+            self.exchange_peers(actions);
+            self.fetch_manifests(actions);
+            self.ask_everyone(actions);
+            self.say_what_lacks(actions);
+        }
+    }
+
+    fn want(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        self.contents.entry(id).or_insert_with(|| Content::new(None, PieceSet::empty(0), true));
+        self.join_everyone(id, actions);
+        self.next_tick = self.now;
+    }
+
+    fn content(
+        &mut self,
+        id: ContentId,
+        geometry: Arc<Geometry>,
+        have: PieceSet,
+        wanted: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
+        let pieces = geometry.pieces();
+        let wanted = wanted && !have.is_full();
+        let mut content = Content::new(Some(geometry), have, wanted);
+        content.known = known;
+        // What peers said before the manifest was known can be judged now.
+        let mut liars = Vec::new();
+        for (&number, conn) in &mut self.conns {
+            if let Some(side) = conn.sides.get_mut(&id) {
+                if side.have.iter().any(|piece| piece >= pieces) {
+                    liars.push(number);
+                    continue;
+                }
+                side.have.resize(pieces);
+                side.complete = content.picker.joined(&side.have);
+            }
+        }
+        self.contents.insert(id, content);
+        for liar in liars {
+            self.close(liar, "it has pieces that do not exist", actions);
+        }
+        self.join_everyone(id, actions);
+        if !wanted {
+            self.tell_interest(id, actions);
+        }
+        self.next_tick = self.now;
+    }
+
+    fn withdraw(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        if self.contents.remove(&id).is_none() {
+            return;
+        }
+        let requests: Vec<_> = self.requests.iter().filter(|(_, r)| r.content == id).map(|(&n, _)| n).collect();
+        actions.extend(requests.into_iter().map(|request| Action::Cancel { request }));
+        for (&conn, state) in &self.conns {
+            if state.sides.contains_key(&id) {
+                actions.push(Action::Send { conn, message: PeerMessage::Withdraw { content: id } });
+            }
+        }
+        self.refuse_content(id, actions);
+    }
+}
+
+impl Content {
+    fn new(geometry: Option<Arc<Geometry>>, have: PieceSet, wanted: bool) -> Self {
+        let picker = Picker::new(&have);
+        Content {
+            geometry,
+            have,
+            wanted,
+            picker,
+            known: BTreeMap::new(),
+            manifest_from: None,
+            unannounced: BTreeSet::new(),
+            announce_at: None,
+            lacking: Vec::new(),
+            lacking_since: None,
+        }
+    }
+
+    fn pieces(&self) -> u32 {
+        self.geometry.as_ref().map_or(0, |geometry| geometry.pieces())
+    }
+
+    /// Bytes of a run.
+    fn bytes(&self, run: Run) -> u64 {
+        let Some(geometry) = &self.geometry else { return 0 };
+        run.pieces().filter_map(|piece| geometry.piece(piece)).map(|piece| piece.len as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

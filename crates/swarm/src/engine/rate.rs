@@ -1,0 +1,66 @@
+//! How fast a connection gives us bytes, and how much to have under way on it.
+
+use std::time::Duration;
+
+/// A decaying average of bytes a second, and the round trip.
+#[derive(Debug)]
+pub(super) struct Rate {
+    pub(super) rtt: Duration,
+    average: f64,
+    since: Duration,
+    bytes: u64,
+}
+
+/// Bytes are counted for this long before they enter the average.
+const SAMPLE: Duration = Duration::from_millis(20);
+/// How far ahead of what arrives we ask: enough that the other side never waits for our next question.
+const AHEAD: Duration = Duration::from_millis(60);
+/// Bytes under way before anything was measured.
+const FIRST_WINDOW: u64 = 2 << 20;
+
+impl Rate {
+    pub(super) fn new(now: Duration) -> Self {
+        Rate { rtt: Duration::from_millis(1), average: 0.0, since: now, bytes: 0 }
+    }
+
+    /// Bytes arrived.
+    pub(super) fn add(&mut self, now: Duration, bytes: u64) {
+        self.bytes += bytes;
+        let elapsed = now.saturating_sub(self.since);
+        if elapsed >= SAMPLE {
+            let sample = self.bytes as f64 / elapsed.as_secs_f64();
+            // A second's worth of samples decides; the first sample counts alone.
+            let weight = if self.average == 0.0 { 1.0 } else { (elapsed.as_secs_f64() * 2.0).clamp(0.1, 1.0) };
+            self.average += (sample - self.average) * weight;
+            self.since = now;
+            self.bytes = 0;
+        }
+    }
+
+    /// Nothing was under way until now: the time since does not count against the rate.
+    pub(super) fn resume(&mut self, now: Duration) {
+        self.since = now;
+        self.bytes = 0;
+    }
+
+    pub(super) fn bytes_a_second(&self, now: Duration) -> u64 {
+        if now.saturating_sub(self.since) > Duration::from_secs(3) { 0 } else { self.average as u64 }
+    }
+
+    /// Bytes to have under way: what arrives in a round trip and a little longer.
+    pub(super) fn window(&self) -> u64 {
+        if self.average == 0.0 {
+            return FIRST_WINDOW;
+        }
+        (self.average * (self.rtt * 2 + AHEAD).as_secs_f64()) as u64
+    }
+
+    /// Time until `bytes` more would have arrived.
+    pub(super) fn time_for(&self, bytes: u64) -> Duration {
+        if self.average < 1.0 {
+            Duration::from_secs(3600)
+        } else {
+            self.rtt + Duration::from_secs_f64(bytes as f64 / self.average)
+        }
+    }
+}

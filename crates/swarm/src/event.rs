@@ -1,0 +1,232 @@
+//! What an engine is told and what it asks for. Ids of connections and serves are the shell's; ids of requests are
+//! the engine's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ContentId, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run};
+
+/// A connection, numbered by the shell; never used twice.
+pub type ConnId = u64;
+/// A request that this engine made.
+pub type RequestId = u64;
+/// A request that another peer made of us, numbered by the shell.
+pub type ServeId = u64;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// This peer wants a content whose manifest it does not have yet.
+    Want {
+        /// The content.
+        content: ContentId,
+    },
+    /// The manifest is known (it was here, or arrived and was checked).
+    Content {
+        /// The content.
+        content: ContentId,
+        /// How it is cut.
+        geometry: Arc<Geometry>,
+        /// The pieces that are stored here and may be served.
+        have: PieceSet,
+        /// Whether the rest is wanted.
+        wanted: bool,
+    },
+    /// The manifest did not come, or was not the right one.
+    ManifestFailed {
+        /// The content.
+        content: ContentId,
+        /// Who was asked.
+        conn: ConnId,
+        /// Whether what came was wrong rather than missing.
+        lied: bool,
+    },
+    /// The content is not shared or wanted any more.
+    Withdraw {
+        /// The content.
+        content: ContentId,
+    },
+    /// Peers of a content were heard of from the tracker.
+    Found {
+        /// The content.
+        content: ContentId,
+        /// The peers.
+        peers: Vec<PeerAddress>,
+    },
+    /// The tracker says that these are gone.
+    Gone {
+        /// The content.
+        content: ContentId,
+        /// The peers.
+        peers: Vec<PeerId>,
+    },
+    /// A connection stands.
+    Connected {
+        /// Its number.
+        conn: ConnId,
+        /// Who is at the other end, proven.
+        peer: PeerId,
+        /// Where.
+        remote: SocketAddr,
+        /// Whether this side dialled.
+        dialled: bool,
+    },
+    /// None of a peer's addresses answered.
+    DialFailed {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A connection has ended.
+    Disconnected {
+        /// Its number.
+        conn: ConnId,
+    },
+    /// A message came on the control stream.
+    Message {
+        /// The connection.
+        conn: ConnId,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// The other side asks for pieces.
+    Asked {
+        /// The connection.
+        conn: ConnId,
+        /// The number of this question.
+        serve: ServeId,
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: Run,
+    },
+    /// A serve has ended, well or not.
+    Served {
+        /// Its number.
+        serve: ServeId,
+    },
+    /// Bytes of a request arrived.
+    Progress {
+        /// The request.
+        request: RequestId,
+        /// How many since the last such event.
+        bytes: u64,
+    },
+    /// A piece of a request arrived, was verified and is stored.
+    Stored {
+        /// The request.
+        request: RequestId,
+        /// The piece.
+        piece: u32,
+    },
+    /// A piece of a request arrived and is wrong.
+    Wrong {
+        /// The request.
+        request: RequestId,
+        /// The piece.
+        piece: u32,
+    },
+    /// A request has ended; pieces that did not arrive are open again.
+    Finished {
+        /// The request.
+        request: RequestId,
+        /// What went wrong, if anything.
+        failure: Option<Failure>,
+    },
+    /// A fresh estimate of a connection's round trip.
+    RoundTrip {
+        /// The connection.
+        conn: ConnId,
+        /// The estimate.
+        rtt: Duration,
+    },
+    /// Time has passed: call it at [`crate::Engine::next_timeout`].
+    Tick,
+}
+
+/// Why a request ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The other side refused.
+    Refused(RefusalReason),
+    /// The stream broke, or was cancelled by us.
+    Broken,
+    /// The answer was not what was asked for.
+    Invalid,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to a peer: try its addresses side by side.
+    Dial {
+        /// Whom, and where.
+        peer: PeerAddress,
+    },
+    /// Close a connection.
+    Close {
+        /// Its number.
+        conn: ConnId,
+        /// A sentence for the other side's log.
+        reason: &'static str,
+    },
+    /// Send a message on the control stream.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// Ask for the manifest; answer with `Content` or `ManifestFailed`.
+    FetchManifest {
+        /// The connection.
+        conn: ConnId,
+        /// The content.
+        content: ContentId,
+    },
+    /// Ask for pieces; answer with `Progress`, `Stored`, `Wrong` and at the end `Finished`.
+    Fetch {
+        /// The connection.
+        conn: ConnId,
+        /// The number of the request.
+        request: RequestId,
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: Run,
+    },
+    /// Give a request up; it still ends with `Finished`.
+    Cancel {
+        /// The request.
+        request: RequestId,
+    },
+    /// Send the pieces that were asked for; answer with `Served`.
+    Serve {
+        /// The question.
+        serve: ServeId,
+    },
+    /// Refuse what was asked for. No `Served` follows.
+    Refuse {
+        /// The question.
+        serve: ServeId,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// All pieces of a wanted content are stored.
+    Completed {
+        /// The content.
+        content: ContentId,
+    },
+    /// Nobody who is connected has these pieces; empty once someone has.
+    Lacking {
+        /// The content.
+        content: ContentId,
+        /// The pieces that nobody has.
+        runs: Vec<Run>,
+    },
+    /// A peer lied too often and is shut out.
+    Banned {
+        /// The peer.
+        peer: PeerId,
+    },
+}

@@ -1,0 +1,138 @@
+//! Authenticated, multiplexed connections between peers, behind two small traits.
+//!
+//! The seam is kept at the level that the protocol needs: dial an address expecting a [`PeerId`],
+//! accept, open and accept bidirectional streams, send [`Bytes`] without copying them, receive into
+//! the caller's buffer. Nothing here knows of pieces or manifests. Futures are boxed: at the
+//! granularity of pieces that costs nothing that can be measured, and it keeps the seam dynamic,
+//! so that a backend is chosen by name at start.
+//!
+//! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::PeerId;
+
+/// A boxed future, as every asynchronous method of the seam returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Both halves of one bidirectional stream.
+pub type Stream = (Box<dyn SendStream>, Box<dyn RecvStream>);
+
+/// A way to reach peers: a set of listeners that also dials.
+pub trait Transport: Send + Sync {
+    /// The name by which it is chosen (`quic`, `memory`).
+    fn name(&self) -> &'static str;
+    /// The identity that this side proves to everyone.
+    fn peer_id(&self) -> PeerId;
+    /// The addresses that are listened on, one a listener, in order of their ports.
+    fn listeners(&self) -> Vec<SocketAddr>;
+    /// Connects to `addr` and fails unless the other side proves that it is `expect`.
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
+    /// The next connection that someone opened to any listener; `None` once closed.
+    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
+    /// Closes every connection and listener and waits, for a bounded time, until the others know.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// One authenticated connection.
+pub trait Connection: Send + Sync {
+    /// Who is at the other end; proven by the handshake.
+    fn peer_id(&self) -> PeerId;
+    /// Where the other end is.
+    fn remote_addr(&self) -> SocketAddr;
+    /// Opens a stream. The other side sees it once something was sent.
+    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
+    /// The next stream that the other side opened.
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
+    /// Round trip and counters so far.
+    fn stats(&self) -> LinkStats;
+    /// Ends the connection at once; the other side sees `code` and `reason`.
+    fn close(&self, code: u32, reason: &str);
+    /// Waits until the connection has ended, whoever ended it, and says why.
+    fn closed(&self) -> BoxFuture<'_, TransportError>;
+}
+
+/// The sending half of a stream. Dropping it unfinished resets the stream: the other side must
+/// never take half an answer for a whole one.
+pub trait SendStream: Send {
+    /// Sends all of `data`, waiting for flow control; the buffer is handed on, not copied.
+    fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>>;
+    /// Says that nothing more comes.
+    fn finish(&mut self) -> Result<(), TransportError>;
+    /// Gives up; the other side sees `code`.
+    fn reset(&mut self, code: u32);
+}
+
+/// The receiving half of a stream. Dropping it tells the other side to stop.
+pub trait RecvStream: Send {
+    /// Receives at least one byte into `buf`, or 0 at the end of the stream (or for an empty `buf`).
+    fn recv<'a>(&'a mut self, buf: &'a mut [u8]) -> BoxFuture<'a, Result<usize, TransportError>>;
+    /// Asks the other side to stop sending; it sees `code`.
+    fn stop(&mut self, code: u32);
+}
+
+/// Figures of one connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Current estimate of the round trip.
+    pub rtt: Duration,
+    /// Bytes sent, with all overhead that the transport knows of.
+    pub sent: u64,
+    /// Bytes received, likewise.
+    pub received: u64,
+    /// Packets declared lost.
+    pub lost: u64,
+}
+
+/// Why something on the network did not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The other side did not answer in time.
+    #[error("no answer from {0}")]
+    Unreachable(SocketAddr),
+    /// The other side proved to be someone else than expected.
+    #[error("{addr} is not the expected peer {expected}")]
+    WrongPeer {
+        /// The address that was dialled.
+        addr: SocketAddr,
+        /// Who should have been there.
+        expected: PeerId,
+    },
+    /// The other side refused the handshake (no or bad certificate, another protocol version).
+    #[error("handshake refused: {0}")]
+    Handshake(String),
+    /// The connection was closed by the other side with a code.
+    #[error("connection closed by the other side (code {code}): {reason}")]
+    ClosedByPeer {
+        /// The code it gave.
+        code: u32,
+        /// The reason it gave.
+        reason: String,
+    },
+    /// The connection was closed on this side.
+    #[error("connection closed on this side")]
+    Closed,
+    /// The connection died: nothing was heard for too long, or the other side forgot it.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The stream was reset by the sender, or stopped by the receiver, with this code.
+    #[error("stream reset (code {0})")]
+    Reset(u32),
+    /// A length prefix claimed more than the cap.
+    #[error("frame of {0} bytes is over the limit")]
+    FrameTooLong(usize),
+    /// The stream ended inside a frame.
+    #[error("stream ended inside a frame")]
+    Truncated,
+    /// The address is in use already.
+    #[error("address {0} is in use")]
+    AddressInUse(SocketAddr),
+    /// The operating system refused something else.
+    #[error("{0}")]
+    Io(String),
+}
