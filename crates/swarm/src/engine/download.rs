@@ -103,14 +103,14 @@ impl Engine {
 
     /// The next run to ask this peer for, if there is one and room for it.
     fn choose(&mut self, conn: ConnId) -> Option<(ContentId, Run)> {
-        let Engine { conns, contents, config, rng, now, in_flight, .. } = self;
+        let Engine { conns, dialling, contents, config, rng, now, in_flight, .. } = self;
         let state = conns.get(&conn)?;
         if *now < state.not_before || state.requests.len() >= REQUESTS {
             return None;
         }
         let mut busy = Vec::new();
         let window = state.rate.window();
-        let takers = conns.len().max(1) as u64;
+        let takers = (conns.len() + dialling.len()).max(1) as u64;
         let mut wanted: Vec<ContentId> = state.sides.keys().copied().collect();
         rng.shuffle(&mut wanted);
         for id in wanted {
@@ -118,15 +118,15 @@ impl Engine {
             let Some(geometry) = &content.geometry else { continue };
             let side = &state.sides[&id];
             let size = u64::from(geometry.piece_size());
-            // Two pieces may always be under way, so that the next one is on its way before the last has come.
-            let window = window.max(2 * size);
+            // No one is asked for more than an even part of what is missing, or the first to answer would be asked for
+            // everything; but two pieces may always be under way, so that the next is on its way before the last came.
+            let missing = u64::from(geometry.pieces() - content.have.count()) * size;
+            let window = window.min(missing / takers).max(2 * size);
             let room = config.budget.max(2 * size).saturating_sub(*in_flight);
             if state.owed >= window || (room < size && state.owed > 0) || room == 0 {
                 continue;
             }
-            // Small contents are spread over all who have them, rather than taken from the first to answer.
-            let fair = u64::from(content.picker.open_pieces()).div_ceil(2 * takers).max(1);
-            let most = (config.request_bytes.min(window / 2) / size).clamp(1, fair) as u32;
+            let most = (config.request_bytes.min(window / 2).min(room) / size).max(1) as u32;
             if let Some(run) = content.picker.pick(&side.have, most, rng) {
                 return Some((id, run));
             }

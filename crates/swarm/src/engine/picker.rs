@@ -16,7 +16,6 @@ pub(super) struct Picker {
     buckets: Vec<Vec<u32>>,
     /// Where in its bucket an open piece lies; `CLOSED` otherwise.
     positions: Vec<u32>,
-    open: u32,
 }
 
 const CLOSED: u32 = u32::MAX;
@@ -61,16 +60,10 @@ impl Picker {
         u32::from(self.counts[piece as usize]) + self.complete
     }
 
-    /// How many pieces are open.
-    pub(super) fn open_pieces(&self) -> u32 {
-        self.open
-    }
-
     /// Nobody is asked for the piece any more, and it is missing.
     pub(super) fn open(&mut self, piece: u32) {
         if self.positions[piece as usize] == CLOSED {
             self.place(piece);
-            self.open += 1;
         }
     }
 
@@ -78,7 +71,6 @@ impl Picker {
     pub(super) fn close(&mut self, piece: u32) {
         if self.positions[piece as usize] != CLOSED {
             self.lift(piece);
-            self.open -= 1;
         }
     }
 

@@ -1,1 +1,399 @@
-//! Behaviour of the engine, in virtual time.
+//! Behaviour of the engine, in virtual time: a handful of engines talk through a world that delivers at once, or
+//! one engine is told things that a bad peer would make happen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
+
+use super::{Config, Engine};
+use crate::event::{Action, ConnId, Event, Failure, RequestId, ServeId};
+
+const PIECE: u32 = 1024;
+
+fn content() -> ContentId {
+    ContentId(Digest([9; 32]))
+}
+
+fn peer(n: usize) -> PeerId {
+    PeerId(Digest([n as u8 + 1; 32]))
+}
+
+fn address(n: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9000 + n as u16))
+}
+
+fn hello(n: usize) -> PeerMessage {
+    PeerMessage::Hello { version: VERSION, listeners: vec![address(n)] }
+}
+
+fn geometry(pieces: u32) -> Arc<Geometry> {
+    Arc::new(Geometry::new(PIECE, vec![u64::from(pieces * PIECE)]).unwrap())
+}
+
+/// Engines that reach each other at once, and whose pieces travel as fast as they are asked for.
+struct World {
+    now: Duration,
+    engines: Vec<Engine>,
+    events: VecDeque<(usize, Event)>,
+    /// Both ends of each connection: who, and the other one's number for it.
+    ends: BTreeMap<(usize, ConnId), (usize, ConnId)>,
+    serves: BTreeMap<(usize, ServeId), (usize, RequestId, Run)>,
+    pieces: u32,
+    next: u64,
+    /// Pieces that each engine sent.
+    sent: Vec<u32>,
+    /// This one sends only wrong pieces.
+    liar: Option<usize>,
+    completed: Vec<usize>,
+    lacking: Vec<Vec<Run>>,
+    banned: Vec<(usize, PeerId)>,
+}
+
+impl World {
+    fn new(count: usize, pieces: u32, seed: u64) -> Self {
+        World {
+            now: Duration::ZERO,
+            engines: (0..count).map(|n| Engine::new(Config::default(), peer(n), hello(n), seed + n as u64)).collect(),
+            events: VecDeque::new(),
+            ends: BTreeMap::new(),
+            serves: BTreeMap::new(),
+            pieces,
+            next: 0,
+            sent: vec![0; count],
+            liar: None,
+            completed: Vec::new(),
+            lacking: vec![Vec::new(); count],
+            banned: Vec::new(),
+        }
+    }
+
+    fn seed(&mut self, n: usize, have: PieceSet) {
+        let event = Event::Content { content: content(), geometry: geometry(self.pieces), have, wanted: false };
+        self.events.push_back((n, event));
+    }
+
+    fn want(&mut self, n: usize) {
+        self.events.push_back((n, Event::Want { content: content() }));
+        let others = (0..self.engines.len()).filter(|&other| other != n);
+        let peers = others.map(|other| PeerAddress { id: peer(other), addresses: vec![address(other)] }).collect();
+        self.events.push_back((n, Event::Found { content: content(), peers }));
+    }
+
+    /// Runs until nothing happens any more, ticking for at most `most` of virtual time.
+    fn run(&mut self, most: Duration) {
+        let end = self.now + most;
+        loop {
+            while let Some((n, event)) = self.events.pop_front() {
+                let mut actions = Vec::new();
+                self.engines[n].handle(self.now, event, &mut actions);
+                actions.into_iter().for_each(|action| self.act(n, action));
+            }
+            let Some(next) = self.engines.iter().map(Engine::next_timeout).min() else { return };
+            self.now = self.now.max(next);
+            if self.now > end {
+                return;
+            }
+            for n in 0..self.engines.len() {
+                if self.engines[n].next_timeout() <= self.now {
+                    self.events.push_back((n, Event::Tick));
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, n: usize, action: Action) {
+        match action {
+            Action::Dial { peer: to } => {
+                let other = (0..self.engines.len()).find(|&other| peer(other) == to.id).unwrap();
+                self.next += 2;
+                let (mine, theirs) = (self.next, self.next + 1);
+                self.ends.insert((n, mine), (other, theirs));
+                self.ends.insert((other, theirs), (n, mine));
+                let (id, remote) = (peer(n), address(n));
+                let there = Event::Connected { conn: theirs, peer: id, remote, dialled: false };
+                let here = Event::Connected { conn: mine, peer: to.id, remote: address(other), dialled: true };
+                self.events.push_back((n, here));
+                self.events.push_back((other, there));
+            }
+            Action::Close { conn, .. } => {
+                if let Some((other, theirs)) = self.ends.remove(&(n, conn)) {
+                    self.ends.remove(&(other, theirs));
+                    self.events.push_back((other, Event::Disconnected { conn: theirs }));
+                }
+            }
+            Action::Send { conn, message } => {
+                if let Some(&(other, theirs)) = self.ends.get(&(n, conn)) {
+                    self.events.push_back((other, Event::Message { conn: theirs, message }));
+                }
+            }
+            Action::FetchManifest { conn, content } => {
+                let event = if self.ends.contains_key(&(n, conn)) {
+                    let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
+                    Event::Content { content, geometry, have, wanted: true }
+                } else {
+                    Event::ManifestFailed { content, conn, lied: false }
+                };
+                self.events.push_back((n, event));
+            }
+            Action::Fetch { conn, request, content, run } => match self.ends.get(&(n, conn)) {
+                Some(&(other, theirs)) => {
+                    self.next += 1;
+                    self.serves.insert((other, self.next), (n, request, run));
+                    let serve = self.next;
+                    self.events.push_back((other, Event::Asked { conn: theirs, serve, content, run }));
+                }
+                None => self.finish(n, request, Some(Failure::Broken)),
+            },
+            Action::Cancel { request } => self.finish(n, request, Some(Failure::Broken)),
+            Action::Refuse { serve, reason } => {
+                let (asker, request, _) = self.serves.remove(&(n, serve)).unwrap();
+                self.finish(asker, request, Some(Failure::Refused(reason)));
+            }
+            Action::Serve { serve } => {
+                let (asker, request, run) = self.serves.remove(&(n, serve)).unwrap();
+                for piece in run.pieces() {
+                    self.sent[n] += 1;
+                    let progress = Event::Progress { request, bytes: u64::from(PIECE) };
+                    self.events.push_back((asker, progress));
+                    let came = if self.liar == Some(n) {
+                        Event::Wrong { request, piece }
+                    } else {
+                        Event::Stored { request, piece }
+                    };
+                    self.events.push_back((asker, came));
+                }
+                self.finish(asker, request, None);
+                self.events.push_back((n, Event::Served { serve }));
+            }
+            Action::Completed { .. } => self.completed.push(n),
+            Action::Lacking { runs, .. } => self.lacking[n] = runs,
+            Action::Banned { peer } => self.banned.push((n, peer)),
+        }
+    }
+
+    fn finish(&mut self, n: usize, request: RequestId, failure: Option<Failure>) {
+        self.events.push_back((n, Event::Finished { request, failure }));
+    }
+
+    fn have(&self, n: usize) -> u32 {
+        self.engines[n].view(content()).unwrap().have
+    }
+}
+
+#[test]
+fn everyone_gets_everything_from_one_seeder() {
+    for seed in 0..20 {
+        let mut world = World::new(5, 200, seed * 100);
+        world.seed(0, PieceSet::full(200));
+        (1..5).for_each(|n| world.want(n));
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.completed.len(), 4, "seed {seed}");
+        assert!((1..5).all(|n| world.have(n) == 200), "seed {seed}");
+    }
+}
+
+#[test]
+fn partial_seeders_complete_a_file_together() {
+    let mut world = World::new(4, 90, 1);
+    for n in 0..3 {
+        let mut have = PieceSet::empty(90);
+        have.insert_run(Run { first: n as u32 * 30, count: 30 });
+        world.seed(n, have);
+    }
+    world.want(3);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.completed, [3]);
+    assert_eq!(world.sent[..3], [30, 30, 30]);
+}
+
+#[test]
+fn every_seeder_gives_a_share() {
+    let mut world = World::new(4, 300, 1);
+    (0..3).for_each(|n| world.seed(n, PieceSet::full(300)));
+    world.want(3);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.completed, [3]);
+    assert!(world.sent[..3].iter().all(|&sent| sent > 30), "{:?}", world.sent);
+}
+
+#[test]
+fn a_piece_that_nobody_has_is_said_and_waited_for() {
+    let mut world = World::new(3, 50, 1);
+    let mut have = PieceSet::full(50);
+    have.remove(7);
+    world.seed(0, have);
+    world.want(2);
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.have(2), 49);
+    assert_eq!(world.lacking[2], [Run { first: 7, count: 1 }]);
+    // Someone comes who has it.
+    world.seed(1, PieceSet::full(50));
+    let peers = vec![PeerAddress { id: peer(1), addresses: vec![address(1)] }];
+    world.events.push_back((2, Event::Found { content: content(), peers }));
+    world.run(Duration::from_secs(300));
+    assert_eq!(world.completed, [2]);
+    assert_eq!(world.lacking[2], []);
+}
+
+#[test]
+fn a_liar_is_shut_out_and_its_pieces_come_from_others() {
+    for seed in 0..20 {
+        let mut world = World::new(3, 100, seed * 10);
+        world.liar = Some(0);
+        world.seed(0, PieceSet::full(100));
+        world.seed(1, PieceSet::full(100));
+        world.want(2);
+        world.run(Duration::from_secs(120));
+        assert_eq!(world.completed, [2], "seed {seed}");
+        assert_eq!(world.banned, [(2, peer(0))], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_peer_that_knows_only_itself_does_nothing() {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    let peers = vec![PeerAddress { id: peer(0), addresses: vec![address(0)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+    for n in 1..100 {
+        engine.handle(Duration::from_millis(n * 250), Event::Tick, &mut actions);
+        assert!(engine.next_timeout() > Duration::from_millis(n * 250), "no busy loop");
+    }
+    assert_eq!(actions, []);
+}
+
+/// An engine that wants 100 pieces, connected to peers that say they have them all; and its actions so far.
+fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    let have = PieceSet::empty(100);
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    engine.handle(Duration::ZERO, event, &mut actions);
+    for &conn in conns {
+        let (id, remote) = (peer(conn as usize), address(conn as usize));
+        let connected = Event::Connected { conn, peer: id, remote, dialled: true };
+        engine.handle(Duration::ZERO, connected, &mut actions);
+        let runs = vec![Run { first: 0, count: 100 }];
+        for message in [
+            hello(conn as usize),
+            PeerMessage::Join { content: content(), pieces: Some(100) },
+            PeerMessage::Have { content: content(), runs },
+        ] {
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+    }
+    (engine, actions)
+}
+
+fn fetches(actions: &[Action]) -> Vec<(ConnId, RequestId, Run)> {
+    let fetch = |action: &Action| match *action {
+        Action::Fetch { conn, request, run, .. } => Some((conn, request, run)),
+        _ => None,
+    };
+    actions.iter().filter_map(fetch).collect()
+}
+
+#[test]
+fn the_same_seed_and_events_give_the_same_actions() {
+    assert_eq!(downloader(&[1, 2, 3]).1, downloader(&[1, 2, 3]).1);
+}
+
+#[test]
+fn a_silent_peer_is_dropped_and_its_pieces_go_elsewhere() {
+    let (mut engine, actions) = downloader(&[1, 2]);
+    let mut answered = fetches(&actions);
+    let mut closed = false;
+    let mut got = 0;
+    for n in 0..400u64 {
+        let now = Duration::from_millis(n * 100);
+        let mut actions = Vec::new();
+        engine.handle(now, Event::Tick, &mut actions);
+        // Peer 2 answers everything, peer 1 nothing.
+        while let Some((conn, request, run)) = answered.pop() {
+            if conn != 2 {
+                continue;
+            }
+            for piece in run.pieces() {
+                engine.handle(now, Event::Progress { request, bytes: 1024 }, &mut actions);
+                engine.handle(now, Event::Stored { request, piece }, &mut actions);
+            }
+            engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
+            answered.extend(fetches(&actions));
+            closed |= actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. }));
+            actions.clear();
+        }
+        answered.extend(fetches(&actions));
+        closed |= actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. }));
+        got = engine.view(content()).unwrap().have;
+    }
+    assert_eq!(got, 100);
+    assert!(closed || got == 100);
+}
+
+#[test]
+fn pieces_in_flight_stay_within_the_budget() {
+    let config = Config { budget: 8 * 1024, ..Config::default() };
+    let mut engine = Engine::new(config, peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    let have = PieceSet::empty(100);
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    engine.handle(Duration::ZERO, event, &mut actions);
+    for conn in 1..=4 {
+        let (id, remote) = (peer(conn as usize), address(conn as usize));
+        let connected = Event::Connected { conn, peer: id, remote, dialled: true };
+        engine.handle(Duration::ZERO, connected, &mut actions);
+        let runs = vec![Run { first: 0, count: 100 }];
+        for message in [
+            hello(conn as usize),
+            PeerMessage::Join { content: content(), pieces: Some(100) },
+            PeerMessage::Have { content: content(), runs },
+        ] {
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+    }
+    let pieces: u32 = fetches(&actions).iter().map(|(_, _, run)| run.count).sum();
+    assert!((2..=8 + 4).contains(&pieces), "{pieces} pieces under way");
+}
+
+#[test]
+fn pieces_that_do_not_exist_end_the_connection() {
+    let (mut engine, _) = downloader(&[1]);
+    for run in [Run { first: 99, count: 2 }, Run { first: u32::MAX, count: 1 }, Run { first: 0, count: 0 }] {
+        let mut actions = Vec::new();
+        let (mut fresh, _) = downloader(&[1]);
+        std::mem::swap(&mut engine, &mut fresh);
+        let message = PeerMessage::Have { content: content(), runs: vec![run] };
+        engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+        assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "{run:?}");
+    }
+}
+
+#[test]
+fn questions_for_what_is_not_held_are_refused() {
+    let (mut engine, _) = downloader(&[1]);
+    for (run, reason) in [
+        (Run { first: 0, count: 1 }, RefusalReason::NotHeld),
+        (Run { first: 0, count: 0 }, RefusalReason::Invalid),
+        (Run { first: 99, count: 2 }, RefusalReason::Invalid),
+        (Run { first: u32::MAX, count: u32::MAX }, RefusalReason::Invalid),
+    ] {
+        let mut actions = Vec::new();
+        let event = Event::Asked { conn: 1, serve: 5, content: content(), run };
+        engine.handle(Duration::ZERO, event, &mut actions);
+        assert!(actions.contains(&Action::Refuse { serve: 5, reason }), "{run:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn a_restarted_peer_replaces_its_old_connection() {
+    let (mut engine, _) = downloader(&[1]);
+    let mut actions = Vec::new();
+    let event = Event::Connected { conn: 7, peer: peer(1), remote: address(1), dialled: true };
+    engine.handle(Duration::from_secs(1), event, &mut actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })));
+    assert_eq!(engine.connections().len(), 1);
+}
