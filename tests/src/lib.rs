@@ -1,1 +1,260 @@
-//! tests
+//! How stories are told: the real `tracker` and `peer-cli`, as processes, over loopback, each in a folder of its own.
+//!
+//! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
+//! ends a test that hangs; no test judges how long something took.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// After this long a story hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of the built programs; builds them at the first call.
+fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["build", "--quiet", "-p", "tracker", "-p", "peer-cli", "--bins", "--message-format=json"])
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "the programs do not build");
+        let artifacts = String::from_utf8_lossy(&output.stdout);
+        let peer = artifacts
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .find(|path| path.file_stem().is_some_and(|name| name == "peer-cli"))
+            .expect("cargo names the program it built");
+        peer.parent().expect("a program lies in a folder").to_owned()
+    })
+}
+
+/// A built program.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(programs().join(name));
+    command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// A running program whose lines are read. It is killed when dropped.
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    seen: VecDeque<String>,
+    errors: Arc<Mutex<String>>,
+    name: String,
+}
+
+impl Process {
+    /// Starts `command` as `name`.
+    pub fn start(name: &str, mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let (sender, lines) = sync_channel(100_000);
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let errors = Arc::new(Mutex::new(String::new()));
+        let (err, log) = (BufReader::new(child.stderr.take().expect("it is piped")), errors.clone());
+        std::thread::spawn(move || {
+            for line in err.lines().map_while(Result::ok) {
+                let mut log = log.lock().expect("no panic holds it");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Process { child, lines, seen: VecDeque::new(), errors, name: name.to_owned() }
+    }
+
+    /// What it has written to standard error.
+    pub fn errors(&self) -> String {
+        self.errors.lock().expect("no panic holds it").clone()
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it is piped");
+        writeln!(input, "{line}").expect("the program reads");
+    }
+
+    /// Ends its input.
+    pub fn end_input(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// The next line, or nothing once it has ended.
+    fn next(&mut self, until: Instant) -> Option<String> {
+        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                self.seen.push_back(line.clone());
+                if self.seen.len() > 200 {
+                    self.seen.pop_front();
+                }
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("{} hangs; its last lines: {:#?}\n{}", self.name, self.seen, self.errors())
+            }
+        }
+    }
+
+    /// Reads until a line that fits.
+    pub fn wait_for<T>(&mut self, what: &str, fits: impl Fn(&str) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        while let Some(line) = self.next(until) {
+            if let Some(found) = fits(&line) {
+                return found;
+            }
+        }
+        panic!("{} ended without {what}: {:#?}\n{}", self.name, self.seen, self.errors())
+    }
+
+    /// Reads until an event of this name (`--json`).
+    pub fn event(&mut self, event: &str) -> Value {
+        self.wait_for(event, |line| serde_json::from_str::<Value>(line).ok().filter(|value| value["event"] == event))
+    }
+
+    /// Reads until this text stands in a line.
+    pub fn line(&mut self, text: &str) -> String {
+        self.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        while self.next(until).is_some() {}
+        self.child.wait().expect("it was started")
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A tracker and room for peers: a folder each, one `certs/` for all.
+pub struct Swarm {
+    folder: TempDir,
+    /// The tracker.
+    pub tracker: Process,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Default for Swarm {
+    fn default() -> Self {
+        Swarm::new()
+    }
+}
+
+impl Swarm {
+    /// Starts a tracker.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let tracker = start_tracker(folder.path(), port);
+        Swarm { folder, tracker, port }
+    }
+
+    /// Starts the tracker again, on its port and with its key.
+    pub fn restart_tracker(&mut self) {
+        self.tracker.kill();
+        self.tracker = start_tracker(self.folder.path(), self.port);
+    }
+
+    /// The folder of a peer, with `input/` and `output/`.
+    pub fn folder(&self, peer: &str) -> PathBuf {
+        let folder = self.folder.path().join(peer);
+        std::fs::create_dir_all(folder.join("input")).expect("a folder");
+        folder
+    }
+
+    /// Gives a peer a file to share.
+    pub fn put(&self, peer: &str, name: &str, bytes: &[u8]) {
+        std::fs::write(self.folder(peer).join("input").join(name), bytes).expect("a file");
+    }
+
+    /// What a peer has downloaded.
+    pub fn output(&self, peer: &str, name: &str) -> Vec<u8> {
+        let path = self.folder(peer).join("output").join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// `peer-cli` in a peer's folder, pointed at the tracker.
+    pub fn command(&self, peer: &str, arguments: &[&str]) -> Command {
+        let mut command = program("peer-cli");
+        command.current_dir(self.folder(peer)).args(["-i", "127.0.0.1", "-d"]).arg(self.port.to_string());
+        command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(self.folder.path().join("certs"));
+        command.args(arguments);
+        command
+    }
+
+    /// Starts a peer.
+    pub fn peer(&self, peer: &str, arguments: &[&str]) -> Process {
+        Process::start(peer, self.command(peer, arguments))
+    }
+
+    /// Starts a seeder that says events, and waits until it shares `files` files.
+    pub fn seeder(&self, peer: &str, files: usize, arguments: &[&str]) -> Process {
+        let arguments: Vec<_> = ["-S", "--json"].iter().chain(arguments).copied().collect();
+        let mut process = self.peer(peer, &arguments);
+        (0..files).for_each(|_| drop(process.event("sharing")));
+        process
+    }
+
+    /// Starts a downloader that says events.
+    pub fn downloader(&self, peer: &str, name: &str, arguments: &[&str]) -> Process {
+        let arguments: Vec<_> = ["--json", "-f", name].iter().chain(arguments).copied().collect();
+        self.peer(peer, &arguments)
+    }
+}
+
+fn start_tracker(folder: &Path, port: u16) -> Process {
+    let mut command = program("tracker");
+    command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string());
+    let mut tracker = Process::start("tracker", command);
+    tracker.line("Listening");
+    tracker
+}
+
+/// A UDP port that is free at this moment.
+pub fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.local_addr().expect("it is bound").port()
+}
+
+/// Bytes that look random and are the same every time.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // xorshift64*, Vigna 2016.
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

@@ -8,6 +8,16 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+pub mod conformance;
+pub mod frame;
+mod identity;
+pub mod memory;
+mod quic;
+
+pub use identity::{Identity, IdentityError, peer_id_of_certificate_pem};
+pub use memory::{MemoryNetwork, MemoryTransport};
+pub use quic::{Quic, QuicConfig};
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;

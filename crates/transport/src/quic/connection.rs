@@ -1,0 +1,174 @@
+//! quinn's connections and streams behind the traits of the seam.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use protocol::PeerId;
+use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use rustls::pki_types::CertificateDer;
+
+use crate::identity::peer_id_of;
+use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
+
+pub(super) struct QuicConnection {
+    inner: quinn::Connection,
+    peer: PeerId,
+}
+
+impl QuicConnection {
+    /// Names the peer by the certificate that it proved to hold.
+    pub(super) fn new(inner: quinn::Connection) -> Result<Self, TransportError> {
+        let unnamed = || TransportError::Handshake("no certificate".to_owned());
+        let identity = inner.peer_identity().ok_or_else(unnamed)?;
+        let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unnamed())?;
+        let certificate = certificates.first().ok_or_else(unnamed)?;
+        let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
+        Ok(QuicConnection { inner, peer })
+    }
+}
+
+impl From<ConnectionError> for TransportError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => TransportError::ClosedByPeer {
+                code: u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX),
+                reason: String::from_utf8_lossy(&close.reason).into_owned(),
+            },
+            ConnectionError::LocallyClosed => TransportError::Closed,
+            other => TransportError::Lost(other.to_string()),
+        }
+    }
+}
+
+fn code_of(code: VarInt) -> u32 {
+    u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
+}
+
+fn stream(send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
+    (Box::new(QuicSend { inner: send, finished: false, torn: false }), Box::new(QuicRecv { inner: recv, ended: None }))
+}
+
+impl Connection for QuicConnection {
+    fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    fn remote_addr(&self) -> SocketAddr {
+        // An IPv4 peer of an IPv6 socket is shown as what it is.
+        let remote = self.inner.remote_address();
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move {
+            let (send, recv) = self.inner.open_bi().await?;
+            Ok(stream(send, recv))
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move {
+            let (send, recv) = self.inner.accept_bi().await?;
+            Ok(stream(send, recv))
+        })
+    }
+
+    fn stats(&self) -> LinkStats {
+        let stats = self.inner.stats();
+        LinkStats {
+            rtt: self.inner.rtt(),
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+            lost: stats.path.lost_packets,
+        }
+    }
+
+    fn close(&self, code: u32, reason: &str) {
+        self.inner.close(code.into(), reason.as_bytes());
+    }
+
+    fn closed(&self) -> BoxFuture<'_, TransportError> {
+        Box::pin(async move { self.inner.closed().await.into() })
+    }
+}
+
+struct QuicSend {
+    inner: quinn::SendStream,
+    finished: bool,
+    /// A send is under way, or was given up half way: what was sent has no clean end.
+    torn: bool,
+}
+
+impl SendStream for QuicSend {
+    fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async move {
+            if self.torn {
+                return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
+            }
+            self.torn = true;
+            let sent = self.inner.write_chunk(data).await;
+            self.torn = false;
+            sent.map_err(|error| match error {
+                WriteError::Stopped(code) => TransportError::Reset(code_of(code)),
+                WriteError::ConnectionLost(error) => error.into(),
+                WriteError::ClosedStream | WriteError::ZeroRttRejected => TransportError::Closed,
+            })
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), TransportError> {
+        if self.torn {
+            return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
+        }
+        self.finished = true;
+        self.inner.finish().map_err(|_| TransportError::Closed)
+    }
+
+    fn reset(&mut self, code: u32) {
+        self.finished = true;
+        let _ = self.inner.reset(code.into());
+    }
+}
+
+impl Drop for QuicSend {
+    fn drop(&mut self) {
+        // quinn would finish it, and the other side would take a part for the whole.
+        if !self.finished {
+            let _ = self.inner.reset(0u32.into());
+        }
+    }
+}
+
+struct QuicRecv {
+    inner: quinn::RecvStream,
+    /// How it ended: quinn forgets, and asking again must give the same answer.
+    ended: Option<Result<usize, TransportError>>,
+}
+
+impl RecvStream for QuicRecv {
+    fn recv<'a>(&'a mut self, buf: &'a mut [u8]) -> BoxFuture<'a, Result<usize, TransportError>> {
+        Box::pin(async move {
+            if buf.is_empty() {
+                return Ok(0);
+            }
+            if let Some(ended) = &self.ended {
+                return ended.clone();
+            }
+            let ended = match self.inner.read(buf).await {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => Ok(0),
+                Err(ReadError::Reset(code)) => Err(TransportError::Reset(code_of(code))),
+                Err(ReadError::ConnectionLost(error)) => Err(error.into()),
+                Err(_) => Err(TransportError::Closed),
+            };
+            self.ended.insert(ended).clone()
+        })
+    }
+
+    fn stop(&mut self, code: u32) {
+        if self.ended.is_none() {
+            let _ = self.inner.stop(code.into());
+            self.ended = Some(Err(TransportError::Reset(code)));
+        }
+    }
+}

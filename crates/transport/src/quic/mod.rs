@@ -1,0 +1,302 @@
+//! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own.
+
+mod connection;
+mod settings;
+mod thread;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use protocol::PeerId;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Endpoint, Incoming, TransportConfig};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::identity::SERVER_NAME;
+use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
+use connection::QuicConnection;
+use thread::NetworkThread;
+
+/// A handshake must be over within this time, on either side.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes under way at once; who comes then is refused.
+const HANDSHAKES: usize = 256;
+/// With more handshakes under way than this, strangers must first show that their address is theirs (RFC 9000, 8.1).
+const VALIDATE_ABOVE: usize = 64;
+/// Connections that wait to be taken by [`Transport::accept`].
+const BACKLOG: usize = 128;
+/// The others are told goodbye within this time.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How to bind.
+pub struct QuicConfig {
+    /// Who we are.
+    pub identity: Identity,
+    /// Where to listen: one endpoint each. Port 0 takes any free one.
+    pub listeners: Vec<SocketAddr>,
+}
+
+impl QuicConfig {
+    /// Listens on these addresses as this identity.
+    pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
+        QuicConfig { identity, listeners }
+    }
+}
+
+/// QUIC endpoints that listen and dial.
+pub struct Quic {
+    identity: Identity,
+    endpoints: Vec<(Endpoint, NetworkThread, SocketAddr)>,
+    turn: AtomicUsize,
+    settings: Arc<TransportConfig>,
+    accepted: Mutex<mpsc::Receiver<QuicConnection>>,
+}
+
+impl Quic {
+    /// Binds every listener, or none.
+    pub fn bind(config: QuicConfig) -> Result<Self, TransportError> {
+        let settings = settings::transport();
+        let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
+        let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        server.transport_config(settings.clone());
+        let (arrivals, accepted) = mpsc::channel(BACKLOG);
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let mut endpoints = Vec::new();
+        for (number, &address) in config.listeners.iter().enumerate() {
+            let error = |error: io::Error| match error.kind() {
+                io::ErrorKind::AddrInUse => TransportError::AddressInUse(address),
+                _ => TransportError::Io(format!("{address}: {error}")),
+            };
+            let socket = bind(address).map_err(error)?;
+            let thread = NetworkThread::start(number).map_err(error)?;
+            let endpoint =
+                Endpoint::new(settings::endpoint(), Some(server.clone()), socket, thread.runtime()).map_err(error)?;
+            let bound = endpoint.local_addr().map_err(error)?;
+            thread.handle.spawn(accept(endpoint.clone(), handshakes.clone(), arrivals.clone()));
+            endpoints.push((endpoint, thread, bound));
+        }
+        if endpoints.is_empty() {
+            return Err(TransportError::Io("at least one listener is needed".to_owned()));
+        }
+        Ok(Quic {
+            identity: config.identity,
+            endpoints,
+            turn: AtomicUsize::new(0),
+            settings,
+            accepted: Mutex::new(accepted),
+        })
+    }
+
+    /// The endpoints take turns, so that connections spread over their threads.
+    fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
+        let reaches = |bound: &SocketAddr| bound.is_ipv6() || address.is_ipv4();
+        let able: Vec<_> = self.endpoints.iter().filter(|(_, _, bound)| reaches(bound)).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        able.get(turn % able.len().max(1)).map(|(endpoint, _, _)| endpoint)
+    }
+
+    async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<QuicConnection, TransportError> {
+        let found = Arc::new(OnceLock::new());
+        let refused = |error: String| TransportError::Handshake(error);
+        let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
+        let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
+        let mut client = quinn::ClientConfig::new(Arc::new(tls));
+        client.transport_config(self.settings.clone());
+        let endpoint = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
+        let connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
+            quinn::ConnectError::EndpointStopping => TransportError::Closed,
+            other => TransportError::Io(other.to_string()),
+        })?;
+        match timeout(HANDSHAKE, connecting).await {
+            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(TransportError::Unreachable(address)),
+            // It is there, but takes nobody: it is closing, or has too much to do.
+            Ok(Err(quinn::ConnectionError::ConnectionClosed(close)))
+                if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                Err(TransportError::Unreachable(address))
+            }
+            Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
+            Ok(Err(error)) => Err(refused(error.to_string())),
+            Ok(Ok(connection)) => QuicConnection::new(connection),
+        }
+    }
+}
+
+/// A socket with large buffers. An IPv6 one takes IPv4 too, where the system can.
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        let _ = socket.set_only_v6(false);
+    }
+    // The kernel grants what its limits allow; asking for too much is no error.
+    let _ = socket.set_recv_buffer_size(settings::SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(settings::SOCKET_BUFFER);
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    if granted < settings::SOCKET_BUFFER {
+        tracing::info!(
+            granted,
+            wanted = settings::SOCKET_BUFFER,
+            "the kernel grants small socket buffers; fast links lose packets: raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Takes handshakes, each in a task with a deadline, and hands the connections on.
+async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, arrivals: mpsc::Sender<QuicConnection>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let under_way = HANDSHAKES - handshakes.available_permits();
+        if under_way > VALIDATE_ABOVE && !incoming.remote_address_validated() {
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().ignore();
+            }
+            continue;
+        }
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let arrivals = arrivals.clone();
+        tokio::spawn(async move {
+            let connection = shake_hands(incoming).await;
+            drop(permit);
+            match connection {
+                Ok(connection) => drop(timeout(HANDSHAKE, arrivals.send(connection)).await),
+                Err(error) => tracing::debug!(%error, "handshake"),
+            }
+        });
+    }
+}
+
+async fn shake_hands(incoming: Incoming) -> Result<QuicConnection, TransportError> {
+    let from = incoming.remote_address();
+    match timeout(HANDSHAKE, incoming).await {
+        Err(_) => Err(TransportError::Unreachable(from)),
+        Ok(Err(error)) => Err(TransportError::Handshake(error.to_string())),
+        Ok(Ok(connection)) => QuicConnection::new(connection),
+    }
+}
+
+impl Transport for Quic {
+    fn name(&self) -> &'static str {
+        "quic"
+    }
+
+    fn peer_id(&self) -> PeerId {
+        self.identity.peer_id()
+    }
+
+    fn listeners(&self) -> Vec<SocketAddr> {
+        self.endpoints.iter().map(|(_, _, bound)| *bound).collect()
+    }
+
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move { Ok(Arc::new(self.connect(addr, expect).await?) as Arc<dyn Connection>) })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+        Box::pin(async move {
+            let connection = self.accepted.lock().await.recv().await?;
+            Some(Arc::new(connection) as Arc<dyn Connection>)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            for (endpoint, _, _) in &self.endpoints {
+                endpoint.close(0u32.into(), b"goodbye");
+            }
+            let idle = async {
+                for (endpoint, _, _) in &self.endpoints {
+                    endpoint.wait_idle().await;
+                }
+            };
+            let _ = timeout(GOODBYE, idle).await;
+            for (_, thread, _) in &self.endpoints {
+                thread.stop().await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn quic() -> Quic {
+        let identity = Identity::generate().unwrap();
+        Quic::bind(QuicConfig { identity, listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))] }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn both_sides_learn_who_the_other_is_and_bytes_flow() {
+        let (a, b) = (quic(), quic());
+        let (dialled, accepted) = tokio::join!(a.dial(b.listeners()[0], b.peer_id()), b.accept());
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        assert_eq!((dialled.peer_id(), accepted.peer_id()), (b.peer_id(), a.peer_id()));
+        let (mut send, _recv) = dialled.open().await.unwrap();
+        let data = Bytes::from(vec![7; 3 << 20]);
+        let receive = async {
+            let (_, mut recv) = accepted.accept().await.unwrap();
+            let mut got = vec![0; 3 << 20];
+            crate::frame::read_exact(&mut *recv, &mut got).await.unwrap();
+            assert_eq!(recv.recv(&mut [0; 8]).await, Ok(0));
+            got
+        };
+        let (_, got) = tokio::join!(
+            async {
+                send.send(data.clone()).await.unwrap();
+                send.finish().unwrap();
+            },
+            receive
+        );
+        assert_eq!(got, data);
+        a.close().await;
+        b.close().await;
+    }
+
+    #[tokio::test]
+    async fn someone_else_at_the_address_is_refused() {
+        let (a, b) = (quic(), quic());
+        let (addr, expected) = (b.listeners()[0], a.peer_id());
+        let error = a.dial(addr, expected).await.err();
+        assert_eq!(error, Some(TransportError::WrongPeer { addr, expected }));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_stream_is_reset_not_finished() {
+        let (a, b) = (quic(), quic());
+        let (dialled, accepted) = tokio::join!(a.dial(b.listeners()[0], b.peer_id()), b.accept());
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        let (mut send, _recv) = dialled.open().await.unwrap();
+        send.send(Bytes::from_static(b"half")).await.unwrap();
+        let (_send, mut recv) = accepted.accept().await.unwrap();
+        drop(send);
+        let mut buf = [0; 8];
+        let error = loop {
+            match recv.recv(&mut buf).await {
+                Ok(0) => panic!("a dropped stream looked finished"),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, TransportError::Reset(0));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_said_so() {
+        let a = quic();
+        let taken = a.listeners()[0];
+        let config = QuicConfig { identity: Identity::generate().unwrap(), listeners: vec![taken] };
+        assert_eq!(Quic::bind(config).err(), Some(TransportError::AddressInUse(taken)));
+    }
+}
