@@ -7,10 +7,27 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod checkpoint;
+mod error;
+mod file;
+mod journal;
+mod memory;
+mod mmap;
+mod output;
+mod rename;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use checkpoint::Checkpoint;
+pub use error::StorageError;
+pub use file::FileBackend;
+pub use journal::Journal;
+pub use memory::MemoryBackend;
+pub use mmap::MmapBackend;
+pub use output::Output;
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,43 +69,12 @@ pub trait Storage: Send + Sync {
     fn flush(&self) -> Result<(), StorageError>;
 }
 
-/// Why a disk did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The file is not there.
-    #[error("{0} is not there")]
-    NotFound(PathBuf),
-    /// The file may not be read or written.
-    #[error("no permission for {0}")]
-    Denied(PathBuf),
-    /// No room is left.
-    #[error("no space left for {0}")]
-    Full(PathBuf),
-    /// The file was changed, cut or replaced by someone else while it was in use.
-    #[error("{0} was changed while it was in use")]
-    Changed(PathBuf),
-    /// The range lies outside the file.
-    #[error("range {offset}+{len} lies outside a file of {size} bytes")]
-    OutOfRange {
-        /// Start of the range.
-        offset: u64,
-        /// Length of the range.
-        len: usize,
-        /// Size of the file.
-        size: u64,
-    },
-    /// Someone else, perhaps another process, is writing the same output.
-    #[error("{0} is being written by another download")]
-    Locked(PathBuf),
-    /// A different file stands where the output should go.
-    #[error("{0} exists already and is different")]
-    Exists(PathBuf),
-    /// Anything else.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+/// The backend of this name.
+pub fn backend(name: &str) -> Option<Arc<dyn Backend>> {
+    match name {
+        "mmap" => Some(Arc::new(MmapBackend)),
+        "file" => Some(Arc::new(FileBackend)),
+        "memory" => Some(Arc::new(MemoryBackend::default())),
+        _ => None,
+    }
 }

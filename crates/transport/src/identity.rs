@@ -189,12 +189,25 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Exactly one certificate, of a key that we can name.
-fn one_certificate(end: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
-    if !rest.is_empty() {
-        return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+/// What stands before the 32 bytes of every Ed25519 key in a SubjectPublicKeyInfo (RFC 8410).
+const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// Exactly one certificate, of an Ed25519 key, signed by that key. The list of schemes alone would not hold a peer to
+/// Ed25519: rustls checks a signature with any algorithm of the provider, offered or not.
+fn one_certificate(end: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<PeerId, Error> {
+    let unfit = || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+    let parsed = webpki::EndEntityCert::try_from(end).map_err(|_| unfit())?;
+    let key = parsed.subject_public_key_info();
+    if !rest.is_empty() || key.len() != ED25519_SPKI.len() + 32 || !key.starts_with(&ED25519_SPKI) {
+        return Err(unfit());
     }
-    peer_id_of(end)
+    // With the certificate as its own only authority, a valid path means that it signed itself.
+    let itself = webpki::anchor_from_trusted_cert(end).map_err(|_| unfit())?;
+    let usage = webpki::KeyUsage::server_auth(); // of extensions that our certificates do not have
+    parsed
+        .verify_for_usage(&[webpki::ring::ED25519], &[itself], &[], now, usage, None, None)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
+    Ok(PeerId::of_public_key(&key))
 }
 
 /// Accepts any peer that proves that it holds its certificate's key; who it is, is seen afterwards.
@@ -224,9 +237,9 @@ impl ClientCertVerifier for AnyPeer {
         &self,
         end: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        one_certificate(end, rest).map(|_| ClientCertVerified::assertion())
+        one_certificate(end, rest, now).map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -259,9 +272,9 @@ impl ServerCertVerifier for OnePeer {
         rest: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let id = one_certificate(end, rest)?;
+        let id = one_certificate(end, rest, now)?;
         if id != self.expected {
             let _ = self.found.set(id);
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
@@ -295,6 +308,23 @@ impl ServerCertVerifier for OnePeer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_one_self_signed_ed25519_certificate_will_do() {
+        let now = UnixTime::now();
+        let ours = Identity::generate().unwrap();
+        assert_eq!(one_certificate(&ours.certificate, &[], now).ok(), Some(ours.id));
+        assert!(one_certificate(&ours.certificate, std::slice::from_ref(&ours.certificate), now).is_err());
+
+        let params = || CertificateParams::new(vec![SERVER_NAME.to_owned()]).unwrap();
+        let ecdsa = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        assert!(one_certificate(params().self_signed(&ecdsa).unwrap().der(), &[], now).is_err());
+
+        let (key, signer) =
+            (KeyPair::generate_for(&PKCS_ED25519).unwrap(), KeyPair::generate_for(&PKCS_ED25519).unwrap());
+        let by_another = params().signed_by(&key, &rcgen::Issuer::new(params(), signer)).unwrap();
+        assert!(one_certificate(by_another.der(), &[], now).is_err());
+    }
 
     #[test]
     fn an_identity_outlives_its_process_and_its_key_is_private() {

@@ -1,6 +1,8 @@
 //! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own.
 
 mod connection;
+#[cfg(test)]
+mod hostile;
 mod settings;
 mod thread;
 
@@ -24,6 +26,9 @@ use thread::NetworkThread;
 
 /// A handshake must be over within this time, on either side.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// An address that was silent for this long is given up. quinn sends at 0 s and 1 s and would send again at 3 s, and
+/// addresses come from strangers: what they can make us send must be little.
+const SILENCE: Duration = Duration::from_millis(2500);
 /// Handshakes under way at once; who comes then is refused.
 const HANDSHAKES: usize = 256;
 /// With more handshakes under way than this, strangers must first show that their address is theirs (RFC 9000, 8.1).
@@ -109,10 +114,14 @@ impl Quic {
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
         client.transport_config(self.settings.clone());
         let endpoint = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
-        let connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
+        let mut connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
             other => TransportError::Io(other.to_string()),
         })?;
+        // Errors show again below; only silence ends it here.
+        if timeout(SILENCE, connecting.handshake_data()).await.is_err() {
+            return Err(TransportError::Unreachable(address));
+        }
         match timeout(HANDSHAKE, connecting).await {
             Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(TransportError::Unreachable(address)),
             // It is there, but takes nobody: it is closing, or has too much to do.
@@ -137,7 +146,9 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     // The kernel grants what its limits allow; asking for too much is no error.
     let _ = socket.set_recv_buffer_size(settings::SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(settings::SOCKET_BUFFER);
-    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    let reported = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    // Linux counts its own bookkeeping and reports twice what it grants.
+    let granted = if cfg!(target_os = "linux") { reported / 2 } else { reported };
     if granted < settings::SOCKET_BUFFER {
         tracing::info!(
             granted,
@@ -165,9 +176,9 @@ async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, arrivals: mpsc::
         };
         let arrivals = arrivals.clone();
         tokio::spawn(async move {
-            let connection = shake_hands(incoming).await;
-            drop(permit);
-            match connection {
+            // Kept until the connection is taken: who waits in this queue is bounded too.
+            let _permit = permit;
+            match shake_hands(incoming).await {
                 Ok(connection) => drop(timeout(HANDSHAKE, arrivals.send(connection)).await),
                 Err(error) => tracing::debug!(%error, "handshake"),
             }

@@ -1,0 +1,157 @@
+//! Mapped files: what is read for others is a slice of the map, and no byte of it is copied by us.
+//!
+//! Writes are positional, into the same page cache that the map shows. A map of a file that someone else cuts is a
+//! trap (SIGBUS), so before a slice is handed out the file's size and time are checked and, on Linux, its pages are
+//! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort.
+#![allow(unsafe_code)]
+
+use std::fs::{File, Metadata};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use memmap2::MmapOptions;
+
+use crate::error::{error_at, in_range};
+use crate::file::{open_file, read_exact_at, write_all_at};
+use crate::{Access, Backend, FileSpec, Storage, StorageError};
+
+/// Files up to this size are read rather than mapped: a map costs more than the copy.
+const SMALL: u64 = 16 << 10;
+
+/// Maps files.
+pub struct MmapBackend;
+
+impl Backend for MmapBackend {
+    fn name(&self) -> &'static str {
+        "mmap"
+    }
+
+    fn persistent(&self) -> bool {
+        true
+    }
+
+    fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
+        let open = |spec: &FileSpec| {
+            let error = |source| error_at(&spec.path, source);
+            let file = open_file(spec, access)?;
+            let seen = file.metadata().map_err(error)?;
+            // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent
+            // or hashed as bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
+            let map =
+                (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) }).transpose().map_err(error)?;
+            let modified = (access == Access::Read).then(|| seen.modified().ok()).flatten();
+            let map = map.map(Bytes::from_owner);
+            Ok(Mapped { file, spec: spec.clone(), map, modified, changed: AtomicBool::new(false) })
+        };
+        Ok(Arc::new(Maps(files.iter().map(open).collect::<Result<_, StorageError>>()?)))
+    }
+}
+
+struct Maps(Vec<Mapped>);
+
+struct Mapped {
+    file: File,
+    spec: FileSpec,
+    map: Option<Bytes>,
+    /// The time stamp when it was opened to be read only.
+    modified: Option<SystemTime>,
+    changed: AtomicBool,
+}
+
+impl Mapped {
+    /// Fails, now and ever after, once the file is not what was opened.
+    fn check(&self) -> Result<(), StorageError> {
+        let same = |seen: &Metadata| {
+            seen.len() == self.spec.size
+                && self.modified.is_none_or(|then| seen.modified().is_ok_and(|now| now == then))
+        };
+        let seen = self.file.metadata().map_err(|source| error_at(&self.spec.path, source))?;
+        if self.changed.load(Ordering::Relaxed) || !same(&seen) {
+            self.changed.store(true, Ordering::Relaxed);
+            return Err(StorageError::Changed(self.spec.path.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Maps {
+    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let mapped = &self.0[file];
+        in_range(offset, len, mapped.spec.size)?;
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        mapped.check()?;
+        let Some(map) = &mapped.map else {
+            let mut bytes = vec![0; len];
+            let changed = |_| StorageError::Changed(mapped.spec.path.clone());
+            read_exact_at(&mapped.file, &mut bytes, offset).map_err(changed)?;
+            return Ok(bytes.into());
+        };
+        let slice = map.slice(offset as usize..offset as usize + len);
+        if !populate(&slice) {
+            mapped.changed.store(true, Ordering::Relaxed);
+            return Err(StorageError::Changed(mapped.spec.path.clone()));
+        }
+        Ok(slice)
+    }
+
+    fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        let Mapped { file, spec, .. } = &self.0[file];
+        in_range(offset, data.len(), spec.size)?;
+        write_all_at(file, data, offset).map_err(|source| error_at(&spec.path, source))
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        self.0.iter().try_for_each(|Mapped { file, spec, .. }| file.sync_data().map_err(|e| error_at(&spec.path, e)))
+    }
+}
+
+/// Brings the pages of a slice in, so that whoever touches it does not wait for the disk. False if they cannot be had.
+#[cfg(target_os = "linux")]
+fn populate(slice: &[u8]) -> bool {
+    // SAFETY: a question about a constant of the machine.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let start = slice.as_ptr() as usize / page * page;
+    let len = slice.as_ptr() as usize + slice.len() - start;
+    // SAFETY: the range lies within pages of a live map, which `slice` keeps alive; the advice changes nothing in it.
+    let result = unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_POPULATE_READ) };
+    // An older kernel does not know the advice: then the pages come when they are touched.
+    result == 0 || !matches!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EFAULT | libc::EHWPOISON))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate(_: &[u8]) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_slices_of_one_map() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let storage = MmapBackend.open(&[FileSpec { path, size: 1 << 20 }], Access::Read).unwrap();
+        let whole = storage.read(0, 0, 1 << 20).unwrap();
+        let part = storage.read(0, 4096, 8192).unwrap();
+        assert_eq!(whole.slice(4096..4096 + 8192).as_ptr(), part.as_ptr(), "the same bytes, not a copy");
+        assert_eq!(part.slice(1..).as_ptr() as usize, part.as_ptr() as usize + 1);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_an_error_and_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let storage = MmapBackend.open(&[FileSpec { path: path.clone(), size: 1 << 20 }], Access::Read).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+        assert!(matches!(storage.read(0, 4096, 100), Err(StorageError::Changed(_))));
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
+    }
+}

@@ -1,0 +1,189 @@
+//! Where a download is built, and how it gets its name: beside the target, under a lock, and by one rename.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::check_local_name;
+
+use crate::error::error_at;
+use crate::{FileSpec, Storage, StorageError};
+
+/// A download that is being built.
+pub struct Output {
+    target: PathBuf,
+    part: PathBuf,
+    journal: PathBuf,
+    lock_path: PathBuf,
+    lock: File,
+    files: Vec<(PathBuf, u64, bool)>,
+}
+
+impl Output {
+    /// Prepares `folder` for a content called `name`: one file of that name, or, if `is_folder`, a folder with
+    /// `files` (path inside with `/`, bytes, executable) and `empty_folders`. Every name is checked; nothing outside
+    /// `folder` is touched, and no link is followed.
+    pub fn prepare(
+        folder: &Path,
+        name: &str,
+        is_folder: bool,
+        files: &[(String, u64, bool)],
+        empty_folders: &[String],
+    ) -> Result<Self, StorageError> {
+        let part = folder.join(format!(".{name}.part"));
+        let bad_name = |error: protocol::NameError| StorageError::Io {
+            path: folder.join("…"),
+            source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+        };
+        let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
+        std::iter::once(name)
+            .chain(paths.flat_map(|path| path.split('/')))
+            .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
+        fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
+        let lock_path = folder.join(format!(".{name}.lock"));
+        let lock = lock(&lock_path)?;
+        if is_folder {
+            make_folder(&part)?;
+            for path in files.iter().filter_map(|(path, ..)| path.rsplit_once('/')).map(|(parent, _)| parent) {
+                make_folders(&part, path)?;
+            }
+            empty_folders.iter().try_for_each(|path| make_folders(&part, path))?;
+        }
+        let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
+        let journal = folder.join(format!(".{name}.part.journal"));
+        refuse_link(&journal)?;
+        let whole = |(path, size, _): &(String, u64, bool)| {
+            fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)
+        };
+        if !files.iter().all(whole) {
+            // What the journal speaks of is not there any more.
+            match fs::remove_file(&journal) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error_at(&journal, source)),
+                _ => {}
+            }
+        }
+        Ok(Output {
+            target: folder.join(name),
+            journal,
+            files: files.iter().map(|(path, size, executable)| (place(path), *size, *executable)).collect(),
+            part,
+            lock_path,
+            lock,
+        })
+    }
+
+    /// The files to open, where they are built.
+    pub fn specs(&self) -> Vec<FileSpec> {
+        self.files.iter().map(|(path, size, _)| FileSpec { path: path.clone(), size: *size }).collect()
+    }
+
+    /// Where the journal of this download is kept.
+    pub fn journal_path(&self) -> &Path {
+        &self.journal
+    }
+
+    /// Where it will be.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Copies what a storage that is not persistent holds to where the files are built, and syncs it.
+    pub fn write_out(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+        use std::io::Write;
+        for (index, (path, size, _)) in self.files.iter().enumerate() {
+            let error = |source| error_at(path, source);
+            let mut file = File::create(path).map_err(error)?;
+            let mut offset = 0;
+            while offset < *size {
+                let bytes = storage.read(index, offset, (*size - offset).min(1 << 20) as usize)?;
+                file.write_all(&bytes).map_err(error)?;
+                offset += bytes.len() as u64;
+            }
+            file.sync_data().map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the download its name. What was written must be durable already. Never replaces anything.
+    pub fn finish(self) -> Result<PathBuf, StorageError> {
+        for (path, _, executable) in &self.files {
+            if *executable {
+                make_executable(path).map_err(|source| error_at(path, source))?;
+            }
+        }
+        crate::rename::rename_new(&self.part, &self.target).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+                StorageError::Exists(self.target.clone())
+            }
+            _ => error_at(&self.target, source),
+        })?;
+        if let Some(folder) = self.target.parent() {
+            sync_folder(folder).map_err(|source| error_at(folder, source))?;
+        }
+        // The name is durable: what helped to get there may go.
+        let _ = fs::remove_file(&self.journal);
+        let _ = fs::remove_file(&self.lock_path);
+        drop(self.lock);
+        Ok(self.target)
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let error = |source| error_at(path, source);
+    refuse_link(path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(error(source)),
+    }
+}
+
+fn refuse_link(path: &Path) -> Result<(), StorageError> {
+    match fs::symlink_metadata(path) {
+        Ok(seen) if seen.is_symlink() => {
+            Err(error_at(path, io::Error::other("it is a link, and links are not followed")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StorageError> {
+    refuse_link(path)?;
+    match fs::create_dir(path) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.map_err(|source| error_at(path, source)),
+    }
+}
+
+fn make_folders(base: &Path, path: &str) -> Result<(), StorageError> {
+    let mut folder = base.to_owned();
+    path.split('/').try_for_each(|name| {
+        folder.push(name);
+        make_folder(&folder)
+    })
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = fs::metadata(path)?.permissions();
+    // Whoever may read it may run it.
+    permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
+    fs::set_permissions(path, permissions)
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}

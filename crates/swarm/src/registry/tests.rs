@@ -1,0 +1,241 @@
+//! The registry's promises, one test each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use protocol::Stake::{Downloader, Partial, Seeder};
+
+fn peer(n: u32) -> PeerId {
+    PeerId::of_public_key(&n.to_le_bytes())
+}
+
+fn address(n: u32) -> SocketAddr {
+    SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 9000))
+}
+
+fn registry() -> Registry {
+    Registry::new(RegistryLimits::default(), 1)
+}
+
+fn join(registry: &mut Registry, n: u32, stake: Stake) -> Introductions {
+    registry.announce(peer(n), address(n), &[address(n)], stake, None).unwrap()
+}
+
+fn ids(peers: &[PeerAddress]) -> BTreeSet<PeerId> {
+    peers.iter().map(|peer| peer.id).collect()
+}
+
+/// Acquaintance is symmetric, bounded, and names members only.
+fn check(registry: &Registry) {
+    assert_eq!(registry.givers.len() + registry.takers.len(), registry.len());
+    for &slot in registry.index.values() {
+        let known = &registry.member(slot).known;
+        assert!(known.len() <= MOST_KNOWN && !known.contains(&slot));
+        assert_eq!(known.iter().collect::<BTreeSet<_>>().len(), known.len());
+        for &other in known {
+            assert!(registry.member(other).known.contains(&slot));
+        }
+    }
+}
+
+#[test]
+fn a_leave_with_an_unknown_id_harms_nothing() {
+    let mut registry = registry();
+    assert_eq!(registry.leave(peer(1)), []);
+    join(&mut registry, 1, Seeder);
+    assert_eq!(registry.leave(peer(2)), []);
+    assert_eq!((registry.len(), registry.seeders()), (1, 1));
+    assert_eq!(ids(&join(&mut registry, 3, Downloader).sample), [peer(1)].into());
+}
+
+#[test]
+fn a_repeated_leave_is_said_once() {
+    let mut registry = registry();
+    join(&mut registry, 1, Seeder);
+    join(&mut registry, 2, Downloader);
+    let told = registry.leave(peer(1));
+    assert_eq!(told, [Push { to: peer(2), joined: vec![], gone: vec![peer(1)] }]);
+    assert_eq!(registry.leave(peer(1)), []);
+    assert_eq!((registry.seeders(), registry.others()), (0, 1));
+}
+
+#[test]
+fn both_sides_of_an_introduction_are_told() {
+    let mut registry = registry();
+    join(&mut registry, 1, Seeder);
+    let second = join(&mut registry, 2, Downloader);
+    assert_eq!(second.sample, [PeerAddress { id: peer(1), addresses: vec![address(1)] }]);
+    let joined = vec![PeerAddress { id: peer(2), addresses: vec![address(2)] }];
+    assert_eq!(second.pushes, [Push { to: peer(1), joined, gone: vec![] }]);
+}
+
+#[test]
+fn a_sample_never_exceeds_50_and_never_includes_oneself() {
+    let mut registry = registry();
+    for n in 0..2000 {
+        let stake = [Seeder, Partial, Downloader][n as usize % 3];
+        let told = join(&mut registry, n, stake);
+        assert!(told.sample.len() <= SAMPLE && !ids(&told.sample).contains(&peer(n)));
+        assert_eq!(ids(&told.sample).len(), told.sample.len(), "nobody twice");
+        assert!(told.pushes.len() <= SAMPLE && told.pushes.iter().all(|push| push.to != peer(n)));
+        if n > 200 {
+            assert_eq!(told.sample.len(), SAMPLE);
+        }
+        let again = join(&mut registry, n, stake);
+        assert!(again.sample.len() <= SAMPLE && again.pushes.is_empty());
+    }
+    check(&registry);
+}
+
+#[test]
+fn the_only_member_is_told_of_nobody() {
+    let mut registry = registry();
+    for _ in 0..3 {
+        assert_eq!(join(&mut registry, 1, Downloader), Introductions::default());
+    }
+}
+
+#[test]
+fn a_seeder_is_not_told_of_seeders() {
+    let mut registry = registry();
+    for n in 0..10 {
+        assert_eq!(join(&mut registry, n, [Seeder, Partial][n as usize % 2]), Introductions::default());
+    }
+    let downloader = join(&mut registry, 10, Downloader);
+    assert_eq!((downloader.sample.len(), downloader.pushes.len()), (10, 10));
+    // Once it is done it matters to those who want something, and to nobody else.
+    join(&mut registry, 11, Downloader);
+    assert_eq!(ids(&join(&mut registry, 10, Seeder).sample), [peer(11)].into());
+    assert_eq!(registry.leave(peer(10)).iter().map(|push| push.to).collect::<Vec<_>>(), [peer(11)]);
+    check(&registry);
+}
+
+#[test]
+fn a_downloader_hears_of_seeders_among_thousands() {
+    let mut registry = registry();
+    for n in 0..1000 {
+        join(&mut registry, n, Downloader);
+    }
+    for n in 1000..1030 {
+        join(&mut registry, n, Seeder);
+    }
+    let sample = ids(&join(&mut registry, 2000, Downloader).sample);
+    let seeders = (1000..1030).filter(|&n| sample.contains(&peer(n))).count();
+    assert_eq!(seeders, SAMPLE / 2);
+}
+
+#[test]
+fn nobody_hears_of_more_than_a_bounded_number() {
+    let mut registry = registry();
+    let mut heard: BTreeMap<PeerId, usize> = BTreeMap::new();
+    join(&mut registry, 0, Seeder);
+    for n in 1..5000 {
+        let told = join(&mut registry, n, Downloader);
+        assert!(n < 10 || told.sample.len() >= FEWEST_KNOWN);
+        for push in told.pushes {
+            *heard.entry(push.to).or_default() += push.joined.len();
+        }
+    }
+    check(&registry);
+    assert!(heard.values().all(|&count| count <= MOST_KNOWN), "{:?}", heard.values().max());
+}
+
+#[test]
+fn who_was_told_of_a_peer_hears_that_it_is_gone() {
+    let mut registry = registry();
+    let mut knows: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
+    for n in 0..300 {
+        let told = join(&mut registry, n, if n % 7 == 0 { Seeder } else { Downloader });
+        knows.insert(peer(n), ids(&told.sample));
+        for push in told.pushes {
+            knows.get_mut(&push.to).unwrap().extend(ids(&push.joined));
+        }
+    }
+    for n in 0..290 {
+        knows.remove(&peer(n));
+        for push in registry.leave(peer(n)) {
+            let known = knows.get_mut(&push.to).unwrap();
+            known.extend(ids(&push.joined));
+            push.gone.iter().for_each(|gone| assert!(known.remove(gone), "told of a stranger's end"));
+        }
+        assert!(knows.values().all(|known| !known.contains(&peer(n))), "someone believes that {n} is still there");
+    }
+    check(&registry);
+    // Those who are left have been introduced to each other meanwhile.
+    assert!(knows.values().all(|known| known.len() >= FEWEST_KNOWN.min(8)), "{knows:?}");
+}
+
+#[test]
+fn a_full_swarm_still_opens_to_a_newcomer() {
+    let mut registry = registry();
+    for n in 0..=MOST_KNOWN as u32 {
+        join(&mut registry, n, Downloader);
+    }
+    // Everyone knows everyone, so nobody has room.
+    let slots: Vec<u32> = registry.index.values().copied().collect();
+    for &slot in &slots {
+        registry.member_mut(slot).known = slots.iter().copied().filter(|&other| other != slot).collect();
+    }
+    assert_eq!(join(&mut registry, 9999, Downloader).sample.len(), FEWEST_KNOWN);
+    check(&registry);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answers() {
+    let play = |seed| {
+        let mut registry = Registry::new(RegistryLimits::default(), seed);
+        let mut answers = Vec::new();
+        for n in 0..600 {
+            answers.push(join(&mut registry, n, if n % 5 == 0 { Seeder } else { Downloader }));
+            if n % 3 == 0 {
+                answers.push(Introductions { sample: vec![], pushes: registry.leave(peer(n / 2)) });
+            }
+        }
+        answers
+    };
+    assert_eq!(play(7), play(7));
+    assert_ne!(play(7), play(8));
+}
+
+#[test]
+fn a_peer_that_moves_is_told_anew_to_those_who_know_it() {
+    let mut registry = registry();
+    join(&mut registry, 1, Seeder);
+    join(&mut registry, 2, Downloader);
+    let moved = registry.announce(peer(1), address(77), &[address(77)], Seeder, None).unwrap();
+    let joined = vec![PeerAddress { id: peer(1), addresses: vec![address(77)] }];
+    assert_eq!(moved.pushes, [Push { to: peer(2), joined, gone: vec![] }]);
+    assert_eq!(registry.len(), 1 + 1);
+}
+
+#[test]
+fn one_address_holds_a_bounded_number_of_members_unless_it_is_loopback() {
+    let limits = RegistryLimits { members: 50, members_per_address: 3 };
+    let mut registry = Registry::new(limits, 1);
+    for n in 0..3 {
+        registry.announce(peer(n), address(1), &[], Downloader, None).unwrap();
+    }
+    let refused = registry.announce(peer(3), address(1), &[], Downloader, Some(("name".into(), 1)));
+    assert_eq!(refused, Err(RegistryFull::Address));
+    assert_eq!((registry.len(), registry.about()), (3, None), "who is refused leaves no trace");
+    registry.announce(peer(0), address(1), &[], Seeder, None).expect("a member may announce again");
+    registry.leave(peer(0));
+    registry.announce(peer(3), address(1), &[], Downloader, None).expect("there is room again");
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 9000));
+    for n in 100..147 {
+        registry.announce(peer(n), loopback, &[], Downloader, None).unwrap();
+    }
+    assert_eq!(registry.announce(peer(999), loopback, &[], Downloader, None), Err(RegistryFull::Members));
+}
+
+#[test]
+fn the_first_usable_name_stays() {
+    let mut registry = registry();
+    let mut say = |n, name: &str| {
+        registry.announce(peer(n), address(n), &[], Seeder, Some((name.to_owned(), 5))).unwrap();
+        registry.about().map(|(name, size)| (name.to_owned(), size))
+    };
+    assert_eq!(say(1, "../evil"), None);
+    assert_eq!(say(2, "model.bin"), Some(("model.bin".to_owned(), 5)));
+    assert_eq!(say(3, "other"), Some(("model.bin".to_owned(), 5)));
+}

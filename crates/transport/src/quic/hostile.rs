@@ -1,0 +1,121 @@
+//! Peers that do not play by the rules of the handshake, built with quinn and rustls directly.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use protocol::PeerId;
+use quinn::Endpoint;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::{Quic, QuicConfig};
+use crate::{Identity, Transport, TransportError};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn quic() -> Quic {
+    Quic::bind(QuicConfig { identity: Identity::generate().unwrap(), listeners: vec![LOOPBACK] }).unwrap()
+}
+
+/// Dials with a client that `spoil` made unfit, and says how that ended once it was refused.
+async fn refused(listener: &Quic, spoil: fn(&mut rustls::ClientConfig)) -> quinn::ConnectionError {
+    let identity = Identity::generate().unwrap();
+    let mut tls = identity.client_tls(listener.peer_id(), Arc::new(OnceLock::new())).unwrap();
+    spoil(&mut tls);
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::client(LOOPBACK).unwrap();
+    let connecting = endpoint.connect_with(config, listener.listeners()[0], "peer").unwrap();
+    // A dialer is done before its certificate was looked at, so the refusal may come after.
+    match connecting.await {
+        Ok(connection) => connection.closed().await,
+        Err(error) => error,
+    }
+}
+
+async fn nobody_comes(listener: &Quic) {
+    let accepted = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(accepted.is_err(), "a refused connection must never be handed out");
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl rustls::client::ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let listener = quic();
+    let error = refused(&listener, |tls| tls.client_auth_cert_resolver = Arc::new(NoCertificate)).await;
+    assert!(matches!(error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
+    nobody_comes(&listener).await;
+}
+
+#[tokio::test]
+async fn another_protocol_is_refused() {
+    let listener = quic();
+    let error = refused(&listener, |tls| tls.alpn_protocols = vec![b"p2p-fileshare/2".to_vec()]).await;
+    assert!(matches!(error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
+    nobody_comes(&listener).await;
+}
+
+/// A key that does not belong to the certificate shown: what an impostor has.
+fn impostor_of(victim: &Identity) -> CertifiedKey {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("victim.pem");
+    victim.write_certificate(&path).unwrap();
+    let certificate = CertificateDer::from_pem_file(&path).unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    CertifiedKey::new(vec![certificate], rustls::crypto::ring::sign::any_supported_type(&key).unwrap())
+}
+
+#[tokio::test]
+async fn a_listener_with_the_certificate_but_not_the_key_is_refused() {
+    let victim = Identity::generate().unwrap();
+    let mut tls = Identity::generate().unwrap().server_tls().unwrap();
+    tls.cert_resolver = Arc::new(SingleCertAndKey::from(impostor_of(&victim)));
+    let server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::server(server, LOOPBACK).unwrap();
+    let addr = endpoint.local_addr().unwrap();
+    let answering = tokio::spawn(async move { endpoint.accept().await.unwrap().await.is_err() });
+    let error = quic().dial(addr, victim.peer_id()).await.err();
+    assert!(matches!(error, Some(TransportError::Handshake(_))), "{error:?}");
+    assert!(answering.await.unwrap(), "the impostor has no connection either");
+}
+
+#[tokio::test]
+async fn a_dialer_with_the_certificate_but_not_the_key_is_refused() {
+    let listener = quic();
+    let error = refused(&listener, |tls| {
+        let victim = Identity::generate().unwrap();
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(impostor_of(&victim)));
+    })
+    .await;
+    assert!(matches!(error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
+    nobody_comes(&listener).await;
+}
+
+#[tokio::test]
+async fn a_silent_address_is_given_up() {
+    let silent = std::net::UdpSocket::bind(LOOPBACK).unwrap();
+    let addr = silent.local_addr().unwrap();
+    let error = quic().dial(addr, PeerId::of_public_key(b"nobody")).await.err();
+    assert_eq!(error, Some(TransportError::Unreachable(addr)));
+    silent.set_nonblocking(true).unwrap();
+    let mut packets = 0;
+    while silent.recv_from(&mut [0; 2048]).is_ok() {
+        packets += 1;
+    }
+    assert!((1..=3).contains(&packets), "{packets} packets went to an address that never answered");
+}
