@@ -1,1 +1,21 @@
-//! A peer of the swarm as a library: the asynchronous shell around the engine.
+//! A peer of the swarm as a library: what `peer-cli` is made of, and what others embed.
+//!
+//! [`Node`] is the one asynchronous shell around the engine of `swarm`: it drives it with any transport, any
+//! storage and a connection to a tracker. All decisions are the engine's; all bytes pass here. Everything runs on
+//! the tokio runtime that it is started on; a current-thread runtime is enough.
+
+mod driver;
+mod error;
+mod fetch;
+mod link;
+mod node;
+mod rate;
+mod serve;
+mod share;
+mod shelf;
+mod tracker_client;
+
+pub use error::PeerError;
+pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
+pub use share::{Held, ShareOptions, hash_file, keep_manifest, manifest_path, read_manifest};
+pub use tracker_client::TrackerAddress;

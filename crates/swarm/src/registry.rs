@@ -261,9 +261,10 @@ impl Registry {
         if stake != Stake::Downloader {
             // It has no use any more for others that want nothing; that makes room for those that do.
             let known = std::mem::take(&mut self.member_mut(slot).known);
-            let (keep, drop) = known.into_iter().partition(|&other| self.member(other).stake == Stake::Downloader);
+            let (keep, drop): (Vec<_>, Vec<_>) =
+                known.into_iter().partition(|&other| self.member(other).stake == Stake::Downloader);
             self.member_mut(slot).known = keep;
-            for other in Vec::<u32>::from(drop) {
+            for other in drop {
                 self.member_mut(other).known.retain(|&known| known != slot);
             }
         }

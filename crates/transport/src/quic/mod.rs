@@ -7,7 +7,7 @@ mod settings;
 mod thread;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -137,9 +137,17 @@ impl Quic {
     }
 }
 
-/// A socket with large buffers. An IPv6 one takes IPv4 too, where the system can.
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+/// A socket with large buffers. An IPv6 one takes IPv4 too, where the system can; where there is no IPv6 at all, "every
+/// address" means every IPv4 address.
+fn bind(mut address: SocketAddr) -> io::Result<UdpSocket> {
+    let open = |address| Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP));
+    let socket = match open(address) {
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            open(address)?
+        }
+        opened => opened?,
+    };
     if address.is_ipv6() {
         let _ = socket.set_only_v6(false);
     }

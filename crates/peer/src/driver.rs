@@ -1,0 +1,624 @@
+//! The node's one task: what happens goes into the engine, and what the engine wants is done.
+//!
+//! Everything that waits (streams, disks, the tracker) is a task of its own that reports through one bounded
+//! channel; this one never waits for any of them, so nothing can hold it up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Announce, ContentId, ContentMatch, Manifest, PeerAddress, PeerMessage, RefusalReason, Stake, VERSION};
+use storage::StorageError;
+use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+use transport::{Connection, SendStream, Transport};
+
+use crate::fetch::{self, PieceFetch};
+use crate::link::{self, Question};
+use crate::node::{NodeBuilder, PeerEvent, Progress, Summary};
+use crate::rate::RateCap;
+use crate::serve::{self, PieceServe};
+use crate::shelf::{Opened, Shelf};
+use crate::tracker_client::{self, ToClient, TrackerAddress};
+use crate::{PeerError, ShareOptions};
+
+/// What the handle asks.
+pub(crate) enum Command {
+    Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
+    Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
+    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
+    Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
+    Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What tasks report.
+pub(crate) enum Input {
+    Event(Event),
+    Connected { connection: Arc<dyn Connection>, dialled: bool },
+    Question { conn: ConnId, question: Question },
+    Manifest { manifest: Arc<Manifest> },
+    Opened { content: ContentId, result: Result<Opened, PeerError> },
+    Shared { result: Result<Opened, PeerError>, reply: oneshot::Sender<Result<ContentId, PeerError>> },
+    Stored { request: RequestId, piece: u32, content: ContentId, len: u64 },
+    DiskFailed { content: ContentId, error: StorageError },
+    SourceFailed { content: ContentId, error: StorageError },
+    Completed { content: ContentId, result: Result<PathBuf, PeerError> },
+    TrackerLost,
+    TrackerBack,
+}
+
+/// Reports that may wait.
+const INBOX: usize = 1024;
+/// All addresses of one peer are given up after this long.
+const DIAL: Duration = Duration::from_secs(6);
+
+struct Link {
+    connection: Arc<dyn Connection>,
+    outbox: mpsc::Sender<PeerMessage>,
+}
+
+/// One content: on disk, on the wire, in figures.
+struct Item {
+    shelf: Option<Arc<Shelf>>,
+    started: Instant,
+    verified: Option<Duration>,
+    sources: BTreeMap<protocol::PeerId, u64>,
+    wanted: bool,
+    finished: bool,
+    /// Claims what is verified while a download runs.
+    claiming: Option<AbortHandle>,
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        if let Some(task) = self.claiming.take() {
+            task.abort();
+        }
+    }
+}
+
+struct Driver {
+    setup: Setup,
+    engine: Engine,
+    began: Instant,
+    actions: Vec<Action>,
+    links: HashMap<ConnId, Link>,
+    next_conn: ConnId,
+    requests: HashMap<RequestId, (ConnId, AbortHandle)>,
+    questions: HashMap<ServeId, Asked>,
+    next_serve: ServeId,
+    items: HashMap<ContentId, Item>,
+    tracker: Option<mpsc::Sender<ToClient>>,
+    inputs: mpsc::Sender<Input>,
+    events: broadcast::Sender<PeerEvent>,
+}
+
+struct Asked {
+    content: ContentId,
+    run: protocol::Run,
+    stream: Box<dyn SendStream>,
+}
+
+struct Setup {
+    transport: Arc<dyn Transport>,
+    storage: Arc<dyn storage::Backend>,
+    hashes: PathBuf,
+    output: PathBuf,
+    up: Arc<RateCap>,
+    down: Arc<RateCap>,
+}
+
+/// Runs a node until it is shut down or every handle is gone.
+pub(crate) async fn run(
+    builder: NodeBuilder,
+    mut commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<PeerEvent>,
+) {
+    let (inputs, mut inbox) = mpsc::channel(INBOX);
+    let listeners = announced_addresses(&*builder.transport);
+    let hello = PeerMessage::Hello { version: VERSION, listeners };
+    let setup = Setup {
+        transport: builder.transport,
+        storage: builder.storage,
+        hashes: builder.hashes,
+        output: builder.output,
+        up: Arc::new(RateCap::new(builder.up)),
+        down: Arc::new(RateCap::new(builder.down)),
+    };
+    let accepting = tokio::spawn(accept(setup.transport.clone(), inputs.clone()));
+    let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
+    let mut driver = Driver {
+        setup,
+        engine,
+        began: Instant::now(),
+        actions: Vec::new(),
+        links: HashMap::new(),
+        next_conn: 0,
+        requests: HashMap::new(),
+        questions: HashMap::new(),
+        next_serve: 0,
+        items: HashMap::new(),
+        tracker: None,
+        inputs,
+        events,
+    };
+    let reply = loop {
+        let tick = driver.began + driver.engine.next_timeout();
+        tokio::select! {
+            input = inbox.recv() => match input {
+                Some(input) => driver.input(input),
+                None => break None,
+            },
+            command = commands.recv() => match command {
+                Some(Command::Shutdown { reply }) => break Some(reply),
+                Some(command) => driver.command(command),
+                None => break None,
+            },
+            () = tokio::time::sleep_until(tick) => driver.event(Event::Tick),
+        }
+    };
+    accepting.abort();
+    driver.shut_down().await;
+    if let Some(reply) = reply {
+        let _ = reply.send(());
+    }
+}
+
+async fn accept(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
+    while let Some(connection) = transport.accept().await {
+        if inputs.send(Input::Connected { connection, dialled: false }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The addresses that others may reach this node at: those of its interfaces where a listener is bound to all.
+fn announced_addresses(transport: &dyn Transport) -> Vec<std::net::SocketAddr> {
+    let interfaces: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|i| i.ip()).collect();
+    let mut addresses = Vec::new();
+    for listener in transport.listeners() {
+        if listener.ip().is_unspecified() {
+            let reachable = |ip: &&std::net::IpAddr| {
+                (listener.is_ipv6() || ip.is_ipv4())
+                    && !matches!(ip, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
+            };
+            addresses.extend(
+                interfaces.iter().filter(reachable).map(|&ip| std::net::SocketAddr::from((ip, listener.port()))),
+            );
+        } else {
+            addresses.push(listener);
+        }
+    }
+    addresses.truncate(32);
+    addresses
+}
+
+impl Driver {
+    fn event(&mut self, event: Event) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.engine.handle(self.began.elapsed(), event, &mut actions);
+        for action in actions.drain(..) {
+            self.act(action);
+        }
+        self.actions = actions;
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => {
+                match &event {
+                    Event::Disconnected { conn } => drop(self.links.remove(conn)),
+                    Event::Finished { request, .. } => drop(self.requests.remove(request)),
+                    _ => {}
+                }
+                self.event(event);
+            }
+            Input::Connected { connection, dialled } => self.connected(connection, dialled),
+            Input::Question { conn, question } => self.question(conn, question),
+            Input::Manifest { manifest } => self.manifest(manifest),
+            Input::Opened { content, result } => self.opened(content, result),
+            Input::Shared { result, reply } => {
+                let result = result.map(|opened| self.shared(opened));
+                let _ = reply.send(result);
+            }
+            Input::Stored { request, piece, content, len } => {
+                if let (Some(item), Some((conn, _))) = (self.items.get_mut(&content), self.requests.get(&request))
+                    && let Some(link) = self.links.get(conn)
+                {
+                    *item.sources.entry(link.connection.peer_id()).or_default() += len;
+                }
+                self.event(Event::Stored { request, piece });
+            }
+            Input::DiskFailed { content, error } => self.give_up(content, error.into()),
+            Input::SourceFailed { content, error } => self.withdraw(content, error.to_string()),
+            Input::Completed { content, result } => self.completed(content, result),
+            Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
+            Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
+        }
+    }
+
+    fn tell(&self, event: PeerEvent) {
+        // Nobody may be watching.
+        let _ = self.events.send(event);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Track { tracker, reply } => {
+                let listeners = announced_addresses(&*self.setup.transport);
+                let client =
+                    tracker_client::start(self.setup.transport.clone(), tracker, listeners, self.inputs.clone(), reply);
+                self.tracker = Some(client);
+                let contents: Vec<_> = self.items.keys().copied().collect();
+                contents.into_iter().for_each(|content| self.announce(content));
+            }
+            Command::Meet { content, peer, reply } => {
+                self.event(Event::Found { content, peers: vec![peer] });
+                let _ = reply.send(());
+            }
+            Command::Find { query, reply } => match &self.tracker {
+                Some(tracker) => {
+                    if let Err(error) = tracker.try_send(ToClient::Find { query, reply })
+                        && let ToClient::Find { reply, .. } = error.into_inner()
+                    {
+                        let _ = reply.send(Err(PeerError::NoTracker));
+                    }
+                }
+                None => drop(reply.send(Err(PeerError::NoTracker))),
+            },
+            Command::Share { path, options, reply } => {
+                let (storage, hashes, inputs) =
+                    (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
+                tokio::spawn(async move {
+                    let work = move || Shelf::share(&path, &options, &*storage, &hashes);
+                    let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
+                    let _ = inputs.send(Input::Shared { result, reply }).await;
+                });
+            }
+            Command::Get { content, reply } => {
+                let _ = reply.send(self.get(content));
+            }
+            Command::Progress { content, reply } => {
+                let _ = reply.send(self.progress(content));
+            }
+            Command::Shutdown { reply } => drop(reply),
+        }
+    }
+
+    fn progress(&self, content: ContentId) -> Option<Progress> {
+        let item = self.items.get(&content)?;
+        let view = self.engine.view(content)?;
+        let header = item.shelf.as_ref().map(|shelf| shelf.manifest());
+        Some(Progress {
+            name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
+            size: header.map_or(0, |manifest| manifest.geometry().total()),
+            have: view.have,
+            pieces: view.pieces,
+            peers: view.peers,
+            received: item.sources.values().sum(),
+            sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
+            finished: item.finished,
+        })
+    }
+
+    fn get(&mut self, content: ContentId) -> Result<(), PeerError> {
+        if self.items.contains_key(&content) {
+            return Err(PeerError::Already(content));
+        }
+        let item = Item {
+            shelf: None,
+            started: Instant::now(),
+            verified: None,
+            sources: BTreeMap::new(),
+            wanted: true,
+            finished: false,
+            claiming: None,
+        };
+        self.items.insert(content, item);
+        self.event(Event::Want { content });
+        self.announce(content);
+        // A manifest that is here already saves asking for one.
+        let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            let kept = tokio::task::spawn_blocking(move || crate::share::kept_manifest(&hashes, content)).await;
+            if let Ok(Some(manifest)) = kept {
+                let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// The manifest of a wanted content is known: open its output, and find out what is there already.
+    fn manifest(&mut self, manifest: Arc<Manifest>) {
+        let content = manifest.id();
+        let Some(item) = self.items.get(&content).filter(|item| item.wanted && item.shelf.is_none()) else { return };
+        let _ = item;
+        let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
+        let (hashes, output) = (self.setup.hashes.clone(), self.setup.output.clone());
+        tokio::spawn(async move {
+            let work = move || Shelf::download(manifest, &*storage, &hashes, &output);
+            let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
+            let _ = inputs.send(Input::Opened { content, result }).await;
+        });
+    }
+
+    fn opened(&mut self, content: ContentId, result: Result<Opened, PeerError>) {
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => return self.give_up(content, error),
+        };
+        let Some(item) = self.items.get_mut(&content).filter(|item| item.shelf.is_none()) else { return };
+        item.shelf = Some(opened.shelf.clone());
+        let manifest = opened.shelf.manifest().clone();
+        let geometry = Arc::new(manifest.geometry().clone());
+        let whole = opened.have.is_full();
+        if !whole {
+            let (shelf, inputs) = (opened.shelf.clone(), self.inputs.clone());
+            let task = tokio::spawn(async move {
+                let error = shelf.keep_claiming().await;
+                let _ = inputs.send(Input::DiskFailed { content, error }).await;
+            });
+            item.claiming = Some(task.abort_handle());
+        }
+        self.tell(PeerEvent::Manifest {
+            content,
+            name: manifest.header().name.clone(),
+            size: geometry.total(),
+            pieces: geometry.pieces(),
+            have: opened.have.count(),
+        });
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: true });
+        if whole {
+            self.finish(content);
+        } else {
+            self.announce(content);
+        }
+    }
+
+    fn shared(&mut self, opened: Opened) -> ContentId {
+        let content = opened.shelf.id();
+        let geometry = Arc::new(opened.shelf.manifest().geometry().clone());
+        let item = Item {
+            shelf: Some(opened.shelf),
+            started: Instant::now(),
+            verified: None,
+            sources: BTreeMap::new(),
+            wanted: false,
+            finished: true,
+            claiming: None,
+        };
+        self.items.insert(content, item);
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: false });
+        self.announce(content);
+        content
+    }
+
+    /// Tells the tracker what we hold of a content.
+    fn announce(&mut self, content: ContentId) {
+        let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
+        let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.shelf.is_some();
+        let stake = match (whole, item.wanted && !item.finished) {
+            (true, _) => Stake::Seeder,
+            (false, true) => Stake::Downloader,
+            (false, false) => Stake::Partial,
+        };
+        let about = item
+            .shelf
+            .as_ref()
+            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()));
+        if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
+            tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
+        }
+    }
+
+    fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        let (peer, remote) = (connection.peer_id(), connection.remote_addr());
+        let (outbox, messages) = mpsc::channel(link::OUTBOX);
+        self.links.insert(conn, Link { connection: connection.clone(), outbox });
+        tokio::spawn(link::run(conn, connection, dialled, messages, self.inputs.clone()));
+        self.event(Event::Connected { conn, peer, remote, dialled });
+    }
+
+    fn question(&mut self, conn: ConnId, question: Question) {
+        match question {
+            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
+                Some(shelf) => drop(tokio::spawn(serve::manifest(stream, shelf.manifest().bytes().clone()))),
+                None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
+            },
+            Question::Pieces { content, run, stream } => {
+                let serve = self.next_serve;
+                self.next_serve += 1;
+                self.questions.insert(serve, Asked { content, run, stream });
+                self.event(Event::Asked { conn, serve, content, run });
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { peer } => drop(tokio::spawn(dial(self.setup.transport.clone(), peer, self.inputs.clone()))),
+            Action::Close { conn, reason } => {
+                if let Some(link) = self.links.remove(&conn) {
+                    link.connection.close(1, reason);
+                }
+            }
+            Action::Send { conn, message } => {
+                if let Some(link) = self.links.get(&conn)
+                    && link.outbox.try_send(message).is_err()
+                {
+                    link.connection.close(1, "it does not read");
+                }
+            }
+            Action::FetchManifest { conn, content } => {
+                if let Some(link) = self.links.get(&conn) {
+                    tokio::spawn(fetch::manifest(conn, link.connection.clone(), content, self.inputs.clone()));
+                }
+            }
+            Action::Fetch { conn, request, content, run } => self.fetch(conn, request, content, run),
+            Action::Cancel { request } => {
+                if let Some((_, task)) = self.requests.get(&request) {
+                    task.abort();
+                }
+            }
+            Action::Serve { serve } => {
+                let Some(asked) = self.questions.remove(&serve) else { return };
+                if let Some(shelf) = self.items.get(&asked.content).and_then(|item| item.shelf.clone()) {
+                    let (cap, inputs) = (self.setup.up.clone(), self.inputs.clone());
+                    let Asked { run, stream, .. } = asked;
+                    tokio::spawn(PieceServe { serve, shelf, run, stream, cap, inputs }.run());
+                }
+            }
+            Action::Refuse { serve, reason } => {
+                if let Some(asked) = self.questions.remove(&serve) {
+                    tokio::spawn(link::refuse(asked.stream, reason));
+                }
+            }
+            Action::Completed { content } => self.finish(content),
+            Action::Lacking { content, runs } => self.tell(PeerEvent::Lacking { content, runs }),
+            Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
+        }
+    }
+
+    fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::Run) {
+        let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
+        let Some(shelf) = item.shelf.clone() else { return };
+        let fetch = PieceFetch {
+            request,
+            connection: link.connection.clone(),
+            shelf,
+            run,
+            cap: self.setup.down.clone(),
+            inputs: self.inputs.clone(),
+        };
+        let task = tokio::spawn(fetch.run());
+        let inputs = self.inputs.clone();
+        self.requests.insert(request, (conn, task.abort_handle()));
+        // A request that is given up ends like any other, so that the engine's books are right.
+        tokio::spawn(async move {
+            if task.await.is_err() {
+                let event = Event::Finished { request, failure: Some(swarm::Failure::Broken) };
+                let _ = inputs.send(Input::Event(event)).await;
+            }
+        });
+    }
+
+    /// All pieces are here: make them durable and give the file its name.
+    fn finish(&mut self, content: ContentId) {
+        let Some(item) = self.items.get_mut(&content) else { return };
+        let Some(shelf) = item.shelf.clone() else { return };
+        item.verified = Some(item.started.elapsed());
+        // The whole file is synced now; nothing has to be claimed piece by piece any more.
+        if let Some(task) = item.claiming.take() {
+            task.abort();
+        }
+        self.tell(PeerEvent::Verified { content });
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let result = tokio::task::spawn_blocking(move || shelf.finish()).await.unwrap_or(Err(PeerError::ShutDown));
+            let _ = inputs.send(Input::Completed { content, result }).await;
+        });
+    }
+
+    fn completed(&mut self, content: ContentId, result: Result<PathBuf, PeerError>) {
+        let path = match result {
+            Ok(path) => path,
+            Err(error) => return self.give_up(content, error),
+        };
+        let Some(item) = self.items.get_mut(&content) else { return };
+        item.finished = true;
+        let durable = item.started.elapsed();
+        let summary = Summary {
+            verified: item.verified.unwrap_or(durable),
+            durable,
+            sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+        };
+        self.tell(PeerEvent::Completed { content, path, summary });
+        self.announce(content);
+    }
+
+    /// A download cannot go on.
+    fn give_up(&mut self, content: ContentId, error: PeerError) {
+        if self.drop_content(content) {
+            self.tell(PeerEvent::Failed { content, error: Arc::new(error) });
+        }
+    }
+
+    /// A shared file is not what it was any more.
+    fn withdraw(&mut self, content: ContentId, reason: String) {
+        if self.drop_content(content) {
+            self.tell(PeerEvent::Withdrawn { content, reason });
+        }
+    }
+
+    fn drop_content(&mut self, content: ContentId) -> bool {
+        let there = self.items.remove(&content).is_some();
+        if there {
+            self.event(Event::Withdraw { content });
+            if let Some(tracker) = &self.tracker {
+                let _ = tracker.try_send(ToClient::Leave(content));
+            }
+        }
+        there
+    }
+
+    /// Goodbye to everyone, then the disk, then the sockets; each within a bounded time.
+    async fn shut_down(&mut self) {
+        for (_, task) in self.requests.values() {
+            task.abort();
+        }
+        for link in self.links.values() {
+            let _ = link.outbox.try_send(PeerMessage::Bye);
+        }
+        if let Some(tracker) = self.tracker.take() {
+            let (done, gone) = oneshot::channel();
+            if tracker.try_send(ToClient::Bye { done }).is_ok() {
+                let _ = timeout(Duration::from_secs(1), gone).await;
+            }
+        }
+        let shelves: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.shelf.take()).collect();
+        let sync = tokio::task::spawn_blocking(move || {
+            for error in shelves.iter().filter_map(|shelf| shelf.sync().err()) {
+                tracing::warn!(%error, "the last verified pieces are not claimed");
+            }
+        });
+        let _ = timeout(Duration::from_secs(30), sync).await;
+        let _ = timeout(Duration::from_secs(3), self.setup.transport.close()).await;
+    }
+}
+
+/// Tries all addresses of a peer side by side; the first that answers as that peer wins.
+async fn dial(transport: Arc<dyn Transport>, peer: PeerAddress, inputs: mpsc::Sender<Input>) {
+    let mut tries = tokio::task::JoinSet::new();
+    let mut addresses = peer.addresses;
+    // Random order spreads connections over a peer's listeners.
+    fastrand::shuffle(&mut addresses);
+    for (turn, address) in addresses.into_iter().take(8).enumerate() {
+        let transport = transport.clone();
+        tries.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20 * turn as u64)).await;
+            transport.dial(address, peer.id).await
+        });
+    }
+    let first = async {
+        while let Some(result) = tries.join_next().await {
+            match result {
+                Ok(Ok(connection)) => return Some(connection),
+                Ok(Err(error)) => tracing::debug!(%error, "dial"),
+                Err(_) => {}
+            }
+        }
+        None
+    };
+    let input = match timeout(DIAL, first).await {
+        Ok(Some(connection)) => Input::Connected { connection, dialled: true },
+        _ => Input::Event(Event::DialFailed { peer: peer.id }),
+    };
+    let _ = inputs.send(input).await;
+}

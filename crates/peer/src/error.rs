@@ -1,0 +1,49 @@
+//! What can go wrong for someone who uses a node: each variant is one exit code of the programs.
+
+use std::path::PathBuf;
+
+use protocol::ContentId;
+use storage::StorageError;
+use transport::TransportError;
+
+/// Why a node did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The tracker does not answer, or proved to be another one.
+    #[error("the tracker at {address} cannot be reached: {reason}")]
+    Tracker {
+        /// What was dialled.
+        address: String,
+        /// Why it failed.
+        reason: TransportError,
+    },
+    /// The tracker refused.
+    #[error("the tracker refused: {0}")]
+    Refused(String),
+    /// Nobody shares this.
+    #[error("nobody shares {0:?}")]
+    NotFound(String),
+    /// The connection to the tracker is down at the moment.
+    #[error("there is no tracker at the moment")]
+    NoTracker,
+    /// The disk did not do what was asked.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The manifest cannot be made or read.
+    #[error("{path}: {reason}")]
+    Manifest {
+        /// The manifest's file, or the file that it speaks of.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: protocol::ManifestError,
+    },
+    /// A name that cannot be stored here.
+    #[error(transparent)]
+    Name(#[from] protocol::NameError),
+    /// This node takes part in the content already.
+    #[error("content {0} is here already")]
+    Already(ContentId),
+    /// The node was shut down.
+    #[error("the peer is shut down")]
+    ShutDown,
+}

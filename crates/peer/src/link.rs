@@ -1,0 +1,139 @@
+//! One connection: its control stream both ways, and the questions that the other side asks on streams of their own.
+//!
+//! The dialler opens the control stream as the first of all streams; every later stream is one question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, RefusalReason, Request, Run, Wire};
+use swarm::{ConnId, Event};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use transport::frame::{frame, read_frame};
+use transport::{Connection, SendStream, Stream, TransportError};
+
+use crate::driver::Input;
+
+/// Messages that may wait for a slow connection before it is given up.
+pub(crate) const OUTBOX: usize = 4096;
+/// A question must be said within this time.
+const QUESTION: Duration = Duration::from_secs(5);
+/// Control streams are opened and greeted within this time.
+const CONTROL: Duration = Duration::from_secs(5);
+/// Messages sent to one peer must be taken within this time.
+const SEND: Duration = Duration::from_secs(20);
+
+/// A question, with the stream that its answer goes to.
+pub(crate) enum Question {
+    /// For a manifest.
+    Manifest { content: ContentId, stream: Box<dyn SendStream> },
+    /// For pieces.
+    Pieces { content: ContentId, run: Run, stream: Box<dyn SendStream> },
+}
+
+/// Runs a connection until it ends, and then says so.
+pub(crate) async fn run(
+    number: ConnId,
+    connection: Arc<dyn Connection>,
+    dialled: bool,
+    outbox: mpsc::Receiver<PeerMessage>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let result = tokio::select! {
+        reason = connection.closed() => Err(reason),
+        result = talk(number, &*connection, dialled, outbox, &inputs) => result,
+    };
+    if let Err(reason) = result {
+        tracing::debug!(peer = %connection.peer_id(), %reason, "connection ended");
+    }
+    connection.close(0, "done");
+    let _ = inputs.send(Input::Event(Event::Disconnected { conn: number })).await;
+}
+
+async fn talk(
+    number: ConnId,
+    connection: &dyn Connection,
+    dialled: bool,
+    outbox: mpsc::Receiver<PeerMessage>,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), TransportError> {
+    let control = async { if dialled { connection.open().await } else { connection.accept().await } };
+    let (send, recv) = timeout(CONTROL, control).await.map_err(|_| silent())??;
+    let ended = tokio::select! {
+        result = write(send, outbox) => result,
+        result = read(number, recv, inputs) => result,
+        result = accept(number, connection, inputs) => result,
+    };
+    ended
+}
+
+fn silent() -> TransportError {
+    TransportError::Lost("the other side opened no control stream".to_owned())
+}
+
+async fn write(mut send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMessage>) -> Result<(), TransportError> {
+    while let Some(message) = outbox.recv().await {
+        let bytes = message.encode().map_err(|error| TransportError::Io(error.to_string()))?;
+        timeout(SEND, send.send(frame(&bytes)))
+            .await
+            .map_err(|_| TransportError::Lost("the other side does not read".to_owned()))??;
+    }
+    send.finish()?;
+    Ok(())
+}
+
+async fn read(
+    number: ConnId,
+    mut recv: Box<dyn transport::RecvStream>,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), TransportError> {
+    while let Some(bytes) = read_frame(&mut *recv, MAX_FRAME).await? {
+        let message = PeerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))?;
+        let event = Event::Message { conn: number, message };
+        if inputs.send(Input::Event(event)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn accept(
+    number: ConnId,
+    connection: &dyn Connection,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), TransportError> {
+    // The set ends its tasks with the connection; the transport bounds how many streams there are at once.
+    let mut questions = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept() => {
+                let inputs = inputs.clone();
+                let stream = stream?;
+                questions.spawn(async move {
+                    if let Ok(Some(question)) = timeout(QUESTION, listen(stream)).await {
+                        let _ = inputs.send(Input::Question { conn: number, question }).await;
+                    }
+                });
+            }
+            Some(_) = questions.join_next(), if !questions.is_empty() => {}
+        }
+    }
+}
+
+/// Reads one question; a malformed one is refused by dropping its stream.
+async fn listen((stream, mut recv): Stream) -> Option<Question> {
+    let bytes = read_frame(&mut *recv, Request::MAX_BYTES).await.ok()??;
+    match Request::decode(&bytes).ok()? {
+        Request::Manifest { content } => Some(Question::Manifest { content, stream }),
+        Request::Pieces { content, run } => Some(Question::Pieces { content, run, stream }),
+    }
+}
+
+/// Answers a question with a refusal.
+pub(crate) async fn refuse(mut stream: Box<dyn SendStream>, reason: RefusalReason) {
+    if let Ok(bytes) = Answer::Refused(reason).encode()
+        && let Ok(Ok(())) = timeout(SEND, stream.send(frame(&bytes))).await
+    {
+        let _ = stream.finish();
+    }
+}

@@ -1,0 +1,270 @@
+//! The handle that others hold: start a node, share, get, watch, shut down.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ContentId, ContentMatch, PeerId, Run};
+use storage::Backend;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use transport::Transport;
+
+use crate::driver::{self, Command};
+use crate::tracker_client::TrackerAddress;
+use crate::{Held, PeerError, ShareOptions};
+
+/// How a node is set up. Transport and storage are the doors for plug-ins.
+pub struct NodeBuilder {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) storage: Arc<dyn Backend>,
+    pub(crate) hashes: PathBuf,
+    pub(crate) output: PathBuf,
+    pub(crate) up: Option<u64>,
+    pub(crate) down: Option<u64>,
+    pub(crate) engine: swarm::Config,
+    pub(crate) seed: u64,
+}
+
+impl NodeBuilder {
+    /// The folder where manifests are kept; `hashes` unless set.
+    pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.hashes = folder.into();
+        self
+    }
+
+    /// The folder where downloads go; `output` unless set.
+    pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.output = folder.into();
+        self
+    }
+
+    /// Caps in bytes a second; none unless set.
+    pub fn rates(mut self, up: Option<u64>, down: Option<u64>) -> Self {
+        (self.up, self.down) = (up, down);
+        if up.is_some() {
+            // A slow uplink should finish pieces one after another, so that others can pass them on.
+            self.engine.upload_slots = 3;
+        }
+        self
+    }
+
+    /// Bytes of pieces in flight over all connections; 32 MiB unless set.
+    pub fn budget(mut self, bytes: u64) -> Self {
+        self.engine.budget = bytes;
+        self
+    }
+
+    /// The seed of the engine's random choices; random unless set.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Starts the node on the current tokio runtime.
+    pub fn start(self) -> Node {
+        let (events, _) = broadcast::channel(1024);
+        let (commands, inbox) = mpsc::channel(256);
+        let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
+        tokio::spawn(driver::run(self, inbox, events.clone()));
+        Node { commands, events, id, listeners }
+    }
+}
+
+/// A running peer. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Node {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<PeerEvent>,
+    id: PeerId,
+    listeners: Vec<std::net::SocketAddr>,
+}
+
+/// What happens in a node, for people and programs that watch.
+#[derive(Debug, Clone)]
+pub enum PeerEvent {
+    /// The manifest of a wanted content is here; `have` pieces of it were stored already.
+    Manifest {
+        /// The content.
+        content: ContentId,
+        /// Its name.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Pieces in all.
+        pieces: u32,
+        /// Pieces that an earlier run had stored.
+        have: u32,
+    },
+    /// Nobody who is connected has these pieces; empty once someone has.
+    Lacking {
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        runs: Vec<Run>,
+    },
+    /// All pieces are verified and written.
+    Verified {
+        /// The content.
+        content: ContentId,
+    },
+    /// The file is durable and has its final name.
+    Completed {
+        /// The content.
+        content: ContentId,
+        /// Where it is.
+        path: PathBuf,
+        /// What it took.
+        summary: Summary,
+    },
+    /// The download has failed and was given up.
+    Failed {
+        /// The content.
+        content: ContentId,
+        /// Why.
+        error: Arc<PeerError>,
+    },
+    /// A shared content was changed or removed on disk and is not shared any more.
+    Withdrawn {
+        /// The content.
+        content: ContentId,
+        /// Why.
+        reason: String,
+    },
+    /// A peer sent too many wrong pieces and is shut out.
+    Banned {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The tracker is lost; downloads go on with the peers that are known.
+    TrackerLost,
+    /// The tracker is back.
+    TrackerBack,
+}
+
+/// How a content stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The content's name; empty while unknown.
+    pub name: String,
+    /// Bytes in all; 0 while unknown.
+    pub size: u64,
+    /// Pieces stored.
+    pub have: u32,
+    /// Pieces in all; 0 while unknown.
+    pub pieces: u32,
+    /// Connected peers that take part.
+    pub peers: u32,
+    /// Payload bytes received so far.
+    pub received: u64,
+    /// Payload bytes sent so far.
+    pub sent: u64,
+    /// Whether it is complete and has its final name (or was shared from the start).
+    pub finished: bool,
+}
+
+/// What a download took, and what was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// From the wish to the last verified piece.
+    pub verified: Duration,
+    /// From the wish to the durable file.
+    pub durable: Duration,
+    /// Payload bytes by the peer that they came from.
+    pub sources: Vec<(PeerId, u64)>,
+}
+
+impl Node {
+    /// A node over any transport and any storage.
+    pub fn builder(transport: Arc<dyn Transport>, storage: Arc<dyn Backend>) -> NodeBuilder {
+        NodeBuilder {
+            transport,
+            storage,
+            hashes: "hashes".into(),
+            output: "output".into(),
+            up: None,
+            down: None,
+            engine: swarm::Config::default(),
+            seed: fastrand::u64(..),
+        }
+    }
+
+    /// The id that this node proves to everyone.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// The addresses that it listens on.
+    pub fn listeners(&self) -> &[std::net::SocketAddr] {
+        &self.listeners
+    }
+
+    /// Events from now on. A watcher that falls far behind misses some.
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.events.subscribe()
+    }
+
+    /// Connects to a tracker and announces everything to it, now and whenever it comes back. Fails if it cannot be
+    /// reached the first time.
+    pub async fn join(&self, tracker: TrackerAddress) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Track { tracker, reply }).await?
+    }
+
+    /// Knows a peer without a tracker.
+    pub async fn meet(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Meet { content, peer, reply }).await
+    }
+
+    /// Contents with this name or id, or an id that begins so, newest first.
+    pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
+        self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
+    }
+
+    /// Shares a file: makes its manifest (or uses the one in the hashes folder, checked against the file) and serves
+    /// the pieces that `options` say are held.
+    pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
+        let path = path.to_owned();
+        self.ask(|reply| Command::Share { path, options, reply }).await?
+    }
+
+    /// Downloads a content into the output folder; watch [`Node::events`] for how it ends. Goes on from what an
+    /// earlier run had verified, and goes on sharing when it is done.
+    pub async fn get(&self, content: ContentId) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Get { content, reply }).await?
+    }
+
+    /// How a content stands; nothing if this node takes no part in it.
+    pub async fn progress(&self, content: ContentId) -> Option<Progress> {
+        self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// Says goodbye to peers and tracker, syncs what is verified, and ends.
+    pub async fn shutdown(&self) {
+        let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| PeerError::ShutDown)?;
+        answer.await.map_err(|_| PeerError::ShutDown)
+    }
+}
+
+impl Held {
+    /// The pieces out of `pieces` that are held.
+    pub fn pieces(&self, pieces: u32) -> protocol::PieceSet {
+        let mut set = protocol::PieceSet::full(pieces);
+        match self {
+            Held::All => {}
+            Held::Without(lacked) => lacked.iter().for_each(|&piece| {
+                set.remove(piece);
+            }),
+            Held::Share(from, to) => {
+                let (first, end) = ((f64::from(pieces) * from).floor() as u32, (f64::from(pieces) * to).ceil() as u32);
+                (0..pieces).filter(|piece| !(first..end).contains(piece)).for_each(|piece| {
+                    set.remove(piece);
+                });
+            }
+        }
+        set
+    }
+}

@@ -1,0 +1,185 @@
+//! One content on this peer's disk: where its pieces are read and written, and how they survive.
+//!
+//! A shelf is either a file that is shared where it lies, or a download that is being built beside its target. What
+//! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{ContentId, Manifest, PieceSet};
+use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, StorageError};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::PeerError;
+use crate::share::{ShareOptions, hash_file, keep_manifest};
+
+/// A content that is open.
+pub(crate) struct Shelf {
+    manifest: Arc<Manifest>,
+    storage: Arc<dyn Storage>,
+    /// Claims what is durable; none for what is shared where it lies, or kept in memory.
+    checkpoint: Option<Checkpoint>,
+    /// Where a download is built, until it is finished.
+    output: Mutex<Option<Output>>,
+    /// Told when something waits to be claimed, and when so much waits that it should be claimed at once.
+    waiting: Notify,
+    full: Notify,
+    sent: AtomicU64,
+    path: PathBuf,
+}
+
+/// A shelf, and the pieces that are on it.
+pub(crate) struct Opened {
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) have: PieceSet,
+}
+
+/// What is verified is claimed at most this long after.
+const COMMIT_AFTER: Duration = Duration::from_secs(1);
+
+impl Shelf {
+    /// Shares a file where it lies. Blocks while it is hashed.
+    pub(crate) fn share(
+        path: &Path,
+        options: &ShareOptions,
+        backend: &dyn Backend,
+        hashes: &Path,
+    ) -> Result<Opened, PeerError> {
+        let manifest = hash_file(path, options.algorithm, options.piece_size, |_| {})?;
+        keep_manifest(hashes, &manifest)?;
+        let have = options.held.pieces(manifest.geometry().pieces());
+        Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
+    }
+
+    fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
+        let specs = [FileSpec { path: path.to_owned(), size: manifest.geometry().total() }];
+        // What lies on disk is read from there, whatever downloads are kept in.
+        let storage = if backend.persistent() {
+            backend.open(&specs, Access::Read)?
+        } else {
+            storage::backend("file").expect("it is built in").open(&specs, Access::Read)?
+        };
+        Ok(Shelf::new(manifest, storage, None, None, path.to_owned()))
+    }
+
+    /// Opens, or goes on with, a download. A target that is there already is checked: if it is the content, it is
+    /// complete; if not, nothing is touched. Blocks.
+    pub(crate) fn download(
+        manifest: Arc<Manifest>,
+        backend: &dyn Backend,
+        hashes: &Path,
+        folder: &Path,
+    ) -> Result<Opened, PeerError> {
+        keep_manifest(hashes, &manifest)?;
+        let (header, pieces) = (manifest.header(), manifest.geometry().pieces());
+        let target = folder.join(&header.name);
+        if !header.folder && target.is_file() {
+            let there = hash_file(&target, header.algorithm, Some(header.piece_size), |_| {})?;
+            if there.header().files[0].root != header.files[0].root {
+                return Err(StorageError::Exists(target).into());
+            }
+            let shelf = Self::in_place(&target, manifest, backend)?;
+            return Ok(Opened { shelf: Arc::new(shelf), have: PieceSet::full(pieces) });
+        }
+        let files: Vec<_> = header.files.iter().map(|file| (file.path.clone(), file.size, file.executable)).collect();
+        let output = Output::prepare(folder, &header.name, header.folder, &files, &header.empty_folders)?;
+        let storage = backend.open(&output.specs(), Access::Write)?;
+        let (checkpoint, have) = if backend.persistent() {
+            let (journal, have) = Journal::open(output.journal_path(), manifest.id(), pieces)?;
+            (Some(Checkpoint::new(storage.clone(), journal)), have)
+        } else {
+            (None, PieceSet::empty(pieces))
+        };
+        let shelf = Shelf::new(manifest, storage, checkpoint, Some(output), target);
+        Ok(Opened { shelf: Arc::new(shelf), have })
+    }
+
+    fn new(
+        manifest: Arc<Manifest>,
+        storage: Arc<dyn Storage>,
+        checkpoint: Option<Checkpoint>,
+        output: Option<Output>,
+        path: PathBuf,
+    ) -> Self {
+        let (waiting, full) = (Notify::new(), Notify::new());
+        Shelf {
+            manifest,
+            storage,
+            checkpoint,
+            output: Mutex::new(output),
+            waiting,
+            full,
+            sent: AtomicU64::new(0),
+            path,
+        }
+    }
+
+    pub(crate) fn id(&self) -> ContentId {
+        self.manifest.id()
+    }
+
+    pub(crate) fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The bytes of a piece that is stored.
+    pub(crate) fn load(&self, piece: u32) -> Result<Bytes, StorageError> {
+        let at = self.manifest.geometry().piece(piece).expect("the engine serves only pieces that exist");
+        self.storage.read(at.file, at.offset, at.len)
+    }
+
+    /// Writes a verified piece.
+    pub(crate) fn store(&self, piece: u32, bytes: &[u8]) -> Result<(), StorageError> {
+        let at = self.manifest.geometry().piece(piece).expect("the piece was verified");
+        self.storage.write(at.file, at.offset, bytes)?;
+        if let Some(checkpoint) = &self.checkpoint {
+            self.waiting.notify_one();
+            if checkpoint.stored(piece, bytes.len() as u64) {
+                self.full.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims what is stored, again and again, until the disk fails. To be run beside a download and then dropped.
+    pub(crate) async fn keep_claiming(self: Arc<Self>) -> StorageError {
+        loop {
+            self.waiting.notified().await;
+            let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
+            let shelf = self.clone();
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || shelf.sync()).await {
+                return error;
+            }
+        }
+    }
+
+    /// Makes what was verified durable and claims it in the journal. Blocks.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
+    }
+
+    /// Makes a complete download durable and gives it its name. Blocks.
+    pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
+        if let Some(output) = self.output.lock().expect("no panic holds it").take() {
+            if self.checkpoint.is_some() {
+                self.storage.flush()?;
+            } else {
+                output.write_out(&*self.storage)?;
+            }
+            output.finish()?;
+        }
+        Ok(self.path.clone())
+    }
+
+    pub(crate) fn count_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}

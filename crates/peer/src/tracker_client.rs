@@ -1,0 +1,259 @@
+//! A peer's connection to its tracker: announced once, told of changes, kept up for as long as the peer lives.
+//!
+//! When it breaks, it comes back with jittered back-off and announces everything again. Nothing else of the peer
+//! waits for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, ToTracker, TrackerMessage, VERSION, Wire};
+use swarm::Event;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use transport::frame::{frame, read_frame};
+use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
+
+use crate::PeerError;
+use crate::driver::Input;
+
+/// Where a tracker is, and who it must prove to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerAddress {
+    /// Addresses to try, in turn.
+    pub addresses: Vec<SocketAddr>,
+    /// Its id: the fingerprint that it prints at start.
+    pub id: PeerId,
+}
+
+/// What the driver asks of the client.
+pub(crate) enum ToClient {
+    Announce(Announce),
+    Leave(ContentId),
+    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    Bye { done: oneshot::Sender<()> },
+}
+
+/// What waits for the tracker's answer to a question.
+type Waiting = BTreeMap<String, Vec<oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>>>;
+
+/// A tracker must say welcome within this time.
+const WELCOME: Duration = Duration::from_secs(5);
+/// Announcements that may wait to be sent: more than anyone shares at once.
+const QUEUE: usize = 1 << 16;
+/// Longest wait between two tries.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Starts a client. `first` is told how the first connection went; if it failed the client ends.
+pub(crate) fn start(
+    transport: Arc<dyn Transport>,
+    tracker: TrackerAddress,
+    listeners: Vec<SocketAddr>,
+    inputs: mpsc::Sender<Input>,
+    first: oneshot::Sender<Result<(), PeerError>>,
+) -> mpsc::Sender<ToClient> {
+    let (commands, inbox) = mpsc::channel(QUEUE);
+    let client = Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::new() };
+    tokio::spawn(client.run(inbox, first));
+    commands
+}
+
+struct Client {
+    transport: Arc<dyn Transport>,
+    tracker: TrackerAddress,
+    listeners: Vec<SocketAddr>,
+    inputs: mpsc::Sender<Input>,
+    announced: BTreeMap<ContentId, Announce>,
+    waiting: Waiting,
+}
+
+struct Session {
+    connection: Arc<dyn Connection>,
+    send: Box<dyn SendStream>,
+    recv: Box<dyn RecvStream>,
+}
+
+impl Client {
+    async fn run(mut self, mut inbox: mpsc::Receiver<ToClient>, first: oneshot::Sender<Result<(), PeerError>>) {
+        let mut session = match self.connect().await {
+            Ok(session) => {
+                let _ = first.send(Ok(()));
+                session
+            }
+            Err(reason) => {
+                let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
+                let _ = first.send(Err(PeerError::Tracker { address, reason }));
+                return;
+            }
+        };
+        loop {
+            if self.serve(session, &mut inbox).await {
+                return;
+            }
+            for waiting in std::mem::take(&mut self.waiting).into_values().flatten() {
+                let _ = waiting.send(Err(PeerError::NoTracker));
+            }
+            if self.inputs.send(Input::TrackerLost).await.is_err() {
+                return;
+            }
+            session = match self.come_back(&mut inbox).await {
+                Some(session) => session,
+                None => return,
+            };
+            if self.inputs.send(Input::TrackerBack).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Session, TransportError> {
+        let mut reason = TransportError::Lost("its name has no address".to_owned());
+        for &address in &self.tracker.addresses {
+            match timeout(WELCOME, self.greet(address)).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(error)) => reason = error,
+                Err(_) => reason = TransportError::Unreachable(address),
+            }
+        }
+        Err(reason)
+    }
+
+    async fn greet(&self, address: SocketAddr) -> Result<Session, TransportError> {
+        let connection = self.transport.dial(address, self.tracker.id).await?;
+        let (send, recv) = connection.open().await?;
+        let mut session = Session { connection, send, recv };
+        let listeners = self.listeners.clone();
+        session.say(&ToTracker::Hello { version: VERSION, listeners }).await?;
+        match session.hear().await? {
+            TrackerMessage::Welcome { .. } => {}
+            TrackerMessage::Refused(reason) => return Err(TransportError::Handshake(reason)),
+            _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
+        }
+        for announce in self.announced.values() {
+            session.say(&ToTracker::Announce(announce.clone())).await?;
+        }
+        Ok(session)
+    }
+
+    /// Tries again and again, each time after a longer, random wait.
+    async fn come_back(&mut self, inbox: &mut mpsc::Receiver<ToClient>) -> Option<Session> {
+        let mut longest = Duration::from_millis(500);
+        loop {
+            let wait = sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0));
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    () = &mut wait => break,
+                    command = inbox.recv() => match command? {
+                        ToClient::Announce(announce) => {
+                            self.announced.insert(announce.content, announce);
+                        }
+                        ToClient::Leave(content) => {
+                            self.announced.remove(&content);
+                        }
+                        ToClient::Find { reply, .. } => {
+                            let _ = reply.send(Err(PeerError::NoTracker));
+                        }
+                        ToClient::Bye { done } => {
+                            let _ = done.send(());
+                            return None;
+                        }
+                    },
+                }
+            }
+            if let Ok(session) = self.connect().await {
+                return Some(session);
+            }
+            longest = (longest * 2).min(LONGEST);
+        }
+    }
+
+    /// Runs one session; true if the client is to end.
+    async fn serve(&mut self, session: Session, inbox: &mut mpsc::Receiver<ToClient>) -> bool {
+        let Session { connection, mut send, mut recv } = session;
+        let inputs = self.inputs.clone();
+        let (heard, mut messages) = mpsc::channel(64);
+        // Reading is not cancelled half way through a frame by what there is to say.
+        let reader = tokio::spawn(async move {
+            while let Ok(message) = hear(&mut *recv).await {
+                if heard.send(message).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let over = loop {
+            tokio::select! {
+                command = inbox.recv() => {
+                    let message = match command {
+                        None => break true,
+                        Some(ToClient::Announce(announce)) => {
+                            self.announced.insert(announce.content, announce.clone());
+                            ToTracker::Announce(announce)
+                        }
+                        Some(ToClient::Leave(content)) => {
+                            self.announced.remove(&content);
+                            ToTracker::Leave(content)
+                        }
+                        Some(ToClient::Find { query, reply }) => {
+                            self.waiting.entry(query.clone()).or_default().push(reply);
+                            ToTracker::Find(query)
+                        }
+                        Some(ToClient::Bye { done }) => {
+                            // A silent tracker must not keep us from leaving.
+                            let _ = timeout(Duration::from_millis(500), say(&mut *send, &ToTracker::Bye)).await;
+                            let _ = send.finish();
+                            let _ = done.send(());
+                            break true;
+                        }
+                    };
+                    if !matches!(timeout(WELCOME, say(&mut *send, &message)).await, Ok(Ok(()))) {
+                        break false;
+                    }
+                }
+                message = messages.recv() => match message {
+                    None => break false,
+                    Some(TrackerMessage::Peers { content, joined, gone }) => {
+                        let found = Input::Event(Event::Found { content, peers: joined });
+                        let gone = Input::Event(Event::Gone { content, peers: gone });
+                        if inputs.send(found).await.is_err() || inputs.send(gone).await.is_err() {
+                            break true;
+                        }
+                    }
+                    Some(TrackerMessage::Found { query, matches }) => {
+                        for reply in self.waiting.remove(&query).unwrap_or_default() {
+                            let _ = reply.send(Ok(matches.clone()));
+                        }
+                    }
+                    Some(TrackerMessage::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
+                    Some(TrackerMessage::Welcome { .. }) => {}
+                },
+            }
+        };
+        reader.abort();
+        if !over {
+            connection.close(0, "lost");
+        }
+        over
+    }
+}
+
+impl Session {
+    async fn say(&mut self, message: &ToTracker) -> Result<(), TransportError> {
+        say(&mut *self.send, message).await
+    }
+
+    async fn hear(&mut self) -> Result<TrackerMessage, TransportError> {
+        hear(&mut *self.recv).await
+    }
+}
+
+async fn say(send: &mut dyn SendStream, message: &ToTracker) -> Result<(), TransportError> {
+    let bytes = message.encode().map_err(|error| TransportError::Io(error.to_string()))?;
+    send.send(frame(&bytes)).await
+}
+
+async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerMessage, TransportError> {
+    let bytes = read_frame(recv, MAX_FRAME).await?.ok_or(TransportError::Truncated)?;
+    TrackerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
+}

@@ -1,0 +1,166 @@
+//! From the map to the transport no byte is copied: every payload buffer that a connection is asked to send lies
+//! inside a buffer that the storage handed out. (That the storage's buffers are slices of the map is tested there;
+//! that QUIC hands a buffer on as it is, is `write_chunk`'s contract.)
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peer::{Held, Node, PeerEvent, ShareOptions};
+use protocol::{Algorithm, PeerAddress, PeerId};
+use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
+use transport::{
+    BoxFuture, Connection, Identity, LinkStats, MemoryNetwork, RecvStream, SendStream, Stream, Transport,
+    TransportError,
+};
+
+type Ranges = Arc<Mutex<Vec<Range<usize>>>>;
+
+fn range(bytes: &Bytes) -> Range<usize> {
+    let start = bytes.as_ptr() as usize;
+    start..start + bytes.len()
+}
+
+/// Notes where the buffers lie that are handed out.
+struct WatchedBackend(Ranges);
+
+struct WatchedStorage(Arc<dyn Storage>, Ranges);
+
+impl Backend for WatchedBackend {
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+    fn persistent(&self) -> bool {
+        true
+    }
+    fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(Arc::new(WatchedStorage(MmapBackend.open(files, access)?, self.0.clone())))
+    }
+}
+
+impl Storage for WatchedStorage {
+    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let bytes = self.0.read(file, offset, len)?;
+        self.1.lock().unwrap().push(range(&bytes));
+        Ok(bytes)
+    }
+    fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        self.0.write(file, offset, data)
+    }
+    fn flush(&self) -> Result<(), StorageError> {
+        self.0.flush()
+    }
+}
+
+/// Notes where the buffers lie that are to be sent.
+struct WatchedTransport(Arc<dyn Transport>, Ranges);
+
+struct WatchedConnection(Arc<dyn Connection>, Ranges);
+
+struct WatchedSend(Box<dyn SendStream>, Ranges);
+
+impl Transport for WatchedTransport {
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+    fn peer_id(&self) -> PeerId {
+        self.0.peer_id()
+    }
+    fn listeners(&self) -> Vec<SocketAddr> {
+        self.0.listeners()
+    }
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            let connection = self.0.dial(addr, expect).await?;
+            Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
+        })
+    }
+    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+        Box::pin(async move {
+            let connection = self.0.accept().await?;
+            Some(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
+        })
+    }
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+impl WatchedConnection {
+    fn watch(&self, (send, recv): Stream) -> Stream {
+        (Box::new(WatchedSend(send, self.1.clone())), recv as Box<dyn RecvStream>)
+    }
+}
+
+impl Connection for WatchedConnection {
+    fn peer_id(&self) -> PeerId {
+        self.0.peer_id()
+    }
+    fn remote_addr(&self) -> SocketAddr {
+        self.0.remote_addr()
+    }
+    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move { Ok(self.watch(self.0.open().await?)) })
+    }
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move { Ok(self.watch(self.0.accept().await?)) })
+    }
+    fn stats(&self) -> LinkStats {
+        self.0.stats()
+    }
+    fn close(&self, code: u32, reason: &str) {
+        self.0.close(code, reason);
+    }
+    fn closed(&self) -> BoxFuture<'_, TransportError> {
+        self.0.closed()
+    }
+}
+
+impl SendStream for WatchedSend {
+    fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>> {
+        self.1.lock().unwrap().push(range(&data));
+        self.0.send(data)
+    }
+    fn finish(&mut self) -> Result<(), TransportError> {
+        self.0.finish()
+    }
+    fn reset(&mut self, code: u32) {
+        self.0.reset(code);
+    }
+}
+
+#[tokio::test]
+async fn payload_goes_from_the_map_to_the_transport_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let size = 8 << 20;
+    let mut random = fastrand::Rng::with_seed(1);
+    std::fs::write(&path, (0..size).map(|_| random.u8(..)).collect::<Vec<_>>()).unwrap();
+
+    let network = MemoryNetwork::new();
+    let bind = || network.bind(&Identity::generate().unwrap(), vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let (stored, sent) = (Ranges::default(), Ranges::default());
+    let transport = Arc::new(WatchedTransport(Arc::new(bind()), sent.clone()));
+    let seeder =
+        Node::builder(transport, Arc::new(WatchedBackend(stored.clone()))).hashes(folder.path().join("s")).start();
+    let downloader = Node::builder(Arc::new(bind()), Arc::new(MmapBackend))
+        .hashes(folder.path().join("d"))
+        .output(folder.path().join("output"))
+        .start();
+
+    let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(64 << 10), held: Held::All };
+    let content = seeder.share(&path, options).await.unwrap();
+    let mut events = downloader.events();
+    downloader.get(content).await.unwrap();
+    let seeder_address = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
+    downloader.meet(content, seeder_address).await.unwrap();
+    let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };
+    tokio::time::timeout(Duration::from_secs(60), completed).await.unwrap();
+
+    let stored = stored.lock().unwrap();
+    let within = |sent: &&Range<usize>| stored.iter().any(|s| s.start <= sent.start && sent.end <= s.end);
+    let payload: usize = sent.lock().unwrap().iter().filter(within).map(Range::len).sum();
+    assert!(payload >= size, "only {payload} of {size} bytes came straight from the storage");
+}

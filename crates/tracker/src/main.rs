@@ -1,0 +1,145 @@
+//! The program `tracker`: binds, says how to reach it, serves until it is told to stop.
+
+use std::io::BufRead;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use transport::{Identity, Quic, QuicConfig, Transport, TransportError};
+
+use tracker::{Server, ServerConfig};
+
+/// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
+///
+/// Type `exit` (or press Ctrl-C) to stop it: running downloads go on without a tracker.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be written."
+)]
+struct Arguments {
+    /// UDP port to listen on
+    #[arg(short, long, default_value_t = 9999)]
+    port: u16,
+    /// Address to listen on; every address of this machine if not given
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Folder of the tracker's key and certificate; made at the first start
+    #[arg(long, value_name = "FOLDER", default_value = "certs")]
+    certs: PathBuf,
+    /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
+    log_level: String,
+}
+
+const ADDRESS_IN_USE: u8 = 6;
+const CANNOT_WRITE: u8 = 7;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, error)) => {
+            eprintln!("tracker: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
+    let identity = identity(&arguments.certs).map_err(|error| (CANNOT_WRITE, error))?;
+    let id = identity.peer_id();
+    let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
+    let transport = Quic::bind(QuicConfig::new(identity, vec![address])).map_err(|error| match error {
+        TransportError::AddressInUse(_) => {
+            let port = arguments.port;
+            let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
+            (ADDRESS_IN_USE, anyhow::anyhow!(hint))
+        }
+        error => (1, error.into()),
+    })?;
+    let bound = transport.listeners()[0];
+    println!("Listening on {bound}");
+    println!("Tracker id: {id}");
+    println!("On this machine, in this folder:  peer-cli -i localhost -d {} -f NAME", bound.port());
+    println!("On another machine:  peer-cli -i {} -d {} --tracker-id {id} -f NAME", host(bound), bound.port());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
+    runtime.block_on(async {
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let server = Server::new(transport.clone(), ServerConfig::default());
+        tokio::select! {
+            () = server.run() => {}
+            () = told_to_stop() => {}
+        }
+        println!("Exited swarm.");
+        transport.close().await;
+        println!("Shutdown complete.");
+    });
+    // The thread that reads standard input may still wait there.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// The tracker's key and certificate, made once.
+fn identity(certs: &Path) -> anyhow::Result<Identity> {
+    std::fs::create_dir_all(certs)
+        .with_context(|| format!("cannot make the folder {}; choose another with --certs", certs.display()))?;
+    let identity = Identity::load_or_create(&certs.join("tracker.key"))?;
+    identity.write_certificate(&certs.join("tracker.pem"))?;
+    Ok(identity)
+}
+
+/// What others may call this machine: the address of an interface that leads outside, if there is one.
+fn host(bound: SocketAddr) -> String {
+    if !bound.ip().is_unspecified() {
+        return bound.ip().to_string();
+    }
+    let outside = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip());
+    let reachable = |ip: &IpAddr| !ip.is_loopback() && ip.is_ipv4();
+    outside.filter(reachable).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
+}
+
+/// Waits for `exit` on standard input, or for a signal. The end of input is no reason to stop: a service has none.
+async fn told_to_stop() {
+    let (said, mut heard) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+        for line in lines {
+            if line.trim().eq_ignore_ascii_case("exit") {
+                let _ = said.blocking_send(());
+                return;
+            }
+        }
+    });
+    let typed = async {
+        if heard.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = typed => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated() => {}
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
