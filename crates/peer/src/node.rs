@@ -142,7 +142,7 @@ pub enum PeerEvent {
 }
 
 /// How a content stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The content's name; empty while unknown.
     pub name: String,

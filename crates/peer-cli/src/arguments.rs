@@ -1,0 +1,278 @@
+//! What can be said on the command line: the flags of the original, and a long flag for everything else.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use protocol::Algorithm;
+
+use crate::{range_flags, sizes};
+
+const EXAMPLES: &str = "\
+Examples:
+  tracker                                   introduces the peers to each other
+  peer-cli -i localhost -S                  share every file in input/
+  peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
+  peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
+  peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
+
+While it runs, type `prog` for progress and `exit` to say goodbye.
+
+Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in
+use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 130 interrupted.";
+
+/// A peer: downloads a file from everyone who has pieces of it, and shares what it has.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub swarm: SwarmArguments,
+    /// What to log to standard error: error, warn, info, debug, or a filter like `peer=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true)]
+    pub log_level: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the manifest of a file in the hashes folder, and print it
+    Hash {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        cut: Cut,
+        /// Folder for manifests
+        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+        hashes: PathBuf,
+    },
+    /// Check a file against its manifest, and name the byte ranges that differ
+    Verify {
+        /// The file
+        file: PathBuf,
+        /// The manifest; if not given, the one of the file's name in the hashes folder
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+        /// Folder for manifests
+        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+        hashes: PathBuf,
+    },
+}
+
+/// How files are cut and digested.
+#[derive(Debug, Clone, Args)]
+pub struct Cut {
+    /// Hash of pieces: `blake3` (the root is what b3sum prints) or `sha256` (pieces are what sha256sum prints for
+    /// them; the root is the SHA-256 of all piece digests, not what sha256sum prints for the file)
+    #[arg(long, value_name = "HASH", default_value_t = Algorithm::Blake3)]
+    pub hash: Algorithm,
+    /// Bytes of a piece, a power of two from 1KiB to 16MiB; if not given, the smallest that makes at most 2,048
+    /// pieces, up to 4MiB
+    #[arg(long, value_name = "SIZE", value_parser = sizes::piece_size)]
+    pub piece_size: Option<u32>,
+}
+
+/// Taking part in a swarm.
+#[derive(Debug, Args)]
+pub struct SwarmArguments {
+    /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP", required = true)]
+    tracker_ip: Option<String>,
+    /// Be a seeder: share every file in the input folder (or, with -f, only that one)
+    #[arg(short = 'S', long)]
+    pub seeder: bool,
+    /// First UDP port to listen on; 0 takes free ones
+    #[arg(short, long, default_value_t = 9000)]
+    pub port: u16,
+    /// Number of ports to listen on: P, P+1, …
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub listeners: u16,
+    /// UDP port of the tracker
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    pub tracker_port: u16,
+    /// The file wanted: its name, its content id, or the first six or more characters of the id
+    /// [default for a downloader: 0short_story.txt]
+    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
+    pub file: Option<String>,
+    /// Pieces that this seeder lacks
+    #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder")]
+    pub missing: Vec<u32>,
+    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1
+    #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
+    pub r1: Option<f64>,
+    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
+    #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
+    pub r2: Option<f64>,
+    /// Address to listen on; every address of this machine if not given
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub tracker_id: Option<protocol::PeerId>,
+    /// Folder with the tracker's certificate
+    #[arg(long, value_name = "FOLDER", default_value = "certs")]
+    pub certs: PathBuf,
+    /// Folder whose files are shared
+    #[arg(long, value_name = "FOLDER", default_value = "input")]
+    pub input: PathBuf,
+    /// Folder for manifests
+    #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+    pub hashes: PathBuf,
+    /// Folder for downloads
+    #[arg(long, value_name = "FOLDER", default_value = "output")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub cut: Cut,
+    /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
+    #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
+    pub up_rate: Option<u64>,
+    /// Most bytes a second to receive; unlimited if not given
+    #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
+    pub down_rate: Option<u64>,
+    /// Bytes of pieces in flight over all connections
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes, default_value = "32MiB")]
+    pub budget: u64,
+    /// How pieces are kept: mapped files, plain files, or memory until the download is complete
+    #[arg(long, value_enum, default_value_t = StorageName::Mmap)]
+    pub storage: StorageName,
+    /// How peers are reached
+    #[arg(long, value_enum, default_value_t = TransportName::Quic)]
+    pub transport: TransportName,
+    /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// End when the download is complete, instead of sharing it on
+    #[arg(long)]
+    pub exit_when_done: bool,
+    /// How long to wait for a file that nobody shares yet, or for pieces that nobody has, as 30s or 5m
+    /// [default: not at all for a file, for ever for pieces]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Write events as JSON, one a line, and nothing else to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StorageName {
+    Mmap,
+    File,
+    Memory,
+}
+
+impl StorageName {
+    pub fn name(self) -> &'static str {
+        match self {
+            StorageName::Mmap => "mmap",
+            StorageName::File => "file",
+            StorageName::Memory => "memory",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportName {
+    Quic,
+    /// Reaches only peers of the same process: for programs that embed the library
+    Memory,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
+}
+
+impl SwarmArguments {
+    pub fn tracker_host(&self) -> &str {
+        self.tracker_ip.as_deref().expect("clap requires it unless there is a subcommand")
+    }
+
+    /// The file wanted.
+    pub fn wanted(&self) -> &str {
+        self.file.as_deref().unwrap_or("0short_story.txt")
+    }
+}
+
+/// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
+pub fn parse() -> Arguments {
+    match try_parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    }
+}
+
+fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let parsed = Arguments::try_parse_from(range_flags::rewrite(arguments, &Arguments::command()))?;
+    let SwarmArguments { r1, r2, transport, seeder, ref file, port, listeners, .. } = parsed.swarm;
+    let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
+    if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
+        return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
+    }
+    if transport == TransportName::Memory {
+        let sentence = "memory reaches only peers of the same process; programs use quic";
+        return fail(clap::error::ErrorKind::ValueValidation, sentence);
+    }
+    if port != 0 && port.checked_add(listeners - 1).is_none() {
+        return fail(clap::error::ErrorKind::ValueValidation, "the last listener's port would be above 65535");
+    }
+    if file.as_deref() == Some("") && !seeder {
+        return fail(clap::error::ErrorKind::ValueValidation, "-f needs a name");
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<SwarmArguments, clap::Error> {
+        let words = std::iter::once("peer-cli").chain(line.split(' ')).map(OsString::from);
+        try_parse(words).map(|arguments| arguments.swarm)
+    }
+
+    #[test]
+    fn the_manifest_of_flags_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_originals_spellings_work() {
+        let seeder = parse("-i localhost -S -p 9010 -d 9998 -m 1 2 3 -r1 0.2 -r2=0.4").unwrap();
+        assert_eq!((seeder.port, seeder.tracker_port, seeder.missing), (9010, 9998, vec![1, 2, 3]));
+        assert_eq!((seeder.r1, seeder.r2), (Some(0.2), Some(0.4)));
+        let long = parse("-i ::1 -S --r1=0.2 --r2 0.4").unwrap();
+        assert_eq!((long.r1, long.r2, long.port, long.tracker_port), (Some(0.2), Some(0.4), 9000, 9999));
+        assert_eq!(parse("-i localhost").unwrap().wanted(), "0short_story.txt");
+    }
+
+    #[test]
+    fn a_name_may_look_like_a_flag() {
+        assert_eq!(parse("-i h -f=-r1").unwrap().file.as_deref(), Some("-r1"));
+        assert_eq!(parse("-i h -f -r1").unwrap().file.as_deref(), Some("-r1"));
+        assert_eq!(parse("-i h --file -S").unwrap().file.as_deref(), Some("-S"));
+        assert_eq!(parse("-i h --file=-r1=0.3").unwrap().file.as_deref(), Some("-r1=0.3"));
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error() {
+        for line in [
+            "-S",
+            "-i h -S -r1 1.5",
+            "-i h -S -r1 NaN",
+            "-i h -S -r1 0.8 -r2 0.2",
+            "-i h -r1 0.8",
+            "-i h --piece-size 1000",
+            "-i h --up-rate fast",
+            "-i h --listeners 0",
+            "-i h -p 65535 --listeners 2",
+            "-i h --transport memory",
+            "-i h --hash md5",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Becoming a peer: a key, ports, and a tracker that proves who it is.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use peer::{Node, TrackerAddress};
+use protocol::PeerId;
+use transport::{Identity, Quic, QuicConfig, TransportError, peer_id_of_certificate_pem};
+
+use crate::arguments::SwarmArguments;
+use crate::exit_code::{ExitCode, Failure};
+
+/// Binds the ports and starts the node.
+pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
+    let identity = match &arguments.identity {
+        Some(path) => Identity::load_or_create(path),
+        None => Identity::generate(),
+    };
+    let identity = identity.map_err(|error| Failure::new(ExitCode::CannotWrite, error.to_string()))?;
+    let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
+    let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
+    let transport = Quic::bind(QuicConfig::new(identity, listeners)).map_err(|error| match error {
+        TransportError::AddressInUse(address) => {
+            let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
+            Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        error => Failure::new(ExitCode::Other, error.to_string()),
+    })?;
+    let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
+    Ok(Node::builder(Arc::new(transport), storage)
+        .hashes(&arguments.hashes)
+        .output(&arguments.output)
+        .rates(arguments.up_rate, arguments.down_rate)
+        .budget(arguments.budget)
+        .start())
+}
+
+/// Where the tracker is and who it must prove to be.
+pub async fn tracker(arguments: &SwarmArguments) -> Result<TrackerAddress, Failure> {
+    let id = tracker_id(arguments)?;
+    let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
+    // An IPv6 address may stand in brackets, as in a URL.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let unknown = |reason: String| {
+        Failure::new(ExitCode::TrackerUnreachable, format!("the tracker's name {host:?} cannot be resolved{reason}"))
+    };
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(format!(": {error}")))?;
+    let addresses: Vec<_> = found.collect();
+    if addresses.is_empty() {
+        return Err(unknown(String::new()));
+    }
+    Ok(TrackerAddress { addresses, id })
+}
+
+fn tracker_id(arguments: &SwarmArguments) -> Result<PeerId, Failure> {
+    if let Some(id) = arguments.tracker_id {
+        return Ok(id);
+    }
+    let certificate = arguments.certs.join("tracker.pem");
+    peer_id_of_certificate_pem(&certificate).map_err(|error| {
+        let sentence = format!(
+            "who is the tracker? {error}. Give --tracker-id with the id that the tracker prints at start, or --certs \
+             with the folder of its certificate"
+        );
+        Failure::new(ExitCode::Usage, sentence)
+    })
+}

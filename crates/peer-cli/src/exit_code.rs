@@ -1,0 +1,100 @@
+//! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
+
+use peer::PeerError;
+use storage::StorageError;
+
+/// Why the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    Other = 1,
+    Usage = 2,
+    TrackerUnreachable = 3,
+    NotFound = 4,
+    NobodyHasAPiece = 5,
+    AddressInUse = 6,
+    CannotWrite = 7,
+    DiskFull = 8,
+    VerificationFailed = 9,
+    Refused = 10,
+    Interrupted = 130,
+}
+
+/// An error with its exit status: what failed, why, and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: ExitCode,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
+        Failure { code, message: message.into() }
+    }
+}
+
+/// The failure behind a peer's error, with what to do about it.
+pub fn failure(error: &PeerError) -> Failure {
+    let (code, advice) = match error {
+        PeerError::Tracker { .. } => (
+            ExitCode::TrackerUnreachable,
+            "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed",
+        ),
+        PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
+        PeerError::Refused(_) => (ExitCode::Refused, ""),
+        PeerError::NotFound(_) => (ExitCode::NotFound, ""),
+        PeerError::Storage(error) => of_storage(error),
+        PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
+        PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
+    };
+    let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
+    Failure { code, message }
+}
+
+fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
+    match error {
+        StorageError::NotFound(_) => (ExitCode::Other, ""),
+        StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
+        StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
+        StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
+        StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
+        StorageError::Exists(_) => (ExitCode::CannotWrite, "Move it away, or choose another folder with --output"),
+        StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
+    }
+}
+
+impl From<PeerError> for Failure {
+    fn from(error: PeerError) -> Self {
+        failure(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every row of the table is a code here, and the other way round.
+    #[test]
+    fn the_table_in_the_docs_is_this_one() {
+        let table = include_str!("../../../docs/exit-codes.md");
+        let cell = |line: &str| line.strip_prefix("| ")?.split(' ').next()?.parse().ok();
+        let documented: Vec<u8> = table.lines().filter_map(cell).collect();
+        let codes = [
+            ExitCode::Other,
+            ExitCode::Usage,
+            ExitCode::TrackerUnreachable,
+            ExitCode::NotFound,
+            ExitCode::NobodyHasAPiece,
+            ExitCode::AddressInUse,
+            ExitCode::CannotWrite,
+            ExitCode::DiskFull,
+            ExitCode::VerificationFailed,
+            ExitCode::Refused,
+            ExitCode::Interrupted,
+        ];
+        let expected: Vec<u8> = std::iter::once(0).chain(codes.map(|code| code as u8)).collect();
+        assert_eq!(documented, expected);
+    }
+}

@@ -1,0 +1,109 @@
+//! `peer-cli hash` and `peer-cli verify`: manifests without a swarm.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use peer::{hash_file, keep_manifest, manifest_path, read_manifest};
+use protocol::Manifest;
+use storage::{Access, FileSpec};
+
+use crate::arguments::Cut;
+use crate::exit_code::{ExitCode, Failure};
+use crate::sizes;
+
+/// Makes the manifest of a file, keeps it, and prints it.
+pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
+    let manifest = hash_file(file, cut.hash, cut.piece_size, |_| {})?;
+    keep_manifest(hashes, &manifest)?;
+    print(&manifest);
+    println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
+    Ok(())
+}
+
+fn print(manifest: &Manifest) {
+    let (header, geometry) = (manifest.header(), manifest.geometry());
+    println!("name        {}", header.name);
+    println!("size        {} ({})", geometry.total(), sizes::show(geometry.total()));
+    println!("hash        {}", header.algorithm);
+    println!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into()));
+    for file in &header.files {
+        println!("root        {}", file.root);
+    }
+    println!("content id  {}", manifest.id());
+}
+
+/// Checks a file against its manifest; fails and names the byte ranges that differ.
+pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<(), Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let path = manifest.cloned().unwrap_or_else(|| manifest_path(hashes, &name));
+    if !path.is_file() {
+        let sentence = format!(
+            "there is no manifest {}. Make it with `peer-cli hash`, or name another with --manifest",
+            path.display()
+        );
+        return Err(Failure::new(ExitCode::Other, sentence));
+    }
+    let manifest = read_manifest(&path)?;
+    let [entry] = &manifest.header().files[..] else {
+        return Err(Failure::new(ExitCode::Other, format!("{} is the manifest of a folder", path.display())));
+    };
+    let size = std::fs::metadata(file)
+        .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
+        .len();
+    let bad = bad_ranges(file, size, &manifest)?;
+    if bad.is_empty() && size == entry.size {
+        println!("{}: good, {} pieces", file.display(), manifest.geometry().pieces());
+        return Ok(());
+    }
+    for Range { start, end } in &bad {
+        println!("{}: bytes {start} to {} differ", file.display(), end - 1);
+    }
+    if size != entry.size {
+        println!("{}: it has {size} bytes, not {}", file.display(), entry.size);
+    }
+    Err(Failure::new(ExitCode::VerificationFailed, format!("{} is not what its manifest says", file.display())))
+}
+
+/// Byte ranges of pieces that differ or are missing, neighbours as one.
+fn bad_ranges(file: &Path, size: u64, manifest: &Manifest) -> Result<Vec<Range<u64>>, Failure> {
+    let error = |error: storage::StorageError| Failure::from(peer::PeerError::from(error));
+    let source = storage::backend("file").expect("it is built in");
+    let source = source.open(&[FileSpec { path: file.to_owned(), size }], Access::Read).map_err(error)?;
+    let mut bad: Vec<Range<u64>> = Vec::new();
+    for number in 0..manifest.geometry().pieces() {
+        let piece = manifest.geometry().piece(number).expect("it is below the number of pieces");
+        let end = piece.offset + piece.len as u64;
+        let good = end <= size && manifest.verify(number, &source.read(0, piece.offset, piece.len).map_err(error)?);
+        match bad.last_mut() {
+            _ if good => {}
+            Some(last) if last.end == piece.offset => last.end = end,
+            _ => bad.push(piece.offset..end),
+        }
+    }
+    Ok(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::Algorithm;
+
+    #[test]
+    fn bad_bytes_are_named_by_range() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let mut bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&file, &bytes).unwrap();
+        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_| {}).unwrap();
+        let ranges = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()
+        };
+        assert_eq!(ranges(&bytes), []);
+        assert_eq!(ranges(&bytes[..9999]).first(), Some(&(9216..10_000)));
+        bytes[1024] ^= 1;
+        bytes[2048] ^= 1;
+        bytes[9000] ^= 1;
+        assert_eq!(ranges(&bytes), [1024..3072, 8192..9216]);
+    }
+}

@@ -1,0 +1,100 @@
+//! How a peer stands, in the original's words and in a line that is drawn while it works.
+
+use std::time::{Duration, Instant};
+
+use peer::Progress;
+
+use crate::sizes;
+
+/// What `prog` says of a seeder.
+pub fn seeder_words(contents: &[Progress]) -> Vec<String> {
+    let sum = |of: fn(&Progress) -> u32| contents.iter().map(of).map(u64::from).sum::<u64>();
+    let (have, pieces) = (sum(|content| content.have), sum(|content| content.pieces));
+    let mut lines = vec![format!("Pieces on Seeder: {have} ({}%).", percent(have, pieces))];
+    if contents.len() > 1 {
+        let line = |content: &Progress| format!("  {}: {}/{}", content.name, content.have, content.pieces);
+        lines.extend(contents.iter().map(line));
+    }
+    lines
+}
+
+/// What `prog` says of a downloader.
+pub fn downloader_words(progress: &Progress) -> Vec<String> {
+    if progress.finished {
+        return vec!["Download Finished!".to_owned()];
+    }
+    let (have, pieces) = (u64::from(progress.have), u64::from(progress.pieces));
+    vec!["Download in Progress...".to_owned(), format!("{have}/{pieces} ({}%) downloaded.", percent(have, pieces))]
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    // Nothing out of nothing is all there is, once it is known; until then it is nothing.
+    (part * 100).checked_div(whole).unwrap_or(0)
+}
+
+/// Draws the progress of one download.
+pub struct Meter {
+    last: Option<(Instant, u64)>,
+    rate: f64,
+}
+
+impl Meter {
+    pub fn new() -> Self {
+        Meter { last: None, rate: 0.0 }
+    }
+
+    /// One line: share, rate, peers, time left.
+    pub fn line(&mut self, now: Instant, progress: &Progress) -> String {
+        if let Some((then, received)) = self.last {
+            let seconds = (now - then).as_secs_f64().max(0.001);
+            let rate = progress.received.saturating_sub(received) as f64 / seconds;
+            self.rate = if self.rate == 0.0 { rate } else { 0.7 * self.rate + 0.3 * rate };
+        }
+        self.last = Some((now, progress.received));
+        if progress.pieces == 0 && progress.name.is_empty() {
+            return format!("waiting for the manifest, {}", peers(progress.peers));
+        }
+        let Progress { name, have, pieces, size, .. } = progress;
+        let share = percent(u64::from(*have), u64::from(*pieces));
+        let bar: String = (0..20).map(|step| if step * 5 < share { '#' } else { '.' }).collect();
+        let left = *size as f64 * f64::from(pieces - have) / f64::from((*pieces).max(1));
+        let time = if self.rate > 1.0 {
+            format!(", {} left", humantime::format_duration(Duration::from_secs((left / self.rate).ceil() as u64)))
+        } else {
+            String::new()
+        };
+        let rate = sizes::show(self.rate as u64);
+        format!("{name} [{bar}] {share}% {have}/{pieces} pieces, {rate}/s, {}{time}", peers(progress.peers))
+    }
+}
+
+fn peers(count: u32) -> String {
+    if count == 1 { "1 peer".to_owned() } else { format!("{count} peers") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(have: u32, pieces: u32, finished: bool) -> Progress {
+        Progress { name: "a".to_owned(), size: 1000, have, pieces, peers: 2, received: 0, sent: 0, finished }
+    }
+
+    #[test]
+    fn the_words_are_the_originals() {
+        assert_eq!(seeder_words(&[progress(3, 4, true)]), ["Pieces on Seeder: 3 (75%)."]);
+        assert_eq!(downloader_words(&progress(1, 3, false)), ["Download in Progress...", "1/3 (33%) downloaded."]);
+        assert_eq!(downloader_words(&progress(3, 3, true)), ["Download Finished!"]);
+        assert_eq!(downloader_words(&progress(0, 0, false))[1], "0/0 (0%) downloaded.");
+    }
+
+    #[test]
+    fn the_line_says_rate_and_time_left() {
+        let mut meter = Meter::new();
+        let now = Instant::now();
+        meter.line(now, &progress(0, 4, false));
+        let half = Progress { received: 500, ..progress(2, 4, false) };
+        let line = meter.line(now + Duration::from_secs(1), &half);
+        assert_eq!(line, "a [##########..........] 50% 2/4 pieces, 500 B/s, 2 peers, 1s left");
+    }
+}

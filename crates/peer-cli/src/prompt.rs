@@ -1,0 +1,122 @@
+//! What the user types: `prog` and `exit`, through a line editor on a terminal and as plain lines otherwise.
+
+use std::io::{BufRead, IsTerminal};
+
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+use tokio::sync::mpsc;
+
+use crate::screen::Screen;
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Typed {
+    Progress,
+    Exit,
+    /// Ctrl-C, which the line editor takes for itself.
+    Interrupt,
+    Unknown(String),
+}
+
+/// Commands are trimmed, and case does not matter; an empty line is nothing.
+fn parse(line: &str) -> Option<Typed> {
+    match line.trim().to_lowercase().as_str() {
+        "" => None,
+        "prog" => Some(Typed::Progress),
+        "exit" => Some(Typed::Exit),
+        _ => Some(Typed::Unknown(line.trim().to_owned())),
+    }
+}
+
+/// The screen that fits, and what is typed from now on. The channel stays open at the end of input: that is no
+/// reason to stop.
+pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>, TerminalState) {
+    let (typed, receiver) = mpsc::channel(16);
+    let state = TerminalState::save();
+    if !json
+        && std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+        && let Ok(mut editor) = DefaultEditor::new()
+        && let Ok(printer) = editor.create_external_printer()
+    {
+        std::thread::spawn(move || edit(&mut editor, &typed));
+        return (Screen::terminal(Box::new(printer)), receiver, state);
+    }
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if parse(&line).is_some_and(|command| typed.blocking_send(command).is_err()) {
+                return;
+            }
+        }
+        keep_open(&typed);
+    });
+    (if json { Screen::Json } else { Screen::Plain }, receiver, state)
+}
+
+fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
+    loop {
+        let command = match editor.readline("> ") {
+            Ok(line) => {
+                let _ = editor.add_history_entry(&line);
+                parse(&line)
+            }
+            Err(ReadlineError::Interrupted) => Some(Typed::Interrupt),
+            // Ctrl-D: whoever ends the input of a terminal wants to leave.
+            Err(ReadlineError::Eof) => Some(Typed::Exit),
+            Err(_) => return keep_open(typed),
+        };
+        if command.is_some_and(|command| typed.blocking_send(command).is_err()) {
+            return;
+        }
+    }
+}
+
+fn keep_open(typed: &mpsc::Sender<Typed>) {
+    // Until the program ends.
+    std::mem::forget(typed.clone());
+}
+
+/// How the terminal was before the line editor took it; put back at the end, since the editor may be waiting for a
+/// line then.
+pub struct TerminalState {
+    #[cfg(unix)]
+    before: Option<rustix::termios::Termios>,
+}
+
+impl TerminalState {
+    #[cfg(unix)]
+    fn save() -> Self {
+        TerminalState { before: rustix::termios::tcgetattr(std::io::stdin()).ok() }
+    }
+
+    #[cfg(not(unix))]
+    fn save() -> Self {
+        TerminalState {}
+    }
+
+    /// Puts it back.
+    pub fn restore(&self) {
+        #[cfg(unix)]
+        if let Some(before) = &self.before {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+            if std::io::stdout().is_terminal() {
+                // The prompt stands there without the end of its line.
+                println!();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_trimmed_and_case_does_not_matter() {
+        assert_eq!(parse("  PrOg \r"), Some(Typed::Progress));
+        assert_eq!(parse("EXIT"), Some(Typed::Exit));
+        assert_eq!(parse("  "), None);
+        assert_eq!(parse(" Help "), Some(Typed::Unknown("Help".to_owned())));
+    }
+}

@@ -1,0 +1,160 @@
+//! From the command line to the first bytes: join the tracker, share the input folder, find what is wanted.
+//!
+//! It runs beside the prompt and reports each step, so that the user is heard while a large file is still hashed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peer::{Held, Node, PeerError, ShareOptions};
+use protocol::{ContentId, ContentMatch, PeerId};
+use tokio::sync::mpsc;
+
+use crate::arguments::SwarmArguments;
+use crate::connect;
+use crate::exit_code::{ExitCode, Failure};
+use crate::sizes;
+
+/// Time between two questions for a file that nobody shares yet.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A step that is done.
+pub enum Step {
+    /// The tracker with this id has said welcome.
+    Joined(PeerId),
+    /// Nobody shares what is wanted yet; it is asked for again.
+    NobodyYet(String),
+    /// A file is shared, or could not be.
+    Shared(PathBuf, Result<ContentId, PeerError>),
+    /// It is known what to download.
+    Wanted(ContentMatch),
+    /// Something in the input folder is no file.
+    Skipped(PathBuf),
+    /// It cannot go on.
+    Failed(Failure),
+    /// Nothing is left to start.
+    Started,
+}
+
+/// Does all steps, reporting each.
+pub async fn start(node: Node, arguments: Arc<SwarmArguments>, steps: mpsc::Sender<Step>) {
+    let last = match begin(&node, &arguments, &steps).await {
+        Ok(()) => Step::Started,
+        Err(failure) => Step::Failed(failure),
+    };
+    // A closed channel: the user has left meanwhile.
+    let _ = steps.send(last).await;
+}
+
+async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Step>) -> Result<(), Failure> {
+    let report = async |step| drop(steps.send(step).await);
+    // What is wrong here should be known before anything is sent.
+    let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
+    let tracker = connect::tracker(arguments).await?;
+    let id = tracker.id;
+    node.join(tracker).await?;
+    report(Step::Joined(id)).await;
+    for path in skipped {
+        report(Step::Skipped(path)).await;
+    }
+    if !arguments.seeder {
+        let found = find(node, arguments, steps).await?;
+        report(Step::Wanted(found)).await;
+    }
+    for path in files {
+        let options =
+            ShareOptions { algorithm: arguments.cut.hash, piece_size: arguments.cut.piece_size, held: held(arguments) };
+        let result = node.share(&path, options).await;
+        report(Step::Shared(path, result)).await;
+    }
+    Ok(())
+}
+
+/// The one content that the user means.
+async fn find(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Step>) -> Result<ContentMatch, Failure> {
+    let wanted = arguments.wanted();
+    let patience = Instant::now() + arguments.wait.unwrap_or(Duration::ZERO);
+    let mut said = false;
+    loop {
+        let mut found = match node.find(wanted).await {
+            Ok(found) => found,
+            // It may come back while we wait anyway.
+            Err(PeerError::NoTracker) if Instant::now() < patience => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        match found.len() {
+            1 => return Ok(found.remove(0)),
+            0 if Instant::now() < patience => {
+                if !said {
+                    let _ = steps.send(Step::NobodyYet(wanted.to_owned())).await;
+                    said = true;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            0 => {
+                let sentence = format!(
+                    "nobody shares {wanted:?}. Start its seeder first, check the name, or wait for it with --wait 5m"
+                );
+                return Err(Failure::new(ExitCode::NotFound, sentence));
+            }
+            _ => return Err(Failure::new(ExitCode::Usage, choose(wanted, &found))),
+        }
+    }
+}
+
+fn choose(wanted: &str, found: &[ContentMatch]) -> String {
+    let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
+    for ContentMatch { content, name, size, seeders, others } in found {
+        let size = sizes::show(*size);
+        text.push_str(&format!("  {content}  {size}  {seeders} seeders, {others} others  {name}\n"));
+    }
+    let prefix: String = found[0].content.to_string().chars().take(12).collect();
+    text.push_str(&format!("Choose one by its id or the beginning of it, as in -f {prefix}"));
+    text
+}
+
+fn held(arguments: &SwarmArguments) -> Held {
+    match (&arguments.missing[..], arguments.r1, arguments.r2) {
+        ([], None, None) => Held::All,
+        ([], from, to) => Held::Share(from.unwrap_or(0.0), to.unwrap_or(1.0)),
+        (missing, ..) => Held::Without(missing.to_vec()),
+    }
+}
+
+type Paths = Vec<PathBuf>;
+
+/// The files of the input folder in the order of their names, or the one that is named; and what is no file.
+fn files_to_share(arguments: &SwarmArguments) -> Result<(Paths, Paths), Failure> {
+    let folder = &arguments.input;
+    if let Some(name) = &arguments.file {
+        let path = folder.join(name);
+        if !path.is_file() {
+            return Err(Failure::new(ExitCode::NotFound, format!("there is no file {}", path.display())));
+        }
+        return Ok((vec![path], Vec::new()));
+    }
+    let (files, others) = entries(folder).map_err(|error| {
+        let sentence = format!(
+            "the input folder {} cannot be read: {error}. Make it and put files in, or name another with --input",
+            folder.display()
+        );
+        Failure::new(ExitCode::NotFound, sentence)
+    })?;
+    if files.is_empty() {
+        let sentence = format!("there is no file in {}: nothing to share", folder.display());
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    Ok((files, others))
+}
+
+fn entries(folder: &Path) -> std::io::Result<(Paths, Paths)> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Follows links: whoever puts one there means the file.
+        if path.is_file() { files.push(path) } else { others.push(path) }
+    }
+    files.sort();
+    others.sort();
+    Ok((files, others))
+}

@@ -1,0 +1,340 @@
+//! One run of a peer: react to what happens, to what is typed, and to time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peer::{Node, PeerEvent, Progress, Summary};
+use protocol::{ContentId, Run as Pieces};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use crate::arguments::SwarmArguments;
+use crate::connect;
+use crate::events::Event;
+use crate::exit_code::{ExitCode, Failure, failure};
+use crate::progress::{Meter, downloader_words, seeder_words};
+use crate::prompt::{self, Typed};
+use crate::screen::Screen;
+use crate::sizes;
+use crate::start::{Step, start};
+
+/// Time between two looks at the progress.
+const TICK: Duration = Duration::from_millis(250);
+/// Time between two progress lines where lines stay.
+const PLAIN_LINE: Duration = Duration::from_secs(1);
+
+/// Runs until the peer is told to stop, is done (`--exit-when-done`), or fails.
+pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
+    let arguments = Arc::new(arguments);
+    let node = connect::start(&arguments)?;
+    let (screen, typed, terminal) = prompt::start(arguments.json);
+    let (report, steps) = mpsc::channel(16);
+    let starting = tokio::spawn(start(node.clone(), arguments.clone(), report));
+    let mut run = Run {
+        arguments,
+        node,
+        screen,
+        contents: BTreeMap::new(),
+        wanted: None,
+        meter: Meter::new(),
+        drawn: None,
+        lacking_since: None,
+    };
+    let result = tokio::select! {
+        result = run.life(steps, typed) => result,
+        result = told_to_stop() => result,
+    };
+    starting.abort();
+    if let Err(failure) = &result {
+        run.screen.event(&Event::Error { code: failure.code as u8, message: failure.message.clone() });
+    }
+    // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
+    tokio::select! {
+        () = run.goodbye() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    terminal.restore();
+    result
+}
+
+/// What goes on after something happened.
+enum Next {
+    GoOn,
+    End,
+}
+
+struct Run {
+    arguments: Arc<SwarmArguments>,
+    node: Node,
+    screen: Screen,
+    /// Everything that is shared or downloaded, and what was last shown of it.
+    contents: BTreeMap<ContentId, Option<Progress>>,
+    wanted: Option<ContentId>,
+    meter: Meter,
+    /// When a progress line was last drawn.
+    drawn: Option<Instant>,
+    lacking_since: Option<Instant>,
+}
+
+impl Run {
+    async fn life(&mut self, mut steps: mpsc::Receiver<Step>, mut typed: mpsc::Receiver<Typed>) -> Result<(), Failure> {
+        let mut events = self.node.events();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let next = tokio::select! {
+                Some(step) = steps.recv() => self.step(step).await?,
+                Some(command) = typed.recv() => self.typed(command).await?,
+                event = events.recv() => match event {
+                    Ok(event) => self.event(event).await?,
+                    // Only words were missed: the next look at the progress says how things stand.
+                    Err(RecvError::Lagged(_)) => Next::GoOn,
+                    Err(RecvError::Closed) => return Err(Failure::new(ExitCode::Other, "the peer has ended")),
+                },
+                _ = tick.tick() => self.tick().await?,
+            };
+            if let Next::End = next {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn step(&mut self, step: Step) -> Result<Next, Failure> {
+        match step {
+            Step::Joined(tracker) => {
+                let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
+                let id = self.node.id().to_string();
+                self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
+            }
+            Step::NobodyYet(name) => self.screen.say(&format!("Nobody shares {name} yet; waiting for it.")),
+            Step::Skipped(path) => self.screen.say(&format!("{} is not a file: skipped.", path.display())),
+            Step::Shared(_, Ok(content)) => {
+                self.contents.insert(content, None);
+                let Some(progress) = self.node.progress(content).await else { return Ok(Next::GoOn) };
+                let Progress { name, size, pieces, have, .. } = progress;
+                let shown = sizes::show(size);
+                self.screen.say(&format!("Sharing {name}: {have} of {pieces} pieces, {shown}, content id {content}"));
+                let content = content.to_string();
+                self.screen.event(&Event::Sharing { content, name, size, pieces, held: have });
+            }
+            Step::Shared(path, Err(error)) => {
+                let Failure { code, message } = failure(&error);
+                // The other files are worth sharing all the same.
+                self.screen.say(&format!("{} is not shared: {message}", path.display()));
+                let content = String::new();
+                self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
+                if self.arguments.file.is_some() {
+                    return Err(Failure { code, message });
+                }
+            }
+            Step::Wanted(found) => {
+                let (content, name) = (found.content, found.name);
+                self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(found.size)));
+                self.screen.event(&Event::Wanted { content: content.to_string(), name });
+                self.contents.insert(content, None);
+                self.wanted = Some(content);
+                self.node.get(content).await?;
+            }
+            Step::Failed(failure) => return Err(failure),
+            Step::Started if self.contents.is_empty() => {
+                let sentence = format!("no file of {} could be shared", self.arguments.input.display());
+                return Err(Failure::new(ExitCode::Other, sentence));
+            }
+            Step::Started => {}
+        }
+        Ok(Next::GoOn)
+    }
+
+    async fn typed(&mut self, command: Typed) -> Result<Next, Failure> {
+        self.screen.typed();
+        match command {
+            Typed::Exit => return Ok(Next::End),
+            Typed::Interrupt => return Err(interrupted()),
+            Typed::Progress => self.progress_words().await,
+            Typed::Unknown(word) => self.screen.say(&format!("{word:?} is no command: type prog or exit.")),
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// What `prog` says.
+    async fn progress_words(&mut self) {
+        if self.screen.is_json() {
+            // Shown again at the next look.
+            self.contents.values_mut().for_each(|shown| *shown = None);
+            return;
+        }
+        let mut all = Vec::new();
+        for content in self.contents.keys() {
+            all.extend(self.node.progress(*content).await);
+        }
+        let lines = if self.arguments.seeder {
+            seeder_words(&all)
+        } else {
+            // Before the content is known there is a download all the same.
+            all.first().map_or_else(|| downloader_words(&Progress::default()), downloader_words)
+        };
+        lines.iter().for_each(|line| self.screen.say(line));
+    }
+
+    async fn event(&mut self, event: PeerEvent) -> Result<Next, Failure> {
+        match event {
+            PeerEvent::Manifest { content, name, size, pieces, have } => {
+                if have > 0 {
+                    self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+                }
+                self.screen.event(&Event::Manifest { content: content.to_string(), name, size, pieces, have });
+            }
+            PeerEvent::Lacking { content, runs } => self.lacking(content, &runs),
+            PeerEvent::Verified { content } => self.screen.event(&Event::Verified { content: content.to_string() }),
+            PeerEvent::Completed { content, path, summary } => {
+                return Ok(self.completed(content, &path, summary).await);
+            }
+            PeerEvent::Failed { error, .. } => return Err(failure(&error)),
+            PeerEvent::Withdrawn { content, reason } => {
+                self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
+                self.screen.event(&Event::Withdrawn { content: content.to_string(), reason });
+            }
+            PeerEvent::Banned { peer } => {
+                self.screen.say(&format!("Peer {peer} sent wrong pieces and is shut out."));
+                self.screen.event(&Event::Banned { peer: peer.to_string() });
+            }
+            PeerEvent::TrackerLost => {
+                self.screen.say("The tracker is gone; going on with the peers that are known.");
+                self.screen.event(&Event::TrackerLost);
+            }
+            PeerEvent::TrackerBack => {
+                self.screen.say("The tracker is back.");
+                self.screen.event(&Event::TrackerBack);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn lacking(&mut self, content: ContentId, runs: &[Pieces]) {
+        if runs.is_empty() {
+            self.lacking_since = None;
+        } else {
+            self.lacking_since.get_or_insert_with(Instant::now);
+            self.screen.say(&format!("{}; waiting for someone who does.", lacking_words(runs)));
+        }
+        let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
+        self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
+    }
+
+    async fn completed(&mut self, content: ContentId, path: &std::path::Path, summary: Summary) -> Next {
+        let progress = self.node.progress(content).await.unwrap_or_default();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        self.screen.say(&format!("Successfully Downloaded {file} to {}", path.display()));
+        self.screen.event(&Event::Completed {
+            content: content.to_string(),
+            path: path.display().to_string(),
+            size: progress.size,
+            seconds_verified: summary.verified.as_secs_f64(),
+            seconds_durable: summary.durable.as_secs_f64(),
+            sources: summary.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+        });
+        if self.arguments.exit_when_done { Next::End } else { Next::GoOn }
+    }
+
+    async fn tick(&mut self) -> Result<Next, Failure> {
+        if let (Some(since), Some(wait)) = (self.lacking_since, self.arguments.wait)
+            && since.elapsed() >= wait
+        {
+            let sentence =
+                "nobody came who has the missing pieces. What is here is kept: start again when they are back";
+            return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
+        }
+        for (content, shown) in &mut self.contents {
+            let Some(progress) = self.node.progress(*content).await else { continue };
+            if shown.as_ref() == Some(&progress) {
+                continue;
+            }
+            let draws = self.wanted == Some(*content) && !progress.finished;
+            let now = Instant::now();
+            // Where lines stay, a line a second is plenty, and none if nothing has changed.
+            if matches!(self.screen, Screen::Plain) && self.drawn.is_some_and(|drawn| now - drawn < PLAIN_LINE) {
+                continue;
+            }
+            if draws {
+                self.drawn = Some(now);
+                self.screen.progress(&self.meter.line(now, &progress));
+            }
+            if self.screen.is_json() {
+                let Progress { name, have, pieces, received, sent, peers, .. } = progress.clone();
+                let content = content.to_string();
+                self.screen.event(&Event::Progress { content, name, have, pieces, received, sent, peers });
+            }
+            *shown = Some(progress);
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Leaves the swarm in good order.
+    async fn goodbye(&mut self) {
+        let (mut sent, mut received) = (0, 0);
+        for content in self.contents.keys() {
+            if let Some(progress) = self.node.progress(*content).await {
+                sent += progress.sent;
+                received += progress.received;
+            }
+        }
+        self.node.shutdown().await;
+        self.screen.say("Exited swarm.");
+        self.screen.event(&Event::Bye { sent, received });
+        self.screen.say("Shutdown complete.");
+    }
+}
+
+/// Which pieces nobody has, at most a handful of them by number.
+fn lacking_words(runs: &[Pieces]) -> String {
+    let total: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+    let name = |run: &Pieces| match run.count {
+        1 => run.first.to_string(),
+        count => format!("{}-{}", run.first, u64::from(run.first) + u64::from(count) - 1),
+    };
+    let named: Vec<_> = runs.iter().take(8).map(name).collect();
+    let more = if runs.len() > 8 { ", …" } else { "" };
+    let pieces = if total == 1 { "piece" } else { "pieces" };
+    format!("Nobody who is connected has {total} {pieces}: {}{more}", named.join(", "))
+}
+
+fn interrupted() -> Failure {
+    Failure::new(ExitCode::Interrupted, "interrupted; what is verified is kept")
+}
+
+/// Ctrl-C is an interruption; being asked to end by the system is as good as `exit`.
+async fn told_to_stop() -> Result<(), Failure> {
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        () = terminated() => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lacking_pieces_are_named_up_to_a_handful() {
+        let run = |first, count| Pieces { first, count };
+        assert_eq!(lacking_words(&[run(7, 1)]), "Nobody who is connected has 1 piece: 7");
+        assert_eq!(lacking_words(&[run(0, 3), run(9, 1)]), "Nobody who is connected has 4 pieces: 0-2, 9");
+        let many: Vec<_> = (0..20).map(|n| run(n * 2, 1)).collect();
+        assert_eq!(lacking_words(&many), "Nobody who is connected has 20 pieces: 0, 2, 4, 6, 8, 10, 12, 14, …");
+    }
+}
