@@ -1,35 +1,29 @@
 //! The project's own tools, run as `cargo xtask …`: kept in Rust, so that a fresh machine needs nothing else.
 
-use std::env;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-/// What CI runs, in order: each is a cargo command.
-const CHECKS: [&[&str]; 4] = [
-    &["fmt", "--all", "--check"],
-    &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-    &["test", "--workspace"],
-    &["doc", "--workspace", "--no-deps"],
-];
+use clap::Parser;
 
-fn main() -> ExitCode {
-    match env::args().nth(1).as_deref() {
-        Some("ci") => ci(),
-        _ => {
-            eprintln!("usage: cargo xtask ci");
-            ExitCode::from(2)
-        }
-    }
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes
+    Swarm(xtask::swarm::Arguments),
+    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
+    Ci,
 }
 
-fn ci() -> ExitCode {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for check in CHECKS {
-        eprintln!("cargo {}", check.join(" "));
-        let status = Command::new(&cargo).args(check).env("RUSTDOCFLAGS", "-D warnings").status();
-        if !status.is_ok_and(|status| status.success()) {
-            eprintln!("failed: cargo {}", check.join(" "));
-            return ExitCode::FAILURE;
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Swarm(arguments) => xtask::swarm::run(&arguments),
+        Task::Ci => xtask::ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let interrupted = error.is::<xtask::swarm::Interrupted>();
+            if interrupted { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
-    ExitCode::SUCCESS
 }

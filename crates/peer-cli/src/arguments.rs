@@ -92,10 +92,10 @@ pub struct SwarmArguments {
     /// UDP port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
     pub tracker_port: u16,
-    /// The file wanted: its name, its content id, or the first six or more characters of the id
-    /// [default for a downloader: 0short_story.txt]
+    /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
+    /// -f [default for a downloader: 0short_story.txt]
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
-    pub file: Option<String>,
+    pub file: Vec<String>,
     /// Pieces that this seeder lacks
     #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder")]
     pub missing: Vec<u32>,
@@ -191,9 +191,9 @@ impl SwarmArguments {
         self.tracker_ip.as_deref().expect("clap requires it unless there is a subcommand")
     }
 
-    /// The file wanted.
-    pub fn wanted(&self) -> &str {
-        self.file.as_deref().unwrap_or("0short_story.txt")
+    /// The files wanted.
+    pub fn wanted(&self) -> Vec<&str> {
+        if self.file.is_empty() { vec!["0short_story.txt"] } else { self.file.iter().map(String::as_str).collect() }
     }
 }
 
@@ -207,7 +207,7 @@ pub fn parse() -> Arguments {
 
 fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
     let parsed = Arguments::try_parse_from(range_flags::rewrite(arguments, &Arguments::command()))?;
-    let SwarmArguments { r1, r2, transport, seeder, ref file, port, listeners, .. } = parsed.swarm;
+    let SwarmArguments { r1, r2, transport, ref file, port, listeners, .. } = parsed.swarm;
     let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
         return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
@@ -219,7 +219,7 @@ fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     if port != 0 && port.checked_add(listeners - 1).is_none() {
         return fail(clap::error::ErrorKind::ValueValidation, "the last listener's port would be above 65535");
     }
-    if file.as_deref() == Some("") && !seeder {
+    if file.iter().any(String::is_empty) {
         return fail(clap::error::ErrorKind::ValueValidation, "-f needs a name");
     }
     Ok(parsed)
@@ -246,15 +246,16 @@ mod tests {
         assert_eq!((seeder.r1, seeder.r2), (Some(0.2), Some(0.4)));
         let long = parse("-i ::1 -S --r1=0.2 --r2 0.4").unwrap();
         assert_eq!((long.r1, long.r2, long.port, long.tracker_port), (Some(0.2), Some(0.4), 9000, 9999));
-        assert_eq!(parse("-i localhost").unwrap().wanted(), "0short_story.txt");
+        assert_eq!(parse("-i localhost").unwrap().wanted(), ["0short_story.txt"]);
     }
 
     #[test]
     fn a_name_may_look_like_a_flag() {
-        assert_eq!(parse("-i h -f=-r1").unwrap().file.as_deref(), Some("-r1"));
-        assert_eq!(parse("-i h -f -r1").unwrap().file.as_deref(), Some("-r1"));
-        assert_eq!(parse("-i h --file -S").unwrap().file.as_deref(), Some("-S"));
-        assert_eq!(parse("-i h --file=-r1=0.3").unwrap().file.as_deref(), Some("-r1=0.3"));
+        assert_eq!(parse("-i h -f=-r1").unwrap().file, ["-r1"]);
+        assert_eq!(parse("-i h -f -r1").unwrap().file, ["-r1"]);
+        assert_eq!(parse("-i h --file -S").unwrap().file, ["-S"]);
+        assert_eq!(parse("-i h --file=-r1=0.3").unwrap().file, ["-r1=0.3"]);
+        assert_eq!(parse("-i h -f a -f -r1 -S -r1 0.3").unwrap().file, ["a", "-r1"]);
     }
 
     #[test]

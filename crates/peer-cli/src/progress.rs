@@ -8,8 +8,7 @@ use crate::sizes;
 
 /// What `prog` says of a seeder.
 pub fn seeder_words(contents: &[Progress]) -> Vec<String> {
-    let sum = |of: fn(&Progress) -> u32| contents.iter().map(of).map(u64::from).sum::<u64>();
-    let (have, pieces) = (sum(|content| content.have), sum(|content| content.pieces));
+    let (have, pieces) = sums(contents);
     let mut lines = vec![format!("Pieces on Seeder: {have} ({}%).", percent(have, pieces))];
     if contents.len() > 1 {
         let line = |content: &Progress| format!("  {}: {}/{}", content.name, content.have, content.pieces);
@@ -18,13 +17,30 @@ pub fn seeder_words(contents: &[Progress]) -> Vec<String> {
     lines
 }
 
-/// What `prog` says of a downloader.
-pub fn downloader_words(progress: &Progress) -> Vec<String> {
-    if progress.finished {
+/// What `prog` says of a downloader. Before a content is known there is a download all the same.
+pub fn downloader_words(contents: &[Progress]) -> Vec<String> {
+    if !contents.is_empty() && contents.iter().all(|content| content.finished) {
         return vec!["Download Finished!".to_owned()];
     }
-    let (have, pieces) = (u64::from(progress.have), u64::from(progress.pieces));
-    vec!["Download in Progress...".to_owned(), format!("{have}/{pieces} ({}%) downloaded.", percent(have, pieces))]
+    let mut lines = vec!["Download in Progress...".to_owned()];
+    lines.push(format!("{} downloaded.", share(contents)));
+    if contents.len() > 1 {
+        let line = |content: &Progress| format!("  {}: {}", content.name, share(std::slice::from_ref(content)));
+        lines.extend(contents.iter().map(line));
+    }
+    lines
+}
+
+/// `have/pieces (percent%)`.
+fn share(contents: &[Progress]) -> String {
+    let (have, pieces) = sums(contents);
+    format!("{have}/{pieces} ({}%)", percent(have, pieces))
+}
+
+/// Pieces held and pieces in all.
+fn sums(contents: &[Progress]) -> (u64, u64) {
+    let sum = |of: fn(&Progress) -> u32| contents.iter().map(of).map(u64::from).sum();
+    (sum(|content| content.have), sum(|content| content.pieces))
 }
 
 fn percent(part: u64, whole: u64) -> u64 {
@@ -83,9 +99,11 @@ mod tests {
     #[test]
     fn the_words_are_the_originals() {
         assert_eq!(seeder_words(&[progress(3, 4, true)]), ["Pieces on Seeder: 3 (75%)."]);
-        assert_eq!(downloader_words(&progress(1, 3, false)), ["Download in Progress...", "1/3 (33%) downloaded."]);
-        assert_eq!(downloader_words(&progress(3, 3, true)), ["Download Finished!"]);
-        assert_eq!(downloader_words(&progress(0, 0, false))[1], "0/0 (0%) downloaded.");
+        assert_eq!(downloader_words(&[progress(1, 3, false)]), ["Download in Progress...", "1/3 (33%) downloaded."]);
+        assert_eq!(downloader_words(&[progress(3, 3, true)]), ["Download Finished!"]);
+        assert_eq!(downloader_words(&[])[1], "0/0 (0%) downloaded.");
+        let two = downloader_words(&[progress(1, 2, false), progress(2, 2, true)]);
+        assert_eq!(two, ["Download in Progress...", "3/4 (75%) downloaded.", "  a: 1/2 (50%)", "  a: 2/2 (100%)"]);
     }
 
     #[test]

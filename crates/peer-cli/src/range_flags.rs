@@ -35,7 +35,8 @@ pub fn rewrite(arguments: impl IntoIterator<Item = OsString>, command: &Command)
 fn ends_with_flag_that_takes_a_value(text: &str, command: &Command) -> bool {
     // Flags that take many values take what looks like a number; a flag after them is a flag.
     let one_value = |arg: &&clap::Arg| {
-        matches!(arg.get_action(), ArgAction::Set) && arg.get_num_args().is_none_or(|count| count.max_values() == 1)
+        matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+            && arg.get_num_args().is_none_or(|count| count.max_values() == 1)
     };
     let valued = || command.get_arguments().filter(one_value);
     if let Some(long) = text.strip_prefix("--") {

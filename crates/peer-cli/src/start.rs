@@ -58,8 +58,10 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
         report(Step::Skipped(path)).await;
     }
     if !arguments.seeder {
-        let found = find(node, arguments, steps).await?;
-        report(Step::Wanted(found)).await;
+        for wanted in arguments.wanted() {
+            let found = find(node, wanted, arguments.wait, steps).await?;
+            report(Step::Wanted(found)).await;
+        }
     }
     for path in files {
         let options =
@@ -71,9 +73,13 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
 }
 
 /// The one content that the user means.
-async fn find(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Step>) -> Result<ContentMatch, Failure> {
-    let wanted = arguments.wanted();
-    let patience = Instant::now() + arguments.wait.unwrap_or(Duration::ZERO);
+async fn find(
+    node: &Node,
+    wanted: &str,
+    wait: Option<Duration>,
+    steps: &mpsc::Sender<Step>,
+) -> Result<ContentMatch, Failure> {
+    let patience = Instant::now() + wait.unwrap_or(Duration::ZERO);
     let mut said = false;
     loop {
         let mut found = match node.find(wanted).await {
@@ -123,15 +129,15 @@ fn held(arguments: &SwarmArguments) -> Held {
 
 type Paths = Vec<PathBuf>;
 
-/// The files of the input folder in the order of their names, or the one that is named; and what is no file.
+/// The files of the input folder in the order of their names, or those that are named; and what is no file.
 fn files_to_share(arguments: &SwarmArguments) -> Result<(Paths, Paths), Failure> {
     let folder = &arguments.input;
-    if let Some(name) = &arguments.file {
-        let path = folder.join(name);
-        if !path.is_file() {
-            return Err(Failure::new(ExitCode::NotFound, format!("there is no file {}", path.display())));
-        }
-        return Ok((vec![path], Vec::new()));
+    if !arguments.file.is_empty() {
+        let named: Paths = arguments.file.iter().map(|name| folder.join(name)).collect();
+        return match named.iter().find(|path| !path.is_file()) {
+            Some(path) => Err(Failure::new(ExitCode::NotFound, format!("there is no file {}", path.display()))),
+            None => Ok((named, Vec::new())),
+        };
     }
     let (files, others) = entries(folder).map_err(|error| {
         let sentence = format!(

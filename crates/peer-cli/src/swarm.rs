@@ -1,6 +1,6 @@
 //! One run of a peer: react to what happens, to what is typed, and to time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,9 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         node,
         screen,
         contents: BTreeMap::new(),
-        wanted: None,
-        meter: Meter::new(),
+        pending: BTreeSet::new(),
+        started: false,
+        meters: BTreeMap::new(),
         drawn: None,
         lacking_since: None,
     };
@@ -70,8 +71,11 @@ struct Run {
     screen: Screen,
     /// Everything that is shared or downloaded, and what was last shown of it.
     contents: BTreeMap<ContentId, Option<Progress>>,
-    wanted: Option<ContentId>,
-    meter: Meter,
+    /// Downloads that are not complete.
+    pending: BTreeSet<ContentId>,
+    /// Whether everything that was asked for has begun.
+    started: bool,
+    meters: BTreeMap<ContentId, Meter>,
     /// When a progress line was last drawn.
     drawn: Option<Instant>,
     lacking_since: Option<Instant>,
@@ -124,7 +128,7 @@ impl Run {
                 self.screen.say(&format!("{} is not shared: {message}", path.display()));
                 let content = String::new();
                 self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
-                if self.arguments.file.is_some() {
+                if !self.arguments.file.is_empty() {
                     return Err(Failure { code, message });
                 }
             }
@@ -132,16 +136,20 @@ impl Run {
                 let (content, name) = (found.content, found.name);
                 self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(found.size)));
                 self.screen.event(&Event::Wanted { content: content.to_string(), name });
-                self.contents.insert(content, None);
-                self.wanted = Some(content);
-                self.node.get(content).await?;
+                if self.contents.insert(content, None).is_none() {
+                    self.pending.insert(content);
+                    self.node.get(content).await?;
+                }
             }
             Step::Failed(failure) => return Err(failure),
             Step::Started if self.contents.is_empty() => {
                 let sentence = format!("no file of {} could be shared", self.arguments.input.display());
                 return Err(Failure::new(ExitCode::Other, sentence));
             }
-            Step::Started => {}
+            Step::Started => {
+                self.started = true;
+                return Ok(self.end_if_done());
+            }
         }
         Ok(Next::GoOn)
     }
@@ -168,12 +176,7 @@ impl Run {
         for content in self.contents.keys() {
             all.extend(self.node.progress(*content).await);
         }
-        let lines = if self.arguments.seeder {
-            seeder_words(&all)
-        } else {
-            // Before the content is known there is a download all the same.
-            all.first().map_or_else(|| downloader_words(&Progress::default()), downloader_words)
-        };
+        let lines = if self.arguments.seeder { seeder_words(&all) } else { downloader_words(&all) };
         lines.iter().for_each(|line| self.screen.say(line));
     }
 
@@ -234,7 +237,13 @@ impl Run {
             seconds_durable: summary.durable.as_secs_f64(),
             sources: summary.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
         });
-        if self.arguments.exit_when_done { Next::End } else { Next::GoOn }
+        self.pending.remove(&content);
+        self.end_if_done()
+    }
+
+    fn end_if_done(&self) -> Next {
+        let done = self.started && self.pending.is_empty();
+        if done && self.arguments.exit_when_done && !self.arguments.seeder { Next::End } else { Next::GoOn }
     }
 
     async fn tick(&mut self) -> Result<Next, Failure> {
@@ -250,7 +259,7 @@ impl Run {
             if shown.as_ref() == Some(&progress) {
                 continue;
             }
-            let draws = self.wanted == Some(*content) && !progress.finished;
+            let draws = self.pending.contains(content) && !progress.finished;
             let now = Instant::now();
             // Where lines stay, a line a second is plenty, and none if nothing has changed.
             if matches!(self.screen, Screen::Plain) && self.drawn.is_some_and(|drawn| now - drawn < PLAIN_LINE) {
@@ -258,7 +267,8 @@ impl Run {
             }
             if draws {
                 self.drawn = Some(now);
-                self.screen.progress(&self.meter.line(now, &progress));
+                let meter = self.meters.entry(*content).or_insert_with(Meter::new);
+                self.screen.progress(&meter.line(now, &progress));
             }
             if self.screen.is_json() {
                 let Progress { name, have, pieces, received, sent, peers, .. } = progress.clone();

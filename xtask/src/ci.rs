@@ -1,0 +1,110 @@
+//! What CI runs, in order. Each step is a cargo command, but for the arrows between crates, which cargo does not check.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+const BEFORE: [&[&str]; 2] =
+    [&["fmt", "--all", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];
+const AFTER: [&[&str]; 2] = [&["test", "--workspace"], &["doc", "--workspace", "--no-deps"]];
+
+/// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("integrity", &[]),
+    ("protocol", &["integrity"]),
+    ("swarm", &["protocol"]),
+    ("storage", &["protocol"]),
+    ("transport", &["protocol"]),
+    ("peer", &["swarm", "storage", "transport"]),
+    ("tracker", &["swarm", "transport"]),
+    ("peer-cli", &["peer", "tracker"]),
+];
+const OUTSIDE: [&str; 2] = ["xtask", "tests"];
+
+/// Runs every check; the first that fails ends it.
+pub fn run() -> anyhow::Result<()> {
+    BEFORE.iter().try_for_each(|check| cargo(check))?;
+    eprintln!("arrows between crates");
+    check_arrows(&workspace_uses()?)?;
+    AFTER.iter().try_for_each(|check| cargo(check))
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    eprintln!("cargo {}", arguments.join(" "));
+    let status = command().args(arguments).env("RUSTDOCFLAGS", "-D warnings").status()?;
+    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
+    Ok(())
+}
+
+fn command() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Which crates of the workspace each one uses, but for its tests.
+type Uses = BTreeMap<String, Vec<String>>;
+
+fn workspace_uses() -> anyhow::Result<Uses> {
+    let output = command().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
+    ensure!(output.status.success(), "cargo metadata failed");
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let uses = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().cloned().unwrap_or_default();
+        // A path marks a crate of the workspace; a kind, that only tests or the build use it.
+        let ours = dependencies.iter().filter(|found| found["path"].is_string() && found["kind"].is_null());
+        ours.map(name).collect()
+    };
+    Ok(packages.iter().map(|package| (name(package), uses(package))).collect())
+}
+
+/// A crate may use what stands behind its arrow, and what can be reached from there: types come through unchanged.
+fn check_arrows(uses: &Uses) -> anyhow::Result<()> {
+    for (user, used) in uses {
+        if OUTSIDE.contains(&user.as_str()) {
+            continue;
+        }
+        let Some(allowed) = reachable(user) else { bail!("crate {user} has no arrows: add it to xtask/src/ci.rs") };
+        for name in used {
+            ensure!(allowed.contains(&name.as_str()), "{user} may not use {name}: the arrows run one way");
+        }
+    }
+    Ok(())
+}
+
+fn reachable(user: &str) -> Option<Vec<&'static str>> {
+    let direct = |user: &str| ARROWS.iter().find(|(name, _)| *name == user).map(|(_, uses)| *uses);
+    let mut found = direct(user)?.to_vec();
+    let mut at = 0;
+    while at < found.len() {
+        found.extend(direct(found[at])?);
+        at += 1;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses(user: &str, used: &str) -> Uses {
+        Uses::from([(user.to_owned(), vec![used.to_owned()])])
+    }
+
+    #[test]
+    fn arrows_run_one_way() {
+        assert!(check_arrows(&uses("peer-cli", "protocol")).is_ok());
+        assert!(check_arrows(&uses("protocol", "swarm")).is_err());
+        assert!(check_arrows(&uses("swarm", "transport")).is_err());
+        assert!(check_arrows(&uses("tracker", "storage")).is_err());
+        assert!(check_arrows(&uses("newcomer", "protocol")).is_err());
+    }
+
+    #[test]
+    fn this_workspace_keeps_to_its_arrows() {
+        check_arrows(&workspace_uses().unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,161 @@
+//! `cargo xtask swarm`: a whole swarm on this machine, as processes with files, judged by the bytes that arrive.
+
+mod live;
+mod plan;
+mod process;
+mod report;
+mod run;
+mod scenario;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use bytesize::ByteSize;
+
+pub use live::Live;
+pub use plan::{PeerPlan, Plan, Sharing};
+pub use report::{Outcome, PeerOutcome};
+pub use run::conduct;
+
+use crate::programs;
+
+/// What the swarm is made of.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Number of seeders
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100), conflicts_with = "scenario")]
+    pub seeders: u16,
+    /// Number of downloaders
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100), conflicts_with = "scenario")]
+    pub downloaders: u16,
+    /// Bytes of the file, which is made of random ones
+    #[arg(long, default_value = "64MiB", conflicts_with_all = ["file", "scenario"])]
+    pub size: ByteSize,
+    /// Real files instead of a random one; every downloader wants all of them
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "scenario")]
+    pub file: Vec<PathBuf>,
+    /// One of the original's eight runs, by its number
+    #[arg(long, value_name = "NAME", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub scenario: Option<u8>,
+    /// Hash of pieces: blake3 or sha256
+    #[arg(long, default_value = "blake3", value_parser = ["blake3", "sha256"])]
+    pub hash: String,
+    /// Bytes of a piece, as 1MiB; chosen by the size of the file if not given
+    #[arg(long, value_name = "SIZE")]
+    pub piece_size: Option<String>,
+    /// Ports that each peer listens on
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub listeners: u16,
+    /// Split the pieces among the seeders with -r1 and -r2, instead of giving each all of them
+    #[arg(long, conflicts_with = "scenario")]
+    pub ranges: bool,
+    /// Most bytes a second that a peer sends, as 10MiB or 80mbit
+    #[arg(long)]
+    pub rate: Option<String>,
+    /// Most bytes a second that a peer receives
+    #[arg(long, value_name = "RATE")]
+    pub down_rate: Option<String>,
+    /// How pieces are kept: mmap, file or memory
+    #[arg(long)]
+    pub storage: Option<String>,
+    /// How peers are reached: quic
+    #[arg(long)]
+    pub transport: Option<String>,
+    /// First port of the peers, each taking as many as it has listeners; free ones if not given
+    #[arg(short, long)]
+    pub port: Option<u16>,
+    /// Port of the tracker; a free one if not given
+    #[arg(short = 'd', long)]
+    pub tracker_port: Option<u16>,
+    /// Leave the folder of the run, with files and logs
+    #[arg(long)]
+    pub keep: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Ctrl-C was pressed.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted: every process is ended")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether Ctrl-C was pressed; asked in every wait.
+fn check_interrupted() -> anyhow::Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// Builds the programs, runs the swarm, prints the table.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let programs = programs::build(true)?;
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be watched")?;
+    let folder = run_folder(&programs.peer)?;
+    let result = in_folder(arguments, &programs, &folder);
+    let keeps = arguments.keep || result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
+    if keeps {
+        eprintln!("Files and logs are in {}", folder.display());
+    } else {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    result
+}
+
+fn in_folder(arguments: &Arguments, programs: &programs::Programs, folder: &Path) -> anyhow::Result<()> {
+    let plan = match arguments.scenario {
+        Some(number) => scenario::plan(number, arguments, &samples())?,
+        None => {
+            let files = if arguments.file.is_empty() {
+                vec![random_file(folder, arguments.size.as_u64())?]
+            } else {
+                arguments.file.clone()
+            };
+            Plan::of(arguments, files)
+        }
+    };
+    let outcome = conduct(&plan, programs, folder, &Live::new(&plan))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        println!("{outcome}");
+    }
+    Ok(())
+}
+
+/// The sample texts of the repository.
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../input")
+}
+
+/// A new folder beside what is built: on a real disk, where a temporary folder may be memory.
+fn run_folder(program: &Path) -> anyhow::Result<PathBuf> {
+    let target = program.parent().and_then(Path::parent).context("the program lies in no folder")?;
+    let folder = target.join("swarm").join(format!("run-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn random_file(folder: &Path, size: u64) -> anyhow::Result<PathBuf> {
+    let path = folder.join("random.bin");
+    let mut file = std::fs::File::create(&path)?;
+    let mut block = vec![0; 1 << 20];
+    let mut left = size;
+    while left > 0 {
+        check_interrupted()?;
+        let len = left.min(block.len() as u64) as usize;
+        fastrand::fill(&mut block[..len]);
+        file.write_all(&block[..len]).with_context(|| format!("cannot write {}", path.display()))?;
+        left -= len as u64;
+    }
+    Ok(path)
+}

@@ -1,0 +1,326 @@
+//! Conducts a swarm from the first folder to the last compared byte.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use serde_json::Value;
+
+use super::process::{Process, Said};
+use super::{Live, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
+use crate::programs::Programs;
+
+/// A swarm in which nothing at all happens for this long has failed.
+const STALLED: Duration = Duration::from_secs(60);
+/// An orderly end takes at most this long.
+const GOODBYE: Duration = Duration::from_secs(15);
+/// Time between two looks whether Ctrl-C was pressed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs the plan in `folder`, which it fills. Fails if anything is wrong, naming the peer and its log. All processes
+/// have ended when it returns.
+pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> anyhow::Result<Outcome> {
+    let folder = &fs::canonicalize(folder)?;
+    for peer in &plan.peers {
+        let folder = folder.join(&peer.name);
+        for part in ["input", "hashes", "output"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        if let Sharing::Seeds = peer.files {
+            plan.files.iter().try_for_each(|file| give(file, &folder.join("input")))?;
+        }
+    }
+    let (said, lines) = sync_channel(1024);
+    let (_tracker, tracker_port) = start_tracker(plan, programs, folder)?;
+    let mut run = Run {
+        plan,
+        live,
+        lines,
+        peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
+        processes: BTreeMap::new(),
+    };
+    let start = |run: &mut Run, seeds: bool| -> anyhow::Result<()> {
+        for (number, peer) in plan.peers.iter().enumerate() {
+            if matches!(peer.files, Sharing::Seeds) == seeds {
+                let command = command(plan, number, &programs.peer, tracker_port);
+                let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
+                run.processes.insert(number, process);
+            }
+        }
+        Ok(())
+    };
+    start(&mut run, true)?;
+    run.until(|run, number| run.peers[number].sharing == plan.files.len(), true)?;
+    let begin = Instant::now();
+    start(&mut run, false)?;
+    run.until(|run, number| run.peers[number].completed == wants(plan, number).len(), false)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    compare_all(plan, folder)?;
+    run.goodbye()?;
+    live.finish();
+    let mut bytes = 0;
+    for file in &plan.files {
+        bytes += fs::metadata(file)?.len();
+    }
+    Ok(Outcome { seconds, bytes, peers: run.outcome() })
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    live: &'a Live,
+    lines: Receiver<Said>,
+    peers: Vec<Peer>,
+    processes: BTreeMap<usize, Process>,
+}
+
+/// What is known of a peer.
+#[derive(Default)]
+struct Peer {
+    name: String,
+    id: String,
+    sharing: usize,
+    completed: usize,
+    /// By content: pieces held, pieces in all, bytes received and sent.
+    progress: BTreeMap<String, [u64; 4]>,
+    sources: BTreeMap<String, u64>,
+    downloaded: u64,
+    seconds_verified: f64,
+    seconds_durable: f64,
+    uploaded: Option<u64>,
+}
+
+impl Run<'_> {
+    /// Listens until every seeder (or every downloader) is `done`.
+    fn until(&mut self, done: impl Fn(&Self, usize) -> bool, seeders: bool) -> anyhow::Result<()> {
+        let mut changed = Instant::now();
+        let waits = |run: &Self, number: usize| {
+            matches!(run.plan.peers[number].files, Sharing::Seeds) == seeders && !done(run, number)
+        };
+        while let Some(waiting) = (0..self.peers.len()).find(|&number| waits(self, number)) {
+            check_interrupted()?;
+            match self.lines.recv_timeout(LOOK) {
+                Ok(said) => {
+                    changed = Instant::now();
+                    self.hear(said)?;
+                }
+                Err(RecvTimeoutError::Timeout) if changed.elapsed() < STALLED => {}
+                Err(_) => bail!("{}", self.complaint(waiting, "nothing has happened for a minute")),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, Said { who, line }: Said) -> anyhow::Result<()> {
+        let Some(line) = line else {
+            if self.peers[who].uploaded.is_some() {
+                return Ok(());
+            }
+            let last_words = self.processes.get(&who).map(Process::last_words).unwrap_or_default();
+            bail!("{}", self.complaint(who, &format!("it has ended: {last_words}")));
+        };
+        let event: Value = serde_json::from_str(&line).with_context(|| self.complaint(who, "it wrote no JSON"))?;
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let number = |field: &str| event[field].as_u64().unwrap_or_default();
+        let seconds = |field: &str| event[field].as_f64().unwrap_or_default();
+        let peer = &mut self.peers[who];
+        match event["event"].as_str() {
+            Some("ready") => peer.id = text("id"),
+            Some("sharing") => {
+                peer.sharing += 1;
+                peer.progress.insert(text("content"), [number("held"), number("pieces"), 0, 0]);
+            }
+            Some("progress") => {
+                let numbers = [number("have"), number("pieces"), number("received"), number("sent")];
+                peer.progress.insert(text("content"), numbers);
+                self.show(who);
+            }
+            Some("completed") => {
+                peer.completed += 1;
+                peer.downloaded += number("size");
+                peer.seconds_verified = peer.seconds_verified.max(seconds("seconds_verified"));
+                peer.seconds_durable = peer.seconds_durable.max(seconds("seconds_durable"));
+                for (source, bytes) in event["sources"].as_object().into_iter().flatten() {
+                    *peer.sources.entry(source.clone()).or_default() += bytes.as_u64().unwrap_or_default();
+                }
+                let progress = peer.progress.entry(text("content")).or_default();
+                progress[0] = progress[1];
+                self.show(who);
+            }
+            Some("manifest") => {
+                peer.progress.insert(text("content"), [number("have"), number("pieces"), 0, 0]);
+            }
+            Some("lacking") if event["pieces"].as_array().is_some_and(|pieces| !pieces.is_empty()) => {
+                self.live.say(who, &format!("nobody has pieces {}", event["pieces"]));
+            }
+            Some("withdrawn") => bail!("{}", self.complaint(who, &text("reason"))),
+            Some("banned") => bail!("{}", self.complaint(who, "a peer sent it wrong pieces")),
+            Some("error") => bail!("{}", self.complaint(who, &text("message"))),
+            Some("bye") => peer.uploaded = Some(number("sent")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show(&self, who: usize) {
+        let peer = &self.peers[who];
+        let [have, pieces, received, sent] =
+            peer.progress.values().fold([0; 4], |sum, of| std::array::from_fn(|at| sum[at] + of[at]));
+        match self.plan.peers[who].files {
+            Sharing::Seeds => self.live.seeds(who, have, sent),
+            Sharing::Wants(_) => self.live.downloads(who, (have, pieces), received, sent),
+        }
+    }
+
+    /// Downloaders leave first, so that every seeder's count of what it sent is whole.
+    fn goodbye(&mut self) -> anyhow::Result<()> {
+        for who in (0..self.peers.len()).rev() {
+            self.processes.get_mut(&who).context("every peer was started")?.type_line("exit");
+            let until = Instant::now() + GOODBYE;
+            while self.peers[who].uploaded.is_none() {
+                check_interrupted()?;
+                match self.lines.recv_timeout(LOOK) {
+                    Ok(said) => self.hear(said)?,
+                    Err(_) if Instant::now() < until => {}
+                    Err(_) => bail!("{}", self.complaint(who, "it does not leave")),
+                }
+            }
+            let status = self.processes.get_mut(&who).context("every peer was started")?.wait(GOODBYE);
+            let status = status.with_context(|| self.complaint(who, "it does not end"))?;
+            ensure!(status.success(), "{}", self.complaint(who, &format!("it ended with {status}")));
+        }
+        Ok(())
+    }
+
+    fn complaint(&self, who: usize, what: &str) -> String {
+        let log = self.processes.get(&who).map(|process| process.log.display().to_string()).unwrap_or_default();
+        format!("{}: {what}. Its log is {log}", self.peers[who].name)
+    }
+
+    fn outcome(&self) -> Vec<PeerOutcome> {
+        let names: BTreeMap<&str, &str> = self.peers.iter().map(|peer| (&*peer.id, &*peer.name)).collect();
+        let name = |id: &str| names.get(id).map_or_else(|| id.to_owned(), |name| (*name).to_owned());
+        let outcome = |peer: &Peer| PeerOutcome {
+            name: peer.name.clone(),
+            pieces: peer.progress.values().map(|[have, ..]| have).sum(),
+            downloaded: peer.downloaded,
+            sources: peer.sources.iter().map(|(id, bytes)| (name(id), *bytes)).collect(),
+            seconds_verified: peer.seconds_verified,
+            seconds_durable: peer.seconds_durable,
+            uploaded: peer.uploaded.unwrap_or_default(),
+        };
+        self.peers.iter().map(outcome).collect()
+    }
+}
+
+fn wants(plan: &Plan, peer: usize) -> &[usize] {
+    match &plan.peers[peer].files {
+        Sharing::Seeds => &[],
+        Sharing::Wants(files) => files,
+    }
+}
+
+/// Puts a file into a folder, without a copy where that can be done.
+fn give(file: &Path, folder: &Path) -> anyhow::Result<()> {
+    let target = folder.join(file.file_name().context("a file has a name")?);
+    let source = fs::canonicalize(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if fs::hard_link(&source, &target).is_err() {
+        fs::copy(&source, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn start_tracker(plan: &Plan, programs: &Programs, folder: &Path) -> anyhow::Result<(Process, u16)> {
+    let own = folder.join("tracker");
+    fs::create_dir_all(&own)?;
+    let mut command = Command::new(&programs.tracker);
+    command.args(["--bind=127.0.0.1", "--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
+    let (said, lines) = sync_channel(64);
+    let process = Process::start(command, &own, 0, said)?;
+    let problem =
+        || anyhow!("the tracker does not start: {}. Its log is {}", process.last_words(), process.log.display());
+    loop {
+        let Said { line, .. } = lines.recv_timeout(STALLED).map_err(|_| problem())?;
+        let line = line.ok_or_else(problem)?;
+        if let Some(address) = line.strip_prefix("Listening on ") {
+            let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).context("it says its port")?;
+            return Ok((process, port));
+        }
+    }
+}
+
+fn command(plan: &Plan, number: usize, program: &Path, tracker_port: u16) -> Command {
+    let peer = &plan.peers[number];
+    let mut command = Command::new(program);
+    command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-d"]);
+    command.arg(tracker_port.to_string()).args(&peer.flags);
+    if let Sharing::Seeds = peer.files {
+        command.arg("-S");
+    }
+    for &file in wants(plan, number) {
+        command.arg("-f").arg(plan.files[file].file_name().unwrap_or_default());
+    }
+    command
+}
+
+fn compare_all(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
+    for number in 0..plan.peers.len() {
+        let name = &plan.peers[number].name;
+        for &file in wants(plan, number) {
+            let input = &plan.files[file];
+            let output: PathBuf = folder.join(name).join("output").join(input.file_name().unwrap_or_default());
+            let differs = first_difference(input, &output)
+                .with_context(|| format!("{name}: {} cannot be compared", output.display()))?;
+            if let Some(at) = differs {
+                bail!("{name}: {} differs from the input at byte {at}. Its log is in {name}/", output.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where two files differ first, if they do.
+fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<u64>> {
+    let (mut left, mut right) = (File::open(left)?, File::open(right)?);
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    loop {
+        check_interrupted()?;
+        one.clear();
+        other.clear();
+        left.by_ref().take(1 << 20).read_to_end(&mut one)?;
+        right.by_ref().take(1 << 20).read_to_end(&mut other)?;
+        if one != other {
+            let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+            return Ok(Some(at + same as u64));
+        }
+        if one.is_empty() {
+            return Ok(None);
+        }
+        at += one.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_byte_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        let mut bytes = vec![7; (1 << 20) + 100];
+        fs::write(path("a"), &bytes).unwrap();
+        fs::write(path("b"), &bytes).unwrap();
+        assert_eq!(first_difference(&path("a"), &path("b")).unwrap(), None);
+        bytes[(1 << 20) + 3] = 8;
+        fs::write(path("b"), &bytes).unwrap();
+        assert_eq!(first_difference(&path("a"), &path("b")).unwrap(), Some((1 << 20) + 3));
+        fs::write(path("b"), &bytes[..50]).unwrap();
+        assert_eq!(first_difference(&path("a"), &path("b")).unwrap(), Some(50));
+    }
+}
