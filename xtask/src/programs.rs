@@ -21,9 +21,12 @@ pub fn build(release: bool) -> anyhow::Result<Programs> {
     let mut command = Command::new(cargo);
     command.args(["build", "-p", "tracker", "-p", "peer-cli", "--bins", "--message-format=json-render-diagnostics"]);
     command.arg(if release { "--release" } else { "--quiet" });
-    // cargo sets these for the program that it runs; a nested cargo should see what the user's shell has.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
-        command.env_remove(name);
+    // cargo sets these for the program that it runs; a nested cargo that saw them would build some crates again.
+    const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_"];
+    for (name, _) in std::env::vars_os() {
+        if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
     ensure!(output.status.success(), "the programs do not build");

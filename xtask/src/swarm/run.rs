@@ -149,6 +149,7 @@ impl Run<'_> {
                 }
                 let progress = peer.progress.entry(text("content")).or_default();
                 progress[0] = progress[1];
+                progress[2] = progress[2].max(event["size"].as_u64().unwrap_or_default());
                 self.show(who);
             }
             Some("manifest") => {
