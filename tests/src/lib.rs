@@ -11,39 +11,46 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use serde_json::Value;
 use tempfile::TempDir;
+use xtask::programs::Programs;
+use xtask::swarm::{Arguments, Live, Outcome};
 
 /// After this long a story hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The folder of the built programs; builds them at the first call.
-fn programs() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args(["build", "--quiet", "-p", "tracker", "-p", "peer-cli", "--bins", "--message-format=json"])
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "the programs do not build");
-        let artifacts = String::from_utf8_lossy(&output.stdout);
-        let peer = artifacts
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .find(|path| path.file_stem().is_some_and(|name| name == "peer-cli"))
-            .expect("cargo names the program it built");
-        peer.parent().expect("a program lies in a folder").to_owned()
-    })
+/// The built programs; builds them at the first call.
+fn programs() -> &'static Programs {
+    static BUILT: OnceLock<Programs> = OnceLock::new();
+    BUILT.get_or_init(|| xtask::programs::build(false).expect("the programs build"))
 }
 
-/// A built program.
-pub fn program(name: &str) -> Command {
-    let mut command = Command::new(programs().join(name));
+/// `peer-cli`, in no folder in particular.
+pub fn peer_cli() -> Command {
+    quiet(&programs().peer)
+}
+
+fn quiet(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
+}
+
+/// Runs a whole swarm as `cargo xtask swarm` with these arguments would, and gives what came of it. Panics if
+/// anything is wrong with it.
+pub fn swarm(arguments: &str) -> Outcome {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    let words = std::iter::once("swarm").chain(arguments.split_whitespace());
+    let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plan = xtask::swarm::plan(&line.arguments, folder.path()).expect("a swarm that can be run");
+    let outcome = xtask::swarm::conduct(&plan, programs(), folder.path(), &Live::silent());
+    outcome.unwrap_or_else(|error| panic!("swarm {arguments}: {error:#}"))
 }
 
 /// A running program whose lines are read. It is killed when dropped.
@@ -95,6 +102,12 @@ impl Process {
         self.child.stdin = None;
     }
 
+    /// Waits until it ends, and demands this exit status.
+    pub fn ends_with(&mut self, code: i32) {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(code), "{}: {:#?}\n{}", self.name, self.seen, self.errors());
+    }
+
     /// The next line, or nothing once it has ended.
     fn next(&mut self, until: Instant) -> Option<String> {
         match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -140,6 +153,21 @@ impl Process {
         self.child.wait().expect("it was started")
     }
 
+    /// Sends it a signal, as `kill -NAME` does.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("there is a program kill").success(), "{} is gone", self.name);
+    }
+
+    /// Reads until a progress event says that at least this many pieces are here.
+    pub fn pieces(&mut self, at_least: u64) -> u64 {
+        self.wait_for("progress", |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event["have"].as_u64().filter(|&have| event["event"] == "progress" && have >= at_least)
+        })
+    }
+
     /// Kills it at once, as a crash would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -183,6 +211,11 @@ impl Swarm {
         self.tracker = start_tracker(self.folder.path(), self.port);
     }
 
+    /// The folder of the tracker's certificate.
+    pub fn certs(&self) -> PathBuf {
+        self.folder.path().join("certs")
+    }
+
     /// The folder of a peer, with `input/` and `output/`.
     pub fn folder(&self, peer: &str) -> PathBuf {
         let folder = self.folder.path().join(peer);
@@ -203,9 +236,9 @@ impl Swarm {
 
     /// `peer-cli` in a peer's folder, pointed at the tracker.
     pub fn command(&self, peer: &str, arguments: &[&str]) -> Command {
-        let mut command = program("peer-cli");
+        let mut command = peer_cli();
         command.current_dir(self.folder(peer)).args(["-i", "127.0.0.1", "-d"]).arg(self.port.to_string());
-        command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(self.folder.path().join("certs"));
+        command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(self.certs());
         command.args(arguments);
         command
     }
@@ -231,7 +264,7 @@ impl Swarm {
 }
 
 fn start_tracker(folder: &Path, port: u16) -> Process {
-    let mut command = program("tracker");
+    let mut command = quiet(&programs().tracker);
     command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string());
     let mut tracker = Process::start("tracker", command);
     tracker.line("Listening");

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::{Algorithm, ContentId, Digest, FileEntry, Manifest, ManifestError, ManifestHeader, default_piece_size};
+use protocol::{
+    Algorithm, ContentId, Digest, FileEntry, Manifest, ManifestError, ManifestHeader, decorated_name,
+    default_piece_size,
+};
 use storage::{Access, FileSpec, StorageError};
 
 use crate::PeerError;
@@ -89,7 +92,7 @@ fn executable(_: &fs::Metadata) -> bool {
 
 /// Where the manifest of a content of this name is kept.
 pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
-    hashes.join(format!("{name}.manifest"))
+    hashes.join(decorated_name("", name, ".manifest"))
 }
 
 /// Keeps a manifest in the hashes folder: written beside and renamed, so that nobody reads half of one.
@@ -99,7 +102,8 @@ pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError
     let write = || {
         fs::create_dir_all(hashes)?;
         // Several peers may share one hashes folder.
-        let beside = hashes.join(format!(".{}.{:016x}", manifest.header().name, fastrand::u64(..)));
+        let mark = format!(".{:016x}", fastrand::u64(..));
+        let beside = hashes.join(decorated_name(".", &manifest.header().name, &mark));
         fs::write(&beside, manifest.bytes())?;
         fs::rename(&beside, &path)
     };

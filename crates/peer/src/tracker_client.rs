@@ -68,6 +68,12 @@ struct Client {
     waiting: Waiting,
 }
 
+/// How a tracker answers a hello.
+enum Greeting {
+    Welcome(Session),
+    Refused(String),
+}
+
 struct Session {
     connection: Arc<dyn Connection>,
     send: Box<dyn SendStream>,
@@ -81,9 +87,8 @@ impl Client {
                 let _ = first.send(Ok(()));
                 session
             }
-            Err(reason) => {
-                let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
-                let _ = first.send(Err(PeerError::Tracker { address, reason }));
+            Err(error) => {
+                let _ = first.send(Err(error));
                 return;
             }
         };
@@ -107,19 +112,21 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Session, TransportError> {
-        let mut reason = TransportError::Lost("its name has no address".to_owned());
+    async fn connect(&self) -> Result<Session, PeerError> {
+        let mut last = TransportError::Lost("its name has no address".to_owned());
         for &address in &self.tracker.addresses {
             match timeout(WELCOME, self.greet(address)).await {
-                Ok(Ok(session)) => return Ok(session),
-                Ok(Err(error)) => reason = error,
-                Err(_) => reason = TransportError::Unreachable(address),
+                Ok(Ok(Greeting::Welcome(session))) => return Ok(session),
+                Ok(Ok(Greeting::Refused(reason))) => return Err(PeerError::Refused(reason)),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = TransportError::Unreachable(address),
             }
         }
-        Err(reason)
+        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
+        Err(PeerError::Tracker { address, reason: last })
     }
 
-    async fn greet(&self, address: SocketAddr) -> Result<Session, TransportError> {
+    async fn greet(&self, address: SocketAddr) -> Result<Greeting, TransportError> {
         let connection = self.transport.dial(address, self.tracker.id).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
@@ -127,13 +134,13 @@ impl Client {
         session.say(&ToTracker::Hello { version: VERSION, listeners }).await?;
         match session.hear().await? {
             TrackerMessage::Welcome { .. } => {}
-            TrackerMessage::Refused(reason) => return Err(TransportError::Handshake(reason)),
+            TrackerMessage::Refused(reason) => return Ok(Greeting::Refused(reason)),
             _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
         }
         for announce in self.announced.values() {
             session.say(&ToTracker::Announce(announce.clone())).await?;
         }
-        Ok(session)
+        Ok(Greeting::Welcome(session))
     }
 
     /// Tries again and again, each time after a longer, random wait.

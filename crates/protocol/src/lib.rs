@@ -20,7 +20,7 @@ pub use message::{
     Announce, Answer, ContentMatch, MAX_FRAME, MAX_RUNS, PeerAddress, PeerMessage, RefusalReason, Request, Stake,
     ToTracker, TrackerMessage, VERSION,
 };
-pub use name::{NameError, check_local_name, check_name};
+pub use name::{NameError, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};
 
 /// Most pieces that a content may have.

@@ -1,5 +1,7 @@
 //! Which names a manifest may carry: one path component that can never leave the output folder.
 
+use integrity::DigestHasher;
+
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -22,7 +24,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if matches!(name, "" | "." | "..") {
         return Err(NameError::Empty(name.to_owned()));
     }
-    if name.len() > 255 {
+    if name.len() > LONGEST {
         return Err(NameError::TooLong(name.len()));
     }
     if name.contains(['/', '\0']) {
@@ -53,6 +55,23 @@ pub fn check_local_name(name: &str, windows: bool) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Most bytes of a file's name.
+const LONGEST: usize = 255;
+
+/// `before`, `name`, `after`, as the name of a file that stands beside `name`. Where that would be longer than file
+/// systems take, the end of the name gives way to a digest of it.
+pub fn decorated_name(before: &str, name: &str, after: &str) -> String {
+    if before.len() + name.len() + after.len() <= LONGEST {
+        return format!("{before}{name}{after}");
+    }
+    let mut hasher = DigestHasher::default();
+    hasher.update(name.as_bytes());
+    let digest = hasher.finish().to_string();
+    let room = LONGEST.saturating_sub(before.len() + after.len() + 17);
+    let kept = &name[..(0..=room).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0)];
+    format!("{before}{kept}~{}{after}", &digest[..16])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +84,17 @@ mod tests {
         for name in ["-f", "a b", "Übung.txt", "...", " ", "日本語", "a\\b"] {
             assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_decorated_name_always_fits_and_tells_long_names_apart() {
+        assert_eq!(decorated_name(".", "a", ".part"), ".a.part");
+        assert_eq!(decorated_name(".", &"x".repeat(249), ".part").len(), 255);
+        let long = |end: &str| decorated_name(".", &format!("{}{end}", "ü".repeat(120)), ".manifest");
+        for end in ["aaaaaaaaa", "bbbbbbbbb"] {
+            assert!(long(end).len() <= 255 && long(end).ends_with(".manifest"), "{}", long(end));
+        }
+        assert_ne!(long("aaaaaaaaa"), long("bbbbbbbbb"));
     }
 
     #[test]

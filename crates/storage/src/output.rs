@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::check_local_name;
+use protocol::{check_local_name, decorated_name};
 
 use crate::error::error_at;
 use crate::{FileSpec, Storage, StorageError};
@@ -30,7 +30,7 @@ impl Output {
         files: &[(String, u64, bool)],
         empty_folders: &[String],
     ) -> Result<Self, StorageError> {
-        let part = folder.join(format!(".{name}.part"));
+        let part = folder.join(decorated_name(".", name, ".part"));
         let bad_name = |error: protocol::NameError| StorageError::Io {
             path: folder.join("…"),
             source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
@@ -40,7 +40,7 @@ impl Output {
             .chain(paths.flat_map(|path| path.split('/')))
             .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
         fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
-        let lock_path = folder.join(format!(".{name}.lock"));
+        let lock_path = folder.join(decorated_name(".", name, ".lock"));
         let lock = lock(&lock_path)?;
         if is_folder {
             make_folder(&part)?;
@@ -50,7 +50,7 @@ impl Output {
             empty_folders.iter().try_for_each(|path| make_folders(&part, path))?;
         }
         let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
-        let journal = folder.join(format!(".{name}.part.journal"));
+        let journal = folder.join(decorated_name(".", name, ".part.journal"));
         refuse_link(&journal)?;
         let whole = |(path, size, _): &(String, u64, bool)| {
             fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)

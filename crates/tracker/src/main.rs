@@ -1,6 +1,6 @@
 //! The program `tracker`: binds, says how to reach it, serves until it is told to stop.
 
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,10 +65,10 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
         error => (1, error.into()),
     })?;
     let bound = transport.listeners()[0];
-    println!("Listening on {bound}");
-    println!("Tracker id: {id}");
-    println!("On this machine, in this folder:  peer-cli -i localhost -d {} -f NAME", bound.port());
-    println!("On another machine:  peer-cli -i {} -d {} --tracker-id {id} -f NAME", host(bound), bound.port());
+    say(format_args!("Listening on {bound}"));
+    say(format_args!("Tracker id: {id}"));
+    say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {} -f NAME", bound.port()));
+    say(format_args!("On another machine:  peer-cli -i {} -d {} --tracker-id {id} -f NAME", host(bound), bound.port()));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
     runtime.block_on(async {
@@ -78,13 +78,20 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
             () = server.run() => {}
             () = told_to_stop() => {}
         }
-        println!("Exited swarm.");
+        say(format_args!("Exited swarm."));
         transport.close().await;
-        println!("Shutdown complete.");
+        say(format_args!("Shutdown complete."));
     });
     // The thread that reads standard input may still wait there.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// A closed standard output is no reason to stop: peers still need the tracker.
+fn say(line: std::fmt::Arguments) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
 }
 
 /// The tracker's key and certificate, made once.

@@ -7,11 +7,12 @@ mod report;
 mod run;
 mod scenario;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 
 pub use live::Live;
@@ -23,6 +24,7 @@ use crate::programs;
 
 /// What the swarm is made of.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Arguments {
     /// Number of seeders
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100), conflicts_with = "scenario")]
@@ -112,17 +114,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn in_folder(arguments: &Arguments, programs: &programs::Programs, folder: &Path) -> anyhow::Result<()> {
-    let plan = match arguments.scenario {
-        Some(number) => scenario::plan(number, arguments, &samples())?,
-        None => {
-            let files = if arguments.file.is_empty() {
-                vec![random_file(folder, arguments.size.as_u64())?]
-            } else {
-                arguments.file.clone()
-            };
-            Plan::of(arguments, files)
-        }
-    };
+    let plan = plan(arguments, folder)?;
     let outcome = conduct(&plan, programs, folder, &Live::new(&plan))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
@@ -130,6 +122,24 @@ fn in_folder(arguments: &Arguments, programs: &programs::Programs, folder: &Path
         println!("{outcome}");
     }
     Ok(())
+}
+
+/// The swarm that the arguments ask for; files that must be made are made in `folder`.
+pub fn plan(arguments: &Arguments, folder: &Path) -> anyhow::Result<Plan> {
+    if let Some(number) = arguments.scenario {
+        return scenario::plan(number, arguments, &samples());
+    }
+    let files = if arguments.file.is_empty() {
+        vec![random_file(folder, arguments.size.as_u64())?]
+    } else {
+        arguments.file.clone()
+    };
+    let names: BTreeSet<_> = files.iter().map(|file| file.file_name()).collect();
+    ensure!(
+        names.len() == files.len(),
+        "two of the files have the same name: a seeder's folder holds only one of them"
+    );
+    Ok(Plan::of(arguments, files))
 }
 
 /// The sample texts of the repository.

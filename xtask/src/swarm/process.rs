@@ -39,11 +39,9 @@ impl Process {
         let lines = BufReader::new(child.stdout.take().context("its output is a pipe")?).lines();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                // The log is for people: the run does not depend on it.
+                // The log is for people: the run does not depend on it. It is written even if nobody listens any more.
                 let _ = writeln!(copy, "{line}");
-                if said.send(Said { who, line: Some(line) }).is_err() {
-                    return;
-                }
+                let _ = said.send(Said { who, line: Some(line) });
             }
             let _ = said.send(Said { who, line: None });
         });

@@ -1,0 +1,123 @@
+//! Every exit status of `docs/exit-codes.md`, as a script would meet it.
+
+use std::fs;
+
+use tests::{Process, Swarm, noise, peer_cli};
+
+#[test]
+fn usage_is_2() {
+    let mut command = peer_cli();
+    command.args(["-i", "localhost", "-r1", "2"]);
+    Process::start("usage", command).ends_with(2);
+}
+
+#[test]
+fn a_silent_or_wrong_tracker_is_3() {
+    let swarm = Swarm::new();
+    let mut command = peer_cli();
+    command.args(["-i", "127.0.0.1", "-d", "9", "-p", "0", "--tracker-id", &"ab".repeat(32)]);
+    Process::start("no tracker", command).ends_with(3);
+    let wrong = ["--tracker-id", &"ab".repeat(32), "-f", "x"];
+    swarm.peer("peer", &wrong).ends_with(3);
+}
+
+#[test]
+fn what_nobody_shares_is_4() {
+    let swarm = Swarm::new();
+    swarm.peer("peer", &["-f", "nothing"]).ends_with(4);
+    // A seeder with nothing to share has not found it either.
+    swarm.peer("peer", &["-S"]).ends_with(4);
+}
+
+#[test]
+fn a_piece_that_nobody_has_is_5_after_the_wait() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(10_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=1KiB", "-m", "3", "4", "7"]);
+    let mut peer = swarm.downloader("peer", "file", &["--wait", "1s", "--exit-when-done"]);
+    peer.wait_for("lacking", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "lacking" && event["pieces"] == serde_json::json!([[3, 2], [7, 1]])).then_some(())
+    });
+    peer.ends_with(5);
+}
+
+#[test]
+fn a_port_in_use_is_6() {
+    let swarm = Swarm::new();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut command = peer_cli();
+    command.args(["-i", "127.0.0.1", "--bind", "127.0.0.1", "-p"]).arg(taken.local_addr().unwrap().port().to_string());
+    command.arg("-d").arg(swarm.port.to_string()).args(["--tracker-id", &"ab".repeat(32)]);
+    Process::start("port in use", command).ends_with(6);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_is_7() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(10_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &[]);
+    fs::write(swarm.folder("peer").join("output"), "a file, not a folder").unwrap();
+    swarm.peer("peer", &["-f", "file"]).ends_with(7);
+    // A different file of that name is kept, not overwritten.
+    fs::create_dir_all(swarm.folder("other").join("output")).unwrap();
+    fs::write(swarm.folder("other").join("output/file"), "mine").unwrap();
+    swarm.peer("other", &["-f", "file"]).ends_with(7);
+    assert_eq!(swarm.output("other", "file"), b"mine");
+}
+
+/// A file system of its own, in namespaces of its own; where the system allows none, there is nothing to see.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_8() {
+    use std::process::Command;
+    let may = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this system allows no mount namespaces");
+        return;
+    }
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(3 << 20, 1));
+    let _seeder = swarm.seeder("seeder", 1, &[]);
+    fs::create_dir_all(swarm.folder("peer").join("output")).unwrap();
+    let peer = swarm.command("peer", &["-f", "file"]);
+    let mut command = Command::new("unshare");
+    command.current_dir(swarm.folder("peer"));
+    command.args(["-rm", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs output && exec \"$0\" \"$@\""]);
+    command.arg(peer.get_program()).args(peer.get_args());
+    Process::start("full disk", command).ends_with(8);
+}
+
+#[test]
+fn a_file_that_is_not_its_manifests_is_9() {
+    let swarm = Swarm::new();
+    let folder = swarm.folder("peer");
+    let path = folder.join("file");
+    let run = |arguments: &[&str]| {
+        let mut command = peer_cli();
+        command.current_dir(&folder).args(arguments);
+        Process::start("peer-cli", command)
+    };
+    let mut bytes = noise(10_000, 1);
+    fs::write(&path, &bytes).unwrap();
+    run(&["hash", "file", "--piece-size", "1KiB"]).ends_with(0);
+    run(&["verify", "file"]).ends_with(0);
+    bytes[5000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let mut verify = run(&["verify", "file"]);
+    assert_eq!(verify.line("differ"), "file: bytes 4096 to 5119 differ");
+    verify.ends_with(9);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_130_and_being_told_to_end_is_0() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(10_000, 1));
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    seeder.signal("INT");
+    seeder.ends_with(130);
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    seeder.signal("TERM");
+    seeder.ends_with(0);
+}

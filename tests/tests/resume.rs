@@ -1,0 +1,72 @@
+//! A downloader that is killed at any moment and started again goes on from what it had verified.
+
+use tests::{Swarm, noise};
+
+const PIECE: u64 = 64 << 10;
+
+#[test]
+fn a_killed_download_goes_on_where_it_was() {
+    let swarm = Swarm::new();
+    let bytes = noise(16 << 20, 1);
+    swarm.put("seeder", "file", &bytes);
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=3MiB"]);
+    let pieces = bytes.len() as u64 / PIECE;
+    let (mut had, mut wait_for) = (0, 1);
+    for _ in 0..3 {
+        let mut downloader = swarm.downloader("downloader", "file", &[]);
+        let have = downloader.event("manifest")["have"].as_u64().unwrap();
+        assert!(have >= had, "{have} pieces are left of {had}");
+        had = have;
+        // The first time it dies at once, later after some seconds' worth of pieces.
+        downloader.pieces(have + wait_for);
+        wait_for = 60;
+        downloader.kill();
+        assert!(!swarm.folder("downloader").join("output/file").exists());
+    }
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    let have = downloader.event("manifest")["have"].as_u64().unwrap();
+    assert!(have > 0 && have < pieces, "{have} of {pieces} pieces were kept");
+    let sources = downloader.event("completed")["sources"].clone();
+    let came: u64 = sources.as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    // Endgame may ask twice for the last few.
+    assert!(came <= (pieces - have + 16) * PIECE, "{came} bytes came for {} pieces", pieces - have);
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}
+
+/// The journal is read, not the file: what is wrong in a piece that it claims is not even looked at by the restart,
+/// and a torn journal costs only what it no longer claims.
+#[test]
+fn a_torn_journal_costs_only_what_it_no_longer_claims() {
+    let swarm = Swarm::new();
+    let bytes = noise(8 << 20, 2);
+    swarm.put("seeder", "file", &bytes);
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=2MiB"]);
+    let mut downloader = swarm.downloader("downloader", "file", &[]);
+    downloader.pieces(70);
+    downloader.kill();
+    let journal = swarm.folder("downloader").join("output/.file.part.journal");
+    let mut torn = std::fs::read(&journal).unwrap();
+    torn.truncate(torn.len() - 1);
+    torn.extend([0xAA; 5]);
+    std::fs::write(&journal, torn).unwrap();
+    swarm.downloader("downloader", "file", &["--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}
+
+#[test]
+fn a_polite_exit_keeps_everything() {
+    let swarm = Swarm::new();
+    let bytes = noise(4 << 20, 3);
+    swarm.put("seeder", "file", &bytes);
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=1MiB"]);
+    let mut downloader = swarm.downloader("downloader", "file", &[]);
+    let seen = downloader.pieces(8);
+    downloader.type_line("exit");
+    downloader.ends_with(0);
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    let have = downloader.event("manifest")["have"].as_u64().unwrap();
+    assert!(have >= seen, "{have} pieces are left of {seen}");
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}

@@ -1,0 +1,225 @@
+//! Peers and trackers come, stall, lie, crash and leave; downloads go on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use peer::{Held, Node, ShareOptions, TrackerAddress};
+use protocol::Algorithm;
+use storage::{Access, Backend, FileSpec, Storage, StorageError};
+use tests::{PATIENCE, Swarm, noise};
+use transport::{Identity, Quic, QuicConfig};
+
+#[test]
+fn a_download_says_what_nobody_has_and_ends_when_someone_comes() {
+    let swarm = Swarm::new();
+    let bytes = noise(100_000, 1);
+    swarm.put("half", "file", &bytes);
+    swarm.put("rest", "file", &bytes);
+    let _half = swarm.seeder("half", 1, &["--piece-size=1KiB", "-r2", "0.5"]);
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    downloader.wait_for("lacking", |line| line.contains(r#""lacking""#).then_some(()));
+    let _rest = swarm.seeder("rest", 1, &["--piece-size=1KiB", "-r1=0.5"]);
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}
+
+#[test]
+fn a_downloader_becomes_a_seeder_for_those_who_come_late() {
+    let swarm = Swarm::new();
+    let bytes = noise(3_000_000, 1);
+    swarm.put("seeder", "file", &bytes);
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    let mut first = swarm.downloader("first", "file", &[]);
+    first.event("completed");
+    seeder.type_line("exit");
+    seeder.ends_with(0);
+    swarm.downloader("late", "file", &["--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("late", "file") == bytes);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stalled_seeder_holds_nothing_up() {
+    let swarm = Swarm::new();
+    let bytes = noise(6 << 20, 1);
+    swarm.put("stalls", "file", &bytes);
+    swarm.put("works", "file", &bytes);
+    let arguments = ["--piece-size=64KiB", "--up-rate=2MiB"];
+    let stalls = swarm.seeder("stalls", 1, &arguments);
+    let _works = swarm.seeder("works", 1, &arguments);
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    downloader.pieces(10);
+    stalls.signal("STOP");
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}
+
+/// The original waited for every peer's answer before it ended.
+#[cfg(unix)]
+#[test]
+fn exit_does_not_wait_for_a_silent_peer_or_a_silent_tracker() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(6 << 20, 1));
+    let seeder = swarm.seeder("seeder", 1, &["--up-rate=1MiB"]);
+    let mut downloader = swarm.downloader("downloader", "file", &[]);
+    downloader.pieces(1);
+    seeder.signal("STOP");
+    swarm.tracker.signal("STOP");
+    downloader.type_line("  Exit ");
+    downloader.ends_with(0);
+}
+
+/// The original listed crashed peers for ever.
+#[test]
+fn a_crashed_seeder_is_forgotten() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(1000, 1));
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    seeder.kill();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut asks = swarm.downloader("asks", "file", &["--exit-when-done", "--wait", "0s"]);
+        let found = asks.wait_for("an answer", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            match event["event"].as_str()? {
+                "wanted" => Some(true),
+                "error" => Some(false),
+                _ => None,
+            }
+        });
+        if !found {
+            return asks.ends_with(4);
+        }
+        assert!(Instant::now() < until, "the tracker still names a crashed seeder");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn downloads_outlive_their_tracker_and_come_back_to_a_new_one() {
+    let mut swarm = Swarm::new();
+    let bytes = noise(4 << 20, 1);
+    swarm.put("seeder", "file", &bytes);
+    let mut seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=2MiB"]);
+    let mut downloader = swarm.downloader("downloader", "file", &[]);
+    downloader.pieces(5);
+    swarm.tracker.kill();
+    downloader.event("completed");
+    assert!(swarm.output("downloader", "file") == bytes);
+    swarm.restart_tracker();
+    seeder.event("tracker_back");
+    swarm.downloader("late", "file", &["--wait=30s", "--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("late", "file") == bytes);
+}
+
+#[test]
+fn one_name_with_two_contents_is_chosen_by_id() {
+    let swarm = Swarm::new();
+    let (old, new) = (noise(5000, 1), noise(6000, 2));
+    swarm.put("old", "file", &old);
+    swarm.put("new", "file", &new);
+    let _old = swarm.seeder("old", 1, &[]);
+    let mut seeder = swarm.peer("new", &["-S"]);
+    let line = seeder.line("Sharing file");
+    let id = line.rsplit(' ').next().unwrap().to_owned();
+    let mut unsure = swarm.peer("unsure", &["-f", "file"]);
+    unsure.ends_with(2);
+    let said = unsure.errors();
+    let first = said.lines().find(|line| line.starts_with("  ")).unwrap();
+    assert!(first.trim().starts_with(&id), "the newest comes first:\n{said}");
+    swarm.downloader("sure", &id[..8], &["--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("sure", "file") == new);
+}
+
+#[test]
+fn prog_and_exit_say_the_originals_words() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(4096, 1));
+    let mut seeder = swarm.peer("seeder", &["-S", "--piece-size=1KiB", "-m", "0"]);
+    seeder.line("Sharing file");
+    seeder.type_line("prog");
+    assert_eq!(seeder.line("Pieces on Seeder"), "Pieces on Seeder: 3 (75%).");
+    let mut downloader = swarm.peer("downloader", &["-f", "file"]);
+    downloader.line("Nobody who is connected has 1 piece: 0");
+    downloader.type_line(" PROG ");
+    downloader.line("Download in Progress...");
+    assert_eq!(downloader.line("downloaded."), "3/4 (75%) downloaded.");
+    swarm.put("other", "file", &noise(4096, 1));
+    let _other = swarm.seeder("other", 1, &["--piece-size=1KiB"]);
+    let done = downloader.line("Successfully");
+    assert_eq!(done, "Successfully Downloaded file to output/file");
+    downloader.type_line("prog");
+    downloader.line("Download Finished!");
+    // The end of input is not a crash.
+    downloader.end_input();
+    seeder.type_line("exit");
+    seeder.line("Exited swarm.");
+    seeder.line("Shutdown complete.");
+    seeder.ends_with(0);
+    swarm.downloader("late", "file", &["--exit-when-done"]).ends_with(0);
+}
+
+/// A storage that flips a bit of everything that is read: a peer that lies.
+struct Lying(Arc<dyn Backend>);
+
+struct LyingStorage(Arc<dyn Storage>);
+
+impl Backend for Lying {
+    fn name(&self) -> &'static str {
+        "lying"
+    }
+
+    fn persistent(&self) -> bool {
+        self.0.persistent()
+    }
+
+    fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(Arc::new(LyingStorage(self.0.open(files, access)?)))
+    }
+}
+
+impl Storage for LyingStorage {
+    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let mut bytes = self.0.read(file, offset, len)?.to_vec();
+        bytes[len / 2] ^= 1;
+        Ok(bytes.into())
+    }
+
+    fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        self.0.write(file, offset, data)
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        self.0.flush()
+    }
+}
+
+/// The original never asked again for a piece that came wrong.
+#[test]
+fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
+    let swarm = Swarm::new();
+    let bytes = noise(2 << 20, 1);
+    swarm.put("honest", "file", &bytes);
+    swarm.put("liar", "file", &bytes);
+    let _honest = swarm.seeder("honest", 1, &["--piece-size=16KiB", "--up-rate=2MiB"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let liar = runtime.block_on(async {
+        let listeners = vec!["127.0.0.1:0".parse().unwrap()];
+        let transport = Quic::bind(QuicConfig::new(Identity::generate().unwrap(), listeners)).unwrap();
+        let storage = Arc::new(Lying(storage::backend("mmap").unwrap()));
+        let folder = swarm.folder("liar");
+        let node = Node::builder(Arc::new(transport), storage).hashes(folder.join("hashes")).start();
+        let id = transport::peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).unwrap();
+        let address = ([127, 0, 0, 1], swarm.port).into();
+        node.join(TrackerAddress { addresses: vec![address], id }).await.unwrap();
+        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(16 << 10), held: Held::All };
+        node.share(&folder.join("input/file"), options).await.unwrap();
+        node
+    });
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    assert_eq!(downloader.event("banned")["peer"], liar.id().to_string());
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+    runtime.shutdown_background();
+}
