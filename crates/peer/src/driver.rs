@@ -159,7 +159,7 @@ pub(crate) async fn run(
                 Some(command) => driver.command(command),
                 None => break None,
             },
-            () = tokio::time::sleep_until(tick) => driver.event(Event::Tick),
+            () = tokio::time::sleep_until(tick) => driver.tick(),
         }
     };
     accepting.abort();
@@ -206,6 +206,13 @@ impl Driver {
             self.act(action);
         }
         self.actions = actions;
+    }
+
+    fn tick(&mut self) {
+        // How much is asked of a peer ahead depends on its round trip, which only the transport knows.
+        let rtts: Vec<_> = self.links.iter().map(|(&conn, link)| (conn, link.connection.stats().rtt)).collect();
+        rtts.into_iter().for_each(|(conn, rtt)| self.event(Event::RoundTrip { conn, rtt }));
+        self.event(Event::Tick);
     }
 
     fn input(&mut self, input: Input) {

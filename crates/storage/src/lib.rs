@@ -8,13 +8,17 @@
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
 mod checkpoint;
+pub mod conformance;
 mod error;
+#[cfg(target_os = "linux")]
+mod fault;
 mod file;
 mod journal;
 mod memory;
 mod mmap;
 mod output;
 mod rename;
+pub mod wrappers;
 
 use std::path::PathBuf;
 use std::sync::Arc;

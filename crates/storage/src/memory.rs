@@ -49,23 +49,31 @@ impl Backend for MemoryBackend {
                 Access::Write => bytes.resize(spec.size as usize, 0),
             }
             drop(bytes);
-            Ok(file)
+            Ok((file, spec.path.clone()))
         };
-        Ok(Arc::new(Memory(files.iter().map(&mut open).collect::<Result<_, StorageError>>()?)))
+        let files = files.iter().map(&mut open).collect::<Result<_, StorageError>>()?;
+        Ok(Arc::new(Memory { files, access }))
     }
 }
 
-struct Memory(Vec<File>);
+struct Memory {
+    files: Vec<(File, PathBuf)>,
+    access: Access,
+}
 
 impl Storage for Memory {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let bytes = self.0[file].lock().expect("no panic holds it");
+        let bytes = self.files[file].0.lock().expect("no panic holds it");
         in_range(offset, len, bytes.len() as u64)?;
         Ok(Bytes::copy_from_slice(&bytes[offset as usize..offset as usize + len]))
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let mut bytes = self.0[file].lock().expect("no panic holds it");
+        let (file, path) = &self.files[file];
+        if self.access == Access::Read {
+            return Err(StorageError::Denied(path.clone()));
+        }
+        let mut bytes = file.lock().expect("no panic holds it");
         in_range(offset, data.len(), bytes.len() as u64)?;
         bytes[offset as usize..offset as usize + data.len()].copy_from_slice(data);
         Ok(())

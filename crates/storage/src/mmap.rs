@@ -42,10 +42,47 @@ impl Backend for MmapBackend {
             let map =
                 (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) }).transpose().map_err(error)?;
             let modified = (access == Access::Read).then(|| seen.modified().ok()).flatten();
-            let map = map.map(Bytes::from_owner);
-            Ok(Mapped { file, spec: spec.clone(), map, modified, changed: AtomicBool::new(false) })
+            let guard = map.map(Guarded::new);
+            let damaged = guard.as_ref().and_then(Guarded::damaged);
+            let map = guard.map(Bytes::from_owner);
+            Ok(Mapped { file, spec: spec.clone(), map, damaged, modified, changed: AtomicBool::new(false) })
         };
         Ok(Arc::new(Maps(files.iter().map(open).collect::<Result<_, StorageError>>()?)))
+    }
+}
+
+/// A map that the fault handler knows of. Fields are dropped in this order: it is forgotten before it is unmapped.
+struct Guarded {
+    #[cfg(target_os = "linux")]
+    registration: Option<crate::fault::Registration>,
+    map: memmap2::Mmap,
+}
+
+impl Guarded {
+    #[cfg(target_os = "linux")]
+    fn new(map: memmap2::Mmap) -> Self {
+        Guarded { registration: crate::fault::Registration::new(&map), map }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new(map: memmap2::Mmap) -> Self {
+        Guarded { map }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn damaged(&self) -> Option<&'static AtomicBool> {
+        self.registration.as_ref().map(crate::fault::Registration::damaged)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn damaged(&self) -> Option<&'static AtomicBool> {
+        None
+    }
+}
+
+impl AsRef<[u8]> for Guarded {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
     }
 }
 
@@ -55,6 +92,8 @@ struct Mapped {
     file: File,
     spec: FileSpec,
     map: Option<Bytes>,
+    /// Raised once a page of the map could not be had.
+    damaged: Option<&'static AtomicBool>,
     /// The time stamp when it was opened to be read only.
     modified: Option<SystemTime>,
     changed: AtomicBool,
@@ -68,7 +107,8 @@ impl Mapped {
                 && self.modified.is_none_or(|then| seen.modified().is_ok_and(|now| now == then))
         };
         let seen = self.file.metadata().map_err(|source| error_at(&self.spec.path, source))?;
-        if self.changed.load(Ordering::Relaxed) || !same(&seen) {
+        let damaged = self.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
+        if damaged || self.changed.load(Ordering::Relaxed) || !same(&seen) {
             self.changed.store(true, Ordering::Relaxed);
             return Err(StorageError::Changed(self.spec.path.clone()));
         }
@@ -141,6 +181,20 @@ mod tests {
         let part = storage.read(0, 4096, 8192).unwrap();
         assert_eq!(whole.slice(4096..4096 + 8192).as_ptr(), part.as_ptr(), "the same bytes, not a copy");
         assert_eq!(part.slice(1..).as_ptr() as usize, part.as_ptr() as usize + 1);
+    }
+
+    /// The slice was checked and populated; then the file is cut, and only then the slice is touched.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_slice_of_a_file_that_is_cut_later_can_be_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let storage = MmapBackend.open(&[FileSpec { path: path.clone(), size: 1 << 20 }], Access::Read).unwrap();
+        let slice = storage.read(0, 0, 1 << 20).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        assert_eq!(slice.iter().filter(|&&byte| byte == 7).count(), 4096, "the rest is nothing");
+        assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
     }
 
     #[test]

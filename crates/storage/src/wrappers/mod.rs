@@ -1,0 +1,10 @@
+//! Storages around storages: one is slow, one fails, one forgets what was not synced. Tests and simulations put them
+//! around any backend to see what the rest does about it.
+
+mod fail;
+mod forget;
+mod throttle;
+
+pub use fail::{Failing, Operation};
+pub use forget::Forgetful;
+pub use throttle::Throttled;
