@@ -591,7 +591,7 @@ impl Driver {
         }
         let shelves: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.shelf.take()).collect();
         let sync = tokio::task::spawn_blocking(move || {
-            for error in shelves.iter().filter_map(|shelf| shelf.sync().err()) {
+            for error in shelves.iter().filter_map(|shelf| shelf.close().err()) {
                 tracing::warn!(%error, "the last verified pieces are not claimed");
             }
         });

@@ -162,6 +162,14 @@ impl Shelf {
         self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
     }
 
+    /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
+    /// a task that was just aborted still holds this shelf. Blocks.
+    pub(crate) fn close(&self) -> Result<(), StorageError> {
+        let result = self.sync();
+        drop(self.output.lock().expect("no panic holds it").take());
+        result
+    }
+
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
         if let Some(output) = self.output.lock().expect("no panic holds it").take() {
