@@ -1,6 +1,6 @@
 //! What the user types: `prog` and `exit`, through a line editor on a terminal and as plain lines otherwise.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
@@ -30,17 +30,17 @@ fn parse(line: &str) -> Option<Typed> {
 
 /// The screen that fits, and what is typed from now on. The channel stays open at the end of input: that is no
 /// reason to stop.
-pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>, TerminalState) {
+pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>) {
     let (typed, receiver) = mpsc::channel(16);
-    let state = TerminalState::save();
     if !json
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
+        && let before = TerminalState::save()
         && let Ok(mut editor) = DefaultEditor::new()
         && let Ok(printer) = editor.create_external_printer()
     {
         std::thread::spawn(move || edit(&mut editor, &typed));
-        return (Screen::terminal(Box::new(printer)), receiver, state);
+        return (Screen::terminal(Box::new(printer), before), receiver);
     }
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -50,7 +50,7 @@ pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>, TerminalState) {
         }
         keep_open(&typed);
     });
-    (if json { Screen::Json } else { Screen::Plain }, receiver, state)
+    (if json { Screen::Json } else { Screen::Plain }, receiver)
 }
 
 fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
@@ -94,17 +94,16 @@ impl TerminalState {
         TerminalState {}
     }
 
-    /// Puts it back.
+    /// Puts it back, at the beginning of a line, without the prompt and the editor's bracketed paste.
     pub fn restore(&self) {
         #[cfg(unix)]
         if let Some(before) = &self.before {
             use rustix::termios::{OptionalActions, tcsetattr};
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-            if std::io::stdout().is_terminal() {
-                // The prompt stands there without the end of its line.
-                println!();
-            }
         }
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(b"\x1b[?2004l\r\x1b[K");
+        let _ = out.flush();
     }
 }
 

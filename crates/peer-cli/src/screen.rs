@@ -4,10 +4,12 @@
 
 use std::io::Write;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
 use crate::events::Event;
+use crate::prompt::TerminalState;
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 
@@ -23,14 +25,28 @@ pub enum Screen {
 
 /// What is printed above the prompt.
 pub struct Above {
-    printer: Printer,
+    /// Prints above the prompt; none once the prompt is gone.
+    printer: Option<Printer>,
+    before: TerminalState,
     /// Whether the line just above the prompt is a progress line, which the next one replaces.
     progress: bool,
 }
 
 impl Screen {
-    pub fn terminal(printer: Printer) -> Self {
-        Screen::Terminal(Mutex::new(Above { printer, progress: false }))
+    pub fn terminal(printer: Printer, before: TerminalState) -> Self {
+        Screen::Terminal(Mutex::new(Above { printer: Some(printer), before, progress: false }))
+    }
+
+    /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
+    /// may be waiting for a key, and would swallow the last words.
+    pub async fn leave(&self) {
+        let Screen::Terminal(above) = self else { return };
+        // What was said just now is still on its way through the editor.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut above = above.lock().expect("no panic holds it");
+        if above.printer.take().is_some() {
+            above.before.restore();
+        }
     }
 
     pub fn is_json(&self) -> bool {
@@ -72,9 +88,10 @@ impl Screen {
 
 impl Above {
     fn print(&mut self, line: &str, progress: bool) {
+        let Some(printer) = &mut self.printer else { return plain(line) };
         // Up one line and clear it, if it is ours to replace.
         let replace = if self.progress { "\x1b[1A\x1b[2K" } else { "" };
-        let _ = self.printer.print(format!("{replace}{line}\n"));
+        let _ = printer.print(format!("{replace}{line}\n"));
         self.progress = progress;
     }
 }

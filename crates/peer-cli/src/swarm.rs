@@ -28,7 +28,7 @@ const PLAIN_LINE: Duration = Duration::from_secs(1);
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
     let arguments = Arc::new(arguments);
     let node = connect::start(&arguments)?;
-    let (screen, typed, terminal) = prompt::start(arguments.json);
+    let (screen, typed) = prompt::start(arguments.json);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments.clone(), report));
     let mut run = Run {
@@ -47,6 +47,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         result = told_to_stop() => result,
     };
     starting.abort();
+    run.screen.leave().await;
     if let Err(failure) = &result {
         run.screen.event(&Event::Error { code: failure.code as u8, message: failure.message.clone() });
     }
@@ -55,7 +56,6 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         () = run.goodbye() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    terminal.restore();
     result
 }
 
