@@ -9,7 +9,13 @@ use serde_json::Value;
 
 const BEFORE: [&[&str]; 2] =
     [&["fmt", "--all", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];
-const AFTER: [&[&str]; 2] = [&["test", "--workspace"], &["doc", "--workspace", "--no-deps"]];
+const AFTER: [&[&str]; 4] = [
+    &["test", "--workspace"],
+    // Backends written outside the crates go through the same suites.
+    &["run", "--quiet", "-p", "storage", "--example", "own_storage"],
+    &["run", "--quiet", "-p", "transport", "--example", "own_transport"],
+    &["doc", "--workspace", "--no-deps"],
+];
 
 /// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
 const ARROWS: [(&str, &[&str]); 8] = [
