@@ -20,6 +20,7 @@ use crate::fetch::{self, PieceFetch};
 use crate::link::{self, Question};
 use crate::node::{NodeBuilder, PeerEvent, Progress, Summary};
 use crate::rate::RateCap;
+use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::{self, ToClient, TrackerAddress};
@@ -54,8 +55,6 @@ pub(crate) enum Input {
 
 /// Reports that may wait.
 const INBOX: usize = 1024;
-/// All addresses of one peer are given up after this long.
-const DIAL: Duration = Duration::from_secs(6);
 
 struct Link {
     connection: Arc<dyn Connection>,
@@ -120,7 +119,7 @@ pub(crate) async fn run(
     events: broadcast::Sender<PeerEvent>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
-    let listeners = announced_addresses(&*builder.transport);
+    let listeners = reach::announced_addresses(&*builder.transport);
     let hello = PeerMessage::Hello { version: VERSION, listeners };
     let setup = Setup {
         transport: builder.transport,
@@ -130,7 +129,7 @@ pub(crate) async fn run(
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
     };
-    let accepting = tokio::spawn(accept(setup.transport.clone(), inputs.clone()));
+    let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
         setup,
@@ -167,35 +166,6 @@ pub(crate) async fn run(
     if let Some(reply) = reply {
         let _ = reply.send(());
     }
-}
-
-async fn accept(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
-    while let Some(connection) = transport.accept().await {
-        if inputs.send(Input::Connected { connection, dialled: false }).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The addresses that others may reach this node at: those of its interfaces where a listener is bound to all.
-fn announced_addresses(transport: &dyn Transport) -> Vec<std::net::SocketAddr> {
-    let interfaces: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|i| i.ip()).collect();
-    let mut addresses = Vec::new();
-    for listener in transport.listeners() {
-        if listener.ip().is_unspecified() {
-            let reachable = |ip: &&std::net::IpAddr| {
-                (listener.is_ipv6() || ip.is_ipv4())
-                    && !matches!(ip, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
-            };
-            addresses.extend(
-                interfaces.iter().filter(reachable).map(|&ip| std::net::SocketAddr::from((ip, listener.port()))),
-            );
-        } else {
-            addresses.push(listener);
-        }
-    }
-    addresses.truncate(32);
-    addresses
 }
 
 impl Driver {
@@ -257,7 +227,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Track { tracker, reply } => {
-                let listeners = announced_addresses(&*self.setup.transport);
+                let listeners = reach::announced_addresses(&*self.setup.transport);
                 let client =
                     tracker_client::start(self.setup.transport.clone(), tracker, listeners, self.inputs.clone(), reply);
                 self.tracker = Some(client);
@@ -450,7 +420,9 @@ impl Driver {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Dial { peer } => drop(tokio::spawn(dial(self.setup.transport.clone(), peer, self.inputs.clone()))),
+            Action::Dial { peer } => {
+                drop(tokio::spawn(reach::dial(self.setup.transport.clone(), peer, self.inputs.clone())))
+            }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.remove(&conn) {
                     link.connection.close(1, reason);
@@ -598,34 +570,4 @@ impl Driver {
         let _ = timeout(Duration::from_secs(30), sync).await;
         let _ = timeout(Duration::from_secs(3), self.setup.transport.close()).await;
     }
-}
-
-/// Tries all addresses of a peer side by side; the first that answers as that peer wins.
-async fn dial(transport: Arc<dyn Transport>, peer: PeerAddress, inputs: mpsc::Sender<Input>) {
-    let mut tries = tokio::task::JoinSet::new();
-    let mut addresses = peer.addresses;
-    // Random order spreads connections over a peer's listeners.
-    fastrand::shuffle(&mut addresses);
-    for (turn, address) in addresses.into_iter().take(8).enumerate() {
-        let transport = transport.clone();
-        tries.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(20 * turn as u64)).await;
-            transport.dial(address, peer.id).await
-        });
-    }
-    let first = async {
-        while let Some(result) = tries.join_next().await {
-            match result {
-                Ok(Ok(connection)) => return Some(connection),
-                Ok(Err(error)) => tracing::debug!(%error, "dial"),
-                Err(_) => {}
-            }
-        }
-        None
-    };
-    let input = match timeout(DIAL, first).await {
-        Ok(Some(connection)) => Input::Connected { connection, dialled: true },
-        _ => Input::Event(Event::DialFailed { peer: peer.id }),
-    };
-    let _ = inputs.send(input).await;
 }

@@ -10,6 +10,7 @@ mod fetch;
 mod link;
 mod node;
 mod rate;
+mod reach;
 mod serve;
 mod share;
 mod shelf;
