@@ -12,6 +12,7 @@ mod screen;
 mod sizes;
 mod start;
 mod swarm;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,13 @@
 //! What the user types: `prog` and `exit`, through a line editor on a terminal and as plain lines otherwise.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use tokio::sync::mpsc;
 
 use crate::screen::Screen;
+use crate::terminal::TerminalState;
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,37 +75,6 @@ fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
 fn keep_open(typed: &mpsc::Sender<Typed>) {
     // Until the program ends.
     std::mem::forget(typed.clone());
-}
-
-/// How the terminal was before the line editor took it; put back at the end, since the editor may be waiting for a
-/// line then.
-pub struct TerminalState {
-    #[cfg(unix)]
-    before: Option<rustix::termios::Termios>,
-}
-
-impl TerminalState {
-    #[cfg(unix)]
-    fn save() -> Self {
-        TerminalState { before: rustix::termios::tcgetattr(std::io::stdin()).ok() }
-    }
-
-    #[cfg(not(unix))]
-    fn save() -> Self {
-        TerminalState {}
-    }
-
-    /// Puts it back, at the beginning of a line, without the prompt and the editor's bracketed paste.
-    pub fn restore(&self) {
-        #[cfg(unix)]
-        if let Some(before) = &self.before {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-        }
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(b"\x1b[?2004l\r\x1b[K");
-        let _ = out.flush();
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustyline::ExternalPrinter;
 
 use crate::events::Event;
-use crate::prompt::TerminalState;
+use crate::terminal::TerminalState;
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 

@@ -8,50 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, ContentId, ContentMatch, Manifest, PeerAddress, PeerMessage, RefusalReason, Stake, VERSION};
-use storage::StorageError;
+use protocol::{Announce, ContentId, Manifest, PeerMessage, RefusalReason, Stake, VERSION};
 use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
+use crate::PeerError;
 use crate::fetch::{self, PieceFetch};
+use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
 use crate::node::{NodeBuilder, PeerEvent, Progress, Summary};
 use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
-use crate::tracker_client::{self, ToClient, TrackerAddress};
-use crate::{PeerError, ShareOptions};
-
-/// What the handle asks.
-pub(crate) enum Command {
-    Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
-    Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
-    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
-    Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
-    Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
-    Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// What tasks report.
-pub(crate) enum Input {
-    Event(Event),
-    Connected { connection: Arc<dyn Connection>, dialled: bool },
-    Question { conn: ConnId, question: Question },
-    Manifest { manifest: Arc<Manifest> },
-    Opened { content: ContentId, result: Result<Opened, PeerError> },
-    Shared { result: Result<Opened, PeerError>, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Stored { request: RequestId, piece: u32, content: ContentId, len: u64 },
-    DiskFailed { content: ContentId, error: StorageError },
-    SourceFailed { content: ContentId, error: StorageError },
-    Completed { content: ContentId, result: Result<PathBuf, PeerError> },
-    TrackerLost,
-    TrackerBack,
-}
+use crate::tracker_client::{self, ToClient};
 
 /// Reports that may wait.
 const INBOX: usize = 1024;

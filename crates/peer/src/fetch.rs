@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_exact, read_frame};
 use transport::{Connection, RecvStream, TransportError};
 
-use crate::driver::Input;
+use crate::inbox::Input;
 use crate::rate::RateCap;
 use crate::shelf::Shelf;
 

@@ -7,6 +7,7 @@
 mod driver;
 mod error;
 mod fetch;
+mod inbox;
 mod link;
 mod node;
 mod rate;

@@ -9,7 +9,8 @@ use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transport::Transport;
 
-use crate::driver::{self, Command};
+use crate::driver;
+use crate::inbox::Command;
 use crate::tracker_client::TrackerAddress;
 use crate::{Held, PeerError, ShareOptions};
 

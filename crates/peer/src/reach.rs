@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::Transport;
 
-use crate::driver::Input;
+use crate::inbox::Input;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::frame::frame;
 use transport::{SendStream, TransportError};
 
-use crate::driver::Input;
+use crate::inbox::Input;
 use crate::rate::RateCap;
 use crate::shelf::Shelf;
 

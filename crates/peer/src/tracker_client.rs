@@ -16,7 +16,7 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
-use crate::driver::Input;
+use crate::inbox::Input;
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

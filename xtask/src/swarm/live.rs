@@ -41,8 +41,8 @@ impl Live {
         let line = |(peer, name): (&super::PeerPlan, &String)| {
             let name = format!("{name:width$}");
             match peer.files {
-                Sharing::Seeds => bar(format!("{name}  {{msg}}")),
-                Sharing::Wants(_) => bar(format!("{name}  [{{bar:30.green}}] {{percent:>3}} %  {{msg}}")),
+                Sharing::Seeds => bar(format!("{name}  {{wide_msg}}")),
+                Sharing::Wants(_) => bar(format!("{name}  [{{bar:30.green}}] {{percent:>3}} %  {{wide_msg}}")),
             }
         };
         Live { how: How::Terminal(plan.peers.iter().zip(&names).map(line).collect()) }
@@ -77,6 +77,8 @@ impl Live {
     pub fn finish(&self) {
         if let How::Terminal(bars) = &self.how {
             bars.iter().for_each(ProgressBar::abandon);
+            // The cursor stands at the end of the last bar.
+            eprintln!();
         }
     }
 

@@ -1,0 +1,43 @@
+//! What reaches the node's one task: commands of the handle, and reports of the tasks that wait for something.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
+use storage::StorageError;
+use swarm::{ConnId, Event, RequestId};
+use tokio::sync::oneshot;
+use transport::Connection;
+
+use crate::link::Question;
+use crate::node::Progress;
+use crate::shelf::Opened;
+use crate::tracker_client::TrackerAddress;
+use crate::{PeerError, ShareOptions};
+
+/// What the handle asks.
+pub(crate) enum Command {
+    Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
+    Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
+    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
+    Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
+    Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What tasks report.
+pub(crate) enum Input {
+    Event(Event),
+    Connected { connection: Arc<dyn Connection>, dialled: bool },
+    Question { conn: ConnId, question: Question },
+    Manifest { manifest: Arc<Manifest> },
+    Opened { content: ContentId, result: Result<Opened, PeerError> },
+    Shared { result: Result<Opened, PeerError>, reply: oneshot::Sender<Result<ContentId, PeerError>> },
+    Stored { request: RequestId, piece: u32, content: ContentId, len: u64 },
+    DiskFailed { content: ContentId, error: StorageError },
+    SourceFailed { content: ContentId, error: StorageError },
+    Completed { content: ContentId, result: Result<PathBuf, PeerError> },
+    TrackerLost,
+    TrackerBack,
+}
