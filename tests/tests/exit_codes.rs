@@ -1,8 +1,12 @@
 //! Every exit status of `docs/exit-codes.md`, as a script would meet it.
 
 use std::fs;
+use std::sync::Arc;
 
+use protocol::{TrackerMessage, Wire};
 use tests::{Process, Swarm, noise, peer_cli};
+use transport::frame::frame;
+use transport::{Identity, Quic, QuicConfig, Transport};
 
 #[test]
 fn usage_is_2() {
@@ -107,6 +111,34 @@ fn a_file_that_is_not_its_manifests_is_9() {
     let mut verify = run(&["verify", "file"]);
     assert_eq!(verify.line("differ"), "file: bytes 4096 to 5119 differ");
     verify.ends_with(9);
+}
+
+/// A tracker that refuses everyone, as one of another version would.
+#[test]
+fn a_refusal_is_10() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (transport, address) = runtime.block_on(async {
+        let listeners = vec!["127.0.0.1:0".parse().unwrap()];
+        let transport = Quic::bind(QuicConfig::new(Identity::generate().unwrap(), listeners)).unwrap();
+        let address = transport.listeners()[0];
+        (Arc::new(transport), address)
+    });
+    let id = transport.peer_id().to_string();
+    let tracker = transport.clone();
+    runtime.spawn(async move {
+        let connection = tracker.accept().await.unwrap();
+        let (mut send, _recv) = connection.accept().await.unwrap();
+        let refusal = TrackerMessage::Refused("it speaks another version".to_owned()).encode().unwrap();
+        send.send(frame(&refusal)).await.unwrap();
+        connection.closed().await;
+    });
+    let mut command = peer_cli();
+    command.args(["-i", "127.0.0.1", "--bind", "127.0.0.1", "-p", "0", "-f", "x", "--tracker-id", &id, "-d"]);
+    command.arg(address.port().to_string());
+    let mut peer = Process::start("refused", command);
+    peer.ends_with(10);
+    assert!(peer.errors().contains("it speaks another version"), "{}", peer.errors());
+    runtime.shutdown_background();
 }
 
 #[cfg(unix)]
