@@ -37,6 +37,8 @@ struct Link {
 /// One content: on disk, on the wire, in figures.
 struct Item {
     shelf: Option<Arc<Shelf>>,
+    /// Whether the shelf is there or on its way.
+    opening: bool,
     started: Instant,
     verified: Option<Duration>,
     sources: BTreeMap<protocol::PeerId, u64>,
@@ -262,6 +264,7 @@ impl Driver {
         }
         let item = Item {
             shelf: None,
+            opening: false,
             started: Instant::now(),
             verified: None,
             sources: BTreeMap::new(),
@@ -286,8 +289,9 @@ impl Driver {
     /// The manifest of a wanted content is known: open its output, and find out what is there already.
     fn manifest(&mut self, manifest: Arc<Manifest>) {
         let content = manifest.id();
-        let Some(item) = self.items.get(&content).filter(|item| item.wanted && item.shelf.is_none()) else { return };
-        let _ = item;
+        // It may be known from the hashes folder and from several peers: the first one counts.
+        let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
+        item.opening = true;
         let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
         let (hashes, output) = (self.setup.hashes.clone(), self.setup.output.clone());
         tokio::spawn(async move {
@@ -335,6 +339,7 @@ impl Driver {
         let geometry = Arc::new(opened.shelf.manifest().geometry().clone());
         let item = Item {
             shelf: Some(opened.shelf),
+            opening: true,
             started: Instant::now(),
             verified: None,
             sources: BTreeMap::new(),

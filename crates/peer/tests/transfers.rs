@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use peer::{Held, Node, PeerEvent, ShareOptions};
 use protocol::{Algorithm, ContentId, PeerAddress};
+use storage::Backend;
+use storage::wrappers::{Failing, Operation};
 use transport::{Identity, MemoryNetwork, Transport};
 
 /// Bytes that repeat nowhere near.
@@ -27,10 +29,14 @@ impl World {
 
     /// A node with folders of its own, named so.
     fn node(&self, name: &str, storage: &str) -> Node {
+        self.node_on(name, storage::backend(storage).unwrap())
+    }
+
+    fn node_on(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
         let identity = Identity::generate().unwrap();
         let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
         let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(transport) as Arc<dyn Transport>, storage::backend(storage).unwrap())
+        Node::builder(Arc::new(transport) as Arc<dyn Transport>, storage)
             .hashes(folder.join("hashes"))
             .output(folder.join("output"))
             .seed(7)
@@ -168,6 +174,28 @@ async fn a_stopped_download_goes_on_where_it_was() {
     };
     assert_eq!(had, 32);
     assert_eq!(again.progress(content).await.unwrap().received, 32 * 1024);
+    assert_eq!(world.output("d", "file"), bytes);
+}
+
+/// A manifest that lies in the hashes folder also comes from a peer, while the output is still being opened.
+#[tokio::test]
+async fn a_manifest_that_is_known_twice_opens_the_output_once() {
+    let world = World::new();
+    let bytes = noise(64 * 1024, 9);
+    let path = world.file("file", &bytes);
+    let seeder = world.node("seeder", "mmap");
+    let content = share(&seeder, &path, Held::All).await;
+    let hashes = world.folder.path().join("d/hashes");
+    std::fs::create_dir_all(&hashes).unwrap();
+    std::fs::copy(world.folder.path().join("seeder/hashes/file.manifest"), hashes.join("file.manifest")).unwrap();
+    let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {
+        if operation == Operation::Open {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        None
+    });
+    let node = world.node_on("d", Arc::new(slow));
+    get(&node, content, &[&seeder]).await;
     assert_eq!(world.output("d", "file"), bytes);
 }
 
