@@ -140,6 +140,9 @@ pub struct SwarmArguments {
     /// How peers are reached
     #[arg(long, value_enum, default_value_t = TransportName::Quic)]
     pub transport: TransportName,
+    /// Largest datagram to try, in bytes; if not given, what the route to each peer has
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
+    pub mtu: Option<u16>,
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,

@@ -20,7 +20,8 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
     let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
     let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
-    let transport = Quic::bind(QuicConfig::new(identity, listeners)).map_err(|error| match error {
+    let config = QuicConfig { mtu: arguments.mtu, ..QuicConfig::new(identity, listeners) };
+    let transport = Quic::bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
             Failure::new(ExitCode::AddressInUse, sentence)

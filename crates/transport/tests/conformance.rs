@@ -10,7 +10,7 @@ use transport::{Identity, MemoryNetwork, Quic, QuicConfig, Transport};
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
     let identity = Identity::generate().unwrap();
-    Arc::new(Quic::bind(QuicConfig { identity, listeners }).unwrap())
+    Arc::new(Quic::bind(QuicConfig::new(identity, listeners)).unwrap())
 }
 
 #[tokio::test]

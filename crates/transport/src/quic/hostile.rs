@@ -17,7 +17,7 @@ use crate::{Identity, Transport, TransportError};
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn quic() -> Quic {
-    Quic::bind(QuicConfig { identity: Identity::generate().unwrap(), listeners: vec![LOOPBACK] }).unwrap()
+    Quic::bind(QuicConfig::new(Identity::generate().unwrap(), vec![LOOPBACK])).unwrap()
 }
 
 /// Dials with a client that `spoil` made unfit, and says how that ended once it was refused.

@@ -3,7 +3,9 @@
 mod connection;
 #[cfg(test)]
 mod hostile;
+mod path;
 mod settings;
+mod socket;
 mod thread;
 
 use std::io;
@@ -22,6 +24,7 @@ use tokio::time::timeout;
 use crate::identity::SERVER_NAME;
 use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
 use connection::QuicConnection;
+use socket::Batching;
 use thread::NetworkThread;
 
 /// A handshake must be over within this time, on either side.
@@ -44,12 +47,14 @@ pub struct QuicConfig {
     pub identity: Identity,
     /// Where to listen: one endpoint each. Port 0 takes any free one.
     pub listeners: Vec<SocketAddr>,
+    /// The largest datagram to try, in bytes of UDP payload; what the route to each address has if not given.
+    pub mtu: Option<u16>,
 }
 
 impl QuicConfig {
     /// Listens on these addresses as this identity.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        QuicConfig { identity, listeners }
+        QuicConfig { identity, listeners, mtu: None }
     }
 }
 
@@ -58,18 +63,17 @@ pub struct Quic {
     identity: Identity,
     endpoints: Vec<(Endpoint, NetworkThread, SocketAddr)>,
     turn: AtomicUsize,
-    settings: Arc<TransportConfig>,
+    mtu: Option<u16>,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
 }
 
 impl Quic {
     /// Binds every listener, or none.
     pub fn bind(config: QuicConfig) -> Result<Self, TransportError> {
-        let settings = settings::transport();
         let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-        server.transport_config(settings.clone());
+        let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        let mtu = config.mtu;
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         let mut endpoints = Vec::new();
@@ -80,10 +84,10 @@ impl Quic {
             };
             let socket = bind(address).map_err(error)?;
             let thread = NetworkThread::start(number).map_err(error)?;
-            let endpoint =
-                Endpoint::new(settings::endpoint(), Some(server.clone()), socket, thread.runtime()).map_err(error)?;
+            let endpoint = endpoint(&thread, socket, server.clone()).map_err(error)?;
             let bound = endpoint.local_addr().map_err(error)?;
-            thread.handle.spawn(accept(endpoint.clone(), handshakes.clone(), arrivals.clone()));
+            let listener = Listener { server: server.clone(), mtu, arrivals: arrivals.clone() };
+            thread.handle.spawn(accept(endpoint.clone(), handshakes.clone(), Arc::new(listener)));
             endpoints.push((endpoint, thread, bound));
         }
         if endpoints.is_empty() {
@@ -93,7 +97,7 @@ impl Quic {
             identity: config.identity,
             endpoints,
             turn: AtomicUsize::new(0),
-            settings,
+            mtu,
             accepted: Mutex::new(accepted),
         })
     }
@@ -112,7 +116,7 @@ impl Quic {
         let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(self.settings.clone());
+        client.transport_config(transport_to(address, self.mtu));
         let endpoint = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
@@ -168,8 +172,28 @@ fn bind(mut address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// An endpoint whose work is done on this thread.
+fn endpoint(thread: &NetworkThread, socket: UdpSocket, server: quinn::ServerConfig) -> io::Result<Endpoint> {
+    let runtime = thread.runtime();
+    let socket = Batching::new(runtime.wrap_udp_socket(socket)?, settings::LARGEST_DATAGRAM.into());
+    Endpoint::new_with_abstract_socket(settings::endpoint(), Some(server), Arc::new(socket), runtime)
+}
+
+/// The settings of a connection to or from this address.
+fn transport_to(address: SocketAddr, mtu: Option<u16>) -> Arc<TransportConfig> {
+    let carried = path::largest_datagram(address);
+    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)))
+}
+
+/// What is needed to take a connection.
+struct Listener {
+    server: quinn::ServerConfig,
+    mtu: Option<u16>,
+    arrivals: mpsc::Sender<QuicConnection>,
+}
+
 /// Takes handshakes, each in a task with a deadline, and hands the connections on.
-async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, arrivals: mpsc::Sender<QuicConnection>) {
+async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, listener: Arc<Listener>) {
     while let Some(incoming) = endpoint.accept().await {
         let under_way = HANDSHAKES - handshakes.available_permits();
         if under_way > VALIDATE_ABOVE && !incoming.remote_address_validated() {
@@ -182,24 +206,30 @@ async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, arrivals: mpsc::
             incoming.refuse();
             continue;
         };
-        let arrivals = arrivals.clone();
+        let listener = listener.clone();
         tokio::spawn(async move {
             // Kept until the connection is taken: who waits in this queue is bounded too.
             let _permit = permit;
-            match shake_hands(incoming).await {
-                Ok(connection) => drop(timeout(HANDSHAKE, arrivals.send(connection)).await),
+            match listener.shake_hands(incoming).await {
+                Ok(connection) => drop(timeout(HANDSHAKE, listener.arrivals.send(connection)).await),
                 Err(error) => tracing::debug!(%error, "handshake"),
             }
         });
     }
 }
 
-async fn shake_hands(incoming: Incoming) -> Result<QuicConnection, TransportError> {
-    let from = incoming.remote_address();
-    match timeout(HANDSHAKE, incoming).await {
-        Err(_) => Err(TransportError::Unreachable(from)),
-        Ok(Err(error)) => Err(TransportError::Handshake(error.to_string())),
-        Ok(Ok(connection)) => QuicConnection::new(connection),
+impl Listener {
+    async fn shake_hands(&self, incoming: Incoming) -> Result<QuicConnection, TransportError> {
+        let from = incoming.remote_address();
+        let mut server = self.server.clone();
+        server.transport_config(transport_to(from, self.mtu));
+        let refused = |error: quinn::ConnectionError| TransportError::Handshake(error.to_string());
+        let connecting = incoming.accept_with(Arc::new(server)).map_err(refused)?;
+        match timeout(HANDSHAKE, connecting).await {
+            Err(_) => Err(TransportError::Unreachable(from)),
+            Ok(Err(error)) => Err(refused(error)),
+            Ok(Ok(connection)) => QuicConnection::new(connection),
+        }
     }
 }
 
@@ -253,7 +283,7 @@ mod tests {
 
     fn quic() -> Quic {
         let identity = Identity::generate().unwrap();
-        Quic::bind(QuicConfig { identity, listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))] }).unwrap()
+        Quic::bind(QuicConfig::new(identity, vec![SocketAddr::from(([127, 0, 0, 1], 0))])).unwrap()
     }
 
     #[tokio::test]
@@ -315,7 +345,7 @@ mod tests {
     async fn an_address_in_use_is_said_so() {
         let a = quic();
         let taken = a.listeners()[0];
-        let config = QuicConfig { identity: Identity::generate().unwrap(), listeners: vec![taken] };
+        let config = QuicConfig::new(Identity::generate().unwrap(), vec![taken]);
         assert_eq!(Quic::bind(config).err(), Some(TransportError::AddressInUse(taken)));
     }
 }

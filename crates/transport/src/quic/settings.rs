@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 /// Asked of the kernel for each socket, both ways. With the usual 208 KiB a burst overflows the buffer and is lost.
-pub(super) const SOCKET_BUFFER: usize = 4 << 20;
+pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
 /// stream with holes stays below quinn's limit of 1,024 gaps.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -19,13 +19,14 @@ const STREAMS: u32 = 100;
 const IDLE: Duration = Duration::from_secs(8);
 /// Keeps idle connections, and the mappings of NATs, alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// The largest packet that Ethernet carries: 1,500 bytes less the headers of IPv6 and UDP.
-const MTU: u16 = 1452;
+/// The largest datagram that UDP over IPv4 carries, in bytes. An endpoint takes all of them.
+pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 
-/// What all connections have in common.
-pub(super) fn transport() -> Arc<TransportConfig> {
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(MTU);
+/// What the connections have in common over whose path datagrams of up to `mtu` bytes are tried.
+pub(crate) fn transport(mtu: u16) -> Arc<TransportConfig> {
+    let mut discovery = MtuDiscoveryConfig::default();
+    // The search halves the range until this little is left: a path is known after some six round trips.
+    discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -36,11 +37,13 @@ pub(super) fn transport() -> Arc<TransportConfig> {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
-        .mtu_discovery_config(Some(mtu));
+        .mtu_discovery_config(Some(discovery));
     Arc::new(transport)
 }
 
 /// What an endpoint needs to know.
-pub(super) fn endpoint() -> EndpointConfig {
-    EndpointConfig::default()
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut endpoint = EndpointConfig::default();
+    endpoint.max_udp_payload_size(LARGEST_DATAGRAM).expect("it is in range");
+    endpoint
 }
