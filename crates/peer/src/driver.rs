@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::{Announce, ContentId, Manifest, PeerMessage, RefusalReason, Stake, VERSION};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
+use crate::buffers::Buffers;
 use crate::fetch::{self, PieceFetch};
 use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
@@ -25,6 +27,7 @@ use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::{self, ToClient};
+use crate::workers::Workers;
 
 /// Reports that may wait.
 const INBOX: usize = 1024;
@@ -63,7 +66,7 @@ struct Driver {
     actions: Vec<Action>,
     links: HashMap<ConnId, Link>,
     next_conn: ConnId,
-    requests: HashMap<RequestId, (ConnId, AbortHandle)>,
+    requests: HashMap<RequestId, Fetching>,
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
@@ -72,7 +75,17 @@ struct Driver {
     events: broadcast::Sender<PeerEvent>,
 }
 
+/// A request that is under way.
+struct Fetching {
+    from: protocol::PeerId,
+    task: AbortHandle,
+    /// Payload bytes that have come, and how many of them the engine knows of.
+    came: Arc<AtomicU64>,
+    told: u64,
+}
+
 struct Asked {
+    conn: ConnId,
     content: ContentId,
     run: protocol::Run,
     stream: Box<dyn SendStream>,
@@ -85,6 +98,8 @@ struct Setup {
     output: PathBuf,
     up: Arc<RateCap>,
     down: Arc<RateCap>,
+    buffers: Arc<Buffers>,
+    workers: Arc<Workers>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -103,6 +118,8 @@ pub(crate) async fn run(
         output: builder.output,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
+        buffers: Buffers::new(builder.engine.budget),
+        workers: Workers::new(),
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -157,6 +174,8 @@ impl Driver {
         // How much is asked of a peer ahead depends on its round trip, which only the transport knows.
         let rtts: Vec<_> = self.links.iter().map(|(&conn, link)| (conn, link.connection.stats().rtt)).collect();
         rtts.into_iter().for_each(|(conn, rtt)| self.event(Event::RoundTrip { conn, rtt }));
+        let requests: Vec<_> = self.requests.keys().copied().collect();
+        requests.into_iter().for_each(|request| self.progressed(request));
         self.event(Event::Tick);
     }
 
@@ -165,7 +184,10 @@ impl Driver {
             Input::Event(event) => {
                 match &event {
                     Event::Disconnected { conn } => drop(self.links.remove(conn)),
-                    Event::Finished { request, .. } => drop(self.requests.remove(request)),
+                    Event::Finished { request, .. } => {
+                        self.progressed(*request);
+                        self.requests.remove(request);
+                    }
                     _ => {}
                 }
                 self.event(event);
@@ -178,19 +200,33 @@ impl Driver {
                 let result = result.map(|opened| self.shared(opened));
                 let _ = reply.send(result);
             }
-            Input::Stored { request, piece, content, len } => {
-                if let (Some(item), Some((conn, _))) = (self.items.get_mut(&content), self.requests.get(&request))
-                    && let Some(link) = self.links.get(conn)
-                {
-                    *item.sources.entry(link.connection.peer_id()).or_default() += len;
-                }
-                self.event(Event::Stored { request, piece });
-            }
+            Input::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
             Input::DiskFailed { content, error } => self.give_up(content, error.into()),
             Input::SourceFailed { content, error } => self.withdraw(content, error.to_string()),
             Input::Completed { content, result } => self.completed(content, result),
             Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
             Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
+        }
+    }
+
+    /// Tells the engine what has come of a request since it was told last.
+    fn progressed(&mut self, request: RequestId) {
+        let Some(fetching) = self.requests.get_mut(&request) else { return };
+        let came = fetching.came.load(Ordering::Relaxed);
+        let bytes = came - std::mem::replace(&mut fetching.told, came);
+        if bytes > 0 {
+            self.event(Event::Progress { request, bytes });
+        }
+    }
+
+    fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
+        self.progressed(request);
+        for &(piece, right) in verdicts {
+            if right && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get(&request)) {
+                let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
+                *item.sources.entry(fetching.from).or_default() += len.map_or(0, |piece| piece.len as u64);
+            }
+            self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
         }
     }
 
@@ -377,7 +413,8 @@ impl Driver {
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         self.links.insert(conn, Link { connection: connection.clone(), outbox });
-        tokio::spawn(link::run(conn, connection, dialled, messages, self.inputs.clone()));
+        let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
+        connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
     }
 
@@ -390,7 +427,7 @@ impl Driver {
             Question::Pieces { content, run, stream } => {
                 let serve = self.next_serve;
                 self.next_serve += 1;
-                self.questions.insert(serve, Asked { content, run, stream });
+                self.questions.insert(serve, Asked { conn, content, run, stream });
                 self.event(Event::Asked { conn, serve, content, run });
             }
         }
@@ -415,21 +452,24 @@ impl Driver {
             }
             Action::FetchManifest { conn, content } => {
                 if let Some(link) = self.links.get(&conn) {
-                    tokio::spawn(fetch::manifest(conn, link.connection.clone(), content, self.inputs.clone()));
+                    let fetch = fetch::manifest(conn, link.connection.clone(), content, self.inputs.clone());
+                    link.connection.spawn(Box::pin(fetch));
                 }
             }
             Action::Fetch { conn, request, content, run } => self.fetch(conn, request, content, run),
             Action::Cancel { request } => {
-                if let Some((_, task)) = self.requests.get(&request) {
-                    task.abort();
+                if let Some(fetching) = self.requests.get(&request) {
+                    fetching.task.abort();
                 }
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
-                if let Some(shelf) = self.items.get(&asked.content).and_then(|item| item.shelf.clone()) {
-                    let (cap, inputs) = (self.setup.up.clone(), self.inputs.clone());
-                    let Asked { run, stream, .. } = asked;
-                    tokio::spawn(PieceServe { serve, shelf, run, stream, cap, inputs }.run());
+                let shelf = self.items.get(&asked.content).and_then(|item| item.shelf.clone());
+                if let (Some(shelf), Some(link)) = (shelf, self.links.get(&asked.conn)) {
+                    let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
+                    let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
+                    let work = PieceServe { serve, shelf, run, stream, workers, cap, inputs };
+                    link.connection.spawn(Box::pin(work.run()));
                 }
             }
             Action::Refuse { serve, reason } => {
@@ -446,17 +486,22 @@ impl Driver {
     fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::Run) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(shelf) = item.shelf.clone() else { return };
+        let came = Arc::new(AtomicU64::new(0));
         let fetch = PieceFetch {
             request,
             connection: link.connection.clone(),
             shelf,
             run,
+            came: came.clone(),
+            buffers: self.setup.buffers.clone(),
+            workers: self.setup.workers.clone(),
             cap: self.setup.down.clone(),
             inputs: self.inputs.clone(),
         };
-        let task = tokio::spawn(fetch.run());
+        let task = link.connection.spawn(Box::pin(fetch.run()));
         let inputs = self.inputs.clone();
-        self.requests.insert(request, (conn, task.abort_handle()));
+        let from = link.connection.peer_id();
+        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0 });
         // A request that is given up ends like any other, so that the engine's books are right.
         tokio::spawn(async move {
             if task.await.is_err() {
@@ -527,8 +572,8 @@ impl Driver {
 
     /// Goodbye to everyone, then the disk, then the sockets; each within a bounded time.
     async fn shut_down(&mut self) {
-        for (_, task) in self.requests.values() {
-            task.abort();
+        for fetching in self.requests.values() {
+            fetching.task.abort();
         }
         for link in self.links.values() {
             let _ = link.outbox.try_send(PeerMessage::Bye);

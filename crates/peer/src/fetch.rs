@@ -1,28 +1,31 @@
 //! Asking one peer for a manifest or a run of pieces: receive, verify, store, report.
 //!
-//! Pieces are verified in memory, in one contiguous buffer each, and only then written. The tasks here never decide
-//! anything: what came, or went wrong, is told to the engine.
+//! Pieces are received into contiguous buffers where the packets are handled, verified there in memory by a worker, and
+//! only then written. The tasks here never decide anything: what came, or went wrong, is told to the engine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Wire};
-use storage::StorageError;
+use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Stretch, Wire};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use transport::frame::{frame, read_exact, read_frame};
+use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, TransportError};
 
+use crate::buffers::{Buffer, Buffers};
 use crate::inbox::Input;
 use crate::rate::RateCap;
 use crate::shelf::Shelf;
+use crate::workers::Workers;
 
 /// The whole manifest must come within this time.
 const MANIFEST: Duration = Duration::from_secs(60);
-/// Progress is reported at least every so many bytes.
-const REPORT: usize = 256 << 10;
+/// Bytes that are received, verified and written as one: small pieces go together, larger ones alone.
+const BLOCK: usize = 256 << 10;
 
 /// Fetches a manifest and says how that went.
 pub(crate) async fn manifest(
@@ -84,69 +87,73 @@ pub(crate) struct PieceFetch {
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) run: Run,
+    /// Payload bytes that have come: read by others now and then, so that no message is needed for each part.
+    pub(crate) came: Arc<AtomicU64>,
+    pub(crate) buffers: Arc<Buffers>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
-enum Stop {
-    Failed(Failure),
-    Disk(StorageError),
-    /// The node has ended.
-    Over,
-}
-
-impl From<TransportError> for Stop {
-    fn from(_: TransportError) -> Self {
-        Stop::Failed(Failure::Broken)
-    }
-}
-
 impl PieceFetch {
-    /// Fetches the run and says how that went.
+    /// Fetches the run and says how that went, once all of it was stored.
     pub(crate) async fn run(self) {
-        let failure = match self.receive().await {
-            Ok(()) => None,
-            Err(Stop::Failed(failure)) => Some(failure),
-            Err(Stop::Disk(error)) => {
-                let _ = self.inputs.send(Input::DiskFailed { content: self.shelf.id(), error }).await;
-                Some(Failure::Broken)
-            }
-            Err(Stop::Over) => return,
-        };
+        let mut storing = Vec::new();
+        let failure = self.receive(&mut storing).await.err();
+        for work in storing {
+            let _ = work.await;
+        }
         let _ = self.inputs.send(Input::Event(Event::Finished { request: self.request, failure })).await;
     }
 
-    async fn receive(&self) -> Result<(), Stop> {
-        let (request, geometry) = (self.request, self.shelf.manifest().geometry());
-        let (answer, mut recv) =
-            ask(&*self.connection, &Request::Pieces { content: self.shelf.id(), run: self.run }).await?;
-        let expected: u64 = self.run.pieces().filter_map(|piece| geometry.piece(piece)).map(|p| p.len as u64).sum();
+    async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
+        let geometry = self.shelf.manifest().geometry();
+        let question = Request::Pieces { content: self.shelf.id(), run: self.run };
+        let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
+        let expected: usize = geometry.stretches(self.run, usize::MAX).map(|stretch| stretch.len).sum();
         match answer {
-            Answer::Bytes(len) if len == expected => {}
-            Answer::Bytes(_) => return Err(Stop::Failed(Failure::Invalid)),
-            Answer::Refused(reason) => return Err(Stop::Failed(Failure::Refused(reason))),
+            Answer::Bytes(len) if len == expected as u64 => {}
+            Answer::Bytes(_) => return Err(Failure::Invalid),
+            Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
-        let mut buffer = vec![0; geometry.piece_size() as usize];
-        for piece in self.run.pieces() {
-            let Some(at) = geometry.piece(piece) else { return Err(Stop::Failed(Failure::Invalid)) };
-            let bytes = &mut buffer[..at.len];
-            let step = REPORT.min(self.cap.step());
-            for part in bytes.chunks_mut(step) {
-                read_exact(&mut *recv, part).await?;
-                self.cap.take(part.len()).await;
-                self.tell(Input::Event(Event::Progress { request, bytes: part.len() as u64 })).await?;
-            }
-            if !self.shelf.manifest().verify(piece, bytes) {
-                self.tell(Input::Event(Event::Wrong { request, piece })).await?;
-                continue;
-            }
-            self.shelf.store(piece, bytes).map_err(Stop::Disk)?;
-            self.tell(Input::Stored { request, piece, content: self.shelf.id(), len: at.len as u64 }).await?;
+        for stretch in geometry.stretches(self.run, BLOCK) {
+            // Taken only now that the answer flows: what merely waits for its turn holds no memory.
+            let mut buffer = self.buffers.take(stretch.len).await;
+            self.fill(&mut *recv, &mut buffer).await.map_err(|_| Failure::Broken)?;
+            storing.retain(|work| !work.is_finished());
+            storing.push(self.store(stretch, buffer).await);
         }
         Ok(())
     }
 
-    async fn tell(&self, input: Input) -> Result<(), Stop> {
-        self.inputs.send(input).await.map_err(|_| Stop::Over)
+    async fn fill(&self, recv: &mut dyn RecvStream, mut part: &mut [u8]) -> Result<(), TransportError> {
+        let step = self.cap.step();
+        while !part.is_empty() {
+            let most = part.len().min(step);
+            let count = recv.recv(&mut part[..most]).await?;
+            if count == 0 {
+                return Err(TransportError::Truncated);
+            }
+            self.came.fetch_add(count as u64, Ordering::Relaxed);
+            self.cap.take(count).await;
+            part = &mut part[count..];
+        }
+        Ok(())
+    }
+
+    /// Verifies and writes, away from the packets, and reports.
+    async fn store(&self, stretch: Stretch, buffer: Buffer) -> JoinHandle<()> {
+        let (request, shelf, inputs) = (self.request, self.shelf.clone(), self.inputs.clone());
+        let work = move || {
+            let result = shelf.store(stretch, &buffer);
+            drop(buffer);
+            let input = match result {
+                Ok(verdicts) => Input::Stored { request, content: shelf.id(), verdicts },
+                Err(error) => Input::DiskFailed { content: shelf.id(), error },
+            };
+            // An error means that the node has ended.
+            let _ = inputs.blocking_send(input);
+        };
+        self.workers.start(work).await
     }
 }

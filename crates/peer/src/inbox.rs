@@ -34,7 +34,8 @@ pub(crate) enum Input {
     Manifest { manifest: Arc<Manifest> },
     Opened { content: ContentId, result: Result<Opened, PeerError> },
     Shared { result: Result<Opened, PeerError>, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Stored { request: RequestId, piece: u32, content: ContentId, len: u64 },
+    /// Pieces were verified: those that are right are stored.
+    Stored { request: RequestId, content: ContentId, verdicts: Vec<(u32, bool)> },
     DiskFailed { content: ContentId, error: StorageError },
     SourceFailed { content: ContentId, error: StorageError },
     Completed { content: ContentId, result: Result<PathBuf, PeerError> },

@@ -4,6 +4,7 @@
 //! storage and a connection to a tracker. All decisions are the engine's; all bytes pass here. Everything runs on
 //! the tokio runtime that it is started on; a current-thread runtime is enough.
 
+mod buffers;
 mod driver;
 mod error;
 mod fetch;
@@ -16,6 +17,7 @@ mod serve;
 mod share;
 mod shelf;
 mod tracker_client;
+mod workers;
 
 pub use error::PeerError;
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Run, Wire};
+use protocol::{Answer, Run, Stretch, Wire};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use transport::{SendStream, TransportError};
 use crate::inbox::Input;
 use crate::rate::RateCap;
 use crate::shelf::Shelf;
+use crate::workers::Workers;
 
 /// One slice must be taken by the other side within this time.
 const TAKEN: Duration = Duration::from_secs(20);
@@ -48,6 +49,7 @@ pub(crate) struct PieceServe {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) run: Run,
     pub(crate) stream: Box<dyn SendStream>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -63,25 +65,45 @@ impl PieceServe {
 
     /// A broken stream is no error: the other side asks again. A broken source is.
     async fn send(&mut self) -> Result<(), StorageError> {
-        let geometry = self.shelf.manifest().geometry();
-        let total = self.run.pieces().filter_map(|piece| geometry.piece(piece)).map(|piece| piece.len as u64).sum();
-        if begin(&mut *self.stream, total).await.is_err() {
+        let shelf = self.shelf.clone();
+        let mut stretches = shelf.manifest().geometry().stretches(self.run, SLICE).peekable();
+        let total: usize = shelf.manifest().geometry().stretches(self.run, usize::MAX).map(|stretch| stretch.len).sum();
+        if begin(&mut *self.stream, total as u64).await.is_err() {
             return Ok(());
         }
-        let step = SLICE.min(self.cap.step());
-        for piece in self.run.pieces() {
-            let bytes = self.shelf.load(piece)?;
-            for at in (0..bytes.len()).step_by(step) {
-                let slice = bytes.slice(at..bytes.len().min(at + step));
-                self.cap.take(slice.len()).await;
-                let len = slice.len() as u64;
-                if hand_over(&mut *self.stream, slice).await.is_err() {
-                    return Ok(());
-                }
-                self.shelf.count_sent(len);
+        let Some(first) = stretches.next() else { return Ok(()) };
+        // Read, or for a map brought in, away from the packets, because it may wait for the disk.
+        let workers = self.workers.clone();
+        let load = |stretch: Stretch| {
+            let shelf = shelf.clone();
+            workers.start(move || shelf.load(stretch))
+        };
+        let mut next = Some(load(first).await);
+        while let Some(loading) = next {
+            // A worker fails only when the node ends.
+            let Ok(loaded) = loading.await else { return Ok(()) };
+            // The disk works while the network does.
+            next = match stretches.next() {
+                Some(stretch) => Some(load(stretch).await),
+                None => None,
+            };
+            if self.hand_over_all(loaded?).await.is_err() {
+                return Ok(());
             }
         }
         let _ = self.stream.finish();
+        Ok(())
+    }
+
+    async fn hand_over_all(&mut self, bytes: Bytes) -> Result<(), TransportError> {
+        let step = SLICE.min(self.cap.step());
+        for at in (0..bytes.len()).step_by(step) {
+            let slice = bytes.slice(at..bytes.len().min(at + step));
+            self.cap.take(slice.len()).await;
+            let len = slice.len() as u64;
+            hand_over(&mut *self.stream, slice).await?;
+            self.shelf.count_sent(len);
+        }
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ContentId, Manifest, PieceSet};
+use protocol::{ContentId, Manifest, PieceSet, Stretch};
 use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, StorageError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -126,19 +126,33 @@ impl Shelf {
         &self.manifest
     }
 
-    /// The bytes of a piece that is stored.
-    pub(crate) fn load(&self, piece: u32) -> Result<Bytes, StorageError> {
-        let at = self.manifest.geometry().piece(piece).expect("the engine serves only pieces that exist");
-        self.storage.read(at.file, at.offset, at.len)
+    /// The bytes of pieces that are stored. Blocks while they come from the disk.
+    pub(crate) fn load(&self, stretch: Stretch) -> Result<Bytes, StorageError> {
+        self.storage.read(stretch.file, stretch.offset, stretch.len)
     }
 
-    /// Writes a verified piece.
-    pub(crate) fn store(&self, piece: u32, bytes: &[u8]) -> Result<(), StorageError> {
-        let at = self.manifest.geometry().piece(piece).expect("the piece was verified");
-        self.storage.write(at.file, at.offset, bytes)?;
+    /// Verifies pieces in memory and writes those that are right, as few writes as there are gaps. Says of each
+    /// whether it was. Blocks.
+    pub(crate) fn store(&self, stretch: Stretch, bytes: &[u8]) -> Result<Vec<(u32, bool)>, StorageError> {
+        let size = self.manifest.geometry().piece_size() as usize;
+        let pieces = stretch.run.pieces().zip(bytes.chunks(size));
+        let verdicts: Vec<_> = pieces.map(|(piece, bytes)| (piece, self.manifest.verify(piece, bytes))).collect();
+        let mut at = 0;
+        for group in verdicts.chunk_by(|(_, one), (_, other)| one == other) {
+            let len = (group.len() * size).min(bytes.len() - at);
+            if group[0].1 {
+                self.write(stretch, at, &bytes[at..at + len], group)?;
+            }
+            at += len;
+        }
+        Ok(verdicts)
+    }
+
+    fn write(&self, stretch: Stretch, at: usize, bytes: &[u8], group: &[(u32, bool)]) -> Result<(), StorageError> {
+        self.storage.write(stretch.file, stretch.offset + at as u64, bytes)?;
         if let Some(checkpoint) = &self.checkpoint {
             self.waiting.notify_one();
-            if checkpoint.stored(piece, bytes.len() as u64) {
+            if checkpoint.stored(group.iter().map(|&(piece, _)| piece), bytes.len() as u64) {
                 self.full.notify_one();
             }
         }

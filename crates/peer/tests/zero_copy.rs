@@ -11,6 +11,7 @@ use bytes::Bytes;
 use peer::{Held, Node, PeerEvent, ShareOptions};
 use protocol::{Algorithm, PeerAddress, PeerId};
 use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
+use tokio::task::JoinHandle;
 use transport::{
     BoxFuture, Connection, Identity, LinkStats, MemoryNetwork, RecvStream, SendStream, Stream, Transport,
     TransportError,
@@ -106,6 +107,9 @@ impl Connection for WatchedConnection {
     }
     fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async move { Ok(self.watch(self.0.accept().await?)) })
+    }
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        self.0.spawn(task)
     }
     fn stats(&self) -> LinkStats {
         self.0.stats()

@@ -5,7 +5,7 @@
 
 use integrity::{MAX_PIECE_SIZE, MIN_PIECE_SIZE, Place};
 
-use crate::MAX_PIECES;
+use crate::{MAX_PIECES, Run};
 
 /// How a content is cut into pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,19 @@ impl Piece {
     pub fn place(self) -> Place {
         Place { offset: self.offset, alone: self.alone }
     }
+}
+
+/// Consecutive pieces of one file: bytes that can be read, received or written as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// The pieces.
+    pub run: Run,
+    /// Index of their file.
+    pub file: usize,
+    /// Offset of the first one's first byte in that file.
+    pub offset: u64,
+    /// Bytes of all of them.
+    pub len: usize,
 }
 
 /// Sizes that make no geometry.
@@ -107,6 +120,23 @@ impl Geometry {
         let alone = self.sizes[file] <= u64::from(self.piece_size);
         Some(Piece { file, offset, len, alone })
     }
+
+    /// Cuts a run of pieces into stretches of at most `most` bytes, or one piece where that is larger. Pieces past the
+    /// last one are left out.
+    pub fn stretches(&self, run: Run, most: usize) -> impl Iterator<Item = Stretch> {
+        let pieces = u32::try_from(most / self.piece_size as usize).unwrap_or(u32::MAX).max(1);
+        let end = run.end().unwrap_or(u32::MAX).min(self.pieces());
+        let mut next = run.first;
+        std::iter::from_fn(move || {
+            let first = self.piece(next).filter(|_| next < end)?;
+            let stop = end.min(next.saturating_add(pieces)).min(self.pieces_of(first.file).end);
+            let last = self.piece(stop - 1)?;
+            let run = Run { first: next, count: stop - next };
+            next = stop;
+            let len = (last.offset - first.offset) as usize + last.len;
+            Some(Stretch { run, file: first.file, offset: first.offset, len })
+        })
+    }
 }
 
 /// The piece size that is used unless one is asked for: the smallest that gives at most 2,048 pieces, up to 4 MiB,
@@ -126,6 +156,21 @@ pub fn default_piece_size(sizes: &[u64]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stretches_end_with_files_and_cover_a_run_in_order() {
+        let geometry = Geometry::new(1024, vec![5000, 0, 1024, 3000]).unwrap();
+        let cut = |first, count, most| -> Vec<_> {
+            let stretches = geometry.stretches(Run { first, count }, most);
+            stretches.map(|s| (s.run.first, s.run.count, s.file, s.offset, s.len)).collect()
+        };
+        let whole = vec![(0, 2, 0, 0, 2048), (2, 2, 0, 2048, 2048), (4, 1, 0, 4096, 904)];
+        assert_eq!(cut(0, 5, 2048), whole);
+        assert_eq!(cut(3, 4, 1 << 20), [(3, 2, 0, 3072, 1928), (5, 1, 2, 0, 1024), (6, 1, 3, 0, 1024)]);
+        assert_eq!(cut(7, 2, 1), [(7, 1, 3, 1024, 1024), (8, 1, 3, 2048, 952)]);
+        assert_eq!(cut(8, u32::MAX, 4096), [(8, 1, 3, 2048, 952)]);
+        assert_eq!(cut(9, 1, 4096), []);
+    }
 
     #[test]
     fn pieces_cover_every_byte_once() {

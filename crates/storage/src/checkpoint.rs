@@ -36,10 +36,10 @@ impl Checkpoint {
         Checkpoint { storage, journal: Mutex::new(journal), pending: Mutex::new(Pending::new()) }
     }
 
-    /// A verified piece of `bytes` bytes was written. Never waits for the disk. True if a commit is due.
-    pub fn stored(&self, piece: u32, bytes: u64) -> bool {
+    /// Verified pieces of `bytes` bytes in all were written. Never waits for the disk. True if a commit is due.
+    pub fn stored(&self, pieces: impl IntoIterator<Item = u32>, bytes: u64) -> bool {
         let mut pending = self.pending.lock().expect("no panic holds it");
-        pending.pieces.push(piece);
+        pending.pieces.extend(pieces);
         pending.bytes += bytes;
         pending.bytes >= DUE_BYTES || pending.since.elapsed() >= DUE_AFTER
     }

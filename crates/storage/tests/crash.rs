@@ -86,7 +86,7 @@ fn survives(seed: u64) {
         let mut stored = claimed;
         for piece in missing {
             world.write(&*storage, piece);
-            checkpoint.stored(piece, PIECE as u64);
+            checkpoint.stored([piece], PIECE as u64);
             stored.insert(piece);
             if rng.u8(..) < 40 {
                 checkpoint.commit().unwrap();

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use protocol::PeerId;
+use tokio::task::JoinHandle;
 use transport::conformance::{self, Pair};
 use transport::{BoxFuture, Connection, LinkStats, MemoryNetwork, SendStream, Stream, Transport, TransportError};
 
@@ -57,6 +58,9 @@ impl Connection for CountingConnection {
     }
     fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async { Ok(counted(self.0.accept().await?, &self.1)) })
+    }
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        self.0.spawn(task)
     }
     fn stats(&self) -> LinkStats {
         self.0.stats()

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::PeerId;
+use tokio::task::JoinHandle;
 
 /// A boxed future, as every asynchronous method of the seam returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -59,6 +60,9 @@ pub trait Connection: Send + Sync {
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
     /// The next stream that the other side opened.
     fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
+    /// Runs a task where this connection's packets are handled, so that what comes and goes passes from one to the
+    /// other without a switch of threads. The task must never block.
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()>;
     /// Round trip and counters so far.
     fn stats(&self) -> LinkStats;
     /// Ends the connection at once; the other side sees `code` and `reason`.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::pipe::{Found, Pipe};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
@@ -156,6 +157,10 @@ impl Connection for MemoryConnection {
             let send = MemorySend::new(side, to_opener, None, Some(permit.clone()));
             Ok((Box::new(send) as _, Box::new(MemoryRecv::new(side, to_acceptor, Some(permit))) as _))
         })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        tokio::spawn(task)
     }
 
     fn stats(&self) -> LinkStats {

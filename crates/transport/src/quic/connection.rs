@@ -6,6 +6,8 @@ use bytes::Bytes;
 use protocol::PeerId;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use rustls::pki_types::CertificateDer;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::identity::peer_id_of;
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
@@ -13,17 +15,19 @@ use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, Tr
 pub(super) struct QuicConnection {
     inner: quinn::Connection,
     peer: PeerId,
+    /// The thread of its endpoint.
+    thread: Handle,
 }
 
 impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold.
-    pub(super) fn new(inner: quinn::Connection) -> Result<Self, TransportError> {
+    pub(super) fn new(inner: quinn::Connection, thread: Handle) -> Result<Self, TransportError> {
         let unnamed = || TransportError::Handshake("no certificate".to_owned());
         let identity = inner.peer_identity().ok_or_else(unnamed)?;
         let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unnamed())?;
         let certificate = certificates.first().ok_or_else(unnamed)?;
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
-        Ok(QuicConnection { inner, peer })
+        Ok(QuicConnection { inner, peer, thread })
     }
 }
 
@@ -71,6 +75,10 @@ impl Connection for QuicConnection {
             let (send, recv) = self.inner.accept_bi().await?;
             Ok(stream(send, recv))
         })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        self.thread.spawn(task)
     }
 
     fn stats(&self) -> LinkStats {

@@ -18,6 +18,7 @@ use protocol::PeerId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Endpoint, Incoming, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -103,11 +104,11 @@ impl Quic {
     }
 
     /// The endpoints take turns, so that connections spread over their threads.
-    fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
+    fn endpoint_for(&self, address: SocketAddr) -> Option<(&Endpoint, &NetworkThread)> {
         let reaches = |bound: &SocketAddr| bound.is_ipv6() || address.is_ipv4();
         let able: Vec<_> = self.endpoints.iter().filter(|(_, _, bound)| reaches(bound)).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        able.get(turn % able.len().max(1)).map(|(endpoint, _, _)| endpoint)
+        able.get(turn % able.len().max(1)).map(|(endpoint, thread, _)| (endpoint, thread))
     }
 
     async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<QuicConnection, TransportError> {
@@ -117,7 +118,7 @@ impl Quic {
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
         client.transport_config(transport_to(address, self.mtu));
-        let endpoint = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
+        let (endpoint, thread) = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
             other => TransportError::Io(other.to_string()),
@@ -136,7 +137,7 @@ impl Quic {
             }
             Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
             Ok(Err(error)) => Err(refused(error.to_string())),
-            Ok(Ok(connection)) => QuicConnection::new(connection),
+            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone()),
         }
     }
 }
@@ -228,7 +229,7 @@ impl Listener {
         match timeout(HANDSHAKE, connecting).await {
             Err(_) => Err(TransportError::Unreachable(from)),
             Ok(Err(error)) => Err(refused(error)),
-            Ok(Ok(connection)) => QuicConnection::new(connection),
+            Ok(Ok(connection)) => QuicConnection::new(connection, Handle::current()),
         }
     }
 }
