@@ -25,7 +25,7 @@ use crate::workers::Workers;
 /// The whole manifest must come within this time.
 const MANIFEST: Duration = Duration::from_secs(60);
 /// Bytes that are received, verified and written as one: small pieces go together, larger ones alone.
-const BLOCK: usize = 256 << 10;
+const BLOCK: usize = 1024 << 10;
 
 /// Fetches a manifest and says how that went.
 pub(crate) async fn manifest(

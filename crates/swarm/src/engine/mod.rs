@@ -51,7 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             budget: 32 << 20,
-            request_bytes: 1 << 20,
+            request_bytes: 4 << 20,
             connections: 60,
             upload_slots: 8,
             slots_per_connection: 2,
