@@ -148,7 +148,9 @@ pub async fn both_sides_learn_who_is_there(pair: &Pair) {
     assert_eq!(accepted.peer_id(), pair.dialer.peer_id());
     assert_ne!(pair.dialer.peer_id(), pair.listener.peer_id());
     assert_eq!(dialled.remote_addr(), pair.addr);
-    assert!(pair.dialer.listeners().contains(&accepted.remote_addr()), "dialled from a listener's own socket");
+    // From which port a dialer dials is its own affair.
+    let hosts: Vec<_> = pair.dialer.listeners().iter().map(SocketAddr::ip).collect();
+    assert!(hosts.contains(&accepted.remote_addr().ip()), "{} is none of {hosts:?}", accepted.remote_addr());
     assert!(!pair.listener.name().is_empty());
 }
 

@@ -182,6 +182,11 @@ pub(crate) fn peer_id_of(certificate: &CertificateDer<'_>) -> Result<PeerId, Err
 }
 
 /// ring, with AES-128-GCM first: it is the fastest wherever the processor helps.
+/// Fills `bytes` with what nobody can guess.
+pub(crate) fn random(bytes: &mut [u8]) {
+    provider().secure_random.fill(bytes).expect("the system has randomness");
+}
+
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
     let first = |suite: &rustls::SupportedCipherSuite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;

@@ -13,10 +13,13 @@ pub mod frame;
 mod identity;
 pub mod memory;
 mod quic;
+mod tcp;
+mod thread;
 
 pub use identity::{Identity, IdentityError, peer_id_of_certificate_pem};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::{Quic, QuicConfig};
+pub use tcp::{Tcp, TcpConfig};
 
 use std::future::Future;
 use std::net::SocketAddr;

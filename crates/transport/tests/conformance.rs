@@ -1,11 +1,11 @@
-//! Both transports of this crate keep every promise of the seam.
+//! All transports of this crate keep every promise of the seam.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use protocol::PeerId;
 use transport::conformance::{self, Pair};
-use transport::{Identity, MemoryNetwork, Quic, QuicConfig, Transport};
+use transport::{Identity, MemoryNetwork, Quic, QuicConfig, Tcp, TcpConfig, Transport};
 
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
@@ -37,4 +37,19 @@ async fn quic_keeps_the_promises_on_several_threads_and_listeners() {
         Pair::new(quic(&["127.0.0.1:0", "127.0.0.1:0"]), quic(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"]))
     })
     .await;
+}
+
+fn tcp(listen: &[&str]) -> Arc<dyn Transport> {
+    let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
+    Arc::new(Tcp::bind(TcpConfig { identity: Identity::generate().unwrap(), listeners }).unwrap())
+}
+
+#[tokio::test]
+async fn tcp_keeps_the_promises_on_one_thread() {
+    conformance::run(&|| Pair::new(tcp(&["127.0.0.1:0"]), tcp(&["127.0.0.1:0"]))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_keeps_the_promises_on_several_threads_and_listeners() {
+    conformance::run(&|| Pair::new(tcp(&["127.0.0.1:0", "127.0.0.1:0"]), tcp(&["127.0.0.1:0", "127.0.0.1:0"]))).await;
 }

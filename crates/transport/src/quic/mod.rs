@@ -4,9 +4,9 @@ mod connection;
 #[cfg(test)]
 mod hostile;
 mod path;
+mod runtime;
 mod settings;
 mod socket;
-mod thread;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -16,17 +16,18 @@ use std::time::Duration;
 
 use protocol::PeerId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Endpoint, Incoming, TransportConfig};
+use quinn::{Endpoint, Incoming, Runtime, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::identity::SERVER_NAME;
+use crate::thread::NetworkThread;
 use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
 use connection::QuicConnection;
+use runtime::OnThread;
 use socket::Batching;
-use thread::NetworkThread;
 
 /// A handshake must be over within this time, on either side.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -84,7 +85,7 @@ impl Quic {
                 _ => TransportError::Io(format!("{address}: {error}")),
             };
             let socket = bind(address).map_err(error)?;
-            let thread = NetworkThread::start(number).map_err(error)?;
+            let thread = NetworkThread::start(format!("quic-{number}")).map_err(error)?;
             let endpoint = endpoint(&thread, socket, server.clone()).map_err(error)?;
             let bound = endpoint.local_addr().map_err(error)?;
             let listener = Listener { server: server.clone(), mtu, arrivals: arrivals.clone() };
@@ -175,7 +176,7 @@ fn bind(mut address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// An endpoint whose work is done on this thread.
 fn endpoint(thread: &NetworkThread, socket: UdpSocket, server: quinn::ServerConfig) -> io::Result<Endpoint> {
-    let runtime = thread.runtime();
+    let runtime: Arc<dyn Runtime> = Arc::new(OnThread(thread.handle.clone()));
     let socket = Batching::new(runtime.wrap_udp_socket(socket)?, settings::LARGEST_DATAGRAM.into());
     Endpoint::new_with_abstract_socket(settings::endpoint(), Some(server), Arc::new(socket), runtime)
 }

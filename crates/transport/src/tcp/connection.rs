@@ -1,0 +1,312 @@
+//! One connection: a trunk, and lanes that its streams take turns on.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::PeerId;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsStream;
+
+use super::dial::{Dialler, Purpose};
+use super::lane::{Lane, Said};
+use super::stream;
+use super::trunk::{self, Word};
+use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
+
+/// Streams that one side may have open at once.
+const STREAMS: usize = 100;
+/// Lanes that the other side may open: one for each stream of either side, and some that are just ending.
+const LANES: usize = 2 * STREAMS + 20;
+/// Lanes that are kept for later; more are closed.
+const IDLE_LANES: usize = 8;
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    ByPeer { code: u32, reason: String },
+    Local { code: u32, reason: String },
+    Lost(String),
+}
+
+impl End {
+    fn error(&self) -> TransportError {
+        match self.clone() {
+            End::ByPeer { code, reason } => TransportError::ClosedByPeer { code, reason },
+            End::Local { .. } => TransportError::Closed,
+            End::Lost(reason) => TransportError::Lost(reason),
+        }
+    }
+}
+
+/// What the tasks of a connection share. It is over when nobody holds a [`TcpConnection`] any more.
+pub(super) struct Core {
+    pub(super) peer: PeerId,
+    thread: Handle,
+    end: watch::Sender<Option<End>>,
+    idle: Mutex<Vec<Lane>>,
+    came: Notify,
+    lanes: AtomicUsize,
+    arrivals: mpsc::Sender<(Lane, Said)>,
+    words: mpsc::Sender<Word>,
+    /// Dials further lanes; only the side that dialled can.
+    dialler: Option<Dialler>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// In microseconds.
+    rtt: AtomicU64,
+    heard: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.thread.spawn(task);
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn end(&self) -> Option<TransportError> {
+        self.end.borrow().as_ref().map(End::error)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(&self) -> TransportError {
+        self.end_of_all().await.error()
+    }
+
+    pub(super) async fn end_of_all(&self) -> End {
+        let mut end = self.end.subscribe();
+        let ended = end.wait_for(Option::is_some).await;
+        ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost(String::new()))
+    }
+
+    /// The first end counts.
+    pub(super) fn finish(&self, end: End) {
+        self.end.send_if_modified(|seen| {
+            let first = seen.is_none();
+            seen.get_or_insert(end);
+            first
+        });
+        self.idle.lock().expect("no panic holds it").clear();
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured(&self, rtt: Duration) {
+        self.rtt.store(rtt.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn heard(&self, at: Duration) {
+        self.heard.store(at.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_heard(&self) -> Duration {
+        Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Says something on the trunk; a side that floods us with what must be answered is not answered.
+    pub(super) fn say(&self, word: Word) {
+        let _ = self.words.try_send(word);
+    }
+
+    /// A stream has ended on this lane: it is free for the next, or waits for the other side's next.
+    pub(super) fn give_back(self: Arc<Self>, lane: Lane, ours: bool) {
+        if ours { self.keep(lane) } else { self.listen(lane) }
+    }
+
+    fn keep(&self, lane: Lane) {
+        let mut idle = self.idle.lock().expect("no panic holds it");
+        if self.end.borrow().is_none() && idle.len() < IDLE_LANES {
+            idle.push(lane);
+        }
+        drop(idle);
+        self.came.notify_one();
+    }
+
+    /// Waits on a lane of the other side for its next stream.
+    fn listen(self: Arc<Self>, mut lane: Lane) {
+        let core = self.clone();
+        self.spawn(async move {
+            let first = tokio::select! {
+                first = lane.reader.said(lane.next) => first,
+                _ = core.end_of_all() => return,
+            };
+            if let Ok(first) = first {
+                tokio::select! {
+                    _ = core.arrivals.send((lane, first)) => return,
+                    _ = core.end_of_all() => return,
+                }
+            }
+            core.lanes.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// A lane came from the side that dials.
+    pub(super) fn lane_came(self: Arc<Self>, stream: TlsStream<TcpStream>, purpose: Purpose) {
+        if self.lanes.fetch_add(1, Ordering::Relaxed) >= LANES {
+            return self.finish(End::Local { code: 1, reason: "too many lanes".to_owned() });
+        }
+        let lane = Lane::new(stream);
+        if purpose == Purpose::Theirs { self.listen(lane) } else { self.keep(lane) }
+    }
+
+    /// The other side, which cannot dial us, needs a lane.
+    pub(super) fn give_lane(self: Arc<Self>) {
+        if self.dialler.is_none() || self.lanes.fetch_add(1, Ordering::Relaxed) >= LANES {
+            return;
+        }
+        let core = self.clone();
+        self.spawn(async move {
+            let Some(dialler) = &core.dialler else { return };
+            if let Ok(stream) = dialler.dial(Purpose::Yours).await {
+                core.clone().listen(Lane::new(stream));
+            }
+        });
+    }
+
+    /// A lane for a stream of ours.
+    async fn lane(&self) -> Result<Lane, TransportError> {
+        let mut asked = false;
+        loop {
+            let came = self.came.notified();
+            if let Some(lane) = self.idle.lock().expect("no panic holds it").pop() {
+                return Ok(lane);
+            }
+            if let Some(dialler) = &self.dialler {
+                return Ok(Lane::new(dialler.dial(Purpose::Theirs).await?));
+            }
+            if !std::mem::replace(&mut asked, true) {
+                self.say(Word::Want);
+            }
+            came.await;
+        }
+    }
+}
+
+/// The handle; the connection is closed when the last one is gone.
+pub(super) struct TcpConnection {
+    held: Arc<Held>,
+    remote: SocketAddr,
+    places: Arc<Semaphore>,
+    arrivals: AsyncMutex<mpsc::Receiver<(Lane, Said)>>,
+}
+
+/// Closes the connection when it is dropped.
+pub(super) struct Held(pub(super) Arc<Core>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.finish(End::Local { code: 0, reason: String::new() });
+    }
+}
+
+impl TcpConnection {
+    /// A connection over this trunk, whose tasks run on the current thread's runtime.
+    pub(super) fn start(
+        trunk: TlsStream<TcpStream>,
+        peer: PeerId,
+        remote: SocketAddr,
+        dialler: Option<Dialler>,
+        thread: Handle,
+        running: watch::Sender<usize>,
+    ) -> (Self, Arc<Core>) {
+        let (arrivals, arrived) = mpsc::channel(STREAMS);
+        let (words, said) = mpsc::channel(trunk::QUEUE);
+        let core = Arc::new(Core {
+            peer,
+            thread,
+            end: watch::Sender::new(None),
+            idle: Mutex::default(),
+            came: Notify::new(),
+            lanes: AtomicUsize::new(0),
+            arrivals,
+            words,
+            dialler,
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            rtt: AtomicU64::new(1000),
+            heard: AtomicU64::new(0),
+        });
+        running.send_modify(|running| *running += 1);
+        let task = core.clone();
+        core.spawn(async move {
+            trunk::run(task, trunk, said).await;
+            running.send_modify(|running| *running -= 1);
+        });
+        let held = Arc::new(Held(core.clone()));
+        let places = Arc::new(Semaphore::new(STREAMS));
+        (TcpConnection { held, remote, places, arrivals: AsyncMutex::new(arrived) }, core)
+    }
+}
+
+impl Connection for TcpConnection {
+    fn peer_id(&self) -> PeerId {
+        self.held.0.peer
+    }
+
+    fn remote_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move {
+            let core = &self.held.0;
+            let opening = async {
+                let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
+                Ok::<_, TransportError>((core.lane().await?, place))
+            };
+            let (lane, place) = tokio::select! {
+                biased;
+                error = core.ended() => return Err(error),
+                opened = opening => opened?,
+            };
+            let (send, recv) = stream::halves(self.held.clone(), lane, true, None, Some(place));
+            Ok((Box::new(send) as _, Box::new(recv) as _))
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        Box::pin(async move {
+            let core = &self.held.0;
+            let arrived = async { self.arrivals.lock().await.recv().await };
+            let (lane, first) = tokio::select! {
+                biased;
+                error = core.ended() => return Err(error),
+                arrived = arrived => arrived.ok_or(TransportError::Closed)?,
+            };
+            let (send, recv) = stream::halves(self.held.clone(), lane, false, Some(first), None);
+            Ok((Box::new(send) as _, Box::new(recv) as _))
+        })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        self.held.0.thread.spawn(task)
+    }
+
+    fn stats(&self) -> LinkStats {
+        let core = &self.held.0;
+        LinkStats {
+            rtt: Duration::from_micros(core.rtt.load(Ordering::Relaxed)),
+            sent: core.sent.load(Ordering::Relaxed),
+            received: core.received.load(Ordering::Relaxed),
+            lost: 0,
+        }
+    }
+
+    fn close(&self, code: u32, reason: &str) {
+        self.held.0.finish(End::Local { code, reason: reason.to_owned() });
+    }
+
+    fn closed(&self) -> BoxFuture<'_, TransportError> {
+        Box::pin(self.held.0.ended())
+    }
+}

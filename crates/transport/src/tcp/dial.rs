@@ -1,0 +1,82 @@
+//! Reaching a peer over TCP: the first time for the trunk, and then for lanes.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use protocol::PeerId;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use crate::TransportError;
+use crate::identity::SERVER_NAME;
+
+/// A handshake must be over within this time, on either side.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// An address that was silent for this long is given up.
+const SILENCE: Duration = Duration::from_millis(2500);
+/// What the other side says when it has taken a trunk: until then it may still refuse our certificate.
+pub(super) const WELCOME: u8 = 1;
+
+/// What a TLS connection is for, as its dialler says in its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The trunk of a new connection.
+    Trunk = 0,
+    /// A lane for streams of the dialler.
+    Theirs = 1,
+    /// A lane for streams of the side that was dialled.
+    Yours = 2,
+}
+
+impl Purpose {
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        [Purpose::Trunk, Purpose::Theirs, Purpose::Yours].into_iter().find(|purpose| *purpose as u8 == byte)
+    }
+}
+
+/// Names a connection to the side that was dialled; nobody else ever sees it.
+pub(super) type Token = [u8; 16];
+
+/// Dials one certain peer at one address.
+pub(super) struct Dialler {
+    pub(super) address: SocketAddr,
+    pub(super) expected: PeerId,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    /// Told who answered instead, if someone else did.
+    pub(super) found: Arc<OnceLock<PeerId>>,
+    pub(super) token: Token,
+}
+
+impl Dialler {
+    /// One more TLS connection to the peer. A trunk is known to be taken.
+    pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<TcpStream>, TransportError> {
+        let unreachable = || TransportError::Unreachable(self.address);
+        let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
+        let socket = socket.map_err(|_| unreachable())?;
+        let _ = socket.set_nodelay(true);
+        timeout(HANDSHAKE, self.shake_hands(socket, purpose)).await.map_err(|_| unreachable())?.map_err(|error| {
+            let addr = self.address;
+            match self.found.get() {
+                Some(_) => TransportError::WrongPeer { addr, expected: self.expected },
+                None => TransportError::Handshake(error.to_string()),
+            }
+        })
+    }
+
+    async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(SERVER_NAME).expect("it is a name");
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await?;
+        let mut greeting = vec![purpose as u8];
+        greeting.extend_from_slice(&self.token);
+        stream.write_all(&greeting).await?;
+        stream.flush().await?;
+        if purpose == Purpose::Trunk && stream.read_u8().await? != WELCOME {
+            return Err(std::io::Error::other("it did not say welcome"));
+        }
+        Ok(stream.into())
+    }
+}

@@ -1,0 +1,279 @@
+//! TCP with TLS 1.3: for networks that drop UDP, and for links where the kernel's TCP costs less than QUIC does.
+//!
+//! A connection is one TLS connection for its affairs (the *trunk*) and as many others (*lanes*) as it has streams at
+//! once; streams take turns on lanes. So nothing waits behind anything else, each stream has TCP's own flow control, and
+//! no byte is copied to be multiplexed. Only the side that dialled opens TCP connections; the other asks for them.
+
+mod connection;
+mod dial;
+mod lane;
+mod stream;
+mod trunk;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use protocol::PeerId;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use crate::identity::peer_id_of;
+use crate::thread::NetworkThread;
+use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
+use connection::{Core, End, TcpConnection};
+use dial::{Dialler, HANDSHAKE, Purpose, Token, WELCOME};
+
+/// Handshakes under way at once; who comes then is refused.
+const HANDSHAKES: usize = 256;
+/// Connections that wait to be taken by [`Transport::accept`].
+const BACKLOG: usize = 128;
+/// The others are told goodbye within this time.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// After an error of the system (no descriptor is left, say) the next connection is taken only then.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How to bind.
+pub struct TcpConfig {
+    /// Who we are.
+    pub identity: Identity,
+    /// Where to listen. Port 0 takes any free one.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// TCP listeners, each with a thread of its own, that also dial.
+pub struct Tcp {
+    identity: Identity,
+    listeners: Vec<(SocketAddr, NetworkThread)>,
+    turn: AtomicUsize,
+    shared: Arc<Shared>,
+    accepted: AsyncMutex<mpsc::Receiver<TcpConnection>>,
+}
+
+/// What listeners and diallers know of connections.
+struct Shared {
+    by_token: Mutex<HashMap<Token, Weak<Core>>>,
+    /// Trunks that run.
+    running: watch::Sender<usize>,
+    closed: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Knows a connection, so that its lanes find it, and it is closed with everything.
+    fn add(&self, token: Token, core: &Arc<Core>) -> bool {
+        let mut by_token = self.by_token.lock().expect("no panic holds it");
+        by_token.retain(|_, core| core.strong_count() > 0);
+        let new = by_token.get(&token).is_none();
+        if new {
+            by_token.insert(token, Arc::downgrade(core));
+        }
+        new
+    }
+
+    fn find(&self, token: &Token) -> Option<Arc<Core>> {
+        self.by_token.lock().expect("no panic holds it").get(token)?.upgrade()
+    }
+}
+
+impl Tcp {
+    /// Binds every listener, or none.
+    pub fn bind(config: TcpConfig) -> Result<Self, TransportError> {
+        let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let (arrivals, accepted) = mpsc::channel(BACKLOG);
+        let shared = Arc::new(Shared {
+            by_token: Mutex::default(),
+            running: watch::Sender::new(0),
+            closed: watch::Sender::new(false),
+        });
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let mut listeners = Vec::new();
+        for (number, &address) in config.listeners.iter().enumerate() {
+            let error = |error: io::Error| match error.kind() {
+                io::ErrorKind::AddrInUse => TransportError::AddressInUse(address),
+                _ => TransportError::Io(format!("{address}: {error}")),
+            };
+            let thread = NetworkThread::start(format!("tcp-{number}")).map_err(error)?;
+            let (listener, bound) = {
+                let _context = thread.handle.enter();
+                let listener = TcpListener::from_std(bind(address).map_err(error)?).map_err(error)?;
+                let bound = listener.local_addr().map_err(error)?;
+                (listener, bound)
+            };
+            let door = Arc::new(Door { acceptor: acceptor.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
+            thread.handle.spawn(door.open(listener, handshakes.clone()));
+            listeners.push((bound, thread));
+        }
+        if listeners.is_empty() {
+            return Err(TransportError::Io("at least one listener is needed".to_owned()));
+        }
+        let accepted = AsyncMutex::new(accepted);
+        Ok(Tcp { identity: config.identity, listeners, turn: AtomicUsize::new(0), shared, accepted })
+    }
+
+    async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<TcpConnection, TransportError> {
+        if *self.shared.closed.borrow() {
+            return Err(TransportError::Closed);
+        }
+        let found = Arc::new(OnceLock::new());
+        let tls = self.identity.client_tls(expected, found.clone());
+        let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
+        let token = rand_token();
+        let dialler = Dialler { address, expected, tls, found, token };
+        // The listeners' threads take turns.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let thread = self.listeners[turn % self.listeners.len()].1.handle.clone();
+        let (shared, running) = (self.shared.clone(), self.shared.running.clone());
+        let task = thread.clone().spawn(async move {
+            let trunk = dialler.dial(Purpose::Trunk).await?;
+            let (connection, core) =
+                TcpConnection::start(trunk, expected, address, Some(dialler), thread, running);
+            shared.add(token, &core);
+            Ok(connection)
+        });
+        task.await.unwrap_or(Err(TransportError::Closed))
+    }
+}
+
+/// Nobody can guess it: 128 bits of the TLS provider's randomness.
+fn rand_token() -> Token {
+    let mut token = [0; 16];
+    crate::identity::random(&mut token);
+    token
+}
+
+/// A listening socket. An IPv6 one takes IPv4 too, where the system can; where there is no IPv6 at all, "every address"
+/// means every IPv4 address.
+fn bind(mut address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let open = |address| Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
+    let socket = match open(address) {
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            open(address)?
+        }
+        opened => opened?,
+    };
+    if address.is_ipv6() {
+        let _ = socket.set_only_v6(false);
+    }
+    // Elsewhere this would let two programs share a port; on Unix it lets one start again at once.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// Takes TCP connections and finds out what they are for.
+struct Door {
+    acceptor: TlsAcceptor,
+    arrivals: mpsc::Sender<TcpConnection>,
+    shared: Arc<Shared>,
+}
+
+impl Door {
+    async fn open(self: Arc<Self>, listener: TcpListener, handshakes: Arc<Semaphore>) {
+        loop {
+            let Ok((socket, from)) = listener.accept().await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
+            let door = self.clone();
+            tokio::spawn(async move {
+                // Kept until a connection is taken: who waits in that queue is bounded too.
+                let _permit = permit;
+                match timeout(HANDSHAKE, door.receive(socket, from)).await {
+                    Ok(Ok(Some(connection))) => drop(timeout(HANDSHAKE, door.arrivals.send(connection)).await),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, %from, "handshake"),
+                    Err(_) => tracing::debug!(%from, "handshake took too long"),
+                }
+            });
+        }
+    }
+
+    /// A new connection, or nothing if it was a lane of one that stands.
+    async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<TcpConnection>> {
+        let _ = socket.set_nodelay(true);
+        let mut stream = TlsStream::from(self.acceptor.accept(socket).await?);
+        let peer = peer_of(&stream).ok_or_else(|| io::Error::other("no certificate"))?;
+        let (mut purpose, mut token) = ([0], Token::default());
+        stream.read_exact(&mut purpose).await?;
+        stream.read_exact(&mut token).await?;
+        match Purpose::of(purpose[0]).ok_or_else(|| io::Error::other("unknown purpose"))? {
+            Purpose::Trunk => {
+                stream.write_u8(WELCOME).await?;
+                stream.flush().await?;
+                let running = self.shared.running.clone();
+                let (connection, core) =
+                    TcpConnection::start(stream, peer, from, None, Handle::current(), running);
+                match self.shared.add(token, &core) {
+                    true => Ok(Some(connection)),
+                    false => Err(io::Error::other("the connection is known already")),
+                }
+            }
+            purpose => {
+                let core = self.shared.find(&token).filter(|core| core.peer == peer);
+                core.ok_or_else(|| io::Error::other("a lane of no connection"))?.lane_came(stream, purpose);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn peer_of(stream: &TlsStream<TcpStream>) -> Option<PeerId> {
+    peer_id_of(stream.get_ref().1.peer_certificates()?.first()?).ok()
+}
+
+impl Transport for Tcp {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn peer_id(&self) -> PeerId {
+        self.identity.peer_id()
+    }
+
+    fn listeners(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(bound, _)| *bound).collect()
+    }
+
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move { Ok(Arc::new(self.connect(addr, expect).await?) as Arc<dyn Connection>) })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+        Box::pin(async move {
+            let connection = self.accepted.lock().await.recv().await?;
+            Some(Arc::new(connection) as Arc<dyn Connection>)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.shared.closed.send_replace(true);
+            let cores: Vec<_> = {
+                let by_token = self.shared.by_token.lock().expect("no panic holds it");
+                by_token.values().filter_map(Weak::upgrade).collect()
+            };
+            for core in &cores {
+                core.finish(End::Local { code: 0, reason: "goodbye".to_owned() });
+            }
+            let mut running = self.shared.running.subscribe();
+            let _ = timeout(GOODBYE, running.wait_for(|running| *running == 0)).await;
+            for (_, thread) in &self.listeners {
+                thread.stop().await;
+            }
+        })
+    }
+}

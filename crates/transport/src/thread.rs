@@ -1,0 +1,37 @@
+//! A thread with a runtime of its own for each endpoint: packets are built, encrypted and sent there, and never on the
+//! thread that hashes and writes.
+
+use std::io;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+
+/// The thread of one endpoint; it ends when it is stopped or this is dropped.
+#[derive(Debug)]
+pub(crate) struct NetworkThread {
+    pub(crate) handle: Handle,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+}
+
+impl NetworkThread {
+    pub(crate) fn start(name: String) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, mut stopped) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
+        std::thread::Builder::new().name(name).spawn(move || {
+            // An error means that our owner is gone, which stops the thread too.
+            let _ = runtime.block_on(stopped.wait_for(|stop| *stop));
+            drop(runtime); // the socket with it
+            end.send_replace(true);
+        })?;
+        Ok(NetworkThread { handle, stop, ended })
+    }
+
+    /// Ends the thread and waits until it is gone; nothing that runs there waits for anyone.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+}
