@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{TrackerMessage, Wire};
 use tests::{Process, Swarm, noise, peer_cli};
 use transport::frame::frame;
-use transport::{Identity, Quic, QuicConfig, Transport};
+use transport::{Config, Identity, Quic, Transport};
 
 #[test]
 fn usage_is_2() {
@@ -119,7 +119,7 @@ fn a_refusal_is_10() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (transport, address) = runtime.block_on(async {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-        let transport = Quic::bind(QuicConfig::new(Identity::generate().unwrap(), listeners)).unwrap();
+        let transport = Quic::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
         let address = transport.listeners()[0];
         (Arc::new(transport), address)
     });

@@ -8,7 +8,7 @@ use peer::{Held, Node, ShareOptions, TrackerAddress};
 use protocol::Algorithm;
 use storage::{Access, Backend, FileSpec, Storage, StorageError};
 use tests::{PATIENCE, Swarm, noise};
-use transport::{Identity, Quic, QuicConfig};
+use transport::{Config, Identity, Quic};
 
 #[test]
 fn a_download_says_what_nobody_has_and_ends_when_someone_comes() {
@@ -209,7 +209,7 @@ fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let liar = runtime.block_on(async {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-        let transport = Quic::bind(QuicConfig::new(Identity::generate().unwrap(), listeners)).unwrap();
+        let transport = Quic::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
         let storage = Arc::new(Lying(storage::backend("mmap").unwrap()));
         let folder = swarm.folder("liar");
         let node = Node::builder(Arc::new(transport), storage).hashes(folder.join("hashes")).start();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use protocol::Algorithm;
+use transport::Kind;
 
 use crate::{range_flags, sizes};
 
@@ -83,13 +84,13 @@ pub struct SwarmArguments {
     /// Be a seeder: share every file in the input folder (or, with -f, only that one)
     #[arg(short = 'S', long)]
     pub seeder: bool,
-    /// First UDP port to listen on; 0 takes free ones
+    /// First port to listen on, UDP and TCP; 0 takes free ones
     #[arg(short, long, default_value_t = 9000)]
     pub port: u16,
     /// Number of ports to listen on: P, P+1, …
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub listeners: u16,
-    /// UDP port of the tracker
+    /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
     pub tracker_port: u16,
     /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
@@ -137,9 +138,9 @@ pub struct SwarmArguments {
     /// How pieces are kept: mapped files, plain files, or memory until the download is complete
     #[arg(long, value_enum, default_value_t = StorageName::Mmap)]
     pub storage: StorageName,
-    /// How peers are reached
-    #[arg(long, value_enum, default_value_t = TransportName::Quic)]
-    pub transport: TransportName,
+    /// How peers are reached: quic, tcp, or auto for QUIC and, where that gets no answer, TCP
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    pub transport: Kind,
     /// Largest datagram to try, in bytes; if not given, what the route to each peer has
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
     pub mtu: Option<u16>,
@@ -175,13 +176,6 @@ impl StorageName {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TransportName {
-    Quic,
-    /// Reaches only peers of the same process: for programs that embed the library
-    Memory,
-}
-
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -210,14 +204,10 @@ pub fn parse() -> Arguments {
 
 fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
     let parsed = Arguments::try_parse_from(range_flags::rewrite(arguments, &Arguments::command()))?;
-    let SwarmArguments { r1, r2, transport, ref file, port, listeners, .. } = parsed.swarm;
+    let SwarmArguments { r1, r2, ref file, port, listeners, .. } = parsed.swarm;
     let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
         return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
-    }
-    if transport == TransportName::Memory {
-        let sentence = "memory reaches only peers of the same process; programs use quic";
-        return fail(clap::error::ErrorKind::ValueValidation, sentence);
     }
     if port != 0 && port.checked_add(listeners - 1).is_none() {
         return fail(clap::error::ErrorKind::ValueValidation, "the last listener's port would be above 65535");

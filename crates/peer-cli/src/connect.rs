@@ -1,11 +1,10 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use peer::{Node, TrackerAddress};
 use protocol::PeerId;
-use transport::{Identity, Quic, QuicConfig, TransportError, peer_id_of_certificate_pem};
+use transport::{Config, Identity, TransportError, peer_id_of_certificate_pem};
 
 use crate::arguments::SwarmArguments;
 use crate::exit_code::{ExitCode, Failure};
@@ -20,8 +19,8 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
     let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
     let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
-    let config = QuicConfig { mtu: arguments.mtu, ..QuicConfig::new(identity, listeners) };
-    let transport = Quic::bind(config).map_err(|error| match error {
+    let config = Config { mtu: arguments.mtu, ..Config::new(identity, listeners) };
+    let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
             Failure::new(ExitCode::AddressInUse, sentence)
@@ -29,7 +28,7 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
         error => Failure::new(ExitCode::Other, error.to_string()),
     })?;
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
-    Ok(Node::builder(Arc::new(transport), storage)
+    Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
         .output(&arguments.output)
         .rates(arguments.up_rate, arguments.down_rate)

@@ -99,6 +99,9 @@ impl Connection for WatchedConnection {
     fn peer_id(&self) -> PeerId {
         self.0.peer_id()
     }
+    fn transport(&self) -> &'static str {
+        self.0.transport()
+    }
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote_addr()
     }

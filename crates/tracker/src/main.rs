@@ -4,12 +4,11 @@ use std::io::{BufRead, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use transport::{Identity, Quic, QuicConfig, Transport, TransportError};
+use transport::{Config, Identity, Kind, TransportError};
 
 use tracker::{Server, ServerConfig};
 
@@ -22,7 +21,7 @@ use tracker::{Server, ServerConfig};
     after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be written."
 )]
 struct Arguments {
-    /// UDP port to listen on
+    /// Port to listen on, UDP and TCP
     #[arg(short, long, default_value_t = 9999)]
     port: u16,
     /// Address to listen on; every address of this machine if not given
@@ -31,6 +30,9 @@ struct Arguments {
     /// Folder of the tracker's key and certificate; made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     certs: PathBuf,
+    /// How peers reach it: quic, tcp, or auto for both on the same port
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    transport: Kind,
     /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log_level: String,
@@ -56,7 +58,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let identity = identity(&arguments.certs).map_err(|error| (CANNOT_WRITE, error))?;
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let transport = Quic::bind(QuicConfig::new(identity, vec![address])).map_err(|error| match error {
+    let transport = arguments.transport.bind(Config::new(identity, vec![address])).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
             let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
@@ -72,7 +74,6 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
     runtime.block_on(async {
-        let transport: Arc<dyn Transport> = Arc::new(transport);
         let server = Server::new(transport.clone(), ServerConfig::default());
         tokio::select! {
             () = server.run() => {}

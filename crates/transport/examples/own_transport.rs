@@ -50,6 +50,9 @@ impl Connection for CountingConnection {
     fn peer_id(&self) -> PeerId {
         self.0.peer_id()
     }
+    fn transport(&self) -> &'static str {
+        self.0.transport()
+    }
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote_addr()
     }

@@ -8,6 +8,7 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod auto;
 pub mod conformance;
 pub mod frame;
 mod identity;
@@ -16,14 +17,16 @@ mod quic;
 mod tcp;
 mod thread;
 
+pub use auto::Auto;
 pub use identity::{Identity, IdentityError, peer_id_of_certificate_pem};
 pub use memory::{MemoryNetwork, MemoryTransport};
-pub use quic::{Quic, QuicConfig};
-pub use tcp::{Tcp, TcpConfig};
+pub use quic::Quic;
+pub use tcp::Tcp;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +39,63 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Both halves of one bidirectional stream.
 pub type Stream = (Box<dyn SendStream>, Box<dyn RecvStream>);
+
+/// How a network transport is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// Who we are.
+    pub identity: Identity,
+    /// Where to listen. Port 0 takes any free one.
+    pub listeners: Vec<SocketAddr>,
+    /// The largest QUIC datagram to try, in bytes of UDP payload; what the route to each address has if not given.
+    pub mtu: Option<u16>,
+}
+
+impl Config {
+    /// Listens on these addresses as this identity.
+    pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
+        Config { identity, listeners, mtu: None }
+    }
+}
+
+/// The network transports, as flags name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// QUIC, and TCP where QUIC gets no answer.
+    Auto,
+    /// QUIC only.
+    Quic,
+    /// TCP only.
+    Tcp,
+}
+
+impl Kind {
+    /// Binds every listener, or none.
+    pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
+        Ok(match self {
+            Kind::Auto => Arc::new(Auto::bind(config)?),
+            Kind::Quic => Arc::new(Quic::bind(config)?),
+            Kind::Tcp => Arc::new(Tcp::bind(config)?),
+        })
+    }
+}
+
+/// The name is no network transport's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown transport {0:?}: use auto, quic or tcp")]
+pub struct UnknownTransport(String);
+
+impl FromStr for Kind {
+    type Err = UnknownTransport;
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Kind::Auto),
+            "quic" => Ok(Kind::Quic),
+            "tcp" => Ok(Kind::Tcp),
+            _ => Err(UnknownTransport(name.to_owned())),
+        }
+    }
+}
 
 /// A way to reach peers: a set of listeners that also dials.
 pub trait Transport: Send + Sync {
@@ -57,6 +117,8 @@ pub trait Transport: Send + Sync {
 pub trait Connection: Send + Sync {
     /// Who is at the other end; proven by the handshake.
     fn peer_id(&self) -> PeerId;
+    /// The name of the transport that carries it (`quic`, `tcp`, `memory`).
+    fn transport(&self) -> &'static str;
     /// Where the other end is.
     fn remote_addr(&self) -> SocketAddr;
     /// Opens a stream. The other side sees it once something was sent.

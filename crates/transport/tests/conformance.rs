@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use protocol::PeerId;
 use transport::conformance::{self, Pair};
-use transport::{Identity, MemoryNetwork, Quic, QuicConfig, Tcp, TcpConfig, Transport};
+use transport::{Auto, Config, Identity, MemoryNetwork, Quic, Tcp, Transport};
 
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
     let identity = Identity::generate().unwrap();
-    Arc::new(Quic::bind(QuicConfig::new(identity, listeners)).unwrap())
+    Arc::new(Quic::bind(Config::new(identity, listeners)).unwrap())
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn quic_keeps_the_promises_on_several_threads_and_listeners() {
 
 fn tcp(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
-    Arc::new(Tcp::bind(TcpConfig { identity: Identity::generate().unwrap(), listeners }).unwrap())
+    Arc::new(Tcp::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap())
 }
 
 #[tokio::test]
@@ -52,4 +52,13 @@ async fn tcp_keeps_the_promises_on_one_thread() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp_keeps_the_promises_on_several_threads_and_listeners() {
     conformance::run(&|| Pair::new(tcp(&["127.0.0.1:0", "127.0.0.1:0"]), tcp(&["127.0.0.1:0", "127.0.0.1:0"]))).await;
+}
+
+#[tokio::test]
+async fn both_together_keep_the_promises() {
+    let auto = || -> Arc<dyn Transport> {
+        let listeners = vec!["127.0.0.1:0".parse().unwrap()];
+        Arc::new(Auto::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap())
+    };
+    conformance::run(&|| Pair::new(auto(), auto())).await;
 }

@@ -122,6 +122,10 @@ impl Connection for MemoryConnection {
         self.0.peer_id
     }
 
+    fn transport(&self) -> &'static str {
+        "memory"
+    }
+
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote
     }

@@ -57,6 +57,10 @@ impl Connection for QuicConnection {
         self.peer
     }
 
+    fn transport(&self) -> &'static str {
+        "quic"
+    }
+
     fn remote_addr(&self) -> SocketAddr {
         // An IPv4 peer of an IPv6 socket is shown as what it is.
         let remote = self.inner.remote_address();

@@ -11,13 +11,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::{Quic, QuicConfig};
-use crate::{Identity, Transport, TransportError};
+use super::Quic;
+use crate::{Config, Identity, Transport, TransportError};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn quic() -> Quic {
-    Quic::bind(QuicConfig::new(Identity::generate().unwrap(), vec![LOOPBACK])).unwrap()
+    Quic::bind(Config::new(Identity::generate().unwrap(), vec![LOOPBACK])).unwrap()
 }
 
 /// Dials with a client that `spoil` made unfit, and says how that ended once it was refused.

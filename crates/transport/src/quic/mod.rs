@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::identity::SERVER_NAME;
 use crate::thread::NetworkThread;
-use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
 use connection::QuicConnection;
 use runtime::OnThread;
 use socket::Batching;
@@ -43,23 +43,6 @@ const BACKLOG: usize = 128;
 /// The others are told goodbye within this time.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How to bind.
-pub struct QuicConfig {
-    /// Who we are.
-    pub identity: Identity,
-    /// Where to listen: one endpoint each. Port 0 takes any free one.
-    pub listeners: Vec<SocketAddr>,
-    /// The largest datagram to try, in bytes of UDP payload; what the route to each address has if not given.
-    pub mtu: Option<u16>,
-}
-
-impl QuicConfig {
-    /// Listens on these addresses as this identity.
-    pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        QuicConfig { identity, listeners, mtu: None }
-    }
-}
-
 /// QUIC endpoints that listen and dial.
 pub struct Quic {
     identity: Identity,
@@ -71,7 +54,7 @@ pub struct Quic {
 
 impl Quic {
     /// Binds every listener, or none.
-    pub fn bind(config: QuicConfig) -> Result<Self, TransportError> {
+    pub fn bind(config: Config) -> Result<Self, TransportError> {
         let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
@@ -285,7 +268,7 @@ mod tests {
 
     fn quic() -> Quic {
         let identity = Identity::generate().unwrap();
-        Quic::bind(QuicConfig::new(identity, vec![SocketAddr::from(([127, 0, 0, 1], 0))])).unwrap()
+        Quic::bind(Config::new(identity, vec![SocketAddr::from(([127, 0, 0, 1], 0))])).unwrap()
     }
 
     #[tokio::test]
@@ -347,7 +330,7 @@ mod tests {
     async fn an_address_in_use_is_said_so() {
         let a = quic();
         let taken = a.listeners()[0];
-        let config = QuicConfig::new(Identity::generate().unwrap(), vec![taken]);
+        let config = Config::new(Identity::generate().unwrap(), vec![taken]);
         assert_eq!(Quic::bind(config).err(), Some(TransportError::AddressInUse(taken)));
     }
 }

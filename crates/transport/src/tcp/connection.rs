@@ -253,6 +253,10 @@ impl Connection for TcpConnection {
         self.held.0.peer
     }
 
+    fn transport(&self) -> &'static str {
+        "tcp"
+    }
+
     fn remote_addr(&self) -> SocketAddr {
         SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
     }

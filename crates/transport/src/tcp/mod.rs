@@ -28,7 +28,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::identity::peer_id_of;
 use crate::thread::NetworkThread;
-use crate::{BoxFuture, Connection, Identity, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
 use connection::{Core, End, TcpConnection};
 use dial::{Dialler, HANDSHAKE, Purpose, Token, WELCOME};
 
@@ -40,14 +40,6 @@ const BACKLOG: usize = 128;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How to bind.
-pub struct TcpConfig {
-    /// Who we are.
-    pub identity: Identity,
-    /// Where to listen. Port 0 takes any free one.
-    pub listeners: Vec<SocketAddr>,
-}
 
 /// TCP listeners, each with a thread of its own, that also dial.
 pub struct Tcp {
@@ -85,7 +77,7 @@ impl Shared {
 
 impl Tcp {
     /// Binds every listener, or none.
-    pub fn bind(config: TcpConfig) -> Result<Self, TransportError> {
+    pub fn bind(config: Config) -> Result<Self, TransportError> {
         let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let (arrivals, accepted) = mpsc::channel(BACKLOG);

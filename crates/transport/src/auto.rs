@@ -1,0 +1,145 @@
+//! QUIC where it gets through, TCP where it does not: per dial, with a head start for QUIC (the idea of RFC 8305).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::PeerId;
+use tokio::time::sleep;
+
+use crate::{BoxFuture, Config, Connection, Quic, Tcp, Transport, TransportError};
+
+/// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Ports that are free for UDP may be taken for TCP; where any port will do, others are tried this often.
+const TRIES: usize = 16;
+
+/// Listens for both on the same ports, and dials whichever answers.
+pub struct Auto {
+    quic: Quic,
+    tcp: Tcp,
+}
+
+impl Auto {
+    /// Binds every listener for both, or none.
+    pub fn bind(config: Config) -> Result<Self, TransportError> {
+        let any = config.listeners.iter().any(|listener| listener.port() == 0);
+        let mut tries = if any { TRIES } else { 1 };
+        loop {
+            let quic = Quic::bind(config.clone())?;
+            tries -= 1;
+            match Tcp::bind(Config { listeners: quic.listeners(), ..config.clone() }) {
+                Ok(tcp) => return Ok(Auto { quic, tcp }),
+                Err(TransportError::AddressInUse(_)) if tries > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn race(&self, addr: SocketAddr, expect: PeerId) -> Result<Arc<dyn Connection>, TransportError> {
+        let quic = self.quic.dial(addr, expect);
+        let tcp = async {
+            sleep(HEAD_START).await;
+            self.tcp.dial(addr, expect).await
+        };
+        tokio::pin!(quic, tcp);
+        tokio::select! {
+            biased;
+            first = &mut quic => match first {
+                // It is there and is someone else, or we are closed: TCP would say the same.
+                Ok(_) | Err(TransportError::WrongPeer { .. } | TransportError::Closed) => first,
+                Err(error) => tcp.await.inspect(|_| fell_back(addr)).map_err(|other| telling(error, other)),
+            },
+            first = &mut tcp => match first {
+                Ok(connection) => {
+                    fell_back(addr);
+                    Ok(connection)
+                }
+                Err(other @ TransportError::WrongPeer { .. }) => Err(other),
+                Err(_) => quic.await,
+            },
+        }
+    }
+}
+
+/// The error that says most of why neither worked.
+fn telling(quic: TransportError, tcp: TransportError) -> TransportError {
+    if matches!(tcp, TransportError::WrongPeer { .. }) { tcp } else { quic }
+}
+
+fn fell_back(addr: SocketAddr) {
+    tracing::info!(%addr, "QUIC got no answer, TCP did: is UDP blocked on the way?");
+}
+
+impl Transport for Auto {
+    fn name(&self) -> &'static str {
+        "auto"
+    }
+
+    fn peer_id(&self) -> PeerId {
+        self.quic.peer_id()
+    }
+
+    fn listeners(&self) -> Vec<SocketAddr> {
+        self.quic.listeners()
+    }
+
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.race(addr, expect))
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+        Box::pin(async move {
+            tokio::select! {
+                Some(connection) = self.quic.accept() => Some(connection),
+                Some(connection) = self.tcp.accept() => Some(connection),
+                else => None,
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::join!(self.quic.close(), self.tcp.close());
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    fn config() -> Config {
+        Config::new(Identity::generate().unwrap(), vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+    }
+
+    #[tokio::test]
+    async fn quic_is_preferred_and_tcp_is_what_is_left() {
+        let (dialer, both) = (Auto::bind(config()).unwrap(), Auto::bind(config()).unwrap());
+        let (addr, id) = (both.listeners()[0], both.peer_id());
+        let (dialled, accepted) = tokio::join!(dialer.dial(addr, id), both.accept());
+        assert_eq!((dialled.unwrap().transport(), accepted.unwrap().transport()), ("quic", "quic"));
+
+        // As where UDP is dropped on the way: nobody answers it.
+        let only_tcp = Tcp::bind(config()).unwrap();
+        let (addr, id) = (only_tcp.listeners()[0], only_tcp.peer_id());
+        let (dialled, accepted) = tokio::join!(dialer.dial(addr, id), only_tcp.accept());
+        assert_eq!((dialled.unwrap().transport(), accepted.unwrap().transport()), ("tcp", "tcp"));
+    }
+
+    #[tokio::test]
+    async fn someone_else_is_refused_over_either() {
+        let (dialer, only_tcp) = (Auto::bind(config()).unwrap(), Tcp::bind(config()).unwrap());
+        let (addr, expected) = (only_tcp.listeners()[0], dialer.peer_id());
+        let error = dialer.dial(addr, expected).await.err();
+        assert_eq!(error, Some(TransportError::WrongPeer { addr, expected }));
+    }
+
+    #[test]
+    fn both_listen_on_the_same_ports() {
+        let listeners = vec![SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+        let auto = Auto::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
+        assert_eq!(auto.quic.listeners(), auto.tcp.listeners());
+    }
+}
