@@ -9,6 +9,8 @@ use clap::Parser;
 enum Task {
     /// Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes
     Swarm(xtask::swarm::Arguments),
+    /// Measure throughput, start and memory over loopback, beside the floors of the machine and other programs
+    Bench(xtask::bench::Arguments),
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
     Ci,
 }
@@ -16,6 +18,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Swarm(arguments) => xtask::swarm::run(&arguments),
+        Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

@@ -17,9 +17,25 @@ pub struct Programs {
 
 /// Builds both, optimised for release or with the profile of tests.
 pub fn build(release: bool) -> anyhow::Result<Programs> {
+    let executables = cargo_build(&["-p", "tracker", "-p", "peer-cli", "--bins"], release)?;
+    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+}
+
+/// Builds the floors that the data path is measured against.
+pub fn build_floors() -> anyhow::Result<PathBuf> {
+    find(&cargo_build(&["-p", "transport", "--example", "floors"], true)?, "floors")
+}
+
+fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
+    let found = executables.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    found.cloned().with_context(|| format!("cargo built no {name}"))
+}
+
+/// What cargo built.
+fn cargo_build(what: &[&str], release: bool) -> anyhow::Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "-p", "tracker", "-p", "peer-cli", "--bins", "--message-format=json-render-diagnostics"]);
+    command.arg("build").args(what).arg("--message-format=json-render-diagnostics");
     command.arg(if release { "--release" } else { "--quiet" });
     // cargo sets these for the program that it runs; a nested cargo that saw them would build some crates again.
     const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_"];
@@ -31,14 +47,9 @@ pub fn build(release: bool) -> anyhow::Result<Programs> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
     ensure!(output.status.success(), "the programs do not build");
     let artifacts = String::from_utf8_lossy(&output.stdout);
-    let executables: Vec<PathBuf> = artifacts
+    let executables = artifacts
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .collect();
-    let find = |name| {
-        let found = executables.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
-        found.cloned().with_context(|| format!("cargo built no {name}"))
-    };
-    Ok(Programs { tracker: find("tracker")?, peer: find("peer-cli")? })
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    Ok(executables.collect())
 }

@@ -29,16 +29,43 @@ pub(crate) enum Command {
 /// What tasks report.
 pub(crate) enum Input {
     Event(Event),
-    Connected { connection: Arc<dyn Connection>, dialled: bool },
-    Question { conn: ConnId, question: Question },
-    Manifest { manifest: Arc<Manifest> },
-    Opened { content: ContentId, result: Result<Opened, PeerError> },
-    Shared { result: Result<Opened, PeerError>, reply: oneshot::Sender<Result<ContentId, PeerError>> },
+    Connected {
+        connection: Arc<dyn Connection>,
+        dialled: bool,
+    },
+    Question {
+        conn: ConnId,
+        question: Question,
+    },
+    Manifest {
+        manifest: Arc<Manifest>,
+    },
+    Opened {
+        content: ContentId,
+        result: Result<Opened, PeerError>,
+    },
+    Shared {
+        result: Result<Opened, PeerError>,
+        reply: oneshot::Sender<Result<ContentId, PeerError>>,
+    },
     /// Pieces were verified: those that are right are stored.
-    Stored { request: RequestId, content: ContentId, verdicts: Vec<(u32, bool)> },
-    DiskFailed { content: ContentId, error: StorageError },
-    SourceFailed { content: ContentId, error: StorageError },
-    Completed { content: ContentId, result: Result<PathBuf, PeerError> },
+    Stored {
+        request: RequestId,
+        content: ContentId,
+        verdicts: Vec<(u32, bool)>,
+    },
+    DiskFailed {
+        content: ContentId,
+        error: StorageError,
+    },
+    SourceFailed {
+        content: ContentId,
+        error: StorageError,
+    },
+    Completed {
+        content: ContentId,
+        result: Result<PathBuf, PeerError>,
+    },
     TrackerLost,
     TrackerBack,
 }

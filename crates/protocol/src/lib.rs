@@ -12,7 +12,7 @@ mod name;
 mod pieces;
 
 pub use codec::{DecodeError, EncodeError, Wire};
-pub use geometry::{Geometry, GeometryError, Piece, default_piece_size, Stretch};
+pub use geometry::{Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ContentId, PeerId};
 pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};

@@ -62,9 +62,12 @@ pub struct Arguments {
     /// How pieces are kept: mmap, file or memory
     #[arg(long)]
     pub storage: Option<String>,
-    /// How peers are reached: quic
+    /// How peers are reached: auto, quic or tcp
     #[arg(long)]
     pub transport: Option<String>,
+    /// Largest datagram to try, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub mtu: Option<String>,
     /// First port of the peers, each taking as many as it has listeners; free ones if not given
     #[arg(short, long)]
     pub port: Option<u16>,
@@ -94,14 +97,14 @@ impl std::error::Error for Interrupted {}
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether Ctrl-C was pressed; asked in every wait.
-fn check_interrupted() -> anyhow::Result<()> {
+pub fn check_interrupted() -> anyhow::Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
 }
 
 /// Builds the programs, runs the swarm, prints the table.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let programs = programs::build(true)?;
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be watched")?;
+    watch_interrupts()?;
     let folder = run_folder(&programs.peer)?;
     let result = in_folder(arguments, &programs, &folder);
     let keeps = arguments.keep || result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
@@ -147,15 +150,34 @@ fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../input")
 }
 
+/// Ends every wait, and so every process, when Ctrl-C is pressed.
+pub fn watch_interrupts() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be watched")
+}
+
 /// A new folder beside what is built: on a real disk, where a temporary folder may be memory.
-fn run_folder(program: &Path) -> anyhow::Result<PathBuf> {
+pub fn run_folder(program: &Path) -> anyhow::Result<PathBuf> {
     let target = program.parent().and_then(Path::parent).context("the program lies in no folder")?;
     let folder = target.join("swarm").join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }
 
-fn random_file(folder: &Path, size: u64) -> anyhow::Result<PathBuf> {
+/// Writes and deletes as many bytes as are about to be written. The host of a virtual machine takes free memory back, and
+/// whoever touches it first again is several times slower: a scratch file should be that, not what is timed.
+pub fn warm_up(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let path = folder.join("scratch");
+    let (mut file, block) = (std::fs::File::create(&path)?, vec![0; 1 << 20]);
+    for _ in 0..bytes.div_ceil(block.len() as u64) {
+        check_interrupted()?;
+        file.write_all(&block)?;
+    }
+    drop(file);
+    Ok(std::fs::remove_file(path)?)
+}
+
+/// A file of so many random bytes.
+pub fn random_file(folder: &Path, size: u64) -> anyhow::Result<PathBuf> {
     let path = folder.join("random.bin");
     let mut file = std::fs::File::create(&path)?;
     let mut block = vec![0; 1 << 20];

@@ -13,6 +13,8 @@ pub struct Plan {
     pub peers: Vec<PeerPlan>,
     /// The tracker's port; 0 for a free one.
     pub tracker_port: u16,
+    /// Whether to call [`super::warm_up`] before the downloaders start: what is timed wants it.
+    pub warm_up: bool,
 }
 
 /// A peer of it.
@@ -71,7 +73,7 @@ impl Plan {
         for (peer, number) in peers.iter_mut().zip(0..) {
             peer.flags.extend(shared_flags(arguments, number));
         }
-        Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0) }
+        Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0), warm_up: false }
     }
 }
 
@@ -89,6 +91,7 @@ fn shared_flags(arguments: &Arguments, number: u16) -> Vec<String> {
         ("down-rate", &arguments.down_rate),
         ("storage", &arguments.storage),
         ("transport", &arguments.transport),
+        ("mtu", &arguments.mtu),
     ];
     for (flag, value) in optional {
         flags.extend(value.iter().map(|value| format!("--{flag}={value}")));

@@ -48,6 +48,11 @@ impl Process {
         Ok(Process { child, log })
     }
 
+    /// The number by which the system knows it.
+    pub fn number(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types a line; a program that has ended does not hear it.
     pub fn type_line(&mut self, line: &str) {
         if let Some(input) = &mut self.child.stdin {

@@ -6,11 +6,15 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use crate::usage::Usage;
+
 /// The end of a run in which every byte arrived.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// Seconds from the start of the first downloader's process until the last download was verified and on disk.
     pub seconds: f64,
+    /// The same until the last download was verified.
+    pub seconds_verified: f64,
     /// Bytes of all files.
     pub bytes: u64,
     /// Every peer, seeders first.
@@ -34,6 +38,8 @@ pub struct PeerOutcome {
     pub seconds_durable: f64,
     /// Payload bytes that it sent.
     pub uploaded: u64,
+    /// What its process used from the start of the downloaders to the last download, where that can be known.
+    pub usage: Option<Usage>,
 }
 
 impl Outcome {
@@ -104,8 +110,9 @@ mod tests {
             seconds_verified: 0.5,
             seconds_durable: 0.75,
             uploaded: 0,
+            usage: None,
         };
-        let outcome = Outcome { seconds: 1.0, bytes: 64 << 20, peers: vec![seeder, downloader] };
+        let outcome = Outcome { seconds: 1.0, seconds_verified: 1.0, bytes: 64 << 20, peers: vec![seeder, downloader] };
         let expected = "\
 peer          pieces  verified  on disk       rate  uploaded  from whom
 seeder-1          64         -        -          -  64.0 MiB  -

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::process::{Process, Said};
 use super::{Live, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
 use crate::programs::Programs;
+use crate::usage::{Usage, Watch};
 
 /// A swarm in which nothing at all happens for this long has failed.
 const STALLED: Duration = Duration::from_secs(60);
@@ -56,10 +57,25 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     };
     start(&mut run, true)?;
     run.until(|run, number| run.peers[number].sharing == plan.files.len(), true)?;
+    if plan.warm_up {
+        super::warm_up(folder, plan.files.iter().flat_map(fs::metadata).map(|file| file.len()).sum())?;
+    }
+    let watch = Watch::start(run.processes.values().map(Process::number));
     let begin = Instant::now();
     start(&mut run, false)?;
+    run.processes
+        .values()
+        .map(Process::number)
+        .filter(|&number| watch.usage(number).is_none())
+        .for_each(|n| watch.add(n));
+    run.until(|run, number| run.peers[number].verified == wants(plan, number).len(), false)?;
+    let seconds_verified = begin.elapsed().as_secs_f64();
     run.until(|run, number| run.peers[number].completed == wants(plan, number).len(), false)?;
     let seconds = begin.elapsed().as_secs_f64();
+    for (&number, process) in &run.processes {
+        run.peers[number].usage = watch.usage(process.number()).filter(|usage| usage.anonymous > 0);
+    }
+    drop(watch);
     compare_all(plan, folder)?;
     run.goodbye()?;
     live.finish();
@@ -67,7 +83,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     for file in &plan.files {
         bytes += fs::metadata(file)?.len();
     }
-    Ok(Outcome { seconds, bytes, peers: run.outcome() })
+    Ok(Outcome { seconds, seconds_verified, bytes, peers: run.outcome() })
 }
 
 struct Run<'a> {
@@ -84,7 +100,9 @@ struct Peer {
     name: String,
     id: String,
     sharing: usize,
+    verified: usize,
     completed: usize,
+    usage: Option<Usage>,
     /// By content: pieces held, pieces in all, bytes received and sent.
     progress: BTreeMap<String, [u64; 4]>,
     sources: BTreeMap<String, u64>,
@@ -139,8 +157,10 @@ impl Run<'_> {
                 peer.progress.insert(text("content"), numbers);
                 self.show(who);
             }
+            Some("verified") => peer.verified += 1,
             Some("completed") => {
                 peer.completed += 1;
+                peer.verified = peer.verified.max(peer.completed);
                 peer.downloaded += number("size");
                 peer.seconds_verified = peer.seconds_verified.max(seconds("seconds_verified"));
                 peer.seconds_durable = peer.seconds_durable.max(seconds("seconds_durable"));
@@ -213,6 +233,7 @@ impl Run<'_> {
             seconds_verified: peer.seconds_verified,
             seconds_durable: peer.seconds_durable,
             uploaded: peer.uploaded.unwrap_or_default(),
+            usage: peer.usage,
         };
         self.peers.iter().map(outcome).collect()
     }

@@ -100,7 +100,8 @@ impl Tcp {
                 let bound = listener.local_addr().map_err(error)?;
                 (listener, bound)
             };
-            let door = Arc::new(Door { acceptor: acceptor.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
+            let door =
+                Arc::new(Door { acceptor: acceptor.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
             thread.handle.spawn(door.open(listener, handshakes.clone()));
             listeners.push((bound, thread));
         }
@@ -126,8 +127,7 @@ impl Tcp {
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
             let trunk = dialler.dial(Purpose::Trunk).await?;
-            let (connection, core) =
-                TcpConnection::start(trunk, expected, address, Some(dialler), thread, running);
+            let (connection, core) = TcpConnection::start(trunk, expected, address, Some(dialler), thread, running);
             shared.add(token, &core);
             Ok(connection)
         });
@@ -207,8 +207,7 @@ impl Door {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
                 let running = self.shared.running.clone();
-                let (connection, core) =
-                    TcpConnection::start(stream, peer, from, None, Handle::current(), running);
+                let (connection, core) = TcpConnection::start(stream, peer, from, None, Handle::current(), running);
                 match self.shared.add(token, &core) {
                     true => Ok(Some(connection)),
                     false => Err(io::Error::other("the connection is known already")),

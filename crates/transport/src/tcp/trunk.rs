@@ -54,7 +54,9 @@ async fn read(core: &Arc<Core>, mut reader: ReadHalf<TlsStream<TcpStream>>, bega
             PING => core.say(Word::Pong(value)),
             PONG => {
                 let sent = Duration::from_micros(value.into());
-                core.measured(Duration::from_micros(u64::from(began.elapsed().as_micros() as u32)).saturating_sub(sent));
+                core.measured(
+                    Duration::from_micros(u64::from(began.elapsed().as_micros() as u32)).saturating_sub(sent),
+                );
             }
             WANT => core.clone().give_lane(),
             CLOSE => {

@@ -1,0 +1,132 @@
+//! `cargo xtask bench`: how fast files move over loopback, beside what the machine can do at all, in the same run.
+//!
+//! Machines are noisy, so rounds alternate between all subjects, and what counts is each one's ratio to its floor: the
+//! same bytes over the same transport without disk, hash or swarm.
+
+mod chart;
+mod floors;
+mod history;
+mod others;
+mod report;
+mod subject;
+
+use std::path::Path;
+
+use anyhow::ensure;
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::programs;
+use crate::swarm;
+use crate::usage::Usage;
+use others::Other;
+use subject::Subject;
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Rounds: each runs every subject once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: u16,
+    /// Everything: three shapes, three piece sizes, both hashes, one and four listeners, each transport. Takes half an hour
+    #[arg(long)]
+    pub all: bool,
+    /// Only the subjects whose name has this in it, and their floors; several with several --only
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Bytes of the file from one seeder to one downloader; other shapes take a half and a quarter
+    #[arg(long, default_value = "1GiB")]
+    pub size: ByteSize,
+    /// Other programs to time in the same run, those of them that are installed: nginx (with curl)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub against: Vec<Other>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One measured transfer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds from the start of the first receiving process until all have everything, verified by whatever means the
+    /// program has.
+    pub seconds: f64,
+    /// Seconds until it was durable too; nothing where the program does not care.
+    pub seconds_durable: Option<f64>,
+    /// Seconds of processor time: of all senders, and of all receivers.
+    pub cpu: [f64; 2],
+    /// The process that used most memory on either side: senders, receivers.
+    pub memory: [Usage; 2],
+    /// Datagrams that had no room at a socket.
+    pub lost: u64,
+}
+
+/// One subject with all its rounds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measured {
+    /// What it is.
+    pub name: String,
+    /// The floor that it is compared with.
+    pub floor: Option<String>,
+    /// Bytes that each receiver gets.
+    pub bytes: u64,
+    /// Receivers.
+    pub receivers: u16,
+    /// One a round.
+    pub samples: Vec<Sample>,
+}
+
+/// Builds, measures, prints, and adds to the history.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let programs = programs::build(true)?;
+    let floors = programs::build_floors()?;
+    swarm::watch_interrupts()?;
+    let chosen =
+        |subject: &&Subject| arguments.only.is_empty() || arguments.only.iter().any(|text| subject.name.contains(text));
+    let size = arguments.size.as_u64();
+    let mut subjects: Vec<Subject> = subject::ours(arguments.all, size).iter().filter(chosen).cloned().collect();
+    for other in &arguments.against {
+        match other.missing() {
+            None => subjects.extend(other.subjects(size).iter().filter(chosen).cloned()),
+            Some(hint) => eprintln!("{other} is not timed: {hint}"),
+        }
+    }
+    ensure!(!subjects.is_empty(), "no subject has such a name");
+    let needed: Vec<_> = subjects.iter().filter_map(|subject| subject.floor.clone()).collect();
+    subjects.splice(
+        0..0,
+        floors::all(size).into_iter().filter(|floor| floor.name == floors::COPY || needed.contains(&floor.name)),
+    );
+    let folder = swarm::run_folder(&programs.peer)?;
+    let result = measure(arguments, &subjects, &subject::Tools { programs, floors }, &folder);
+    std::fs::remove_dir_all(&folder)?;
+    let measured = result?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&measured)?);
+    } else {
+        print!("{}", report::table(&measured));
+    }
+    history::add(&measured)
+}
+
+fn measure(
+    arguments: &Arguments,
+    subjects: &[Subject],
+    tools: &subject::Tools,
+    folder: &Path,
+) -> anyhow::Result<Vec<Measured>> {
+    let mut measured: Vec<_> = subjects.iter().map(Subject::unmeasured).collect();
+    let mut files = subject::Files::new(folder);
+    for round in 1..=arguments.rounds {
+        for (subject, measured) in subjects.iter().zip(&mut measured) {
+            swarm::check_interrupted()?;
+            eprintln!("round {round} of {}: {}", arguments.rounds, subject.name);
+            let file = files.of(subject.bytes)?;
+            let own = folder.join("subject");
+            std::fs::create_dir_all(&own)?;
+            measured.samples.push(subject.measure(tools, &file, &own)?);
+            std::fs::remove_dir_all(&own)?;
+        }
+    }
+    Ok(measured)
+}

@@ -1,0 +1,144 @@
+//! What processes use: processor time, and memory by kind, as Linux tells it in `/proc`. Elsewhere nothing is known.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Time between two looks at memory, of which only the present is told.
+const LOOK: Duration = Duration::from_millis(10);
+/// Linux counts processor time in hundredths of a second, whatever its clock does.
+const TICKS: f64 = 100.0;
+
+/// What one process used while it was watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Seconds of processor time, of the program and of the system for it.
+    pub cpu_seconds: f64,
+    /// The most bytes of memory that were its own.
+    pub anonymous: u64,
+    /// The most bytes of files that were mapped and present.
+    pub mapped: u64,
+}
+
+/// Watches processes until it is dropped.
+pub struct Watch {
+    seen: Arc<Mutex<BTreeMap<u32, (f64, Usage)>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches these processes from now on.
+    pub fn start(processes: impl IntoIterator<Item = u32>) -> Self {
+        let first = |process| (process, (processor_time(process).unwrap_or(0.0), Usage::default()));
+        let seen = Arc::new(Mutex::new(processes.into_iter().map(first).collect::<BTreeMap<_, _>>()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (shared, stopped) = (seen.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                look(&shared);
+                std::thread::sleep(LOOK);
+            }
+        });
+        Watch { seen, stop, thread: Some(thread) }
+    }
+
+    /// Watches one more.
+    pub fn add(&self, process: u32) {
+        let began = processor_time(process).unwrap_or(0.0);
+        self.seen.lock().expect("no panic holds it").insert(process, (began, Usage::default()));
+    }
+
+    /// What a process has used so far; nothing if it was not watched.
+    pub fn usage(&self, process: u32) -> Option<Usage> {
+        look(&self.seen);
+        self.seen.lock().expect("no panic holds it").get(&process).map(|(_, usage)| *usage)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
+    for (&process, (began, usage)) in &mut *seen.lock().expect("no panic holds it") {
+        if let Some(now) = processor_time(process) {
+            usage.cpu_seconds = now - *began;
+        }
+        let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else { continue };
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+        };
+        usage.anonymous = usage.anonymous.max(bytes("RssAnon:").unwrap_or(0));
+        usage.mapped = usage.mapped.max(bytes("RssFile:").unwrap_or(0));
+    }
+}
+
+/// Seconds of processor time that a process has used.
+fn processor_time(process: u32) -> Option<f64> {
+    times(&format!("/proc/{process}/stat")).map(|[own, _]| own)
+}
+
+/// Seconds of processor time of all processes that we started and that have ended.
+pub fn of_ended_children() -> f64 {
+    times("/proc/self/stat").map_or(0.0, |[_, children]| children)
+}
+
+/// Of a process, and of its children that have ended.
+fn times(path: &str) -> Option<[f64; 2]> {
+    let stat = fs::read_to_string(path).ok()?;
+    // The name, in parentheses, may hold anything; what follows it does not.
+    let fields: Vec<u64> =
+        stat.rsplit(')').next()?.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+    let seconds = |at: usize| Some((fields.get(at)? + fields.get(at + 1)?) as f64 / TICKS);
+    Some([seconds(11)?, seconds(13)?])
+}
+
+/// Datagrams that this machine had no room for since it started: over loopback, all that are lost.
+pub fn datagrams_lost() -> u64 {
+    let count = |path: &str, name: &str, split: bool| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if split {
+            let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+            let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            let at = names.split_whitespace().position(|field| field == name)?;
+            return values.split_whitespace().nth(at)?.parse::<u64>().ok();
+        }
+        text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+    };
+    count("/proc/net/snmp", "RcvbufErrors", true).unwrap_or(0)
+        + count("/proc/net/snmp6", "Udp6RcvbufErrors", false).unwrap_or(0)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_and_memory_show() {
+        let own = std::process::id();
+        let watch = Watch::start([own]);
+        let block = vec![1u8; 32 << 20];
+        let began = std::time::Instant::now();
+        let mut sum = 0u64;
+        while began.elapsed() < Duration::from_millis(60) {
+            sum += block.iter().step_by(4096).map(|&byte| u64::from(byte)).sum::<u64>();
+        }
+        assert!(sum > 0);
+        let usage = watch.usage(own).unwrap();
+        assert!(usage.anonymous >= 32 << 20, "{usage:?}");
+        assert!(usage.cpu_seconds > 0.0, "{usage:?}");
+        assert_eq!(watch.usage(1).is_some(), own == 1);
+    }
+}
