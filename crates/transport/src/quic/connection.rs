@@ -1,6 +1,7 @@
 //! quinn's connections and streams behind the traits of the seam.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::PeerId;
@@ -9,11 +10,12 @@ use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::windows::Windows;
 use crate::identity::peer_id_of;
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
-    inner: quinn::Connection,
+    inner: Arc<quinn::Connection>,
     peer: PeerId,
     /// The thread of its endpoint.
     thread: Handle,
@@ -21,12 +23,14 @@ pub(super) struct QuicConnection {
 
 impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold.
-    pub(super) fn new(inner: quinn::Connection, thread: Handle) -> Result<Self, TransportError> {
+    pub(super) fn new(inner: quinn::Connection, thread: Handle, windows: &Windows) -> Result<Self, TransportError> {
         let unnamed = || TransportError::Handshake("no certificate".to_owned());
         let identity = inner.peer_identity().ok_or_else(unnamed)?;
         let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unnamed())?;
         let certificate = certificates.first().ok_or_else(unnamed)?;
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
+        let inner = Arc::new(inner);
+        windows.add(&inner);
         Ok(QuicConnection { inner, peer, thread })
     }
 }

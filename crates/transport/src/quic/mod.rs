@@ -7,6 +7,7 @@ mod path;
 mod runtime;
 mod settings;
 mod socket;
+mod windows;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -28,6 +29,7 @@ use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
 use connection::QuicConnection;
 use runtime::OnThread;
 use socket::Batching;
+use windows::Windows;
 
 /// A handshake must be over within this time, on either side.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -40,7 +42,8 @@ const HANDSHAKES: usize = 256;
 const VALIDATE_ABOVE: usize = 64;
 /// Connections that wait to be taken by [`Transport::accept`].
 const BACKLOG: usize = 128;
-/// The others are told goodbye within this time.
+/// A closed endpoint stays for twice its longest round trip, but at least and at most for these.
+const LINGER: Duration = Duration::from_millis(5);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// QUIC endpoints that listen and dial.
@@ -49,6 +52,7 @@ pub struct Quic {
     endpoints: Vec<(Endpoint, NetworkThread, SocketAddr)>,
     turn: AtomicUsize,
     mtu: Option<u16>,
+    windows: Arc<Windows>,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
 }
 
@@ -60,6 +64,7 @@ impl Quic {
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let mtu = config.mtu;
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
+        let windows = Arc::new(Windows::default());
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         let mut endpoints = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
@@ -71,18 +76,21 @@ impl Quic {
             let thread = NetworkThread::start(format!("quic-{number}")).map_err(error)?;
             let endpoint = endpoint(&thread, socket, server.clone()).map_err(error)?;
             let bound = endpoint.local_addr().map_err(error)?;
-            let listener = Listener { server: server.clone(), mtu, arrivals: arrivals.clone() };
+            let listener =
+                Listener { server: server.clone(), mtu, arrivals: arrivals.clone(), windows: windows.clone() };
             thread.handle.spawn(accept(endpoint.clone(), handshakes.clone(), Arc::new(listener)));
             endpoints.push((endpoint, thread, bound));
         }
-        if endpoints.is_empty() {
-            return Err(TransportError::Io("at least one listener is needed".to_owned()));
-        }
+        let first =
+            endpoints.first().ok_or_else(|| TransportError::Io("at least one listener is needed".to_owned()))?;
+        let (_, thread, _): &(Endpoint, NetworkThread, SocketAddr) = first;
+        thread.handle.spawn(windows.clone().tend());
         Ok(Quic {
             identity: config.identity,
             endpoints,
             turn: AtomicUsize::new(0),
             mtu,
+            windows,
             accepted: Mutex::new(accepted),
         })
     }
@@ -121,7 +129,7 @@ impl Quic {
             }
             Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
             Ok(Err(error)) => Err(refused(error.to_string())),
-            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone()),
+            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows),
         }
     }
 }
@@ -175,6 +183,7 @@ struct Listener {
     server: quinn::ServerConfig,
     mtu: Option<u16>,
     arrivals: mpsc::Sender<QuicConnection>,
+    windows: Arc<Windows>,
 }
 
 /// Takes handshakes, each in a task with a deadline, and hands the connections on.
@@ -213,7 +222,7 @@ impl Listener {
         match timeout(HANDSHAKE, connecting).await {
             Err(_) => Err(TransportError::Unreachable(from)),
             Ok(Err(error)) => Err(refused(error)),
-            Ok(Ok(connection)) => QuicConnection::new(connection, Handle::current()),
+            Ok(Ok(connection)) => QuicConnection::new(connection, Handle::current(), &self.windows),
         }
     }
 }
@@ -244,20 +253,31 @@ impl Transport for Quic {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            for (endpoint, _, _) in &self.endpoints {
-                endpoint.close(0u32.into(), b"goodbye");
+            // What is on its way to us when the others hear of it is answered once more.
+            let wait = (self.windows.longest_rtt() * 2).clamp(LINGER, GOODBYE);
+            let leaving: Vec<_> = self
+                .endpoints
+                .iter()
+                .map(|(endpoint, thread, _)| thread.handle.spawn(leave(endpoint.clone(), wait)))
+                .collect();
+            for left in leaving {
+                let _ = left.await;
             }
-            let idle = async {
-                for (endpoint, _, _) in &self.endpoints {
-                    endpoint.wait_idle().await;
-                }
-            };
-            let _ = timeout(GOODBYE, idle).await;
             for (_, thread, _) in &self.endpoints {
                 thread.stop().await;
             }
         })
     }
+}
+
+/// Closes all connections of an endpoint and sees to it that this is sent.
+async fn leave(endpoint: Endpoint, wait: Duration) {
+    endpoint.close(0u32.into(), b"goodbye");
+    // Every connection has a task on this thread; each has run, and sent, before this one runs for the second time.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    let _ = timeout(wait, endpoint.wait_idle()).await;
 }
 
 #[cfg(test)]

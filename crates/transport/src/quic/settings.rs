@@ -10,8 +10,9 @@ pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
 /// stream with holes stays below quinn's limit of 1,024 gaps.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// Bytes that a connection may have under way, in either direction. quinn's own default lets a connection take 250 MB.
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Bytes that a connection may have under way before it is known what its path holds, in either direction: then
+/// `windows.rs` sets it. quinn's own default lets a connection take 250 MB.
+pub(crate) const FIRST_WINDOW: u32 = 1 << 20;
 /// Streams that the other side may have open. quinn keeps an entry for every permitted one: 4,096 of them made an
 /// idle connection ten times as large.
 const STREAMS: u32 = 100;
@@ -30,8 +31,8 @@ pub(crate) fn transport(mtu: u16) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(u64::from(CONNECTION_WINDOW))
+        .receive_window(VarInt::from_u32(FIRST_WINDOW))
+        .send_window(u64::from(FIRST_WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))

@@ -1,0 +1,156 @@
+//! How much may be under way on each connection: what its path holds (rate × round trip), within what memory allows.
+//!
+//! quinn would grant each connection a fixed window, and memory would grow with connections. Here all connections of a
+//! transport share one budget, in each direction: those on which bytes flow get even parts, the others a little to start
+//! with. On a LAN a part is no larger than keeps bursts within a socket's buffer; on a long path it grows to twice what
+//! the path holds.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use quinn::VarInt;
+use tokio::time::{Instant, interval};
+
+use super::settings::FIRST_WINDOW;
+
+/// Bytes under way on all connections together where paths are short.
+const LAN: u64 = 8 << 20;
+/// Bytes under way on all connections together, at most. What is received and not yet read takes memory.
+const MOST: u64 = 16 << 20;
+/// Bytes under way on a connection that does nothing yet.
+const LEAST: u64 = 256 << 10;
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// A connection on which fewer bytes a second flow is idle.
+const IDLE: f64 = 200_000.0;
+
+/// The connections of a transport.
+#[derive(Default)]
+pub(super) struct Windows(Mutex<Vec<Weak<quinn::Connection>>>);
+
+/// What was seen of a connection at the last look.
+struct Seen {
+    connection: Weak<quinn::Connection>,
+    received: Flow,
+    sent: Flow,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Flow {
+    bytes: u64,
+    rate: f64,
+    window: u64,
+}
+
+impl Flow {
+    fn look(&mut self, bytes: u64, elapsed: Duration) {
+        let now =
+            bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes)) as f64 / elapsed.as_secs_f64().max(1e-3);
+        // What a path holds does not shrink because nothing was sent for a moment.
+        self.rate = now.max(self.rate * 0.9);
+    }
+
+    /// The window, if it should change by more than a little.
+    fn change(&mut self, rtt: Duration, active: usize) -> Option<u64> {
+        let window = window(self.rate, rtt, active);
+        let same = window.abs_diff(self.window) * 8 <= self.window;
+        (!same).then(|| std::mem::replace(&mut self.window, window)).map(|_| window)
+    }
+}
+
+/// Bytes that may be under way at this rate (bytes a second) when so many connections are active.
+fn window(rate: f64, rtt: Duration, active: usize) -> u64 {
+    if rate < IDLE {
+        return LEAST;
+    }
+    let active = active.max(1) as u64;
+    let path = (2.0 * rate * rtt.as_secs_f64()) as u64;
+    path.clamp(LAN / active, MOST / active).max(LEAST)
+}
+
+impl Windows {
+    /// Looks after a connection for as long as it is held.
+    pub(super) fn add(&self, connection: &Arc<quinn::Connection>) {
+        let mut connections = self.0.lock().expect("no panic holds it");
+        connections.retain(|connection| connection.strong_count() > 0);
+        connections.push(Arc::downgrade(connection));
+    }
+
+    /// The longest round trip of all connections.
+    pub(super) fn longest_rtt(&self) -> Duration {
+        let connections = self.0.lock().expect("no panic holds it");
+        connections.iter().filter_map(Weak::upgrade).map(|connection| connection.rtt()).max().unwrap_or_default()
+    }
+
+    /// Looks again and again; to be run beside the connections.
+    pub(super) async fn tend(self: Arc<Self>) {
+        let (mut seen, mut last) = (Vec::<Seen>::new(), Instant::now());
+        let mut look = interval(LOOK);
+        loop {
+            look.tick().await;
+            let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
+            self.look(&mut seen, elapsed);
+        }
+    }
+
+    fn look(&self, seen: &mut Vec<Seen>, elapsed: Duration) {
+        let connections = self.0.lock().expect("no panic holds it").clone();
+        seen.retain(|seen| seen.connection.strong_count() > 0);
+        for connection in connections {
+            if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {
+                let flow = || Flow { window: FIRST_WINDOW.into(), ..Flow::default() };
+                seen.push(Seen { connection, received: flow(), sent: flow() });
+            }
+        }
+        for seen in &mut *seen {
+            if let Some(connection) = seen.connection.upgrade() {
+                let stats = connection.stats();
+                seen.received.look(stats.udp_rx.bytes, elapsed);
+                seen.sent.look(stats.udp_tx.bytes, elapsed);
+            }
+        }
+        let receiving = seen.iter().filter(|seen| seen.received.rate >= IDLE).count();
+        let sending = seen.iter().filter(|seen| seen.sent.rate >= IDLE).count();
+        for seen in seen {
+            let Some(connection) = seen.connection.upgrade() else { continue };
+            let rtt = connection.rtt();
+            if let Some(window) = seen.received.change(rtt, receiving) {
+                connection.set_receive_window(VarInt::from_u32(window as u32));
+            }
+            if let Some(window) = seen.sent.change(rtt, sending) {
+                connection.set_send_window(window);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAN_RTT: Duration = Duration::from_micros(300);
+
+    #[test]
+    fn a_long_path_gets_twice_what_it_holds_up_to_the_budget() {
+        // 100 Mbit/s with 400 ms holds 5 MB.
+        assert_eq!(window(12.5e6, Duration::from_millis(400), 1), 10_000_000);
+        assert_eq!(window(125e6, Duration::from_millis(400), 1), MOST);
+        assert_eq!(window(125e6, Duration::from_millis(400), 4), MOST / 4);
+    }
+
+    #[test]
+    fn a_short_path_gets_what_a_socket_can_take() {
+        assert_eq!(window(1e9, LAN_RTT, 1), LAN);
+        assert_eq!(window(1e9, LAN_RTT, 4), LAN / 4);
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_connections() {
+        for connections in [1, 2, 10, 50] {
+            let all = window(1e9, Duration::from_millis(100), connections) * connections as u64;
+            assert!(all <= MOST.max(LEAST * connections as u64), "{connections} connections may hold {all} bytes");
+        }
+        assert_eq!(window(0.0, Duration::from_millis(100), 1), LEAST);
+    }
+}
