@@ -27,6 +27,9 @@ const MANIFEST: Duration = Duration::from_secs(10);
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
 const REFUSED: Duration = Duration::from_millis(300);
+/// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
+/// small requests cost more than what rarity gains. Slow links ask for less than a block at a time anyway.
+const BLOCK: u64 = 1 << 20;
 /// Requests under way on one connection.
 const REQUESTS: usize = 32;
 
@@ -127,7 +130,8 @@ impl Engine {
                 continue;
             }
             let most = (config.request_bytes.min(window / 2).min(room) / size).max(1) as u32;
-            if let Some(run) = content.picker.pick(&side.have, most, rng) {
+            let block = (BLOCK / size) as u32;
+            if let Some(run) = content.picker.pick(&side.have, most, block, rng) {
                 return Some((id, run));
             }
             busy.push(id);

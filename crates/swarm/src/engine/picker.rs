@@ -74,13 +74,14 @@ impl Picker {
         }
     }
 
-    /// The rarest open piece that `theirs` has, ties broken at random, and the open pieces behind it that are no
-    /// more common, up to `most` pieces in one run.
-    pub(super) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<Run> {
+    /// The rarest open piece that `theirs` has, ties broken at random, and the open pieces around it that are no
+    /// more common, or at least in the same block of `block` pieces: up to `most` pieces in one run.
+    pub(super) fn pick(&self, theirs: &PieceSet, most: u32, block: u32, rng: &mut fastrand::Rng) -> Option<Run> {
         let first = self.rarest(theirs, rng)?;
-        let count = self.counts[first as usize];
+        let (count, block) = (self.counts[first as usize], block.max(1));
         let fits = |piece: u32| {
-            theirs.contains(piece) && self.positions[piece as usize] != CLOSED && self.counts[piece as usize] <= count
+            let near = piece / block == first / block || self.counts[piece as usize] <= count;
+            near && theirs.contains(piece) && self.positions[piece as usize] != CLOSED
         };
         // Start at a boundary of `most` where possible, so that runs leave few holes behind.
         let aligned = first - first % most.max(1);
@@ -149,11 +150,11 @@ mod tests {
         picker.joined(&PieceSet::full(4));
         picker.joined(&set(4, &[0, 1, 3]));
         let mut rng = fastrand::Rng::with_seed(1);
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(Run { first: 2, count: 1 }));
+        assert_eq!(picker.pick(&PieceSet::full(4), 1, 1, &mut rng), Some(Run { first: 2, count: 1 }));
         picker.close(2);
         picker.left(&set(4, &[0, 1, 3]), false);
         picker.joined(&set(4, &[0, 1]));
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(Run { first: 3, count: 1 }));
+        assert_eq!(picker.pick(&PieceSet::full(4), 1, 1, &mut rng), Some(Run { first: 3, count: 1 }));
         assert_eq!(picker.availability(3), 1);
     }
 
@@ -162,7 +163,7 @@ mod tests {
         let picker = Picker::new(&PieceSet::empty(64));
         let theirs = PieceSet::full(64);
         let picks: std::collections::BTreeSet<_> = (0..100)
-            .filter_map(|seed| picker.pick(&theirs, 1, &mut fastrand::Rng::with_seed(seed)))
+            .filter_map(|seed| picker.pick(&theirs, 1, 1, &mut fastrand::Rng::with_seed(seed)))
             .map(|run| run.first)
             .collect();
         assert!(picks.len() > 30, "{picks:?}");
@@ -174,7 +175,7 @@ mod tests {
         picker.close(20);
         let theirs = set(100, &(5..40).collect::<Vec<_>>());
         for seed in 0..50 {
-            let run = picker.pick(&theirs, 8, &mut fastrand::Rng::with_seed(seed)).unwrap();
+            let run = picker.pick(&theirs, 8, 1, &mut fastrand::Rng::with_seed(seed)).unwrap();
             assert!(run.count >= 1 && run.count <= 8);
             assert!(run.pieces().all(|piece| theirs.contains(piece) && piece != 10 && piece != 20), "{run:?}");
         }
@@ -183,6 +184,6 @@ mod tests {
     #[test]
     fn nothing_is_picked_from_a_peer_without_open_pieces() {
         let picker = Picker::new(&set(8, &[0, 1]));
-        assert_eq!(picker.pick(&set(8, &[0, 1]), 4, &mut fastrand::Rng::with_seed(1)), None);
+        assert_eq!(picker.pick(&set(8, &[0, 1]), 4, 1, &mut fastrand::Rng::with_seed(1)), None);
     }
 }
