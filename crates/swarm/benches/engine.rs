@@ -1,0 +1,83 @@
+//! What the engine costs a piece in a large swarm: 10,000 pieces, 200 peers that each have half of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::Bencher;
+use protocol::{ContentId, Digest, Geometry, PeerId, PeerMessage, PieceSet, VERSION};
+use swarm::{Action, Config, Engine, Event, RequestId};
+
+const PIECES: u32 = 10_000;
+const PEERS: u64 = 200;
+/// Pieces that one measurement takes.
+const TAKEN: usize = 1000;
+
+fn main() {
+    divan::main();
+}
+
+fn content() -> ContentId {
+    ContentId(Digest([9; 32]))
+}
+
+/// An engine that has asked everyone for as much as it may, and what it asked.
+fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
+    let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new() };
+    let config = Config { connections: PEERS as usize, ..Config::default() };
+    let mut engine = Engine::new(config, PeerId(Digest([1; 32])), hello, 1);
+    let (mut actions, mut rng) = (Vec::new(), fastrand::Rng::with_seed(7));
+    let geometry = Arc::new(Geometry::new(256 << 10, vec![u64::from(PIECES) * (256 << 10)]).expect("it is valid"));
+    let mut tell = |event, actions: &mut Vec<Action>| engine.handle(Duration::from_secs(1), event, actions);
+    tell(Event::Want { content: content() }, &mut actions);
+    let have = PieceSet::empty(PIECES);
+    tell(Event::Content { content: content(), geometry, have, wanted: true }, &mut actions);
+    for conn in 0..PEERS {
+        let peer = PeerId(Digest::of(&conn.to_le_bytes()));
+        let remote = ([10, 0, 0, conn as u8], 9000).into();
+        tell(Event::Connected { conn, peer, remote, dialled: false }, &mut actions);
+        let half: PieceSet = (0..PIECES).filter(|_| rng.bool()).collect();
+        for message in [
+            PeerMessage::Hello { version: VERSION, listeners: Vec::new() },
+            PeerMessage::Join { content: content(), pieces: Some(PIECES) },
+            PeerMessage::Have { content: content(), runs: half.runs()[..half.runs().len().min(4096)].to_vec() },
+        ] {
+            tell(Event::Message { conn, message }, &mut actions);
+        }
+    }
+    (engine, asked(&actions))
+}
+
+fn asked(actions: &[Action]) -> Vec<(RequestId, protocol::Run)> {
+    let fetch = |action: &Action| match action {
+        Action::Fetch { request, run, .. } => Some((*request, *run)),
+        _ => None,
+    };
+    actions.iter().filter_map(fetch).collect()
+}
+
+#[divan::bench(sample_count = 20)]
+fn store_a_thousand_pieces_and_ask_for_more(bencher: Bencher) {
+    bencher.counter(divan::counter::ItemsCount::new(TAKEN)).with_inputs(downloader).bench_values(
+        |(mut engine, mut open)| {
+            let (mut actions, mut taken, mut now) = (Vec::new(), 0, Duration::from_secs(1));
+            while taken < TAKEN {
+                let (request, run) = open.pop().expect("it asks for more than it gets");
+                for piece in run.pieces() {
+                    now += Duration::from_micros(10);
+                    engine.handle(now, Event::Progress { request, bytes: 256 << 10 }, &mut actions);
+                    engine.handle(now, Event::Stored { request, piece }, &mut actions);
+                    taken += 1;
+                }
+                engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
+                open.extend(asked(&actions));
+                actions.clear();
+            }
+            engine
+        },
+    );
+}
+
+#[divan::bench(sample_count = 10)]
+fn hear_of_two_hundred_peers(bencher: Bencher) {
+    bencher.bench(downloader);
+}
