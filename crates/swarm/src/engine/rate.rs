@@ -16,7 +16,7 @@ const SAMPLE: Duration = Duration::from_millis(20);
 /// How far ahead of what arrives we ask: enough that the other side never waits for our next question.
 const AHEAD: Duration = Duration::from_millis(60);
 /// Bytes under way before anything was measured.
-const FIRST_WINDOW: u64 = 2 << 20;
+const FIRST_WINDOW: u64 = 4 << 20;
 
 impl Rate {
     pub(super) fn new(now: Duration) -> Self {

@@ -109,7 +109,7 @@ impl Quic {
         let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(transport_to(address, self.mtu));
+        client.transport_config(transport_to(address, self.mtu, &self.windows));
         let (endpoint, thread) = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
@@ -173,9 +173,9 @@ fn endpoint(thread: &NetworkThread, socket: UdpSocket, server: quinn::ServerConf
 }
 
 /// The settings of a connection to or from this address.
-fn transport_to(address: SocketAddr, mtu: Option<u16>) -> Arc<TransportConfig> {
+fn transport_to(address: SocketAddr, mtu: Option<u16>, windows: &Windows) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
-    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)))
+    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first())
 }
 
 /// What is needed to take a connection.
@@ -216,7 +216,7 @@ impl Listener {
     async fn shake_hands(&self, incoming: Incoming) -> Result<QuicConnection, TransportError> {
         let from = incoming.remote_address();
         let mut server = self.server.clone();
-        server.transport_config(transport_to(from, self.mtu));
+        server.transport_config(transport_to(from, self.mtu, &self.windows));
         let refused = |error: quinn::ConnectionError| TransportError::Handshake(error.to_string());
         let connecting = incoming.accept_with(Arc::new(server)).map_err(refused)?;
         match timeout(HANDSHAKE, connecting).await {

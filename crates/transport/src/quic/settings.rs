@@ -10,9 +10,6 @@ pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
 /// stream with holes stays below quinn's limit of 1,024 gaps.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// Bytes that a connection may have under way before it is known what its path holds, in either direction: then
-/// `windows.rs` sets it. quinn's own default lets a connection take 250 MB.
-pub(crate) const FIRST_WINDOW: u32 = 1 << 20;
 /// Streams that the other side may have open. quinn keeps an entry for every permitted one: 4,096 of them made an
 /// idle connection ten times as large.
 const STREAMS: u32 = 100;
@@ -23,16 +20,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The largest datagram that UDP over IPv4 carries, in bytes. An endpoint takes all of them.
 pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 
-/// What the connections have in common over whose path datagrams of up to `mtu` bytes are tried.
-pub(crate) fn transport(mtu: u16) -> Arc<TransportConfig> {
+/// The settings of a connection over whose path datagrams of up to `mtu` bytes are tried, and on which so many bytes may
+/// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own
+/// default lets a connection take 250 MB.
+pub(crate) fn transport(mtu: u16, window: u32) -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
     // The search halves the range until this little is left: a path is known after some six round trips.
     discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(FIRST_WINDOW))
-        .send_window(u64::from(FIRST_WINDOW))
+        .receive_window(VarInt::from_u32(window))
+        .send_window(u64::from(window))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))

@@ -11,8 +11,6 @@ use std::time::Duration;
 use quinn::VarInt;
 use tokio::time::{Instant, interval};
 
-use super::settings::FIRST_WINDOW;
-
 /// Bytes under way on all connections together where paths are short.
 const LAN: u64 = 8 << 20;
 /// Bytes under way on all connections together, at most. What is received and not yet read takes memory.
@@ -77,6 +75,13 @@ impl Windows {
         connections.push(Arc::downgrade(connection));
     }
 
+    /// What a new connection starts with, in bytes, until it is known what its path holds: its part of the budget as if
+    /// all others were active. The first gets all, so that a small file does not wait for a look.
+    pub(super) fn first(&self) -> u32 {
+        let others = self.0.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
+        (LAN / (others as u64 + 1)).max(LEAST) as u32
+    }
+
     /// The longest round trip of all connections.
     pub(super) fn longest_rtt(&self) -> Duration {
         let connections = self.0.lock().expect("no panic holds it");
@@ -99,7 +104,7 @@ impl Windows {
         seen.retain(|seen| seen.connection.strong_count() > 0);
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {
-                let flow = || Flow { window: FIRST_WINDOW.into(), ..Flow::default() };
+                let flow = || Flow::default();
                 seen.push(Seen { connection, received: flow(), sent: flow() });
             }
         }
