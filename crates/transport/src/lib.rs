@@ -10,6 +10,7 @@
 
 mod auto;
 pub mod conformance;
+mod dual_stack;
 pub mod frame;
 mod identity;
 pub mod memory;

@@ -1,6 +1,8 @@
-//! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own.
+//! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own, and further ones
+//! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
 mod connection;
+mod endpoint;
 #[cfg(test)]
 mod hostile;
 mod path;
@@ -10,25 +12,22 @@ mod socket;
 mod windows;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::PeerId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Endpoint, Incoming, Runtime, TransportConfig};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn::{Incoming, TransportConfig};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::identity::SERVER_NAME;
-use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
 use connection::QuicConnection;
-use runtime::OnThread;
-use socket::Batching;
+use endpoint::Endpoint;
 use windows::Windows;
 
 /// A handshake must be over within this time, on either side.
@@ -42,6 +41,8 @@ const HANDSHAKES: usize = 256;
 const VALIDATE_ABOVE: usize = 64;
 /// Connections that wait to be taken by [`Transport::accept`].
 const BACKLOG: usize = 128;
+/// Most endpoints that only dial.
+const DIALERS: usize = 8;
 /// A closed endpoint stays for twice its longest round trip, but at least and at most for these.
 const LINGER: Duration = Duration::from_millis(5);
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -49,8 +50,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// QUIC endpoints that listen and dial.
 pub struct Quic {
     identity: Identity,
-    endpoints: Vec<(Endpoint, NetworkThread, SocketAddr)>,
+    listeners: Vec<Endpoint>,
+    /// Endpoints that only dial, made when a second connection is dialled.
+    dialers: OnceLock<Vec<Endpoint>>,
     turn: AtomicUsize,
+    closed: AtomicBool,
     mtu: Option<u16>,
     windows: Arc<Windows>,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
@@ -66,29 +70,28 @@ impl Quic {
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let windows = Arc::new(Windows::default());
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        let mut endpoints = Vec::new();
+        let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
             let error = |error: io::Error| match error.kind() {
                 io::ErrorKind::AddrInUse => TransportError::AddressInUse(address),
                 _ => TransportError::Io(format!("{address}: {error}")),
             };
-            let socket = bind(address).map_err(error)?;
-            let thread = NetworkThread::start(format!("quic-{number}")).map_err(error)?;
-            let endpoint = endpoint(&thread, socket, server.clone()).map_err(error)?;
-            let bound = endpoint.local_addr().map_err(error)?;
+            let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let listener =
                 Listener { server: server.clone(), mtu, arrivals: arrivals.clone(), windows: windows.clone() };
-            thread.handle.spawn(accept(endpoint.clone(), handshakes.clone(), Arc::new(listener)));
-            endpoints.push((endpoint, thread, bound));
+            let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
+            endpoint.thread.handle.spawn(accepting);
+            listeners.push(endpoint);
         }
-        let first =
-            endpoints.first().ok_or_else(|| TransportError::Io("at least one listener is needed".to_owned()))?;
-        let (_, thread, _): &(Endpoint, NetworkThread, SocketAddr) = first;
-        thread.handle.spawn(windows.clone().tend());
+        let first: &Endpoint =
+            listeners.first().ok_or_else(|| TransportError::Io("at least one listener is needed".to_owned()))?;
+        first.thread.handle.spawn(windows.clone().tend());
         Ok(Quic {
             identity: config.identity,
-            endpoints,
+            listeners,
+            dialers: OnceLock::new(),
             turn: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             mtu,
             windows,
             accepted: Mutex::new(accepted),
@@ -96,22 +99,34 @@ impl Quic {
     }
 
     /// The endpoints take turns, so that connections spread over their threads.
-    fn endpoint_for(&self, address: SocketAddr) -> Option<(&Endpoint, &NetworkThread)> {
-        let reaches = |bound: &SocketAddr| bound.is_ipv6() || address.is_ipv4();
-        let able: Vec<_> = self.endpoints.iter().filter(|(_, _, bound)| reaches(bound)).collect();
+    fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        able.get(turn % able.len().max(1)).map(|(endpoint, thread, _)| (endpoint, thread))
+        let dialers: &[Endpoint] = if turn == 0 { &[] } else { self.dialers.get_or_init(|| self.make_dialers()) };
+        let able: Vec<_> = self.listeners.iter().chain(dialers).filter(|endpoint| endpoint.reaches(address)).collect();
+        able.get(turn % able.len().max(1)).copied()
+    }
+
+    /// As many as there are cores without a listener. They have ports of their own: with a shared one, packets of a
+    /// connection could reach another endpoint.
+    fn make_dialers(&self) -> Vec<Endpoint> {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let dialers = cores.saturating_sub(self.listeners.len()).min(DIALERS);
+        let address = SocketAddr::new(self.listeners[0].bound.ip(), 0);
+        (0..dialers).filter_map(|number| Endpoint::bind(address, format!("quic-dial-{number}"), None).ok()).collect()
     }
 
     async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<QuicConnection, TransportError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(TransportError::Closed);
+        }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
         let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
         client.transport_config(transport_to(address, self.mtu, &self.windows));
-        let (endpoint, thread) = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
-        let mut connecting = endpoint.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
+        let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
+        let mut connecting = quinn.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
             other => TransportError::Io(other.to_string()),
         })?;
@@ -134,44 +149,6 @@ impl Quic {
     }
 }
 
-/// A socket with large buffers. An IPv6 one takes IPv4 too, where the system can; where there is no IPv6 at all, "every
-/// address" means every IPv4 address.
-fn bind(mut address: SocketAddr) -> io::Result<UdpSocket> {
-    let open = |address| Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP));
-    let socket = match open(address) {
-        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
-            open(address)?
-        }
-        opened => opened?,
-    };
-    if address.is_ipv6() {
-        let _ = socket.set_only_v6(false);
-    }
-    // The kernel grants what its limits allow; asking for too much is no error.
-    let _ = socket.set_recv_buffer_size(settings::SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(settings::SOCKET_BUFFER);
-    let reported = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
-    // Linux counts its own bookkeeping and reports twice what it grants.
-    let granted = if cfg!(target_os = "linux") { reported / 2 } else { reported };
-    if granted < settings::SOCKET_BUFFER {
-        tracing::info!(
-            granted,
-            wanted = settings::SOCKET_BUFFER,
-            "the kernel grants small socket buffers; fast links lose packets: raise net.core.rmem_max and net.core.wmem_max"
-        );
-    }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-/// An endpoint whose work is done on this thread.
-fn endpoint(thread: &NetworkThread, socket: UdpSocket, server: quinn::ServerConfig) -> io::Result<Endpoint> {
-    let runtime: Arc<dyn Runtime> = Arc::new(OnThread(thread.handle.clone()));
-    let socket = Batching::new(runtime.wrap_udp_socket(socket)?, settings::LARGEST_DATAGRAM.into());
-    Endpoint::new_with_abstract_socket(settings::endpoint(), Some(server), Arc::new(socket), runtime)
-}
-
 /// The settings of a connection to or from this address.
 fn transport_to(address: SocketAddr, mtu: Option<u16>, windows: &Windows) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
@@ -187,7 +164,7 @@ struct Listener {
 }
 
 /// Takes handshakes, each in a task with a deadline, and hands the connections on.
-async fn accept(endpoint: Endpoint, handshakes: Arc<Semaphore>, listener: Arc<Listener>) {
+async fn accept(endpoint: quinn::Endpoint, handshakes: Arc<Semaphore>, listener: Arc<Listener>) {
     while let Some(incoming) = endpoint.accept().await {
         let under_way = HANDSHAKES - handshakes.available_permits();
         if under_way > VALIDATE_ABOVE && !incoming.remote_address_validated() {
@@ -237,7 +214,7 @@ impl Transport for Quic {
     }
 
     fn listeners(&self) -> Vec<SocketAddr> {
-        self.endpoints.iter().map(|(_, _, bound)| *bound).collect()
+        self.listeners.iter().map(|listener| listener.bound).collect()
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
@@ -253,31 +230,17 @@ impl Transport for Quic {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.closed.store(true, Ordering::Relaxed);
             // What is on its way to us when the others hear of it is answered once more.
             let wait = (self.windows.longest_rtt() * 2).clamp(LINGER, GOODBYE);
-            let leaving: Vec<_> = self
-                .endpoints
-                .iter()
-                .map(|(endpoint, thread, _)| thread.handle.spawn(leave(endpoint.clone(), wait)))
-                .collect();
-            for left in leaving {
-                let _ = left.await;
+            for endpoint in self.listeners.iter().chain(self.dialers.get().into_iter().flatten()) {
+                endpoint.quinn.close(0u32.into(), b"goodbye");
             }
-            for (_, thread, _) in &self.endpoints {
-                thread.stop().await;
+            for endpoint in self.listeners.iter().chain(self.dialers.get().into_iter().flatten()) {
+                endpoint.leave(wait).await;
             }
         })
     }
-}
-
-/// Closes all connections of an endpoint and sees to it that this is sent.
-async fn leave(endpoint: Endpoint, wait: Duration) {
-    endpoint.close(0u32.into(), b"goodbye");
-    // Every connection has a task on this thread; each has run, and sent, before this one runs for the second time.
-    for _ in 0..4 {
-        tokio::task::yield_now().await;
-    }
-    let _ = timeout(wait, endpoint.wait_idle()).await;
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ mod trunk;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use protocol::PeerId;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
+use crate::dual_stack;
 use crate::identity::peer_id_of;
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
@@ -142,20 +143,8 @@ fn rand_token() -> Token {
     token
 }
 
-/// A listening socket. An IPv6 one takes IPv4 too, where the system can; where there is no IPv6 at all, "every address"
-/// means every IPv4 address.
-fn bind(mut address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let open = |address| Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
-    let socket = match open(address) {
-        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
-            open(address)?
-        }
-        opened => opened?,
-    };
-    if address.is_ipv6() {
-        let _ = socket.set_only_v6(false);
-    }
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let (socket, address) = dual_stack::open(address, Type::STREAM, Protocol::TCP)?;
     // Elsewhere this would let two programs share a port; on Unix it lets one start again at once.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
