@@ -48,6 +48,11 @@ pub enum Event {
         sent: u64,
         peers: u32,
     },
+    Connected {
+        peer: String,
+        address: String,
+        transport: &'static str,
+    },
     Lacking {
         content: String,
         pieces: Vec<[u32; 2]>,

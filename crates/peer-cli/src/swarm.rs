@@ -8,6 +8,7 @@ use peer::{Node, PeerEvent, Progress, Summary};
 use protocol::{ContentId, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use transport::Kind;
 
 use crate::arguments::SwarmArguments;
 use crate::connect;
@@ -187,6 +188,13 @@ impl Run {
                     self.screen.say(&format!("{have} of {pieces} pieces are here already."));
                 }
                 self.screen.event(&Event::Manifest { content: content.to_string(), name, size, pieces, have });
+            }
+            PeerEvent::Connected { peer, address, transport } => {
+                if transport == "tcp" && self.arguments.transport == Kind::Auto {
+                    self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
+                }
+                let (peer, address) = (peer.to_string(), address.to_string());
+                self.screen.event(&Event::Connected { peer, address, transport });
             }
             PeerEvent::Lacking { content, runs } => self.lacking(content, &runs),
             PeerEvent::Verified { content } => self.screen.event(&Event::Verified { content: content.to_string() }),

@@ -411,6 +411,7 @@ impl Driver {
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
+        self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         self.links.insert(conn, Link { connection: connection.clone(), outbox });
         let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());

@@ -96,6 +96,15 @@ pub enum PeerEvent {
         /// Pieces that an earlier run had stored.
         have: u32,
     },
+    /// A connection to a peer stands.
+    Connected {
+        /// The peer.
+        peer: PeerId,
+        /// Where it is.
+        address: std::net::SocketAddr,
+        /// What carries the connection: `quic`, `tcp` or `memory`.
+        transport: &'static str,
+    },
     /// Nobody who is connected has these pieces; empty once someone has.
     Lacking {
         /// The content.
