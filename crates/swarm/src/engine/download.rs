@@ -27,6 +27,8 @@ const MANIFEST: Duration = Duration::from_secs(10);
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
 const REFUSED: Duration = Duration::from_millis(300);
+/// Until its rate is known, a peer is asked for this part of its even share of what is missing.
+const UNMEASURED: u64 = 4;
 /// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
 /// small requests cost more than what rarity gains. Slow links ask for less than a block at a time anyway.
 const BLOCK: u64 = 1 << 20;
@@ -112,7 +114,7 @@ impl Engine {
             return None;
         }
         let mut busy = Vec::new();
-        let window = state.rate.window();
+        let (window, measured) = (state.rate.window(), state.rate.measured());
         let takers = (conns.len() + dialling.len()).max(1) as u64;
         let mut wanted: Vec<ContentId> = state.sides.keys().copied().collect();
         rng.shuffle(&mut wanted);
@@ -122,9 +124,11 @@ impl Engine {
             let side = &state.sides[&id];
             let size = u64::from(geometry.piece_size());
             // No one is asked for more than an even part of what is missing, or the first to answer would be asked for
-            // everything; but two pieces may always be under way, so that the next is on its way before the last came.
+            // everything; and for less still while its rate is unknown, or the first of two downloaders would have claimed
+            // the whole file from slow seeders before the second came, and neither would have anything to give the other.
+            // But two pieces may always be under way, so that the next is on its way before the last came.
             let missing = u64::from(geometry.pieces() - content.have.count()) * size;
-            let window = window.min(missing / takers).max(2 * size);
+            let window = window.min(missing / takers / if measured { 1 } else { UNMEASURED }).max(2 * size);
             let room = config.budget.max(2 * size).saturating_sub(*in_flight);
             if state.owed >= window || (room < size && state.owed > 0) || room == 0 {
                 continue;

@@ -47,9 +47,14 @@ impl Rate {
         if now.saturating_sub(self.since) > Duration::from_secs(3) { 0 } else { self.average as u64 }
     }
 
+    /// Enough came to tell a rate.
+    pub(super) fn measured(&self) -> bool {
+        self.average > 0.0
+    }
+
     /// Bytes to have under way: what arrives in a round trip and a little longer.
     pub(super) fn window(&self) -> u64 {
-        if self.average == 0.0 {
+        if !self.measured() {
             return FIRST_WINDOW;
         }
         (self.average * (self.rtt * 2 + AHEAD).as_secs_f64()) as u64
