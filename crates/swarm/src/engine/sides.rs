@@ -46,7 +46,7 @@ impl Side {
 impl Content {
     /// Takes in what a side said before the manifest was known here; false if it cannot be true.
     pub(super) fn meet(&mut self, side: &mut Side, pieces: u32) -> bool {
-        if side.have.len() > 0 && side.have.len() != pieces {
+        if ![0, pieces].contains(&side.have.len()) {
             return false;
         }
         side.have.resize(pieces);
@@ -155,7 +155,7 @@ impl Engine {
         let (new, dialled) = (!state.sides.contains_key(&id), state.dialled);
         let side = state.sides.entry(id).or_insert_with(|| Side { grew: self.now, ..Side::default() });
         side.manifest |= pieces.is_some();
-        if let Some(len) = ours.or(pieces).filter(|_| side.have.len() == 0) {
+        if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
             side.have.resize(len);
             side.coming.resize(len);
         }
