@@ -232,6 +232,15 @@ impl Engine {
         self.conns.values().map(view).collect()
     }
 
+    #[doc(hidden)]
+    pub fn debug(&self) -> [f64; 8] {
+        let size = 262144.0;
+        let paused = self.conns.values().filter(|c| c.offer_after > self.now).count() as f64;
+        let takers = self.contents.values().map(|c| c.takers).sum::<u32>() as f64;
+        [self.uploads.promised as f64 / size, self.uploads.rate().unwrap_or(0.0) / 1e6, self.in_flight as f64 / size, paused, takers, self.requests.len() as f64,
+         self.conns.len() as f64, self.offering.len() as f64]
+    }
+
     fn on_time(&mut self, actions: &mut Vec<Action>) {
         self.announce_pieces(actions);
         if self.now >= self.next_tick {
