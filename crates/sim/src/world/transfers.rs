@@ -126,7 +126,7 @@ impl World {
             // Whoever asked has gone meanwhile.
             return self.after(0, Happening::Tell(peer, Event::Served { serve }));
         };
-        let (run, content, asker) = (transfer.run, transfer.content, transfer.asker);
+        let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
         let first = self.piece_bytes(content, run.first);
         let holding = &self.peers[peer as usize].holdings[content];
         assert!(
@@ -144,6 +144,8 @@ impl World {
             (transfer.flow, transfer.piece_end, transfer.told_at) = (Some(flow), first, now);
         }
         self.rates_changed(links[0]);
+        let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
+        self.after(wait, Happening::Came { transfer: serve, bytes: 0, piece: None, last: false });
     }
 
     fn piece_bytes(&self, content: usize, piece: u32) -> u64 {
@@ -230,9 +232,7 @@ impl World {
     pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
         let (peer, request, content) = (transfer.asker, transfer.request, transfer.content);
-        if bytes > 0 {
-            self.tell(peer, Event::Progress { request, bytes });
-        }
+        self.tell(peer, Event::Progress { request, bytes });
         if let Some(piece) = piece {
             let len = self.piece_bytes(content, piece);
             if self.peers[peer as usize].holdings[content].have.insert(piece) {

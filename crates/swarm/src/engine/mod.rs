@@ -189,10 +189,7 @@ impl Engine {
             Event::Message { conn, message } => self.message(conn, message, actions),
             Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
             Event::Served { serve } => self.served(serve, actions),
-            Event::Progress { request, bytes } => {
-                self.progress(request, bytes);
-                self.take_waiting_offers(actions);
-            }
+            Event::Progress { request, bytes } => self.progress(request, bytes, actions),
             Event::Stored { request, piece } => self.stored(request, piece, actions),
             Event::Wrong { request, piece } => self.wrong(request, piece, actions),
             Event::Finished { request, failure } => self.finished(request, failure, actions),
@@ -250,6 +247,7 @@ impl Engine {
             self.exchange_peers(actions);
             self.fetch_manifests(actions);
             self.review_promises();
+            self.refuse_parked(actions);
             self.serve_next(actions);
             self.offer_more(actions);
             self.take_waiting_offers(actions);

@@ -61,7 +61,7 @@ const FIRST_RUNS: u64 = 4;
 /// A run takes this long to leave, if pieces are small enough: longer ones would make others wait.
 const RUN: Duration = Duration::from_millis(20);
 /// What is promised lasts for this long beyond the round trips that an offer and its question take.
-const AHEAD: Duration = Duration::from_millis(50);
+const AHEAD: Duration = Duration::from_millis(150);
 /// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
 /// small requests cost more than what rarity gains. Slow links give less than a block at a time anyway.
 const BLOCK: u64 = 1 << 20;
@@ -259,3 +259,4 @@ impl Engine {
         broken.into_iter().for_each(|(conn, id, piece)| self.break_promise(conn, id, piece));
     }
 }
+

@@ -36,11 +36,6 @@ impl Side {
     pub(super) fn gets(&self, piece: u32) -> bool {
         self.have.contains(piece) || self.coming.contains(piece) || self.promised.contains_key(&piece)
     }
-
-    /// How many pieces it has or will have soon.
-    pub(super) fn wealth(&self) -> u32 {
-        self.have.count() + self.coming.count()
-    }
 }
 
 impl Content {

@@ -14,6 +14,8 @@ use crate::event::{Action, ConnId, ServeId};
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     waiting: VecDeque<Question>,
+    /// Questions for pieces that are about to come.
+    parked: Vec<(Duration, Question)>,
     active: BTreeMap<ServeId, Serve>,
     /// Bytes that were offered or asked for and are not sent.
     pub(super) promised: u64,
@@ -44,6 +46,8 @@ struct Serve {
 const MOST_BYTES: u64 = 32 << 20;
 /// Questions of one connection that may wait without having been offered.
 const UNASKED: usize = 2;
+/// A question waits this long for pieces that are about to come.
+const PARKED: Duration = Duration::from_secs(1);
 /// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
@@ -127,9 +131,10 @@ impl Engine {
         if !fits || content.bytes(run) > MOST_BYTES {
             return actions.push(refuse(RefusalReason::Invalid));
         }
-        if !run.pieces().all(|piece| content.have.contains(piece)) {
+        if !run.pieces().all(|piece| content.spread.listed(piece)) {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
+        let here = run.pieces().all(|piece| content.have.contains(piece));
         state.ignored = 0;
         let was_offered = |piece| {
             let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
@@ -143,8 +148,47 @@ impl Engine {
         state.waiting += 1;
         let bytes = content.bytes(run);
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
-        self.uploads.waiting.push_back(Question { conn, serve, content: id, run, bytes, offered });
+        let question = Question { conn, serve, content: id, run, bytes, offered };
+        if here {
+            self.uploads.waiting.push_back(question);
+        } else {
+            self.uploads.parked.push((self.now, question));
+        }
         self.serve_next(actions);
+    }
+
+    /// A piece has come: what waited only for it waits for its turn now.
+    pub(super) fn unpark(&mut self, id: ContentId, piece: u32) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let Uploads { parked, waiting, .. } = &mut self.uploads;
+        let mut at = 0;
+        while let Some((_, question)) = parked.get(at) {
+            let waits = question.content == id && question.run.pieces().contains(&piece);
+            if waits && question.run.pieces().all(|piece| content.have.contains(piece)) {
+                waiting.push_back(parked.remove(at).1);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Refuses what waits for pieces that do not come.
+    pub(super) fn refuse_parked(&mut self, actions: &mut Vec<Action>) {
+        let comes = |since: Duration, question: &Question| {
+            let listed = |content: &super::Content| question.run.pieces().all(|piece| content.spread.listed(piece));
+            self.now.saturating_sub(since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
+        };
+        let (keep, drop) =
+            std::mem::take(&mut self.uploads.parked).into_iter().partition(|(since, question)| comes(*since, question));
+        self.uploads.parked = keep;
+        let drop: Vec<(Duration, Question)> = drop;
+        for (_, question) in drop {
+            actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+            if let Some(state) = self.conns.get_mut(&question.conn) {
+                state.waiting -= 1;
+            }
+            question.run.pieces().for_each(|piece| self.break_promise(question.conn, question.content, piece));
+        }
     }
 
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
@@ -198,11 +242,13 @@ impl Engine {
     /// A connection is gone: nobody waits for its answers any more.
     pub(super) fn forget_questions(&mut self, conn: ConnId) {
         self.uploads.waiting.retain(|question| question.conn != conn);
+        self.uploads.parked.retain(|(_, question)| question.conn != conn);
         self.uploads.active.retain(|_, serve| serve.conn != conn);
     }
 
     /// A content is withdrawn: what waits for it is refused.
     pub(super) fn refuse_content(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        self.refuse_parked(actions);
         self.uploads.waiting.retain(|question| {
             let keep = question.content != id;
             if !keep {
