@@ -7,7 +7,7 @@ use swarm::{ConnId, Event};
 
 use super::peers::{address, number};
 use super::transfers::TransferId;
-use super::{Happening, PeerIx, World, SECOND};
+use super::{Happening, PeerIx, SECOND, World};
 use crate::queue::Time;
 
 /// A dial that nobody answers is given up after this long, as in the peer's `reach.rs`.
@@ -42,13 +42,7 @@ impl Connections {
         let slot = match self.free.pop() {
             Some(slot) => slot as usize,
             None => {
-                self.slots.push(Connection {
-                    generation: 0,
-                    ends,
-                    open: [false; 2],
-                    latency,
-                    transfers: Vec::new(),
-                });
+                self.slots.push(Connection { generation: 0, ends, open: [false; 2], latency, transfers: Vec::new() });
                 self.slots.len() - 1
             }
         };

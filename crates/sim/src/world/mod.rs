@@ -108,8 +108,7 @@ impl World {
         );
         let mut id = [0; 32];
         random.fill(&mut id);
-        let content =
-            Content { id: ContentId(protocol::Digest(id)), geometry, copies: vec![0; pieces as usize] };
+        let content = Content { id: ContentId(protocol::Digest(id)), geometry, copies: vec![0; pieces as usize] };
         let mut config = config.clone();
         config.connections = plan.neighbours.map_or(config.connections, |count| count as usize);
         let mut world = World {
@@ -151,9 +150,11 @@ impl World {
         }
         self.take_sample();
         let seconds = |peer: &Peer| {
-            peer.holdings.iter().filter(|holding| holding.wanted).map(|holding| {
-                Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64)
-            }).collect::<Vec<_>>()
+            peer.holdings
+                .iter()
+                .filter(|holding| holding.wanted)
+                .map(|holding| Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64))
+                .collect::<Vec<_>>()
         };
         Outcome {
             seed: self.seed,
@@ -274,12 +275,6 @@ impl World {
     }
 
     fn take_sample(&mut self) {
-        if std::env::var_os("SIM_DEBUG").is_some() {
-            let busy = self.peers.iter().filter(|p| !self.network.flows(p.up).is_empty()).count();
-            let stats = self.peers.iter().filter_map(|p| p.engine.as_ref()).map(|e| e.debug()).fold([0.0; 8], |mut a, b| { for i in 0..8 { a[i] += b[i]; } a });
-            let n = self.peers.len() as f64;
-            eprintln!("{:.2} busy {} {:?}", self.now as f64 / 1e9, busy, stats.map(|s| (s / n * 100.0).round() / 100.0));
-        }
         let content = &self.contents[0];
         let least = content.copies.iter().copied().min().unwrap_or(0);
         let all: u64 = content.copies.iter().map(|&copies| u64::from(copies)).sum();

@@ -330,7 +330,7 @@ impl Engine {
         let lead = self.longest_rtt.mul_f64(1.5) + SOON;
         let reach = if conn.rate.measured() { (conn.rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
         let came = content.bytes(request.run) - request.owed;
-        let (mut end, mut new) = (0, false);
+        let (mut end, mut new, id) = (0, Vec::new(), request.content);
         for piece in request.run.pieces() {
             let begin = end;
             end += content.bytes(Run { first: piece, count: 1 });
@@ -340,11 +340,12 @@ impl Engine {
             }
             if request.open.contains(piece) && !content.spread.listed(piece) {
                 content.spread.list(piece);
-                new = true;
+                new.push(piece);
             }
         }
-        if new {
+        if !new.is_empty() {
             self.offer_more(actions);
+            new.into_iter().for_each(|piece| self.offer_fresh(id, piece, actions));
         }
     }
 

@@ -229,15 +229,6 @@ impl Engine {
         self.conns.values().map(view).collect()
     }
 
-    #[doc(hidden)]
-    pub fn debug(&self) -> [f64; 8] {
-        let size = 262144.0;
-        let paused = self.conns.values().filter(|c| c.offer_after > self.now).count() as f64;
-        let takers = self.contents.values().map(|c| c.takers).sum::<u32>() as f64;
-        [self.uploads.promised as f64 / size, self.uploads.rate().unwrap_or(0.0) / 1e6, self.in_flight as f64 / size, paused, takers, self.requests.len() as f64,
-         self.conns.len() as f64, self.offering.len() as f64]
-    }
-
     fn on_time(&mut self, actions: &mut Vec<Action>) {
         self.announce_pieces(actions);
         if self.now >= self.next_tick {
@@ -342,6 +333,16 @@ impl Content {
 
     fn pieces(&self) -> u32 {
         self.geometry.as_ref().map_or(0, |geometry| geometry.pieces())
+    }
+
+    /// Bytes of all pieces; 0 while the manifest is unknown.
+    fn total(&self) -> u64 {
+        self.geometry.as_ref().map_or(0, |geometry| geometry.total())
+    }
+
+    /// Bytes of a piece, at least 1.
+    fn piece_size(&self) -> u64 {
+        self.geometry.as_ref().map_or(1, |geometry| u64::from(geometry.piece_size()))
     }
 
     /// Bytes of a run.

@@ -15,7 +15,7 @@ use crate::event::{Action, ConnId, ServeId};
 pub(super) struct Uploads {
     waiting: VecDeque<Question>,
     /// Questions for pieces that are about to come.
-    parked: Vec<(Duration, Question)>,
+    parked: Vec<Question>,
     active: BTreeMap<ServeId, Serve>,
     /// Bytes that were offered or asked for and are not sent.
     pub(super) promised: u64,
@@ -31,6 +31,7 @@ struct Question {
     bytes: u64,
     /// Whether it was offered.
     offered: bool,
+    since: Duration,
 }
 
 #[derive(Debug)]
@@ -46,6 +47,8 @@ struct Serve {
 const MOST_BYTES: u64 = 32 << 20;
 /// Questions of one connection that may wait without having been offered.
 const UNASKED: usize = 2;
+/// What has waited this long is served before rarer pieces.
+const LATE: Duration = Duration::from_secs(1);
 /// A question waits this long for pieces that are about to come.
 const PARKED: Duration = Duration::from_secs(1);
 /// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
@@ -148,11 +151,11 @@ impl Engine {
         state.waiting += 1;
         let bytes = content.bytes(run);
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
-        let question = Question { conn, serve, content: id, run, bytes, offered };
+        let question = Question { conn, serve, content: id, run, bytes, offered, since: self.now };
         if here {
             self.uploads.waiting.push_back(question);
         } else {
-            self.uploads.parked.push((self.now, question));
+            self.uploads.parked.push(question);
         }
         self.serve_next(actions);
     }
@@ -162,10 +165,10 @@ impl Engine {
         let Some(content) = self.contents.get(&id) else { return };
         let Uploads { parked, waiting, .. } = &mut self.uploads;
         let mut at = 0;
-        while let Some((_, question)) = parked.get(at) {
+        while let Some(question) = parked.get(at) {
             let waits = question.content == id && question.run.pieces().contains(&piece);
             if waits && question.run.pieces().all(|piece| content.have.contains(piece)) {
-                waiting.push_back(parked.remove(at).1);
+                waiting.push_back(parked.remove(at));
             } else {
                 at += 1;
             }
@@ -174,15 +177,13 @@ impl Engine {
 
     /// Refuses what waits for pieces that do not come.
     pub(super) fn refuse_parked(&mut self, actions: &mut Vec<Action>) {
-        let comes = |since: Duration, question: &Question| {
+        let comes = |question: &Question| {
             let listed = |content: &super::Content| question.run.pieces().all(|piece| content.spread.listed(piece));
-            self.now.saturating_sub(since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
+            self.now.saturating_sub(question.since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
         };
-        let (keep, drop) =
-            std::mem::take(&mut self.uploads.parked).into_iter().partition(|(since, question)| comes(*since, question));
+        let (keep, drop): (Vec<_>, Vec<_>) = std::mem::take(&mut self.uploads.parked).into_iter().partition(comes);
         self.uploads.parked = keep;
-        let drop: Vec<(Duration, Question)> = drop;
-        for (_, question) in drop {
+        for question in drop {
             actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
             if let Some(state) = self.conns.get_mut(&question.conn) {
                 state.waiting -= 1;
@@ -207,7 +208,8 @@ impl Engine {
         }
     }
 
-    /// Starts what waits, first come first served, as far as there is room.
+    /// Starts what waits, as far as there is room: the rarest piece first, so that new pieces spread fast whatever was
+    /// promised before, but nothing waits for long.
     pub(super) fn serve_next(&mut self, actions: &mut Vec<Action>) {
         while self.uploads.active.len() < self.config.upload_slots {
             // A rate that is not known yet is known to be more than nothing.
@@ -222,7 +224,14 @@ impl Engine {
                 break;
             }
             let slow: Vec<ConnId> = self.uploads.active.values().filter(held_up).map(|serve| serve.conn).collect();
-            let next = self.uploads.waiting.iter().position(|question| !slow.contains(&question.conn));
+            let rank = |question: &Question| {
+                let spread = self.contents.get(&question.content).map(|content| &content.spread);
+                let count = spread.map_or(0, |spread| spread.count(question.run.first));
+                let late = self.now.saturating_sub(question.since) >= LATE;
+                if late { 0 } else { count }
+            };
+            let able = self.uploads.waiting.iter().enumerate().filter(|(_, question)| !slow.contains(&question.conn));
+            let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at);
             let Some(Question { conn, serve, content, run, bytes, .. }) =
                 next.and_then(|next| self.uploads.waiting.remove(next))
             else {
@@ -242,7 +251,7 @@ impl Engine {
     /// A connection is gone: nobody waits for its answers any more.
     pub(super) fn forget_questions(&mut self, conn: ConnId) {
         self.uploads.waiting.retain(|question| question.conn != conn);
-        self.uploads.parked.retain(|(_, question)| question.conn != conn);
+        self.uploads.parked.retain(|question| question.conn != conn);
         self.uploads.active.retain(|_, serve| serve.conn != conn);
     }
 
