@@ -4,6 +4,7 @@
 //! (announce, introduce), `peers` (come and go).
 
 mod connections;
+mod faults;
 mod peers;
 mod tracker;
 mod transfers;
@@ -32,6 +33,10 @@ pub(crate) const SECOND: Time = 1_000_000_000;
 enum Happening {
     /// A peer comes.
     Arrive(PeerIx),
+    /// A peer crashes.
+    Crash(PeerIx),
+    /// The tracker has not heard of a peer for too long.
+    Forgotten(PeerIx),
     /// An engine asked to be called.
     Tick(PeerIx),
     /// Something happens to an engine, unless its peer is gone by then.
@@ -91,6 +96,7 @@ pub(crate) struct World {
     sent: f64,
     useful: u64,
     samples: Vec<Sample>,
+    random: fastrand::Rng,
     trace: u64,
     events: u64,
     seed: u64,
@@ -108,8 +114,7 @@ impl World {
         );
         let mut id = [0; 32];
         random.fill(&mut id);
-        let content =
-            Content { id: ContentId(protocol::Digest(id)), geometry, copies: vec![0; pieces as usize] };
+        let content = Content { id: ContentId(protocol::Digest(id)), geometry, copies: vec![0; pieces as usize] };
         let mut config = config.clone();
         config.connections = plan.neighbours.map_or(config.connections, |count| count as usize);
         let mut world = World {
@@ -131,6 +136,7 @@ impl World {
             sent: 0.0,
             useful: 0,
             samples: Vec::new(),
+            random: random.fork(),
             trace: 0xcbf2_9ce4_8422_2325,
             events: 0,
             seed,
@@ -151,9 +157,12 @@ impl World {
         }
         self.take_sample();
         let seconds = |peer: &Peer| {
-            peer.holdings.iter().filter(|holding| holding.wanted).map(|holding| {
-                Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64)
-            }).collect::<Vec<_>>()
+            let counts = |holding: &&Holding| holding.wanted && (!peer.crashed || holding.done.is_some());
+            peer.holdings
+                .iter()
+                .filter(counts)
+                .map(|holding| Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64))
+                .collect::<Vec<_>>()
         };
         Outcome {
             seed: self.seed,
@@ -171,6 +180,8 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive(peer) => self.arrive(peer),
+            Happening::Crash(peer) => self.crash(peer),
+            Happening::Forgotten(peer) => self.forgotten(peer),
             Happening::Tick(peer) => self.tick(peer),
             Happening::Tell(peer, event) => self.tell(peer, event),
             Happening::Say(conn, message) => self.said(conn, message),
@@ -276,9 +287,20 @@ impl World {
     fn take_sample(&mut self) {
         if std::env::var_os("SIM_DEBUG").is_some() {
             let busy = self.peers.iter().filter(|p| !self.network.flows(p.up).is_empty()).count();
-            let stats = self.peers.iter().filter_map(|p| p.engine.as_ref()).map(|e| e.debug()).fold([0.0; 8], |mut a, b| { for i in 0..8 { a[i] += b[i]; } a });
+            let stats =
+                self.peers.iter().filter_map(|p| p.engine.as_ref()).map(|e| e.debug()).fold([0.0; 8], |mut a, b| {
+                    for i in 0..8 {
+                        a[i] += b[i];
+                    }
+                    a
+                });
             let n = self.peers.len() as f64;
-            eprintln!("{:.2} busy {} {:?}", self.now as f64 / 1e9, busy, stats.map(|s| (s / n * 100.0).round() / 100.0));
+            eprintln!(
+                "{:.2} busy {} {:?}",
+                self.now as f64 / 1e9,
+                busy,
+                stats.map(|s| (s / n * 100.0).round() / 100.0)
+            );
         }
         let content = &self.contents[0];
         let least = content.copies.iter().copied().min().unwrap_or(0);

@@ -5,6 +5,7 @@ use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
 use super::{Happening, PeerIx, World};
 use crate::network::{FlowId, LinkId};
+use crate::plan::Serves;
 use crate::queue::Time;
 
 /// Also what the serving engine knows the question by.
@@ -105,6 +106,11 @@ impl World {
         let (conn, server, run, content) = (transfer.conn ^ 1, transfer.server, transfer.run, transfer.content);
         if self.connections.standing(conn).is_none() {
             return self.stop_serving(id);
+        }
+        match self.peers[server as usize].serves {
+            Serves::Well => {}
+            Serves::Refuses => return self.refuse(id, RefusalReason::Busy),
+            Serves::Silent => return self.stop_serving(id),
         }
         let content = self.contents[content].id;
         self.tell(server, Event::Asked { conn, serve: id, content, run });
@@ -230,11 +236,19 @@ impl World {
     pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
         let (peer, request, content) = (transfer.asker, transfer.request, transfer.content);
+        let wrong = self.peers[transfer.server as usize].wrong;
         if bytes > 0 {
             self.tell(peer, Event::Progress { request, bytes });
         }
         if let Some(piece) = piece {
             let len = self.piece_bytes(content, piece);
+            if wrong > 0.0 && self.random.f64() < wrong {
+                self.tell(peer, Event::Wrong { request, piece });
+                if last {
+                    self.finish_asking(id, None);
+                }
+                return;
+            }
             if self.peers[peer as usize].holdings[content].have.insert(piece) {
                 self.useful += len;
                 self.contents[content].copies[piece as usize] += 1;
