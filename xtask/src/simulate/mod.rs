@@ -83,7 +83,11 @@ fn many(plan: &sim::Plan, arguments: &Arguments, seeds: std::ops::Range<u64>) ->
         match outcome.last() {
             Some(last) => ratios.push((last / outcome.bound, seed)),
             None => {
-                eprintln!("stuck: repeat with cargo xtask simulate {} --seed {seed}", arguments.plan);
+                let (name, peers, pieces) = (&arguments.plan, plan.peers, plan.pieces);
+                eprintln!(
+                    "stuck: repeat with cargo xtask simulate {name} --peers {peers} --pieces {pieces} --latency {} --seed {seed}",
+                    plan.latency_ms
+                );
                 stuck.push(seed);
             }
         }

@@ -5,6 +5,7 @@
 
 mod connections;
 mod faults;
+mod invariants;
 mod peers;
 mod tracker;
 mod transfers;
@@ -197,6 +198,7 @@ impl World {
             Happening::Announced(announcement) => self.announced(announcement),
             Happening::Sample => {
                 self.take_sample();
+                self.check_everyone();
                 self.queue.push(self.now + (self.copy_seconds * 1e9 / 80.0) as Time, Happening::Sample);
             }
         }

@@ -260,6 +260,20 @@ impl World {
         }
     }
 
+    /// Bytes of pieces that a peer has asked for and not been told of.
+    pub(super) fn bytes_under_way(&mut self, peer: PeerIx) -> u64 {
+        let ids: Vec<TransferId> = self.peers[peer as usize].requests.values().copied().collect();
+        let transfers: Vec<(usize, Run, u64)> = ids
+            .into_iter()
+            .filter_map(|id| self.transfers.get(id).map(|transfer| (transfer.content, transfer.run, transfer.told)))
+            .collect();
+        let left = |(content, run, told): (usize, Run, u64)| {
+            let all: u64 = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
+            all.saturating_sub(told)
+        };
+        transfers.into_iter().map(left).sum()
+    }
+
     /// An engine gives a request up.
     pub(super) fn cancel(&mut self, peer: PeerIx, request: RequestId) {
         let Some(&id) = self.peers[peer as usize].requests.get(&request) else { return };
