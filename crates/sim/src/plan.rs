@@ -19,6 +19,8 @@ pub struct Plan {
     pub latency_ms: f64,
     /// Most connections that a peer dials to.
     pub neighbours: Option<u32>,
+    /// Capacity of the one link, each way together, between any two sites. Without it they are not apart.
+    pub between_sites: Option<f64>,
     /// Who takes part.
     pub group: Vec<Group>,
 }
@@ -43,6 +45,8 @@ pub struct Group {
     pub arrive_within: f64,
     /// They crash after so many seconds, on average (exponential). Without it they stay.
     pub mean_stay: Option<f64>,
+    /// They crash once seeders have sent so many copies.
+    pub copies_then_crash: Option<f64>,
     /// Where they say that they are.
     #[serde(default)]
     pub site: String,
@@ -116,6 +120,9 @@ impl Plan {
     /// Reads a plan.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
         let plan: Self = toml::from_str(text)?;
+        if plan.between_sites.is_some_and(|capacity| capacity <= 0.0) {
+            return Err(PlanError::Range { group: "all".to_owned(), field: "between_sites" });
+        }
         for group in &plan.group {
             let bad = |field| Err(PlanError::Range { group: group.name.clone(), field });
             let part = |value: f64| (0.0..=1.0).contains(&value);

@@ -58,6 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     println!("mean peer      {:.2} s, {:.3} of the bound", outcome.mean(), outcome.mean() / outcome.bound);
     println!("seeder sent    {:.3} copies", outcome.seeded);
+    println!("between sites  {:.3} copies", outcome.crossed);
     println!(
         "wasted         {} of {} bytes ({:.2} %)",
         outcome.wasted,

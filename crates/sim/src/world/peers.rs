@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use protocol::{ContentId, Digest, PeerAddress, PeerId, PeerMessage, PieceSet, Stake, VERSION};
+use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, Stake, VERSION};
 use swarm::{Engine, Event, RequestId};
 
 use super::transfers::TransferId;
@@ -21,7 +21,8 @@ pub(super) struct Peer {
     pub(super) crashed: bool,
     pub(super) serves: Serves,
     pub(super) wrong: f64,
-    site: String,
+    pub(super) site: String,
+    pub(super) copies_then_crash: Option<f64>,
     pub(super) up: LinkId,
     pub(super) down: LinkId,
     pub(super) arrived: Time,
@@ -79,6 +80,7 @@ impl World {
                 serves: group.serves,
                 wrong: group.wrong,
                 site: group.site.clone(),
+                copies_then_crash: group.copies_then_crash,
                 up: self.network.add_link(group.upload * normal),
                 down: self.network.add_link(group.download * normal),
                 arrived: 0,
@@ -96,7 +98,8 @@ impl World {
         }
         self.open = self.downloads;
         self.bound = least_seconds(&capacities, pieces);
-        self.transfers.add_links(self.peers.len() * 2);
+        self.between_sites = plan.between_sites.map(|capacity| self.network.add_link(capacity * normal));
+        self.transfers.add_links(self.peers.len() * 2 + 1);
     }
 
     pub(super) fn arrive(&mut self, peer: PeerIx) {
@@ -142,9 +145,5 @@ impl World {
             (false, false) => Stake::Partial,
         };
         self.send_announcement(peer, content, stake);
-    }
-
-    pub(super) fn peer_address(&self, peer: PeerIx) -> PeerAddress {
-        PeerAddress { id: self.peers[peer as usize].id, addresses: vec![address(peer)] }
     }
 }

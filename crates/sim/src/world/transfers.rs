@@ -141,7 +141,8 @@ impl World {
             self.seed
         );
         let links = [self.peers[peer as usize].up, self.peers[asker as usize].down];
-        let flow = self.network.start(now, links, 1.0);
+        let between = self.between_sites.filter(|_| self.apart(peer, asker));
+        let flow = self.network.start(now, links.into_iter().chain(between), 1.0);
         if self.transfers.of_flow.len() <= flow as usize {
             self.transfers.of_flow.resize(flow as usize + 1, 0);
         }
@@ -260,6 +261,10 @@ impl World {
         }
     }
 
+    fn apart(&self, one: PeerIx, other: PeerIx) -> bool {
+        self.peers[one as usize].site != self.peers[other as usize].site
+    }
+
     /// Bytes of pieces that a peer has asked for and not been told of.
     pub(super) fn bytes_under_way(&mut self, peer: PeerIx) -> u64 {
         let ids: Vec<TransferId> = self.peers[peer as usize].requests.values().copied().collect();
@@ -336,12 +341,19 @@ impl World {
     fn stop_serving(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         transfer.serving = false;
-        let (flow, server) = (transfer.flow.take(), transfer.server);
+        let (flow, server, asker) = (transfer.flow.take(), transfer.server, transfer.asker);
         if let Some(flow) = flow {
             let sent = self.network.stop(self.now, flow);
             self.sent += sent;
+            if self.apart(server, asker) {
+                self.crossed += sent;
+            }
             if self.peers[server as usize].seeder {
                 self.seeded += sent;
+                let copies = self.seeded / self.contents[0].geometry.total() as f64;
+                if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
+                    self.after(0, Happening::Crash(server));
+                }
             }
             self.rates_changed(self.peers[server as usize].up);
         }
