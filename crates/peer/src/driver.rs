@@ -110,7 +110,7 @@ pub(crate) async fn run(
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport);
-    let hello = PeerMessage::Hello { version: VERSION, listeners, site: String::new() };
+    let hello = PeerMessage::Hello { version: VERSION, listeners, site: builder.site };
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,

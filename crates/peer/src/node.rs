@@ -23,6 +23,7 @@ pub struct NodeBuilder {
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) engine: swarm::Config,
+    pub(crate) site: String,
     pub(crate) seed: u64,
 }
 
@@ -42,10 +43,19 @@ impl NodeBuilder {
     /// Caps in bytes a second; none unless set.
     pub fn rates(mut self, up: Option<u64>, down: Option<u64>) -> Self {
         (self.up, self.down) = (up, down);
-        if up.is_some() {
-            // A slow uplink should finish pieces one after another, so that others can pass them on.
-            self.engine.upload_slots = 3;
-        }
+        self
+    }
+
+    /// The place that this peer is in, at most [`protocol::MAX_SITE`] bytes: what someone near has is not fetched from
+    /// afar. None unless set.
+    pub fn site(mut self, name: impl Into<String>) -> Self {
+        self.site = name.into();
+        self
+    }
+
+    /// Whether peers that give come before those that only take; not unless set.
+    pub fn fair(mut self, fair: bool) -> Self {
+        self.engine.fair = fair;
         self
     }
 
@@ -194,6 +204,7 @@ impl Node {
             up: None,
             down: None,
             engine: swarm::Config::default(),
+            site: String::new(),
             seed: fastrand::u64(..),
         }
     }

@@ -43,6 +43,9 @@ pub(super) struct Connection {
     pub(super) not_before: Duration,
     /// Bytes that we have offered to it, or that it has asked for, and that are not sent.
     pub(super) promised: u64,
+    /// Bytes that came from it, and bytes that it says it got from us.
+    pub(super) given: u64,
+    pub(super) taken: u64,
     /// Questions of it that wait.
     pub(super) waiting: usize,
     /// Offers in a row that it did not answer, and from when on it gets offers again.
@@ -172,6 +175,8 @@ impl Engine {
             wrong: 0,
             not_before: Duration::ZERO,
             promised: 0,
+            given: 0,
+            taken: 0,
             waiting: 0,
             ignored: 0,
             offer_after: Duration::ZERO,

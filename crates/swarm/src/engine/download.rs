@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::{ContentId, MAX_OFFERS, PeerMessage, PieceSet, Run};
 
 use super::Engine;
+use super::offers::STARVING;
 use crate::event::{Action, ConnId, Failure, RequestId};
 
 /// A request that is under way.
@@ -128,25 +129,25 @@ impl Engine {
                 self.offering.remove(&conn);
                 break;
             };
-            let Some(content) = self.contents.get_mut(&id).filter(|content| content.wanted) else {
+            let wanted = self.contents.get(&id).filter(|content| content.wanted);
+            let Some(geometry) = wanted.map(|content| content.geometry.clone()) else {
                 state.offers.pop_front();
                 declined.push((id, run));
                 continue;
             };
-            let Some(geometry) = &content.geometry else { break };
+            let Some(geometry) = geometry else { break };
             if run.end().is_none_or(|end| end > geometry.pieces()) {
                 self.close(conn, "it offers pieces that do not exist", actions);
                 return;
             }
             let size = u64::from(geometry.piece_size());
             let room = self.config.budget.max(2 * size).saturating_sub(self.in_flight);
-            let side = state.sides.get(&id);
-            // Who gave something wrong, or refused, is asked only for what it says that it has.
-            let trusted = state.wrong == 0 && self.now >= state.not_before;
-            let wanted = |&piece: &u32| {
-                content.picker.is_open(piece) && (trusted || side.is_some_and(|side| side.have.contains(piece)))
-            };
-            let Some(first) = run.pieces().find(wanted) else {
+            let first = run.pieces().find(|&piece| self.takes(conn, id, piece));
+            let count = first.map_or(0, |first| {
+                (first..run.first + run.count).take_while(|&piece| self.takes(conn, id, piece)).count() as u32
+            });
+            let Some(state) = self.conns.get_mut(&conn) else { break };
+            let Some(first) = first else {
                 state.offers.pop_front();
                 declined.push((id, run));
                 continue;
@@ -154,8 +155,7 @@ impl Engine {
             if state.requests.len() >= REQUESTS || room == 0 || (room < size && self.in_flight > 0) {
                 break;
             }
-            let most = u32::try_from(room / size).unwrap_or(u32::MAX).max(1);
-            let count = (first..run.first + run.count).take_while(wanted).take(most as usize).count() as u32;
+            let count = count.min(u32::try_from(room / size).unwrap_or(u32::MAX).max(1));
             let (asked, end) = (Run { first, count }, first + count);
             if first > run.first {
                 declined.push((id, Run { first: run.first, count: first - run.first }));
@@ -176,6 +176,18 @@ impl Engine {
                 _ => decline(conn, id, &[run], actions),
             }
         }
+    }
+
+    /// Whether to ask for a piece that this peer offers.
+    fn takes(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
+        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return false };
+        // Who gave something wrong, or refused, is asked only for what it says that it has.
+        let trusted = state.wrong == 0 && self.now >= state.not_before;
+        let has = || state.sides.get(&id).is_some_and(|side| side.have.contains(piece));
+        // What someone near gets comes from there, unless we have waited long.
+        let starves = || self.now.saturating_sub(content.grew) >= STARVING;
+        let nearer = || self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece);
+        content.picker.is_open(piece) && (trusted || has()) && !nearer()
     }
 
     /// There may be room again: takes what waits for it, of all peers in turn.
@@ -258,7 +270,10 @@ impl Engine {
             let able = |(number, conn): &(&ConnId, &super::Connection)| {
                 let has = conn.sides.get(&request.content).is_some_and(|side| side.have.contains(piece));
                 let faster = stalled || (conn.rate.measured() && conn.rate.time_for(conn.owed + size) * 2 < takes);
-                has && faster && **number != request.conn && self.now >= conn.not_before && conn.requests.len() < REQUESTS
+                has && faster
+                    && **number != request.conn
+                    && self.now >= conn.not_before
+                    && conn.requests.len() < REQUESTS
             };
             let best = self.conns.iter().filter(able).min_by_key(|(_, conn)| (conn.owed, conn.rate.time_for(size)));
             if let Some((&conn, _)) = best {
@@ -282,6 +297,7 @@ impl Engine {
         self.in_flight -= came;
         if let Some(conn) = self.conns.get_mut(&request.conn) {
             conn.owed -= came;
+            conn.given += came;
             conn.heard = self.now;
             conn.rate.add(self.now, bytes);
         }
@@ -297,6 +313,7 @@ impl Engine {
         }
         content.picker.close(piece);
         if content.have.insert(piece) {
+            content.grew = self.now;
             content.spread.list(piece);
             content.unannounced.insert(piece);
             content.announce_at.get_or_insert(self.now + self.config.have_delay);

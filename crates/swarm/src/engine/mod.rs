@@ -48,6 +48,9 @@ pub struct Config {
     pub give_up: Duration,
     /// Haves are collected for this long.
     pub have_delay: Duration,
+    /// Whether those who gave come before those who only take (tit for tat; Cohen 2003). In a trusted fleet it costs time
+    /// and gains nothing.
+    pub fair: bool,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             stall: Duration::from_secs(2),
             give_up: Duration::from_secs(20),
             have_delay: Duration::from_millis(50),
+            fair: false,
         }
     }
 }
@@ -80,6 +84,8 @@ struct Content {
     takers: u32,
     /// When something was last under way, or was offered.
     busy: Duration,
+    /// When a piece was last stored.
+    grew: Duration,
     known: BTreeMap<PeerId, Known>,
     manifest_from: Option<(ConnId, Duration)>,
     unannounced: BTreeSet<u32>,
@@ -113,6 +119,8 @@ pub struct Engine {
     config: Config,
     me: PeerId,
     hello: PeerMessage,
+    /// The place that this peer is in; empty if it was not said.
+    site: String,
     rng: fastrand::Rng,
     now: Duration,
     contents: BTreeMap<ContentId, Content>,
@@ -137,10 +145,15 @@ const TICK: Duration = Duration::from_millis(250);
 impl Engine {
     /// An engine for the peer `me`, whose first message to everyone is `hello`. Same seed, same events: same actions.
     pub fn new(config: Config, me: PeerId, hello: PeerMessage, seed: u64) -> Self {
+        let site = match &hello {
+            PeerMessage::Hello { site, .. } => site.clone(),
+            _ => String::new(),
+        };
         Engine {
             config,
             me,
             hello,
+            site,
             rng: fastrand::Rng::with_seed(seed),
             now: Duration::ZERO,
             contents: BTreeMap::new(),
@@ -219,6 +232,15 @@ impl Engine {
         self.conns.values().map(view).collect()
     }
 
+    #[doc(hidden)]
+    pub fn debug(&self) -> [f64; 8] {
+        let size = 262144.0;
+        let paused = self.conns.values().filter(|c| c.offer_after > self.now).count() as f64;
+        let takers = self.contents.values().map(|c| c.takers).sum::<u32>() as f64;
+        [self.uploads.promised as f64 / size, self.uploads.rate().unwrap_or(0.0) / 1e6, self.in_flight as f64 / size, paused, takers, self.requests.len() as f64,
+         self.conns.len() as f64, self.offering.len() as f64]
+    }
+
     fn on_time(&mut self, actions: &mut Vec<Action>) {
         self.announce_pieces(actions);
         if self.now >= self.next_tick {
@@ -256,7 +278,7 @@ impl Engine {
         let wanted = wanted && !have.is_full();
         let mut content = Content::new(Some(geometry), have, wanted);
         content.known = known;
-        content.busy = self.now;
+        (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&number, conn) in &mut self.conns {
@@ -306,6 +328,7 @@ impl Content {
             spread,
             takers: 0,
             busy: Duration::ZERO,
+            grew: Duration::ZERO,
             geometry,
             have,
             wanted,

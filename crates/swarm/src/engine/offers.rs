@@ -13,6 +13,8 @@ use std::time::Duration;
 use protocol::{ContentId, MAX_OFFERS, PeerMessage, Run};
 
 use super::Engine;
+use super::connections::Connection;
+use super::sides::Side;
 use crate::event::{Action, ConnId};
 
 /// A piece that was promised to a peer.
@@ -31,6 +33,15 @@ pub(super) enum Stage {
     Asked,
     /// Handed to the transport; the other side has not said that it has it.
     Sent,
+    /// The other side gets it from elsewhere: it is not offered again at once.
+    Declined,
+}
+
+impl Promise {
+    /// Whether bytes are still to be sent for it.
+    pub(super) fn owed(self) -> bool {
+        matches!(self.stage, Stage::Offered | Stage::Asked)
+    }
 }
 
 /// An offer must be answered, and a piece that was sent be announced, within this time and two round trips.
@@ -56,6 +67,22 @@ const AHEAD: Duration = Duration::from_millis(50);
 const BLOCK: u64 = 1 << 20;
 /// Pieces that are looked at for one offer.
 const TRIES: u32 = 64;
+
+/// Whoever has got nothing new for this long may get what someone near it has already.
+pub(super) const STARVING: Duration = Duration::from_secs(5);
+/// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
+const CREDIT: u64 = 4 << 20;
+
+/// Someone to give pieces to. Whoever is near comes first, then (where fairness is asked for) whoever gave enough, then
+/// whoever waits for least from us, and then whoever has least: it becomes a source for others soonest.
+struct Taker<'a> {
+    conn: ConnId,
+    site: &'a str,
+    side: &'a Side,
+    promised: u64,
+    far: bool,
+    deficit: u64,
+}
 
 impl Engine {
     /// Bytes of one run, and bytes to have promised, of a content of so many bytes in pieces of `size`.
@@ -98,37 +125,68 @@ impl Engine {
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
         let content = self.contents.get(&id)?;
         let geometry = content.geometry.as_ref()?;
-        let size = u64::from(geometry.piece_size());
-        let (run, target) = self.amounts(geometry.total(), size);
+        let (run, target) = self.amounts(geometry.total(), u64::from(geometry.piece_size()));
         if self.uploads.promised >= target {
             return None;
         }
-        let most = u32::try_from(run / size).unwrap_or(u32::MAX);
-        let takers: Vec<_> = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| self.now >= conn.offer_after)
-            .filter_map(|(&number, conn)| Some((number, conn.promised, conn.sides.get(&id)?)))
-            .filter(|(_, _, side)| side.takes)
-            .collect();
-        let mut tries = TRIES;
-        let first = content.spread.rarest(content.takers, &mut self.rng, |piece| {
-            tries = tries.saturating_sub(1);
-            tries == 0 || takers.iter().any(|(_, _, side)| !side.gets(piece))
-        })?;
-        // Whoever waits for least from us, and then has least: it becomes a source for others soonest.
-        let rng = &mut self.rng;
-        let (conn, _, side) = takers
-            .iter()
-            .filter(|(_, _, side)| !side.gets(first))
-            .min_by_key(|(_, promised, side)| (*promised, side.wealth(), rng.u32(..)))?;
-        let block = (BLOCK / size) as u32;
-        let run = content.spread.around(first, most, block, |piece| !side.gets(piece));
-        let conn = *conn;
+        let mut rng = self.rng.fork();
+        let (conn, run) = self.choose_offer(id, run, &mut rng)?;
         for piece in run.pieces() {
             self.promise(conn, id, piece, Stage::Offered);
         }
         Some((conn, run))
+    }
+
+    /// A run of so many bytes, and who should have it.
+    fn choose_offer(&self, id: ContentId, bytes: u64, rng: &mut fastrand::Rng) -> Option<(ConnId, Run)> {
+        let content = self.contents.get(&id)?;
+        let size = u64::from(content.geometry.as_ref()?.piece_size());
+        let takers = self.takers_of(id);
+        let mut tries = TRIES;
+        let first = content.spread.rarest(content.takers, rng, |piece| {
+            tries = tries.saturating_sub(1);
+            tries == 0 || takers.iter().any(|taker| self.may_get(taker, id, piece))
+        })?;
+        let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
+        let best =
+            able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
+        let (most, block) = (u32::try_from(bytes / size).unwrap_or(u32::MAX), (BLOCK / size) as u32);
+        Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
+    }
+
+    /// Who may be offered something of a content.
+    fn takers_of(&self, id: ContentId) -> Vec<Taker<'_>> {
+        let able = self.conns.iter().filter(|(_, state)| self.now >= state.offer_after);
+        able.filter_map(|(&conn, state)| self.taker(conn, state, id)).collect()
+    }
+
+    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId) -> Option<Taker<'a>> {
+        let side = state.sides.get(&id).filter(|side| side.takes)?;
+        let far = self.is_far(state);
+        let unpaid = state.taken.saturating_sub(state.given + CREDIT);
+        let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
+        Some(Taker { conn, site: &state.site, side, promised: state.promised, far, deficit })
+    }
+
+    /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who
+    /// will pass it on, unless it has waited long.
+    fn may_get(&self, taker: &Taker<'_>, id: ContentId, piece: u32) -> bool {
+        if taker.side.gets(piece) {
+            return false;
+        }
+        let starves = self.now.saturating_sub(taker.side.grew) >= STARVING;
+        !taker.far || starves || !self.someone_gets(taker.site, id, piece)
+    }
+
+    /// Whether a connected peer of this site has the piece or will have it.
+    pub(super) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
+        let gets = |conn: &Connection| conn.site == *site && conn.sides.get(&id).is_some_and(|side| side.gets(piece));
+        self.conns.values().any(gets)
+    }
+
+    /// Whether a peer is in another place than this one, as far as both said where they are.
+    pub(super) fn is_far(&self, conn: &Connection) -> bool {
+        !self.site.is_empty() && !conn.site.is_empty() && conn.site != self.site
     }
 
     /// Writes a promise into the books, or how far it has come.
@@ -169,7 +227,7 @@ impl Engine {
             range.filter(|(_, promise)| promise.stage == Stage::Offered).map(|(&piece, _)| piece).collect::<Vec<_>>()
         };
         let pieces: Vec<u32> = runs.iter().flat_map(offered).collect();
-        pieces.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
+        pieces.into_iter().for_each(|piece| self.promise(conn, id, piece, Stage::Declined));
         self.offer_more(actions);
     }
 

@@ -61,12 +61,7 @@ impl Rarity {
 
     /// The first listed piece that `fits`, of those that fewer than `below` peers have: rarest first with random ties
     /// (Cohen, "Incentives build robustness in BitTorrent", 2003).
-    pub(super) fn rarest(
-        &self,
-        below: u32,
-        rng: &mut fastrand::Rng,
-        mut fits: impl FnMut(u32) -> bool,
-    ) -> Option<u32> {
+    pub(super) fn rarest(&self, below: u32, rng: &mut fastrand::Rng, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         for bucket in self.buckets.iter().take(below as usize).filter(|bucket| !bucket.is_empty()) {
             let turn = rng.usize(..bucket.len());
             let found = bucket[turn..].iter().chain(&bucket[..turn]).find(|&&piece| fits(piece));

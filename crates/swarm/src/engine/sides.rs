@@ -2,10 +2,11 @@
 //! way to them, and whether they want more.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
 
-use super::offers::Promise;
+use super::offers::{Promise, Stage};
 use super::{Content, Engine};
 use crate::event::{Action, ConnId};
 
@@ -26,6 +27,8 @@ pub(super) struct Side {
     pub(super) promised: BTreeMap<u32, Promise>,
     /// Whether `Content::spread` counts it.
     counted: bool,
+    /// When it last said that it has something new.
+    pub(super) grew: Duration,
 }
 
 impl Side {
@@ -43,7 +46,7 @@ impl Side {
 impl Content {
     /// Takes in what a side said before the manifest was known here; false if it cannot be true.
     pub(super) fn meet(&mut self, side: &mut Side, pieces: u32) -> bool {
-        if side.have.len() > 0 && side.have.len() != pieces {
+        if ![0, pieces].contains(&side.have.len()) {
             return false;
         }
         side.have.resize(pieces);
@@ -142,14 +145,7 @@ impl Engine {
         }
     }
 
-    fn joined(
-        &mut self,
-        conn: ConnId,
-        id: ContentId,
-        pieces: Option<u32>,
-        wants: bool,
-        actions: &mut Vec<Action>,
-    ) {
+    fn joined(&mut self, conn: ConnId, id: ContentId, pieces: Option<u32>, wants: bool, actions: &mut Vec<Action>) {
         let Some(content) = self.contents.get_mut(&id) else { return };
         let ours = content.geometry.as_ref().map(|geometry| geometry.pieces());
         if pieces.is_some_and(|theirs| theirs > MAX_PIECES || ours.is_some_and(|ours| ours != theirs)) {
@@ -157,9 +153,9 @@ impl Engine {
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let (new, dialled) = (!state.sides.contains_key(&id), state.dialled);
-        let side = state.sides.entry(id).or_default();
+        let side = state.sides.entry(id).or_insert_with(|| Side { grew: self.now, ..Side::default() });
         side.manifest |= pieces.is_some();
-        if let Some(len) = ours.or(pieces).filter(|_| side.have.len() == 0) {
+        if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
             side.have.resize(len);
             side.coming.resize(len);
         }
@@ -179,6 +175,9 @@ impl Engine {
         let fits = |run: &Run| run.count > 0 && run.end().is_some_and(|end| end <= len);
         if !runs.iter().chain(coming).all(fits) {
             return self.close(conn, "it has pieces that do not exist", actions);
+        }
+        if !runs.is_empty() {
+            side.grew = self.now;
         }
         let whole = matches!(runs, [Run { first: 0, count }] if *count == len);
         let known = content.geometry.is_some();
@@ -205,7 +204,10 @@ impl Engine {
                 });
                 if let Some(promise) = kept {
                     let bytes = content.bytes(Run { first: piece, count: 1 });
-                    delivered += bytes;
+                    if promise.stage == Stage::Sent {
+                        delivered += bytes;
+                        state.taken += bytes;
+                    }
                     state.promised -= self.uploads.settle(promise, bytes);
                 }
             }

@@ -105,14 +105,14 @@ impl Uploads {
 
     /// A promise is made: the bytes that are to be sent for it.
     pub(super) fn owe(&mut self, promise: Promise, bytes: u64) -> u64 {
-        let owed = if promise.stage == Stage::Sent { 0 } else { bytes };
+        let owed = if promise.owed() { bytes } else { 0 };
         self.promised += owed;
         owed
     }
 
     /// A promise is over: the bytes that are not owed any more.
     pub(super) fn settle(&mut self, promise: Promise, bytes: u64) -> u64 {
-        let owed = if promise.stage == Stage::Sent { 0 } else { bytes };
+        let owed = if promise.owed() { bytes } else { 0 };
         self.promised -= owed;
         owed
     }
