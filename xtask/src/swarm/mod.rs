@@ -2,7 +2,7 @@
 
 mod live;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod report;
 mod run;
 mod scenario;
@@ -19,6 +19,7 @@ pub use live::Live;
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
+pub(crate) use run::first_difference;
 
 use crate::programs;
 
