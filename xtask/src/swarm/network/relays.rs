@@ -29,8 +29,8 @@ impl Relays {
     }
 
     /// What a peer is told: who dials it comes through its relays, because it names no other ports.
-    pub(super) fn flags(&self, number: usize) -> impl Iterator<Item = String> + '_ {
-        self.before[number].iter().map(|relay| format!("--announce={}", relay.address()))
+    pub(super) fn flags(&self, number: usize) -> Vec<String> {
+        self.before[number].iter().map(|relay| format!("--announce={}", relay.address())).collect()
     }
 
     pub(super) fn lead(&self, number: usize, listeners: &[String]) {
