@@ -1,37 +1,127 @@
-//! Whom to serve: few at a time, so that pieces finish one after another, and everyone in turn.
+//! Serving what was asked for: one answer after another, so that each piece is whole, and can be passed on, as soon as
+//! can be. More at a time only where one does not fill the uplink.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use protocol::{ContentId, RefusalReason, Run};
 
 use super::Engine;
+use super::offers::{Promise, Stage};
 use crate::event::{Action, ConnId, ServeId};
 
-/// Questions that wait and serves that are under way.
+/// Questions that wait, serves that are under way, and how fast bytes leave.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    waiting: BTreeMap<ConnId, VecDeque<Question>>,
-    active: BTreeMap<ServeId, ConnId>,
-    /// Payload bytes sent to each connection: who got least goes first.
-    sent: BTreeMap<ConnId, u64>,
+    waiting: VecDeque<Question>,
+    active: BTreeMap<ServeId, Serve>,
+    /// Bytes that were offered or asked for and are not sent.
+    pub(super) promised: u64,
+    meter: Meter,
 }
 
 #[derive(Debug)]
 struct Question {
+    conn: ConnId,
     serve: ServeId,
     content: ContentId,
+    run: Run,
     bytes: u64,
+    /// Whether it was offered.
+    offered: bool,
+}
+
+#[derive(Debug)]
+struct Serve {
+    conn: ConnId,
+    content: ContentId,
+    run: Run,
+    bytes: u64,
+    began: Duration,
 }
 
 /// Most bytes that one question may ask for, however small its pieces.
 const MOST_BYTES: u64 = 32 << 20;
+/// Questions of one connection that may wait without having been offered.
+const UNASKED: usize = 2;
+/// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
+const HELD_UP: Duration = Duration::from_millis(200);
+
+/// Bytes a second that arrive at those whom we serve, as they tell by their haves.
+#[derive(Debug, Default)]
+struct Meter {
+    since: Option<Duration>,
+    bytes: u64,
+    haves: u32,
+    rate: Option<f64>,
+}
+
+/// A sample lasts at least, and at most, so long, and covers so many pieces.
+const SAMPLE: Duration = Duration::from_millis(200);
+const LONGEST_SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLED: u32 = 8;
+
+impl Meter {
+    fn add(&mut self, now: Duration, bytes: u64) {
+        let Some(since) = self.since else {
+            // What comes from now on counts: when this was sent is not known.
+            self.since = Some(now);
+            return;
+        };
+        self.bytes += bytes;
+        self.haves += 1;
+        let elapsed = now.saturating_sub(since);
+        if elapsed >= LONGEST_SAMPLE || (elapsed >= SAMPLE && self.haves >= SAMPLED) {
+            let sample = self.bytes as f64 / elapsed.as_secs_f64();
+            // Up at once and down slowly: to promise too little would leave the uplink idle.
+            self.rate = Some(match self.rate {
+                Some(rate) if rate > sample => rate + (sample - rate) * 0.25,
+                _ => sample,
+            });
+            *self = Meter { since: Some(now), rate: self.rate, ..Meter::default() };
+        }
+    }
+
+    /// Nothing is being sent: time does not count.
+    fn pause(&mut self) {
+        *self = Meter { rate: self.rate, ..Meter::default() };
+    }
+}
+
+impl Uploads {
+    /// Bytes a second that leave while there is something to send; unknown at first.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.meter.rate
+    }
+
+    /// Bytes arrived at someone whom we served.
+    pub(super) fn delivered(&mut self, now: Duration, bytes: u64) {
+        if bytes > 0 {
+            self.meter.add(now, bytes);
+        }
+    }
+
+    /// A promise is made: the bytes that are to be sent for it.
+    pub(super) fn owe(&mut self, promise: Promise, bytes: u64) -> u64 {
+        let owed = if promise.owed() { bytes } else { 0 };
+        self.promised += owed;
+        owed
+    }
+
+    /// A promise is over: the bytes that are not owed any more.
+    pub(super) fn settle(&mut self, promise: Promise, bytes: u64) -> u64 {
+        let owed = if promise.owed() { bytes } else { 0 };
+        self.promised -= owed;
+        owed
+    }
+}
 
 impl Engine {
     pub(super) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
         let refuse = |reason| Action::Refuse { serve, reason };
-        if !self.conns.contains_key(&conn) {
-            return actions.push(refuse(RefusalReason::Busy));
-        }
+        let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
         let Some(content) = self.contents.get(&id) else { return actions.push(refuse(RefusalReason::NotHeld)) };
         let fits = run.count > 0 && run.end().is_some_and(|end| end <= content.pieces());
         if !fits || content.bytes(run) > MOST_BYTES {
@@ -40,60 +130,88 @@ impl Engine {
         if !run.pieces().all(|piece| content.have.contains(piece)) {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
-        let queue = self.uploads.waiting.entry(conn).or_default();
-        if queue.len() >= self.config.questions_per_connection {
+        state.ignored = 0;
+        let was_offered = |piece| {
+            let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
+            promise.is_some_and(|promise| promise.stage == Stage::Offered)
+        };
+        let offered = run.pieces().all(was_offered);
+        let unasked = self.uploads.waiting.iter().filter(|other| other.conn == conn && !other.offered).count();
+        if state.waiting >= self.config.questions_per_connection || (!offered && unasked >= UNASKED) {
             return actions.push(refuse(RefusalReason::Busy));
         }
+        state.waiting += 1;
         let bytes = content.bytes(run);
-        // A newcomer starts even with whoever got least, or it would shut the others out until it caught up.
-        let least = self.uploads.sent.values().min().copied().unwrap_or(0);
-        self.uploads.sent.entry(conn).or_insert(least);
-        queue.push_back(Question { serve, content: id, bytes });
+        run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
+        self.uploads.waiting.push_back(Question { conn, serve, content: id, run, bytes, offered });
         self.serve_next(actions);
     }
 
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
-        self.uploads.active.remove(&serve);
+        if let Some(Serve { conn, content, run, .. }) = self.uploads.active.remove(&serve) {
+            run.pieces().for_each(|piece| self.sent(conn, content, piece));
+        }
         self.serve_next(actions);
+        self.offer_more(actions);
     }
 
-    /// Fills the free slots, each with the next question of the connection that got least so far.
-    fn serve_next(&mut self, actions: &mut Vec<Action>) {
+    /// A piece was handed to the transport. The other side may have said already that it has it.
+    fn sent(&mut self, conn: ConnId, id: ContentId, piece: u32) {
+        let side = self.conns.get(&conn).and_then(|state| state.sides.get(&id));
+        if side.is_some_and(|side| side.promised.contains_key(&piece)) {
+            self.promise(conn, id, piece, Stage::Sent);
+        }
+    }
+
+    /// Starts what waits, first come first served, as far as there is room.
+    pub(super) fn serve_next(&mut self, actions: &mut Vec<Action>) {
         while self.uploads.active.len() < self.config.upload_slots {
-            let free = |conn: &ConnId| {
-                let active = self.uploads.active.values().filter(|other| *other == conn).count();
-                active < self.config.slots_per_connection
-            };
-            let candidates = self.uploads.waiting.iter().filter(|(conn, queue)| !queue.is_empty() && free(conn));
-            let Some((&conn, _)) =
-                candidates.min_by_key(|(conn, _)| (self.uploads.sent.get(conn).copied().unwrap_or(0), **conn))
+            // A rate that is not known yet is known to be more than nothing.
+            let rate = self.uploads.rate().unwrap_or(0.0);
+            let under_way: u64 = self.uploads.active.values().map(|serve| serve.bytes).sum();
+            let expected = Duration::try_from_secs_f64(3.0 * under_way as f64 / rate.max(1.0)).unwrap_or(Duration::MAX);
+            let patience = if rate > 0.0 { expected.saturating_add(HELD_UP) } else { HELD_UP * 5 };
+            let held_up = |serve: &&Serve| self.now.saturating_sub(serve.began) > patience;
+            let moving = self.uploads.active.values().filter(|serve| !held_up(serve));
+            let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
+            if count > 0 && bytes as f64 >= rate * AT_ONCE.as_secs_f64() {
+                break;
+            }
+            let slow: Vec<ConnId> = self.uploads.active.values().filter(held_up).map(|serve| serve.conn).collect();
+            let next = self.uploads.waiting.iter().position(|question| !slow.contains(&question.conn));
+            let Some(Question { conn, serve, content, run, bytes, .. }) =
+                next.and_then(|next| self.uploads.waiting.remove(next))
             else {
-                return;
+                break;
             };
-            let Some(next) = self.uploads.waiting.get_mut(&conn).and_then(VecDeque::pop_front) else { return };
-            self.uploads.active.insert(next.serve, conn);
-            *self.uploads.sent.entry(conn).or_default() += next.bytes;
-            actions.push(Action::Serve { serve: next.serve });
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.waiting -= 1;
+            }
+            self.uploads.active.insert(serve, Serve { conn, content, run, bytes, began: self.now });
+            actions.push(Action::Serve { serve });
+        }
+        if self.uploads.active.is_empty() {
+            self.uploads.meter.pause();
         }
     }
 
     /// A connection is gone: nobody waits for its answers any more.
     pub(super) fn forget_questions(&mut self, conn: ConnId) {
-        self.uploads.waiting.remove(&conn);
-        self.uploads.sent.remove(&conn);
-        self.uploads.active.retain(|_, other| *other != conn);
+        self.uploads.waiting.retain(|question| question.conn != conn);
+        self.uploads.active.retain(|_, serve| serve.conn != conn);
     }
 
     /// A content is withdrawn: what waits for it is refused.
     pub(super) fn refuse_content(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        for queue in self.uploads.waiting.values_mut() {
-            queue.retain(|question| {
-                let keep = question.content != id;
-                if !keep {
-                    actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+        self.uploads.waiting.retain(|question| {
+            let keep = question.content != id;
+            if !keep {
+                actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+                if let Some(state) = self.conns.get_mut(&question.conn) {
+                    state.waiting -= 1;
                 }
-                keep
-            });
-        }
+            }
+            keep
+        });
     }
 }
