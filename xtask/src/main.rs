@@ -8,7 +8,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     /// Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes
-    Swarm(xtask::swarm::Arguments),
+    Swarm(Box<xtask::swarm::Arguments>),
     /// Measure throughput, start and memory over loopback, beside the floors of the machine and other programs
     Bench(xtask::bench::Arguments),
     /// Run a swarm of thousands in virtual time, with modelled links

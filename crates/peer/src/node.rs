@@ -1,5 +1,6 @@
 //! The handle that others hold: start a node, share, get, watch, shut down.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use transport::Transport;
 use crate::driver;
 use crate::inbox::Command;
 use crate::tracker_client::TrackerAddress;
-use crate::{Held, PeerError, ShareOptions};
+use crate::{Held, PeerError, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
@@ -22,6 +23,7 @@ pub struct NodeBuilder {
     pub(crate) output: PathBuf,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
+    pub(crate) announce: Vec<SocketAddr>,
     pub(crate) engine: swarm::Config,
     pub(crate) site: String,
     pub(crate) seed: u64,
@@ -59,6 +61,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
+    /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
+    pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
+        addresses.truncate(reach::MOST_ANNOUNCED);
+        self.announce = addresses;
+        self
+    }
+
     /// Bytes of pieces in flight over all connections; 32 MiB unless set.
     pub fn budget(mut self, bytes: u64) -> Self {
         self.engine.budget = bytes;
@@ -87,7 +97,7 @@ pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
     id: PeerId,
-    listeners: Vec<std::net::SocketAddr>,
+    listeners: Vec<SocketAddr>,
 }
 
 /// What happens in a node, for people and programs that watch.
@@ -111,7 +121,7 @@ pub enum PeerEvent {
         /// The peer.
         peer: PeerId,
         /// Where it is.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What carries the connection: `quic`, `tcp` or `memory`.
         transport: &'static str,
     },
@@ -203,6 +213,7 @@ impl Node {
             output: "output".into(),
             up: None,
             down: None,
+            announce: Vec::new(),
             engine: swarm::Config::default(),
             site: String::new(),
             seed: fastrand::u64(..),
@@ -215,7 +226,7 @@ impl Node {
     }
 
     /// The addresses that it listens on.
-    pub fn listeners(&self) -> &[std::net::SocketAddr] {
+    pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
 

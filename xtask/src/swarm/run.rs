@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 
+use super::network::Standing;
 use super::process::{Process, Said};
-use super::{Live, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
+use super::{Live, Optimum, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
 use crate::programs::Programs;
 use crate::usage::{Usage, Watch};
 
@@ -37,18 +38,21 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         }
     }
     let (said, lines) = sync_channel(1024);
-    let (_tracker, tracker_port) = start_tracker(plan, programs, folder)?;
+    let network = plan.network.set_up(plan)?;
+    let (_tracker, tracker_port) = start_tracker(plan, &network, programs, folder)?;
     let mut run = Run {
         plan,
+        network: &network,
         live,
         lines,
         peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
         processes: BTreeMap::new(),
+        began: Instant::now(),
     };
     let start = |run: &mut Run, seeds: bool| -> anyhow::Result<()> {
         for (number, peer) in plan.peers.iter().enumerate() {
             if matches!(peer.files, Sharing::Seeds) == seeds {
-                let command = command(plan, number, &programs.peer, tracker_port);
+                let command = command(plan, number, network.peer(plan, number, &programs.peer), tracker_port);
                 let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
                 run.processes.insert(number, process);
             }
@@ -61,7 +65,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         super::warm_up(folder, plan.files.iter().flat_map(fs::metadata).map(|file| file.len()).sum())?;
     }
     let watch = Watch::start(run.processes.values().map(Process::number));
-    let begin = Instant::now();
+    run.began = Instant::now();
     start(&mut run, false)?;
     run.processes
         .values()
@@ -69,12 +73,13 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         .filter(|&number| watch.usage(number).is_none())
         .for_each(|n| watch.add(n));
     run.until(|run, number| run.peers[number].verified == wants(plan, number).len(), false)?;
-    let seconds_verified = begin.elapsed().as_secs_f64();
+    let seconds_verified = run.began.elapsed().as_secs_f64();
     run.until(|run, number| run.peers[number].completed == wants(plan, number).len(), false)?;
-    let seconds = begin.elapsed().as_secs_f64();
+    let seconds = run.began.elapsed().as_secs_f64();
     for (&number, process) in &run.processes {
         run.peers[number].usage = watch.usage(process.number()).filter(|usage| usage.anonymous > 0);
     }
+    let links = network.outcome(plan);
     drop(watch);
     compare_all(plan, folder)?;
     run.goodbye()?;
@@ -83,15 +88,20 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     for file in &plan.files {
         bytes += fs::metadata(file)?.len();
     }
-    Ok(Outcome { seconds, seconds_verified, bytes, peers: run.outcome() })
+    let peers = run.outcome();
+    let optimum = Optimum::compare(plan, bytes, &peers);
+    Ok(Outcome { seconds, seconds_verified, bytes, peers, links, optimum })
 }
 
 struct Run<'a> {
     plan: &'a Plan,
+    network: &'a Standing,
     live: &'a Live,
     lines: Receiver<Said>,
     peers: Vec<Peer>,
     processes: BTreeMap<usize, Process>,
+    /// When the first downloader was started.
+    began: Instant,
 }
 
 /// What is known of a peer.
@@ -109,6 +119,7 @@ struct Peer {
     downloaded: u64,
     seconds_verified: f64,
     seconds_durable: f64,
+    seconds_from_start: f64,
     uploaded: Option<u64>,
 }
 
@@ -147,7 +158,12 @@ impl Run<'_> {
         let seconds = |field: &str| event[field].as_f64().unwrap_or_default();
         let peer = &mut self.peers[who];
         match event["event"].as_str() {
-            Some("ready") => peer.id = text("id"),
+            Some("ready") => {
+                peer.id = text("id");
+                let listeners = event["listeners"].as_array().into_iter().flatten();
+                let listeners: Vec<_> = listeners.filter_map(|listener| Some(listener.as_str()?.to_owned())).collect();
+                self.network.listens(who, &listeners);
+            }
             Some("sharing") => {
                 peer.sharing += 1;
                 peer.progress.insert(text("content"), [number("held"), number("pieces"), 0, 0]);
@@ -157,7 +173,10 @@ impl Run<'_> {
                 peer.progress.insert(text("content"), numbers);
                 self.show(who);
             }
-            Some("verified") => peer.verified += 1,
+            Some("verified") => {
+                peer.verified += 1;
+                peer.seconds_from_start = self.began.elapsed().as_secs_f64();
+            }
             Some("completed") => {
                 peer.completed += 1;
                 peer.verified = peer.verified.max(peer.completed);
@@ -232,6 +251,7 @@ impl Run<'_> {
             sources: peer.sources.iter().map(|(id, bytes)| (name(id), *bytes)).collect(),
             seconds_verified: peer.seconds_verified,
             seconds_durable: peer.seconds_durable,
+            seconds_from_start: peer.seconds_from_start,
             uploaded: peer.uploaded.unwrap_or_default(),
             usage: peer.usage,
         };
@@ -256,11 +276,16 @@ fn give(file: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_tracker(plan: &Plan, programs: &Programs, folder: &Path) -> anyhow::Result<(Process, u16)> {
+fn start_tracker(
+    plan: &Plan,
+    network: &Standing,
+    programs: &Programs,
+    folder: &Path,
+) -> anyhow::Result<(Process, u16)> {
     let own = folder.join("tracker");
     fs::create_dir_all(&own)?;
-    let mut command = Command::new(&programs.tracker);
-    command.args(["--bind=127.0.0.1", "--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
+    let mut command = network.tracker(&programs.tracker);
+    command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
     let (said, lines) = sync_channel(64);
     let process = Process::start(command, &own, 0, said)?;
     let problem =
@@ -275,10 +300,9 @@ fn start_tracker(plan: &Plan, programs: &Programs, folder: &Path) -> anyhow::Res
     }
 }
 
-fn command(plan: &Plan, number: usize, program: &Path, tracker_port: u16) -> Command {
+fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) -> Command {
     let peer = &plan.peers[number];
-    let mut command = Command::new(program);
-    command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-d"]);
+    command.args(["--certs=../certs", "--json", "-d"]);
     command.arg(tracker_port.to_string()).args(&peer.flags);
     if let Sharing::Seeds = peer.files {
         command.arg("-S");

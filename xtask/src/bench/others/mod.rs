@@ -205,7 +205,8 @@ impl Stage {
 
     /// Starts all receivers at once, and waits until each has everything.
     fn time(self, commands: Vec<Command>, done: Done, output: &Path) -> anyhow::Result<Sample> {
-        let folders: Vec<_> = (0..self.receivers).map(|at| self.folder(&format!("receiver-{at}"))).collect::<Result<_, _>>()?;
+        let folders: Vec<_> =
+            (0..self.receivers).map(|at| self.folder(&format!("receiver-{at}"))).collect::<Result<_, _>>()?;
         warm_up(&self.folder, self.file.metadata()?.len() * u64::from(self.receivers))?;
         let (said, lines) = sync_channel(1024);
         let watch = Watch::start(self.sending.iter().copied());

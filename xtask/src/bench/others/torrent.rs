@@ -46,7 +46,8 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 fn dictionary(fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut fields: Vec<_> = fields.iter().collect();
     fields.sort();
-    let inside: Vec<u8> = fields.iter().flat_map(|(key, value)| [string(key.as_bytes()), value.clone()].concat()).collect();
+    let inside: Vec<u8> =
+        fields.iter().flat_map(|(key, value)| [string(key.as_bytes()), value.clone()].concat()).collect();
     [b"d", &inside[..], b"e"].concat()
 }
 
@@ -62,8 +63,12 @@ mod tests {
         write(&torrent, &file, Some("http://127.0.0.1:1/a")).unwrap();
         // SHA-1 of "abc" as FIPS 180 gives it.
         let digest = b"\xa9\x99\x3e\x36\x47\x06\x81\x6a\xba\x3e\x25\x71\x78\x50\xc2\x6c\x9c\xd0\xd8\x9d";
-        let expected =
-            [b"d8:announce20:http://127.0.0.1:1/a4:infod6:lengthi3e4:name3:abc12:piece lengthi262144e6:pieces20:", &digest[..], b"ee"].concat();
+        let expected = [
+            b"d8:announce20:http://127.0.0.1:1/a4:infod6:lengthi3e4:name3:abc12:piece lengthi262144e6:pieces20:",
+            &digest[..],
+            b"ee",
+        ]
+        .concat();
         assert_eq!(fs::read(&torrent).unwrap(), expected);
     }
 }
