@@ -239,10 +239,12 @@ impl Engine {
             let offered = self.conns.values().any(|conn| conn.offers.iter().any(|(content, _)| *content == id));
             let Some(content) = self.contents.get_mut(&id) else { continue };
             let Some(geometry) = &content.geometry else { continue };
-            if under_way || offered {
+            let size = u64::from(geometry.piece_size());
+            let room = self.config.budget.max(2 * size).saturating_sub(self.in_flight);
+            if under_way || offered || room < size {
                 content.busy = self.now;
             } else if self.now.saturating_sub(content.busy) >= PATIENCE {
-                let most = (OWN_ACCOUNT / u64::from(geometry.piece_size())).max(1) as u32;
+                let most = (OWN_ACCOUNT.min(room) / size).max(1) as u32;
                 let able = |(_, conn): &(&ConnId, &super::Connection)| self.now >= conn.not_before;
                 let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
                 self.rng.shuffle(&mut conns);
@@ -289,8 +291,11 @@ impl Engine {
             }
         }
         for (conn, id, piece) in again {
-            let once = self.contents.get(&id).is_some_and(|content| content.asked[piece as usize] == 1);
-            if once {
+            let Some(content) = self.contents.get(&id) else { continue };
+            // Asking twice is no reason to hold more than may be held.
+            let size = content.piece_size();
+            let room = self.in_flight + size <= self.config.budget.max(2 * size);
+            if room && content.asked[piece as usize] == 1 {
                 self.request(conn, id, Run { first: piece, count: 1 }, actions);
             }
         }
