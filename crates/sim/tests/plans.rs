@@ -18,9 +18,8 @@ fn plans() -> Vec<(String, Plan)> {
 fn everyone_who_stays_gets_everything() {
     for (name, plan) in plans() {
         let outcome = sim::run(&plan, 1, &swarm::Config::default());
-        // A piece that nobody has any more cannot come.
-        let lost = outcome.samples.last().is_some_and(|sample| sample.least_copies == 0);
-        assert!(outcome.last().is_some() || lost, "plan {name}, seed 1: someone is stuck");
+        // Also where the only seeder crashes after a copy and a twentieth: it sends every piece once before any twice.
+        assert!(outcome.last().is_some(), "plan {name}, seed 1: someone is stuck");
     }
 }
 

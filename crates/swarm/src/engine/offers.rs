@@ -90,7 +90,7 @@ struct Taker<'a> {
 
 impl Engine {
     /// Bytes of one run, and bytes to have promised, of a content of so many bytes in pieces of `size`.
-    fn amounts(&self, total: u64, size: u64) -> (u64, u64) {
+    pub(super) fn amounts(&self, total: u64, size: u64) -> (u64, u64) {
         let (run, target) = match self.uploads.rate() {
             Some(rate) => {
                 let run = ((rate * RUN.as_secs_f64()) as u64).min(self.config.request_bytes);

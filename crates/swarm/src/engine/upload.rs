@@ -55,6 +55,9 @@ const PARKED: Duration = Duration::from_secs(1);
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
 const HELD_UP: Duration = Duration::from_millis(200);
+/// While the uplink's rate is unknown, a serve that takes this long counts as held up. Less would start all serves side by
+/// side where a piece takes seconds, and none would be whole for long.
+const UNKNOWN: Duration = Duration::from_secs(10);
 
 /// Bytes a second that arrive at those whom we serve, as they tell by their haves.
 #[derive(Debug, Default)]
@@ -137,8 +140,9 @@ impl Uploads {
 impl Engine {
     pub(super) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
         let refuse = |reason| Action::Refuse { serve, reason };
-        let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
         let Some(content) = self.contents.get(&id) else { return actions.push(refuse(RefusalReason::NotHeld)) };
+        let (_, target) = self.amounts(content.total(), content.piece_size());
+        let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
         let fits = run.count > 0 && run.end().is_some_and(|end| end <= content.pieces());
         if !fits || content.bytes(run) > MOST_BYTES {
             return actions.push(refuse(RefusalReason::Invalid));
@@ -153,8 +157,10 @@ impl Engine {
             promise.is_some_and(|promise| promise.stage == Stage::Offered)
         };
         let offered = run.pieces().all(was_offered);
+        // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet.
+        let full = self.uploads.promised >= target;
         let unasked = self.uploads.waiting.iter().filter(|other| other.conn == conn && !other.offered).count();
-        if state.waiting >= self.config.questions_per_connection || (!offered && unasked >= UNASKED) {
+        if state.waiting >= self.config.questions_per_connection || (!offered && (full || unasked >= UNASKED)) {
             return actions.push(refuse(RefusalReason::Busy));
         }
         state.waiting += 1;
@@ -225,7 +231,7 @@ impl Engine {
             let rate = self.uploads.rate().unwrap_or(0.0);
             let under_way: u64 = self.uploads.active.values().map(|serve| serve.bytes).sum();
             let expected = Duration::try_from_secs_f64(3.0 * under_way as f64 / rate.max(1.0)).unwrap_or(Duration::MAX);
-            let patience = if rate > 0.0 { expected.saturating_add(HELD_UP) } else { HELD_UP * 5 };
+            let patience = if rate > 0.0 { expected.saturating_add(HELD_UP) } else { UNKNOWN };
             let held_up = |serve: &&Serve| self.now.saturating_sub(serve.began) > patience;
             let moving = self.uploads.active.values().filter(|serve| !held_up(serve));
             let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
