@@ -58,7 +58,8 @@ impl Outcome {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// A size for people.
+pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
