@@ -13,8 +13,8 @@ mod transfers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Geometry, PeerMessage, PieceSet, RefusalReason, Run};
-use swarm::{Action, Config, ConnId, Event, Failure, RequestId};
+use protocol::{ContentId, Geometry, PeerMessage, PieceSet, RefusalReason};
+use swarm::{Action, Config, ConnId, Event, Failure};
 
 use crate::network::{LinkId, Network};
 use crate::outcome::{Outcome, Sample};
@@ -284,11 +284,6 @@ impl World {
 
     fn content(&self, id: ContentId) -> usize {
         self.contents.iter().position(|content| content.id == id).expect("engines know only the world's contents")
-    }
-
-    fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
-        let content = self.content(content);
-        self.start_asking(peer, conn, request, content, run);
     }
 
     fn take_sample(&mut self) {

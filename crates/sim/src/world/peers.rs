@@ -65,12 +65,11 @@ impl World {
                 capacities.slowest_downlink = capacities.slowest_downlink.min(group.download / plan.copy_seconds);
             }
             let part = |share: f64| (f64::from(pieces) * share).round() as u32;
-            let have = match group.range {
+            let mut have: PieceSet = match group.range {
                 Some([from, to]) => (0..pieces).filter(|piece| (part(from)..part(to)).contains(piece)).collect(),
                 None if seeder => PieceSet::full(pieces),
                 None => PieceSet::empty(pieces),
             };
-            let mut have: PieceSet = have;
             have.resize(pieces);
             self.peers.push(Peer {
                 engine: None,

@@ -1,6 +1,6 @@
 //! Transfers: a question on its way, in the other side's queue, and as a flow of bytes. Either side may end it alone.
 
-use protocol::{RefusalReason, Run};
+use protocol::{ContentId, RefusalReason, Run};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
 use super::{Happening, PeerIx, World};
@@ -74,7 +74,8 @@ impl Transfers {
 }
 
 impl World {
-    pub(super) fn start_asking(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: usize, run: Run) {
+    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+        let content = self.content(content);
         let Some((state, end)) = self.connections.standing(conn) else {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
             return self.after(0, Happening::Tell(peer, event));
