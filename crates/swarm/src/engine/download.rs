@@ -115,7 +115,7 @@ impl Engine {
             return decline(conn, id, runs, actions);
         };
         let len = content.geometry.as_ref().map_or(protocol::MAX_PIECES, |geometry| geometry.pieces());
-        if runs.iter().any(|run| run.count == 0 || run.end().is_none_or(|end| end > len)) {
+        if !runs.iter().all(|run| run.lies_within(len)) {
             return self.close(conn, "it offers pieces that do not exist", actions);
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
@@ -144,12 +144,12 @@ impl Engine {
                 continue;
             };
             let Some(geometry) = geometry else { break };
-            if run.end().is_none_or(|end| end > geometry.pieces()) {
+            if !run.lies_within(geometry.pieces()) {
                 self.close(conn, "it offers pieces that do not exist", actions);
                 return;
             }
             let size = u64::from(geometry.piece_size());
-            let room = self.config.budget.max(2 * size).saturating_sub(self.in_flight);
+            let room = self.room(size);
             let first = run.pieces().find(|&piece| self.takes(conn, id, piece));
             let count = first.map_or(0, |first| {
                 (first..run.first + run.count).take_while(|&piece| self.takes(conn, id, piece)).count() as u32
@@ -184,6 +184,11 @@ impl Engine {
                 _ => decline(conn, id, &[run], actions),
             }
         }
+    }
+
+    /// Bytes that may be asked for now, of a content in pieces of `size`: two of them may always be under way.
+    fn room(&self, size: u64) -> u64 {
+        self.config.budget.max(2 * size).saturating_sub(self.in_flight)
     }
 
     /// Whether to ask for a piece that this peer offers.
@@ -237,10 +242,10 @@ impl Engine {
         for id in wanted {
             let under_way = self.requests.values().any(|request| request.content == id);
             let offered = self.conns.values().any(|conn| conn.offers.iter().any(|(content, _)| *content == id));
+            let Some(content) = self.contents.get(&id).filter(|content| content.geometry.is_some()) else { continue };
+            let size = content.piece_size();
+            let room = self.room(size);
             let Some(content) = self.contents.get_mut(&id) else { continue };
-            let Some(geometry) = &content.geometry else { continue };
-            let size = u64::from(geometry.piece_size());
-            let room = self.config.budget.max(2 * size).saturating_sub(self.in_flight);
             if under_way || offered || room < size {
                 content.busy = self.now;
             } else if self.now.saturating_sub(content.busy) >= PATIENCE {
@@ -259,8 +264,8 @@ impl Engine {
         }
     }
 
-    /// A piece that is held up is asked of someone else too: one whose source has stalled, or, when there is nothing else
-    /// to ask for, one whose source is much slower than another.
+    /// A piece that is held up is asked of someone else too: one whose source has stalled, or is much slower than
+    /// another.
     pub(super) fn ask_again(&mut self, actions: &mut Vec<Action>) {
         let mut again = Vec::new();
         for request in self.requests.values() {
@@ -268,9 +273,7 @@ impl Engine {
             else {
                 continue;
             };
-            let Some(size) = content.geometry.as_ref().map(|geometry| u64::from(geometry.piece_size())) else {
-                continue;
-            };
+            let size = content.piece_size();
             let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
             let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
             if !stalled && takes < SLOW {
@@ -294,8 +297,7 @@ impl Engine {
             let Some(content) = self.contents.get(&id) else { continue };
             // Asking twice is no reason to hold more than may be held.
             let size = content.piece_size();
-            let room = self.in_flight + size <= self.config.budget.max(2 * size);
-            if room && content.asked[piece as usize] == 1 {
+            if self.room(size) >= size && content.asked[piece as usize] == 1 {
                 self.request(conn, id, Run { first: piece, count: 1 }, actions);
             }
         }

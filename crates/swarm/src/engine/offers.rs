@@ -38,9 +38,12 @@ pub(super) enum Stage {
 }
 
 impl Promise {
-    /// Whether bytes are still to be sent for it.
-    pub(super) fn owed(self) -> bool {
-        matches!(self.stage, Stage::Offered | Stage::Asked)
+    /// How many of the piece's bytes are still to be sent for it.
+    pub(super) fn owed(self, bytes: u64) -> u64 {
+        match self.stage {
+            Stage::Offered | Stage::Asked => bytes,
+            Stage::Sent | Stage::Declined => 0,
+        }
     }
 }
 
@@ -78,7 +81,7 @@ pub(super) const STARVING: Duration = Duration::from_secs(5);
 const CREDIT: u64 = 4 << 20;
 
 /// Someone to give pieces to. Whoever is near comes first, then (where fairness is asked for) whoever gave enough, then
-/// whoever waits for least from us, and then whoever has least: it becomes a source for others soonest.
+/// whoever waits for least from us, then by chance: to prefer whoever has least makes all uploaders offer to the same few.
 struct Taker<'a> {
     conn: ConnId,
     site: &'a str,

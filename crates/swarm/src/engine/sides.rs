@@ -91,9 +91,9 @@ impl Engine {
         let pieces = content.geometry.as_ref().map(|geometry| geometry.pieces());
         let (wants, coming) = (content.wanted, self.coming(id));
         actions.push(Action::Send { conn, message: PeerMessage::Join { content: id, pieces, wants } });
-        for runs in content.have.runs().chunks(MAX_RUNS) {
-            let message = PeerMessage::Have { content: id, runs: runs.to_vec(), coming: coming.clone() };
-            actions.push(Action::Send { conn, message });
+        if !content.have.is_empty() {
+            let messages = haves(id, &content.have.runs(), &coming);
+            actions.extend(messages.into_iter().map(|message| Action::Send { conn, message }));
         }
     }
 
@@ -167,8 +167,7 @@ impl Engine {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let Some(side) = state.sides.get_mut(&id) else { return };
         let len = side.have.len();
-        let fits = |run: &Run| run.count > 0 && run.end().is_some_and(|end| end <= len);
-        if !runs.iter().chain(coming).all(fits) {
+        if !runs.iter().chain(coming).all(|run| run.lies_within(len)) {
             return self.close(conn, "it has pieces that do not exist", actions);
         }
         if !runs.is_empty() {
@@ -277,19 +276,16 @@ impl Engine {
             let Some(content) = self.contents.get_mut(&id) else { continue };
             content.announce_at = None;
             let new = std::mem::take(&mut content.unannounced);
-            let runs = new.into_iter().collect::<PieceSet>().runs();
+            let messages = haves(id, &new.into_iter().collect::<PieceSet>().runs(), &coming);
             for (&conn, _) in self.conns.iter().filter(|(_, conn)| conn.sides.contains_key(&id)) {
-                let mut rest = &runs[..];
-                loop {
-                    let (now, later) = rest.split_at(rest.len().min(MAX_RUNS));
-                    let message = PeerMessage::Have { content: id, runs: now.to_vec(), coming: coming.clone() };
-                    actions.push(Action::Send { conn, message });
-                    rest = later;
-                    if rest.is_empty() {
-                        break;
-                    }
-                }
+                actions.extend(messages.iter().cloned().map(|message| Action::Send { conn, message }));
             }
         }
     }
+}
+
+/// Says what is here and what is on its way, in as few messages as may be: one at least, as the latter may be all.
+fn haves(content: ContentId, runs: &[Run], coming: &[Run]) -> Vec<PeerMessage> {
+    let message = |runs: &[Run]| PeerMessage::Have { content, runs: runs.to_vec(), coming: coming.to_vec() };
+    if runs.is_empty() { vec![message(runs)] } else { runs.chunks(MAX_RUNS).map(message).collect() }
 }

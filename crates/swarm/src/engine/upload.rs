@@ -124,14 +124,14 @@ impl Uploads {
 
     /// A promise is made: the bytes that are to be sent for it.
     pub(super) fn owe(&mut self, promise: Promise, bytes: u64) -> u64 {
-        let owed = if promise.owed() { bytes } else { 0 };
+        let owed = promise.owed(bytes);
         self.promised += owed;
         owed
     }
 
     /// A promise is over: the bytes that are not owed any more.
     pub(super) fn settle(&mut self, promise: Promise, bytes: u64) -> u64 {
-        let owed = if promise.owed() { bytes } else { 0 };
+        let owed = promise.owed(bytes);
         self.promised -= owed;
         owed
     }
@@ -143,8 +143,7 @@ impl Engine {
         let Some(content) = self.contents.get(&id) else { return actions.push(refuse(RefusalReason::NotHeld)) };
         let (_, target) = self.amounts(content.total(), content.piece_size());
         let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
-        let fits = run.count > 0 && run.end().is_some_and(|end| end <= content.pieces());
-        if !fits || content.bytes(run) > MOST_BYTES {
+        if !run.lies_within(content.pieces()) || content.bytes(run) > MOST_BYTES {
             return actions.push(refuse(RefusalReason::Invalid));
         }
         if !run.pieces().all(|piece| content.spread.listed(piece)) {
