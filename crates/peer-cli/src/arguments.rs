@@ -143,7 +143,7 @@ pub struct SwarmArguments {
     /// is not fetched from afar
     #[arg(long, value_name = "NAME", value_parser = site)]
     pub site: Option<String>,
-    /// Give first to those who give (tit for tat), instead of to whoever has least
+    /// Give first to those who give (tit for tat), instead of to everyone alike
     #[arg(long)]
     pub fair: bool,
     /// How pieces are kept: mapped files, plain files, or memory until the download is complete
