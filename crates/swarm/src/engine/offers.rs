@@ -113,6 +113,7 @@ impl Engine {
                 None => drop(contents.swap_remove(turn)),
             }
         }
+        self.uploads.rest();
         for ((conn, content), runs) in offers {
             for runs in runs.chunks(MAX_OFFERS) {
                 let message = PeerMessage::Offer { content, runs: runs.to_vec() };

@@ -84,7 +84,9 @@ impl Meter {
         }
     }
 
-    /// Nothing is being sent: time does not count.
+    /// Nobody wants anything: time does not count. (While something is promised it does, though nothing is sent at the
+    /// moment: on a fast link a serve is over before the next question comes, and that must show as a rate, or no more
+    /// would ever be promised.)
     fn pause(&mut self) {
         *self = Meter { rate: self.rate, ..Meter::default() };
     }
@@ -94,6 +96,13 @@ impl Uploads {
     /// Bytes a second that leave while there is something to send; unknown at first.
     pub(super) fn rate(&self) -> Option<f64> {
         self.meter.rate
+    }
+
+    /// Looks whether anyone wants anything.
+    pub(super) fn rest(&mut self) {
+        if self.promised == 0 {
+            self.meter.pause();
+        }
     }
 
     /// Bytes arrived at someone whom we served.
@@ -189,9 +198,6 @@ impl Engine {
             }
             self.uploads.active.insert(serve, Serve { conn, content, run, bytes, began: self.now });
             actions.push(Action::Serve { serve });
-        }
-        if self.uploads.active.is_empty() {
-            self.uploads.meter.pause();
         }
     }
 
