@@ -62,7 +62,8 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     start(&mut run, true)?;
     run.until(|run, number| run.peers[number].sharing == plan.files.len(), true)?;
     if plan.warm_up {
-        super::warm_up(folder, plan.files.iter().flat_map(fs::metadata).map(|file| file.len()).sum())?;
+        let wanted = (0..plan.peers.len()).flat_map(|peer| wants(plan, peer)).map(|&file| &plan.files[file]);
+        super::warm_up(folder, wanted.flat_map(fs::metadata).map(|file| file.len()).sum())?;
     }
     let watch = Watch::start(run.processes.values().map(Process::number));
     run.began = Instant::now();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::announce::Tracker;
-use super::{Done, Needs, READY, Receive, Stage, free_port, torrent};
+use super::{Done, Needs, READY, Receive, Stage, free_ports, torrent};
 
 pub(super) const NEEDS: Needs =
     (&[&["aria2c", "--version"]], "install aria2 with the system's package manager (apt, dnf, brew)");
@@ -23,14 +23,16 @@ pub(super) fn set_up(stage: &mut Stage) -> anyhow::Result<Receive> {
         command.arg("--on-bt-download-complete=echo").arg("--torrent-file").arg(&torrent);
         command
     };
-    for seeder in 0..stage.seeders {
-        let folder = stage.folder_with_file(&format!("seeder-{seeder}"))?;
-        let mut command = aria2(free_port()?);
+    let ports = free_ports(stage.seeders + stage.receivers)?;
+    let (seeders, receivers) = ports.split_at(stage.seeders.into());
+    for &port in seeders {
+        let folder = stage.folder_with_file(&format!("seeder-{port}"))?;
+        let mut command = aria2(port);
         command.arg("--bt-seed-unverified");
         stage.send(command, &folder)?;
     }
     tracker.until_announced(stage.seeders.into(), READY)?;
-    let commands = (0..stage.receivers).map(|_| Ok(aria2(free_port()?))).collect::<anyhow::Result<_>>()?;
+    let commands = receivers.iter().map(|&port| aria2(port)).collect();
     let output = PathBuf::from(stage.file_name());
     Ok(Receive { commands, done: Done::Says(" 1 ./"), output, _alive: Some(tracker) })
 }

@@ -183,7 +183,7 @@ impl Stage {
         let until = Instant::now() + READY;
         loop {
             let Said { who, line } = self.hear(until)?;
-            let line = line.with_context(|| format!("it does not start: {}", self.senders[who].last_words()))?;
+            let line = line.with_context(|| format!("it does not start: {}", last_words(&self.senders[who])))?;
             if let Some(found) = look(&line) {
                 waiting.retain(|&waits| waits != who);
                 if waiting.is_empty() {
@@ -228,10 +228,10 @@ impl Stage {
                 (Done::Says(text), Some(line)) if line.contains(text) => waiting -= 1,
                 (Done::Ends, None) => {
                     let status = receivers[who].wait(READY)?;
-                    ensure!(status.success(), "it ended with {status}: {}", receivers[who].last_words());
+                    ensure!(status.success(), "it ended with {status}: {}", last_words(&receivers[who]));
                     waiting -= 1;
                 }
-                (Done::Says(_), None) => bail!("it ended: {}", receivers[who].last_words()),
+                (Done::Says(_), None) => bail!("it ended: {}", last_words(&receivers[who])),
                 _ => {}
             }
         }
@@ -251,7 +251,15 @@ impl Stage {
     }
 }
 
-/// A port that is free at this moment.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// So many ports that are free at this moment, no two of them the same.
+fn free_ports(count: u16) -> anyhow::Result<Vec<u16>> {
+    let held: Vec<_> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
+    Ok(held.iter().map(|port| port.local_addr().map(|address| address.port())).collect::<std::io::Result<_>>()?)
+}
+
+/// What a program in this folder printed last, on its output or for errors.
+fn last_words(process: &Process) -> String {
+    let printed = fs::read_to_string(process.log.with_file_name("output.log")).unwrap_or_default();
+    format!("{}; {}", printed.trim_end().lines().last().unwrap_or("it printed nothing"), process.last_words())
 }

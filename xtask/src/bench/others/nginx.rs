@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use super::{Done, LOOK, Needs, READY, Receive, Stage, free_port};
+use super::{Done, LOOK, Needs, READY, Receive, Stage, free_ports, last_words};
 use crate::swarm::check_interrupted;
 
 pub(super) const NEEDS: Needs = (
@@ -18,7 +18,7 @@ pub(super) const NEEDS: Needs = (
 
 pub(super) fn set_up(stage: &mut Stage) -> anyhow::Result<Receive> {
     let folder = stage.folder("nginx")?;
-    let port = free_port()?;
+    let port = free_ports(1)?[0];
     make_certificate(&folder)?;
     let (root, here) = (stage.file.parent().context("it lies in a folder")?.display(), folder.display());
     fs::write(
@@ -38,7 +38,7 @@ pub(super) fn set_up(stage: &mut Stage) -> anyhow::Result<Receive> {
     let until = Instant::now() + READY;
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         check_interrupted()?;
-        ensure!(Instant::now() < until, "nginx does not start: {}", stage.senders[0].last_words());
+        ensure!(Instant::now() < until, "nginx does not start: {}", last_words(&stage.senders[0]));
         std::thread::sleep(LOOK);
     }
     let curl = |_| {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Done, Needs, Receive, Stage, free_port, torrent};
+use super::{Done, Needs, Receive, Stage, free_ports, torrent};
 
 pub(super) const NEEDS: Needs = (&[&["rqbit", "--version"]], "cargo install rqbit");
 
@@ -21,19 +21,18 @@ pub(super) fn set_up(stage: &mut Stage) -> anyhow::Result<Receive> {
         }
         command
     };
-    let mut ports = Vec::new();
-    for seeder in 0..stage.seeders {
-        let folder = stage.folder_with_file(&format!("seeder-{seeder}"))?;
-        ports.push(free_port()?);
-        stage.send(rqbit(ports[ports.len() - 1], &[]), &folder)?;
+    let ports = free_ports(stage.seeders + stage.receivers)?;
+    let (seeders, receivers) = ports.split_at(stage.seeders.into());
+    for &port in seeders {
+        let folder = stage.folder_with_file(&format!("seeder-{port}"))?;
+        stage.send(rqbit(port, &[]), &folder)?;
     }
     stage.until_all_say(|line| line.contains("Initial check results: have").then_some(()))?;
-    let own: Vec<u16> = (0..stage.receivers).map(|_| free_port()).collect::<Result<_, _>>()?;
     let receive = |&port| {
-        let others: Vec<_> = ports.iter().chain(&own).copied().filter(|&other| other != port).collect();
+        let others: Vec<_> = ports.iter().copied().filter(|&other| other != port).collect();
         rqbit(port, &others)
     };
-    let commands = own.iter().map(receive).collect();
+    let commands = receivers.iter().map(receive).collect();
     let output = PathBuf::from(stage.file_name());
     Ok(Receive { commands, done: Done::Says("torrent finished downloading"), output, _alive: None })
 }
