@@ -1,14 +1,9 @@
-//! How close a swarm with equal uplinks came to the best that any swarm can do.
-//!
-//! With one seeder, N downloaders, M pieces, and the same uplink u for all, the last of them cannot have a file of F
-//! bytes before (1 + ⌊log2 N⌋ / M) · F / u: each piece leaves the seeder once, and the last piece to leave it must still
-//! double its copies until all have it (Mundinger, Weber and Weiss, "Optimal scheduling of peer-to-peer file
-//! dissemination", 2008). With S seeders two bounds are known at once: every byte leaves a seeder, F / (S · u), and all
-//! copies leave someone, N · F / ((N + S) · u).
+//! How close a swarm with equal uplinks came to the best that any swarm can do, by the bounds of `sim::bound`.
 
 use std::fmt;
 
 use serde::Serialize;
+use sim::bound::{Capacities, least_seconds};
 
 use super::{PeerOutcome, Plan, Sharing};
 
@@ -46,15 +41,16 @@ impl Optimum {
     }
 }
 
-/// Seconds that any swarm needs to bring so many bytes to all downloaders.
+/// Seconds that any swarm needs to bring so many bytes to all downloaders, if each peer sends `uplink` bytes a second.
 fn bound(seeders: usize, downloaders: usize, pieces: u64, bytes: u64, uplink: f64) -> f64 {
-    let once = bytes as f64 / uplink;
-    if seeders == 1 {
-        let doublings = downloaders.max(1).ilog2();
-        return (1.0 + f64::from(doublings) / pieces.max(1) as f64) * once;
-    }
-    let (seeders, downloaders) = (seeders as f64, downloaders as f64);
-    (once / seeders).max(downloaders * once / (downloaders + seeders))
+    let copies = uplink / bytes.max(1) as f64;
+    let capacities = Capacities {
+        seeders: copies * seeders as f64,
+        seeder_count: seeders,
+        uplinks: vec![copies; downloaders],
+        slowest_downlink: f64::INFINITY,
+    };
+    least_seconds(&capacities, u32::try_from(pieces).unwrap_or(u32::MAX))
 }
 
 impl fmt::Display for Optimum {
@@ -71,18 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_is_that_of_the_paper() {
-        // 64 MiB at 50 Mbit/s in 2,048 pieces: 10.74 s for one, and a piece's time three times more for eight.
+    fn bytes_and_uplinks_make_the_bound() {
+        // 64 MiB at 50 Mbit/s: 10.74 s for one, and three times a piece's time more for eight.
         let once = f64::from(64 << 20) / 6.25e6;
-        assert_eq!(bound(1, 1, 2_048, 64 << 20, 6.25e6), once);
-        assert_eq!(bound(1, 8, 2_048, 64 << 20, 6.25e6), once * (1.0 + 3.0 / 2_048.0));
-        // One piece has to double its copies three times after it left the seeder.
-        assert_eq!(bound(1, 8, 1, 64 << 20, 6.25e6), once * 4.0);
-    }
-
-    #[test]
-    fn several_seeders_are_bound_by_what_they_send_and_by_what_all_send() {
-        assert_eq!(bound(2, 1, 1_000, 300, 100.0), 1.5);
-        assert_eq!(bound(2, 4, 1_000, 300, 100.0), 2.0);
+        let differs = |bound: f64, expected: f64| (bound / expected - 1.0).abs() > 1e-9;
+        assert!(!differs(bound(1, 1, 2_048, 64 << 20, 6.25e6), once));
+        assert!(!differs(bound(1, 8, 2_048, 64 << 20, 6.25e6), once * (1.0 + 3.0 / 2_048.0)));
+        assert!(!differs(bound(2, 4, 1_000, 300, 100.0), 2.0));
     }
 }
