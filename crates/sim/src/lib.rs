@@ -9,7 +9,7 @@ mod queue;
 mod world;
 
 pub use outcome::{Outcome, Sample};
-pub use plan::{Group, Holds, Plan, PlanError};
+pub use plan::{Group, Holds, Plan, PlanError, Serves};
 
 /// Runs a plan to its end.
 pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {

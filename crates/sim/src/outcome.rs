@@ -28,6 +28,8 @@ pub struct Outcome {
     pub bound: f64,
     /// Copies that seeders sent.
     pub seeded: f64,
+    /// Copies that went from one site to another.
+    pub crossed: f64,
     /// Bytes that were sent.
     pub sent: u64,
     /// Bytes that were sent for nothing: a piece that was there, or came to its end with its request.

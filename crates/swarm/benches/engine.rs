@@ -38,8 +38,13 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
         let half: PieceSet = (0..PIECES).filter(|_| rng.bool()).collect();
         for message in [
             PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() },
-            PeerMessage::Join { content: content(), pieces: Some(PIECES) },
-            PeerMessage::Have { content: content(), runs: half.runs()[..half.runs().len().min(4096)].to_vec() },
+            PeerMessage::Join { content: content(), pieces: Some(PIECES), wants: false },
+            PeerMessage::Have {
+                content: content(),
+                runs: half.runs()[..half.runs().len().min(4096)].to_vec(),
+                coming: vec![],
+            },
+            PeerMessage::Offer { content: content(), runs: half.runs()[..half.runs().len().min(256)].to_vec() },
         ] {
             tell(Event::Message { conn, message }, &mut actions);
         }

@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Bytes of the file from one seeder to one downloader; other shapes take a half and a quarter
     #[arg(long, default_value = "1GiB")]
     pub size: ByteSize,
-    /// Other programs to time in the same run, those of them that are installed: nginx (with curl)
+    /// Other programs to time in the same run, those of them that are installed
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub against: Vec<Other>,
     /// Print the outcome as JSON

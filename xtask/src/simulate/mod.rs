@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Most connections that a peer dials to
     #[arg(long)]
     pub neighbours: Option<u32>,
+    /// Run these seeds, as 0..1000, and print the worst and the median
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    pub seeds: Option<std::ops::Range<u64>>,
     /// Seed of everything that is random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -41,6 +44,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     plan.pieces = arguments.pieces.unwrap_or(plan.pieces);
     plan.latency_ms = arguments.latency.unwrap_or(plan.latency_ms);
     plan.neighbours = arguments.neighbours.or(plan.neighbours);
+    if let Some(seeds) = &arguments.seeds {
+        return many(&plan, arguments, seeds.clone());
+    }
     let began = Instant::now();
     let outcome = sim::run(&plan, arguments.seed, &swarm::Config::default());
     let done = outcome.seconds.iter().flatten().count();
@@ -52,6 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     println!("mean peer      {:.2} s, {:.3} of the bound", outcome.mean(), outcome.mean() / outcome.bound);
     println!("seeder sent    {:.3} copies", outcome.seeded);
+    println!("between sites  {:.3} copies", outcome.crossed);
     println!(
         "wasted         {} of {} bytes ({:.2} %)",
         outcome.wasted,
@@ -61,5 +68,36 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("engine events  {}", outcome.events);
     println!("trace          {:016x}", outcome.trace);
     println!("wall time      {:.2} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "two numbers, as 0..1000".to_owned())
+}
+
+/// Runs one seed after another. A downloader that stays and never completes is a failure.
+fn many(plan: &sim::Plan, arguments: &Arguments, seeds: std::ops::Range<u64>) -> anyhow::Result<()> {
+    let (began, mut ratios, mut stuck) = (Instant::now(), Vec::new(), Vec::new());
+    for seed in seeds {
+        let outcome = sim::run(plan, seed, &swarm::Config::default());
+        match outcome.last() {
+            Some(last) => ratios.push((last / outcome.bound, seed)),
+            None => {
+                let (name, peers, pieces) = (&arguments.plan, plan.peers, plan.pieces);
+                eprintln!(
+                    "stuck: repeat with cargo xtask simulate {name} --peers {peers} --pieces {pieces} --latency {} --seed {seed}",
+                    plan.latency_ms
+                );
+                stuck.push(seed);
+            }
+        }
+    }
+    ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if let (Some(median), Some((worst, seed))) = (ratios.get(ratios.len() / 2), ratios.last()) {
+        println!("last peer, of the bound: median {:.3}, worst {worst:.3} (seed {seed})", median.0);
+    }
+    println!("{} seeds complete, {} stuck, {:.1} s", ratios.len(), stuck.len(), began.elapsed().as_secs_f64());
+    anyhow::ensure!(stuck.is_empty(), "stuck with seeds {stuck:?}");
     Ok(())
 }

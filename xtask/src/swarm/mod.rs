@@ -4,7 +4,7 @@ mod live;
 mod network;
 mod optimum;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod report;
 mod run;
 mod scenario;
@@ -23,6 +23,7 @@ pub use optimum::Optimum;
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
+pub(crate) use run::first_difference;
 
 use crate::programs;
 use crate::relay::{Link, rate};

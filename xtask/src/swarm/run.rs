@@ -330,7 +330,7 @@ fn compare_all(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Where two files differ first, if they do.
-fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<u64>> {
+pub(crate) fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<u64>> {
     let (mut left, mut right) = (File::open(left)?, File::open(right)?);
     let (mut one, mut other) = (Vec::new(), Vec::new());
     let mut at = 0;

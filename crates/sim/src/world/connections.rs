@@ -8,6 +8,7 @@ use swarm::{ConnId, Event};
 use super::peers::{address, number};
 use super::transfers::TransferId;
 use super::{Happening, PeerIx, SECOND, World};
+use crate::plan::Serves;
 use crate::queue::Time;
 
 /// A dial that nobody answers is given up after this long, as in the peer's `reach.rs`.
@@ -58,6 +59,13 @@ impl Connections {
         self.slots.get_mut(slot).filter(|state| state.generation == generation).map(|state| (state, end))
     }
 
+    /// The ends that a peer takes for standing.
+    pub(super) fn of(&self, peer: PeerIx) -> Vec<ConnId> {
+        let ends = self.slots.iter().enumerate().flat_map(|(slot, state)| [0, 1].map(|end| (slot, state, end)));
+        let its = ends.filter(|(_, state, end)| state.ends[*end] == peer && state.open[*end]);
+        its.map(|(slot, state, end)| id(state.generation, slot, end)).collect()
+    }
+
     /// The same, if this end takes it for standing.
     pub(super) fn standing(&mut self, conn: ConnId) -> Option<(&mut Connection, usize)> {
         self.get(conn).filter(|(state, end)| state.open[*end])
@@ -86,6 +94,9 @@ impl World {
         if self.peers[to as usize].engine.is_none() {
             return self.dial_failed(from, to);
         }
+        if self.peers[from as usize].crashed {
+            return;
+        }
         let conn = self.connections.add([from, to], self.latency);
         self.after(self.latency, Happening::Accepted(conn ^ 1));
         self.connected(from, conn, to, true);
@@ -105,7 +116,11 @@ impl World {
     }
 
     pub(super) fn say(&mut self, conn: ConnId, message: PeerMessage) {
-        if let Some((state, _)) = self.connections.standing(conn) {
+        if let Some((state, end)) = self.connections.standing(conn) {
+            let serves = self.peers[state.ends[end] as usize].serves;
+            if serves != Serves::Well && matches!(message, PeerMessage::Offer { .. }) {
+                return;
+            }
             let wait = state.latency;
             self.after(wait, Happening::Say(conn ^ 1, message));
         }
@@ -134,7 +149,7 @@ impl World {
     }
 
     /// One end stands no more: what it asked and what it serves ends.
-    fn shut(&mut self, conn: ConnId) {
+    pub(super) fn shut(&mut self, conn: ConnId) {
         let Some((state, end)) = self.connections.standing(conn) else { return };
         state.open[end] = false;
         let peer = state.ends[end];

@@ -4,6 +4,8 @@
 //! (announce, introduce), `peers` (come and go).
 
 mod connections;
+mod faults;
+mod invariants;
 mod peers;
 mod tracker;
 mod transfers;
@@ -32,6 +34,10 @@ pub(crate) const SECOND: Time = 1_000_000_000;
 enum Happening {
     /// A peer comes.
     Arrive(PeerIx),
+    /// A peer crashes.
+    Crash(PeerIx),
+    /// The tracker has not heard of a peer for too long.
+    Forgotten(PeerIx),
     /// An engine asked to be called.
     Tick(PeerIx),
     /// Something happens to an engine, unless its peer is gone by then.
@@ -87,10 +93,13 @@ pub(crate) struct World {
     /// Downloads that are not complete.
     open: usize,
     downloads: usize,
+    between_sites: Option<LinkId>,
+    crossed: f64,
     seeded: f64,
     sent: f64,
     useful: u64,
     samples: Vec<Sample>,
+    random: fastrand::Rng,
     trace: u64,
     events: u64,
     seed: u64,
@@ -126,10 +135,13 @@ impl World {
             actions: Vec::new(),
             open: 0,
             downloads: 0,
+            between_sites: None,
+            crossed: 0.0,
             seeded: 0.0,
             sent: 0.0,
             useful: 0,
             samples: Vec::new(),
+            random: random.fork(),
             trace: 0xcbf2_9ce4_8422_2325,
             events: 0,
             seed,
@@ -150,9 +162,10 @@ impl World {
         }
         self.take_sample();
         let seconds = |peer: &Peer| {
+            let counts = |holding: &&Holding| holding.wanted && (!peer.crashed || holding.done.is_some());
             peer.holdings
                 .iter()
-                .filter(|holding| holding.wanted)
+                .filter(counts)
                 .map(|holding| Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64))
                 .collect::<Vec<_>>()
         };
@@ -161,6 +174,7 @@ impl World {
             seconds: self.peers.iter().flat_map(seconds).collect(),
             bound: self.bound,
             seeded: self.seeded / self.contents[0].geometry.total() as f64,
+            crossed: self.crossed / self.contents[0].geometry.total() as f64,
             sent: self.sent as u64,
             wasted: (self.sent as u64).saturating_sub(self.useful),
             samples: self.samples,
@@ -172,6 +186,8 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive(peer) => self.arrive(peer),
+            Happening::Crash(peer) => self.crash(peer),
+            Happening::Forgotten(peer) => self.forgotten(peer),
             Happening::Tick(peer) => self.tick(peer),
             Happening::Tell(peer, event) => self.tell(peer, event),
             Happening::Say(conn, message) => self.said(conn, message),
@@ -187,6 +203,7 @@ impl World {
             Happening::Announced(announcement) => self.announced(announcement),
             Happening::Sample => {
                 self.take_sample();
+                self.check_everyone();
                 self.queue.push(self.now + (self.copy_seconds * 1e9 / 80.0) as Time, Happening::Sample);
             }
         }

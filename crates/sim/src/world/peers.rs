@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use protocol::{ContentId, Digest, PeerAddress, PeerId, PeerMessage, PieceSet, Stake, VERSION};
+use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, Stake, VERSION};
 use swarm::{Engine, Event, RequestId};
 
 use super::transfers::TransferId;
-use super::{Happening, Holding, PeerIx, World};
+use super::{Happening, Holding, PeerIx, SECOND, World};
 use crate::bound::{Capacities, least_seconds};
 use crate::network::LinkId;
-use crate::plan::{Holds, Plan};
+use crate::plan::{Holds, Plan, Serves};
 use crate::queue::Time;
 
 pub(super) struct Peer {
@@ -18,6 +18,11 @@ pub(super) struct Peer {
     pub(super) engine: Option<Box<Engine>>,
     pub(super) id: PeerId,
     pub(super) seeder: bool,
+    pub(super) crashed: bool,
+    pub(super) serves: Serves,
+    pub(super) wrong: f64,
+    pub(super) site: String,
+    pub(super) copies_then_crash: Option<f64>,
     pub(super) up: LinkId,
     pub(super) down: LinkId,
     pub(super) arrived: Time,
@@ -50,19 +55,32 @@ impl World {
             let mut id = [0; 32];
             random.fill(&mut id);
             id[28..].copy_from_slice(&(number as PeerIx).to_be_bytes());
-            let seeder = group.holds == Holds::All;
+            let seeder = group.holds == Holds::All || group.range.is_some();
+            let uplink = if group.serves == Serves::Well { group.upload } else { 0.0 };
             if seeder {
                 capacities.seeders += group.upload / plan.copy_seconds;
                 capacities.seeder_count += 1;
             } else {
-                capacities.uplinks.push(group.upload / plan.copy_seconds);
+                capacities.uplinks.push(uplink / plan.copy_seconds);
                 capacities.slowest_downlink = capacities.slowest_downlink.min(group.download / plan.copy_seconds);
             }
-            let have = if seeder { PieceSet::full(pieces) } else { PieceSet::empty(pieces) };
+            let part = |share: f64| (f64::from(pieces) * share).round() as u32;
+            let have = match group.range {
+                Some([from, to]) => (0..pieces).filter(|piece| (part(from)..part(to)).contains(piece)).collect(),
+                None if seeder => PieceSet::full(pieces),
+                None => PieceSet::empty(pieces),
+            };
+            let mut have: PieceSet = have;
+            have.resize(pieces);
             self.peers.push(Peer {
                 engine: None,
                 id: PeerId(Digest(id)),
                 seeder,
+                crashed: false,
+                serves: group.serves,
+                wrong: group.wrong,
+                site: group.site.clone(),
+                copies_then_crash: group.copies_then_crash,
                 up: self.network.add_link(group.upload * normal),
                 down: self.network.add_link(group.download * normal),
                 arrived: 0,
@@ -71,15 +89,25 @@ impl World {
                 holdings: vec![Holding { have, wanted: !seeder, manifest: seeder, done: None }],
             });
             self.downloads += usize::from(!seeder);
-            self.queue.push(0, Happening::Arrive(number as PeerIx));
+            let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
+            self.queue.push(arrives, Happening::Arrive(number as PeerIx));
+            if let Some(mean) = group.mean_stay {
+                let stay = -(1.0 - random.f64()).ln() * mean;
+                self.queue.push(arrives + (stay * SECOND as f64) as Time, Happening::Crash(number as PeerIx));
+            }
         }
         self.open = self.downloads;
         self.bound = least_seconds(&capacities, pieces);
-        self.transfers.add_links(self.peers.len() * 2);
+        self.between_sites = plan.between_sites.map(|capacity| self.network.add_link(capacity * normal));
+        self.transfers.add_links(self.peers.len() * 2 + 1);
     }
 
     pub(super) fn arrive(&mut self, peer: PeerIx) {
-        let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(peer)], site: String::new() };
+        let hello = PeerMessage::Hello {
+            version: VERSION,
+            listeners: vec![address(peer)],
+            site: self.peers[peer as usize].site.clone(),
+        };
         let state = &mut self.peers[peer as usize];
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(peer));
         state.engine = Some(Box::new(Engine::new(self.config.clone(), state.id, hello, seed)));
@@ -117,9 +145,5 @@ impl World {
             (false, false) => Stake::Partial,
         };
         self.send_announcement(peer, content, stake);
-    }
-
-    pub(super) fn peer_address(&self, peer: PeerIx) -> PeerAddress {
-        PeerAddress { id: self.peers[peer as usize].id, addresses: vec![address(peer)] }
     }
 }

@@ -1,7 +1,7 @@
 //! The tracker: the registry that the real one runs, a latency away.
 
-use protocol::Stake;
-use swarm::{Event, Registry, RegistryLimits};
+use protocol::{ContentId, Stake};
+use swarm::{Event, Push, Registry, RegistryLimits};
 
 use super::peers::{address, number};
 use super::{Happening, PeerIx, World};
@@ -35,7 +35,19 @@ impl World {
         let Ok(introductions) = registry.announce(id, from, &[from], stake, None) else { return };
         let content = self.contents[content].id;
         self.after(self.latency, Happening::Tell(peer, Event::Found { content, peers: introductions.sample }));
-        for push in introductions.pushes {
+        self.push(content, introductions.pushes);
+    }
+
+    /// The tracker has lost a peer: those who were told of it are told.
+    pub(super) fn forgotten(&mut self, peer: PeerIx) {
+        for at in 0..self.contents.len() {
+            let pushes = self.tracker.registries[at].leave(self.peers[peer as usize].id);
+            self.push(self.contents[at].id, pushes);
+        }
+    }
+
+    fn push(&mut self, content: ContentId, pushes: Vec<Push>) {
+        for push in pushes {
             let to = number(push.to);
             self.after(self.latency, Happening::Tell(to, Event::Found { content, peers: push.joined }));
             if !push.gone.is_empty() {

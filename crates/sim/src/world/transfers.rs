@@ -5,6 +5,7 @@ use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
 use super::{Happening, PeerIx, World};
 use crate::network::{FlowId, LinkId};
+use crate::plan::Serves;
 use crate::queue::Time;
 
 /// Also what the serving engine knows the question by.
@@ -106,6 +107,11 @@ impl World {
         if self.connections.standing(conn).is_none() {
             return self.stop_serving(id);
         }
+        match self.peers[server as usize].serves {
+            Serves::Well => {}
+            Serves::Refuses => return self.refuse(id, RefusalReason::Busy),
+            Serves::Silent => return self.stop_serving(id),
+        }
         let content = self.contents[content].id;
         self.tell(server, Event::Asked { conn, serve: id, content, run });
     }
@@ -126,7 +132,7 @@ impl World {
             // Whoever asked has gone meanwhile.
             return self.after(0, Happening::Tell(peer, Event::Served { serve }));
         };
-        let (run, content, asker) = (transfer.run, transfer.content, transfer.asker);
+        let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
         let first = self.piece_bytes(content, run.first);
         let holding = &self.peers[peer as usize].holdings[content];
         assert!(
@@ -135,7 +141,8 @@ impl World {
             self.seed
         );
         let links = [self.peers[peer as usize].up, self.peers[asker as usize].down];
-        let flow = self.network.start(now, links, 1.0);
+        let between = self.between_sites.filter(|_| self.apart(peer, asker));
+        let flow = self.network.start(now, links.into_iter().chain(between), 1.0);
         if self.transfers.of_flow.len() <= flow as usize {
             self.transfers.of_flow.resize(flow as usize + 1, 0);
         }
@@ -144,6 +151,8 @@ impl World {
             (transfer.flow, transfer.piece_end, transfer.told_at) = (Some(flow), first, now);
         }
         self.rates_changed(links[0]);
+        let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
+        self.after(wait, Happening::Came { transfer: serve, bytes: 0, piece: None, last: false });
     }
 
     fn piece_bytes(&self, content: usize, piece: u32) -> u64 {
@@ -230,11 +239,17 @@ impl World {
     pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
         let (peer, request, content) = (transfer.asker, transfer.request, transfer.content);
-        if bytes > 0 {
-            self.tell(peer, Event::Progress { request, bytes });
-        }
+        let wrong = self.peers[transfer.server as usize].wrong;
+        self.tell(peer, Event::Progress { request, bytes });
         if let Some(piece) = piece {
             let len = self.piece_bytes(content, piece);
+            if wrong > 0.0 && self.random.f64() < wrong {
+                self.tell(peer, Event::Wrong { request, piece });
+                if last {
+                    self.finish_asking(id, None);
+                }
+                return;
+            }
             if self.peers[peer as usize].holdings[content].have.insert(piece) {
                 self.useful += len;
                 self.contents[content].copies[piece as usize] += 1;
@@ -244,6 +259,24 @@ impl World {
         if last {
             self.finish_asking(id, None);
         }
+    }
+
+    fn apart(&self, one: PeerIx, other: PeerIx) -> bool {
+        self.peers[one as usize].site != self.peers[other as usize].site
+    }
+
+    /// Bytes of pieces that a peer has asked for and not been told of.
+    pub(super) fn bytes_under_way(&mut self, peer: PeerIx) -> u64 {
+        let ids: Vec<TransferId> = self.peers[peer as usize].requests.values().copied().collect();
+        let transfers: Vec<(usize, Run, u64)> = ids
+            .into_iter()
+            .filter_map(|id| self.transfers.get(id).map(|transfer| (transfer.content, transfer.run, transfer.told)))
+            .collect();
+        let left = |(content, run, told): (usize, Run, u64)| {
+            let all: u64 = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
+            all.saturating_sub(told)
+        };
+        transfers.into_iter().map(left).sum()
     }
 
     /// An engine gives a request up.
@@ -308,12 +341,19 @@ impl World {
     fn stop_serving(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         transfer.serving = false;
-        let (flow, server) = (transfer.flow.take(), transfer.server);
+        let (flow, server, asker) = (transfer.flow.take(), transfer.server, transfer.asker);
         if let Some(flow) = flow {
             let sent = self.network.stop(self.now, flow);
             self.sent += sent;
+            if self.apart(server, asker) {
+                self.crossed += sent;
+            }
             if self.peers[server as usize].seeder {
                 self.seeded += sent;
+                let copies = self.seeded / self.contents[0].geometry.total() as f64;
+                if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
+                    self.after(0, Happening::Crash(server));
+                }
             }
             self.rates_changed(self.peers[server as usize].up);
         }

@@ -19,6 +19,8 @@ pub(super) struct Outgoing {
     /// Bytes of the run that have not come.
     owed: u64,
     heard: Duration,
+    /// Whether the answer has begun to come.
+    began: bool,
 }
 
 /// Pieces of a run that have not come.
@@ -35,6 +37,10 @@ impl Open {
 
     fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.pieces.iter().map(|piece| self.first + piece)
+    }
+
+    fn contains(&self, piece: u32) -> bool {
+        piece >= self.first && self.pieces.contains(piece - self.first)
     }
 
     fn remove(&mut self, piece: u32) -> bool {
@@ -61,6 +67,8 @@ const OWN_ACCOUNT: u64 = 1 << 20;
 const REQUESTS: usize = 32;
 /// Offers of one connection that may wait for room.
 const OFFERS: usize = 1024;
+/// A piece that will be here within this time and a round trip and a half may be offered.
+const SOON: Duration = Duration::from_millis(20);
 /// A piece that would take longer than this is asked of someone faster too.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -218,7 +226,7 @@ impl Engine {
         state.owed += owed;
         self.in_flight += owed;
         content.busy = self.now;
-        let outgoing = Outgoing { conn, content: id, run, open: Open::new(run), owed, heard: self.now };
+        let outgoing = Outgoing { conn, content: id, run, open: Open::new(run), owed, heard: self.now, began: false };
         self.requests.insert(request, outgoing);
         actions.push(Action::Fetch { conn, request, content: id, run });
     }
@@ -288,9 +296,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn progress(&mut self, request: RequestId, bytes: u64) {
-        let Some(request) = self.requests.get_mut(&request) else { return };
+    pub(super) fn progress(&mut self, id: RequestId, bytes: u64, actions: &mut Vec<Action>) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
         request.heard = self.now;
+        if !std::mem::replace(&mut request.began, true)
+            && let Some(conn) = self.conns.get_mut(&request.conn)
+        {
+            // Waiting for its turn does not count against its rate.
+            conn.rate.resume(self.now);
+        }
         let bytes_left = request.owed.saturating_sub(bytes);
         let came = request.owed - bytes_left;
         request.owed = bytes_left;
@@ -300,6 +314,38 @@ impl Engine {
             conn.given += came;
             conn.heard = self.now;
             conn.rate.add(self.now, bytes);
+        }
+        self.expect_soon(id, actions);
+        self.take_waiting_offers(actions);
+    }
+
+    /// Pieces that will be here by the time that a question for them could come are offered already.
+    fn expect_soon(&mut self, id: RequestId, actions: &mut Vec<Action>) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (Some(content), Some(conn)) = (self.contents.get_mut(&request.content), self.conns.get(&request.conn))
+        else {
+            return;
+        };
+        // From somewhere that never gave anything, the first piece is as soon as any.
+        let lead = self.longest_rtt.mul_f64(1.5) + SOON;
+        let reach = if conn.rate.measured() { (conn.rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
+        let came = content.bytes(request.run) - request.owed;
+        let (mut end, mut new, id) = (0, Vec::new(), request.content);
+        for piece in request.run.pieces() {
+            let begin = end;
+            end += content.bytes(Run { first: piece, count: 1 });
+            let near = if conn.rate.measured() { end <= came + reach } else { begin <= came };
+            if !near {
+                break;
+            }
+            if request.open.contains(piece) && !content.spread.listed(piece) {
+                content.spread.list(piece);
+                new.push(piece);
+            }
+        }
+        if !new.is_empty() {
+            self.offer_more(actions);
+            new.into_iter().for_each(|piece| self.offer_fresh(id, piece, actions));
         }
     }
 
@@ -328,6 +374,8 @@ impl Engine {
                     }
                 }
             }
+            self.unpark(id, piece);
+            let Some(content) = self.contents.get_mut(&id) else { return };
             if content.wanted && content.have.is_full() {
                 content.wanted = false;
                 actions.push(Action::Completed { content: id });
@@ -335,6 +383,7 @@ impl Engine {
                 self.lose_interest(id, actions);
             }
         }
+        self.serve_next(actions);
         self.take_waiting_offers(actions);
         self.offer_more(actions);
     }
@@ -373,6 +422,7 @@ impl Engine {
         content.asked[piece as usize] -= 1;
         if content.asked[piece as usize] == 0 && !content.have.contains(piece) {
             content.picker.open(piece);
+            content.spread.unlist(piece);
             content.announce_at.get_or_insert(self.now + self.config.have_delay);
         }
     }

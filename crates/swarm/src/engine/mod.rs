@@ -189,10 +189,7 @@ impl Engine {
             Event::Message { conn, message } => self.message(conn, message, actions),
             Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
             Event::Served { serve } => self.served(serve, actions),
-            Event::Progress { request, bytes } => {
-                self.progress(request, bytes);
-                self.take_waiting_offers(actions);
-            }
+            Event::Progress { request, bytes } => self.progress(request, bytes, actions),
             Event::Stored { request, piece } => self.stored(request, piece, actions),
             Event::Wrong { request, piece } => self.wrong(request, piece, actions),
             Event::Finished { request, failure } => self.finished(request, failure, actions),
@@ -241,6 +238,7 @@ impl Engine {
             self.exchange_peers(actions);
             self.fetch_manifests(actions);
             self.review_promises();
+            self.refuse_parked(actions);
             self.serve_next(actions);
             self.offer_more(actions);
             self.take_waiting_offers(actions);
@@ -335,6 +333,16 @@ impl Content {
 
     fn pieces(&self) -> u32 {
         self.geometry.as_ref().map_or(0, |geometry| geometry.pieces())
+    }
+
+    /// Bytes of all pieces; 0 while the manifest is unknown.
+    fn total(&self) -> u64 {
+        self.geometry.as_ref().map_or(0, |geometry| geometry.total())
+    }
+
+    /// Bytes of a piece, at least 1.
+    fn piece_size(&self) -> u64 {
+        self.geometry.as_ref().map_or(1, |geometry| u64::from(geometry.piece_size()))
     }
 
     /// Bytes of a run.

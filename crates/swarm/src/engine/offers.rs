@@ -61,10 +61,14 @@ const FIRST_RUNS: u64 = 4;
 /// A run takes this long to leave, if pieces are small enough: longer ones would make others wait.
 const RUN: Duration = Duration::from_millis(20);
 /// What is promised lasts for this long beyond the round trips that an offer and its question take.
-const AHEAD: Duration = Duration::from_millis(50);
+const AHEAD: Duration = Duration::from_millis(150);
 /// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
 /// small requests cost more than what rarity gains. Slow links give less than a block at a time anyway.
 const BLOCK: u64 = 1 << 20;
+/// A piece is rare if fewer than this part of those who take from us have it; so many runs of rare pieces may be
+/// promised beyond what the uplink needs.
+const RARE: u32 = 8;
+const FRESH: u64 = 2;
 /// Pieces that are looked at for one offer.
 const TRIES: u32 = 64;
 
@@ -113,6 +117,7 @@ impl Engine {
                 None => drop(contents.swap_remove(turn)),
             }
         }
+        self.uploads.rest();
         for ((conn, content), runs) in offers {
             for runs in runs.chunks(MAX_OFFERS) {
                 let message = PeerMessage::Offer { content, runs: runs.to_vec() };
@@ -124,34 +129,57 @@ impl Engine {
     /// Promises the next run of a content, if there is room and someone lacks what we hold.
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
         let content = self.contents.get(&id)?;
-        let geometry = content.geometry.as_ref()?;
-        let (run, target) = self.amounts(geometry.total(), u64::from(geometry.piece_size()));
+        let (run, target) = self.amounts(content.total(), content.piece_size());
         if self.uploads.promised >= target {
             return None;
         }
         let mut rng = self.rng.fork();
-        let (conn, run) = self.choose_offer(id, run, &mut rng)?;
-        for piece in run.pieces() {
-            self.promise(conn, id, piece, Stage::Offered);
-        }
-        Some((conn, run))
-    }
-
-    /// A run of so many bytes, and who should have it.
-    fn choose_offer(&self, id: ContentId, bytes: u64, rng: &mut fastrand::Rng) -> Option<(ConnId, Run)> {
-        let content = self.contents.get(&id)?;
-        let size = u64::from(content.geometry.as_ref()?.piece_size());
         let takers = self.takers_of(id);
         let mut tries = TRIES;
-        let first = content.spread.rarest(content.takers, rng, |piece| {
+        let first = content.spread.rarest(content.takers, &mut rng, |piece| {
             tries = tries.saturating_sub(1);
             tries == 0 || takers.iter().any(|taker| self.may_get(taker, id, piece))
         })?;
+        let chosen = self.choose_taker(&takers, id, first, run, &mut rng)?;
+        Some(self.promise_run(chosen, id))
+    }
+
+    /// A piece that has just come, or is about to, and that few have is offered at once, whatever is promised: the sooner
+    /// it doubles, the sooner everyone has it.
+    pub(super) fn offer_fresh(&mut self, id: ContentId, piece: u32, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let (run, target) = self.amounts(content.total(), content.piece_size());
+        let room = (target..target + FRESH * run).contains(&self.uploads.promised);
+        if !room || content.spread.count(piece) * RARE >= content.takers {
+            return;
+        }
+        let mut rng = self.rng.fork();
+        if let Some(chosen) = self.choose_taker(&self.takers_of(id), id, piece, run, &mut rng) {
+            let (conn, run) = self.promise_run(chosen, id);
+            actions.push(Action::Send { conn, message: PeerMessage::Offer { content: id, runs: vec![run] } });
+        }
+    }
+
+    /// Who should have a piece, and what around it, up to so many bytes.
+    fn choose_taker(
+        &self,
+        takers: &[Taker<'_>],
+        id: ContentId,
+        first: u32,
+        bytes: u64,
+        rng: &mut fastrand::Rng,
+    ) -> Option<(ConnId, Run)> {
+        let content = self.contents.get(&id)?;
+        let size = content.piece_size();
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
-        let best =
-            able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, taker.side.wealth(), rng.u32(..)))?;
+        let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
         let (most, block) = (u32::try_from(bytes / size).unwrap_or(u32::MAX), (BLOCK / size) as u32);
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
+    }
+
+    fn promise_run(&mut self, (conn, run): (ConnId, Run), id: ContentId) -> (ConnId, Run) {
+        run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Offered));
+        (conn, run)
     }
 
     /// Who may be offered something of a content.

@@ -43,6 +43,11 @@ impl Rate {
         if now.saturating_sub(self.since) > Duration::from_secs(3) { 0 } else { self.average as u64 }
     }
 
+    /// Bytes a second while something came; 0 if not enough came to tell.
+    pub(super) fn average(&self) -> f64 {
+        self.average
+    }
+
     /// Enough came to tell a rate.
     pub(super) fn measured(&self) -> bool {
         self.average > 0.0

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
 
-use super::offers::Promise;
+use super::offers::{Promise, Stage};
 use super::{Content, Engine};
 use crate::event::{Action, ConnId};
 
@@ -35,11 +35,6 @@ impl Side {
     /// Whether it has the piece or will have it.
     pub(super) fn gets(&self, piece: u32) -> bool {
         self.have.contains(piece) || self.coming.contains(piece) || self.promised.contains_key(&piece)
-    }
-
-    /// How many pieces it has or will have soon.
-    pub(super) fn wealth(&self) -> u32 {
-        self.have.count() + self.coming.count()
     }
 }
 
@@ -204,8 +199,10 @@ impl Engine {
                 });
                 if let Some(promise) = kept {
                     let bytes = content.bytes(Run { first: piece, count: 1 });
-                    delivered += bytes;
-                    state.taken += bytes;
+                    if promise.stage == Stage::Sent {
+                        delivered += bytes;
+                        state.taken += bytes;
+                    }
                     state.promised -= self.uploads.settle(promise, bytes);
                 }
             }

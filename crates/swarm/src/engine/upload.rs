@@ -14,6 +14,8 @@ use crate::event::{Action, ConnId, ServeId};
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     waiting: VecDeque<Question>,
+    /// Questions for pieces that are about to come.
+    parked: Vec<Question>,
     active: BTreeMap<ServeId, Serve>,
     /// Bytes that were offered or asked for and are not sent.
     pub(super) promised: u64,
@@ -29,6 +31,7 @@ struct Question {
     bytes: u64,
     /// Whether it was offered.
     offered: bool,
+    since: Duration,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,10 @@ struct Serve {
 const MOST_BYTES: u64 = 32 << 20;
 /// Questions of one connection that may wait without having been offered.
 const UNASKED: usize = 2;
+/// What has waited this long is served before rarer pieces.
+const LATE: Duration = Duration::from_secs(1);
+/// A question waits this long for pieces that are about to come.
+const PARKED: Duration = Duration::from_secs(1);
 /// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
@@ -84,7 +91,9 @@ impl Meter {
         }
     }
 
-    /// Nothing is being sent: time does not count.
+    /// Nobody wants anything: time does not count. (While something is promised it does, though nothing is sent at the
+    /// moment: on a fast link a serve is over before the next question comes, and that must show as a rate, or no more
+    /// would ever be promised.)
     fn pause(&mut self) {
         *self = Meter { rate: self.rate, ..Meter::default() };
     }
@@ -94,6 +103,13 @@ impl Uploads {
     /// Bytes a second that leave while there is something to send; unknown at first.
     pub(super) fn rate(&self) -> Option<f64> {
         self.meter.rate
+    }
+
+    /// Looks whether anyone wants anything.
+    pub(super) fn rest(&mut self) {
+        if self.promised == 0 {
+            self.meter.pause();
+        }
     }
 
     /// Bytes arrived at someone whom we served.
@@ -127,9 +143,10 @@ impl Engine {
         if !fits || content.bytes(run) > MOST_BYTES {
             return actions.push(refuse(RefusalReason::Invalid));
         }
-        if !run.pieces().all(|piece| content.have.contains(piece)) {
+        if !run.pieces().all(|piece| content.spread.listed(piece)) {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
+        let here = run.pieces().all(|piece| content.have.contains(piece));
         state.ignored = 0;
         let was_offered = |piece| {
             let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
@@ -143,8 +160,45 @@ impl Engine {
         state.waiting += 1;
         let bytes = content.bytes(run);
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
-        self.uploads.waiting.push_back(Question { conn, serve, content: id, run, bytes, offered });
+        let question = Question { conn, serve, content: id, run, bytes, offered, since: self.now };
+        if here {
+            self.uploads.waiting.push_back(question);
+        } else {
+            self.uploads.parked.push(question);
+        }
         self.serve_next(actions);
+    }
+
+    /// A piece has come: what waited only for it waits for its turn now.
+    pub(super) fn unpark(&mut self, id: ContentId, piece: u32) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let Uploads { parked, waiting, .. } = &mut self.uploads;
+        let mut at = 0;
+        while let Some(question) = parked.get(at) {
+            let waits = question.content == id && question.run.pieces().contains(&piece);
+            if waits && question.run.pieces().all(|piece| content.have.contains(piece)) {
+                waiting.push_back(parked.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Refuses what waits for pieces that do not come.
+    pub(super) fn refuse_parked(&mut self, actions: &mut Vec<Action>) {
+        let comes = |question: &Question| {
+            let listed = |content: &super::Content| question.run.pieces().all(|piece| content.spread.listed(piece));
+            self.now.saturating_sub(question.since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
+        };
+        let (keep, drop): (Vec<_>, Vec<_>) = std::mem::take(&mut self.uploads.parked).into_iter().partition(comes);
+        self.uploads.parked = keep;
+        for question in drop {
+            actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+            if let Some(state) = self.conns.get_mut(&question.conn) {
+                state.waiting -= 1;
+            }
+            question.run.pieces().for_each(|piece| self.break_promise(question.conn, question.content, piece));
+        }
     }
 
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
@@ -163,7 +217,8 @@ impl Engine {
         }
     }
 
-    /// Starts what waits, first come first served, as far as there is room.
+    /// Starts what waits, as far as there is room: the rarest piece first, so that new pieces spread fast whatever was
+    /// promised before, but nothing waits for long.
     pub(super) fn serve_next(&mut self, actions: &mut Vec<Action>) {
         while self.uploads.active.len() < self.config.upload_slots {
             // A rate that is not known yet is known to be more than nothing.
@@ -178,7 +233,14 @@ impl Engine {
                 break;
             }
             let slow: Vec<ConnId> = self.uploads.active.values().filter(held_up).map(|serve| serve.conn).collect();
-            let next = self.uploads.waiting.iter().position(|question| !slow.contains(&question.conn));
+            let rank = |question: &Question| {
+                let spread = self.contents.get(&question.content).map(|content| &content.spread);
+                let count = spread.map_or(0, |spread| spread.count(question.run.first));
+                let late = self.now.saturating_sub(question.since) >= LATE;
+                if late { 0 } else { count }
+            };
+            let able = self.uploads.waiting.iter().enumerate().filter(|(_, question)| !slow.contains(&question.conn));
+            let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at);
             let Some(Question { conn, serve, content, run, bytes, .. }) =
                 next.and_then(|next| self.uploads.waiting.remove(next))
             else {
@@ -190,19 +252,18 @@ impl Engine {
             self.uploads.active.insert(serve, Serve { conn, content, run, bytes, began: self.now });
             actions.push(Action::Serve { serve });
         }
-        if self.uploads.active.is_empty() {
-            self.uploads.meter.pause();
-        }
     }
 
     /// A connection is gone: nobody waits for its answers any more.
     pub(super) fn forget_questions(&mut self, conn: ConnId) {
         self.uploads.waiting.retain(|question| question.conn != conn);
+        self.uploads.parked.retain(|question| question.conn != conn);
         self.uploads.active.retain(|_, serve| serve.conn != conn);
     }
 
     /// A content is withdrawn: what waits for it is refused.
     pub(super) fn refuse_content(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        self.refuse_parked(actions);
         self.uploads.waiting.retain(|question| {
             let keep = question.content != id;
             if !keep {
