@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, bail};
 
@@ -30,7 +31,7 @@ pub(in crate::swarm) struct Namespaces {
 impl Namespaces {
     /// Makes them. Each peer sends at most so many bytes a second.
     pub(super) fn set_up(plan: &Plan, uplink: Option<f64>) -> anyhow::Result<Self> {
-        let mut namespaces = Namespaces { run: format!("p2p-fileshare-{}", std::process::id()), made: Vec::new() };
+        let mut namespaces = Namespaces::none();
         let switch = namespaces.add("switch")?;
         ip(&["-n", &switch, "link", "add", "bridge", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "bridge", "up"])?;
@@ -46,6 +47,13 @@ impl Namespaces {
             }
         }
         Ok(namespaces)
+    }
+
+    /// None yet, and a name for this run: a process may have several runs.
+    fn none() -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        Namespaces { run: format!("p2p-fileshare-{}-{number}", std::process::id()), made: Vec::new() }
     }
 
     fn add(&mut self, name: &str) -> anyhow::Result<String> {
@@ -99,7 +107,7 @@ impl Drop for Namespaces {
 
 /// Whether namespaces can be made here; if not, says why.
 pub fn try_namespaces() -> anyhow::Result<()> {
-    let mut namespaces = Namespaces { run: format!("p2p-fileshare-{}-try", std::process::id()), made: Vec::new() };
+    let mut namespaces = Namespaces::none();
     let name = namespaces.add("tc")?;
     call(
         "tc",
