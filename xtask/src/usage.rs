@@ -75,14 +75,20 @@ fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
         if let Some(now) = processor_time(process) {
             usage.cpu_seconds = now - *began;
         }
-        let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else { continue };
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
-        };
-        usage.anonymous = usage.anonymous.max(bytes("RssAnon:").unwrap_or(0));
-        usage.mapped = usage.mapped.max(bytes("RssFile:").unwrap_or(0));
+        let Some([anonymous, mapped]) = memory(process) else { continue };
+        usage.anonymous = usage.anonymous.max(anonymous);
+        usage.mapped = usage.mapped.max(mapped);
     }
+}
+
+/// Bytes of memory that a process has now: its own, and of files that are mapped and present.
+pub fn memory(process: u32) -> Option<[u64; 2]> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+    };
+    Some([bytes("RssAnon:").unwrap_or(0), bytes("RssFile:").unwrap_or(0)])
 }
 
 /// Seconds of processor time that a process has used.

@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: how fast files move over loopback, beside what the machine can do at all, in the same run.
 //!
 //! Machines are noisy, so rounds alternate between all subjects, and what counts is each one's ratio to its floor: the
-//! same bytes over the same transport without disk, hash or swarm.
+//! same bytes over the same transport without disk, hash or swarm. Memory has modes of its own.
 
 mod chart;
 mod floors;
 mod history;
+mod idle;
+mod memory;
 mod others;
 mod report;
 mod subject;
@@ -25,7 +27,11 @@ use subject::{Subject, Way};
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// What else there is to measure
+    #[command(subcommand)]
+    pub mode: Option<Mode>,
     /// Rounds: each runs every subject once
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: u16,
@@ -44,6 +50,15 @@ pub struct Arguments {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is measured besides how fast files move.
+#[derive(Debug, clap::Subcommand)]
+pub enum Mode {
+    /// The most memory that a peer takes: with 50 connections, a large file, large pieces, many pieces
+    Memory(memory::Arguments),
+    /// The memory that each idle, announced connection takes on a tracker
+    Idle(idle::Arguments),
 }
 
 /// One measured transfer.
@@ -79,6 +94,11 @@ pub struct Measured {
 
 /// Builds, measures, prints, and adds to the history.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.mode {
+        None => {}
+        Some(Mode::Memory(arguments)) => return memory::run(arguments),
+        Some(Mode::Idle(arguments)) => return idle::run(arguments),
+    }
     let programs = programs::build(true)?;
     let floors = programs::build_floors()?;
     swarm::watch_interrupts()?;

@@ -164,8 +164,13 @@ struct SwarmFlags {
     swarm: swarm::Arguments,
 }
 
+/// What `cargo xtask swarm` would take these flags for.
+pub fn swarm_arguments(flags: &[String]) -> anyhow::Result<swarm::Arguments> {
+    Ok(SwarmFlags::try_parse_from(std::iter::once(&"swarm".to_owned()).chain(flags))?.swarm)
+}
+
 fn run_swarm(flags: &[String], tools: &Tools, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
-    let mut arguments = SwarmFlags::try_parse_from(std::iter::once(&"swarm".to_owned()).chain(flags))?.swarm;
+    let mut arguments = swarm_arguments(flags)?;
     arguments.file = vec![file.to_owned()];
     let mut plan = swarm::plan(&arguments, folder)?;
     plan.warm_up = true;
