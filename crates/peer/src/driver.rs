@@ -97,7 +97,8 @@ struct Setup {
     storage: Arc<dyn storage::Backend>,
     hashes: PathBuf,
     output: PathBuf,
-    announce: Vec<SocketAddr>,
+    /// Where others may reach us.
+    listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
@@ -112,13 +113,13 @@ pub(crate) async fn run(
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
-    let hello = PeerMessage::Hello { version: VERSION, listeners, site: builder.site };
+    let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.clone(), site: builder.site };
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
         hashes: builder.hashes,
         output: builder.output,
-        announce: builder.announce,
+        listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
@@ -241,9 +242,8 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Track { tracker, reply } => {
-                let listeners = reach::announced_addresses(&*self.setup.transport, &self.setup.announce);
-                let client =
-                    tracker_client::start(self.setup.transport.clone(), tracker, listeners, self.inputs.clone(), reply);
+                let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.clone());
+                let client = tracker_client::start(transport, tracker, listeners, self.inputs.clone(), reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));

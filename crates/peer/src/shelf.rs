@@ -4,7 +4,7 @@
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) struct Shelf {
     /// Told when something waits to be claimed, and when so much waits that it should be claimed at once.
     waiting: Notify,
     full: Notify,
+    /// Whether a download is durable and has its name: then nothing is left to claim.
+    finished: AtomicBool,
     sent: AtomicU64,
     path: PathBuf,
 }
@@ -113,6 +115,7 @@ impl Shelf {
             output: Mutex::new(output),
             waiting,
             full,
+            finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
         }
@@ -179,7 +182,7 @@ impl Shelf {
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
     /// a task that was just aborted still holds this shelf. Blocks.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
-        let result = self.sync();
+        let result = if self.finished.load(Ordering::Relaxed) { Ok(()) } else { self.sync() };
         drop(self.output.lock().expect("no panic holds it").take());
         result
     }
@@ -193,6 +196,7 @@ impl Shelf {
                 output.write_out(&*self.storage)?;
             }
             output.finish()?;
+            self.finished.store(true, Ordering::Relaxed);
         }
         Ok(self.path.clone())
     }

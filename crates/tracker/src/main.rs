@@ -38,6 +38,8 @@ struct Arguments {
     log_level: String,
 }
 
+/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
+const MTU: u16 = 1200;
 const ADDRESS_IN_USE: u8 = 6;
 const CANNOT_WRITE: u8 = 7;
 
@@ -58,14 +60,17 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let identity = identity(&arguments.certs).map_err(|error| (CANNOT_WRITE, error))?;
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let transport = arguments.transport.bind(Config::new(identity, vec![address])).map_err(|error| match error {
-        TransportError::AddressInUse(_) => {
-            let port = arguments.port;
-            let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
-            (ADDRESS_IN_USE, anyhow::anyhow!(hint))
-        }
-        error => (1, error.into()),
-    })?;
+    let transport = arguments
+        .transport
+        .bind(Config { mtu: Some(MTU), ..Config::new(identity, vec![address]) })
+        .map_err(|error| match error {
+            TransportError::AddressInUse(_) => {
+                let port = arguments.port;
+                let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
+                (ADDRESS_IN_USE, anyhow::anyhow!(hint))
+            }
+            error => (1, error.into()),
+        })?;
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));

@@ -80,7 +80,8 @@ fn shapes() -> Vec<Shape> {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let programs = programs::build(true)?;
     swarm::watch_interrupts()?;
-    let chosen = |shape: &Shape| arguments.only.is_empty() || arguments.only.iter().any(|text| shape.name.contains(text));
+    let chosen =
+        |shape: &Shape| arguments.only.is_empty() || arguments.only.iter().any(|text| shape.name.contains(text));
     let shapes: Vec<_> = shapes().into_iter().filter(chosen).collect();
     ensure!(!shapes.is_empty(), "no shape has such a name");
     println!("{:28}{:>14}{:>14}  (MiB, the most at once)", "", "of its own", "mapped");
@@ -93,7 +94,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             let note = if usage.anonymous > LIMIT { format!("  more than {}", ByteSize(LIMIT)) } else { String::new() };
             over += usize::from(usage.anonymous > LIMIT);
-            let name = if shape.weighed == Weighed::Both { format!("{}, {side}", shape.name) } else { shape.name.clone() };
+            let name =
+                if shape.weighed == Weighed::Both { format!("{}, {side}", shape.name) } else { shape.name.clone() };
             println!("{name:28}{:14.1}{:14.1}{note}", mib(usage.anonymous), mib(usage.mapped));
         }
     }
@@ -115,7 +117,8 @@ fn weigh(
     ];
     flags.extend(shape.piece_size.map(|size| format!("--piece-size={size}")));
     let mut arguments = swarm_arguments(&flags)?;
-    arguments.file = vec![if shape.sparse { hole(folder, shape.bytes)? } else { swarm::random_file(folder, shape.bytes)? }];
+    arguments.file =
+        vec![if shape.sparse { hole(folder, shape.bytes)? } else { swarm::random_file(folder, shape.bytes)? }];
     let outcome = swarm::conduct(&swarm::plan(&arguments, folder)?, programs, folder, &Live::silent())?;
     let side = |downloads: bool| {
         let peers = outcome.peers.iter().filter(|peer| (peer.downloaded > 0) == downloads);

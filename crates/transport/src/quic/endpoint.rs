@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::Runtime;
 use socket2::{Protocol, Type};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::runtime::OnThread;
@@ -39,18 +40,16 @@ impl Endpoint {
     }
 
     /// Closes all connections and sees to it that this is sent. Stays for at most `wait` to say it again.
-    pub(super) async fn leave(&self, wait: Duration) {
+    pub(super) fn say_goodbye(&self, wait: Duration) -> JoinHandle<()> {
         let quinn = self.quinn.clone();
-        let left = self.thread.handle.spawn(async move {
+        self.thread.handle.spawn(async move {
             quinn.close(0u32.into(), b"goodbye");
             // Every connection has a task on this thread: each has run, and sent, before this one runs again.
             for _ in 0..4 {
                 tokio::task::yield_now().await;
             }
             let _ = timeout(wait, quinn.wait_idle()).await;
-        });
-        let _ = left.await;
-        self.thread.stop().await;
+        })
     }
 }
 

@@ -51,7 +51,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Quic {
     identity: Identity,
     listeners: Vec<Endpoint>,
-    /// Endpoints that only dial, made when a second connection is dialled.
+    /// Endpoints that only dial, made when a third connection is dialled: after a tracker and one peer.
     dialers: OnceLock<Vec<Endpoint>>,
     turn: AtomicUsize,
     closed: AtomicBool,
@@ -101,7 +101,7 @@ impl Quic {
     /// The endpoints take turns, so that connections spread over their threads.
     fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let dialers: &[Endpoint] = if turn == 0 { &[] } else { self.dialers.get_or_init(|| self.make_dialers()) };
+        let dialers: &[Endpoint] = if turn < 2 { &[] } else { self.dialers.get_or_init(|| self.make_dialers()) };
         let able: Vec<_> = self.listeners.iter().chain(dialers).filter(|endpoint| endpoint.reaches(address)).collect();
         able.get(turn % able.len().max(1)).copied()
     }
@@ -152,7 +152,12 @@ impl Quic {
 /// The settings of a connection to or from this address.
 fn transport_to(address: SocketAddr, mtu: Option<u16>, windows: &Windows) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
-    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first())
+    let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
+    // Who caps the size may know of something on the way that carries less.
+    if mtu.is_none() && address.ip().to_canonical().is_loopback() {
+        settings::known_path(&mut transport, carried);
+    }
+    Arc::new(transport)
 }
 
 /// What is needed to take a connection.
@@ -233,11 +238,12 @@ impl Transport for Quic {
             self.closed.store(true, Ordering::Relaxed);
             // What is on its way to us when the others hear of it is answered once more.
             let wait = (self.windows.longest_rtt() * 2).clamp(LINGER, GOODBYE);
-            for endpoint in self.listeners.iter().chain(self.dialers.get().into_iter().flatten()) {
-                endpoint.quinn.close(0u32.into(), b"goodbye");
-            }
-            for endpoint in self.listeners.iter().chain(self.dialers.get().into_iter().flatten()) {
-                endpoint.leave(wait).await;
+            let endpoints: Vec<_> = self.listeners.iter().chain(self.dialers.get().into_iter().flatten()).collect();
+            // All wait at the same time.
+            let leaving: Vec<_> = endpoints.iter().map(|endpoint| endpoint.say_goodbye(wait)).collect();
+            for (endpoint, left) in endpoints.into_iter().zip(leaving) {
+                let _ = left.await;
+                endpoint.thread.stop().await;
             }
         })
     }

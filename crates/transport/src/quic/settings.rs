@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 /// Asked of the kernel for each socket, both ways. With the usual 208 KiB a burst overflows the buffer and is lost.
@@ -23,7 +24,7 @@ pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 /// The settings of a connection over whose path datagrams of up to `mtu` bytes are tried, and on which so many bytes may
 /// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own
 /// default lets a connection take 250 MB.
-pub(crate) fn transport(mtu: u16, window: u32) -> Arc<TransportConfig> {
+pub(crate) fn transport(mtu: u16, window: u32) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     // The search halves the range until this little is left: a path is known after some six round trips.
     discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
@@ -38,7 +39,15 @@ pub(crate) fn transport(mtu: u16, window: u32) -> Arc<TransportConfig> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
         .mtu_discovery_config(Some(discovery));
-    Arc::new(transport)
+    transport
+}
+
+/// For a path that needs no search, which is the one within this machine: datagrams are as large as it carries from the
+/// first on, and what is sent at once is what a socket's buffer takes. A file of 10 MiB is over before a search is.
+pub(crate) fn known_path(transport: &mut TransportConfig, mtu: u16) {
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(SOCKET_BUFFER as u64 / 4);
+    transport.initial_mtu(mtu).congestion_controller_factory(Arc::new(congestion));
 }
 
 /// What an endpoint needs to know.
