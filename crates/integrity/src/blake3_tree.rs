@@ -26,14 +26,16 @@ impl Integrity for Blake3 {
         Digest(hasher.finalize_non_root())
     }
 
-    fn root(&self, len: u64, piece_size: u32, pieces: &[Digest]) -> Digest {
-        assert_eq!(len.div_ceil(u64::from(piece_size)), pieces.len() as u64, "digests fit the length");
-        match pieces {
-            [] => Digest(*blake3::hash(b"").as_bytes()),
-            [alone] => *alone,
+    fn root(&self, len: u64, piece_size: u32, pieces: &mut dyn ExactSizeIterator<Item = Digest>) -> Digest {
+        let count = pieces.len();
+        assert_eq!(len.div_ceil(u64::from(piece_size)), count as u64, "digests fit the length");
+        match count {
+            0 => Digest(*blake3::hash(b"").as_bytes()),
+            1 => Digest(subtree(1, pieces)),
             _ => {
-                let (left, right) = pieces.split_at(left_len(pieces.len()));
-                Digest(*merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash).as_bytes())
+                let left = subtree(left_len(count), pieces);
+                let right = subtree(count - left_len(count), pieces);
+                Digest(*merge_subtrees_root(&left, &right, Mode::Hash).as_bytes())
             }
         }
     }
@@ -44,14 +46,14 @@ fn left_len(count: usize) -> usize {
     count.next_power_of_two() / 2
 }
 
-fn subtree(pieces: &[Digest]) -> ChainingValue {
-    match pieces {
-        [alone] => alone.0,
-        _ => {
-            let (left, right) = pieces.split_at(left_len(pieces.len()));
-            merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
-        }
+/// Of the next `count` pieces, at least one.
+fn subtree(count: usize, pieces: &mut dyn Iterator<Item = Digest>) -> ChainingValue {
+    if count == 1 {
+        return pieces.next().expect("they were counted").0;
     }
+    let left = subtree(left_len(count), pieces);
+    let right = subtree(count - left_len(count), pieces);
+    merge_subtrees_non_root(&left, &right, Mode::Hash)
 }
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ mod tests {
             .enumerate()
             .map(|(n, piece)| Blake3.piece(Place { offset: n as u64 * u64::from(piece_size), alone }, piece))
             .collect();
-        Blake3.root(data.len() as u64, piece_size, &pieces)
+        Blake3.root(data.len() as u64, piece_size, &mut pieces.into_iter())
     }
 
     /// From the BLAKE3 team's test_vectors.json: the first 32 bytes of "hash".

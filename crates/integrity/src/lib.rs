@@ -41,11 +41,12 @@ pub trait Integrity: Send + Sync {
     /// Digest of one piece. A lone piece's digest is the plain hash of its bytes.
     fn piece(&self, place: Place, bytes: &[u8]) -> Digest;
     /// Root of a file of `len` bytes from the digests of its pieces of `piece_size` bytes (a power of two,
-    /// the last piece may be shorter). A file without bytes has no pieces and the hash of nothing.
+    /// the last piece may be shorter). A file without bytes has no pieces and the hash of nothing. The digests are taken
+    /// one by one: a million of them need not lie anywhere in a row.
     ///
     /// # Panics
     /// If the number of digests does not fit `len` and `piece_size`.
-    fn root(&self, len: u64, piece_size: u32, pieces: &[Digest]) -> Digest;
+    fn root(&self, len: u64, piece_size: u32, pieces: &mut dyn ExactSizeIterator<Item = Digest>) -> Digest;
 }
 
 /// The algorithms, as manifests and flags name them.

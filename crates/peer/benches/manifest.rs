@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use divan::{Bencher, counter::BytesCount};
 use protocol::Algorithm;
 
-const SIZE: usize = 512 << 20;
+const SIZE: usize = 1 << 30;
 
 fn main() {
     divan::main();

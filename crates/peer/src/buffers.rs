@@ -31,6 +31,11 @@ impl Buffers {
         Arc::new(Buffers { units, room: Arc::new(Semaphore::new(units)), free: Mutex::new(Vec::new()) })
     }
 
+    /// Whether two pieces of this size, which must always pass, are more than the budget.
+    pub(crate) fn exceeded_by(&self, piece: usize) -> bool {
+        2 * piece > self.units * UNIT
+    }
+
     /// A buffer of `len` bytes, whatever is in them, as soon as there is room. One that is larger than half of the
     /// budget counts as half, so that two always pass.
     pub(crate) async fn take(self: &Arc<Self>, len: usize) -> Buffer {

@@ -350,6 +350,11 @@ impl Driver {
         let manifest = opened.shelf.manifest().clone();
         let geometry = Arc::new(manifest.geometry().clone());
         let whole = opened.have.is_full();
+        let piece = geometry.piece_size();
+        if !whole && self.setup.buffers.exceeded_by(piece as usize) {
+            let mib = f64::from(piece) / f64::from(1 << 20);
+            tracing::warn!("two pieces of {mib} MiB are more than the budget: memory will be larger");
+        }
         if !whole {
             let (shelf, inputs) = (opened.shelf.clone(), self.inputs.clone());
             let task = tokio::spawn(async move {

@@ -118,8 +118,8 @@ impl Manifest {
         let integrity = header.algorithm.integrity();
         for (index, file) in header.files.iter_mut().enumerate() {
             let pieces = geometry.pieces_of(index);
-            file.root =
-                integrity.root(file.size, header.piece_size, &digests[pieces.start as usize..pieces.end as usize]);
+            let digests = &digests[pieces.start as usize..pieces.end as usize];
+            file.root = integrity.root(file.size, header.piece_size, &mut digests.iter().copied());
         }
         let encoded = header.encode()?;
         let mut bytes = Vec::with_capacity(PREFIX + encoded.len() + digests.len() * 32);
@@ -152,9 +152,9 @@ impl Manifest {
         let id = ContentId(Digest::of(&bytes));
         let manifest = Manifest { bytes, header, geometry, id };
         for (index, file) in manifest.header.files.iter().enumerate() {
-            let digests: Vec<_> = manifest.geometry.pieces_of(index).map(|piece| manifest.digest(piece)).collect();
-            if manifest.header.algorithm.integrity().root(file.size, manifest.header.piece_size, &digests) != file.root
-            {
+            let mut digests = manifest.geometry.pieces_of(index).map(|piece| manifest.digest(piece));
+            let integrity = manifest.header.algorithm.integrity();
+            if integrity.root(file.size, manifest.header.piece_size, &mut digests) != file.root {
                 return Err(ManifestError::Root(file.path.clone()));
             }
         }

@@ -40,6 +40,8 @@ struct Arguments {
 
 /// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
 const MTU: u16 = 1200;
+/// All that a peer says to a tracker, it says on one stream.
+const STREAMS: u32 = 1;
 const ADDRESS_IN_USE: u8 = 6;
 const CANNOT_WRITE: u8 = 7;
 
@@ -62,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
     let transport = arguments
         .transport
-        .bind(Config { mtu: Some(MTU), ..Config::new(identity, vec![address]) })
+        .bind(Config { mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) })
         .map_err(|error| match error {
             TransportError::AddressInUse(_) => {
                 let port = arguments.port;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use divan::Bencher;
+use divan::counter::ItemsCount;
 use tokio::runtime::Runtime;
 use transport::{Config, Connection, Identity, Kind, Transport};
 
@@ -66,6 +67,36 @@ fn handshake_and_16_kib(bencher: Bencher, kind: &str) {
     let (dialer, listener) = (bind(kind), bind(kind));
     bencher.bench_local(|| {
         runtime.block_on(async { first_bytes(&connect(&*dialer, &*listener).await, &bytes).await });
+    });
+}
+
+/// Dials under way at once, and how many each of them makes.
+const SIDE_BY_SIDE: usize = 10;
+const IN_TURN: usize = 10;
+
+/// What one endpoint takes when many come at once. Counted in handshakes a second, both sides in this process.
+#[divan::bench(args = KINDS, sample_count = 10)]
+fn handshakes_side_by_side(bencher: Bencher, kind: &str) {
+    let runtime = runtime();
+    let (dialer, listener) = (bind(kind), bind(kind));
+    bencher.counter(ItemsCount::new(SIDE_BY_SIDE * IN_TURN)).bench_local(|| {
+        runtime.block_on(async {
+            let mut dials = tokio::task::JoinSet::new();
+            for _ in 0..SIDE_BY_SIDE {
+                let (dialer, address, id) = (dialer.clone(), listener.listeners()[0], listener.peer_id());
+                dials.spawn(async move {
+                    for _ in 0..IN_TURN {
+                        dialer.dial(address, id).await.expect("it is dialled");
+                    }
+                });
+            }
+            let accept = async {
+                for _ in 0..SIDE_BY_SIDE * IN_TURN {
+                    listener.accept().await.expect("it is accepted");
+                }
+            };
+            tokio::join!(accept, dials.join_all());
+        });
     });
 }
 

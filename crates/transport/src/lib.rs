@@ -50,12 +50,15 @@ pub struct Config {
     pub listeners: Vec<SocketAddr>,
     /// The largest QUIC datagram to try, in bytes of UDP payload; what the route to each address has if not given.
     pub mtu: Option<u16>,
+    /// QUIC streams that the other side of each connection may have open at once. Each takes memory even if it is not
+    /// open.
+    pub streams: u32,
 }
 
 impl Config {
     /// Listens on these addresses as this identity.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        Config { identity, listeners, mtu: None }
+        Config { identity, listeners, mtu: None, streams: quic::STREAMS }
     }
 }
 

@@ -53,6 +53,11 @@ impl Open {
     }
 }
 
+/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
+/// budget does, and take it from there, but for so many bytes and not all.
+const LISTED: u64 = 56;
+const UNLISTED: u64 = 8 << 20;
+const LEFT: u64 = 8;
 /// A manifest must come within this time.
 const MANIFEST: Duration = Duration::from_secs(10);
 /// Pieces must lack for this long before it is said.
@@ -188,7 +193,10 @@ impl Engine {
 
     /// Bytes that may be asked for now, of a content in pieces of `size`: two of them may always be under way.
     fn room(&self, size: u64) -> u64 {
-        self.config.budget.max(2 * size).saturating_sub(self.in_flight)
+        let pieces: u64 = self.contents.values().map(|content| u64::from(content.pieces())).sum();
+        let listed = (pieces * LISTED).saturating_sub(UNLISTED);
+        let budget = self.config.budget.saturating_sub(listed).max(self.config.budget / LEFT);
+        budget.max(2 * size).saturating_sub(self.in_flight)
     }
 
     /// Whether to ask for a piece that this peer offers.

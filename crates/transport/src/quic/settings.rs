@@ -11,9 +11,9 @@ pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
 /// stream with holes stays below quinn's limit of 1,024 gaps.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// Streams that the other side may have open. quinn keeps an entry for every permitted one: 4,096 of them made an
-/// idle connection ten times as large.
-const STREAMS: u32 = 100;
+/// Streams that the other side may have open, if nothing else is said. quinn keeps an entry for every permitted one: 4,096
+/// of them made an idle connection ten times as large.
+pub(crate) const STREAMS: u32 = 100;
 /// A peer that vanished is noticed within this time.
 const IDLE: Duration = Duration::from_secs(8);
 /// Keeps idle connections, and the mappings of NATs, alive.
