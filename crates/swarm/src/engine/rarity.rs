@@ -19,7 +19,9 @@ impl Rarity {
     /// So many pieces, none of them listed, which nobody has.
     pub(super) fn new(pieces: u32) -> Self {
         let pieces = pieces as usize;
-        Rarity { counts: vec![0; pieces], buckets: Vec::new(), positions: vec![UNLISTED; pieces] }
+        // Nearly all pieces are in the first bucket at some time: one that grew would leave holes in memory.
+        let buckets = vec![Vec::with_capacity(pieces)];
+        Rarity { counts: vec![0; pieces], buckets, positions: vec![UNLISTED; pieces] }
     }
 
     /// How many peers have the piece.
