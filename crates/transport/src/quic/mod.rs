@@ -9,6 +9,7 @@ mod path;
 mod runtime;
 mod settings;
 mod socket;
+mod uplink;
 mod windows;
 
 use std::io;
