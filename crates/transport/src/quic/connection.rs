@@ -10,12 +10,14 @@ use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::uplink::{self, Path};
 use super::windows::Windows;
 use crate::identity::peer_id_of;
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
     inner: Arc<quinn::Connection>,
+    path: Arc<Path>,
     peer: PeerId,
     /// The thread of its endpoint.
     thread: Handle,
@@ -31,7 +33,13 @@ impl QuicConnection {
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
         let inner = Arc::new(inner);
         windows.add(&inner);
-        Ok(QuicConnection { inner, peer, thread })
+        let path = Path::new(inner.clone(), windows.uplink().clone());
+        Ok(QuicConnection { inner, path: Arc::new(path), peer, thread })
+    }
+
+    fn stream(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
+        let send = QuicSend { inner: send, path: self.path.clone(), taken: None, finished: false, torn: false };
+        (Box::new(send), Box::new(QuicRecv { inner: recv, ended: None }))
     }
 }
 
@@ -52,10 +60,6 @@ fn code_of(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
 }
 
-fn stream(send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
-    (Box::new(QuicSend { inner: send, finished: false, torn: false }), Box::new(QuicRecv { inner: recv, ended: None }))
-}
-
 impl Connection for QuicConnection {
     fn peer_id(&self) -> PeerId {
         self.peer
@@ -74,14 +78,14 @@ impl Connection for QuicConnection {
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async move {
             let (send, recv) = self.inner.open_bi().await?;
-            Ok(stream(send, recv))
+            Ok(self.stream(send, recv))
         })
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async move {
             let (send, recv) = self.inner.accept_bi().await?;
-            Ok(stream(send, recv))
+            Ok(self.stream(send, recv))
         })
     }
 
@@ -110,6 +114,9 @@ impl Connection for QuicConnection {
 
 struct QuicSend {
     inner: quinn::SendStream,
+    path: Arc<Path>,
+    /// What the uplink's books call this stream, if it carries payload.
+    taken: Option<u64>,
     finished: bool,
     /// A send is under way, or was given up half way: what was sent has no clean end.
     torn: bool,
@@ -122,8 +129,15 @@ impl SendStream for QuicSend {
                 return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
             }
             self.torn = true;
+            if data.len() >= uplink::PAYLOAD {
+                self.path.uplink.room(self.taken).await;
+                self.taken = Some(self.path.uplink.take(self.taken, data.len() as u64, self.path.rtt()));
+            }
             let sent = self.inner.write_chunk(data).await;
             self.torn = false;
+            if let Some(stream) = self.taken {
+                self.path.uplink.taken(stream);
+            }
             sent.map_err(|error| match error {
                 WriteError::Stopped(code) => TransportError::Reset(code_of(code)),
                 WriteError::ConnectionLost(error) => error.into(),
@@ -137,7 +151,12 @@ impl SendStream for QuicSend {
             return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
         }
         self.finished = true;
-        self.inner.finish().map_err(|_| TransportError::Closed)
+        self.inner.finish().map_err(|_| TransportError::Closed)?;
+        if let Some(stream) = self.taken.take() {
+            let (stopped, uplink) = (self.inner.stopped(), self.path.uplink.clone());
+            tokio::spawn(async move { uplink.over(stream, stopped.await.is_ok()) });
+        }
+        Ok(())
     }
 
     fn reset(&mut self, code: u32) {
@@ -151,6 +170,9 @@ impl Drop for QuicSend {
         // quinn would finish it, and the other side would take a part for the whole.
         if !self.finished {
             let _ = self.inner.reset(0u32.into());
+        }
+        if let Some(stream) = self.taken {
+            self.path.uplink.over(stream, false);
         }
     }
 }

@@ -9,6 +9,7 @@ mod path;
 mod runtime;
 mod settings;
 mod socket;
+mod uplink;
 mod windows;
 
 use std::io;
@@ -157,7 +158,8 @@ impl Quic {
 fn transport_to(address: SocketAddr, mtu: Option<u16>, streams: u32, windows: &Windows) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
     let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
-    transport.max_concurrent_bidi_streams(streams.into());
+    // What is to be sent waits where it can still be chosen, until it is known how fast it leaves.
+    transport.max_concurrent_bidi_streams(streams.into()).send_window(windows::LEAST);
     // Who caps the size may know of something on the way that carries less.
     if mtu.is_none() && address.ip().to_canonical().is_loopback() {
         settings::known_path(&mut transport, carried);

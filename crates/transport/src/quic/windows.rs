@@ -12,12 +12,14 @@ use std::time::Duration;
 use quinn::VarInt;
 use tokio::time::{Instant, interval};
 
+use super::uplink::Uplink;
+
 /// Bytes under way on all connections together where paths are short.
 const LAN: u64 = 8 << 20;
 /// Bytes under way on all connections together, at most. What is received and not yet read takes memory.
 const MOST: u64 = 16 << 20;
 /// Bytes under way on a connection that does nothing yet.
-const LEAST: u64 = 256 << 10;
+pub(super) const LEAST: u64 = 256 << 10;
 /// Bytes that may always wait to be sent on a connection.
 const LEAST_SENT: u64 = 64 << 10;
 /// How long bytes may wait in a connection's window beyond what its path takes to acknowledge them.
@@ -32,7 +34,10 @@ const IDLE: f64 = 200_000.0;
 
 /// The connections of a transport.
 #[derive(Default)]
-pub(super) struct Windows(Mutex<Vec<Weak<quinn::Connection>>>);
+pub(super) struct Windows {
+    connections: Mutex<Vec<Weak<quinn::Connection>>>,
+    uplink: Arc<Uplink>,
+}
 
 /// What was seen of a connection at the last look.
 struct Seen {
@@ -87,9 +92,14 @@ fn send_window(uplink: f64, rtt: Duration, active: usize) -> u64 {
 }
 
 impl Windows {
+    /// What waits for the uplink.
+    pub(super) fn uplink(&self) -> &Arc<Uplink> {
+        &self.uplink
+    }
+
     /// Looks after a connection for as long as it is held.
     pub(super) fn add(&self, connection: &Arc<quinn::Connection>) {
-        let mut connections = self.0.lock().expect("no panic holds it");
+        let mut connections = self.connections.lock().expect("no panic holds it");
         connections.retain(|connection| connection.strong_count() > 0);
         connections.push(Arc::downgrade(connection));
     }
@@ -97,13 +107,13 @@ impl Windows {
     /// What a new connection starts with, in bytes, until it is known what its path holds: its part of the budget as if
     /// all others were active. The first gets all, so that a small file does not wait for a look.
     pub(super) fn first(&self) -> u32 {
-        let others = self.0.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
+        let others = self.connections.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
         (LAN / (others as u64 + 1)).max(LEAST) as u32
     }
 
     /// The longest round trip of all connections.
     pub(super) fn longest_rtt(&self) -> Duration {
-        let connections = self.0.lock().expect("no panic holds it");
+        let connections = self.connections.lock().expect("no panic holds it");
         connections.iter().filter_map(Weak::upgrade).map(|connection| connection.rtt()).max().unwrap_or_default()
     }
 
@@ -119,7 +129,7 @@ impl Windows {
     }
 
     fn look(&self, seen: &mut Vec<Seen>, uplink: &mut Flow, elapsed: Duration) {
-        let connections = self.0.lock().expect("no panic holds it").clone();
+        let connections = self.connections.lock().expect("no panic holds it").clone();
         seen.retain(|seen| seen.connection.strong_count() > 0);
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {

@@ -1,0 +1,159 @@
+//! What waits for the uplink, over all connections of a transport together.
+//!
+//! A stream that takes bytes at once only to let them wait hides from whoever decides what to send next that the uplink is
+//! busy: ten connections with windows of their own would take in a second's worth of pieces in no order at all, and drown
+//! a short queue at the uplink. So payload is taken only while little of what was taken before is on its way: what the
+//! uplink sends in two round trips and a moment. How fast it is, is told by what arrives.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// Smaller chunks are messages, which never wait.
+pub(super) const PAYLOAD: usize = 4 << 10;
+/// Bytes on their way while it is not known how fast the uplink is.
+const FIRST: u64 = 256 << 10;
+/// Bytes that may always be on their way.
+const LEAST: u64 = 64 << 10;
+/// What may be on its way beyond two round trips, so that the uplink never waits for us.
+const WAIT: Duration = Duration::from_millis(20);
+/// How long arrivals are counted for a sample of the rate.
+const SAMPLE: Duration = Duration::from_millis(50);
+/// What has been on its way for so long and four round trips is held up by the other side, and holds up nobody else.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// A connection's way through the uplink.
+pub(super) struct Path {
+    connection: Arc<quinn::Connection>,
+    pub(super) uplink: Arc<Uplink>,
+    /// Microseconds of the shortest round trip that was seen lately.
+    shortest: AtomicU64,
+}
+
+impl Path {
+    pub(super) fn new(connection: Arc<quinn::Connection>, uplink: Arc<Uplink>) -> Self {
+        Path { connection, uplink, shortest: AtomicU64::new(u64::MAX) }
+    }
+
+    /// The round trip without queues: with them, what may wait would make room for more to wait.
+    pub(super) fn rtt(&self) -> Duration {
+        let now = self.connection.rtt().as_micros() as u64;
+        let before = self.shortest.load(Ordering::Relaxed);
+        // It is forgotten little by little, since a route may become longer.
+        let shortest = now.min(before.saturating_add(before / 256));
+        self.shortest.store(shortest, Ordering::Relaxed);
+        Duration::from_micros(shortest)
+    }
+}
+
+/// The uplink of a transport.
+#[derive(Default)]
+pub(super) struct Uplink {
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    streams: BTreeMap<u64, Taken>,
+    next: u64,
+    /// Bytes a second that arrive; 0 while unknown.
+    rate: f64,
+    /// Since when arrivals are counted, and how many bytes arrived.
+    sample: Option<Instant>,
+    arrived: u64,
+}
+
+/// What was taken of a stream and may still be on its way.
+struct Taken {
+    bytes: u64,
+    since: Instant,
+    rtt: Duration,
+}
+
+impl State {
+    fn limit(&self, rtt: Duration) -> u64 {
+        if self.rate == 0.0 { FIRST } else { ((self.rate * (2 * rtt + WAIT).as_secs_f64()) as u64).max(LEAST) }
+    }
+
+    /// Nothing if there is room; or else when there will be at the latest.
+    fn wait(&self, own: Option<u64>, now: Instant) -> Option<Duration> {
+        let left = |taken: &Taken| (HELD_UP + 4 * taken.rtt).saturating_sub(now - taken.since);
+        // What a stream has under way itself is bounded by its connection's window.
+        let others = self.streams.iter().filter(|&(&stream, _)| Some(stream) != own).map(|(_, taken)| taken);
+        let moving = others.filter(|taken| !left(taken).is_zero());
+        let (bytes, rtt) = moving.clone().fold((0, Duration::ZERO), |(bytes, rtt), t| (bytes + t.bytes, rtt.max(t.rtt)));
+        (bytes >= self.limit(rtt)).then(|| moving.map(left).min().unwrap_or_default())
+    }
+
+    fn measure(&mut self, now: Instant, bytes: u64) {
+        let since = *self.sample.get_or_insert(now);
+        self.arrived += bytes;
+        let elapsed = now - since;
+        if elapsed >= SAMPLE || (self.rate == 0.0 && !elapsed.is_zero()) {
+            let sample = self.arrived as f64 / elapsed.as_secs_f64();
+            self.rate = if self.rate == 0.0 { sample } else { (self.rate + sample) / 2.0 };
+            (self.sample, self.arrived) = (Some(now), 0);
+        }
+    }
+}
+
+impl Uplink {
+    /// Waits until more may be taken, of this stream if it has a number already.
+    pub(super) async fn room(&self, own: Option<u64>) {
+        loop {
+            let freed = self.freed.notified();
+            let Some(wait) = self.state.lock().expect("no panic holds it").wait(own, Instant::now()) else { return };
+            let _ = timeout(wait, freed).await;
+        }
+    }
+
+    /// Bytes of a stream are taken in; its number is made at the first time.
+    pub(super) fn take(&self, stream: Option<u64>, bytes: u64, rtt: Duration) -> u64 {
+        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        let stream = stream.unwrap_or_else(|| {
+            state.next += 1;
+            state.next
+        });
+        if state.streams.is_empty() {
+            // Until now there was nothing to send: that time tells nothing.
+            (state.sample, state.arrived) = (Some(now), 0);
+        }
+        let taken = state.streams.entry(stream).or_insert(Taken { bytes: 0, since: now, rtt });
+        taken.bytes += bytes;
+        taken.since = now;
+        stream
+    }
+
+    /// The connection has taken all of it into its window: what that cannot hold has arrived.
+    pub(super) fn taken(&self, stream: u64) {
+        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        let Some(rtt) = state.streams.get(&stream).map(|taken| taken.rtt) else { return };
+        let most = state.limit(rtt);
+        let Some(taken) = state.streams.get_mut(&stream) else { return };
+        taken.since = now;
+        let over = taken.bytes.saturating_sub(most);
+        taken.bytes -= over;
+        if over > 0 {
+            state.measure(now, over);
+            drop(state);
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// All of a stream has arrived, or it was given up.
+    pub(super) fn over(&self, stream: u64, arrived: bool) {
+        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        if let Some(taken) = state.streams.remove(&stream) {
+            if arrived {
+                state.measure(now, taken.bytes);
+            }
+            drop(state);
+            self.freed.notify_waiters();
+        }
+    }
+}
