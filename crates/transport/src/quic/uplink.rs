@@ -86,7 +86,8 @@ impl State {
         // What a stream has under way itself is bounded by its connection's window.
         let others = self.streams.iter().filter(|&(&stream, _)| Some(stream) != own).map(|(_, taken)| taken);
         let moving = others.filter(|taken| !left(taken).is_zero());
-        let (bytes, rtt) = moving.clone().fold((0, Duration::ZERO), |(bytes, rtt), t| (bytes + t.bytes, rtt.max(t.rtt)));
+        let (bytes, rtt) =
+            moving.clone().fold((0, Duration::ZERO), |(bytes, rtt), t| (bytes + t.bytes, rtt.max(t.rtt)));
         (bytes >= self.limit(rtt)).then(|| moving.map(left).min().unwrap_or_default())
     }
 

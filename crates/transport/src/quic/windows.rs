@@ -107,7 +107,8 @@ impl Windows {
     /// What a new connection starts with, in bytes, until it is known what its path holds: its part of the budget as if
     /// all others were active. The first gets all, so that a small file does not wait for a look.
     pub(super) fn first(&self) -> u32 {
-        let others = self.connections.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
+        let others =
+            self.connections.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
         (LAN / (others as u64 + 1)).max(LEAST) as u32
     }
 
