@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
     /// Draw what happened over time into DIR/PLAN.svg
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seeds", "smoke"])]
     pub svg: Option<PathBuf>,
 }
 

@@ -25,7 +25,9 @@ impl World {
         if let Some(dies) = plan.tracker_dies {
             self.queue.push(at(dies), Happening::TrackerDies);
             let returns = plan.tracker_returns.map_or(Time::MAX, at);
-            self.dark.push((at(dies), returns));
+            // Whoever came a round trip before has not heard from it either.
+            let farthest = self.peers.iter().map(|peer| peer.latency).max().unwrap_or(0);
+            self.dark.push((at(dies).saturating_sub(2 * (self.latency + farthest)), returns));
             if plan.tracker_returns.is_some() {
                 self.queue.push(returns, Happening::TrackerReturns);
             }
