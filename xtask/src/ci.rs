@@ -9,8 +9,10 @@ use serde_json::Value;
 
 const BEFORE: [&[&str]; 2] =
     [&["fmt", "--all", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];
-const AFTER: [&[&str]; 4] = [
+const AFTER: [&[&str]; 5] = [
     &["test", "--workspace"],
+    // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
+    &["run", "--quiet", "--release", "-p", "xtask", "--", "simulate", "--smoke"],
     // Backends written outside the crates go through the same suites.
     &["run", "--quiet", "-p", "storage", "--example", "own_storage"],
     &["run", "--quiet", "-p", "transport", "--example", "own_transport"],

@@ -25,6 +25,20 @@ pub fn least_seconds(capacities: &Capacities, pieces: u32) -> f64 {
     fluid(capacities).max(whole_pieces(capacities, pieces).unwrap_or(0.0))
 }
 
+/// What one downloader of several contents wants and can, in copies of one content (a second).
+pub(crate) struct Demand {
+    pub(crate) copies: f64,
+    pub(crate) uplink: f64,
+    pub(crate) downlink: f64,
+}
+
+/// The same for several contents of one size, of which seeders with these uplinks together hold `held` that are wanted. Fluid.
+pub(crate) fn least_seconds_of_several(seeders: f64, held: f64, demands: &[Demand]) -> f64 {
+    let copies: f64 = demands.iter().map(|demand| demand.copies).sum();
+    let all = seeders + demands.iter().map(|demand| demand.uplink).sum::<f64>();
+    demands.iter().map(|demand| demand.copies / demand.downlink).fold((held / seeders).max(copies / all), f64::max)
+}
+
 fn fluid(capacities: &Capacities) -> f64 {
     let downloaders = capacities.uplinks.len() as f64;
     let all = capacities.seeders + capacities.uplinks.iter().sum::<f64>();
@@ -57,6 +71,15 @@ mod tests {
         assert_eq!(least_seconds(&equal(1), 256), 40.0);
         assert_eq!(least_seconds(&equal(1000), 256), 40.0 * (1.0 + 9.0 / 256.0));
         assert_eq!(least_seconds(&equal(1024), 256), 40.0 * (1.0 + 10.0 / 256.0));
+    }
+
+    #[test]
+    fn several_contents_are_bound_by_what_all_want_of_them() {
+        let demand = |copies| Demand { copies, uplink: 1.0, downlink: 10.0 };
+        assert_eq!(least_seconds_of_several(1.0, 5.0, &[demand(5.0)]), 5.0);
+        let many: Vec<Demand> = (0..9).map(|_| demand(10.0)).collect();
+        assert_eq!(least_seconds_of_several(1.0, 5.0, &many), 9.0);
+        assert_eq!(least_seconds_of_several(100.0, 5.0, &[demand(5.0)]), 0.5);
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //! links. No sockets, no disks, no clock, and the same plan and seed always give the same result.
 
 pub mod bound;
+mod equal;
 mod network;
 mod outcome;
 mod plan;
 mod queue;
 mod world;
 
+pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
-pub use plan::{Group, Holds, Plan, PlanError, Serves};
+pub use plan::{Cut, Group, Holds, Plan, PlanError, Serves};
 
-/// Runs a plan to its end.
+/// Runs a plan to its end. Panics, with the command that repeats the run, if something happens that must never.
 pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {
     world::World::new(plan, seed, config).run()
 }

@@ -1,11 +1,13 @@
 //! What came of a run.
 
+use serde::Serialize;
+
 /// The swarm at one instant.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sample {
     /// Seconds since the start.
     pub at: f64,
-    /// Share of the downloaders that have everything.
+    /// Share of the downloads that are complete.
     pub done: f64,
     /// Share of all wanted pieces that are there.
     pub pieces: f64,
@@ -13,17 +15,24 @@ pub struct Sample {
     pub least_copies: u32,
     /// Copies of a piece, on average.
     pub mean_copies: f64,
-    /// Copies of the content that seeders have sent.
+    /// Copies of all contents that seeders have sent.
     pub seeded: f64,
 }
 
 /// The end of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// The seed that it ran with.
     pub seed: u64,
-    /// Seconds that each downloader took, from its arrival; nothing if it did not get everything.
+    /// Seconds that each download took, from the arrival of its peer; nothing if it did not get everything. Peers that
+    /// crashed before count as none.
     pub seconds: Vec<Option<f64>>,
+    /// Downloads that are not complete though their peer could reach each piece: there should be none, ever.
+    pub stuck: u32,
+    /// Downloads that are not complete because some piece was in nobody's reach.
+    pub cut_off: u32,
+    /// Downloads that ended with a crash of their own peer.
+    pub crashed: u32,
     /// Seconds that no protocol could beat.
     pub bound: f64,
     /// Copies that seeders sent.
@@ -32,7 +41,9 @@ pub struct Outcome {
     pub crossed: f64,
     /// Bytes that were sent.
     pub sent: u64,
-    /// Bytes that were sent for nothing: a piece that was there, or came to its end with its request.
+    /// Of those, bytes that were lost on the way and sent again.
+    pub lost: u64,
+    /// Of those, bytes that were lost, that were there already, were wrong, or came to their end with their request.
     pub wasted: u64,
     /// The swarm over time.
     pub samples: Vec<Sample>,
@@ -43,7 +54,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Seconds of the last downloader; nothing if one did not get everything.
+    /// Seconds of the last download; nothing if one did not get everything.
     pub fn last(&self) -> Option<f64> {
         self.seconds.iter().try_fold(0.0, |last: f64, seconds| Some(last.max((*seconds)?)))
     }

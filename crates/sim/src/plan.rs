@@ -2,27 +2,60 @@
 
 use serde::Deserialize;
 
-/// A plan. Capacities are multiples of a normal uplink, which sends a whole copy of the content in `copy_seconds`.
+/// A plan. Capacities are multiples of a normal uplink, which sends a whole copy of a content in `copy_seconds`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
+    /// What it is called: the name of its file.
+    #[serde(skip)]
+    pub name: String,
     /// What it shows, in a sentence.
     pub about: String,
     /// Peers that groups without a `count` share.
     pub peers: u32,
+    /// Contents, all of one size.
+    #[serde(default = "default_contents")]
+    pub contents: u32,
     /// Pieces of a content.
     pub pieces: u32,
+    /// Bytes of a piece. Without it they are such that a content has some 64 MiB.
+    pub piece_size: Option<u32>,
     /// Seconds in which an uplink of 1.0 sends one copy: F/u.
     pub copy_seconds: f64,
     /// One-way milliseconds between two peers, and from a peer to the tracker.
     #[serde(default = "default_latency")]
     pub latency_ms: f64,
+    /// Part of what is sent that is lost on the way between any two peers, and sent again.
+    #[serde(default)]
+    pub loss: f64,
     /// Most connections that a peer dials to.
     pub neighbours: Option<u32>,
     /// Capacity of the one link, each way together, between any two sites. Without it they are not apart.
     pub between_sites: Option<f64>,
+    /// Whether peers say at which site they are.
+    #[serde(default = "default_sites_told")]
+    pub sites_told: bool,
+    /// Second at which the tracker dies.
+    pub tracker_dies: Option<f64>,
+    /// Second at which it is there again, and remembers nothing.
+    pub tracker_returns: Option<f64>,
+    /// When some cannot reach the others.
+    #[serde(default)]
+    pub cut: Vec<Cut>,
     /// Who takes part.
     pub group: Vec<Group>,
+}
+
+/// A time in which some groups reach neither the others nor the tracker. Connections across it are lost.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// The second at which it begins.
+    pub from: f64,
+    /// The second at which it ends.
+    pub until: f64,
+    /// Names of the groups on the side without a tracker.
+    pub groups: Vec<String>,
 }
 
 /// Peers that are alike.
@@ -35,7 +68,9 @@ pub struct Group {
     pub count: Option<u32>,
     /// Which part of the plan's peers.
     pub share: Option<f64>,
-    /// What they hold at the start.
+    /// Which contents they hold or want, counted from 1. Without it all.
+    pub contents: Option<Vec<u32>>,
+    /// What they hold of those at the start.
     #[serde(default)]
     pub holds: Holds,
     /// The part of all pieces that they hold at the start and keep to, as two shares of the whole.
@@ -62,6 +97,12 @@ pub struct Group {
     /// Capacity of the downlink.
     #[serde(default = "default_download")]
     pub download: f64,
+    /// One-way milliseconds of their own, beyond the plan's.
+    #[serde(default)]
+    pub latency_ms: f64,
+    /// Part of what is sent to and from them that is lost, beyond the plan's.
+    #[serde(default)]
+    pub loss: f64,
 }
 
 /// Whether a peer serves.
@@ -86,6 +127,17 @@ pub enum Holds {
     Nothing,
     /// Everything.
     All,
+}
+
+/// Seconds that a cut lasts at least: as long as connections take to notice, so that none outlives it.
+const SHORTEST_CUT: f64 = 8.0;
+
+fn default_contents() -> u32 {
+    1
+}
+
+fn default_sites_told() -> bool {
+    true
 }
 
 fn default_latency() -> f64 {
@@ -117,33 +169,102 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Reads a plan.
-    pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let plan: Self = toml::from_str(text)?;
-        if plan.between_sites.is_some_and(|capacity| capacity <= 0.0) {
-            return Err(PlanError::Range { group: "all".to_owned(), field: "between_sites" });
+    /// Reads a plan of this name.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PlanError> {
+        let plan = Plan { name: name.to_owned(), ..toml::from_str(text)? };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Whether its numbers mean anything.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let part = |value: f64| (0.0..=1.0).contains(&value);
+        let positive = |value: Option<f64>| value.is_none_or(|value| value > 0.0);
+        let all = |field| Err(PlanError::Range { group: "all".to_owned(), field });
+        if !positive(self.between_sites) || self.copy_seconds <= 0.0 || self.latency_ms < 0.0 {
+            return all("between_sites, copy_seconds or latency_ms");
         }
-        for group in &plan.group {
+        if !(0.0..1.0).contains(&self.loss) {
+            return all("loss");
+        }
+        if !(1..=1000).contains(&self.contents) || self.pieces == 0 {
+            return all("contents or pieces");
+        }
+        if self.piece_size.is_some_and(|size| !size.is_power_of_two()) {
+            return all("piece_size");
+        }
+        let returns_first = self.tracker_returns.is_some_and(|at| self.tracker_dies.is_none_or(|died| at <= died));
+        if self.tracker_dies.is_some_and(|at| at < 0.0) || returns_first {
+            return all("tracker_dies or tracker_returns");
+        }
+        for cut in &self.cut {
+            let known = |name: &String| self.group.iter().any(|group| group.name == *name);
+            if cut.from < 0.0 || cut.until - cut.from < SHORTEST_CUT || !cut.groups.iter().all(known) {
+                return all("cut");
+            }
+        }
+        for group in &self.group {
             let bad = |field| Err(PlanError::Range { group: group.name.clone(), field });
-            let part = |value: f64| (0.0..=1.0).contains(&value);
             if group.range.is_some_and(|[from, to]| !part(from) || !part(to) || from >= to) {
                 return bad("range");
             }
             if !part(group.wrong) || group.share.is_some_and(|share| !part(share)) {
                 return bad("wrong or share");
             }
-            if group.mean_stay.is_some_and(|stay| stay <= 0.0) || group.arrive_within < 0.0 {
+            if !positive(group.mean_stay) || group.arrive_within < 0.0 {
                 return bad("mean_stay or arrive_within");
             }
+            if group.upload <= 0.0 || group.download <= 0.0 {
+                return bad("upload or download");
+            }
+            if group.latency_ms < 0.0 || !(0.0..1.0).contains(&group.loss) {
+                return bad("latency_ms or loss");
+            }
+            let numbers = group.contents.iter().flatten();
+            if !numbers.into_iter().all(|number| (1..=self.contents).contains(number)) {
+                return bad("contents");
+            }
         }
-        Ok(plan)
+        Ok(())
     }
 
-    /// The group of each peer, those that hold something first.
+    /// The command that repeats a run of it.
+    pub fn command(&self, seed: u64, fair: bool) -> String {
+        let Plan { name, peers, pieces, latency_ms, loss, .. } = self;
+        let mut command =
+            format!("cargo xtask simulate {name} --peers {peers} --pieces {pieces} --latency {latency_ms}");
+        if *loss > 0.0 {
+            command += &format!(" --loss {loss}");
+        }
+        if let Some(neighbours) = self.neighbours {
+            command += &format!(" --neighbours {neighbours}");
+        }
+        if !self.sites_told {
+            command += " --sites-untold";
+        }
+        if fair {
+            command += " --fair";
+        }
+        format!("{command} --seed {seed}")
+    }
+
+    /// The group of each peer, in the order of groups.
     pub(crate) fn members(&self) -> Vec<usize> {
         let size = |group: &Group| {
             group.count.unwrap_or_else(|| (f64::from(self.peers) * group.share.unwrap_or(1.0)).round() as u32)
         };
         self.group.iter().enumerate().flat_map(|(at, group)| (0..size(group)).map(move |_| at)).collect()
+    }
+}
+
+impl Group {
+    /// Whether its peers hold something at the start, and want nothing.
+    pub(crate) fn seeds(&self) -> bool {
+        self.holds == Holds::All || self.range.is_some()
+    }
+
+    /// Whether its peers have to do with a content, counted from 0.
+    pub(crate) fn takes_part(&self, content: usize) -> bool {
+        self.contents.as_ref().is_none_or(|numbers| numbers.contains(&(content as u32 + 1)))
     }
 }

@@ -1,103 +1,181 @@
-//! `cargo xtask simulate`: a plan of a swarm, in virtual time.
+//! `cargo xtask simulate`: plans of swarms, in virtual time. Plans are TOML files in `crates/sim/plans`.
 
-use std::path::PathBuf;
-use std::time::Instant;
+mod plot;
+mod runs;
+mod smoke;
+mod table;
 
-use anyhow::Context;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use runs::Runs;
 
 /// What is simulated.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// Name of a plan in crates/sim/plans, or a TOML file
-    pub plan: String,
-    /// Instead of the plan's number of peers
-    #[arg(long)]
-    pub peers: Option<u32>,
-    /// Instead of the plan's number of pieces
-    #[arg(long)]
-    pub pieces: Option<u32>,
-    /// Instead of the plan's one-way milliseconds
+    /// Names of plans in crates/sim/plans, or TOML files
+    #[arg(value_name = "PLAN", required_unless_present = "smoke")]
+    pub plans: Vec<String>,
+    /// Instead of a plan's number of peers; several as 10,100,1000
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub peers: Vec<u32>,
+    /// Instead of a plan's number of pieces; several as 256,1024
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub pieces: Vec<u32>,
+    /// Instead of a plan's one-way milliseconds
     #[arg(long, value_name = "MS")]
     pub latency: Option<f64>,
+    /// Instead of a plan's part of what is sent that is lost, 0 to 1
+    #[arg(long, value_name = "PART")]
+    pub loss: Option<f64>,
     /// Most connections that a peer dials to
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub neighbours: Option<u32>,
-    /// Run these seeds, as 0..1000, and print the worst and the median
-    #[arg(long, value_name = "A..B", value_parser = seeds)]
-    pub seeds: Option<std::ops::Range<u64>>,
+    /// Peers do not say at which site they are
+    #[arg(long)]
+    pub sites_untold: bool,
+    /// Peers give first to those who gave, as with the peer's own --fair
+    #[arg(long)]
+    pub fair: bool,
     /// Seed of everything that is random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Run all of these seeds, as 0..1000, and tell the median and the worst
+    #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
+    pub seeds: Option<Range<u64>>,
+    /// All plans, made small, and many seeds of churn and free-riders: what CI runs
+    #[arg(long, conflicts_with_all = ["plans", "peers", "pieces", "seeds", "seed"])]
+    pub smoke: bool,
+    /// Runs at a time; as many as there are cores if not given
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw what happened over time into DIR/PLAN.svg
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seeds", "smoke"])]
+    pub svg: Option<PathBuf>,
 }
 
-/// Runs the plan and prints what came of it.
+/// Runs the plans and prints what came of them. Fails if anyone who could have had everything did not get it.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut path = PathBuf::from(&arguments.plan);
-    if !path.exists() {
-        path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/sim/plans"))
-            .join(format!("{}.toml", arguments.plan));
+    if cfg!(debug_assertions) {
+        return optimised();
     }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no plan at {}", path.display()))?;
-    let mut plan = sim::Plan::parse(&text)?;
-    plan.peers = arguments.peers.unwrap_or(plan.peers);
-    plan.pieces = arguments.pieces.unwrap_or(plan.pieces);
-    plan.latency_ms = arguments.latency.unwrap_or(plan.latency_ms);
-    plan.neighbours = arguments.neighbours.or(plan.neighbours);
-    if let Some(seeds) = &arguments.seeds {
-        return many(&plan, arguments, seeds.clone());
+    let all = if arguments.smoke {
+        smoke::runs(arguments)?
+    } else {
+        let mut all = Vec::new();
+        for name in &arguments.plans {
+            all.extend(of_plan(&read(name)?, arguments)?);
+        }
+        all
+    };
+    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let mut done = Vec::new();
+    for runs in all {
+        let result = runs.run(jobs.max(1), arguments.fair);
+        if !arguments.json {
+            table::print(&result, done.is_empty());
+        }
+        done.push(result);
     }
-    let began = Instant::now();
-    let outcome = sim::run(&plan, arguments.seed, &swarm::Config::default());
-    let done = outcome.seconds.iter().flatten().count();
-    println!("peers          {done} of {} complete", outcome.seconds.len());
-    println!("bound          {:.2} s", outcome.bound);
-    match outcome.last() {
-        Some(last) => println!("last peer      {last:.2} s, {:.3} of the bound", last / outcome.bound),
-        None => println!("last peer      never"),
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&done)?);
+    } else if let [only] = &done[..]
+        && let [outcome] = &only.outcomes[..]
+    {
+        table::print_details(outcome);
     }
-    println!("mean peer      {:.2} s, {:.3} of the bound", outcome.mean(), outcome.mean() / outcome.bound);
-    println!("seeder sent    {:.3} copies", outcome.seeded);
-    println!("between sites  {:.3} copies", outcome.crossed);
-    println!(
-        "wasted         {} of {} bytes ({:.2} %)",
-        outcome.wasted,
-        outcome.sent,
-        100.0 * outcome.wasted as f64 / outcome.sent.max(1) as f64
-    );
-    println!("engine events  {}", outcome.events);
-    println!("trace          {:016x}", outcome.trace);
-    println!("wall time      {:.2} s", began.elapsed().as_secs_f64());
+    if let Some(folder) = &arguments.svg {
+        plot::write(&done, folder)?;
+    }
+    let stuck: Vec<String> = done.iter().flat_map(|result| result.stuck(arguments.fair)).collect();
+    ensure!(stuck.is_empty(), "someone never got what was within reach; repeat it with\n{}", stuck.join("\n"));
     Ok(())
 }
 
-fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+/// Does the same with an optimised build of these tools: `cargo xtask` runs one that is quick to build.
+fn optimised() -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["run", "--quiet", "--release", "--package", "xtask", "--"].map(Into::into);
+    let status = Command::new(cargo).args(arguments.into_iter().chain(std::env::args_os().skip(1))).status()?;
+    // It has said what went wrong.
+    std::process::exit(status.code().unwrap_or(1));
+}
+
+fn plans_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sim/plans")
+}
+
+/// The names of all plans of the repository.
+fn names() -> anyhow::Result<Vec<String>> {
+    let folder = plans_folder();
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("no plans in {}", folder.display()))?;
+    let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_str()?.to_owned());
+    let mut names: Vec<String> = entries.filter_map(|entry| stem(entry.ok()?)).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A plan by its name, or by the path of its file.
+fn read(name: &str) -> anyhow::Result<sim::Plan> {
+    let mut path = PathBuf::from(name);
+    if !path.is_file() {
+        path = plans_folder().join(format!("{name}.toml"));
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("no plan {name}: name a TOML file, or one of {}", names().unwrap_or_default().join(", "))
+    })?;
+    sim::Plan::parse(name, &text).with_context(|| format!("{} is no plan", path.display()))
+}
+
+/// A plan with what the command line says instead, for each number of peers and pieces.
+fn of_plan(plan: &sim::Plan, arguments: &Arguments) -> anyhow::Result<Vec<Runs>> {
+    let mut plan = plan.clone();
+    plan.latency_ms = arguments.latency.unwrap_or(plan.latency_ms);
+    plan.loss = arguments.loss.unwrap_or(plan.loss);
+    plan.neighbours = arguments.neighbours.or(plan.neighbours);
+    plan.sites_told &= !arguments.sites_untold;
+    let or = |given: &[u32], own: u32| if given.is_empty() { vec![own] } else { given.to_vec() };
+    let (peers, pieces) = (or(&arguments.peers, plan.peers), or(&arguments.pieces, plan.pieces));
+    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..arguments.seed + 1);
+    let sizes = peers.iter().flat_map(|&peers| pieces.iter().map(move |&pieces| (peers, pieces)));
+    sizes
+        .map(|(peers, pieces)| {
+            let plan = sim::Plan { peers, pieces, ..plan.clone() };
+            plan.check()?;
+            Ok(Runs { plan, seeds: seeds.clone() })
+        })
+        .collect()
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     range.filter(|range| !range.is_empty()).ok_or_else(|| "two numbers, as 0..1000".to_owned())
 }
 
-/// Runs one seed after another. A downloader that stays and never completes is a failure.
-fn many(plan: &sim::Plan, arguments: &Arguments, seeds: std::ops::Range<u64>) -> anyhow::Result<()> {
-    let (began, mut ratios, mut stuck) = (Instant::now(), Vec::new(), Vec::new());
-    for seed in seeds {
-        let outcome = sim::run(plan, seed, &swarm::Config::default());
-        match outcome.last() {
-            Some(last) => ratios.push((last / outcome.bound, seed)),
-            None => {
-                let (name, peers, pieces) = (&arguments.plan, plan.peers, plan.pieces);
-                eprintln!(
-                    "stuck: repeat with cargo xtask simulate {name} --peers {peers} --pieces {pieces} --latency {} --seed {seed}",
-                    plan.latency_ms
-                );
-                stuck.push(seed);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_of_the_repository_can_be_read() {
+        let names = names().unwrap();
+        assert!(names.len() >= 10, "{names:?}");
+        for name in names {
+            assert!(!read(&name).unwrap().about.is_empty(), "{name}");
         }
+        assert!(read("flash-crow").unwrap_err().to_string().contains("flash-crowd"));
     }
-    ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if let (Some(median), Some((worst, seed))) = (ratios.get(ratios.len() / 2), ratios.last()) {
-        println!("last peer, of the bound: median {:.3}, worst {worst:.3} (seed {seed})", median.0);
+
+    #[test]
+    fn seeds_are_a_range_that_is_not_empty() {
+        assert_eq!(seeds("3..7"), Ok(3..7));
+        assert!(seeds("7..3").is_err() && seeds("7").is_err() && seeds("a..b").is_err());
     }
-    println!("{} seeds complete, {} stuck, {:.1} s", ratios.len(), stuck.len(), began.elapsed().as_secs_f64());
-    anyhow::ensure!(stuck.is_empty(), "stuck with seeds {stuck:?}");
-    Ok(())
 }

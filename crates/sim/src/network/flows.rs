@@ -166,6 +166,18 @@ impl Network {
         &self.links[link as usize].flows
     }
 
+    /// Bytes of goodput for each byte that a flow sends.
+    pub(crate) fn goodput(&self, id: FlowId) -> f64 {
+        self.flows[id as usize].goodput
+    }
+
+    /// The first link that carries more than it can, if one does.
+    pub(crate) fn overfull(&self) -> Option<LinkId> {
+        let carried = |link: &Link| link.flows.iter().map(|&flow| self.flows[flow as usize].rate).sum::<f64>();
+        let over = |link: &Link| carried(link) > link.capacity * (1.0 + 1e-6);
+        self.links.iter().position(over).map(|at| at as LinkId)
+    }
+
     /// The uplinks on which rates changed with the last start or stop.
     pub(crate) fn changed(&mut self) -> &mut Vec<LinkId> {
         &mut self.changed

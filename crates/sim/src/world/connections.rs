@@ -1,5 +1,6 @@
 //! Connections: dialled, said things on, closed. Each end has its own idea of whether it stands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::{ContentId, PeerId, PeerMessage, PieceSet};
@@ -21,6 +22,17 @@ pub(super) struct Connection {
     pub(super) open: [bool; 2],
     pub(super) latency: Time,
     pub(super) transfers: Vec<TransferId>,
+    /// Nothing goes over it any more, though no end may know.
+    pub(super) severed: bool,
+    /// When each end last got bytes that it waits for, or began to wait.
+    pub(super) heard: [Time; 2],
+}
+
+/// A message that goes to several connections at once, and how long it takes.
+pub(super) struct Saying {
+    wait: Time,
+    conns: Vec<ConnId>,
+    message: PeerMessage,
 }
 
 /// All connections. An id is a generation, a slot and the end: never used twice.
@@ -28,6 +40,8 @@ pub(super) struct Connection {
 pub(super) struct Connections {
     slots: Vec<Connection>,
     free: Vec<u32>,
+    /// The ends that each peer takes for standing, as slot and end.
+    of: BTreeMap<PeerIx, BTreeSet<(u32, usize)>>,
 }
 
 fn split(conn: ConnId) -> (u32, usize, usize) {
@@ -40,17 +54,28 @@ fn id(generation: u32, slot: usize, end: usize) -> ConnId {
 
 impl Connections {
     fn add(&mut self, ends: [PeerIx; 2], latency: Time) -> ConnId {
+        let fresh = Connection {
+            generation: 1,
+            ends,
+            open: [true, false],
+            latency,
+            transfers: Vec::new(),
+            severed: false,
+            heard: [0; 2],
+        };
         let slot = match self.free.pop() {
-            Some(slot) => slot as usize,
+            Some(slot) => {
+                let state = &mut self.slots[slot as usize];
+                *state = Connection { generation: state.generation + 1, ..fresh };
+                slot as usize
+            }
             None => {
-                self.slots.push(Connection { generation: 0, ends, open: [false; 2], latency, transfers: Vec::new() });
+                self.slots.push(fresh);
                 self.slots.len() - 1
             }
         };
-        let state = &mut self.slots[slot];
-        state.generation += 1;
-        (state.ends, state.open, state.latency) = (ends, [true, false], latency);
-        id(state.generation, slot, 0)
+        self.of.entry(ends[0]).or_default().insert((slot as u32, 0));
+        id(self.slots[slot].generation, slot, 0)
     }
 
     /// The connection of this id and the end that the id stands for, if it still has one.
@@ -61,9 +86,20 @@ impl Connections {
 
     /// The ends that a peer takes for standing.
     pub(super) fn of(&self, peer: PeerIx) -> Vec<ConnId> {
-        let ends = self.slots.iter().enumerate().flat_map(|(slot, state)| [0, 1].map(|end| (slot, state, end)));
-        let its = ends.filter(|(_, state, end)| state.ends[*end] == peer && state.open[*end]);
-        its.map(|(slot, state, end)| id(state.generation, slot, end)).collect()
+        let ends = self.of.get(&peer).into_iter().flatten();
+        ends.map(|&(slot, end)| id(self.slots[slot as usize].generation, slot as usize, end)).collect()
+    }
+
+    /// When this end last got what it waits for, if it takes the connection for standing.
+    pub(super) fn heard(&self, conn: ConnId) -> Option<Time> {
+        let (generation, slot, end) = split(conn);
+        let state = self.slots.get(slot).filter(|state| state.generation == generation && state.open[end])?;
+        Some(state.heard[end])
+    }
+
+    /// The connection, if this end takes it for standing and something still goes over it.
+    pub(super) fn carrying(&mut self, conn: ConnId) -> Option<(&mut Connection, usize)> {
+        self.standing(conn).filter(|(state, _)| !state.severed)
     }
 
     /// The same, if this end takes it for standing.
@@ -75,8 +111,8 @@ impl Connections {
 impl World {
     pub(super) fn dial(&mut self, from: PeerIx, to: PeerId) {
         let to = number(to);
-        if self.peers[to as usize].engine.is_some() {
-            self.after(2 * self.latency, Happening::Dialled { from, to });
+        if self.peers[to as usize].engine.is_some() && self.can_reach(from, to) {
+            self.after(2 * self.latency_between(from, to), Happening::Dialled { from, to });
         } else {
             self.dial_failed(from, to);
         }
@@ -91,43 +127,68 @@ impl World {
         if self.peers[from as usize].engine.is_none() {
             return;
         }
-        if self.peers[to as usize].engine.is_none() {
+        if self.peers[to as usize].engine.is_none() || !self.can_reach(from, to) {
             return self.dial_failed(from, to);
         }
-        if self.peers[from as usize].crashed {
-            return;
-        }
-        let conn = self.connections.add([from, to], self.latency);
-        self.after(self.latency, Happening::Accepted(conn ^ 1));
+        let latency = self.latency_between(from, to);
+        let conn = self.connections.add([from, to], latency);
+        self.after(latency, Happening::Accepted(conn ^ 1));
         self.connected(from, conn, to, true);
     }
 
     pub(super) fn accepted(&mut self, conn: ConnId) {
-        let Some((state, _)) = self.connections.get(conn) else { return };
+        let Some((state, _)) = self.connections.get(conn).filter(|(state, _)| !state.severed) else { return };
         state.open[1] = true;
         let [from, to] = state.ends;
+        let (_, slot, end) = split(conn);
+        self.connections.of.entry(to).or_default().insert((slot as u32, end));
         self.connected(to, conn, from, false);
     }
 
     fn connected(&mut self, peer: PeerIx, conn: ConnId, other: PeerIx, dialled: bool) {
         let (id, remote) = (self.peers[other as usize].id, address(other));
         self.tell(peer, Event::Connected { conn, peer: id, remote, dialled });
-        self.tell(peer, Event::RoundTrip { conn, rtt: Duration::from_nanos(2 * self.latency) });
+        self.tell(peer, Event::RoundTrip { conn, rtt: Duration::from_nanos(2 * self.latency_between(peer, other)) });
     }
 
-    pub(super) fn say(&mut self, conn: ConnId, message: PeerMessage) {
-        if let Some((state, end)) = self.connections.standing(conn) {
-            let serves = self.peers[state.ends[end] as usize].serves;
-            if serves != Serves::Well && matches!(message, PeerMessage::Offer { .. }) {
-                return;
+    /// Adds to what is being said, or says that and begins anew.
+    pub(super) fn say(
+        &mut self,
+        peer: PeerIx,
+        saying: Option<Saying>,
+        conn: ConnId,
+        message: PeerMessage,
+    ) -> Option<Saying> {
+        let hides = self.peers[peer as usize].serves != Serves::Well && matches!(message, PeerMessage::Offer { .. });
+        let Some((state, _)) = self.connections.carrying(conn).filter(|_| !hides) else { return saying };
+        let wait = state.latency;
+        match saying {
+            Some(mut saying) if saying.wait == wait && saying.message == message => {
+                saying.conns.push(conn ^ 1);
+                Some(saying)
             }
-            let wait = state.latency;
-            self.after(wait, Happening::Say(conn ^ 1, message));
+            other => {
+                self.check_truth(peer, &message);
+                self.send_off(other);
+                Some(Saying { wait, conns: vec![conn ^ 1], message })
+            }
         }
     }
 
-    pub(super) fn said(&mut self, conn: ConnId, message: PeerMessage) {
-        if let Some((state, end)) = self.connections.standing(conn) {
+    pub(super) fn send_off(&mut self, saying: Option<Saying>) {
+        if let Some(Saying { wait, conns, message }) = saying {
+            self.after(wait, Happening::Say(Box::new((conns, message))));
+        }
+    }
+
+    pub(super) fn all_said(&mut self, (mut conns, message): (Vec<ConnId>, PeerMessage)) {
+        let Some(last) = conns.pop() else { return };
+        conns.into_iter().for_each(|conn| self.said(conn, message.clone()));
+        self.said(last, message);
+    }
+
+    fn said(&mut self, conn: ConnId, message: PeerMessage) {
+        if let Some((state, end)) = self.connections.carrying(conn) {
             let peer = state.ends[end];
             self.tell(peer, Event::Message { conn, message });
         }
@@ -136,8 +197,11 @@ impl World {
     /// An engine closes its end; the other hears of it.
     pub(super) fn close(&mut self, conn: ConnId) {
         let Some((state, _)) = self.connections.standing(conn) else { return };
-        let wait = state.latency;
-        self.after(wait, Happening::Closed(conn ^ 1));
+        // Across a cut the other end hears nothing: it gives up by itself.
+        if !state.severed {
+            let wait = state.latency;
+            self.after(wait, Happening::Closed(conn ^ 1));
+        }
         self.shut(conn);
     }
 
@@ -157,6 +221,9 @@ impl World {
             self.end_transfer(transfer, peer);
         }
         let (_, slot, _) = split(conn);
+        if let Some(ends) = self.connections.of.get_mut(&peer) {
+            ends.remove(&(slot as u32, end));
+        }
         let state = &mut self.connections.slots[slot];
         if state.open == [false; 2] {
             // Whatever is still under way finds another generation.
@@ -169,6 +236,8 @@ impl World {
     pub(super) fn fetch_manifest(&mut self, peer: PeerIx, conn: ConnId, content: ContentId) {
         let content = self.content(content);
         match self.connections.standing(conn) {
+            // The engine has a deadline of its own for this.
+            Some((state, _)) if state.severed => {}
             Some((state, _)) => {
                 let wait = 2 * state.latency;
                 self.after(wait, Happening::Manifest { conn, content });
@@ -182,7 +251,7 @@ impl World {
 
     pub(super) fn manifest_came(&mut self, conn: ConnId, content: usize) {
         // With the connection the engine has forgotten the question.
-        let Some((state, end)) = self.connections.standing(conn) else { return };
+        let Some((state, end)) = self.connections.carrying(conn) else { return };
         let (peer, other) = (state.ends[end], state.ends[1 - end]);
         let (id, geometry) = (self.contents[content].id, self.contents[content].geometry.clone());
         if !self.peers[other as usize].holdings[content].manifest {

@@ -1,7 +1,8 @@
 //! The world: engines, what is under way between them, and the books that they are checked against.
 //!
 //! It is cut by what happens: `connections` (dial, say, close), `transfers` (ask, serve, cancel), `tracker`
-//! (announce, introduce), `peers` (come and go).
+//! (announce, introduce), `peers` (who they are, how they come), `faults` (crashes, cuts, a tracker that dies). `invariants` is
+//! what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
 mod connections;
 mod faults;
@@ -9,18 +10,19 @@ mod invariants;
 mod peers;
 mod tracker;
 mod transfers;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ContentId, Geometry, PeerMessage, PieceSet, RefusalReason};
-use swarm::{Action, Config, ConnId, Event, Failure};
+use swarm::{Action, Config, ConnId, Event};
 
 use crate::network::{LinkId, Network};
 use crate::outcome::{Outcome, Sample};
 use crate::plan::Plan;
 use crate::queue::{Queue, Time};
-use connections::Connections;
+use connections::{Connections, Saying};
 use peers::Peer;
 use tracker::{Announcement, Tracker};
 use transfers::{TransferId, Transfers};
@@ -42,8 +44,8 @@ enum Happening {
     Tick(PeerIx),
     /// Something happens to an engine, unless its peer is gone by then.
     Tell(PeerIx, Event),
-    /// A message comes to one end of a connection.
-    Say(ConnId, PeerMessage),
+    /// A message comes to one end of each of these connections.
+    Say(Box<(Vec<ConnId>, PeerMessage)>),
     /// A dial comes to its end.
     Dialled { from: PeerIx, to: PeerIx },
     /// The dialled side learns of it.
@@ -64,6 +66,16 @@ enum Happening {
     Cancelled(TransferId),
     /// The tracker hears of a peer.
     Announced(Announcement),
+    /// A peer that was without the tracker has found it again.
+    ComeBack(PeerIx),
+    /// A cut begins.
+    Cut(usize),
+    /// A cut ends.
+    Healed(usize),
+    /// The tracker dies.
+    TrackerDies,
+    /// The tracker is there again.
+    TrackerReturns,
     /// The swarm is looked at.
     Sample,
 }
@@ -82,6 +94,7 @@ pub(crate) struct World {
     queue: Queue<Happening>,
     config: Config,
     latency: Time,
+    goodput: f64,
     copy_seconds: f64,
     contents: Vec<Content>,
     peers: Vec<Peer>,
@@ -94,9 +107,16 @@ pub(crate) struct World {
     open: usize,
     downloads: usize,
     between_sites: Option<LinkId>,
+    sites_told: bool,
+    /// The peers of each cut.
+    cuts: Vec<Vec<PeerIx>>,
+    /// When there is no tracker.
+    dark: Vec<(Time, Time)>,
+    /// Bytes that went from site to site, left seeders, left anyone (of which some are lost), and were of use.
     crossed: f64,
     seeded: f64,
     sent: f64,
+    lost: f64,
     useful: u64,
     samples: Vec<Sample>,
     random: fastrand::Rng,
@@ -104,20 +124,27 @@ pub(crate) struct World {
     events: u64,
     seed: u64,
     bound: f64,
+    /// Name of the plan, and the command that repeats the run.
+    plan: String,
+    command: String,
 }
 
 impl World {
     pub(crate) fn new(plan: &Plan, seed: u64, config: &Config) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let pieces = plan.pieces.max(1);
-        let piece_size = ((64 << 20) / pieces).clamp(1 << 10, 16 << 20);
-        let piece_size = 1 << piece_size.ilog2();
+        let piece_size = plan.piece_size.unwrap_or_else(|| 1 << ((64 << 20) / pieces).clamp(1 << 10, 16 << 20).ilog2());
         let geometry = Arc::new(
             Geometry::new(piece_size, vec![u64::from(piece_size) * u64::from(pieces)]).expect("a power of two"),
         );
-        let mut id = [0; 32];
-        random.fill(&mut id);
-        let content = Content { id: ContentId(protocol::Digest(id)), geometry, copies: vec![0; pieces as usize] };
+        let mut content = |_| {
+            let mut id = [0; 32];
+            random.fill(&mut id);
+            let (id, geometry) = (ContentId(protocol::Digest(id)), geometry.clone());
+            Content { id, geometry, copies: vec![0; pieces as usize] }
+        };
+        let contents: Vec<Content> = (0..plan.contents).map(&mut content).collect();
+        let command = plan.command(seed, config.fair);
         let mut config = config.clone();
         config.connections = plan.neighbours.map_or(config.connections, |count| count as usize);
         let mut world = World {
@@ -125,20 +152,25 @@ impl World {
             queue: Queue::new(),
             config,
             latency: (plan.latency_ms * 1e6) as Time,
+            goodput: 1.0 - plan.loss,
             copy_seconds: plan.copy_seconds,
-            contents: vec![content],
+            tracker: Tracker::new(contents.len(), random.u64(..)),
+            contents,
             peers: Vec::new(),
             connections: Connections::default(),
             transfers: Transfers::default(),
             network: Network::default(),
-            tracker: Tracker::new(1, random.u64(..)),
             actions: Vec::new(),
             open: 0,
             downloads: 0,
             between_sites: None,
+            sites_told: true,
+            cuts: Vec::new(),
+            dark: Vec::new(),
             crossed: 0.0,
             seeded: 0.0,
             sent: 0.0,
+            lost: 0.0,
             useful: 0,
             samples: Vec::new(),
             random: random.fork(),
@@ -146,13 +178,18 @@ impl World {
             events: 0,
             seed,
             bound: 0.0,
+            plan: plan.name.clone(),
+            command,
         };
         world.populate(plan, &mut random);
+        world.plan_faults(plan);
         world.queue.push(0, Happening::Sample);
         world
     }
 
     pub(crate) fn run(mut self) -> Outcome {
+        // A panic of the engine names no seed: this does.
+        let _named = Named(self.command.clone());
         let end = ((self.bound * 20.0 + 120.0) * 1e9) as Time;
         while self.open > 0 && self.now < end {
             let Some((at, happening)) = self.queue.pop() else { break };
@@ -161,6 +198,8 @@ impl World {
             self.happen(happening);
         }
         self.take_sample();
+        self.check_everyone();
+        self.stop_all();
         let seconds = |peer: &Peer| {
             let counts = |holding: &&Holding| holding.wanted && (!peer.crashed || holding.done.is_some());
             peer.holdings
@@ -169,13 +208,18 @@ impl World {
                 .map(|holding| Some((holding.done?.saturating_sub(peer.arrived)) as f64 / SECOND as f64))
                 .collect::<Vec<_>>()
         };
+        let verdict = self.verdict();
         Outcome {
             seed: self.seed,
             seconds: self.peers.iter().flat_map(seconds).collect(),
+            stuck: verdict.stuck,
+            cut_off: verdict.cut_off,
+            crashed: verdict.crashed,
             bound: self.bound,
-            seeded: self.seeded / self.contents[0].geometry.total() as f64,
-            crossed: self.crossed / self.contents[0].geometry.total() as f64,
+            seeded: self.seeded / self.total(),
+            crossed: self.crossed / self.total(),
             sent: self.sent as u64,
+            lost: self.lost as u64,
             wasted: (self.sent as u64).saturating_sub(self.useful),
             samples: self.samples,
             trace: self.trace,
@@ -190,17 +234,22 @@ impl World {
             Happening::Forgotten(peer) => self.forgotten(peer),
             Happening::Tick(peer) => self.tick(peer),
             Happening::Tell(peer, event) => self.tell(peer, event),
-            Happening::Say(conn, message) => self.said(conn, message),
+            Happening::Say(said) => self.all_said(*said),
             Happening::Dialled { from, to } => self.dialled(from, to),
             Happening::Accepted(conn) => self.accepted(conn),
             Happening::Closed(conn) => self.closed(conn),
             Happening::Manifest { conn, content } => self.manifest_came(conn, content),
             Happening::Asked(transfer) => self.asked(transfer),
-            Happening::Refused(transfer, reason) => self.finish_asking(transfer, Some(Failure::Refused(reason))),
+            Happening::Refused(transfer, reason) => self.refused(transfer, reason),
             Happening::Uplink(link, version) => self.uplink(link, version),
             Happening::Came { transfer, bytes, piece, last } => self.came(transfer, bytes, piece, last),
             Happening::Cancelled(transfer) => self.cancelled(transfer),
             Happening::Announced(announcement) => self.announced(announcement),
+            Happening::ComeBack(peer) => self.come_back_to_tracker(peer),
+            Happening::Cut(number) => self.cut(number),
+            Happening::Healed(number) => self.healed(number),
+            Happening::TrackerDies => self.tracker_dies(),
+            Happening::TrackerReturns => self.tracker_returns(),
             Happening::Sample => {
                 self.take_sample();
                 self.check_everyone();
@@ -226,9 +275,17 @@ impl World {
             state.tick_at = next;
             self.queue.push(next, Happening::Tick(peer));
         }
+        // What is said to many at once travels as one thing: there are far more haves than anything else.
+        let mut saying: Option<Saying> = None;
         for action in actions.drain(..) {
-            self.act(peer, action);
+            if let Action::Send { conn, message } = action {
+                saying = self.say(peer, saying, conn, message);
+            } else {
+                self.send_off(saying.take());
+                self.act(peer, action);
+            }
         }
+        self.send_off(saying);
         self.actions.push(actions);
     }
 
@@ -271,14 +328,15 @@ impl World {
         match action {
             Action::Dial { peer: to } => self.dial(peer, to.id),
             Action::Close { conn, .. } => self.close(conn),
-            Action::Send { conn, message } => self.say(conn, message),
+            Action::Send { .. } => {}
             Action::FetchManifest { conn, content } => self.fetch_manifest(peer, conn, content),
             Action::Fetch { conn, request, content, run } => self.ask(peer, conn, request, content, run),
             Action::Cancel { request } => self.cancel(peer, request),
             Action::Serve { serve } => self.serve(peer, serve),
             Action::Refuse { serve, reason } => self.refuse(serve, reason),
             Action::Completed { content } => self.complete(peer, content),
-            Action::Lacking { .. } | Action::Banned { .. } => {}
+            Action::Banned { peer: banned } => self.check_ban(peer, banned),
+            Action::Lacking { .. } => {}
         }
     }
 
@@ -286,20 +344,37 @@ impl World {
         self.contents.iter().position(|content| content.id == id).expect("engines know only the world's contents")
     }
 
+    /// Bytes of all contents.
+    fn total(&self) -> f64 {
+        self.contents.iter().map(|content| content.geometry.total()).sum::<u64>() as f64
+    }
+
     fn take_sample(&mut self) {
-        let content = &self.contents[0];
-        let least = content.copies.iter().copied().min().unwrap_or(0);
-        let all: u64 = content.copies.iter().map(|&copies| u64::from(copies)).sum();
+        let copies = || self.contents.iter().flat_map(|content| &content.copies).copied();
+        let (pieces, all) = (copies().count(), copies().map(u64::from).sum::<u64>());
         let wanted = self.peers.iter().flat_map(|peer| &peer.holdings).filter(|holding| holding.wanted);
-        let there: u64 = wanted.map(|holding| u64::from(holding.have.count())).sum();
+        let (there, whole) = wanted.fold((0, 0), |(there, whole), holding| {
+            (there + u64::from(holding.have.count()), whole + u64::from(holding.have.len()))
+        });
         self.samples.push(Sample {
             at: self.now as f64 / SECOND as f64,
             done: 1.0 - self.open as f64 / self.downloads.max(1) as f64,
-            pieces: there as f64 / (self.downloads.max(1) as u64 * u64::from(content.geometry.pieces())) as f64,
-            least_copies: least,
-            mean_copies: all as f64 / content.copies.len() as f64,
-            seeded: self.seeded / content.geometry.total() as f64,
+            pieces: there as f64 / whole.max(1) as f64,
+            least_copies: copies().min().unwrap_or(0),
+            mean_copies: all as f64 / pieces.max(1) as f64,
+            seeded: self.seeded / self.total(),
         });
+    }
+}
+
+/// Says how to repeat the run in which something panicked.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("repeat it with: {}", self.0);
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Who takes part: how peers come, and what they do when they have everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, Stake, VERSION};
+use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, VERSION};
 use swarm::{Engine, Event, RequestId};
 
 use super::transfers::TransferId;
 use super::{Happening, Holding, PeerIx, SECOND, World};
-use crate::bound::{Capacities, least_seconds};
+use crate::bound::{Capacities, Demand, least_seconds, least_seconds_of_several};
 use crate::network::LinkId;
-use crate::plan::{Holds, Plan, Serves};
+use crate::plan::{Plan, Serves};
 use crate::queue::Time;
 
 pub(super) struct Peer {
@@ -19,6 +19,13 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) seeder: bool,
     pub(super) crashed: bool,
+    /// The cuts that keep it apart, a bit each.
+    pub(super) cuts: u32,
+    /// Its part of the latency and of the goodput to anyone.
+    pub(super) latency: Time,
+    pub(super) goodput: f64,
+    /// Bytes that it has asked for and that have not come.
+    pub(super) owed: u64,
     pub(super) serves: Serves,
     pub(super) wrong: f64,
     pub(super) site: String,
@@ -48,22 +55,12 @@ impl World {
     pub(super) fn populate(&mut self, plan: &Plan, random: &mut fastrand::Rng) {
         let pieces = self.contents[0].geometry.pieces();
         let normal = self.contents[0].geometry.total() as f64 / plan.copy_seconds;
-        let mut capacities =
-            Capacities { seeders: 0.0, seeder_count: 0, uplinks: Vec::new(), slowest_downlink: f64::INFINITY };
         for (number, group) in plan.members().into_iter().enumerate() {
             let group = &plan.group[group];
             let mut id = [0; 32];
             random.fill(&mut id);
             id[28..].copy_from_slice(&(number as PeerIx).to_be_bytes());
-            let seeder = group.holds == Holds::All || group.range.is_some();
-            let uplink = if group.serves == Serves::Well { group.upload } else { 0.0 };
-            if seeder {
-                capacities.seeders += group.upload / plan.copy_seconds;
-                capacities.seeder_count += 1;
-            } else {
-                capacities.uplinks.push(uplink / plan.copy_seconds);
-                capacities.slowest_downlink = capacities.slowest_downlink.min(group.download / plan.copy_seconds);
-            }
+            let seeder = group.seeds();
             let part = |share: f64| (f64::from(pieces) * share).round() as u32;
             let mut have: PieceSet = match group.range {
                 Some([from, to]) => (0..pieces).filter(|piece| (part(from)..part(to)).contains(piece)).collect(),
@@ -71,11 +68,22 @@ impl World {
                 None => PieceSet::empty(pieces),
             };
             have.resize(pieces);
+            let holding = |content: usize| {
+                let takes_part = group.takes_part(content);
+                let have = if takes_part { have.clone() } else { PieceSet::empty(pieces) };
+                Holding { have, wanted: takes_part && !seeder, manifest: takes_part && seeder, done: None }
+            };
+            let holdings: Vec<Holding> = (0..self.contents.len()).map(holding).collect();
+            self.downloads += holdings.iter().filter(|holding| holding.wanted).count();
             self.peers.push(Peer {
                 engine: None,
                 id: PeerId(Digest(id)),
                 seeder,
                 crashed: false,
+                cuts: 0,
+                latency: (group.latency_ms * 1e6) as Time,
+                goodput: 1.0 - group.loss,
+                owed: 0,
                 serves: group.serves,
                 wrong: group.wrong,
                 site: group.site.clone(),
@@ -85,9 +93,8 @@ impl World {
                 arrived: 0,
                 tick_at: 0,
                 requests: BTreeMap::new(),
-                holdings: vec![Holding { have, wanted: !seeder, manifest: seeder, done: None }],
+                holdings,
             });
-            self.downloads += usize::from(!seeder);
             let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
             self.queue.push(arrives, Happening::Arrive(number as PeerIx));
             if let Some(mean) = group.mean_stay {
@@ -96,17 +103,58 @@ impl World {
             }
         }
         self.open = self.downloads;
-        self.bound = least_seconds(&capacities, pieces);
+        self.bound = self.least_seconds(plan).max(self.least_seconds_between_sites(plan));
         self.between_sites = plan.between_sites.map(|capacity| self.network.add_link(capacity * normal));
+        self.sites_told = plan.sites_told;
         self.transfers.add_links(self.peers.len() * 2 + 1);
     }
 
+    /// Seconds that any protocol needs, if sites are not apart.
+    fn least_seconds(&self, plan: &Plan) -> f64 {
+        let mut capacities =
+            Capacities { seeders: 0.0, seeder_count: 0, uplinks: Vec::new(), slowest_downlink: f64::INFINITY };
+        let (mut demands, mut wanted) = (Vec::new(), vec![false; self.contents.len()]);
+        for (group, peer) in plan.members().into_iter().zip(&self.peers) {
+            let group = &plan.group[group];
+            // What is lost takes its part of a link.
+            let copies = |capacity: f64| capacity * self.goodput * peer.goodput / plan.copy_seconds;
+            let uplink = if group.serves == Serves::Well { copies(group.upload) } else { 0.0 };
+            if peer.seeder {
+                capacities.seeders += copies(group.upload);
+                capacities.seeder_count += 1;
+            } else {
+                capacities.uplinks.push(uplink);
+                capacities.slowest_downlink = capacities.slowest_downlink.min(copies(group.download));
+                let wants = |content: &usize| peer.holdings[*content].wanted;
+                let count = (0..wanted.len()).filter(wants).count() as f64;
+                demands.push(Demand { copies: count, uplink, downlink: copies(group.download) });
+                (0..wanted.len()).filter(wants).for_each(|content| wanted[content] = true);
+            }
+        }
+        match wanted.len() {
+            1 => least_seconds(&capacities, plan.pieces),
+            _ => least_seconds_of_several(capacities.seeders, wanted.iter().filter(|it| **it).count() as f64, &demands),
+        }
+    }
+
+    /// Seconds that the link between sites needs for what is wanted at a site where nobody holds it.
+    fn least_seconds_between_sites(&self, plan: &Plan) -> f64 {
+        let Some(capacity) = plan.between_sites else { return 0.0 };
+        let sites: BTreeSet<&str> = self.peers.iter().map(|peer| peer.site.as_str()).collect();
+        let mut pieces = 0;
+        for (site, content) in sites.iter().flat_map(|&site| (0..self.contents.len()).map(move |at| (site, at))) {
+            let here = || self.peers.iter().filter(|peer| peer.site == site).map(|peer| &peer.holdings[content]);
+            if here().any(|holding| holding.wanted) {
+                let lacks = |piece: &u32| !here().any(|holding| holding.have.contains(*piece));
+                pieces += (0..self.contents[content].geometry.pieces()).filter(lacks).count();
+            }
+        }
+        pieces as f64 / f64::from(plan.pieces) * plan.copy_seconds / capacity / self.goodput
+    }
+
     pub(super) fn arrive(&mut self, peer: PeerIx) {
-        let hello = PeerMessage::Hello {
-            version: VERSION,
-            listeners: vec![address(peer)],
-            site: self.peers[peer as usize].site.clone(),
-        };
+        let site = if self.sites_told { self.peers[peer as usize].site.clone() } else { String::new() };
+        let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(peer)], site };
         let state = &mut self.peers[peer as usize];
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(peer));
         state.engine = Some(Box::new(Engine::new(self.config.clone(), state.id, hello, seed)));
@@ -120,6 +168,8 @@ impl World {
                 let have = holding.have.clone();
                 have.iter().for_each(|piece| self.contents[content].copies[piece as usize] += 1);
                 self.tell(peer, Event::Content { content: id, geometry, have, wanted: false });
+            } else {
+                continue;
             }
             self.announce(peer, content);
         }
@@ -129,20 +179,21 @@ impl World {
     pub(super) fn complete(&mut self, peer: PeerIx, id: ContentId) {
         let (content, now) = (self.content(id), self.now);
         let holding = &mut self.peers[peer as usize].holdings[content];
-        assert!(holding.have.is_full(), "peer {peer} says that it has everything, seed {}", self.seed);
+        if !holding.have.is_full() {
+            self.violated(format_args!("peer {peer} says that it has everything of content {content}"));
+        }
         if holding.done.replace(now).is_none() {
             self.open -= 1;
         }
         self.announce(peer, content);
     }
 
-    pub(super) fn announce(&mut self, peer: PeerIx, content: usize) {
-        let holding = &self.peers[peer as usize].holdings[content];
-        let stake = match (holding.have.is_full(), holding.wanted) {
-            (true, _) => Stake::Seeder,
-            (false, true) => Stake::Downloader,
-            (false, false) => Stake::Partial,
-        };
-        self.send_announcement(peer, content, stake);
+    /// From a peer to the tracker.
+    pub(super) fn latency_of(&self, peer: PeerIx) -> Time {
+        self.latency + self.peers[peer as usize].latency
+    }
+
+    pub(super) fn latency_between(&self, one: PeerIx, other: PeerIx) -> Time {
+        self.latency + self.peers[one as usize].latency + self.peers[other as usize].latency
     }
 }

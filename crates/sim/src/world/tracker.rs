@@ -1,4 +1,4 @@
-//! The tracker: the registry that the real one runs, a latency away.
+//! The tracker: the registry that the real one runs, a latency away. It stands on the side of those whom no cut keeps apart.
 
 use protocol::{ContentId, Stake};
 use swarm::{Event, Push, Registry, RegistryLimits};
@@ -7,7 +7,9 @@ use super::peers::{address, number};
 use super::{Happening, PeerIx, World};
 
 pub(super) struct Tracker {
+    /// One for each content; none while it is dead.
     registries: Vec<Registry>,
+    seed: u64,
 }
 
 /// What the tracker hears of a peer.
@@ -19,29 +21,69 @@ pub(super) struct Announcement {
 
 impl Tracker {
     pub(super) fn new(contents: usize, seed: u64) -> Self {
-        let registry = |content| Registry::new(RegistryLimits::default(), seed.wrapping_add(content as u64));
-        Tracker { registries: (0..contents).map(registry).collect() }
+        let mut tracker = Tracker { registries: Vec::new(), seed };
+        tracker.start(contents);
+        tracker
+    }
+
+    /// It runs, and knows nobody.
+    pub(super) fn start(&mut self, contents: usize) {
+        let registry = |content| Registry::new(RegistryLimits::default(), self.seed.wrapping_add(content as u64));
+        self.registries = (0..contents).map(registry).collect();
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.registries.clear();
     }
 }
 
 impl World {
-    pub(super) fn send_announcement(&mut self, peer: PeerIx, content: usize, stake: Stake) {
-        self.after(self.latency, Happening::Announced(Announcement { peer, content, stake }));
+    pub(super) fn announce(&mut self, peer: PeerIx, content: usize) {
+        let holding = &self.peers[peer as usize].holdings[content];
+        let stake = match (holding.have.is_full(), holding.wanted) {
+            (true, _) => Stake::Seeder,
+            (false, true) => Stake::Downloader,
+            (false, false) => Stake::Partial,
+        };
+        let announcement = Announcement { peer, content, stake };
+        self.after(self.latency_of(peer), Happening::Announced(announcement));
+    }
+
+    /// A peer that was without the tracker announces everything again.
+    pub(super) fn come_back_to_tracker(&mut self, peer: PeerIx) {
+        if self.peers[peer as usize].engine.is_none() {
+            return;
+        }
+        for content in 0..self.contents.len() {
+            let holding = &self.peers[peer as usize].holdings[content];
+            if holding.wanted || holding.manifest {
+                self.announce(peer, content);
+            }
+        }
     }
 
     pub(super) fn announced(&mut self, Announcement { peer, content, stake }: Announcement) {
+        if !self.talks_to_tracker(peer) {
+            return;
+        }
         let (id, from) = (self.peers[peer as usize].id, address(peer));
-        let registry = &mut self.tracker.registries[content];
+        let Some(registry) = self.tracker.registries.get_mut(content) else { return };
         let Ok(introductions) = registry.announce(id, from, &[from], stake, None) else { return };
         let content = self.contents[content].id;
-        self.after(self.latency, Happening::Tell(peer, Event::Found { content, peers: introductions.sample }));
+        let found = Event::Found { content, peers: introductions.sample };
+        self.after(self.latency_of(peer), Happening::Tell(peer, found));
         self.push(content, introductions.pushes);
     }
 
     /// The tracker has lost a peer: those who were told of it are told.
     pub(super) fn forgotten(&mut self, peer: PeerIx) {
-        for at in 0..self.contents.len() {
-            let pushes = self.tracker.registries[at].leave(self.peers[peer as usize].id);
+        let state = &self.peers[peer as usize];
+        if state.engine.is_some() && state.cuts == 0 {
+            return;
+        }
+        let id = state.id;
+        for at in 0..self.tracker.registries.len() {
+            let pushes = self.tracker.registries[at].leave(id);
             self.push(self.contents[at].id, pushes);
         }
     }
@@ -49,10 +91,18 @@ impl World {
     fn push(&mut self, content: ContentId, pushes: Vec<Push>) {
         for push in pushes {
             let to = number(push.to);
-            self.after(self.latency, Happening::Tell(to, Event::Found { content, peers: push.joined }));
+            if !self.talks_to_tracker(to) {
+                continue;
+            }
+            let wait = self.latency_of(to);
+            self.after(wait, Happening::Tell(to, Event::Found { content, peers: push.joined }));
             if !push.gone.is_empty() {
-                self.after(self.latency, Happening::Tell(to, Event::Gone { content, peers: push.gone }));
+                self.after(wait, Happening::Tell(to, Event::Gone { content, peers: push.gone }));
             }
         }
+    }
+
+    fn talks_to_tracker(&self, peer: PeerIx) -> bool {
+        self.peers[peer as usize].cuts == 0
     }
 }

@@ -1,8 +1,9 @@
 //! Transfers: a question on its way, in the other side's queue, and as a flow of bytes. Either side may end it alone.
 
-use protocol::{ContentId, RefusalReason, Run};
+use protocol::{ContentId, PeerId, RefusalReason, Run};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
+use super::peers::number;
 use super::{Happening, PeerIx, World};
 use crate::network::{FlowId, LinkId};
 use crate::plan::Serves;
@@ -32,6 +33,8 @@ pub(super) struct Transfer {
     /// Bytes that were told.
     told: u64,
     told_at: Time,
+    /// Bytes that have not come.
+    owed: u64,
 }
 
 /// All transfers. An id is a generation and a slot.
@@ -68,6 +71,13 @@ impl Transfers {
         }
     }
 
+    /// The connection over which pieces are asked for, and which, if anyone still waits for them.
+    pub(super) fn asked_for(&self, id: TransferId) -> Option<(ConnId, usize, Run)> {
+        let transfer = self.slots.get(id as u32 as usize)?;
+        let waits = transfer.asking && transfer.generation == (id >> 32) as u32;
+        waits.then_some((transfer.conn, transfer.content, transfer.run))
+    }
+
     fn get(&mut self, id: TransferId) -> Option<&mut Transfer> {
         self.slots.get_mut(id as u32 as usize).filter(|transfer| transfer.generation == (id >> 32) as u32)
     }
@@ -80,7 +90,10 @@ impl World {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
             return self.after(0, Happening::Tell(peer, event));
         };
-        let (server, latency) = (state.ends[1 - end], state.latency);
+        let (server, latency, waits) = (state.ends[1 - end], state.latency, state.transfers.clone());
+        let mut waits = waits.into_iter();
+        let waits = waits.any(|other| self.transfers.get(other).is_some_and(|it| it.asking && it.asker == peer));
+        let bytes = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
         let transfer = self.transfers.add(Transfer {
             generation: 0,
             conn,
@@ -96,17 +109,35 @@ impl World {
             piece_end: 0,
             told: 0,
             told_at: 0,
+            owed: bytes,
         });
+        let Some((state, end)) = self.connections.get(conn) else { return };
+        if !waits {
+            state.heard[end] = self.now;
+        }
         state.transfers.push(transfer);
-        self.peers[peer as usize].requests.insert(request, transfer);
+        let state = &mut self.peers[peer as usize];
+        state.requests.insert(request, transfer);
+        state.owed += bytes;
+        self.check_budget(peer);
         self.after(latency, Happening::Asked(transfer));
+    }
+
+    fn check_budget(&self, peer: PeerIx) {
+        let (owed, size) = (self.peers[peer as usize].owed, u64::from(self.contents[0].geometry.piece_size()));
+        // Two pieces may always be under way, however small the budget.
+        if owed > self.config.budget.max(2 * size) {
+            self.violated(format_args!("peer {peer} waits for {owed} bytes"));
+        }
     }
 
     pub(super) fn asked(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         let (conn, server, run, content) = (transfer.conn ^ 1, transfer.server, transfer.run, transfer.content);
-        if self.connections.standing(conn).is_none() {
-            return self.stop_serving(id);
+        match self.connections.standing(conn) {
+            Some((state, _)) if state.severed => return,
+            Some(_) => {}
+            None => return self.stop_serving(id),
         }
         match self.peers[server as usize].serves {
             Serves::Well => {}
@@ -136,14 +167,17 @@ impl World {
         let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
         let first = self.piece_bytes(content, run.first);
         let holding = &self.peers[peer as usize].holdings[content];
-        assert!(
-            run.pieces().all(|piece| holding.have.contains(piece)),
-            "peer {peer} serves what it does not hold, seed {}",
-            self.seed
-        );
+        if !run.pieces().all(|piece| holding.have.contains(piece)) {
+            self.violated(format_args!("peer {peer} serves what it does not hold: {run:?} of content {content}"));
+        }
+        if self.connections.carrying(conn ^ 1).is_none() {
+            // What is sent goes nowhere, until the connection is given up.
+            return;
+        }
         let links = [self.peers[peer as usize].up, self.peers[asker as usize].down];
+        let goodput = self.goodput * self.peers[peer as usize].goodput * self.peers[asker as usize].goodput;
         let between = self.between_sites.filter(|_| self.apart(peer, asker));
-        let flow = self.network.start(now, links.into_iter().chain(between), 1.0);
+        let flow = self.network.start(now, links.into_iter().chain(between), goodput);
         if self.transfers.of_flow.len() <= flow as usize {
             self.transfers.of_flow.resize(flow as usize + 1, 0);
         }
@@ -239,26 +273,45 @@ impl World {
 
     pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
-        let (peer, request, content) = (transfer.asker, transfer.request, transfer.content);
-        let wrong = self.peers[transfer.server as usize].wrong;
+        let (peer, request, content, conn) = (transfer.asker, transfer.request, transfer.content, transfer.conn);
+        let server = transfer.server;
+        let Some((state, end)) = self.connections.carrying(conn) else { return };
+        state.heard[end] = self.now;
+        if let Some(transfer) = self.transfers.get(id) {
+            transfer.owed -= bytes;
+        }
+        self.peers[peer as usize].owed -= bytes;
+        let wrong = self.peers[server as usize].wrong;
         self.tell(peer, Event::Progress { request, bytes });
         if let Some(piece) = piece {
             let len = self.piece_bytes(content, piece);
-            if wrong > 0.0 && self.random.f64() < wrong {
-                self.tell(peer, Event::Wrong { request, piece });
-                if last {
-                    self.finish_asking(id, None);
-                }
-                return;
-            }
-            if self.peers[peer as usize].holdings[content].have.insert(piece) {
+            let right = !(wrong > 0.0 && self.random.f64() < wrong);
+            if right && self.peers[peer as usize].holdings[content].have.insert(piece) {
                 self.useful += len;
                 self.contents[content].copies[piece as usize] += 1;
             }
-            self.tell(peer, Event::Stored { request, piece });
+            self.tell(peer, if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+            self.check_piece(peer, content, piece);
         }
         if last {
             self.finish_asking(id, None);
+        }
+    }
+
+    /// After a piece came, the engine takes it for held exactly if it was right, now or before.
+    fn check_piece(&self, peer: PeerIx, content: usize, piece: u32) {
+        let state = &self.peers[peer as usize];
+        let taken = state.engine.as_ref().and_then(|engine| engine.have(self.contents[content].id));
+        if taken.is_some_and(|have| have.contains(piece) != state.holdings[content].have.contains(piece)) {
+            self.violated(format_args!("peer {peer} takes piece {piece} for what it is not"));
+        }
+    }
+
+    /// Whoever never sent anything wrong is never shut out.
+    pub(super) fn check_ban(&self, peer: PeerIx, banned: PeerId) {
+        let banned = number(banned);
+        if self.peers[banned as usize].wrong == 0.0 {
+            self.violated(format_args!("peer {peer} shuts out peer {banned}, which never lied"));
         }
     }
 
@@ -266,26 +319,12 @@ impl World {
         self.peers[one as usize].site != self.peers[other as usize].site
     }
 
-    /// Bytes of pieces that a peer has asked for and not been told of.
-    pub(super) fn bytes_under_way(&mut self, peer: PeerIx) -> u64 {
-        let ids: Vec<TransferId> = self.peers[peer as usize].requests.values().copied().collect();
-        let transfers: Vec<(usize, Run, u64)> = ids
-            .into_iter()
-            .filter_map(|id| self.transfers.get(id).map(|transfer| (transfer.content, transfer.run, transfer.told)))
-            .collect();
-        let left = |(content, run, told): (usize, Run, u64)| {
-            let all: u64 = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
-            all.saturating_sub(told)
-        };
-        transfers.into_iter().map(left).sum()
-    }
-
     /// An engine gives a request up.
     pub(super) fn cancel(&mut self, peer: PeerIx, request: RequestId) {
         let Some(&id) = self.peers[peer as usize].requests.get(&request) else { return };
         let Some(transfer) = self.transfers.get(id) else { return };
         let (conn, serving) = (transfer.conn, transfer.serving);
-        if serving && let Some((state, _)) = self.connections.get(conn) {
+        if serving && let Some((state, _)) = self.connections.get(conn).filter(|(state, _)| !state.severed) {
             let wait = state.latency;
             self.after(wait, Happening::Cancelled(id));
         }
@@ -294,7 +333,10 @@ impl World {
 
     pub(super) fn cancelled(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
-        let (server, flowing) = (transfer.server, transfer.flow.is_some());
+        let (server, flowing, conn) = (transfer.server, transfer.flow.is_some(), transfer.conn);
+        if self.connections.get(conn).is_some_and(|(state, _)| state.severed) {
+            return;
+        }
         self.stop_serving(id);
         // What still waits in the engine's queue comes to its end when its turn comes.
         if flowing {
@@ -323,7 +365,14 @@ impl World {
         }
     }
 
-    pub(super) fn finish_asking(&mut self, id: TransferId, failure: Option<Failure>) {
+    pub(super) fn refused(&mut self, id: TransferId, reason: RefusalReason) {
+        let Some(conn) = self.transfers.get(id).map(|transfer| transfer.conn) else { return };
+        if self.connections.carrying(conn).is_some() {
+            self.finish_asking(id, Some(Failure::Refused(reason)));
+        }
+    }
+
+    fn finish_asking(&mut self, id: TransferId, failure: Option<Failure>) {
         if let Some((peer, request)) = self.stop_asking(id) {
             self.tell(peer, Event::Finished { request, failure });
         }
@@ -332,8 +381,10 @@ impl World {
     fn stop_asking(&mut self, id: TransferId) -> Option<(PeerIx, RequestId)> {
         let transfer = self.transfers.get(id).filter(|transfer| transfer.asking)?;
         transfer.asking = false;
-        let (peer, request) = (transfer.asker, transfer.request);
-        self.peers[peer as usize].requests.remove(&request);
+        let (peer, request, owed) = (transfer.asker, transfer.request, transfer.owed);
+        let state = &mut self.peers[peer as usize];
+        state.requests.remove(&request);
+        state.owed -= owed;
         self.forget_if_over(id);
         Some((peer, request))
     }
@@ -342,23 +393,38 @@ impl World {
     fn stop_serving(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         transfer.serving = false;
-        let (flow, server, asker) = (transfer.flow.take(), transfer.server, transfer.asker);
-        if let Some(flow) = flow {
-            let sent = self.network.stop(self.now, flow);
-            self.sent += sent;
-            if self.apart(server, asker) {
-                self.crossed += sent;
-            }
-            if self.peers[server as usize].seeder {
-                self.seeded += sent;
-                let copies = self.seeded / self.contents[0].geometry.total() as f64;
-                if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
-                    self.after(0, Happening::Crash(server));
-                }
-            }
-            self.rates_changed(self.peers[server as usize].up);
-        }
+        self.stall(id);
         self.forget_if_over(id);
+    }
+
+    /// Its bytes flow no more.
+    pub(super) fn stall(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id) else { return };
+        let (server, asker) = (transfer.server, transfer.asker);
+        let Some(flow) = transfer.flow.take() else { return };
+        let goodput = self.network.goodput(flow);
+        let came = self.network.stop(self.now, flow);
+        let lost = came / goodput - came;
+        self.sent += came + lost;
+        self.lost += lost;
+        if self.apart(server, asker) {
+            self.crossed += came;
+        }
+        if self.peers[server as usize].seeder {
+            self.seeded += came;
+            let copies = self.seeded / self.total();
+            if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
+                self.after(0, Happening::Crash(server));
+            }
+        }
+        self.rates_changed(self.peers[server as usize].up);
+    }
+
+    /// What still flows when the run ends counts as sent.
+    pub(super) fn stop_all(&mut self) {
+        for slot in 0..self.transfers.slots.len() {
+            self.stall(id(self.transfers.slots[slot].generation, slot));
+        }
     }
 
     fn forget_if_over(&mut self, id: TransferId) {

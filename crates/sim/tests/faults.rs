@@ -1,0 +1,89 @@
+//! What goes wrong in a world, and whom it is blamed on.
+
+use std::time::Duration;
+
+use sim::{Equal, Outcome, Plan};
+
+fn plan(lines: &str, groups: &str) -> Plan {
+    let seeder = "[[group]]\nname = \"seeder\"\ncount = 1\nholds = \"all\"\n";
+    let text = format!(
+        "about = \"\"\npeers = 8\npieces = 32\ncopy_seconds = 20\n{lines}\n{seeder}{groups}\n[[group]]\nname = \"others\"\n"
+    );
+    Plan::parse("test", &text).unwrap()
+}
+
+fn run(plan: &Plan) -> Outcome {
+    sim::run(plan, 1, &swarm::Config::default())
+}
+
+#[test]
+fn whoever_lacks_what_nobody_holds_any_more_is_cut_off_and_not_stuck() {
+    let outcome = run(&plan("", "copies_then_crash = 0.5"));
+    assert_eq!((outcome.stuck, outcome.cut_off, outcome.last()), (0, 8, None));
+}
+
+#[test]
+fn whoever_could_have_had_everything_is_stuck() {
+    // Nobody may connect to anyone, though everyone could.
+    let config = swarm::Config { connections: 0, ..swarm::Config::default() };
+    let outcome = sim::run(&plan("", ""), 1, &config);
+    assert_eq!((outcome.stuck, outcome.cut_off), (8, 0));
+}
+
+#[test]
+fn a_cut_that_never_ends_is_nobodys_fault() {
+    let apart = "[[group]]\nname = \"apart\"\ncount = 3";
+    let outcome = run(&plan("[[cut]]\nfrom = 0\nuntil = 1e6\ngroups = [\"apart\"]", apart));
+    assert_eq!((outcome.stuck, outcome.cut_off), (0, 3));
+    assert_eq!(outcome.seconds.iter().flatten().count(), 8);
+}
+
+#[test]
+fn a_cut_that_ends_is_made_up_for() {
+    let apart = "[[group]]\nname = \"apart\"\ncount = 3";
+    let outcome = run(&plan("[[cut]]\nfrom = 5\nuntil = 30\ngroups = [\"apart\"]", apart));
+    assert!(outcome.last().is_some_and(|last| last > 30.0), "{:?}", outcome.seconds);
+}
+
+#[test]
+fn a_swarm_that_stands_outlives_its_tracker_and_who_comes_later_finds_nobody() {
+    let late = "[[group]]\nname = \"late\"\ncount = 20\narrive_within = 40";
+    let outcome = run(&plan("tracker_dies = 3", late));
+    assert_eq!(outcome.stuck, 0);
+    assert!(outcome.cut_off > 10, "{}", outcome.cut_off);
+    assert!(outcome.seconds.iter().flatten().count() >= 8);
+}
+
+#[test]
+fn what_is_lost_is_sent_again_and_takes_its_part_of_the_links() {
+    let (clean, lossy) = (run(&plan("", "")), run(&plan("loss = 0.5", "")));
+    assert_eq!((clean.lost, lossy.bound), (0, 2.0 * clean.bound));
+    assert!(lossy.last().unwrap() > 1.8 * clean.last().unwrap());
+    let part = lossy.lost as f64 / lossy.sent as f64;
+    assert!((0.49..0.51).contains(&part), "{part}");
+}
+
+#[test]
+fn each_of_several_contents_comes_to_those_who_want_it() {
+    let groups = "[[group]]\nname = \"first\"\ncount = 2\ncontents = [1]\n[[group]]\nname = \"two\"\ncount = 2\ncontents = [2, 3]";
+    let outcome = run(&plan("contents = 3", groups));
+    assert_eq!(outcome.seconds.len(), 2 + 4 + 8 * 3);
+    assert!(outcome.last().is_some());
+}
+
+#[test]
+fn a_swarm_of_equals_is_made_of_numbers() {
+    let equal = Equal {
+        seeders: 2,
+        downloaders: 6,
+        pieces: 40,
+        piece_size: 1 << 18,
+        uplink: 1e6,
+        downlink: 1e7,
+        latency: Duration::from_millis(20),
+    };
+    let outcome = run(&equal.plan());
+    let copy = 40.0 * f64::from(1 << 18) / 1e6;
+    assert_eq!(outcome.bound, copy * 6.0 / 8.0);
+    assert!((1.0..1.5).contains(&(outcome.last().unwrap() / outcome.bound)), "{:?}", outcome.last());
+}
