@@ -199,16 +199,39 @@ impl Default for Swarm {
 impl Swarm {
     /// Starts a tracker.
     pub fn new() -> Self {
+        Self::start(false)
+    }
+
+    /// Makes a CA with certificates for `peer-1` to `peer-5`, and starts a tracker that demands one.
+    pub fn closed() -> Self {
+        Self::start(true)
+    }
+
+    fn start(closed: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
-        let tracker = start_tracker(folder.path(), port);
+        if closed {
+            tracker_ends(folder.path(), &["--init-closed"], 0);
+        }
+        let authorities: &[&str] = if closed { &["--ca=certs/ca.pem"] } else { &[] };
+        let tracker = start_tracker(folder.path(), port, authorities);
         Swarm { folder, tracker, port }
     }
 
     /// Starts the tracker again, on its port and with its key.
     pub fn restart_tracker(&mut self) {
+        self.restart_tracker_with(&[]);
+    }
+
+    /// Starts the tracker again, with more flags.
+    pub fn restart_tracker_with(&mut self, flags: &[&str]) {
         self.tracker.kill();
-        self.tracker = start_tracker(self.folder.path(), self.port);
+        self.tracker = start_tracker(self.folder.path(), self.port, flags);
+    }
+
+    /// Runs `tracker` where this swarm's `certs/` is, demands this exit status, and gives what it wrote to standard error.
+    pub fn tracker_ends(&self, flags: &[&str], code: i32) -> String {
+        tracker_ends(self.folder.path(), flags, code)
     }
 
     /// The folder of the tracker's certificate.
@@ -263,9 +286,17 @@ impl Swarm {
     }
 }
 
-fn start_tracker(folder: &Path, port: u16) -> Process {
+fn tracker_ends(folder: &Path, flags: &[&str], code: i32) -> String {
     let mut command = quiet(&programs().tracker);
-    command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string());
+    command.current_dir(folder).args(flags);
+    let mut tracker = Process::start("tracker", command);
+    tracker.ends_with(code);
+    tracker.errors()
+}
+
+fn start_tracker(folder: &Path, port: u16, flags: &[&str]) -> Process {
+    let mut command = quiet(&programs().tracker);
+    command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string()).args(flags);
     let mut tracker = Process::start("tracker", command);
     tracker.line("Listening");
     tracker
