@@ -3,6 +3,8 @@
 //! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
 //! ends a test that hangs; no test judges how long something took.
 
+pub mod hostile;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -151,6 +153,13 @@ impl Process {
         let until = Instant::now() + PATIENCE;
         while self.next(until).is_some() {}
         self.child.wait().expect("it was started")
+    }
+
+    /// The most memory of its own that it has held so far, in bytes; 0 where the system does not tell.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
     }
 
     /// Sends it a signal, as `kill -NAME` does.

@@ -1,12 +1,12 @@
 //! A closed swarm works as an open one does, for those who have a certificate of its CA; others get no name, no manifest
 //! and no byte.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use protocol::{ContentId, MAX_FRAME, PeerId, Request, ToTracker, VERSION, Wire};
-use tests::{Process, Swarm, noise, swarm};
+use tests::{Process, Swarm, noise, peer_cli, swarm};
 use transport::frame::{frame, read_frame};
 use transport::{
     Authority, Config, Identity, Kind, Transport, TransportError, Trust, from_now, peer_id_of_certificate_pem,
@@ -19,6 +19,19 @@ fn member(swarm: &Swarm) -> String {
 
 fn authority(swarm: &Swarm) -> Authority {
     Authority::load(&swarm.certs().join("ca.pem"), &swarm.certs().join("ca.key")).unwrap()
+}
+
+/// A flag that names a file of the swarm.
+fn own(swarm: &Swarm, flag: &str, name: &str) -> String {
+    format!("--{flag}={}", swarm.certs().join(name).display())
+}
+
+/// A peer that is told nothing but where the tracker is.
+fn by_hand(swarm: &Swarm, peer: &str, arguments: &[&str]) -> Process {
+    let mut command = peer_cli();
+    let port = swarm.port.to_string();
+    command.current_dir(swarm.folder(peer)).args(["-i", "127.0.0.1", "-p", "0", "-d", &port]).args(arguments);
+    Process::start(peer, command)
 }
 
 #[test]
@@ -54,8 +67,8 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
         peer.ends_with(code);
         assert!(peer.errors().contains(word), "{name}: {}", peer.errors());
     };
-    // Someone of an open swarm.
-    fails("open", &["-f", "file"], 10, "not taken there");
+    // Someone of an open swarm: the tracker's certificate is none that it knows what to do with.
+    fails("open", &["-f", "file"], 3, "give --ca");
     // Whose certificate is of another swarm.
     let other = Authority::generate().unwrap();
     let stranger = Identity::load_or_create(&swarm.certs().join("stranger.key")).unwrap();
@@ -82,8 +95,9 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
     fails("twin", &[&ca, &first[0], &first[1], "-f", "file"], 2, "in use");
     // A folder without certificates for peers.
     std::fs::create_dir(swarm.folder("bare").join("certs")).unwrap();
-    std::fs::copy(path("tracker.pem"), swarm.folder("bare").join("certs/tracker.pem")).unwrap();
-    fails("bare", &[&ca, "--certs=certs", "-f", "file"], 2, "holds no certificate for a peer");
+    let mut bare = by_hand(&swarm, "bare", &[&ca, "--bind=127.0.0.1", "-f", "file"]);
+    bare.ends_with(2);
+    assert!(bare.errors().contains("holds no certificate for a peer"), "{}", bare.errors());
     // A tracker that forgot its flag must not open the swarm.
     let said = swarm.tracker_ends(&["-p", "0"], 9);
     assert!(said.contains("closed swarm"), "{said}");
@@ -93,13 +107,14 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
 fn open_swarms_warn_when_others_can_reach_them() {
     let swarm = Swarm::closed();
     let warned = |arguments: &[&str]| {
-        let mut peer = swarm.peer("peer", arguments);
+        let mut peer = by_hand(&swarm, "peer", arguments);
         peer.wait();
         peer.errors().contains("this swarm is open")
     };
-    assert!(warned(&["-f", "file", "--bind=0.0.0.0"]));
-    assert!(!warned(&["-f", "file"]), "it listens on loopback alone");
-    assert!(!warned(&["-f", "file", "--bind=0.0.0.0", &member(&swarm)]));
+    assert!(warned(&["-f", "file"]));
+    assert!(!warned(&["-f", "file", "--bind=127.0.0.1"]), "it listens on loopback alone");
+    let (certificate, key) = (own(&swarm, "cert", "peer-1.pem"), own(&swarm, "key", "peer-1.key"));
+    assert!(!warned(&["-f", "file", &member(&swarm), &certificate, &key]));
 }
 
 /// Someone who knows every address and id, speaks the protocol, and lacks nothing but the right certificate.
@@ -172,33 +187,40 @@ fn strangers_get_no_name_no_manifest_and_no_byte() {
 fn a_ca_is_replaced_while_the_swarm_runs() {
     let mut swarm = Swarm::closed();
     let bytes = noise(200_000, 1);
-    let path = |swarm: &Swarm, name: &str| swarm.certs().join(name);
-    // What a machine has: files of its own, which nobody renews behind its back.
-    let own: PathBuf = swarm.folder("seeder").join("certs");
-    std::fs::create_dir(&own).unwrap();
-    for name in ["ca.pem", "tracker.pem", "peer-1.pem", "peer-1.key"] {
-        std::fs::copy(path(&swarm, name), own.join(name)).unwrap();
-    }
+    let certs = swarm.certs();
+    let path = |name: &str| certs.join(name);
+    // What another machine has: files of its own, which nobody renews behind its back.
+    let machine = swarm.folder("seeder").join("certs");
+    std::fs::create_dir(&machine).unwrap();
+    let copy = |name: &str| drop(std::fs::copy(path(name), machine.join(name)).unwrap());
+    ["peer-1.pem", "peer-1.key"].into_iter().for_each(copy);
+    let renew = || copy("peer-1.pem");
+    let own = ["--cert=certs/peer-1.pem", "--key=certs/peer-1.key"];
     swarm.tracker_ends(&["--init-closed", "--rotate"], 0);
-    let (new, old) = (path(&swarm, "ca.pem").display().to_string(), path(&swarm, "ca-old.pem").display().to_string());
-    let both = [format!("--ca={new}"), format!("--ca={old}")];
-    swarm.restart_tracker_with(&[&both[0], &both[1]]);
+    let (new, old) = (trusting(&path("ca.pem")), trusting(&path("ca-old.pem")));
+    swarm.restart_tracker_with(&[&new, &old]);
     swarm.put("seeder", "file", &bytes);
-    let mut seeder = swarm.seeder("seeder", 1, &[&both[0], &both[1], "--certs=certs"]);
-    let flags = [both[0].as_str(), both[1].as_str(), "--exit-when-done"];
-    swarm.downloader("downloader", "file", &flags).ends_with(0);
+    let mut seeder = swarm.seeder("seeder", 1, &[&new, &old, own[0], own[1]]);
+    swarm.downloader("downloader", "file", &[&new, &old, "--exit-when-done"]).ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 
     // The old one is not trusted any more: what stood before helps nobody to come back.
-    swarm.restart_tracker_with(&[&both[0]]);
+    swarm.restart_tracker_with(&[&new]);
     seeder.event("tracker_lost");
-    let mut late = swarm.downloader("late", "file", &[&both[0], "--wait=2s", "--exit-when-done"]);
+    let mut late = swarm.downloader("late", "file", &[&new, "--wait=2s", "--exit-when-done"]);
     late.ends_with(4);
-    assert!(!swarm.folder("late").join("hashes/file.manifest").exists());
-    // With its new certificate the seeder is back.
+    assert_eq!(std::fs::read_dir(swarm.folder("late").join("hashes")).into_iter().flatten().count(), 0);
     seeder.kill();
-    std::fs::copy(path(&swarm, "peer-1.pem"), own.join("peer-1.pem")).unwrap();
-    let _seeder: Process = swarm.seeder("seeder", 1, &[&both[0], "--certs=certs"]);
-    swarm.downloader("late", "file", &[&both[0], "--exit-when-done"]).ends_with(0);
+    let mut again = swarm.peer("seeder", &["-S", &new, &old, own[0], own[1]]);
+    again.ends_with(10);
+    assert!(again.errors().contains("not taken there"), "{}", again.errors());
+    // With its new certificate the seeder is back.
+    renew();
+    let _seeder = swarm.seeder("seeder", 1, &[&new, own[0], own[1]]);
+    swarm.downloader("late", "file", &[&new, "--exit-when-done"]).ends_with(0);
     assert!(swarm.output("late", "file") == bytes);
+}
+
+fn trusting(path: &Path) -> String {
+    format!("--ca={}", path.display())
 }

@@ -15,6 +15,7 @@ const PEERS: u16 = 5;
 
 /// Making the files of a closed swarm.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Arguments {
     /// Make a CA, and certificates for this tracker and for peers, in the certs folder, and end. Keys that are there stay,
     /// and so do certificates, unless they end within 30 days
