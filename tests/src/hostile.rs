@@ -93,7 +93,8 @@ impl Hostile {
         let (ended, ends) = channel();
         hostile.ends = ends;
         hostile.runtime.spawn(meet_all(hostile.transport.clone(), Arc::new(script), ended));
-        let tracker = transport::peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).expect("its certificate");
+        let tracker =
+            transport::peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).expect("its certificate");
         let (transport, address) = (hostile.transport.clone(), SocketAddr::from(([127, 0, 0, 1], swarm.port)));
         let announce = Announce { content, about: Some((name.to_owned(), 5)), stake: Stake::Seeder };
         let joining = async move {

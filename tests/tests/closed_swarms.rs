@@ -22,7 +22,7 @@ fn authority(swarm: &Swarm) -> Authority {
 }
 
 /// A flag that names a file of the swarm.
-fn own(swarm: &Swarm, flag: &str, name: &str) -> String {
+fn own_file(swarm: &Swarm, flag: &str, name: &str) -> String {
     format!("--{flag}={}", swarm.certs().join(name).display())
 }
 
@@ -113,7 +113,7 @@ fn open_swarms_warn_when_others_can_reach_them() {
     };
     assert!(warned(&["-f", "file"]));
     assert!(!warned(&["-f", "file", "--bind=127.0.0.1"]), "it listens on loopback alone");
-    let (certificate, key) = (own(&swarm, "cert", "peer-1.pem"), own(&swarm, "key", "peer-1.key"));
+    let (certificate, key) = (own_file(&swarm, "cert", "peer-1.pem"), own_file(&swarm, "key", "peer-1.key"));
     assert!(!warned(&["-f", "file", &member(&swarm), &certificate, &key]));
 }
 
@@ -192,7 +192,7 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
     // What another machine has: files of its own, which nobody renews behind its back.
     let machine = swarm.folder("seeder").join("certs");
     std::fs::create_dir(&machine).unwrap();
-    let copy = |name: &str| drop(std::fs::copy(path(name), machine.join(name)).unwrap());
+    let copy = |name: &str| assert!(std::fs::copy(path(name), machine.join(name)).unwrap() > 0);
     ["peer-1.pem", "peer-1.key"].into_iter().for_each(copy);
     let renew = || copy("peer-1.pem");
     let own = ["--cert=certs/peer-1.pem", "--key=certs/peer-1.key"];
@@ -201,13 +201,16 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
     swarm.restart_tracker_with(&[&new, &old]);
     swarm.put("seeder", "file", &bytes);
     let mut seeder = swarm.seeder("seeder", 1, &[&new, &old, own[0], own[1]]);
-    swarm.downloader("downloader", "file", &[&new, &old, "--exit-when-done"]).ends_with(0);
+    // Those here have others: an id that two peers share would throw each other out.
+    let others = [own_file(&swarm, "cert", "peer-2.pem"), own_file(&swarm, "key", "peer-2.key")];
+    let flags = [&others[0], &others[1], "--wait=30s", "--exit-when-done"];
+    swarm.downloader("downloader", "file", &[&[new.as_str(), &old], &flags[..]].concat()).ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 
     // The old one is not trusted any more: what stood before helps nobody to come back.
     swarm.restart_tracker_with(&[&new]);
     seeder.event("tracker_lost");
-    let mut late = swarm.downloader("late", "file", &[&new, "--wait=2s", "--exit-when-done"]);
+    let mut late = swarm.downloader("late", "file", &[&new, &others[0], &others[1], "--wait=2s"]);
     late.ends_with(4);
     assert_eq!(std::fs::read_dir(swarm.folder("late").join("hashes")).into_iter().flatten().count(), 0);
     seeder.kill();
@@ -217,7 +220,7 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
     // With its new certificate the seeder is back.
     renew();
     let _seeder = swarm.seeder("seeder", 1, &[&new, own[0], own[1]]);
-    swarm.downloader("late", "file", &[&new, "--exit-when-done"]).ends_with(0);
+    swarm.downloader("late", "file", &[&[new.as_str()], &flags[..]].concat()).ends_with(0);
     assert!(swarm.output("late", "file") == bytes);
 }
 

@@ -48,7 +48,11 @@ fn rows(content: ContentId, pieces: u32) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("another version", said(&version), false),
         ("no hello", has_all(content, pieces)[hello().len()..].to_vec(), false),
         ("pieces past the end", then([join(pieces), have(vec![Run { first: pieces, count: 1 }])].concat()), false),
-        ("pieces past all numbers", then([join(pieces), have(vec![Run { first: u32::MAX, count: 2 }])].concat()), false),
+        (
+            "pieces past all numbers",
+            then([join(pieces), have(vec![Run { first: u32::MAX, count: 2 }])].concat()),
+            false,
+        ),
         ("a run of no pieces", then([join(pieces), have(vec![Run { first: 0, count: 0 }])].concat()), false),
         ("all pieces, thousands of times", then([join(pieces), have(vec![all; 4096])].concat()), false),
         ("more pieces than any content has", then(join(u32::MAX)), false),
@@ -67,12 +71,14 @@ fn whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything() {
             (what, Hostile::seeder(&swarm, content, "file", script))
         })
         .collect();
-    let mut downloader = swarm.downloader("downloader", &content.to_string(), &["--exit-when-done"]);
+    let mut downloader = swarm.downloader("downloader", &content.to_string(), &[]);
     for (what, hostile) in &hostile {
         let end = hostile.is_shut_out();
         assert!(matches!(end, TransportError::ClosedByPeer { .. }), "{what}: {end}");
     }
+    downloader.event("completed");
     let memory = downloader.most_memory();
+    downloader.type_line("exit");
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
     assert!(memory < 256 << 20, "{memory} bytes");
@@ -181,28 +187,26 @@ fn two_contents_are_never_mixed_up() {
             Algorithm::Blake3.integrity().piece(place, piece)
         })
         .collect();
-    let of_one = ManifestHeader {
-        folder: false,
-        piece_size: PIECE as u32,
-        ..header("file", &[("file", 3 << 20)])
-    };
+    let of_one = ManifestHeader { folder: false, piece_size: PIECE as u32, ..header("file", &[("file", 3 << 20)]) };
     let manifest = Manifest::build(of_one, &digests).unwrap();
     let wrong_manifest = Script::answers(content, pieces, move |_| Some(answer(manifest.bytes())));
-    let wrong_pieces = Script::answers(content, pieces, move |request| match request {
+    let mut wrong_pieces = Script::answers(content, pieces, move |request| match request {
         Request::Pieces { run, .. } => {
             let part = run.first as usize * PIECE..(run.first + run.count) as usize * PIECE;
             Some(answer(&other[part]))
         }
         Request::Manifest { .. } => Some(frame(&Answer::Refused(RefusalReason::NotHeld).encode().unwrap()).to_vec()),
     });
+    // It gives at once, so that it is taken up on it.
+    let runs = (0..16).map(|first| Run { first, count: 1 }).collect();
+    wrong_pieces.control.extend(said(&PeerMessage::Offer { content, runs }));
     let mixed_manifest = Hostile::seeder(&swarm, content, "file", wrong_manifest);
     let mixed_pieces = Hostile::seeder(&swarm, content, "file", wrong_pieces);
     let mut downloader = swarm.downloader("downloader", &content.to_string(), &["--exit-when-done"]);
-    let banned = downloader.wait_for("banned", |line| {
+    downloader.wait_for("banned", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["event"] == "banned" && event["peer"] == mixed_pieces.id().to_string()).then_some(())
     });
-    let () = banned;
     assert!(matches!(mixed_pieces.is_shut_out(), TransportError::ClosedByPeer { .. }));
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
@@ -244,7 +248,8 @@ fn hostile_questions_are_refused_and_a_seeder_goes_on() {
     }
     // What is no question at all ends its stream alone: the last one is answered.
     let manifest = frame(&Request::Manifest { content }.encode().unwrap()).to_vec();
-    let nonsense = [vec![0xff; 4], vec![], vec![9], frame(&[50]).to_vec(), frame(&[0; 256]).to_vec(), vec![1, 1, 0, 0, 9]];
+    let nonsense =
+        [vec![0xff; 4], vec![], vec![9], frame(&[50]).to_vec(), frame(&[0; 256]).to_vec(), vec![1, 1, 0, 0, 9]];
     let answers = hostile.asks(address, id, hello(), &[&nonsense[..], &[manifest]].concat());
     let (last, others) = answers.split_last().unwrap();
     for (question, answer) in nonsense.iter().zip(others) {
