@@ -186,7 +186,9 @@ impl World {
                 self.serving.remove(&serve);
                 Event::Served { serve }
             }
-            18 => Event::Progress { request: some(&self.requests, input)?, bytes: u64::from(input.number()) % (1 << 20) },
+            18 => {
+                Event::Progress { request: some(&self.requests, input)?, bytes: u64::from(input.number()) % (1 << 20) }
+            }
             19..=20 => {
                 let request = some(&self.requests, input)?;
                 let (_, run, told) = self.requests.get_mut(&request)?;

@@ -116,9 +116,14 @@ impl Hostile {
         self.transport.peer_id()
     }
 
-    /// Waits until someone has closed a connection to it, and says how.
-    pub fn is_shut_out(&self) -> TransportError {
-        self.ends.recv_timeout(PATIENCE).expect("nobody closes the connection")
+    /// Waits until someone has closed a connection to it. Where the goodbye is lost, the next packet is told that there is
+    /// no such connection any more.
+    pub fn is_shut_out(&self, what: &str) {
+        match self.ends.recv_timeout(PATIENCE) {
+            Ok(TransportError::ClosedByPeer { .. } | TransportError::Lost(_)) => {}
+            Ok(other) => panic!("{what}: {other}"),
+            Err(_) => panic!("{what}: nobody closes the connection"),
+        }
     }
 
     /// Dials someone, says this on the control stream, and asks these questions, each on a stream of its own. Gives what

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -61,6 +62,8 @@ pub struct Process {
     lines: Receiver<String>,
     seen: VecDeque<String>,
     errors: Arc<Mutex<String>>,
+    /// Reads its standard error until it is closed.
+    reader: Option<JoinHandle<()>>,
     name: String,
 }
 
@@ -78,14 +81,14 @@ impl Process {
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let errors = Arc::new(Mutex::new(String::new()));
         let (err, log) = (BufReader::new(child.stderr.take().expect("it is piped")), errors.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in err.lines().map_while(Result::ok) {
                 let mut log = log.lock().expect("no panic holds it");
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Process { child, lines, seen: VecDeque::new(), errors, name: name.to_owned() }
+        Process { child, lines, seen: VecDeque::new(), errors, reader: Some(reader), name: name.to_owned() }
     }
 
     /// What it has written to standard error.
@@ -152,7 +155,11 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         while self.next(until).is_some() {}
-        self.child.wait().expect("it was started")
+        let status = self.child.wait().expect("it was started");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        status
     }
 
     /// The most memory of its own that it has held so far, in bytes; 0 where the system does not tell.

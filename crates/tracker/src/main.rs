@@ -66,19 +66,18 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
         return certs::make(&arguments.init, &arguments.certs);
     }
     let (identity, trust) = certs::who(&arguments.certs, &arguments.ca)?;
-    let closed = if trust.is_open() { "" } else { " --ca certs/ca.pem" };
+    let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let transport = arguments.transport.bind(Config { trust, ..Config::new(identity, vec![address]) }).map_err(
-        |error| match error {
-            TransportError::AddressInUse(_) => {
-                let port = arguments.port;
-                let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
-                (ADDRESS_IN_USE, anyhow::anyhow!(hint))
-            }
-            error => (1, error.into()),
-        },
-    )?;
+    let config = Config { trust, ..Config::new(identity, vec![address]) };
+    let transport = arguments.transport.bind(config).map_err(|error| match error {
+        TransportError::AddressInUse(_) => {
+            let port = arguments.port;
+            let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
+            (ADDRESS_IN_USE, anyhow::anyhow!(hint))
+        }
+        error => (1, error.into()),
+    })?;
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));

@@ -115,9 +115,8 @@ mod tests {
             let mut random = fastrand::Rng::with_seed(seed);
             let len = random.u32(1..80);
             let some = |random: &mut fastrand::Rng| {
-                let mut set = PieceSet::empty(len);
-                (0..len).filter(|_| random.bool()).for_each(|piece| drop(set.insert(piece)));
-                if random.u8(..8) == 0 { PieceSet::full(len) } else { set }
+                let all = random.u8(..8) == 0;
+                set(len, &(0..len).filter(|_| all || random.bool()).collect::<Vec<_>>())
             };
             let have = some(&mut random);
             let (mut picker, mut open) = (Picker::new(&have), have.missing().collect::<PieceSet>());
