@@ -91,7 +91,10 @@ pub fn checkpoint(bytes: &[u8]) {
                 let worked = checkpoint.commit().is_ok();
                 assert_eq!(worked, waiting.is_empty() || !disk.fails.load(Ordering::Relaxed));
                 let batch = std::mem::take(&mut waiting);
-                batch.into_iter().filter(|_| worked).for_each(|piece| assert!(durable.contains(piece) || durable.insert(piece)));
+                batch
+                    .into_iter()
+                    .filter(|_| worked)
+                    .for_each(|piece| assert!(durable.contains(piece) || durable.insert(piece)));
             }
             // A crash: what waited is gone.
             3 => {

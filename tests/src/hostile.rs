@@ -10,9 +10,12 @@ use protocol::{
 };
 use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
-use transport::{Config, Connection, Identity, Quic, RecvStream, SendStream, Transport, TransportError};
+use transport::{Config, Connection, Identity, Quic, Stream, Transport, TransportError};
 
 use crate::{PATIENCE, Swarm};
+
+/// What is answered to a question, answer and all; nothing for silence.
+pub type Answering = Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync>;
 
 /// What a hostile peer does.
 pub struct Script {
@@ -20,8 +23,8 @@ pub struct Script {
     pub control: Vec<u8>,
     /// Whether it ends the control stream after that.
     pub ends: bool,
-    /// What it answers, answer and all; nothing for silence.
-    pub answer: Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync>,
+    /// What it answers.
+    pub answer: Answering,
 }
 
 impl Script {
@@ -73,8 +76,11 @@ pub struct Hostile {
     transport: Arc<dyn Transport>,
     ends: Receiver<TransportError>,
     /// Kept, so that the tracker goes on naming it.
-    _tracker: Option<(Arc<dyn Connection>, Box<dyn SendStream>, Box<dyn RecvStream>)>,
+    _tracker: Option<Session>,
 }
+
+/// A connection to a tracker, with its one stream.
+struct Session(#[expect(dead_code, reason = "to drop it is to leave")] (Arc<dyn Connection>, Stream));
 
 impl Hostile {
     /// Someone who knows where everyone is, and does nothing yet. Nobody knows of it.
@@ -105,7 +111,7 @@ impl Hostile {
                 send.send(frame(&message.encode().expect("it has an encoding"))).await?;
                 read_frame(&mut *recv, MAX_FRAME).await?;
             }
-            Ok::<_, TransportError>((connection, send, recv))
+            Ok::<_, TransportError>(Session((connection, (send, recv))))
         };
         hostile._tracker = Some(hostile.runtime.block_on(joining).expect("the tracker takes everyone"));
         hostile
