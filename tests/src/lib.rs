@@ -3,12 +3,15 @@
 //! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
 //! ends a test that hangs; no test judges how long something took.
 
+pub mod hostile;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -59,6 +62,8 @@ pub struct Process {
     lines: Receiver<String>,
     seen: VecDeque<String>,
     errors: Arc<Mutex<String>>,
+    /// Reads its standard error until it is closed.
+    reader: Option<JoinHandle<()>>,
     name: String,
 }
 
@@ -76,14 +81,14 @@ impl Process {
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let errors = Arc::new(Mutex::new(String::new()));
         let (err, log) = (BufReader::new(child.stderr.take().expect("it is piped")), errors.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in err.lines().map_while(Result::ok) {
                 let mut log = log.lock().expect("no panic holds it");
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Process { child, lines, seen: VecDeque::new(), errors, name: name.to_owned() }
+        Process { child, lines, seen: VecDeque::new(), errors, reader: Some(reader), name: name.to_owned() }
     }
 
     /// What it has written to standard error.
@@ -150,7 +155,18 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         while self.next(until).is_some() {}
-        self.child.wait().expect("it was started")
+        let status = self.child.wait().expect("it was started");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        status
+    }
+
+    /// The most memory of its own that it has held so far, in bytes; 0 where the system does not tell.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
     }
 
     /// Sends it a signal, as `kill -NAME` does.
@@ -199,16 +215,39 @@ impl Default for Swarm {
 impl Swarm {
     /// Starts a tracker.
     pub fn new() -> Self {
+        Self::start(false)
+    }
+
+    /// Makes a CA with certificates for `peer-1` to `peer-5`, and starts a tracker that demands one.
+    pub fn closed() -> Self {
+        Self::start(true)
+    }
+
+    fn start(closed: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
-        let tracker = start_tracker(folder.path(), port);
+        if closed {
+            tracker_ends(folder.path(), &["--init-closed"], 0);
+        }
+        let authorities: &[&str] = if closed { &["--ca=certs/ca.pem"] } else { &[] };
+        let tracker = start_tracker(folder.path(), port, authorities);
         Swarm { folder, tracker, port }
     }
 
     /// Starts the tracker again, on its port and with its key.
     pub fn restart_tracker(&mut self) {
+        self.restart_tracker_with(&[]);
+    }
+
+    /// Starts the tracker again, with more flags.
+    pub fn restart_tracker_with(&mut self, flags: &[&str]) {
         self.tracker.kill();
-        self.tracker = start_tracker(self.folder.path(), self.port);
+        self.tracker = start_tracker(self.folder.path(), self.port, flags);
+    }
+
+    /// Runs `tracker` where this swarm's `certs/` is, demands this exit status, and gives what it wrote to standard error.
+    pub fn tracker_ends(&self, flags: &[&str], code: i32) -> String {
+        tracker_ends(self.folder.path(), flags, code)
     }
 
     /// The folder of the tracker's certificate.
@@ -263,9 +302,17 @@ impl Swarm {
     }
 }
 
-fn start_tracker(folder: &Path, port: u16) -> Process {
+fn tracker_ends(folder: &Path, flags: &[&str], code: i32) -> String {
     let mut command = quiet(&programs().tracker);
-    command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string());
+    command.current_dir(folder).args(flags);
+    let mut tracker = Process::start("tracker", command);
+    tracker.ends_with(code);
+    tracker.errors()
+}
+
+fn start_tracker(folder: &Path, port: u16, flags: &[&str]) -> Process {
+    let mut command = quiet(&programs().tracker);
+    command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string()).args(flags);
     let mut tracker = Process::start("tracker", command);
     tracker.line("Listening");
     tracker

@@ -7,8 +7,11 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-const BEFORE: [&[&str]; 2] =
-    [&["fmt", "--all", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];
+const BEFORE: [&[&str]; 3] = [
+    &["fmt", "--all", "--check"],
+    &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
+    &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+];
 const AFTER: [&[&str]; 5] = [
     &["test", "--workspace"],
     // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
@@ -17,7 +20,13 @@ const AFTER: [&[&str]; 5] = [
     &["run", "--quiet", "-p", "storage", "--example", "own_storage"],
     &["run", "--quiet", "-p", "transport", "--example", "own_transport"],
     &["doc", "--workspace", "--no-deps"],
+    // What is fuzzed, with seeded random bytes: a workspace of its own, which any compiler builds.
+    &["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"],
 ];
+/// What `fuzz/` has targets for.
+const FUZZED: [&str; 7] = ["messages", "manifest", "names", "journal", "checkpoint", "engine", "registry"];
+/// Each is fuzzed for this long: enough to see that it still runs.
+const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
 const ARROWS: [(&str, &[&str]); 9] = [
@@ -38,7 +47,28 @@ pub fn run() -> anyhow::Result<()> {
     BEFORE.iter().try_for_each(|check| cargo(check))?;
     eprintln!("arrows between crates");
     check_arrows(&workspace_uses()?)?;
-    AFTER.iter().try_for_each(|check| cargo(check))
+    AFTER.iter().try_for_each(|check| cargo(check))?;
+    fuzz()
+}
+
+/// A short run of every fuzz target, where a nightly compiler and cargo-fuzz are there.
+fn fuzz() -> anyhow::Result<()> {
+    // Ours was chosen for us; the one that is found by name chooses anew.
+    let nightly = || {
+        let mut command = Command::new("cargo");
+        command.env("RUSTUP_TOOLCHAIN", "nightly").arg("fuzz");
+        command
+    };
+    if !nightly().arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("no fuzzing: it needs a nightly compiler and cargo-fuzz");
+        return Ok(());
+    }
+    for target in FUZZED {
+        eprintln!("cargo fuzz run {target}");
+        let status = nightly().args(["run", "--features", "targets", target, "--", FUZZING]).status()?;
+        ensure!(status.success(), "fuzzing {target} found something: it lies in fuzz/artifacts/{target}");
+    }
+    Ok(())
 }
 
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! What the project's tools are made of. The stories in `tests/` build and run whole swarms with the same code.
 
 pub mod bench;
+pub mod certs;
 pub mod ci;
 pub mod programs;
 pub mod relay;

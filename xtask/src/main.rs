@@ -13,6 +13,9 @@ enum Task {
     Bench(xtask::bench::Arguments),
     /// Run a swarm of thousands in virtual time, with modelled links
     Simulate(xtask::simulate::Arguments),
+    /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
+    #[command(disable_help_flag = true)]
+    Certs(xtask::certs::Arguments),
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
     Ci,
 }
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
         Task::Swarm(arguments) => xtask::swarm::run(&arguments),
         Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
+        Task::Certs(arguments) => xtask::certs::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

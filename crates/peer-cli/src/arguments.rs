@@ -116,7 +116,7 @@ pub struct SwarmArguments {
     /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
     #[arg(long, value_name = "FINGERPRINT")]
     pub tracker_id: Option<protocol::PeerId>,
-    /// Folder with the tracker's certificate
+    /// Folder with the tracker's certificate, and in a closed swarm with those of peers
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     pub certs: PathBuf,
     /// Folder whose files are shared
@@ -158,6 +158,16 @@ pub struct SwarmArguments {
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    /// The swarm is closed: deal only with those who have a certificate of this CA, as in certs/ca.pem; several with
+    /// several --ca, while one replaces another
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    pub ca: Vec<PathBuf>,
+    /// This peer's certificate in a closed swarm; if not given, the first in the certs folder that no running peer uses
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// End when the download is complete, instead of sharing it on
     #[arg(long)]
     pub exit_when_done: bool,
@@ -282,6 +292,10 @@ mod tests {
             "-i h --transport memory",
             "-i h --hash md5",
             "-i h --announce 9000",
+            "-i h --cert a.pem --key a.key",
+            "-i h --ca ca.pem --cert a.pem",
+            "-i h --ca ca.pem --key a.key",
+            "-i h --ca ca.pem --identity a.key",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -4,22 +4,18 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use peer::{Node, TrackerAddress};
 use protocol::PeerId;
-use transport::{Config, Identity, TransportError, peer_id_of_certificate_pem};
+use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::arguments::SwarmArguments;
 use crate::exit_code::{ExitCode, Failure};
 
 /// Binds the ports and starts the node.
 pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
-    let identity = match &arguments.identity {
-        Some(path) => Identity::load_or_create(path),
-        None => Identity::generate(),
-    };
-    let identity = identity.map_err(|error| Failure::new(ExitCode::CannotWrite, error.to_string()))?;
+    let (identity, trust) = who(arguments)?;
     let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
     let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
-    let config = Config { mtu: arguments.mtu, ..Config::new(identity, listeners) };
+    let config = Config { trust, mtu: arguments.mtu, ..Config::new(identity, listeners) };
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
@@ -37,6 +33,29 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
         .site(arguments.site.clone().unwrap_or_default())
         .fair(arguments.fair)
         .start())
+}
+
+/// Who this peer is, and whom it deals with.
+fn who(arguments: &SwarmArguments) -> Result<(Identity, Trust), Failure> {
+    if arguments.ca.is_empty() {
+        let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
+        return Ok((identity.map_err(unusable)?, Trust::Anyone));
+    }
+    let trust = Trust::authorities(&arguments.ca).map_err(unusable)?;
+    let identity = match (&arguments.cert, &arguments.key) {
+        (Some(certificate), Some(key)) => Identity::load(certificate, key, &trust),
+        _ => Certs::new(&arguments.certs).free_peer(&trust),
+    };
+    Ok((identity.map_err(unusable)?, trust))
+}
+
+fn unusable(error: IdentityError) -> Failure {
+    let code = match error {
+        IdentityError::InUse(_) | IdentityError::NoneFree { .. } | IdentityError::NoCertificate(_) => ExitCode::Usage,
+        IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
+        _ => ExitCode::VerificationFailed,
+    };
+    Failure::new(code, error.to_string())
 }
 
 /// Where the tracker is and who it must prove to be.

@@ -38,7 +38,8 @@ pub fn failure(error: &PeerError) -> Failure {
     let (code, advice) = match error {
         PeerError::Tracker { .. } => (
             ExitCode::TrackerUnreachable,
-            "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed",
+            "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed. If the \
+             swarm is closed, give --ca",
         ),
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),

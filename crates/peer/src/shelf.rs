@@ -79,7 +79,12 @@ impl Shelf {
         keep_manifest(hashes, &manifest)?;
         let (header, pieces) = (manifest.header(), manifest.geometry().pieces());
         let target = folder.join(&header.name);
-        if !header.folder && target.is_file() {
+        let there = std::fs::symlink_metadata(&target);
+        if there.as_ref().is_ok_and(|there| header.folder || !there.is_file()) {
+            // A link, too, is something that is in the way: what it leads to is nobody's business here.
+            return Err(StorageError::Exists(target).into());
+        }
+        if there.is_ok() {
             let there = hash_file(&target, header.algorithm, Some(header.piece_size), |_| {})?;
             if there.header().files[0].root != header.files[0].root {
                 return Err(StorageError::Exists(target).into());

@@ -118,6 +118,7 @@ impl Client {
             match timeout(WELCOME, self.greet(address)).await {
                 Ok(Ok(Greeting::Welcome(session))) => return Ok(session),
                 Ok(Ok(Greeting::Refused(reason))) => return Err(PeerError::Refused(reason)),
+                Ok(Err(error @ TransportError::NotAdmitted(_))) => return Err(PeerError::Refused(error.to_string())),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = TransportError::Unreachable(address),
             }

@@ -24,9 +24,9 @@ pub trait Wire: Serialize + DeserializeOwned {
         if bytes.len() > Self::MAX_BYTES {
             return Err(DecodeError::TooLong(bytes.len()));
         }
-        // The constant limit guards what bincode itself allocates (strings, byte vectors).
         let config = bincode::config::standard().with_limit::<LIMIT>();
-        let (message, used) = bincode::serde::decode_from_slice(bytes, config)
+        // Borrowed: a string is cut out of what is there. Otherwise bincode would allocate what its length claims first.
+        let (message, used) = bincode::serde::borrow_decode_from_slice(bytes, config)
             .map_err(|error| DecodeError::Invalid(error.to_string()))?;
         if used != bytes.len() {
             return Err(DecodeError::Trailing(bytes.len() - used));

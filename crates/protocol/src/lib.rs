@@ -20,7 +20,7 @@ pub use message::{
     Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress, PeerMessage,
     RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
-pub use name::{NameError, check_local_name, check_name, decorated_name};
+pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};
 
 /// Most pieces that a content may have.

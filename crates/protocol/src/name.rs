@@ -1,5 +1,7 @@
 //! Which names a manifest may carry: one path component that can never leave the output folder.
 
+use std::collections::HashMap;
+
 use integrity::DigestHasher;
 
 /// Why a name is refused.
@@ -14,6 +16,9 @@ pub enum NameError {
     /// It holds a separator or a NUL.
     #[error("{0:?} holds a character that no file name may have")]
     Character(String),
+    /// Here it is the same as another one of the content.
+    #[error("{0:?} and another name of the content are one here, where upper and lower case are the same")]
+    Case(String),
     /// It means a device or something else special on this platform.
     #[error("{0:?} is no file name on this platform")]
     Platform(String),
@@ -51,6 +56,22 @@ pub fn check_local_name(name: &str, windows: bool) -> Result<(), NameError> {
     let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$");
     if device || numbered("COM") || numbered("LPT") || name.ends_with(['.', ' ']) {
         return Err(NameError::Platform(name.to_owned()));
+    }
+    Ok(())
+}
+
+/// Refuses paths that are one file where upper and lower case are the same, as on Windows and macOS: what one peer wrote
+/// for the first would be overwritten for the second.
+pub fn case_collision<'a>(paths: impl Iterator<Item = &'a str>) -> Result<(), NameError> {
+    // What is called how: a folder, too, must be spelt alike wherever it stands.
+    let mut spelt: HashMap<String, &str> = HashMap::new();
+    for path in paths {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for part in ends.map(|end| &path[..end]) {
+            if *spelt.entry(part.to_lowercase()).or_insert(part) != part {
+                return Err(NameError::Case(path.to_owned()));
+            }
+        }
     }
     Ok(())
 }
@@ -95,6 +116,13 @@ mod tests {
             assert!(long(end).len() <= 255 && long(end).ends_with(".manifest"), "{}", long(end));
         }
         assert_ne!(long("aaaaaaaaa"), long("bbbbbbbbb"));
+    }
+
+    #[test]
+    fn names_that_differ_in_case_alone_collide() {
+        let collide = |paths: &[&str]| case_collision(paths.iter().copied()).is_err();
+        assert!(collide(&["a", "A"]) && collide(&["dir/x", "DIR/y"]) && collide(&["Ä/b", "ä/b"]));
+        assert!(!collide(&["a", "b", "dir/a", "dir/b", "other/a"]));
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Backend for MemoryBackend {
                     return Err(StorageError::Changed(spec.path.clone()));
                 }
                 Access::Read => {}
-                Access::Write => bytes.resize(spec.size as usize, 0),
+                Access::Write => {
+                    // A size that comes from a stranger's manifest must not end the process.
+                    let more = usize::try_from(spec.size).unwrap_or(usize::MAX).saturating_sub(bytes.len());
+                    bytes.try_reserve_exact(more).map_err(|_| StorageError::Full(spec.path.clone()))?;
+                    bytes.resize(spec.size as usize, 0);
+                }
             }
             drop(bytes);
             Ok((file, spec.path.clone()))

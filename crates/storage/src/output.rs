@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::{check_local_name, decorated_name};
+use protocol::{case_collision, check_local_name, decorated_name};
 
 use crate::error::error_at;
-use crate::{FileSpec, Storage, StorageError};
+use crate::file::open_file;
+use crate::{Access, FileSpec, Storage, StorageError};
 
 /// A download that is being built.
 pub struct Output {
@@ -37,8 +38,11 @@ impl Output {
         };
         let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
         std::iter::once(name)
-            .chain(paths.flat_map(|path| path.split('/')))
+            .chain(paths.clone().flat_map(|path| path.split('/')))
             .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
+        if cfg!(any(windows, target_os = "macos")) {
+            case_collision(paths.map(String::as_str)).map_err(bad_name)?;
+        }
         fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
         let lock_path = folder.join(decorated_name(".", name, ".lock"));
         let lock = lock(&lock_path)?;
@@ -92,7 +96,8 @@ impl Output {
         use std::io::Write;
         for (index, (path, size, _)) in self.files.iter().enumerate() {
             let error = |source| error_at(path, source);
-            let mut file = File::create(path).map_err(error)?;
+            // As the other backends open it: a link that lies there is not followed.
+            let mut file = open_file(&FileSpec { path: path.clone(), size: *size }, Access::Write)?;
             let mut offset = 0;
             while offset < *size {
                 let bytes = storage.read(index, offset, (*size - offset).min(1 << 20) as usize)?;

@@ -1,14 +1,15 @@
 //! The program `tracker`: binds, says how to reach it, serves until it is told to stop.
 
+mod certs;
+
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use transport::{Config, Identity, Kind, TransportError};
+use transport::{Config, Kind, TransportError};
 
 use tracker::{Server, ServerConfig};
 
@@ -18,7 +19,8 @@ use tracker::{Server, ServerConfig};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be written."
+    after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
+                  written, 9 a certificate is not what it should be."
 )]
 struct Arguments {
     /// Port to listen on, UDP and TCP
@@ -30,6 +32,12 @@ struct Arguments {
     /// Folder of the tracker's key and certificate; made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     certs: PathBuf,
+    /// The swarm is closed: let in only who has a certificate of this CA, as in certs/ca.pem; several with several --ca,
+    /// while one replaces another
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    #[command(flatten)]
+    init: certs::Arguments,
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
@@ -43,7 +51,6 @@ const MTU: u16 = 1200;
 /// All that a peer says to a tracker, it says on one stream.
 const STREAMS: u32 = 1;
 const ADDRESS_IN_USE: u8 = 6;
-const CANNOT_WRITE: u8 = 7;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -59,25 +66,28 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
-    let identity = identity(&arguments.certs).map_err(|error| (CANNOT_WRITE, error))?;
+    if arguments.init.init_closed {
+        return certs::make(&arguments.init, &arguments.certs);
+    }
+    let (identity, trust) = certs::who(&arguments.certs, &arguments.ca)?;
+    let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let transport = arguments
-        .transport
-        .bind(Config { mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) })
-        .map_err(|error| match error {
-            TransportError::AddressInUse(_) => {
-                let port = arguments.port;
-                let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
-                (ADDRESS_IN_USE, anyhow::anyhow!(hint))
-            }
-            error => (1, error.into()),
-        })?;
+    let config = Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) };
+    let transport = arguments.transport.bind(config).map_err(|error| match error {
+        TransportError::AddressInUse(_) => {
+            let port = arguments.port;
+            let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
+            (ADDRESS_IN_USE, anyhow::anyhow!(hint))
+        }
+        error => (1, error.into()),
+    })?;
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
-    say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {} -f NAME", bound.port()));
-    say(format_args!("On another machine:  peer-cli -i {} -d {} --tracker-id {id} -f NAME", host(bound), bound.port()));
+    let (port, host) = (bound.port(), host(bound));
+    say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
+    say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
     runtime.block_on(async {
@@ -100,15 +110,6 @@ fn say(line: std::fmt::Arguments) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
-}
-
-/// The tracker's key and certificate, made once.
-fn identity(certs: &Path) -> anyhow::Result<Identity> {
-    std::fs::create_dir_all(certs)
-        .with_context(|| format!("cannot make the folder {}; choose another with --certs", certs.display()))?;
-    let identity = Identity::load_or_create(&certs.join("tracker.key"))?;
-    identity.write_certificate(&certs.join("tracker.pem"))?;
-    Ok(identity)
 }
 
 /// What others may call this machine: the address of an interface that leads outside, if there is one.

@@ -211,6 +211,39 @@ async fn garbage_ends_only_its_own_connection() {
 }
 
 #[tokio::test]
+async fn whoever_breaks_the_protocol_loses_its_own_connection_only() {
+    let world = World::new();
+    let mut honest = world.client().await;
+    let hello = |version| frame(&ToTracker::Hello { version, listeners: vec![] }.encode().unwrap()).to_vec();
+    let said = |message: ToTracker| frame(&message.encode().unwrap()).to_vec();
+    let then = |more: Vec<u8>| [hello(VERSION), more].concat();
+    let mut trailing = ToTracker::Bye.encode().unwrap();
+    trailing.push(0);
+    let rows = [
+        ("a frame of 4 GiB", then(vec![0xff; 4])),
+        ("a frame just over the limit", then((MAX_FRAME as u32 + 1).to_le_bytes().to_vec())),
+        ("a cut frame", then([&100u32.to_le_bytes()[..], b"abc"].concat())),
+        ("a cut length", then(vec![1, 0])),
+        ("an unknown message", then(frame(&[200]).to_vec())),
+        ("an empty message", then(frame(&[]).to_vec())),
+        ("bytes behind a message", then(frame(&trailing).to_vec())),
+        ("a text of 2^63 bytes", then(frame(&[3, 253, 255, 255, 255, 255, 255, 255, 255, 127]).to_vec())),
+        ("hello twice", then(hello(VERSION))),
+        ("no hello", said(ToTracker::Find("a".to_owned()))),
+        ("another version", hello(VERSION + 1)),
+    ];
+    for (what, bytes) in rows {
+        let mut hostile = world.silent(world.bind(Identity::generate().unwrap().peer_id())).await;
+        hostile.send.send(bytes.into()).await.unwrap();
+        let _ = hostile.send.finish();
+        let end = tokio::time::timeout(Duration::from_secs(30), hostile.connection.closed()).await;
+        assert!(matches!(end, Ok(TransportError::ClosedByPeer { .. })), "{what}: {end:?}");
+        assert_eq!(honest.find("a").await, [], "{what}");
+    }
+    world.settled(1, 0).await;
+}
+
+#[tokio::test]
 async fn two_thousand_peers_take_part_and_a_sample_stays_small() {
     let world = World::new();
     let mut clients = Vec::new();

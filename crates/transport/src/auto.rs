@@ -55,7 +55,7 @@ impl Auto {
                     fell_back(addr);
                     Ok(connection)
                 }
-                Err(other @ TransportError::WrongPeer { .. }) => Err(other),
+                Err(other @ (TransportError::WrongPeer { .. } | TransportError::NotAdmitted(_))) => Err(other),
                 Err(_) => quic.await,
             },
         }
@@ -64,7 +64,7 @@ impl Auto {
 
 /// The error that says most of why neither worked.
 fn telling(quic: TransportError, tcp: TransportError) -> TransportError {
-    if matches!(tcp, TransportError::WrongPeer { .. }) { tcp } else { quic }
+    if matches!(tcp, TransportError::WrongPeer { .. } | TransportError::NotAdmitted(_)) { tcp } else { quic }
 }
 
 fn fell_back(addr: SocketAddr) {

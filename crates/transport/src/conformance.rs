@@ -75,6 +75,32 @@ pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
     }
 }
 
+/// A stranger to a closed swarm gets no connection that is of any use: what it dials is closed before the first stream,
+/// its members see nobody, and members do not talk to it when they are led there.
+///
+/// # Panics
+/// When the transport breaks this promise.
+pub async fn keeps_out(member: &dyn Transport, stranger: &dyn Transport) {
+    let check = async {
+        let address = member.listeners()[0];
+        // A dialler may be done before its certificate was looked at.
+        if let Ok(connection) = stranger.dial(address, member.peer_id()).await {
+            let nothing = async {
+                let (mut send, mut recv) = connection.open().await?;
+                send.send(Bytes::from_static(b"let me in")).await?;
+                recv.recv(&mut [0; 8]).await
+            };
+            assert!(nothing.await.is_err(), "a stranger was answered");
+            assert!(connection.accept().await.is_err(), "a member opened a stream to a stranger");
+        }
+        let dialled = member.dial(stranger.listeners()[0], stranger.peer_id()).await;
+        assert!(dialled.is_err(), "a member dialled a stranger");
+        let came = tokio::time::timeout(Duration::from_millis(300), member.accept()).await;
+        assert!(came.is_err(), "a stranger was let in");
+    };
+    assert!(tokio::time::timeout(DEADLINE, check).await.is_ok(), "a stranger was left waiting");
+}
+
 /// One connection, from both ends.
 async fn connect(pair: &Pair) -> (Arc<dyn Connection>, Arc<dyn Connection>) {
     let (dialled, accepted) =

@@ -19,7 +19,9 @@ mod tcp;
 mod thread;
 
 pub use auto::Auto;
-pub use identity::{Identity, IdentityError, peer_id_of_certificate_pem};
+pub use identity::{
+    Authority, Certs, Done, Identity, IdentityError, Trust, Wishes, from_now, peer_id_of_certificate_pem,
+};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
 pub use tcp::Tcp;
@@ -46,6 +48,8 @@ pub type Stream = (Box<dyn SendStream>, Box<dyn RecvStream>);
 pub struct Config {
     /// Who we are.
     pub identity: Identity,
+    /// Whom we talk to.
+    pub trust: Trust,
     /// Where to listen. Port 0 takes any free one.
     pub listeners: Vec<SocketAddr>,
     /// The largest QUIC datagram to try, in bytes of UDP payload; what the route to each address has if not given.
@@ -56,9 +60,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Listens on these addresses as this identity.
+    /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        Config { identity, listeners, mtu: None, streams: quic::STREAMS }
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams: quic::STREAMS }
     }
 }
 
@@ -74,8 +78,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Binds every listener, or none.
+    /// Binds every listener, or none. Warns if strangers may come.
     pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
+        let beyond = config.listeners.iter().find(|listener| !listener.ip().is_loopback());
+        if let Some(address) = beyond.filter(|_| config.trust.is_open()) {
+            tracing::warn!(
+                "this swarm is open: whoever reaches {address} may take part and have every file. Close it with --ca, or \
+                 stay on this machine with --bind 127.0.0.1"
+            );
+        }
         Ok(match self {
             Kind::Auto => Arc::new(Auto::bind(config)?),
             Kind::Quic => Arc::new(Quic::bind(config)?),
@@ -186,9 +197,12 @@ pub enum TransportError {
         /// Who should have been there.
         expected: PeerId,
     },
-    /// The other side refused the handshake (no or bad certificate, another protocol version).
+    /// The handshake failed: the other side's certificate will not do, or it speaks another protocol.
     #[error("handshake refused: {0}")]
     Handshake(String),
+    /// The other side does not take our certificate.
+    #[error("this side's certificate is not taken there: {0}")]
+    NotAdmitted(&'static str),
     /// The connection was closed by the other side with a code.
     #[error("connection closed by the other side (code {code}): {reason}")]
     ClosedByPeer {

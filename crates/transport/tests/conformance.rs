@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use protocol::PeerId;
 use transport::conformance::{self, Pair};
-use transport::{Auto, Config, Identity, MemoryNetwork, Quic, Tcp, Transport};
+use transport::{
+    Authority, Auto, Config, Identity, Kind, MemoryNetwork, Quic, Tcp, Transport, TransportError, Trust, from_now,
+};
 
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
@@ -61,4 +63,84 @@ async fn both_together_keep_the_promises() {
         Arc::new(Auto::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap())
     };
     conformance::run(&|| Pair::new(auto(), auto())).await;
+}
+
+const KINDS: [Kind; 3] = [Kind::Quic, Kind::Tcp, Kind::Auto];
+
+/// One that deals with those whom it trusts.
+fn trusting(kind: Kind, identity: Identity, trust: Trust) -> Arc<dyn Transport> {
+    let listeners = vec!["127.0.0.1:0".parse().unwrap()];
+    kind.bind(Config { trust, ..Config::new(identity, listeners) }).unwrap()
+}
+
+fn signed(authority: &Authority) -> Identity {
+    authority.certify("peer", &Identity::generate().unwrap(), from_now(std::time::Duration::from_secs(3600))).unwrap()
+}
+
+#[tokio::test]
+async fn closed_swarms_keep_the_promises_over_quic_and_tcp() {
+    let authority = Authority::generate().unwrap();
+    for kind in [Kind::Quic, Kind::Tcp] {
+        let member = || trusting(kind, signed(&authority), authority.trust());
+        conformance::run(&|| Pair::new(member(), member())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_closed_swarm_keeps_strangers_out() {
+    let (ours, other) = (Authority::generate().unwrap(), Authority::generate().unwrap());
+    for kind in KINDS {
+        let member = trusting(kind, signed(&ours), ours.trust());
+        // They trust our authority, so that it is not they who end it: nothing but their certificates is wrong.
+        for stranger in [Identity::generate().unwrap(), signed(&other)] {
+            let stranger = trusting(kind, stranger, ours.trust());
+            conformance::keeps_out(&*member, &*stranger).await;
+        }
+        // And one that takes everyone, as in an open swarm.
+        let stranger = trusting(kind, Identity::generate().unwrap(), Trust::Anyone);
+        conformance::keeps_out(&*member, &*stranger).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_not_admitted_is_told_so() {
+    let ours = Authority::generate().unwrap();
+    for kind in KINDS {
+        let member = trusting(kind, signed(&ours), ours.trust());
+        let stranger = trusting(kind, Identity::generate().unwrap(), ours.trust());
+        let error = match stranger.dial(member.listeners()[0], member.peer_id()).await {
+            Ok(connection) => connection.closed().await,
+            Err(error) => error,
+        };
+        assert!(matches!(error, TransportError::NotAdmitted(_)), "{error}");
+    }
+}
+
+/// One authority replaces another: first everyone trusts both, then everyone has a new certificate, then the old one goes.
+#[tokio::test]
+async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = transport::Certs::new(folder.path());
+    let lifetime = std::time::Duration::from_secs(3600);
+    let names = vec!["old".to_owned()];
+    certs.make(&transport::Wishes { names, lifetime, rotate: false }).unwrap();
+    let old = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
+    let early = certs.free_peer(&old).unwrap();
+    let names = vec!["new".to_owned()];
+    certs.make(&transport::Wishes { names, lifetime, rotate: true }).unwrap();
+    let new = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
+    let both = Trust::authorities(&[folder.path().join("ca.pem"), folder.path().join("ca-old.pem")]).unwrap();
+    let (pem, key) = (folder.path().join("new.pem"), folder.path().join("new.key"));
+    let late = Identity::load(&pem, &key, &new).unwrap();
+    for kind in KINDS {
+        let (one, other) = (trusting(kind, early.clone(), both.clone()), trusting(kind, late.clone(), both.clone()));
+        for (dialer, listener) in [(&one, &other), (&other, &one)] {
+            let dial = dialer.dial(listener.listeners()[0], listener.peer_id());
+            let (dialled, accepted) = tokio::join!(dial, listener.accept());
+            let ids = (accepted.unwrap().peer_id(), dialled.unwrap().peer_id());
+            assert_eq!(ids, (dialer.peer_id(), listener.peer_id()));
+        }
+        let done = trusting(kind, late.clone(), new.clone());
+        conformance::keeps_out(&*done, &*one).await;
+    }
 }

@@ -90,6 +90,9 @@ pub struct Arguments {
     /// Port of the tracker; a free one if not given
     #[arg(short = 'd', long)]
     pub tracker_port: Option<u16>,
+    /// Close the swarm: a CA is made, and everyone takes only those that it has signed
+    #[arg(long)]
+    pub closed: bool,
     /// Leave the folder of the run, with files and logs
     #[arg(long)]
     pub keep: bool,

@@ -17,6 +17,8 @@ pub struct Plan {
     pub warm_up: bool,
     /// What lies between the peers.
     pub network: Network,
+    /// Whether everyone has, and demands, a certificate of one CA.
+    pub closed: bool,
 }
 
 /// A peer of it.
@@ -84,7 +86,8 @@ impl Plan {
             None if arguments.netns => Network::Namespaces { uplink: arguments.uplink },
             None => Network::Loopback,
         };
-        Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0), warm_up: false, network }
+        let (tracker_port, closed) = (arguments.tracker_port.unwrap_or(0), arguments.closed);
+        Plan { files, peers, tracker_port, warm_up: false, network, closed }
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::network::Standing;
 use super::process::{Process, Said};
 use super::{Live, Optimum, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
+use crate::certs;
 use crate::programs::Programs;
 use crate::usage::{Usage, Watch};
 
@@ -36,6 +37,9 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         if let Sharing::Seeds = peer.files {
             plan.files.iter().try_for_each(|file| give(file, &folder.join("input")))?;
         }
+    }
+    if plan.closed {
+        certs::make(programs, &folder.join("certs"), plan.peers.len())?;
     }
     let (said, lines) = sync_channel(1024);
     let network = plan.network.set_up(plan)?;
@@ -286,7 +290,7 @@ fn start_tracker(
     let own = folder.join("tracker");
     fs::create_dir_all(&own)?;
     let mut command = network.tracker(&programs.tracker);
-    command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
+    command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string()).args(authority(plan));
     let (said, lines) = sync_channel(64);
     let process = Process::start(command, &own, 0, said)?;
     let problem =
@@ -304,7 +308,7 @@ fn start_tracker(
 fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) -> Command {
     let peer = &plan.peers[number];
     command.args(["--certs=../certs", "--json", "-d"]);
-    command.arg(tracker_port.to_string()).args(&peer.flags);
+    command.arg(tracker_port.to_string()).args(&peer.flags).args(authority(plan));
     if let Sharing::Seeds = peer.files {
         command.arg("-S");
     }
@@ -312,6 +316,11 @@ fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) 
         command.arg("-f").arg(plan.files[file].file_name().unwrap_or_default());
     }
     command
+}
+
+/// What makes a tracker or peer part of a closed swarm. Each peer finds a certificate that no other uses.
+fn authority(plan: &Plan) -> Option<&'static str> {
+    plan.closed.then_some("--ca=../certs/ca.pem")
 }
 
 fn compare_all(plan: &Plan, folder: &Path) -> anyhow::Result<()> {

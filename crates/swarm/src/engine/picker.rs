@@ -107,4 +107,63 @@ mod tests {
         let picker = Picker::new(&set(8, &[0, 1]));
         assert_eq!(picker.pick(&set(8, &[0, 1]), 4, &mut fastrand::Rng::with_seed(1)), None);
     }
+
+    /// Any sequence of peers that come, get pieces and go, beside plain counts.
+    #[test]
+    fn what_is_picked_is_open_theirs_and_of_the_rarest_whatever_happened_before() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let len = random.u32(1..80);
+            let some = |random: &mut fastrand::Rng| {
+                let all = random.u8(..8) == 0;
+                set(len, &(0..len).filter(|_| all || random.bool()).collect::<Vec<_>>())
+            };
+            let have = some(&mut random);
+            let (mut picker, mut open) = (Picker::new(&have), have.missing().collect::<PieceSet>());
+            open.resize(len);
+            let mut peers: Vec<(PieceSet, bool)> = Vec::new();
+            for _ in 0..100 {
+                let piece = random.u32(..len);
+                match random.u8(..6) {
+                    0 => {
+                        let theirs = some(&mut random);
+                        let complete = picker.joined(&theirs);
+                        peers.push((theirs, complete));
+                    }
+                    1 if !peers.is_empty() => {
+                        let (theirs, complete) = peers.swap_remove(random.usize(..peers.len()));
+                        picker.left(&theirs, complete);
+                    }
+                    2 if !peers.is_empty() => {
+                        let at = random.usize(..peers.len());
+                        if peers[at].0.insert(piece) && !peers[at].1 {
+                            picker.gained(piece);
+                        }
+                    }
+                    3 => {
+                        picker.close(piece);
+                        open.remove(piece);
+                    }
+                    4 if !have.contains(piece) => {
+                        picker.open(piece);
+                        open.insert(piece);
+                    }
+                    _ => {}
+                }
+                let holders = |piece| peers.iter().filter(|(theirs, _)| theirs.contains(piece)).count() as u32;
+                let (theirs, most) = (some(&mut random), random.u32(1..10));
+                let rarest = open.iter().filter(|&piece| theirs.contains(piece)).map(holders).min();
+                let picked = picker.pick(&theirs, most, &mut random);
+                assert_eq!(picked.is_some(), rarest.is_some(), "seed {seed}");
+                let Some(run) = picked else { continue };
+                assert!((1..=most).contains(&run.count), "seed {seed}: {run:?} of at most {most}");
+                assert!(
+                    run.pieces().all(|piece| open.contains(piece) && theirs.contains(piece)),
+                    "seed {seed}: {run:?}"
+                );
+                assert!(run.pieces().all(|piece| Some(holders(piece)) == rarest), "seed {seed}: {run:?}");
+                assert!(run.pieces().all(|piece| picker.availability(piece) == holders(piece)), "seed {seed}: {run:?}");
+            }
+        }
+    }
 }

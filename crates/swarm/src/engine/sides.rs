@@ -170,6 +170,10 @@ impl Engine {
         if !runs.iter().chain(coming).all(|run| run.lies_within(len)) {
             return self.close(conn, "it has pieces that do not exist", actions);
         }
+        // A small message can name a million pieces thousands of times; each costs us a look.
+        if runs.iter().chain(coming).map(|run| u64::from(run.count)).sum::<u64>() > 2 * u64::from(len) {
+            return self.close(conn, "it says the same pieces again and again", actions);
+        }
         if !runs.is_empty() {
             side.grew = self.now;
         }

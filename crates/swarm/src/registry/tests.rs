@@ -239,3 +239,47 @@ fn the_first_usable_name_stays() {
     assert_eq!(say(2, "model.bin"), Some(("model.bin".to_owned(), 5)));
     assert_eq!(say(3, "other"), Some(("model.bin".to_owned(), 5)));
 }
+
+/// Any sequence of announcements and leaves: nobody hears of itself, of strangers, or of too many, and the books agree.
+#[test]
+fn whatever_members_do_the_books_agree() {
+    for seed in 0..20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let limits = RegistryLimits { members: 60, members_per_address: 5 };
+        let mut registry = Registry::new(limits, seed);
+        let mut members = BTreeMap::new();
+        for _ in 0..400 {
+            let (n, stake) = (random.u32(..90), [Seeder, Partial, Downloader][random.usize(..3)]);
+            let pushes = if random.u8(..3) == 0 {
+                assert_eq!(registry.contains(peer(n)), members.remove(&peer(n)).is_some(), "seed {seed}");
+                registry.leave(peer(n))
+            } else {
+                let from = address(random.u32(..20));
+                match registry.announce(peer(n), from, &[from], stake, None) {
+                    Ok(found) => {
+                        members.insert(peer(n), stake);
+                        let told = ids(&found.sample);
+                        assert!(found.sample.len() <= SAMPLE && told.len() == found.sample.len(), "seed {seed}");
+                        assert!(
+                            !told.contains(&peer(n)) && told.iter().all(|id| members.contains_key(id)),
+                            "seed {seed}"
+                        );
+                        found.pushes
+                    }
+                    Err(_) => {
+                        assert!(!members.contains_key(&peer(n)), "seed {seed}: a member may announce again");
+                        Vec::new()
+                    }
+                }
+            };
+            for push in pushes {
+                assert!(members.contains_key(&push.to), "seed {seed}: {push:?}");
+                assert!(ids(&push.joined).iter().all(|id| *id != push.to && members.contains_key(id)), "seed {seed}");
+                assert!(push.gone.iter().all(|id| !ids(&push.joined).contains(id)), "seed {seed}: {push:?}");
+            }
+            check(&registry);
+            let seeders = members.values().filter(|stake| **stake == Seeder).count() as u32;
+            assert_eq!((registry.len(), registry.seeders()), (members.len(), seeders), "seed {seed}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::uplink::{self, Path};
 use super::windows::Windows;
-use crate::identity::peer_id_of;
+use crate::identity::{not_admitted, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
@@ -51,9 +51,20 @@ impl From<ConnectionError> for TransportError {
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
             ConnectionError::LocallyClosed => TransportError::Closed,
+            ConnectionError::ConnectionClosed(ref close) => match refusal(close.error_code) {
+                Some(reason) => TransportError::NotAdmitted(reason),
+                None => TransportError::Lost(error.to_string()),
+            },
             other => TransportError::Lost(other.to_string()),
         }
     }
+}
+
+/// What the other side has against our certificate. It says so after a dialler's handshake seems done.
+fn refusal(code: quinn::TransportErrorCode) -> Option<&'static str> {
+    // A TLS alert is a code of its own (RFC 9001, 4.8).
+    let alert = u64::from(code).checked_sub(0x100)?;
+    not_admitted(u8::try_from(alert).ok()?.into())
 }
 
 fn code_of(code: VarInt) -> u32 {

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::Quic;
-use crate::{Config, Identity, Transport, TransportError};
+use crate::{Authority, Config, Identity, Transport, TransportError, Trust, from_now};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -22,8 +22,12 @@ fn quic() -> Quic {
 
 /// Dials with a client that `spoil` made unfit, and says how that ended once it was refused.
 async fn refused(listener: &Quic, spoil: fn(&mut rustls::ClientConfig)) -> quinn::ConnectionError {
+    dial_with(listener, &Trust::Anyone, spoil).await
+}
+
+async fn dial_with(listener: &Quic, trust: &Trust, spoil: fn(&mut rustls::ClientConfig)) -> quinn::ConnectionError {
     let identity = Identity::generate().unwrap();
-    let mut tls = identity.client_tls(listener.peer_id(), Arc::new(OnceLock::new())).unwrap();
+    let mut tls = identity.client_tls(trust, listener.peer_id(), Arc::new(OnceLock::new())).unwrap();
     spoil(&mut tls);
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::client(LOOPBACK).unwrap();
@@ -62,6 +66,21 @@ async fn a_client_without_a_certificate_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_without_a_certificate_gets_nothing_from_a_closed_swarm() {
+    let authority = Authority::generate().unwrap();
+    let member = authority.certify("peer", &Identity::generate().unwrap(), from_now(Duration::from_secs(60))).unwrap();
+    let config = Config { trust: authority.trust(), ..Config::new(member, vec![LOOPBACK]) };
+    let listener = Quic::bind(config).unwrap();
+    let error = dial_with(&listener, &authority.trust(), |tls| {
+        tls.client_auth_cert_resolver = Arc::new(NoCertificate);
+    })
+    .await;
+    assert!(matches!(error, quinn::ConnectionError::ConnectionClosed(_)), "{error}");
+    assert!(matches!(TransportError::from(error), TransportError::NotAdmitted(_)));
+    nobody_comes(&listener).await;
+}
+
+#[tokio::test]
 async fn another_protocol_is_refused() {
     let listener = quic();
     let error = refused(&listener, |tls| tls.alpn_protocols = vec![b"p2p-fileshare/2".to_vec()]).await;
@@ -83,7 +102,7 @@ fn impostor_of(victim: &Identity) -> CertifiedKey {
 #[tokio::test]
 async fn a_listener_with_the_certificate_but_not_the_key_is_refused() {
     let victim = Identity::generate().unwrap();
-    let mut tls = Identity::generate().unwrap().server_tls().unwrap();
+    let mut tls = Identity::generate().unwrap().server_tls(&Trust::Anyone).unwrap();
     tls.cert_resolver = Arc::new(SingleCertAndKey::from(impostor_of(&victim)));
     let server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::server(server, LOOPBACK).unwrap();

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 pub(crate) use settings::STREAMS;
 
 use crate::identity::SERVER_NAME;
-use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use connection::QuicConnection;
 use endpoint::Endpoint;
 use windows::Windows;
@@ -53,6 +53,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// QUIC endpoints that listen and dial.
 pub struct Quic {
     identity: Identity,
+    trust: Trust,
     listeners: Vec<Endpoint>,
     /// Endpoints that only dial, made when a third connection is dialled: after a tracker and one peer.
     dialers: OnceLock<Vec<Endpoint>>,
@@ -67,7 +68,7 @@ pub struct Quic {
 impl Quic {
     /// Binds every listener, or none.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
-        let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
+        let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let (mtu, streams) = (config.mtu, config.streams);
@@ -92,6 +93,7 @@ impl Quic {
         first.thread.handle.spawn(windows.clone().tend());
         Ok(Quic {
             identity: config.identity,
+            trust: config.trust,
             listeners,
             dialers: OnceLock::new(),
             turn: AtomicUsize::new(0),
@@ -126,7 +128,8 @@ impl Quic {
         }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
-        let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
+        let tls = self.identity.client_tls(&self.trust, expected, found.clone());
+        let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
         client.transport_config(transport_to(address, self.mtu, self.streams, &self.windows));
@@ -148,7 +151,10 @@ impl Quic {
                 Err(TransportError::Unreachable(address))
             }
             Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
-            Ok(Err(error)) => Err(refused(error.to_string())),
+            Ok(Err(error)) => Err(match error.into() {
+                TransportError::Lost(reason) => refused(reason),
+                other => other,
+            }),
             Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows),
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::TransportError;
-use crate::identity::SERVER_NAME;
+use crate::identity::{SERVER_NAME, not_admitted};
 
 /// A handshake must be over within this time, on either side.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -60,9 +60,10 @@ impl Dialler {
         let _ = socket.set_nodelay(true);
         timeout(HANDSHAKE, self.shake_hands(socket, purpose)).await.map_err(|_| unreachable())?.map_err(|error| {
             let addr = self.address;
-            match self.found.get() {
-                Some(_) => TransportError::WrongPeer { addr, expected: self.expected },
-                None => TransportError::Handshake(error.to_string()),
+            match (self.found.get(), refusal(&error)) {
+                (Some(_), _) => TransportError::WrongPeer { addr, expected: self.expected },
+                (None, Some(reason)) => TransportError::NotAdmitted(reason),
+                (None, None) => TransportError::Handshake(error.to_string()),
             }
         })
     }
@@ -78,5 +79,13 @@ impl Dialler {
             return Err(std::io::Error::other("it did not say welcome"));
         }
         Ok(stream.into())
+    }
+}
+
+/// What the other side has against our certificate, if that is why it ended.
+fn refusal(error: &std::io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::AlertReceived(alert) => not_admitted(*alert),
+        _ => None,
     }
 }

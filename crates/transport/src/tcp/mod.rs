@@ -29,7 +29,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use crate::dual_stack;
 use crate::identity::peer_id_of;
 use crate::thread::NetworkThread;
-use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use connection::{Core, End, TcpConnection};
 use dial::{Dialler, HANDSHAKE, Purpose, Token, WELCOME};
 
@@ -45,6 +45,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// TCP listeners, each with a thread of its own, that also dial.
 pub struct Tcp {
     identity: Identity,
+    trust: Trust,
     listeners: Vec<(SocketAddr, NetworkThread)>,
     turn: AtomicUsize,
     shared: Arc<Shared>,
@@ -79,7 +80,7 @@ impl Shared {
 impl Tcp {
     /// Binds every listener, or none.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
-        let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
+        let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let shared = Arc::new(Shared {
@@ -110,7 +111,8 @@ impl Tcp {
             return Err(TransportError::Io("at least one listener is needed".to_owned()));
         }
         let accepted = AsyncMutex::new(accepted);
-        Ok(Tcp { identity: config.identity, listeners, turn: AtomicUsize::new(0), shared, accepted })
+        let (identity, trust) = (config.identity, config.trust);
+        Ok(Tcp { identity, trust, listeners, turn: AtomicUsize::new(0), shared, accepted })
     }
 
     async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<TcpConnection, TransportError> {
@@ -118,7 +120,7 @@ impl Tcp {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
-        let tls = self.identity.client_tls(expected, found.clone());
+        let tls = self.identity.client_tls(&self.trust, expected, found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let dialler = Dialler { address, expected, tls, found, token };

@@ -1,0 +1,261 @@
+//! What holds for any content, any message and any bytes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use protocol::{
+    Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, Manifest, ManifestHeader,
+    PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Request, Run, Stake, ToTracker, TrackerMessage, Wire,
+    default_piece_size,
+};
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+fn content() -> impl Strategy<Value = ContentId> {
+    digest().prop_map(ContentId)
+}
+
+fn runs(most: usize) -> impl Strategy<Value = Vec<Run>> {
+    vec((any::<u32>(), any::<u32>()).prop_map(|(first, count)| Run { first, count }), 0..most)
+}
+
+fn addresses() -> impl Strategy<Value = Vec<SocketAddr>> {
+    vec(any::<SocketAddr>().prop_map(plain), 0..32)
+}
+
+/// Without the scope and flow of an IPv6 address, which mean something on one machine only and do not travel.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+fn peers() -> impl Strategy<Value = Vec<PeerAddress>> {
+    vec((digest(), addresses()).prop_map(|(id, addresses)| PeerAddress { id: PeerId(id), addresses }), 0..20)
+}
+
+fn peer_message() -> impl Strategy<Value = PeerMessage> {
+    prop_oneof![
+        (any::<u16>(), addresses(), ".{0,16}").prop_map(|(version, listeners, site)| PeerMessage::Hello {
+            version,
+            listeners,
+            site
+        }),
+        (content(), option::of(any::<u32>()), any::<bool>()).prop_map(|(content, pieces, wants)| PeerMessage::Join {
+            content,
+            pieces,
+            wants
+        }),
+        (content(), runs(300), runs(300)).prop_map(|(content, runs, coming)| PeerMessage::Have {
+            content,
+            runs,
+            coming
+        }),
+        (content(), any::<bool>()).prop_map(|(content, interested)| PeerMessage::Interest { content, interested }),
+        (content(), runs(256)).prop_map(|(content, runs)| PeerMessage::Offer { content, runs }),
+        (content(), runs(256)).prop_map(|(content, runs)| PeerMessage::Decline { content, runs }),
+        (content(), peers()).prop_map(|(content, peers)| PeerMessage::Peers { content, peers }),
+        content().prop_map(|content| PeerMessage::Withdraw { content }),
+        Just(PeerMessage::Bye),
+    ]
+}
+
+fn to_tracker() -> impl Strategy<Value = ToTracker> {
+    let stake = prop_oneof![Just(Stake::Seeder), Just(Stake::Partial), Just(Stake::Downloader)];
+    prop_oneof![
+        (any::<u16>(), addresses()).prop_map(|(version, listeners)| ToTracker::Hello { version, listeners }),
+        (content(), option::of((".{0,40}", any::<u64>())), stake)
+            .prop_map(|(content, about, stake)| ToTracker::Announce(Announce { content, about, stake })),
+        content().prop_map(ToTracker::Leave),
+        ".{0,100}".prop_map(ToTracker::Find),
+        Just(ToTracker::Bye),
+    ]
+}
+
+fn tracker_message() -> impl Strategy<Value = TrackerMessage> {
+    let found = (content(), ".{0,40}", any::<u64>(), any::<u32>(), any::<u32>())
+        .prop_map(|(content, name, size, seeders, others)| ContentMatch { content, name, size, seeders, others });
+    prop_oneof![
+        any::<SocketAddr>().prop_map(|seen| TrackerMessage::Welcome { seen: plain(seen) }),
+        (content(), peers(), vec(digest().prop_map(PeerId), 0..64))
+            .prop_map(|(content, joined, gone)| TrackerMessage::Peers { content, joined, gone }),
+        (".{0,40}", vec(found, 0..64)).prop_map(|(query, matches)| TrackerMessage::Found { query, matches }),
+        ".{0,200}".prop_map(TrackerMessage::Refused),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        content().prop_map(|content| Request::Manifest { content }),
+        (content(), any::<u32>(), any::<u32>())
+            .prop_map(|(content, first, count)| Request::Pieces { content, run: Run { first, count } }),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        any::<u64>().prop_map(Answer::Bytes),
+        Just(Answer::Refused(RefusalReason::NotHeld)),
+        Just(Answer::Refused(RefusalReason::Busy)),
+        Just(Answer::Refused(RefusalReason::Invalid)),
+    ]
+}
+
+/// It comes back as it went, and no part of it is taken for the whole.
+fn travels<T: Wire + PartialEq + std::fmt::Debug + Clone>(message: &T) -> Result<(), TestCaseError> {
+    let bytes = message.encode().unwrap();
+    prop_assert!(bytes.len() <= T::MAX_BYTES);
+    prop_assert_eq!(T::decode(&bytes), Ok(message.clone()));
+    for len in (0..bytes.len()).step_by(1 + bytes.len() / 64) {
+        prop_assert!(T::decode(&bytes[..len]).is_err());
+    }
+    Ok(())
+}
+
+/// What decodes from any bytes has an encoding that decodes to the same.
+fn reads<T: Wire + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(message) = T::decode(bytes) {
+        prop_assert_eq!(T::decode(&message.encode().unwrap()), Ok(message));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn messages_of_peers_travel(message in peer_message()) { travels(&message)? }
+
+    #[test]
+    fn messages_to_trackers_travel(message in to_tracker()) { travels(&message)? }
+
+    #[test]
+    fn messages_of_trackers_travel(message in tracker_message()) { travels(&message)? }
+
+    #[test]
+    fn questions_and_answers_travel(request in request(), answer in answer()) {
+        travels(&request)?;
+        travels(&answer)?;
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in vec(any::<u8>(), 0..400)) {
+        reads::<PeerMessage>(&bytes)?;
+        reads::<ToTracker>(&bytes)?;
+        reads::<TrackerMessage>(&bytes)?;
+        reads::<Request>(&bytes)?;
+        reads::<Answer>(&bytes)?;
+        reads::<ManifestHeader>(&bytes)?;
+        let _ = Manifest::decode(bytes.into());
+    }
+
+    #[test]
+    fn a_message_with_changed_bytes_is_a_message_or_an_error(
+        message in peer_message(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut bytes = message.encode().unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        reads::<PeerMessage>(&bytes)?;
+    }
+
+    #[test]
+    fn pieces_cover_every_byte_of_every_file_once(
+        sizes in vec(prop_oneof![Just(0), 1..100_000u64, Just(1024), Just(4096)], 0..12), power in 10..15u32,
+    ) {
+        let geometry = Geometry::new(1 << power, sizes.clone()).unwrap();
+        let mut next = vec![0; sizes.len()];
+        for number in 0..geometry.pieces() {
+            let piece = geometry.piece(number).unwrap();
+            prop_assert!(geometry.pieces_of(piece.file).contains(&number));
+            prop_assert!(piece.len > 0 && piece.len <= 1 << power);
+            prop_assert_eq!(piece.offset, next[piece.file]);
+            prop_assert_eq!(piece.alone, geometry.pieces_of(piece.file).len() == 1);
+            next[piece.file] += piece.len as u64;
+        }
+        prop_assert_eq!(next, sizes);
+        prop_assert_eq!(geometry.piece(geometry.pieces()), None);
+    }
+
+    #[test]
+    fn stretches_are_their_pieces_in_order(
+        sizes in vec(0..40_000u64, 0..8), first in 0..200u32, count in any::<u32>(), most in 0..60_000usize,
+    ) {
+        let geometry = Geometry::new(1024, sizes).unwrap();
+        let run = Run { first, count };
+        let mut next = first;
+        for stretch in geometry.stretches(run, most) {
+            prop_assert_eq!(stretch.run.first, next);
+            prop_assert!(stretch.run.count > 0 && (stretch.run.count == 1 || stretch.len <= most));
+            let (mut offset, mut len) = (stretch.offset, 0);
+            for number in stretch.run.pieces() {
+                let piece = geometry.piece(number).unwrap();
+                prop_assert_eq!((piece.file, piece.offset), (stretch.file, offset));
+                offset += piece.len as u64;
+                len += piece.len;
+            }
+            prop_assert_eq!(len, stretch.len);
+            next = stretch.run.end().unwrap();
+        }
+        prop_assert_eq!(next, geometry.pieces().min(run.end().unwrap_or(u32::MAX)).max(first));
+    }
+
+    #[test]
+    fn any_sizes_are_a_geometry_or_an_error(piece_size in any::<u32>(), sizes in vec(any::<u64>(), 0..6)) {
+        if let Ok(geometry) = Geometry::new(piece_size, sizes.clone()) {
+            prop_assert!(geometry.pieces() <= 1 << 20);
+            prop_assert_eq!(geometry.total(), sizes.iter().sum::<u64>());
+        }
+        let size = default_piece_size(&sizes);
+        prop_assert!(size.is_power_of_two() && (1 << 10..=1 << 24).contains(&size));
+    }
+
+    #[test]
+    fn a_set_of_pieces_is_a_set(len in 0..300u32, steps in vec((any::<bool>(), 0..400u32), 0..200)) {
+        let (mut set, mut model) = (PieceSet::empty(len), BTreeSet::new());
+        for (insert, piece) in steps {
+            let changed = if insert { set.insert(piece) } else { set.remove(piece) };
+            let expected = if insert { piece < len && model.insert(piece) } else { model.remove(&piece) };
+            prop_assert_eq!(changed, expected);
+            prop_assert_eq!(set.count() as usize, model.len());
+        }
+        prop_assert_eq!(set.iter().collect::<BTreeSet<_>>(), model.clone());
+        prop_assert_eq!(set.missing().chain(set.iter()).collect::<BTreeSet<_>>(), (0..len).collect());
+        let mut again = PieceSet::empty(len);
+        set.runs().into_iter().for_each(|run| again.insert_run(run));
+        prop_assert_eq!(again, set);
+    }
+
+    #[test]
+    fn manifests_travel_and_tell_pieces_apart(
+        sizes in vec(0..5000u64, 1..6), sha in any::<bool>(), seed in any::<u8>(),
+    ) {
+        let algorithm = if sha { Algorithm::Sha256 } else { Algorithm::Blake3 };
+        let files = sizes.iter().enumerate().map(|(number, &size)| FileEntry {
+            path: format!("d{}/{number}", number % 2), size, executable: number % 3 == 0, root: Digest([0; 32]),
+        });
+        let header = ManifestHeader {
+            name: "content".into(), folder: true, algorithm, piece_size: 1024, files: files.collect(),
+            empty_folders: vec!["empty".into()],
+        };
+        let geometry = Geometry::new(1024, sizes).unwrap();
+        let pieces: Vec<_> = (0..geometry.pieces()).map(|n| geometry.piece(n).unwrap()).collect();
+        let bytes: Vec<_> = pieces.iter().zip(0u8..).map(|(piece, n)| vec![n ^ seed; piece.len]).collect();
+        let digests: Vec<_> =
+            pieces.iter().zip(&bytes).map(|(piece, bytes)| algorithm.integrity().piece(piece.place(), bytes)).collect();
+        let manifest = Manifest::build(header, &digests).unwrap();
+        let again = Manifest::decode(manifest.bytes().clone()).unwrap();
+        prop_assert_eq!((again.id(), again.header()), (manifest.id(), manifest.header()));
+        for (number, bytes) in bytes.iter().enumerate() {
+            prop_assert!(again.verify(number as u32, bytes));
+            prop_assert!(!again.verify(number as u32, &bytes[1..]));
+            let mut wrong = bytes.clone();
+            wrong[0] ^= 1;
+            prop_assert!(!again.verify(number as u32, &wrong));
+        }
+        prop_assert!(!again.verify(geometry.pieces(), b"past the end"));
+    }
+}

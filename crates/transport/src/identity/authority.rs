@@ -1,0 +1,148 @@
+//! The authority of a closed swarm: a key whose certificate everyone trusts, and which signs everyone's own.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SerialNumber,
+};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use webpki::KeyUsage;
+
+use super::tls::{SERVER_NAME, random};
+use super::trust::valid_at;
+use super::{Identity, IdentityError, Trust, peer_id_of, pem};
+
+/// How long an authority lasts. To replace it is work for everyone, and nothing is gained by doing it often.
+const LIFETIME: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// Certificates are valid from a little earlier than they were made: clocks differ.
+const CLOCKS: Duration = Duration::from_secs(60 * 60);
+
+/// A certificate authority with its secret key.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// A new one, valid for ten years.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let key = generate_key()?;
+        let mut params = params(&key);
+        date(&mut params, &from_now(LIFETIME));
+        params.serial_number = Some(serial());
+        let certificate = params.self_signed(&key).map_err(unable)?.der().clone();
+        Ok(Authority { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// The one in these files.
+    pub fn load(certificate_path: &Path, key_path: &Path) -> Result<Self, IdentityError> {
+        let key = pem::read_key(pem::open(key_path)?, key_path)?;
+        let certificate = pem::read_certificate(certificate_path)?;
+        if peer_id_of(&certificate).ok() != Some(protocol::PeerId::of_public_key(&key.subject_public_key_info())) {
+            let (certificate, key) = (certificate_path.to_owned(), key_path.to_owned());
+            return Err(IdentityError::OtherKey { certificate, key });
+        }
+        valid_at(&certificate, UnixTime::now()).map_err(|error| error.about(certificate_path))?;
+        let authority = Authority { issuer: Issuer::new(params(&key), key), certificate };
+        // One that was made by other means may be called otherwise: what it signs would lead nowhere.
+        let trial = authority.certify("trial", &Identity::generate()?, from_now(CLOCKS))?;
+        let check = authority.trust().check(&trial.certificate, &[], UnixTime::now(), KeyUsage::client_auth());
+        check.map_err(|_| IdentityError::ForeignAuthority(certificate_path.to_owned()))?;
+        Ok(authority)
+    }
+
+    /// Writes it to files that must not be there yet.
+    pub(super) fn write(&self, certificate_path: &Path, key_path: &Path) -> Result<(), IdentityError> {
+        pem::write_key(key_path, self.issuer.key())?;
+        pem::write_certificate(certificate_path, &self.certificate)
+    }
+
+    /// What members of the swarm trust.
+    pub fn trust(&self) -> Trust {
+        Trust::Authorities([self.certificate.clone()].into())
+    }
+
+    /// The same identity, by a certificate of this authority. `name` is for people who look at it.
+    pub fn certify(
+        &self,
+        name: &str,
+        identity: &Identity,
+        valid: Range<SystemTime>,
+    ) -> Result<Identity, IdentityError> {
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&identity.key, &PKCS_ED25519).map_err(unable)?;
+        let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(unable)?;
+        params.distinguished_name = called(name);
+        date(&mut params, &valid);
+        params.serial_number = Some(serial());
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).map_err(unable)?.der().clone();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok(Identity { key: key.into(), certificate, id: identity.id, held: None })
+    }
+}
+
+/// Valid from now on, for so long.
+pub fn from_now(lifetime: Duration) -> Range<SystemTime> {
+    SystemTime::now()..SystemTime::now() + lifetime
+}
+
+/// All that a signature needs can be told from the key: the name is made of it.
+fn params(key: &KeyPair) -> CertificateParams {
+    let id = protocol::PeerId::of_public_key(&key.subject_public_key_info()).to_string();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = called(&format!("p2p-fileshare CA {}", &id[..16]));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn called(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn serial() -> SerialNumber {
+    let mut bytes = [0; 16];
+    random(&mut bytes);
+    bytes[0] &= 0x7f; // a positive number
+    SerialNumber::from_slice(&bytes)
+}
+
+/// Sets the times of a certificate.
+fn date(params: &mut CertificateParams, valid: &Range<SystemTime>) {
+    let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since(valid.start).saturating_sub(CLOCKS);
+    params.not_after = epoch + since(valid.end);
+}
+
+pub(super) fn generate_key() -> Result<KeyPair, IdentityError> {
+    KeyPair::generate_for(&PKCS_ED25519).map_err(unable)
+}
+
+pub(super) fn unable(error: rcgen::Error) -> IdentityError {
+    IdentityError::Generate(error.to_string())
+}
+
+#[cfg(test)]
+impl Authority {
+    pub(super) fn certificate_for_tests(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    /// What a member's key signs in the member's name, as if it were an authority.
+    pub(super) fn signed_by_a_member_for_tests(&self, member: &Identity) -> Identity {
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&member.key, &PKCS_ED25519).expect("it is a key");
+        let mut params = params(&key);
+        params.distinguished_name = called("member");
+        let forger = Authority { issuer: Issuer::new(params, key), certificate: member.certificate.clone() };
+        forger.certify("forged", &Identity::generate().expect("a key"), from_now(CLOCKS)).expect("it signs")
+    }
+}

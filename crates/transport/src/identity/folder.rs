@@ -1,0 +1,196 @@
+//! The files of a closed swarm in one folder: `ca.pem` and `ca.key`, `tracker.pem` and `tracker.key`, and for each peer
+//! `NAME.pem` and `NAME.key`.
+//!
+//! A key is never written over, so ids stay through renewals and through a change of the authority; certificates are made
+//! anew where the old one will not do. Whoever starts several peers in one folder need not say which is whose: each takes
+//! the first that no running peer uses.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+use rustls::pki_types::UnixTime;
+use webpki::KeyUsage;
+
+use super::trust::valid_at;
+use super::{Authority, Identity, IdentityError, Trust, from_now, pem};
+
+/// Certificates that end within this time are made anew.
+const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const AUTHORITY: &str = "ca";
+const TRACKER: &str = "tracker";
+/// What the predecessor of an authority is called.
+const OLD: &str = "ca-old";
+
+/// A folder with such files.
+pub struct Certs(PathBuf);
+
+/// What is to be made.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Names of the peers' certificates.
+    pub names: Vec<String>,
+    /// How long certificates are valid.
+    pub lifetime: Duration,
+    /// Whether a new authority is to replace the present one.
+    pub rotate: bool,
+}
+
+/// What was done to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// It is new.
+    Made(PathBuf),
+    /// It was there and stays as it is.
+    Kept(PathBuf),
+    /// It was there, and another certificate of the same key took its place.
+    Renewed(PathBuf),
+    /// It has another name now.
+    Moved(PathBuf, PathBuf),
+}
+
+impl Certs {
+    /// The files of a closed swarm that are, or will be, in this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Certs(folder.into())
+    }
+
+    fn certificate(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.pem"))
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.key"))
+    }
+
+    /// Makes what is missing: an authority, and certificates for the tracker and the peers. Keys that are there stay.
+    pub fn make(&self, wishes: &Wishes) -> Result<Vec<Done>, IdentityError> {
+        for name in &wishes.names {
+            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            if name.is_empty() || name.len() > 64 || !plain || [AUTHORITY, TRACKER, OLD].contains(&name.as_str()) {
+                return Err(IdentityError::Name(name.clone()));
+            }
+        }
+        let mut done = Vec::new();
+        if wishes.rotate {
+            self.retire_authority(&mut done)?;
+        }
+        let authority = self.authority(&mut done)?;
+        let named = wishes.names.iter().map(String::as_str);
+        // After a change of authority everyone needs a new certificate, whether named or not.
+        let present = if wishes.rotate { self.peers()? } else { Vec::new() };
+        let others = present.iter().map(String::as_str).filter(|name| !wishes.names.iter().any(|wish| wish == name));
+        for name in [TRACKER].into_iter().chain(named).chain(others) {
+            self.certify(name, &authority, wishes.lifetime, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    fn retire_authority(&self, done: &mut Vec<Done>) -> Result<(), IdentityError> {
+        let moves = [(self.certificate(AUTHORITY), self.certificate(OLD)), (self.key(AUTHORITY), self.key(OLD))];
+        if let Some((_, old)) = moves.iter().find(|(_, old)| old.exists()) {
+            return Err(IdentityError::Rotating(old.clone()));
+        }
+        for (from, to) in moves {
+            fs::rename(&from, &to).map_err(|source| IdentityError::File { path: from.clone(), source })?;
+            done.push(Done::Moved(from, to));
+        }
+        Ok(())
+    }
+
+    fn authority(&self, done: &mut Vec<Done>) -> Result<Authority, IdentityError> {
+        let (certificate, key) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
+        // One without the other is no reason to make both: the swarm may trust what is left.
+        if certificate.exists() || key.exists() {
+            let authority = Authority::load(&certificate, &key)?;
+            done.extend([Done::Kept(certificate), Done::Kept(key)]);
+            return Ok(authority);
+        }
+        let authority = Authority::generate()?;
+        authority.write(&certificate, &key)?;
+        done.extend([Done::Made(certificate), Done::Made(key)]);
+        Ok(authority)
+    }
+
+    fn certify(
+        &self,
+        name: &str,
+        authority: &Authority,
+        lifetime: Duration,
+        done: &mut Vec<Done>,
+    ) -> Result<(), IdentityError> {
+        let (certificate, key) = (self.certificate(name), self.key(name));
+        let new = !key.exists();
+        let identity = Identity::load_or_create(&key)?;
+        done.push(if new { Done::Made(key) } else { Done::Kept(key) });
+        let present = match pem::read_certificate(&certificate) {
+            Ok(present) => Some(present),
+            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let soon = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + SOON.min(lifetime / 2));
+        let lasts = present.as_ref().is_some_and(|present| {
+            let signed = authority.trust().check(present, &[], UnixTime::now(), KeyUsage::client_auth());
+            signed.is_ok_and(|id| id == identity.id) && valid_at(present, soon).is_ok()
+        });
+        if lasts {
+            done.push(Done::Kept(certificate));
+            return Ok(());
+        }
+        authority.certify(name, &identity, from_now(lifetime))?.write_certificate(&certificate)?;
+        done.push(if present.is_some() { Done::Renewed(certificate) } else { Done::Made(certificate) });
+        Ok(())
+    }
+
+    /// The tracker's identity in a closed swarm.
+    pub fn tracker(&self, trust: &Trust) -> Result<Identity, IdentityError> {
+        Identity::load(&self.certificate(TRACKER), &self.key(TRACKER), trust)
+    }
+
+    /// The tracker's identity in an open swarm, made at the first start. Nothing if the tracker's certificate here is
+    /// another's work: that of a closed swarm, which must not be opened by leaving out a flag.
+    pub fn open_tracker(&self) -> Result<Option<Identity>, IdentityError> {
+        let certificate = self.certificate(TRACKER);
+        if let Ok(present) = pem::read_certificate(&certificate)
+            && Trust::Anyone.check(&present, &[], UnixTime::now(), KeyUsage::server_auth()).is_err()
+        {
+            return Ok(None);
+        }
+        let identity = Identity::load_or_create(&self.key(TRACKER))?;
+        identity.write_certificate(&certificate)?;
+        Ok(Some(identity))
+    }
+
+    /// The first peer's identity that no running peer uses.
+    pub fn free_peer(&self, trust: &Trust) -> Result<Identity, IdentityError> {
+        let (mut used, mut unfit) = (0, None);
+        for name in self.peers()? {
+            match Identity::load(&self.certificate(&name), &self.key(&name), trust) {
+                Ok(identity) => return Ok(identity),
+                Err(IdentityError::InUse(_)) => used += 1,
+                Err(error) => drop(unfit.get_or_insert(error)),
+            }
+        }
+        match (used, unfit) {
+            (0, Some(error)) => Err(error),
+            (0, None) => Err(IdentityError::NoCertificate(self.0.clone())),
+            _ => Err(IdentityError::NoneFree { folder: self.0.clone(), used }),
+        }
+    }
+
+    /// Names of which there are both files, in the order in which people count: peer-2 before peer-10.
+    fn peers(&self) -> Result<Vec<String>, IdentityError> {
+        let error = |source| IdentityError::File { path: self.0.clone(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let ours = path.extension() == Some("pem".as_ref()) && ![AUTHORITY, TRACKER, OLD].contains(&name);
+            if ours && self.key(name).exists() {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+        Ok(names)
+    }
+}

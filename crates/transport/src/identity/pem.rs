@@ -1,0 +1,101 @@
+//! Keys and certificates in PEM files. A key's file is readable by its owner only and never written over; a certificate,
+//! which is public, is replaced in one step, because a peer may be reading it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use rcgen::{KeyPair, PKCS_ED25519};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::IdentityError;
+
+/// Most bytes of a file that are read: a bundle of some hundred certificates.
+const MOST: u64 = 1 << 20;
+
+fn file(path: &Path) -> impl Fn(io::Error) -> IdentityError {
+    move |source| IdentityError::File { path: path.to_owned(), source }
+}
+
+/// All of a file that is not absurdly large.
+pub(super) fn read(mut from: impl Read, path: &Path) -> Result<String, IdentityError> {
+    let mut text = String::new();
+    let read = from.by_ref().take(MOST).read_to_string(&mut text);
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(IdentityError::Malformed(path.to_owned())),
+        result => result.map(|_| text).map_err(file(path)),
+    }
+}
+
+/// The Ed25519 key in a file that was opened already.
+pub(super) fn read_key(from: impl Read, path: &Path) -> Result<KeyPair, IdentityError> {
+    let malformed = || IdentityError::Malformed(path.to_owned());
+    let key = KeyPair::from_pem(&read(from, path)?).map_err(|_| malformed())?;
+    if key.algorithm() == &PKCS_ED25519 { Ok(key) } else { Err(malformed()) }
+}
+
+/// Opens a file for reading.
+pub(super) fn open(path: &Path) -> Result<File, IdentityError> {
+    File::open(path).map_err(file(path))
+}
+
+/// Makes a file of a key, which must not be there yet, and the folders to it.
+pub(super) fn write_key(path: &Path, key: &KeyPair) -> Result<(), IdentityError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(file(path))?;
+    }
+    private_file(path).and_then(|mut f| f.write_all(key.serialize_pem().as_bytes())).map_err(file(path))
+}
+
+#[cfg(unix)]
+fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(not(unix))]
+fn private_file(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// The certificates in a file, at least one.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let text = read(open(path)?, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(IdentityError::Malformed(path.to_owned())),
+    }
+}
+
+/// The first certificate in a file.
+pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
+    Ok(read_certificates(path)?.remove(0))
+}
+
+/// Writes a certificate in place of the one that is there.
+pub(super) fn write_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {
+    use std::fmt::Write as _;
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in base64(certificate).as_bytes().chunks(64) {
+        let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    let beside = path.with_extension("pem.new");
+    fs::write(&beside, pem).and_then(|()| fs::rename(&beside, path)).map_err(file(path))
+}
+
+/// Base64 of RFC 4648, as PEM wants it.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let word = group.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        for n in 0..4 {
+            let letter = ALPHABET[(word >> (18 - 6 * n) & 63) as usize];
+            text.push(if n > group.len() { '=' } else { char::from(letter) });
+        }
+    }
+    text
+}

@@ -1,0 +1,180 @@
+//! TLS settings that let in nobody unproven: both sides show a certificate and prove that they hold its key.
+
+use std::sync::{Arc, OnceLock};
+
+use protocol::PeerId;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::KeyUsage;
+
+use super::{Identity, Trust};
+
+/// The protocol's name in the handshake; whoever speaks another one is refused there.
+pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
+/// TLS wants a name; nobody checks it.
+pub(crate) const SERVER_NAME: &str = "p2p-fileshare";
+
+impl Identity {
+    /// TLS for whoever is dialled: demands a certificate from the dialler.
+    pub(crate) fn server_tls(&self, trust: &Trust) -> Result<rustls::ServerConfig, Error> {
+        let provider = provider();
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(AnyPeer { trust: trust.clone(), provider }))
+            .with_single_cert(vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        // Without tickets no session is resumed, so no check is ever skipped.
+        tls.send_tls13_tickets = 0;
+        tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        Ok(tls)
+    }
+
+    /// TLS for dialling one certain peer. `found` is told who answered instead, if someone else did.
+    pub(crate) fn client_tls(
+        &self,
+        trust: &Trust,
+        expected: PeerId,
+        found: Arc<OnceLock<PeerId>>,
+    ) -> Result<rustls::ClientConfig, Error> {
+        let provider = provider();
+        let verifier = OnePeer { trust: trust.clone(), expected, found, provider: provider.clone() };
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.resumption = rustls::client::Resumption::disabled();
+        Ok(tls)
+    }
+}
+
+/// What an alert of the other side says about our certificate, if that is what it is about.
+pub(crate) fn not_admitted(alert: AlertDescription) -> Option<&'static str> {
+    match alert {
+        AlertDescription::UnknownCA => Some("it is not of a CA that counts there"),
+        AlertDescription::CertificateExpired => Some("it is expired, or not valid yet"),
+        AlertDescription::CertificateRequired => Some("there is none"),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::AccessDenied => Some("it is not of the kind that counts there"),
+        _ => None,
+    }
+}
+
+/// Fills `bytes` with what nobody can guess.
+pub(crate) fn random(bytes: &mut [u8]) {
+    provider().secure_random.fill(bytes).expect("the system has randomness");
+}
+
+/// ring, with AES-128-GCM first: it is the fastest wherever the processor helps.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    let first = |suite: &rustls::SupportedCipherSuite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(first);
+    Arc::new(provider)
+}
+
+/// Accepts any peer that is trusted and proves that it holds its certificate's key; who it is, is seen afterwards.
+#[derive(Debug)]
+struct AnyPeer {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Accepts one certain peer.
+#[derive(Debug)]
+struct OnePeer {
+    trust: Trust,
+    expected: PeerId,
+    found: Arc<OnceLock<PeerId>>,
+    provider: Arc<CryptoProvider>,
+}
+
+const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ED25519];
+
+fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+}
+
+impl ClientCertVerifier for AnyPeer {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.trust.check(end, rest, now, KeyUsage::client_auth()).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}
+
+impl ServerCertVerifier for OnePeer {
+    fn verify_server_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let id = self.trust.check(end, rest, now, KeyUsage::server_auth())?;
+        if id != self.expected {
+            let _ = self.found.set(id);
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}

@@ -1,0 +1,61 @@
+//! Whatever comes over the wire or lies in a file.
+
+use std::fmt::Debug;
+
+use protocol::{
+    Answer, Manifest, ManifestHeader, PeerMessage, Request, ToTracker, TrackerMessage, Wire, case_collision,
+    check_local_name, check_name, decorated_name,
+};
+
+/// Any bytes are a message or an error; a message has an encoding, which is the same message.
+pub fn messages(bytes: &[u8]) {
+    fn travels<T: Wire + PartialEq + Debug>(bytes: &[u8]) {
+        if let Ok(message) = T::decode(bytes) {
+            assert_eq!(T::decode(&message.encode().expect("what was decoded fits")), Ok(message));
+        }
+    }
+    travels::<PeerMessage>(bytes);
+    travels::<Request>(bytes);
+    travels::<Answer>(bytes);
+    travels::<ToTracker>(bytes);
+    travels::<TrackerMessage>(bytes);
+}
+
+/// Any bytes are a manifest or an error. What is taken keeps its promises.
+pub fn manifest(bytes: &[u8]) {
+    let header = ManifestHeader::decode(bytes);
+    let framed = [b"P2PM\x01", &(bytes.len() as u32).to_le_bytes()[..], bytes].concat();
+    let with_header = header.is_ok().then(|| Manifest::decode(framed.into()));
+    for manifest in [Some(Manifest::decode(bytes.to_vec().into())), with_header].into_iter().flatten().flatten() {
+        let geometry = manifest.geometry();
+        assert_eq!(manifest.header().files.len(), geometry.sizes().len());
+        for piece in 0..geometry.pieces() {
+            let at = geometry.piece(piece).expect("it exists");
+            assert!(at.len > 0 && at.offset + at.len as u64 <= geometry.sizes()[at.file]);
+            let _ = manifest.digest(piece);
+        }
+        assert!(check_name(&manifest.header().name).is_ok());
+        for file in &manifest.header().files {
+            assert!(file.path.split('/').all(|part| check_name(part).is_ok()));
+        }
+    }
+}
+
+/// No name that is taken leads anywhere but to one file in its folder.
+pub fn names(bytes: &[u8]) {
+    let Ok(name) = std::str::from_utf8(bytes) else { return };
+    for windows in [false, true] {
+        if check_local_name(name, windows).is_ok() {
+            assert!(check_name(name).is_ok());
+            let mut parts = std::path::Path::new(name).components();
+            assert!(matches!(parts.next(), Some(std::path::Component::Normal(part)) if part == name));
+            assert!(parts.next().is_none());
+            assert!(!windows || !name.contains(['\\', ':']));
+        }
+    }
+    if check_name(name).is_ok() {
+        let beside = decorated_name(".", name, ".part.journal");
+        assert!(check_name(&beside).is_ok() && beside.len() <= 255);
+    }
+    let _ = case_collision(name.split('\n'));
+}
