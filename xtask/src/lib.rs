@@ -3,5 +3,6 @@
 pub mod bench;
 pub mod ci;
 pub mod programs;
+pub mod relay;
 pub mod swarm;
 pub mod usage;

@@ -1,7 +1,7 @@
 //! What can be said on the command line: the flags of the original, and a long flag for everything else.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +109,10 @@ pub struct SwarmArguments {
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
+    /// Where others reach this peer, instead of the addresses of its listeners: the port that a router forwards to it.
+    /// With 0.0.0.0 only the port counts, at the address that the tracker sees; several with several --announce
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub announce: Vec<SocketAddr>,
     /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
     #[arg(long, value_name = "FINGERPRINT")]
     pub tracker_id: Option<protocol::PeerId>,
@@ -265,6 +269,7 @@ mod tests {
             "-i h -p 65535 --listeners 2",
             "-i h --transport memory",
             "-i h --hash md5",
+            "-i h --announce 9000",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

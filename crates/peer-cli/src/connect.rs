@@ -33,6 +33,7 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
         .output(&arguments.output)
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
+        .announce(arguments.announce.clone())
         .start())
 }
 

@@ -4,6 +4,7 @@
 //! channel; this one never waits for any of them, so nothing can hold it up.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +97,7 @@ struct Setup {
     storage: Arc<dyn storage::Backend>,
     hashes: PathBuf,
     output: PathBuf,
+    announce: Vec<SocketAddr>,
     up: Arc<RateCap>,
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
@@ -109,13 +111,14 @@ pub(crate) async fn run(
     events: broadcast::Sender<PeerEvent>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
-    let listeners = reach::announced_addresses(&*builder.transport);
+    let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
     let hello = PeerMessage::Hello { version: VERSION, listeners };
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
         hashes: builder.hashes,
         output: builder.output,
+        announce: builder.announce,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
@@ -238,7 +241,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Track { tracker, reply } => {
-                let listeners = reach::announced_addresses(&*self.setup.transport);
+                let listeners = reach::announced_addresses(&*self.setup.transport, &self.setup.announce);
                 let client =
                     tracker_client::start(self.setup.transport.clone(), tracker, listeners, self.inputs.clone(), reply);
                 self.tracker = Some(client);

@@ -1,5 +1,6 @@
 //! The handle that others hold: start a node, share, get, watch, shut down.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use transport::Transport;
 use crate::driver;
 use crate::inbox::Command;
 use crate::tracker_client::TrackerAddress;
-use crate::{Held, PeerError, ShareOptions};
+use crate::{Held, PeerError, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
@@ -22,6 +23,7 @@ pub struct NodeBuilder {
     pub(crate) output: PathBuf,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
+    pub(crate) announce: Vec<SocketAddr>,
     pub(crate) engine: swarm::Config,
     pub(crate) seed: u64,
 }
@@ -46,6 +48,14 @@ impl NodeBuilder {
             // A slow uplink should finish pieces one after another, so that others can pass them on.
             self.engine.upload_slots = 3;
         }
+        self
+    }
+
+    /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
+    /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
+    pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
+        addresses.truncate(reach::MOST_ANNOUNCED);
+        self.announce = addresses;
         self
     }
 
@@ -77,7 +87,7 @@ pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
     id: PeerId,
-    listeners: Vec<std::net::SocketAddr>,
+    listeners: Vec<SocketAddr>,
 }
 
 /// What happens in a node, for people and programs that watch.
@@ -101,7 +111,7 @@ pub enum PeerEvent {
         /// The peer.
         peer: PeerId,
         /// Where it is.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What carries the connection: `quic`, `tcp` or `memory`.
         transport: &'static str,
     },
@@ -193,6 +203,7 @@ impl Node {
             output: "output".into(),
             up: None,
             down: None,
+            announce: Vec::new(),
             engine: swarm::Config::default(),
             seed: fastrand::u64(..),
         }
@@ -204,7 +215,7 @@ impl Node {
     }
 
     /// The addresses that it listens on.
-    pub fn listeners(&self) -> &[std::net::SocketAddr] {
+    pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
 

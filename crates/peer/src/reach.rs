@@ -14,6 +14,8 @@ use crate::inbox::Input;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);
+/// Most addresses of one peer.
+pub(crate) const MOST_ANNOUNCED: usize = 32;
 
 /// Takes connections until the transport is closed.
 pub(crate) async fn accept(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
@@ -24,8 +26,12 @@ pub(crate) async fn accept(transport: Arc<dyn Transport>, inputs: mpsc::Sender<I
     }
 }
 
-/// The addresses that others may reach this node at: those of its interfaces where a listener is bound to all.
-pub(crate) fn announced_addresses(transport: &dyn Transport) -> Vec<SocketAddr> {
+/// The addresses that others may reach this node at: those that it was told to announce, or else those of its
+/// interfaces where a listener is bound to all.
+pub(crate) fn announced_addresses(transport: &dyn Transport, told: &[SocketAddr]) -> Vec<SocketAddr> {
+    if !told.is_empty() {
+        return told.to_vec();
+    }
     let interfaces: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|i| i.ip()).collect();
     let mut addresses = Vec::new();
     for listener in transport.listeners() {
@@ -38,7 +44,7 @@ pub(crate) fn announced_addresses(transport: &dyn Transport) -> Vec<SocketAddr> 
             addresses.push(listener);
         }
     }
-    addresses.truncate(32);
+    addresses.truncate(MOST_ANNOUNCED);
     addresses
 }
 

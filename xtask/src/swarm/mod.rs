@@ -1,6 +1,7 @@
 //! `cargo xtask swarm`: a whole swarm on this machine, as processes with files, judged by the bytes that arrive.
 
 mod live;
+mod network;
 mod plan;
 mod process;
 mod report;
@@ -16,11 +17,13 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 
 pub use live::Live;
+pub use network::{LinkOutcome, Network};
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
 
 use crate::programs;
+use crate::relay::Link;
 
 /// What the swarm is made of.
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,10 @@ pub struct Arguments {
     /// Largest datagram to try, in bytes
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<String>,
+    /// Put a relay before each listener, so that each connection has a link like this: `rtt=50ms,loss=1%,rate=100mbit`;
+    /// --help lists all. Peers use QUIC, with datagrams of 1,452 bytes unless --mtu is given
+    #[arg(long, value_name = "LINK", long_help = long_help_of_link())]
+    pub link: Option<Link>,
     /// First port of the peers, each taking as many as it has listeners; free ones if not given
     #[arg(short, long)]
     pub port: Option<u16>,
@@ -80,6 +87,12 @@ pub struct Arguments {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn long_help_of_link() -> String {
+    let what = "Put a relay before each listener, so that each connection has a link of its own. Peers use QUIC, with \
+                datagrams of 1,452 bytes unless --mtu is given.";
+    format!("{what}\n\n{}", Link::GRAMMAR)
 }
 
 /// Ctrl-C was pressed.
@@ -129,6 +142,8 @@ fn in_folder(arguments: &Arguments, programs: &programs::Programs, folder: &Path
 
 /// The swarm that the arguments ask for; files that must be made are made in `folder`.
 pub fn plan(arguments: &Arguments, folder: &Path) -> anyhow::Result<Plan> {
+    let quic = arguments.transport.as_ref().is_none_or(|transport| transport == "quic");
+    ensure!(quic || arguments.link.is_none(), "--link carries datagrams only: use --transport quic, or leave it out");
     if let Some(number) = arguments.scenario {
         return scenario::plan(number, arguments, &samples());
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Arguments;
+use super::{Arguments, Network};
 
 /// A swarm to run.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Plan {
     pub tracker_port: u16,
     /// Whether to call [`super::warm_up`] before the downloaders start: what is timed wants it.
     pub warm_up: bool,
+    /// What lies between the peers.
+    pub network: Network,
 }
 
 /// A peer of it.
@@ -26,6 +28,8 @@ pub struct PeerPlan {
     pub files: Sharing,
     /// More flags for `peer-cli`.
     pub flags: Vec<String>,
+    /// Ports that it listens on.
+    pub listeners: u16,
 }
 
 /// What a peer does with files; numbers count in the plan's files.
@@ -63,17 +67,20 @@ impl Plan {
             name: format!("seeder-{number}"),
             files: Sharing::Seeds,
             flags,
+            listeners: arguments.listeners,
         });
         let wants = downloaders.into_iter().zip(1..).map(|(files, number)| PeerPlan {
             name: format!("downloader-{number}"),
             files: Sharing::Wants(files),
             flags: Vec::new(),
+            listeners: arguments.listeners,
         });
         let mut peers: Vec<_> = seeds.chain(wants).collect();
         for (peer, number) in peers.iter_mut().zip(0..) {
             peer.flags.extend(shared_flags(arguments, number));
         }
-        Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0), warm_up: false }
+        let network = arguments.link.clone().map_or(Network::Loopback, Network::Links);
+        Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0), warm_up: false, network }
     }
 }
 
@@ -85,13 +92,16 @@ fn shared_flags(arguments: &Arguments, number: u16) -> Vec<String> {
         format!("--listeners={}", arguments.listeners),
         format!("--hash={}", arguments.hash),
     ];
+    // A relay carries datagrams, and those of a real link are no larger than Ethernet's.
+    let linked = |value: &str| arguments.link.is_some().then(|| value.to_owned());
+    let (transport, mtu) = (arguments.transport.clone().or(linked("quic")), arguments.mtu.clone().or(linked("1452")));
     let optional = [
         ("piece-size", &arguments.piece_size),
         ("up-rate", &arguments.rate),
         ("down-rate", &arguments.down_rate),
         ("storage", &arguments.storage),
-        ("transport", &arguments.transport),
-        ("mtu", &arguments.mtu),
+        ("transport", &transport),
+        ("mtu", &mtu),
     ];
     for (flag, value) in optional {
         flags.extend(value.iter().map(|value| format!("--{flag}={value}")));

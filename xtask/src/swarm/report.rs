@@ -6,6 +6,7 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use super::LinkOutcome;
 use crate::usage::Usage;
 
 /// The end of a run in which every byte arrived.
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// Every peer, seeders first.
     pub peers: Vec<PeerOutcome>,
+    /// What passed the links that were put between them.
+    pub links: Option<LinkOutcome>,
 }
 
 /// What one peer got and gave.
@@ -70,6 +73,12 @@ impl fmt::Display for Outcome {
             }
             writeln!(f, "  {from}")?;
         }
+        if let Some(links) = &self.links {
+            let downloads: Vec<_> = self.peers.iter().filter(|peer| peer.downloaded > 0).collect();
+            let rates = downloads.iter().map(|peer| peer.downloaded as f64 / peer.seconds_verified.max(1e-6));
+            let goodput = rates.sum::<f64>() / downloads.len().max(1) as f64;
+            links.describe(f, downloads.iter().map(|peer| peer.downloaded).sum(), goodput)?;
+        }
         write!(f, "Every byte arrived: {} at each downloader's output equals the input, ", size(self.bytes))?;
         write!(f, "{:.2} s after the first downloader was started.", self.seconds)
     }
@@ -112,7 +121,13 @@ mod tests {
             uploaded: 0,
             usage: None,
         };
-        let outcome = Outcome { seconds: 1.0, seconds_verified: 1.0, bytes: 64 << 20, peers: vec![seeder, downloader] };
+        let outcome = Outcome {
+            seconds: 1.0,
+            seconds_verified: 1.0,
+            bytes: 64 << 20,
+            peers: vec![seeder, downloader],
+            links: None,
+        };
         let expected = "\
 peer          pieces  verified  on disk       rate  uploaded  from whom
 seeder-1          64         -        -          -  64.0 MiB  -

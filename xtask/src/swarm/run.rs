@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 
+use super::network::Standing;
 use super::process::{Process, Said};
 use super::{Live, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
 use crate::programs::Programs;
@@ -37,9 +38,11 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         }
     }
     let (said, lines) = sync_channel(1024);
-    let (_tracker, tracker_port) = start_tracker(plan, programs, folder)?;
+    let network = plan.network.set_up(plan)?;
+    let (_tracker, tracker_port) = start_tracker(plan, &network, programs, folder)?;
     let mut run = Run {
         plan,
+        network: &network,
         live,
         lines,
         peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
@@ -48,7 +51,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     let start = |run: &mut Run, seeds: bool| -> anyhow::Result<()> {
         for (number, peer) in plan.peers.iter().enumerate() {
             if matches!(peer.files, Sharing::Seeds) == seeds {
-                let command = command(plan, number, &programs.peer, tracker_port);
+                let command = command(plan, number, network.peer(number, &programs.peer), tracker_port);
                 let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
                 run.processes.insert(number, process);
             }
@@ -75,6 +78,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     for (&number, process) in &run.processes {
         run.peers[number].usage = watch.usage(process.number()).filter(|usage| usage.anonymous > 0);
     }
+    let links = network.outcome(plan);
     drop(watch);
     compare_all(plan, folder)?;
     run.goodbye()?;
@@ -83,11 +87,12 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     for file in &plan.files {
         bytes += fs::metadata(file)?.len();
     }
-    Ok(Outcome { seconds, seconds_verified, bytes, peers: run.outcome() })
+    Ok(Outcome { seconds, seconds_verified, bytes, peers: run.outcome(), links })
 }
 
 struct Run<'a> {
     plan: &'a Plan,
+    network: &'a Standing,
     live: &'a Live,
     lines: Receiver<Said>,
     peers: Vec<Peer>,
@@ -147,7 +152,12 @@ impl Run<'_> {
         let seconds = |field: &str| event[field].as_f64().unwrap_or_default();
         let peer = &mut self.peers[who];
         match event["event"].as_str() {
-            Some("ready") => peer.id = text("id"),
+            Some("ready") => {
+                peer.id = text("id");
+                let listeners = event["listeners"].as_array().into_iter().flatten();
+                let listeners: Vec<_> = listeners.filter_map(|listener| Some(listener.as_str()?.to_owned())).collect();
+                self.network.listens(who, &listeners);
+            }
             Some("sharing") => {
                 peer.sharing += 1;
                 peer.progress.insert(text("content"), [number("held"), number("pieces"), 0, 0]);
@@ -256,11 +266,16 @@ fn give(file: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_tracker(plan: &Plan, programs: &Programs, folder: &Path) -> anyhow::Result<(Process, u16)> {
+fn start_tracker(
+    plan: &Plan,
+    network: &Standing,
+    programs: &Programs,
+    folder: &Path,
+) -> anyhow::Result<(Process, u16)> {
     let own = folder.join("tracker");
     fs::create_dir_all(&own)?;
-    let mut command = Command::new(&programs.tracker);
-    command.args(["--bind=127.0.0.1", "--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
+    let mut command = network.tracker(&programs.tracker);
+    command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string());
     let (said, lines) = sync_channel(64);
     let process = Process::start(command, &own, 0, said)?;
     let problem =
@@ -275,10 +290,9 @@ fn start_tracker(plan: &Plan, programs: &Programs, folder: &Path) -> anyhow::Res
     }
 }
 
-fn command(plan: &Plan, number: usize, program: &Path, tracker_port: u16) -> Command {
+fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) -> Command {
     let peer = &plan.peers[number];
-    let mut command = Command::new(program);
-    command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-d"]);
+    command.args(["--certs=../certs", "--json", "-d"]);
     command.arg(tracker_port.to_string()).args(&peer.flags);
     if let Sharing::Seeds = peer.files {
         command.arg("-S");
