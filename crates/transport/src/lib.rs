@@ -22,6 +22,7 @@ pub use auto::Auto;
 pub use identity::{Identity, IdentityError, peer_id_of_certificate_pem};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
+pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use tcp::Tcp;
 
 use std::future::Future;
@@ -50,12 +51,14 @@ pub struct Config {
     pub listeners: Vec<SocketAddr>,
     /// The largest QUIC datagram to try, in bytes of UDP payload; what the route to each address has if not given.
     pub mtu: Option<u16>,
+    /// What decides how fast QUIC sends. TCP has the kernel's.
+    pub congestion: Congestion,
 }
 
 impl Config {
     /// Listens on these addresses as this identity.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        Config { identity, listeners, mtu: None }
+        Config { identity, listeners, mtu: None, congestion: Congestion::default() }
     }
 }
 

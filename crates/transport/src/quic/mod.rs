@@ -1,6 +1,7 @@
 //! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own, and further ones
 //! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
+pub(crate) mod congestion;
 mod connection;
 mod endpoint;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::identity::SERVER_NAME;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError};
+use congestion::Congestion;
 use connection::QuicConnection;
 use endpoint::Endpoint;
 use windows::Windows;
@@ -56,6 +58,7 @@ pub struct Quic {
     turn: AtomicUsize,
     closed: AtomicBool,
     mtu: Option<u16>,
+    congestion: Congestion,
     windows: Arc<Windows>,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
 }
@@ -66,7 +69,7 @@ impl Quic {
         let tls = config.identity.server_tls().map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-        let mtu = config.mtu;
+        let (mtu, congestion) = (config.mtu, config.congestion);
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let windows = Arc::new(Windows::default());
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -77,8 +80,13 @@ impl Quic {
                 _ => TransportError::Io(format!("{address}: {error}")),
             };
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
-            let listener =
-                Listener { server: server.clone(), mtu, arrivals: arrivals.clone(), windows: windows.clone() };
+            let listener = Listener {
+                server: server.clone(),
+                mtu,
+                congestion,
+                arrivals: arrivals.clone(),
+                windows: windows.clone(),
+            };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -93,6 +101,7 @@ impl Quic {
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             mtu,
+            congestion,
             windows,
             accepted: Mutex::new(accepted),
         })
@@ -124,7 +133,7 @@ impl Quic {
         let tls = self.identity.client_tls(expected, found.clone()).map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(transport_to(address, self.mtu, &self.windows));
+        client.transport_config(transport_to(address, self.mtu, self.congestion, &self.windows));
         let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = quinn.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
@@ -150,15 +159,21 @@ impl Quic {
 }
 
 /// The settings of a connection to or from this address.
-fn transport_to(address: SocketAddr, mtu: Option<u16>, windows: &Windows) -> Arc<TransportConfig> {
+fn transport_to(
+    address: SocketAddr,
+    mtu: Option<u16>,
+    congestion: Congestion,
+    windows: &Windows,
+) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
-    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first())
+    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first(), congestion)
 }
 
 /// What is needed to take a connection.
 struct Listener {
     server: quinn::ServerConfig,
     mtu: Option<u16>,
+    congestion: Congestion,
     arrivals: mpsc::Sender<QuicConnection>,
     windows: Arc<Windows>,
 }
@@ -193,7 +208,7 @@ impl Listener {
     async fn shake_hands(&self, incoming: Incoming) -> Result<QuicConnection, TransportError> {
         let from = incoming.remote_address();
         let mut server = self.server.clone();
-        server.transport_config(transport_to(from, self.mtu, &self.windows));
+        server.transport_config(transport_to(from, self.mtu, self.congestion, &self.windows));
         let refused = |error: quinn::ConnectionError| TransportError::Handshake(error.to_string());
         let connecting = incoming.accept_with(Arc::new(server)).map_err(refused)?;
         match timeout(HANDSHAKE, connecting).await {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
+use super::congestion::Congestion;
+
 /// Asked of the kernel for each socket, both ways. With the usual 208 KiB a burst overflows the buffer and is lost.
 pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
@@ -23,7 +25,7 @@ pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 /// The settings of a connection over whose path datagrams of up to `mtu` bytes are tried, and on which so many bytes may
 /// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own
 /// default lets a connection take 250 MB.
-pub(crate) fn transport(mtu: u16, window: u32) -> Arc<TransportConfig> {
+pub(crate) fn transport(mtu: u16, window: u32, congestion: Congestion) -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
     // The search halves the range until this little is left: a path is known after some six round trips.
     discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
@@ -37,6 +39,7 @@ pub(crate) fn transport(mtu: u16, window: u32) -> Arc<TransportConfig> {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(congestion.factory())
         .mtu_discovery_config(Some(discovery));
     Arc::new(transport)
 }
