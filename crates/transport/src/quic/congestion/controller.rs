@@ -25,6 +25,8 @@ const SMALLEST: u64 = 4;
 /// What is sent ahead beyond what an empty path holds, as time at the delivery rate: it bridges late timers, and
 /// acknowledgements that come in lumps. Over a LAN it is most of the window.
 const AHEAD: Duration = Duration::from_millis(4);
+/// Packets that each connection sends ahead, whatever its rate: those that share a path get more alike by it.
+const EACH: u64 = 8;
 /// What is tried, as a share of what the path holds.
 const MORE: f64 = 1.25;
 const LESS: f64 = 0.9;
@@ -38,8 +40,13 @@ const CRUISE: u32 = 6;
 const CONGESTED: f64 = 0.03;
 /// ...seen in so many packets.
 const ENOUGH: f64 = 100.0;
+/// No more than this is taken for chance.
+const MOST_CHANCE: f64 = 0.1;
 /// The empty round trip is looked for after this time in which it did not show.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// For so long at least: so that it is at the same time.
+const HOLD: Duration = Duration::from_millis(100);
 
 pub(super) struct Factory;
 
@@ -61,7 +68,7 @@ enum Phase {
     /// More is sent: the rate before, and rounds so far.
     More { before: f64, rounds: u32, least: f64 },
     /// So little is sent that the queue of all who look at the same time is gone.
-    Look { drained: bool },
+    Look { until: Option<Instant> },
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +96,8 @@ struct ByRate {
     cycles: u32,
     /// Since when, and how many, samples in a row met a queue.
     late: Option<(Instant, u32)>,
+    looked: Option<Duration>,
+    mean: Duration,
 }
 
 /// What was seen in a round.
@@ -145,6 +154,8 @@ impl ByRate {
             was_less: false,
             cycles: 0,
             late: None,
+            looked: None,
+            mean: Duration::ZERO,
         }
     }
 
@@ -159,7 +170,7 @@ impl ByRate {
     /// Bytes that must be under way for the path to be full, without a queue.
     fn holds(&self) -> f64 {
         let rate = self.rate.get().unwrap_or(0.0);
-        rate * self.empty().as_secs_f64() / (1.0 - self.chance.unwrap_or(0.0).min(0.5))
+        rate * self.empty().as_secs_f64() / (1.0 - self.chance.unwrap_or(0.0))
     }
 
     fn ahead(&self) -> f64 {
@@ -167,7 +178,7 @@ impl ByRate {
     }
 
     fn all_of(&self, gain: f64) -> f64 {
-        (self.holds() + self.ahead()) * gain + (3 * self.mtu) as f64
+        (self.holds() + self.ahead()) * gain + (EACH * self.mtu) as f64
     }
 
     fn less(&self) -> f64 {
@@ -182,7 +193,10 @@ impl ByRate {
         let target = match self.phase {
             Phase::Start { .. } => return,
             Phase::Less { .. } => self.less(),
-            Phase::Look { .. } => self.holds() / 2.0,
+            Phase::Look { .. } => {
+                self.window = self.smallest();
+                return;
+            }
             Phase::Cruise { .. } => self.all_of(1.0).min(cap),
             Phase::More { rounds, least, .. } => {
                 self.all_of(MORE).max(least).min(cap * (1.0 + 0.04 * f64::from(1 << rounds.min(8))))
@@ -192,30 +206,31 @@ impl ByRate {
         self.window = (target.clamp(window - acked / 2.0, window + acked / 4.0) as u64).max(self.smallest());
     }
 
-    /// Judges the loss, if enough was sent to judge it.
-    fn congested(&mut self, round: &Round) -> bool {
+    /// Judges the loss, if enough was sent to judge it. Where packets also waited, less of it is enough.
+    fn congested(&mut self, round: &Round, queued: bool) -> bool {
         self.loss.add(round);
         let packets = self.loss.packets(self.mtu);
         if packets < ENOUGH {
             return false;
         }
         let share = std::mem::take(&mut self.loss).share();
-        let chance = *self.chance.get_or_insert(share);
-        let deviation = (chance.max(0.01) / packets).sqrt();
-        share > chance + CONGESTED + 3.0 * deviation
+        let chance = *self.chance.get_or_insert(share.min(MOST_CHANCE));
+        let deviation = (chance.max(0.005) / packets).sqrt();
+        share > chance + if queued { CONGESTED / 3.0 + 2.0 * deviation } else { CONGESTED + 3.0 * deviation }
     }
 
     /// There is too much: what is delivered now is what there is room for.
-    fn give_way(&mut self, round: &Round) {
+    fn give_way(&mut self, round: &Round, queued: bool) {
         let delivered = round.rate * self.empty().as_secs_f64();
-        self.cap = Some(delivered.max(self.window as f64 / 2.0));
+        let least = if queued { self.smallest() } else { FIRST * self.mtu };
+        self.cap = Some(delivered.max(self.window as f64 / 2.0).max(least as f64));
     }
 
     /// What was lost when little was sent, was lost by chance.
     fn learn_chance(&mut self, round: &Round) {
         self.quiet.add(round);
         if self.quiet.packets(self.mtu) >= ENOUGH {
-            self.chance = Some(self.quiet.share());
+            self.chance = Some(self.quiet.share().min(MOST_CHANCE));
             (self.quiet.acked, self.quiet.lost) = (self.quiet.acked / 2, self.quiet.lost / 2);
         }
     }
@@ -223,10 +238,21 @@ impl ByRate {
     fn end_round(&mut self, now: Instant) {
         let round = std::mem::take(&mut self.round);
         let was_less = std::mem::replace(&mut self.was_less, matches!(self.phase, Phase::Less { drained: true, .. }));
-        if was_less {
+        let queued = self.waits(&round);
+        if was_less && !queued {
             self.learn_chance(&round);
         }
-        let congested = !was_less && self.congested(&round);
+        if !matches!(self.phase, Phase::Start { .. } | Phase::Look { .. })
+            && self.empty.is_some_and(|empty| empty.age(now) > LOOK)
+            && !round.app_limited
+        {
+            if self.empty() > AHEAD {
+                self.phase = Phase::Look { until: None };
+            } else {
+                self.empty = round.shortest.map(|rtt| Shortest::new(rtt, now)).or(self.empty);
+            }
+        }
+        let congested = !was_less && self.congested(&round, queued);
         if std::env::var_os("TRACE").is_some() && self.rate.get().unwrap_or(0.0) > 1e5 {
             eprintln!(
                 "{:?} W {} cap {:?} rate {:.1} round {:.1} empty {:?} short {:?} mean {:?} chance {:.3?} lost {:.3} was_less {was_less} cong {congested} jit {:?} al {}",
@@ -245,7 +271,7 @@ impl ByRate {
             );
         }
         if congested && !matches!(self.phase, Phase::Start { .. }) {
-            self.give_way(&round);
+            self.give_way(&round, queued);
         }
         match self.phase {
             Phase::Start { best, full } if !round.app_limited => {
@@ -258,16 +284,21 @@ impl ByRate {
                 }
             }
             Phase::Start { .. } => {}
-            Phase::Less { drained: false, .. } | Phase::Look { drained: false } => {}
+            Phase::Less { drained: false, .. } => {}
             Phase::Less { drained: true, before } => {
                 self.cruise();
                 if self.rate.get().unwrap_or(0.0) >= before * GREW {
                     self.phase = Phase::More { before: self.rate.get().unwrap_or(0.0), rounds: 0, least: 0.0 };
                 }
             }
-            Phase::Look { drained: true } => {
-                self.empty = round.shortest.map(|rtt| Shortest::new(rtt, now)).or(self.empty);
-                self.cruise();
+            Phase::Look { until } => {
+                if let Some(shortest) = round.shortest.filter(|_| until.is_some()) {
+                    self.looked = Some(self.looked.map_or(shortest, |looked| looked.min(shortest)));
+                }
+                if until.is_some_and(|until| now >= until) {
+                    self.empty = self.looked.take().map(|rtt| Shortest::new(rtt, now)).or(self.empty);
+                    self.cruise();
+                }
             }
             Phase::Cruise { left } => {
                 if let Some(shortest) = round.shortest.filter(|_| left < CRUISE - 1) {
@@ -275,10 +306,8 @@ impl ByRate {
                     self.jitter = (mean.saturating_sub(shortest)).max(self.jitter * 3 / 4);
                 }
                 self.phase = Phase::Cruise { left: left.saturating_sub(1) };
-                if round.app_limited {
-                } else if self.empty.is_some_and(|empty| empty.age(now) > LOOK) {
-                    self.phase = Phase::Look { drained: false };
-                } else if left == 0 {
+                self.mean = round.sum / round.samples.max(1);
+                if left == 0 && !round.app_limited {
                     self.phase = Phase::More { before: self.rate.get().unwrap_or(0.0), rounds: 0, least: 0.0 };
                 }
             }
@@ -289,7 +318,10 @@ impl ByRate {
                     Phase::Less { drained: false, before: f64::MAX }
                 } else if rounds == 0 || !reached {
                     Phase::More { before, rounds: rounds + 1, least }
-                } else if rate >= before * GREW {
+                } else if rate >= before * GREW
+                    || self.empty() > AHEAD
+                        && round.sum / round.samples.max(1) < self.mean + self.empty().mul_f64(GREW - 1.0)
+                {
                     Phase::More { before: rate, rounds: rounds + 1, least: self.window as f64 * MORE }
                 } else {
                     Phase::Less { drained: false, before }
@@ -322,6 +354,11 @@ impl ByRate {
         self.round.acked += sample.acked;
     }
 
+    /// Packets of this round waited in a queue.
+    fn waits(&self, round: &Round) -> bool {
+        round.shortest.is_some_and(|shortest| shortest > self.empty() + (self.empty() / 16).max(AHEAD / 2))
+    }
+
     /// A queue has grown (HyStart++, RFC 9406): even the luckiest packet of the round met it.
     fn queued(&self, now: Instant) -> bool {
         self.late.is_some_and(|(since, samples)| samples >= 8 && now - since >= self.empty() / 8)
@@ -349,20 +386,24 @@ impl Controller for ByRate {
                 self.phase = Phase::Less { drained: false, before: 0.0 };
             }
         }
-        let least = match self.phase {
-            Phase::Less { drained: false, .. } => self.less() + self.mtu as f64,
-            Phase::Look { drained: false } => self.holds() / 2.0 + self.mtu as f64,
-            _ => 0.0,
-        };
-        if self.window as f64 <= least.max(self.smallest() as f64) {
-            match &mut self.phase {
-                Phase::Less { drained, .. } | Phase::Look { drained } if !*drained => {
-                    *drained = true;
+        match &mut self.phase {
+            Phase::Less { drained, .. } if !*drained => {
+                if self.window as f64 <= self.less() + self.mtu as f64 {
+                    if let Phase::Less { drained, .. } = &mut self.phase {
+                        *drained = true;
+                    }
                     self.round = Round::default();
                     self.round_ends = self.last_sent + 1;
                 }
-                _ => {}
             }
+            Phase::Look { until } if until.is_none() => {
+                if in_flight <= SMALLEST * self.mtu {
+                    *until = Some(now + HOLD);
+                    self.round = Round::default();
+                    self.round_ends = self.last_sent + 1;
+                }
+            }
+            _ => {}
         }
         if largest_acked.is_some_and(|acked| acked >= self.round_ends) {
             self.round_ends = self.last_sent + 1;
@@ -373,14 +414,16 @@ impl Controller for ByRate {
 
     fn on_congestion_event(&mut self, now: Instant, _sent: Instant, persistent: bool, lost: u64) {
         self.round.lost += lost;
-        if matches!(self.phase, Phase::Less { drained: false, .. } | Phase::Look { drained: false }) {
+        if matches!(self.phase, Phase::Less { drained: false, .. }) {
             self.window = self.window.saturating_sub(lost).max(self.less() as u64).max(self.smallest());
         }
         if let Phase::More { .. } = self.phase {
-            let chance = (self.chance.unwrap_or(0.0) + CONGESTED / 2.0) * self.window as f64;
-            if self.round.lost as f64 > chance + (6 * self.mtu) as f64 {
-                let round = self.round;
-                self.give_way(&round);
+            let round = self.round;
+            let queued = self.waits(&round);
+            let (share, packets) = if queued { (CONGESTED / 3.0, 2) } else { (CONGESTED / 2.0, 6) };
+            let most = (self.chance.unwrap_or(0.0) + share) * self.window as f64 + (packets * self.mtu) as f64;
+            if self.round.lost as f64 > most {
+                self.give_way(&round, queued);
                 self.loss = Loss::default();
                 self.phase = Phase::Less { drained: false, before: f64::MAX };
             }

@@ -57,6 +57,8 @@ impl Shortest {
     pub(super) fn see(&mut self, rtt: Duration, now: Instant) {
         if rtt <= self.rtt {
             *self = Shortest { rtt, seen: now };
+        } else if rtt <= self.rtt + self.rtt / 16 {
+            self.seen = now;
         }
     }
 
