@@ -319,7 +319,7 @@ impl ByRate {
                 } else if rounds == 0 || !reached {
                     Phase::More { before, rounds: rounds + 1, least }
                 } else if rate >= before * GREW
-                    || self.empty() > AHEAD
+                    || round.shortest.is_some_and(|rtt| rtt < self.empty() + self.empty() / 4)
                         && round.sum / round.samples.max(1) < self.mean + self.empty().mul_f64(GREW - 1.0)
                 {
                     Phase::More { before: rate, rounds: rounds + 1, least: self.window as f64 * MORE }
