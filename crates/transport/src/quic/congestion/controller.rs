@@ -98,6 +98,8 @@ struct ByRate {
     late: Option<(Instant, u32)>,
     looked: Option<Duration>,
     mean: Duration,
+    /// What was delivered in the last round, if there was a queue.
+    share: Option<f64>,
 }
 
 /// What was seen in a round.
@@ -156,6 +158,7 @@ impl ByRate {
             late: None,
             looked: None,
             mean: Duration::ZERO,
+            share: None,
         }
     }
 
@@ -169,12 +172,16 @@ impl ByRate {
 
     /// Bytes that must be under way for the path to be full, without a queue.
     fn holds(&self) -> f64 {
-        let rate = self.rate.get().unwrap_or(0.0);
+        let rate = self.used_rate();
         rate * self.empty().as_secs_f64() / (1.0 - self.chance.unwrap_or(0.0))
     }
 
+    fn used_rate(&self) -> f64 {
+        self.share.unwrap_or(self.rate.get().unwrap_or(0.0))
+    }
+
     fn ahead(&self) -> f64 {
-        self.rate.get().unwrap_or(0.0) * AHEAD.max(self.jitter.min(self.empty())).as_secs_f64()
+        self.used_rate() * AHEAD.max(self.jitter.min(self.empty())).as_secs_f64()
     }
 
     fn all_of(&self, gain: f64) -> f64 {
@@ -239,6 +246,9 @@ impl ByRate {
         let round = std::mem::take(&mut self.round);
         let was_less = std::mem::replace(&mut self.was_less, matches!(self.phase, Phase::Less { drained: true, .. }));
         let queued = self.waits(&round);
+        self.share = (round.shortest.is_some_and(|rtt| rtt > self.empty() + (self.empty() / 4).max(AHEAD))
+            && round.rate > 0.0)
+            .then_some(round.rate);
         if was_less && !queued {
             self.learn_chance(&round);
         }

@@ -98,6 +98,26 @@ fn shares() {
             let sent: u64 = outcomes.iter().map(|o| o.sent).sum();
             let over = outcomes.iter().map(|o| o.overflowed).sum::<u64>() as f64 / sent as f64;
             let queue = outcomes.iter().map(|o| o.mean_queue()).sum::<Duration>() / rates.len() as u32;
+            if std::env::var_os("SHOW").is_some() {
+                for second in (1..30).step_by(2) {
+                    let windows: Vec<_> = outcomes
+                        .iter()
+                        .map(|o| {
+                            o.windows
+                                .get((second * 10usize).saturating_sub(300 - o.windows.len()))
+                                .map_or(0, |w| w / 1000)
+                        })
+                        .collect();
+                    println!(
+                        "{second:3} {:?} {:?}",
+                        mbits(&outcomes, second as u64 - 1, second as u64)
+                            .iter()
+                            .map(|r| *r as u32)
+                            .collect::<Vec<_>>(),
+                        windows
+                    );
+                }
+            }
             let rates: Vec<_> = rates.iter().map(|rate| (rate * 10.0).round() / 10.0).collect();
             println!(
                 "{name:30} {what:12} sum {sum:5.1} jain {jain:.2} overflow {:4.1} % queue {queue:?} {rates:?}",
