@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub(super) loss: f64,
     /// Datagrams arrive together at multiples of this, as over radio.
     pub(super) slot: Duration,
+    /// The rate from this time on.
+    pub(super) later: Option<(Duration, f64)>,
     /// Nothing passes from the first to the second time, in either direction.
     pub(super) blackout: Option<(Duration, Duration)>,
 }
@@ -46,7 +48,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(megabits: f64, rtt_ms: u64, buffer_ms: u64) -> Self {
         let (rtt, buffer) = (Duration::from_millis(rtt_ms), Duration::from_millis(buffer_ms));
-        Link { rate: megabits * 1e6, rtt, buffer, loss: 0.0, slot: Duration::ZERO, blackout: None }
+        Link { rate: megabits * 1e6, rtt, buffer, loss: 0.0, slot: Duration::ZERO, blackout: None, later: None }
     }
 }
 
@@ -366,13 +368,14 @@ impl World {
         let mut arrival = now + half;
         if node.is_multiple_of(2) {
             let length = datagram.len() + HEADERS;
+            let rate = link.later.filter(|later| since >= later.0).map_or(link.rate, |later| later.1);
             outcome.sent += length as u64;
             let queue = self.free_at.saturating_duration_since(now);
             if queue > link.buffer {
                 outcome.overflowed += length as u64;
                 return;
             }
-            self.free_at = self.free_at.max(now) + Duration::from_secs_f64(length as f64 * 8.0 / link.rate);
+            self.free_at = self.free_at.max(now) + Duration::from_secs_f64(length as f64 * 8.0 / rate);
             outcome.queued += queue;
             outcome.passed += 1;
             outcome.longest_queue = outcome.longest_queue.max(queue);
