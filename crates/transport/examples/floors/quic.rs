@@ -26,7 +26,7 @@ fn endpoint(server: Option<ServerConfig>) -> Endpoint {
 
 pub async fn serve(mtu: u16) {
     let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls::server()).expect("TLS 1.3")));
-    server.transport_config(settings::transport(mtu, WINDOW));
+    server.transport_config(Arc::new(settings::transport(mtu, WINDOW)));
     let endpoint = endpoint(Some(server));
     crate::listening(endpoint.local_addr().expect("it is bound").port());
     while let Some(incoming) = endpoint.accept().await {
@@ -51,7 +51,7 @@ pub async fn serve(mtu: u16) {
 
 pub async fn fetch(port: u16, bytes: u64, mtu: u16) {
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls::client()).expect("TLS 1.3")));
-    config.transport_config(settings::transport(mtu, WINDOW));
+    config.transport_config(Arc::new(settings::transport(mtu, WINDOW)));
     let endpoint = endpoint(None);
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connection = endpoint.connect_with(config, to, "floor").expect("a config").await.expect("a server");

@@ -166,7 +166,9 @@ fn transport_to(
     windows: &Windows,
 ) -> Arc<TransportConfig> {
     let carried = path::largest_datagram(address);
-    settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first(), congestion)
+    let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
+    transport.congestion_controller_factory(congestion.factory());
+    Arc::new(transport)
 }
 
 /// What is needed to take a connection.

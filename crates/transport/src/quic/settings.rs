@@ -1,11 +1,8 @@
 //! Every QUIC setting in one place, with its reason. The figures come from measurements over loopback on two cores.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
-
-use super::congestion::Congestion;
 
 /// Asked of the kernel for each socket, both ways. With the usual 208 KiB a burst overflows the buffer and is lost.
 pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
@@ -25,7 +22,7 @@ pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 /// The settings of a connection over whose path datagrams of up to `mtu` bytes are tried, and on which so many bytes may
 /// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own
 /// default lets a connection take 250 MB.
-pub(crate) fn transport(mtu: u16, window: u32, congestion: Congestion) -> Arc<TransportConfig> {
+pub(crate) fn transport(mtu: u16, window: u32) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     // The search halves the range until this little is left: a path is known after some six round trips.
     discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
@@ -39,9 +36,8 @@ pub(crate) fn transport(mtu: u16, window: u32, congestion: Congestion) -> Arc<Tr
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
-        .congestion_controller_factory(congestion.factory())
         .mtu_discovery_config(Some(discovery));
-    Arc::new(transport)
+    transport
 }
 
 /// What an endpoint needs to know.

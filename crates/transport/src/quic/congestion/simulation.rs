@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, StreamEvent, StreamId};
+use quinn_proto::{
+    Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, StreamEvent, StreamId, TransportConfig,
+};
 
 use super::Congestion;
 use crate::Identity;
@@ -199,6 +201,12 @@ pub(super) fn run(link: &Link, flows: Vec<Flow>, time: Duration, seed: u64) -> V
     world.outcomes
 }
 
+fn transport(congestion: Congestion) -> Arc<TransportConfig> {
+    let mut transport = settings::transport(1452, WINDOW);
+    transport.congestion_controller_factory(congestion.factory());
+    Arc::new(transport)
+}
+
 fn address(node: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1 + node as u8], 9000))
 }
@@ -213,7 +221,7 @@ impl World {
         let mut config = settings::endpoint();
         config.rng_seed(Some([seed as u8 ^ flow as u8; 32]));
         let config = Arc::new(config);
-        let transport = settings::transport(1452, WINDOW, self.flows[flow].congestion);
+        let transport = transport(self.flows[flow].congestion);
         let tls = QuicServerConfig::try_from(identity().server_tls().expect("valid")).expect("valid");
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         server.transport_config(transport);
@@ -264,7 +272,7 @@ impl World {
     fn dial(&mut self, node: usize) {
         let tls = identity().client_tls(identity().peer_id(), Arc::new(OnceLock::new())).expect("valid");
         let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("valid")));
-        client.transport_config(settings::transport(1452, WINDOW, self.flows[node / 2].congestion));
+        client.transport_config(transport(self.flows[node / 2].congestion));
         let dialled = self.nodes[node].endpoint.connect(self.now, client, address(node - 1), SERVER_NAME);
         self.nodes[node].connection = Some(dialled.expect("the configuration is valid"));
     }

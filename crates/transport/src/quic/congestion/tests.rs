@@ -132,19 +132,46 @@ fn shares() {
 fn changes() {
     let mut links: Vec<(String, Link, Option<fn(Duration) -> u64>)> = vec![];
     for rtt in [2, 20, 100] {
-        links.push((format!("{rtt} ms: 100 to 20 Mbit"), Link { later: Some((4 * SECOND, 20e6)), ..Link::new(100.0, rtt, 100) }, None));
-        links.push((format!("{rtt} ms: 20 to 100 Mbit"), Link { later: Some((4 * SECOND, 100e6)), ..Link::new(20.0, rtt, 100) }, None));
-        links.push((format!("{rtt} ms: dark 4 to 6 s"), Link { blackout: Some((4 * SECOND, 6 * SECOND)), ..Link::new(100.0, rtt, 100) }, None));
-        links.push((format!("{rtt} ms: 256 KiB every 300 ms"), Link::new(100.0, rtt, 100), Some(|t: Duration| (t.as_millis() as u64 / 300) << 18)));
-        links.push((format!("{rtt} ms: 2 MiB every 1000 ms"), Link::new(100.0, rtt, 100), Some(|t: Duration| (t.as_millis() as u64 / 1000) << 21)));
+        links.push((
+            format!("{rtt} ms: 100 to 20 Mbit"),
+            Link { later: Some((4 * SECOND, 20e6)), ..Link::new(100.0, rtt, 100) },
+            None,
+        ));
+        links.push((
+            format!("{rtt} ms: 20 to 100 Mbit"),
+            Link { later: Some((4 * SECOND, 100e6)), ..Link::new(20.0, rtt, 100) },
+            None,
+        ));
+        links.push((
+            format!("{rtt} ms: dark 4 to 6 s"),
+            Link { blackout: Some((4 * SECOND, 6 * SECOND)), ..Link::new(100.0, rtt, 100) },
+            None,
+        ));
+        links.push((
+            format!("{rtt} ms: 256 KiB every 300 ms"),
+            Link::new(100.0, rtt, 100),
+            Some(|t: Duration| (t.as_millis() as u64 / 300) << 18),
+        ));
+        links.push((
+            format!("{rtt} ms: 2 MiB every 1000 ms"),
+            Link::new(100.0, rtt, 100),
+            Some(|t: Duration| (t.as_millis() as u64 / 1000) << 21),
+        ));
     }
     let only = std::env::var("ONLY").unwrap_or_default();
     for (name, link, offered) in links.iter().filter(|(name, ..)| name.contains(&only)) {
         for congestion in [Congestion::Cubic, Congestion::Auto] {
             let flow = Flow { offered: *offered, ..Flow::endless(congestion) };
             let outcome = run(link, vec![flow], 9 * SECOND, 1).remove(0);
-            let rates: Vec<_> = (30..90u32).map(|t| (outcome.rate(t * SECOND / 10, (t + 1) * SECOND / 10) / 1e6).round() as u32).collect();
-            println!("{name:30} {congestion:?} overflow {} KB, queue {:?}, longest {:?}\n{rates:?}", outcome.overflowed / 1000, outcome.mean_queue(), outcome.longest_queue);
+            let rates: Vec<_> = (30..90u32)
+                .map(|t| (outcome.rate(t * SECOND / 10, (t + 1) * SECOND / 10) / 1e6).round() as u32)
+                .collect();
+            println!(
+                "{name:30} {congestion:?} overflow {} KB, queue {:?}, longest {:?}\n{rates:?}",
+                outcome.overflowed / 1000,
+                outcome.mean_queue(),
+                outcome.longest_queue
+            );
         }
     }
 }
