@@ -18,7 +18,7 @@ const AFTER: [&[&str]; 4] = [
 ];
 
 /// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("integrity", &[]),
     ("protocol", &["integrity"]),
     ("swarm", &["protocol"]),
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("transport", &["protocol"]),
     ("peer", &["swarm", "storage", "transport"]),
     ("tracker", &["swarm", "transport"]),
+    ("sim", &["swarm"]),
     ("peer-cli", &["peer", "tracker"]),
 ];
 const OUTSIDE: [&str; 2] = ["xtask", "tests"];

@@ -4,5 +4,6 @@ pub mod bench;
 pub mod ci;
 pub mod programs;
 pub mod relay;
+pub mod simulate;
 pub mod swarm;
 pub mod usage;

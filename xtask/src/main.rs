@@ -8,9 +8,11 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     /// Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes
-    Swarm(xtask::swarm::Arguments),
+    Swarm(Box<xtask::swarm::Arguments>),
     /// Measure throughput, start and memory over loopback, beside the floors of the machine and other programs
     Bench(xtask::bench::Arguments),
+    /// Run a swarm of thousands in virtual time, with modelled links
+    Simulate(xtask::simulate::Arguments),
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
     Ci,
 }
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Swarm(arguments) => xtask::swarm::run(&arguments),
         Task::Bench(arguments) => xtask::bench::run(&arguments),
+        Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

@@ -139,6 +139,13 @@ pub struct SwarmArguments {
     /// Bytes of pieces in flight over all connections
     #[arg(long, value_name = "SIZE", value_parser = sizes::bytes, default_value = "32MiB")]
     pub budget: u64,
+    /// Name of the place that this peer is in, as berlin or rack-7: what a peer of the same place has, or is about to get,
+    /// is not fetched from afar
+    #[arg(long, value_name = "NAME", value_parser = site)]
+    pub site: Option<String>,
+    /// Give first to those who give (tit for tat), instead of to everyone alike
+    #[arg(long)]
+    pub fair: bool,
     /// How pieces are kept: mapped files, plain files, or memory until the download is complete
     #[arg(long, value_enum, default_value_t = StorageName::Mmap)]
     pub storage: StorageName,
@@ -165,6 +172,11 @@ pub struct SwarmArguments {
     /// Write events as JSON, one a line, and nothing else to standard output
     #[arg(long)]
     pub json: bool,
+}
+
+fn site(name: &str) -> Result<String, String> {
+    let most = protocol::MAX_SITE;
+    if name.len() > most { Err(format!("at most {most} bytes")) } else { Ok(name.to_owned()) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -34,6 +34,8 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .announce(arguments.announce.clone())
+        .site(arguments.site.clone().unwrap_or_default())
+        .fair(arguments.fair)
         .start())
 }
 

@@ -112,7 +112,7 @@ pub(crate) async fn run(
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
-    let hello = PeerMessage::Hello { version: VERSION, listeners };
+    let hello = PeerMessage::Hello { version: VERSION, listeners, site: builder.site };
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,

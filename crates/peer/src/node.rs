@@ -25,6 +25,7 @@ pub struct NodeBuilder {
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
     pub(crate) engine: swarm::Config,
+    pub(crate) site: String,
     pub(crate) seed: u64,
 }
 
@@ -44,10 +45,19 @@ impl NodeBuilder {
     /// Caps in bytes a second; none unless set.
     pub fn rates(mut self, up: Option<u64>, down: Option<u64>) -> Self {
         (self.up, self.down) = (up, down);
-        if up.is_some() {
-            // A slow uplink should finish pieces one after another, so that others can pass them on.
-            self.engine.upload_slots = 3;
-        }
+        self
+    }
+
+    /// The place that this peer is in, at most [`protocol::MAX_SITE`] bytes: what someone near has is not fetched from
+    /// afar. None unless set.
+    pub fn site(mut self, name: impl Into<String>) -> Self {
+        self.site = name.into();
+        self
+    }
+
+    /// Whether peers that give come before those that only take; not unless set.
+    pub fn fair(mut self, fair: bool) -> Self {
+        self.engine.fair = fair;
         self
     }
 
@@ -205,6 +215,7 @@ impl Node {
             down: None,
             announce: Vec::new(),
             engine: swarm::Config::default(),
+            site: String::new(),
             seed: fastrand::u64(..),
         }
     }

@@ -11,7 +11,7 @@ fn main() {
 
 fn haves(runs: usize) -> PeerMessage {
     let runs = (0..runs as u32).map(|run| Run { first: run * 3, count: 2 }).collect();
-    PeerMessage::Have { content: ContentId(Digest([7; 32])), runs }
+    PeerMessage::Have { content: ContentId(Digest([7; 32])), runs, coming: vec![] }
 }
 
 #[divan::bench(args = [1, 100, MAX_RUNS])]

@@ -14,6 +14,12 @@ pub const VERSION: u16 = 1;
 pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.
 pub const MAX_RUNS: usize = 4096;
+/// Most runs of pieces on their way in one message.
+pub const MAX_COMING: usize = 1024;
+/// Most runs in one offer.
+pub const MAX_OFFERS: usize = 256;
+/// Most bytes of a site's name.
+pub const MAX_SITE: usize = 64;
 const MAX_PEERS: usize = 64;
 const MAX_ADDRESSES: usize = 32;
 const MAX_MATCHES: usize = 64;
@@ -38,6 +44,9 @@ pub enum PeerMessage {
         /// Ports that the sender listens on, as in its announce, so that it can be told to others.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
         listeners: Vec<SocketAddr>,
+        /// Name of the place that the sender is in, at most [`MAX_SITE`] bytes; empty if it did not say. Peers of one
+        /// place are near each other.
+        site: String,
     },
     /// The sender takes part in this content.
     Join {
@@ -45,6 +54,8 @@ pub enum PeerMessage {
         content: ContentId,
         /// Pieces of the content; nothing while the sender has no manifest.
         pieces: Option<u32>,
+        /// Whether it wants the pieces that it lacks.
+        wants: bool,
     },
     /// The sender has these pieces now, and will serve them.
     Have {
@@ -53,13 +64,32 @@ pub enum PeerMessage {
         /// New pieces.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
         runs: Vec<Run>,
+        /// All pieces that are on their way to it at the moment, as far as they fit; replaces what it said before.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_COMING>")]
+        coming: Vec<Run>,
     },
-    /// Whether the receiver has pieces that the sender wants.
+    /// Whether the sender (still) wants the pieces that it lacks.
     Interest {
         /// The content.
         content: ContentId,
         /// Yes or no.
         interested: bool,
+    },
+    /// The sender would serve these runs to the receiver next, one after another: each is to be asked for or declined.
+    Offer {
+        /// The content.
+        content: ContentId,
+        /// What is offered.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_OFFERS>")]
+        runs: Vec<Run>,
+    },
+    /// The sender will not ask for these pieces that it was offered.
+    Decline {
+        /// The content.
+        content: ContentId,
+        /// What is declined.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_OFFERS>")]
+        runs: Vec<Run>,
     },
     /// Peers that the sender is connected to.
     Peers {
@@ -233,7 +263,7 @@ mod tests {
     fn messages_come_back_as_they_went() {
         let content = ContentId(Digest([7; 32]));
         let runs = (0..MAX_RUNS as u32).map(|n| Run { first: n * 2, count: 1 }).collect();
-        let message = PeerMessage::Have { content, runs };
+        let message = PeerMessage::Have { content, runs, coming: vec![] };
         assert_eq!(PeerMessage::decode(&message.encode().unwrap()), Ok(message));
     }
 
@@ -245,8 +275,8 @@ mod tests {
 
         // A Have message whose run count claims 2^32 and then ends.
         let content = ContentId(Digest([7; 32]));
-        let mut bytes = PeerMessage::Have { content, runs: vec![] }.encode().unwrap();
-        bytes.pop();
+        let mut bytes = PeerMessage::Have { content, runs: vec![], coming: vec![] }.encode().unwrap();
+        bytes.truncate(bytes.len() - 2);
         bytes.extend([252, 255, 255, 255, 255]);
         assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
     }
@@ -255,7 +285,7 @@ mod tests {
     fn too_many_runs_are_refused() {
         let content = ContentId(Digest([7; 32]));
         let runs = vec![Run { first: 1, count: 1 }; MAX_RUNS + 1];
-        let bytes = PeerMessage::Have { content, runs }.encode().unwrap();
+        let bytes = PeerMessage::Have { content, runs, coming: vec![] }.encode().unwrap();
         assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
     }
 }

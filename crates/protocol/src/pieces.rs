@@ -17,6 +17,11 @@ impl Run {
         self.first.checked_add(self.count)
     }
 
+    /// Whether it has pieces, and all of them are among the first `len`.
+    pub fn lies_within(self, len: u32) -> bool {
+        self.count > 0 && self.end().is_some_and(|end| end <= len)
+    }
+
     /// The pieces of the run. Call it on runs that were checked.
     pub fn pieces(self) -> std::ops::Range<u32> {
         self.first..self.first.saturating_add(self.count)
@@ -170,6 +175,13 @@ mod tests {
         runs.into_iter().for_each(|run| again.insert_run(run));
         assert_eq!(again, set);
         assert_eq!(set.missing().count() as u32 + set.count(), 200);
+    }
+
+    #[test]
+    fn only_runs_with_pieces_that_exist_lie_within() {
+        let within = |first, count| Run { first, count }.lies_within(10);
+        assert!(within(0, 10) && within(9, 1));
+        assert!(!within(9, 2) && !within(0, 0) && !within(u32::MAX, 1) && !within(1, u32::MAX));
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn content() -> ContentId {
 
 /// An engine that has asked everyone for as much as it may, and what it asked.
 fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
-    let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new() };
+    let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
     let config = Config { connections: PEERS as usize, ..Config::default() };
     let mut engine = Engine::new(config, PeerId(Digest([1; 32])), hello, 1);
     let (mut actions, mut rng) = (Vec::new(), fastrand::Rng::with_seed(7));
@@ -37,9 +37,14 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
         tell(Event::Connected { conn, peer, remote, dialled: false }, &mut actions);
         let half: PieceSet = (0..PIECES).filter(|_| rng.bool()).collect();
         for message in [
-            PeerMessage::Hello { version: VERSION, listeners: Vec::new() },
-            PeerMessage::Join { content: content(), pieces: Some(PIECES) },
-            PeerMessage::Have { content: content(), runs: half.runs()[..half.runs().len().min(4096)].to_vec() },
+            PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() },
+            PeerMessage::Join { content: content(), pieces: Some(PIECES), wants: false },
+            PeerMessage::Have {
+                content: content(),
+                runs: half.runs()[..half.runs().len().min(4096)].to_vec(),
+                coming: vec![],
+            },
+            PeerMessage::Offer { content: content(), runs: half.runs()[..half.runs().len().min(256)].to_vec() },
         ] {
             tell(Event::Message { conn, message }, &mut actions);
         }

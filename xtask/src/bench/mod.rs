@@ -10,6 +10,7 @@ mod others;
 mod report;
 mod subject;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::ensure;
@@ -20,7 +21,7 @@ use crate::programs;
 use crate::swarm;
 use crate::usage::Usage;
 use others::Other;
-use subject::Subject;
+use subject::{Subject, Way};
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub struct Arguments {
     /// Bytes of the file from one seeder to one downloader; other shapes take a half and a quarter
     #[arg(long, default_value = "1GiB")]
     pub size: ByteSize,
-    /// Other programs to time in the same run, those of them that are installed: nginx (with curl)
+    /// Other programs to time in the same run, those of them that are installed
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub against: Vec<Other>,
     /// Print the outcome as JSON
@@ -116,17 +117,30 @@ fn measure(
     folder: &Path,
 ) -> anyhow::Result<Vec<Measured>> {
     let mut measured: Vec<_> = subjects.iter().map(Subject::unmeasured).collect();
+    let mut given_up = BTreeSet::new();
     let mut files = subject::Files::new(folder);
     for round in 1..=arguments.rounds {
         for (subject, measured) in subjects.iter().zip(&mut measured) {
             swarm::check_interrupted()?;
+            if given_up.contains(&subject.name) {
+                continue;
+            }
             eprintln!("round {round} of {}: {}", arguments.rounds, subject.name);
             let file = files.of(subject.bytes)?;
             let own = folder.join("subject");
             std::fs::create_dir_all(&own)?;
-            measured.samples.push(subject.measure(tools, &file, &own)?);
+            match subject.measure(tools, &file, &own) {
+                Ok(sample) => measured.samples.push(sample),
+                // Another program's trouble should not cost what was measured of ours.
+                Err(error) if matches!(subject.way, Way::Other(..)) && !error.is::<swarm::Interrupted>() => {
+                    eprintln!("{} is not timed any more: {error:#}", subject.name);
+                    given_up.insert(&subject.name);
+                }
+                Err(error) => return Err(error),
+            }
             std::fs::remove_dir_all(&own)?;
         }
     }
+    measured.retain(|measured| !given_up.contains(&measured.name));
     Ok(measured)
 }

@@ -33,8 +33,8 @@ pub enum Way {
     Swarm(Vec<String>),
     /// A floor.
     Floor(floors::Floor),
-    /// Another program.
-    Other(Other),
+    /// Another program, with so many seeders.
+    Other(Other, u16),
 }
 
 /// The programs that are run.
@@ -151,7 +151,7 @@ impl Subject {
         let mut sample = match &self.way {
             Way::Swarm(flags) => run_swarm(flags, tools, file, folder)?,
             Way::Floor(floor) => floor.measure(tools, file, folder)?,
-            Way::Other(other) => other.measure(file, folder)?,
+            Way::Other(other, seeders) => other.measure(file, folder, *seeders, self.receivers)?,
         };
         sample.lost = datagrams_lost() - lost;
         Ok(sample)

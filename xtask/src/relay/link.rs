@@ -56,7 +56,7 @@ Properties with commas between them, each optional, the same in both directions:
   duplicate=1%     share that arrives twice
   rate=100mbit     bottleneck, with headers of IP and UDP
   buffer=1MiB      what waits for it at most [default: rate × rtt, but at least 64KiB]
-  blackout=10s@5s  everything is lost for 10 s from second 5 on; may be given several times
+  blackout=10s@5s  all is lost for 10 s from second 5 on; may be repeated
   rebind=5s        the sender's port changes every 5 s, as behind a NAT that forgets
   mtu=1250@5s      larger datagrams vanish from second 5 on
   seed=1           other random choices

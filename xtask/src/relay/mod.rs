@@ -9,4 +9,5 @@ mod link;
 
 pub use direction::Counts;
 pub use forward::{Relay, Traffic};
-pub use link::Link;
+pub(crate) use link::rate;
+pub use link::{Blackout, Link};

@@ -2,8 +2,9 @@
 
 mod live;
 mod network;
+mod optimum;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod report;
 mod run;
 mod scenario;
@@ -17,13 +18,15 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 
 pub use live::Live;
-pub use network::{LinkOutcome, Network};
+pub use network::{LinkOutcome, Network, try_namespaces};
+pub use optimum::Optimum;
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
+pub(crate) use run::first_difference;
 
 use crate::programs;
-use crate::relay::Link;
+use crate::relay::{Link, rate};
 
 /// What the swarm is made of.
 #[derive(Debug, clap::Args)]
@@ -75,6 +78,12 @@ pub struct Arguments {
     /// --help lists all. Peers use QUIC, with datagrams of 1,452 bytes unless --mtu is given
     #[arg(long, value_name = "LINK", long_help = long_help_of_link())]
     pub link: Option<Link>,
+    /// Give the tracker and each peer a network namespace of its own, joined by a bridge (Linux, as root)
+    #[arg(long, conflicts_with = "link")]
+    pub netns: bool,
+    /// Most that each peer's network carries away from it, as 50mbit; unlimited if not given
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "netns")]
+    pub uplink: Option<f64>,
     /// First port of the peers, each taking as many as it has listeners; free ones if not given
     #[arg(short, long)]
     pub port: Option<u16>,

@@ -79,7 +79,11 @@ impl Plan {
         for (peer, number) in peers.iter_mut().zip(0..) {
             peer.flags.extend(shared_flags(arguments, number));
         }
-        let network = arguments.link.clone().map_or(Network::Loopback, Network::Links);
+        let network = match &arguments.link {
+            Some(link) => Network::Links(link.clone()),
+            None if arguments.netns => Network::Namespaces { uplink: arguments.uplink },
+            None => Network::Loopback,
+        };
         Plan { files, peers, tracker_port: arguments.tracker_port.unwrap_or(0), warm_up: false, network }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::LinkOutcome;
+use super::{LinkOutcome, Optimum};
 use crate::usage::Usage;
 
 /// The end of a run in which every byte arrived.
@@ -22,6 +22,8 @@ pub struct Outcome {
     pub peers: Vec<PeerOutcome>,
     /// What passed the links that were put between them.
     pub links: Option<LinkOutcome>,
+    /// How close it came to the best possible, where uplinks are limited.
+    pub optimum: Option<Optimum>,
 }
 
 /// What one peer got and gave.
@@ -39,6 +41,8 @@ pub struct PeerOutcome {
     pub seconds_verified: f64,
     /// Seconds from the wish until the files were durable.
     pub seconds_durable: f64,
+    /// Seconds from the start of the first downloader's process until all its pieces were verified; 0 for a seeder.
+    pub seconds_from_start: f64,
     /// Payload bytes that it sent.
     pub uploaded: u64,
     /// What its process used from the start of the downloaders to the last download, where that can be known.
@@ -54,7 +58,8 @@ impl Outcome {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// A size for people.
+pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
@@ -78,6 +83,9 @@ impl fmt::Display for Outcome {
             let rates = downloads.iter().map(|peer| peer.downloaded as f64 / peer.seconds_verified.max(1e-6));
             let goodput = rates.sum::<f64>() / downloads.len().max(1) as f64;
             links.describe(f, downloads.iter().map(|peer| peer.downloaded).sum(), goodput)?;
+        }
+        if let Some(optimum) = &self.optimum {
+            writeln!(f, "{optimum}")?;
         }
         write!(f, "Every byte arrived: {} at each downloader's output equals the input, ", size(self.bytes))?;
         write!(f, "{:.2} s after the first downloader was started.", self.seconds)
@@ -118,16 +126,13 @@ mod tests {
             sources: BTreeMap::from([("seeder-1".to_owned(), 48 << 20), ("downloader-2".to_owned(), 16 << 20)]),
             seconds_verified: 0.5,
             seconds_durable: 0.75,
+            seconds_from_start: 0.6,
             uploaded: 0,
             usage: None,
         };
-        let outcome = Outcome {
-            seconds: 1.0,
-            seconds_verified: 1.0,
-            bytes: 64 << 20,
-            peers: vec![seeder, downloader],
-            links: None,
-        };
+        let peers = vec![seeder, downloader];
+        let outcome =
+            Outcome { seconds: 1.0, seconds_verified: 1.0, bytes: 64 << 20, peers, links: None, optimum: None };
         let expected = "\
 peer          pieces  verified  on disk       rate  uploaded  from whom
 seeder-1          64         -        -          -  64.0 MiB  -

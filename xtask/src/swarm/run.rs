@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::network::Standing;
 use super::process::{Process, Said};
-use super::{Live, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
+use super::{Live, Optimum, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
 use crate::programs::Programs;
 use crate::usage::{Usage, Watch};
 
@@ -47,11 +47,12 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         lines,
         peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
         processes: BTreeMap::new(),
+        began: Instant::now(),
     };
     let start = |run: &mut Run, seeds: bool| -> anyhow::Result<()> {
         for (number, peer) in plan.peers.iter().enumerate() {
             if matches!(peer.files, Sharing::Seeds) == seeds {
-                let command = command(plan, number, network.peer(number, &programs.peer), tracker_port);
+                let command = command(plan, number, network.peer(plan, number, &programs.peer), tracker_port);
                 let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
                 run.processes.insert(number, process);
             }
@@ -61,10 +62,11 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     start(&mut run, true)?;
     run.until(|run, number| run.peers[number].sharing == plan.files.len(), true)?;
     if plan.warm_up {
-        super::warm_up(folder, plan.files.iter().flat_map(fs::metadata).map(|file| file.len()).sum())?;
+        let wanted = (0..plan.peers.len()).flat_map(|peer| wants(plan, peer)).map(|&file| &plan.files[file]);
+        super::warm_up(folder, wanted.flat_map(fs::metadata).map(|file| file.len()).sum())?;
     }
     let watch = Watch::start(run.processes.values().map(Process::number));
-    let begin = Instant::now();
+    run.began = Instant::now();
     start(&mut run, false)?;
     run.processes
         .values()
@@ -72,9 +74,9 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         .filter(|&number| watch.usage(number).is_none())
         .for_each(|n| watch.add(n));
     run.until(|run, number| run.peers[number].verified == wants(plan, number).len(), false)?;
-    let seconds_verified = begin.elapsed().as_secs_f64();
+    let seconds_verified = run.began.elapsed().as_secs_f64();
     run.until(|run, number| run.peers[number].completed == wants(plan, number).len(), false)?;
-    let seconds = begin.elapsed().as_secs_f64();
+    let seconds = run.began.elapsed().as_secs_f64();
     for (&number, process) in &run.processes {
         run.peers[number].usage = watch.usage(process.number()).filter(|usage| usage.anonymous > 0);
     }
@@ -87,7 +89,9 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     for file in &plan.files {
         bytes += fs::metadata(file)?.len();
     }
-    Ok(Outcome { seconds, seconds_verified, bytes, peers: run.outcome(), links })
+    let peers = run.outcome();
+    let optimum = Optimum::compare(plan, bytes, &peers);
+    Ok(Outcome { seconds, seconds_verified, bytes, peers, links, optimum })
 }
 
 struct Run<'a> {
@@ -97,6 +101,8 @@ struct Run<'a> {
     lines: Receiver<Said>,
     peers: Vec<Peer>,
     processes: BTreeMap<usize, Process>,
+    /// When the first downloader was started.
+    began: Instant,
 }
 
 /// What is known of a peer.
@@ -114,6 +120,7 @@ struct Peer {
     downloaded: u64,
     seconds_verified: f64,
     seconds_durable: f64,
+    seconds_from_start: f64,
     uploaded: Option<u64>,
 }
 
@@ -167,7 +174,10 @@ impl Run<'_> {
                 peer.progress.insert(text("content"), numbers);
                 self.show(who);
             }
-            Some("verified") => peer.verified += 1,
+            Some("verified") => {
+                peer.verified += 1;
+                peer.seconds_from_start = self.began.elapsed().as_secs_f64();
+            }
             Some("completed") => {
                 peer.completed += 1;
                 peer.verified = peer.verified.max(peer.completed);
@@ -242,6 +252,7 @@ impl Run<'_> {
             sources: peer.sources.iter().map(|(id, bytes)| (name(id), *bytes)).collect(),
             seconds_verified: peer.seconds_verified,
             seconds_durable: peer.seconds_durable,
+            seconds_from_start: peer.seconds_from_start,
             uploaded: peer.uploaded.unwrap_or_default(),
             usage: peer.usage,
         };
@@ -320,7 +331,7 @@ fn compare_all(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Where two files differ first, if they do.
-fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<u64>> {
+pub(crate) fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<u64>> {
     let (mut left, mut right) = (File::open(left)?, File::open(right)?);
     let (mut one, mut other) = (Vec::new(), Vec::new());
     let mut at = 0;

@@ -1,12 +1,13 @@
-//! Whom to know, dial, keep and shut out; and what connected peers tell us of themselves and of others.
+//! Whom to know, dial, keep and shut out, and telling peers of each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use protocol::{ContentId, MAX_PIECES, MAX_RUNS, PeerAddress, PeerId, PeerMessage, PieceSet, Run, VERSION};
+use protocol::{ContentId, PeerAddress, PeerId, PeerMessage, Run};
 
 use super::rate::Rate;
+use super::sides::Side;
 use super::{Engine, TICK};
 use crate::event::{Action, ConnId, RequestId};
 
@@ -22,12 +23,16 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: PeerId,
-    dialled: bool,
+    pub(super) dialled: bool,
     remote: SocketAddr,
-    greeted: bool,
-    listeners: Vec<SocketAddr>,
+    pub(super) greeted: bool,
+    pub(super) listeners: Vec<SocketAddr>,
+    /// The place that it says it is in.
+    pub(super) site: String,
     pub(super) sides: BTreeMap<ContentId, Side>,
     pub(super) requests: BTreeSet<RequestId>,
+    /// What it offered us and we have not answered yet.
+    pub(super) offers: VecDeque<(ContentId, Run)>,
     /// Bytes that we asked for and that have not come.
     pub(super) owed: u64,
     pub(super) rate: Rate,
@@ -36,21 +41,18 @@ pub(super) struct Connection {
     pub(super) wrong: u32,
     /// After a refusal, ask again only from then on.
     pub(super) not_before: Duration,
+    /// Bytes that we have offered to it, or that it has asked for, and that are not sent.
+    pub(super) promised: u64,
+    /// Bytes that came from it, and bytes that it says it got from us.
+    pub(super) given: u64,
+    pub(super) taken: u64,
+    /// Questions of it that wait.
+    pub(super) waiting: usize,
+    /// Offers in a row that it did not answer, and from when on it gets offers again.
+    pub(super) ignored: u32,
+    pub(super) offer_after: Duration,
     exchanged: Duration,
     told: BTreeSet<(ContentId, PeerId)>,
-}
-
-/// The other side's part in one content.
-#[derive(Debug)]
-pub(super) struct Side {
-    /// What it has. While we have no manifest, its length is the most that a content may have.
-    pub(super) have: PieceSet,
-    /// Whether the picker counts it among those that have everything.
-    pub(super) complete: bool,
-    /// Whether it said that it has the manifest.
-    pub(super) manifest: bool,
-    /// What we told it of our interest.
-    pub(super) interested: bool,
 }
 
 /// Most peers that are remembered for one content.
@@ -163,13 +165,21 @@ impl Engine {
             remote,
             greeted: false,
             listeners: Vec::new(),
+            site: String::new(),
             sides: BTreeMap::new(),
             requests: BTreeSet::new(),
+            offers: VecDeque::new(),
             owed: 0,
             rate: Rate::new(self.now),
             heard: self.now,
             wrong: 0,
             not_before: Duration::ZERO,
+            promised: 0,
+            given: 0,
+            taken: 0,
+            waiting: 0,
+            ignored: 0,
+            offer_after: Duration::ZERO,
             exchanged: self.now,
             told: BTreeSet::new(),
         };
@@ -186,124 +196,6 @@ impl Engine {
         }
     }
 
-    /// Says on one connection that we take part in a content, and what we have of it.
-    fn join(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
-        let content = &self.contents[&id];
-        let pieces = content.geometry.as_ref().map(|geometry| geometry.pieces());
-        actions.push(Action::Send { conn, message: PeerMessage::Join { content: id, pieces } });
-        for runs in content.have.runs().chunks(MAX_RUNS) {
-            actions.push(Action::Send { conn, message: PeerMessage::Have { content: id, runs: runs.to_vec() } });
-        }
-    }
-
-    /// Says so to everyone who takes part, and to everyone whom we dialled.
-    pub(super) fn join_everyone(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        let conns: Vec<_> = self.conns.keys().copied().collect();
-        for conn in conns {
-            self.join(conn, id, actions);
-        }
-    }
-
-    pub(super) fn message(&mut self, conn: ConnId, message: PeerMessage, actions: &mut Vec<Action>) {
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        if let PeerMessage::Hello { version, listeners } = message {
-            if state.greeted || version != VERSION {
-                return self.close(conn, "another version of the protocol", actions);
-            }
-            state.greeted = true;
-            state.listeners = listeners;
-            return;
-        }
-        if !state.greeted {
-            return self.close(conn, "it did not say hello", actions);
-        }
-        match message {
-            PeerMessage::Hello { .. } => {}
-            PeerMessage::Join { content, pieces } => self.joined(conn, content, pieces, actions),
-            PeerMessage::Have { content, runs } => self.has(conn, content, &runs, actions),
-            PeerMessage::Interest { .. } => {}
-            PeerMessage::Peers { content, peers } => self.found(content, peers, actions),
-            PeerMessage::Withdraw { content } => self.withdrawn(conn, content, actions),
-            PeerMessage::Bye => self.close(conn, "goodbye", actions),
-        }
-    }
-
-    fn joined(&mut self, conn: ConnId, id: ContentId, pieces: Option<u32>, actions: &mut Vec<Action>) {
-        let Some(content) = self.contents.get(&id) else { return };
-        let ours = content.geometry.as_ref().map(|geometry| geometry.pieces());
-        if pieces.is_some_and(|theirs| theirs > MAX_PIECES || ours.is_some_and(|ours| ours != theirs)) {
-            return self.close(conn, "it counts other pieces than the manifest", actions);
-        }
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        let manifest = pieces.is_some();
-        match state.sides.get_mut(&id) {
-            Some(side) => side.manifest |= manifest,
-            None => {
-                let len = ours.unwrap_or(MAX_PIECES);
-                let side = Side { have: PieceSet::empty(len), complete: false, manifest, interested: false };
-                state.sides.insert(id, side);
-                // Who was not told yet is told now.
-                if !(state.dialled && content.wanted) {
-                    self.join(conn, id, actions);
-                }
-            }
-        }
-        self.next_tick = self.now;
-    }
-
-    fn has(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
-        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
-        let Some(side) = state.sides.get_mut(&id) else { return };
-        let len = side.have.len();
-        if runs.iter().any(|run| run.count == 0 || run.end().is_none_or(|end| end > len)) {
-            return self.close(conn, "it has pieces that do not exist", actions);
-        }
-        let (whole, known) = (matches!(runs, [Run { first: 0, count }] if *count == len), content.geometry.is_some());
-        if whole && known {
-            content.picker.left(&side.have, side.complete);
-            side.have = PieceSet::full(len);
-            side.complete = content.picker.joined(&side.have);
-        } else {
-            for piece in runs.iter().flat_map(|run| run.pieces()) {
-                if side.have.insert(piece) && known {
-                    content.picker.gained(piece);
-                }
-            }
-        }
-        side.manifest = true;
-        self.show_interest(conn, id, actions);
-        self.fetch_manifests(actions);
-        self.ask(conn, actions);
-    }
-
-    /// Tells the other side whether it has something that we want, if that changed.
-    pub(super) fn show_interest(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
-        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get_mut(&conn)) else { return };
-        let Some(side) = state.sides.get_mut(&id) else { return };
-        let interested = content.wanted && (content.geometry.is_none() || !side.have.is_empty());
-        if side.interested != interested {
-            side.interested = interested;
-            actions.push(Action::Send { conn, message: PeerMessage::Interest { content: id, interested } });
-        }
-    }
-
-    /// The same on every connection.
-    pub(super) fn tell_interest(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        let conns: Vec<_> = self.conns.keys().copied().collect();
-        conns.into_iter().for_each(|conn| self.show_interest(conn, id, actions));
-    }
-
-    fn withdrawn(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        let Some(side) = state.sides.remove(&id) else { return };
-        if let Some(content) = self.contents.get_mut(&id).filter(|content| content.geometry.is_some()) {
-            content.picker.left(&side.have, side.complete);
-        }
-        let requests =
-            state.requests.iter().filter(|request| self.requests.get(request).is_some_and(|r| r.content == id));
-        actions.extend(requests.map(|&request| Action::Cancel { request }));
-    }
-
     /// Ends a connection from our side.
     pub(super) fn close(&mut self, conn: ConnId, reason: &'static str, actions: &mut Vec<Action>) {
         if self.conns.contains_key(&conn) {
@@ -313,26 +205,24 @@ impl Engine {
     }
 
     pub(super) fn disconnected(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let sides: Vec<_> = self.conns.get(&conn).into_iter().flat_map(|state| state.sides.keys().copied()).collect();
+        sides.into_iter().for_each(|id| self.forget_side(conn, id));
+        self.forget_questions(conn);
         let Some(state) = self.conns.remove(&conn) else { return };
-        for (id, side) in &state.sides {
-            if let Some(content) = self.contents.get_mut(id) {
-                if content.geometry.is_some() {
-                    content.picker.left(&side.have, side.complete);
-                }
-                if content.manifest_from.is_some_and(|(from, _)| from == conn) {
-                    content.manifest_from = None;
-                }
+        for content in self.contents.values_mut() {
+            if content.manifest_from.is_some_and(|(from, _)| from == conn) {
+                content.manifest_from = None;
             }
         }
         if self.by_peer.get(&state.peer) == Some(&conn) {
             self.by_peer.remove(&state.peer);
             self.back_off(state.peer);
         }
+        self.offering.remove(&conn);
         for &request in &state.requests {
             self.forget_request(request);
             actions.push(Action::Cancel { request });
         }
-        self.forget_questions(conn);
         self.next_tick = self.now;
     }
 

@@ -1,10 +1,12 @@
-//! Whom to ask for which pieces, how many at a time, and when to ask someone else.
+//! What to ask for: what was offered, unless it is on its way already; on our own account only where nobody offers
+//! anything or someone holds a piece up. And what becomes of requests.
 
 use std::time::Duration;
 
-use protocol::{ContentId, MAX_RUNS, PeerMessage, PieceSet, Run};
+use protocol::{ContentId, MAX_OFFERS, PeerMessage, PieceSet, Run};
 
 use super::Engine;
+use super::offers::STARVING;
 use crate::event::{Action, ConnId, Failure, RequestId};
 
 /// A request that is under way.
@@ -12,13 +14,43 @@ use crate::event::{Action, ConnId, Failure, RequestId};
 pub(super) struct Outgoing {
     pub(super) conn: ConnId,
     pub(super) content: ContentId,
-    pub(super) run: Run,
-    /// Pieces of the run that have not come.
-    open: PieceSet,
+    run: Run,
+    pub(super) open: Open,
     /// Bytes of the run that have not come.
     owed: u64,
-    asked: Duration,
     heard: Duration,
+    /// Whether the answer has begun to come.
+    began: bool,
+}
+
+/// Pieces of a run that have not come.
+#[derive(Debug)]
+pub(super) struct Open {
+    first: u32,
+    pieces: PieceSet,
+}
+
+impl Open {
+    fn new(run: Run) -> Self {
+        Open { first: run.first, pieces: PieceSet::full(run.count) }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pieces.iter().map(|piece| self.first + piece)
+    }
+
+    fn contains(&self, piece: u32) -> bool {
+        piece >= self.first && self.pieces.contains(piece - self.first)
+    }
+
+    fn remove(&mut self, piece: u32) -> bool {
+        piece >= self.first && self.pieces.remove(piece - self.first)
+    }
+
+    /// As the fewest runs.
+    pub(super) fn runs(&self) -> Vec<Run> {
+        self.pieces.runs().into_iter().map(|run| Run { first: run.first + self.first, ..run }).collect()
+    }
 }
 
 /// A manifest must come within this time.
@@ -27,13 +59,18 @@ const MANIFEST: Duration = Duration::from_secs(10);
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
 const REFUSED: Duration = Duration::from_millis(300);
-/// Until its rate is known, a peer is asked for this part of its even share of what is missing.
-const UNMEASURED: u64 = 4;
-/// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
-/// small requests cost more than what rarity gains. Slow links ask for less than a block at a time anyway.
-const BLOCK: u64 = 1 << 20;
+/// With nothing under way and nothing offered for this long, we ask on our own account.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of such a request, if pieces are small.
+const OWN_ACCOUNT: u64 = 1 << 20;
 /// Requests under way on one connection.
 const REQUESTS: usize = 32;
+/// Offers of one connection that may wait for room.
+const OFFERS: usize = 1024;
+/// A piece that will be here within this time and a round trip and a half may be offered.
+const SOON: Duration = Duration::from_millis(20);
+/// A piece that would take longer than this is asked of someone faster too.
+const SLOW: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Asks one connected peer after another for manifests that we want.
@@ -71,176 +108,329 @@ impl Engine {
         self.fetch_manifests(actions);
     }
 
-    /// Asks every connected peer, in random order, for as much as it can give.
-    pub(super) fn ask_everyone(&mut self, actions: &mut Vec<Action>) {
-        if !self.contents.values().any(|content| content.wanted && content.geometry.is_some()) {
+    /// The other side would give us these runs.
+    pub(super) fn offered(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get(&id).filter(|content| content.wanted) else {
+            // It offers what we have, or do not want any more.
+            return decline(conn, id, runs, actions);
+        };
+        let len = content.geometry.as_ref().map_or(protocol::MAX_PIECES, |geometry| geometry.pieces());
+        if !runs.iter().all(|run| run.lies_within(len)) {
+            return self.close(conn, "it offers pieces that do not exist", actions);
+        }
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let room = OFFERS.saturating_sub(state.offers.len());
+        let (kept, dropped) = runs.split_at(runs.len().min(room));
+        state.offers.extend(kept.iter().map(|&run| (id, run)));
+        if !dropped.is_empty() {
+            decline(conn, id, dropped, actions);
+        }
+        self.offering.insert(conn);
+        self.take_offers(conn, actions);
+    }
+
+    /// Asks for what this peer offered, as far as there is room and it is not on its way already.
+    fn take_offers(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let mut declined: Vec<(ContentId, Run)> = Vec::new();
+        while let Some(state) = self.conns.get_mut(&conn) {
+            let Some(&(id, run)) = state.offers.front() else {
+                self.offering.remove(&conn);
+                break;
+            };
+            let wanted = self.contents.get(&id).filter(|content| content.wanted);
+            let Some(geometry) = wanted.map(|content| content.geometry.clone()) else {
+                state.offers.pop_front();
+                declined.push((id, run));
+                continue;
+            };
+            let Some(geometry) = geometry else { break };
+            if !run.lies_within(geometry.pieces()) {
+                self.close(conn, "it offers pieces that do not exist", actions);
+                return;
+            }
+            let size = u64::from(geometry.piece_size());
+            let room = self.room(size);
+            let first = run.pieces().find(|&piece| self.takes(conn, id, piece));
+            let count = first.map_or(0, |first| {
+                (first..run.first + run.count).take_while(|&piece| self.takes(conn, id, piece)).count() as u32
+            });
+            let Some(state) = self.conns.get_mut(&conn) else { break };
+            let Some(first) = first else {
+                state.offers.pop_front();
+                declined.push((id, run));
+                continue;
+            };
+            if state.requests.len() >= REQUESTS || room == 0 || (room < size && self.in_flight > 0) {
+                break;
+            }
+            let count = count.min(u32::try_from(room / size).unwrap_or(u32::MAX).max(1));
+            let (asked, end) = (Run { first, count }, first + count);
+            if first > run.first {
+                declined.push((id, Run { first: run.first, count: first - run.first }));
+            }
+            match run.first + run.count - end {
+                0 => drop(state.offers.pop_front()),
+                rest => state.offers[0] = (id, Run { first: end, count: rest }),
+            }
+            self.request(conn, id, asked, actions);
+        }
+        for (id, run) in declined {
+            match actions.last_mut() {
+                Some(Action::Send { conn: to, message: PeerMessage::Decline { content, runs } })
+                    if *to == conn && *content == id && runs.len() < MAX_OFFERS =>
+                {
+                    runs.push(run);
+                }
+                _ => decline(conn, id, &[run], actions),
+            }
+        }
+    }
+
+    /// Bytes that may be asked for now, of a content in pieces of `size`: two of them may always be under way.
+    fn room(&self, size: u64) -> u64 {
+        self.config.budget.max(2 * size).saturating_sub(self.in_flight)
+    }
+
+    /// Whether to ask for a piece that this peer offers.
+    fn takes(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
+        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return false };
+        // Who gave something wrong, or refused, is asked only for what it says that it has.
+        let trusted = state.wrong == 0 && self.now >= state.not_before;
+        let has = || state.sides.get(&id).is_some_and(|side| side.have.contains(piece));
+        // What someone near gets comes from there, unless we have waited long.
+        let starves = || self.now.saturating_sub(content.grew) >= STARVING;
+        let nearer = || self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece);
+        content.picker.is_open(piece) && (trusted || has()) && !nearer()
+    }
+
+    /// There may be room again: takes what waits for it, of all peers in turn.
+    pub(super) fn take_waiting_offers(&mut self, actions: &mut Vec<Action>) {
+        if self.offering.is_empty() {
             return;
         }
-        let mut conns: Vec<_> = self.conns.keys().copied().collect();
+        let mut conns: Vec<ConnId> = self.offering.iter().copied().collect();
         self.rng.shuffle(&mut conns);
-        conns.into_iter().for_each(|conn| self.ask(conn, actions));
+        conns.into_iter().for_each(|conn| self.take_offers(conn, actions));
     }
 
-    /// Asks one peer for pieces until enough is under way on its connection.
-    pub(super) fn ask(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
-        while let Some((id, run)) = self.choose(conn) {
-            let Some(content) = self.contents.get_mut(&id) else { return };
-            let Some(state) = self.conns.get_mut(&conn) else { return };
-            let mut open = PieceSet::empty(run.first + run.count);
-            open.insert_run(run);
-            run.pieces().for_each(|piece| content.picker.close(piece));
-            let owed = content.bytes(run);
-            let request = self.next_request;
-            self.next_request += 1;
-            if state.requests.is_empty() {
-                state.rate.resume(self.now);
-                state.heard = self.now;
-            }
-            state.requests.insert(request);
-            state.owed += owed;
-            self.in_flight += owed;
-            let (asked, heard) = (self.now, self.now);
-            let outgoing = Outgoing { conn, content: id, run, open, owed, asked, heard };
-            self.requests.insert(request, outgoing);
-            actions.push(Action::Fetch { conn, request, content: id, run });
+    fn request(&mut self, conn: ConnId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        for piece in run.pieces() {
+            content.picker.close(piece);
+            content.asked[piece as usize] = content.asked[piece as usize].saturating_add(1);
         }
+        let owed = content.bytes(run);
+        content.announce_at.get_or_insert(self.now + self.config.have_delay);
+        let request = self.next_request;
+        self.next_request += 1;
+        if state.requests.is_empty() {
+            state.rate.resume(self.now);
+            state.heard = self.now;
+        }
+        state.requests.insert(request);
+        state.owed += owed;
+        self.in_flight += owed;
+        content.busy = self.now;
+        let outgoing = Outgoing { conn, content: id, run, open: Open::new(run), owed, heard: self.now, began: false };
+        self.requests.insert(request, outgoing);
+        actions.push(Action::Fetch { conn, request, content: id, run });
     }
 
-    /// The next run to ask this peer for, if there is one and room for it.
-    fn choose(&mut self, conn: ConnId) -> Option<(ContentId, Run)> {
-        let Engine { conns, dialling, contents, config, rng, now, in_flight, .. } = self;
-        let state = conns.get(&conn)?;
-        if *now < state.not_before || state.requests.len() >= REQUESTS {
-            return None;
-        }
-        let mut busy = Vec::new();
-        let (window, measured) = (state.rate.window(), state.rate.measured());
-        let takers = (conns.len() + dialling.len()).max(1) as u64;
-        let mut wanted: Vec<ContentId> = state.sides.keys().copied().collect();
-        rng.shuffle(&mut wanted);
+    /// Where nothing is under way and nobody offers anything, one peer is asked all the same.
+    pub(super) fn ask_on_own_account(&mut self, actions: &mut Vec<Action>) {
+        let wanted: Vec<ContentId> = self.contents.iter().filter(|(_, c)| c.wanted).map(|(&id, _)| id).collect();
         for id in wanted {
-            let Some(content) = contents.get(&id).filter(|content| content.wanted) else { continue };
-            let Some(geometry) = &content.geometry else { continue };
-            let side = &state.sides[&id];
-            let size = u64::from(geometry.piece_size());
-            // No one is asked for more than an even part of what is missing, or the first to answer would be asked for
-            // everything; and for less still while its rate is unknown, or the first of two downloaders would have claimed
-            // the whole file from slow seeders before the second came, and neither would have anything to give the other.
-            // But two pieces may always be under way, so that the next is on its way before the last came.
-            let missing = u64::from(geometry.pieces() - content.have.count()) * size;
-            let window = window.min(missing / takers / if measured { 1 } else { UNMEASURED }).max(2 * size);
-            let room = config.budget.max(2 * size).saturating_sub(*in_flight);
-            if state.owed >= window || (room < size && state.owed > 0) || room == 0 {
+            let under_way = self.requests.values().any(|request| request.content == id);
+            let offered = self.conns.values().any(|conn| conn.offers.iter().any(|(content, _)| *content == id));
+            let Some(content) = self.contents.get(&id).filter(|content| content.geometry.is_some()) else { continue };
+            let size = content.piece_size();
+            let room = self.room(size);
+            let Some(content) = self.contents.get_mut(&id) else { continue };
+            if under_way || offered || room < size {
+                content.busy = self.now;
+            } else if self.now.saturating_sub(content.busy) >= PATIENCE {
+                let most = (OWN_ACCOUNT.min(room) / size).max(1) as u32;
+                let able = |(_, conn): &(&ConnId, &super::Connection)| self.now >= conn.not_before;
+                let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
+                self.rng.shuffle(&mut conns);
+                let pick = |conn: ConnId, rng: &mut fastrand::Rng| {
+                    let side = self.conns.get(&conn)?.sides.get(&id)?;
+                    Some((conn, content.picker.pick(&side.have, most, rng)?))
+                };
+                if let Some((conn, run)) = conns.into_iter().find_map(|conn| pick(conn, &mut self.rng)) {
+                    self.request(conn, id, run, actions);
+                }
+            }
+        }
+    }
+
+    /// A piece that is held up is asked of someone else too: one whose source has stalled, or is much slower than
+    /// another.
+    pub(super) fn ask_again(&mut self, actions: &mut Vec<Action>) {
+        let mut again = Vec::new();
+        for request in self.requests.values() {
+            let (Some(content), Some(state)) = (self.contents.get(&request.content), self.conns.get(&request.conn))
+            else {
+                continue;
+            };
+            let size = content.piece_size();
+            let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
+            let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
+            if !stalled && takes < SLOW {
                 continue;
             }
-            let most = (config.request_bytes.min(window / 2).min(room) / size).max(1) as u32;
-            let block = (BLOCK / size) as u32;
-            if let Some(run) = content.picker.pick(&side.have, most, block, rng) {
-                return Some((id, run));
+            let Some(piece) = request.open.iter().find(|&piece| content.asked[piece as usize] == 1) else { continue };
+            let able = |(number, conn): &(&ConnId, &super::Connection)| {
+                let has = conn.sides.get(&request.content).is_some_and(|side| side.have.contains(piece));
+                let faster = stalled || (conn.rate.measured() && conn.rate.time_for(conn.owed + size) * 2 < takes);
+                has && faster
+                    && **number != request.conn
+                    && self.now >= conn.not_before
+                    && conn.requests.len() < REQUESTS
+            };
+            let best = self.conns.iter().filter(able).min_by_key(|(_, conn)| (conn.owed, conn.rate.time_for(size)));
+            if let Some((&conn, _)) = best {
+                again.push((conn, request.content, piece));
             }
-            busy.push(id);
         }
-        busy.into_iter().find_map(|id| Some((id, self.endgame(conn, id)?)))
+        for (conn, id, piece) in again {
+            let Some(content) = self.contents.get(&id) else { continue };
+            // Asking twice is no reason to hold more than may be held.
+            let size = content.piece_size();
+            if self.room(size) >= size && content.asked[piece as usize] == 1 {
+                self.request(conn, id, Run { first: piece, count: 1 }, actions);
+            }
+        }
     }
 
-    /// Everything is asked for already: a piece that waits for someone much slower, or stalled, is asked for twice.
-    fn endgame(&self, conn: ConnId, id: ContentId) -> Option<Run> {
-        let state = self.conns.get(&conn)?;
-        let content = self.contents.get(&id)?;
-        let side = state.sides.get(&id)?;
-        let mine = |piece: u32| {
-            state
-                .requests
-                .iter()
-                .any(|request| self.requests.get(request).is_some_and(|r| r.content == id && r.open.contains(piece)))
-        };
-        let owes = |request: &&Outgoing, piece| request.content == id && request.open.contains(piece);
-        let once = |piece| self.requests.values().filter(|request| owes(request, piece)).count() == 1;
-        let size = u64::from(content.geometry.as_ref()?.piece_size());
-        let ours = state.rate.time_for(state.owed + size);
-        let slowest = self
-            .requests
-            .values()
-            .filter(|request| request.content == id && request.conn != conn)
-            .filter_map(|request| {
-                let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
-                let theirs = self.conns.get(&request.conn)?.rate.time_for(request.owed);
-                let slow = theirs > ours * 2 + Duration::from_millis(100)
-                    && self.now.saturating_sub(request.asked) > Duration::from_millis(200);
-                let piece =
-                    request.open.iter().find(|&piece| side.have.contains(piece) && !mine(piece) && once(piece))?;
-                (stalled || slow).then_some((request.asked, piece))
-            })
-            .min()?;
-        let (_, piece) = slowest;
-        Some(Run { first: piece, count: 1 })
-    }
-
-    pub(super) fn progress(&mut self, request: RequestId, bytes: u64) {
-        let Some(request) = self.requests.get_mut(&request) else { return };
+    pub(super) fn progress(&mut self, id: RequestId, bytes: u64, actions: &mut Vec<Action>) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
         request.heard = self.now;
+        if !std::mem::replace(&mut request.began, true)
+            && let Some(conn) = self.conns.get_mut(&request.conn)
+        {
+            // Waiting for its turn does not count against its rate.
+            conn.rate.resume(self.now);
+        }
         let bytes_left = request.owed.saturating_sub(bytes);
         let came = request.owed - bytes_left;
         request.owed = bytes_left;
         self.in_flight -= came;
         if let Some(conn) = self.conns.get_mut(&request.conn) {
             conn.owed -= came;
+            conn.given += came;
             conn.heard = self.now;
             conn.rate.add(self.now, bytes);
+        }
+        self.expect_soon(id, actions);
+        self.take_waiting_offers(actions);
+    }
+
+    /// Pieces that will be here by the time that a question for them could come are offered already.
+    fn expect_soon(&mut self, id: RequestId, actions: &mut Vec<Action>) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (Some(content), Some(conn)) = (self.contents.get_mut(&request.content), self.conns.get(&request.conn))
+        else {
+            return;
+        };
+        // From somewhere that never gave anything, the first piece is as soon as any.
+        let lead = self.longest_rtt.mul_f64(1.5) + SOON;
+        let reach = if conn.rate.measured() { (conn.rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
+        let came = content.bytes(request.run) - request.owed;
+        let (mut end, mut new, id) = (0, Vec::new(), request.content);
+        for piece in request.run.pieces() {
+            let begin = end;
+            end += content.bytes(Run { first: piece, count: 1 });
+            let near = if conn.rate.measured() { end <= came + reach } else { begin <= came };
+            if !near {
+                break;
+            }
+            if request.open.contains(piece) && !content.spread.listed(piece) {
+                content.spread.list(piece);
+                new.push(piece);
+            }
+        }
+        if !new.is_empty() {
+            self.offer_more(actions);
+            new.into_iter().for_each(|piece| self.offer_fresh(id, piece, actions));
         }
     }
 
     pub(super) fn stored(&mut self, request: RequestId, piece: u32, actions: &mut Vec<Action>) {
         let Some(outgoing) = self.requests.get_mut(&request) else { return };
-        outgoing.open.remove(piece);
-        let (conn, id) = (outgoing.conn, outgoing.content);
+        let id = outgoing.content;
+        let came = outgoing.open.remove(piece);
         let Some(content) = self.contents.get_mut(&id) else { return };
+        if came {
+            content.asked[piece as usize] -= 1;
+        }
         content.picker.close(piece);
         if content.have.insert(piece) {
+            content.grew = self.now;
+            content.spread.list(piece);
             content.unannounced.insert(piece);
             content.announce_at.get_or_insert(self.now + self.config.have_delay);
-            // Whoever else was asked for it need not send it.
-            let twice = self.requests.iter_mut().filter(|(_, other)| other.content == id && other.open.contains(piece));
-            for (&other, state) in twice {
-                state.open.remove(piece);
-                if state.open.is_empty() {
-                    actions.push(Action::Cancel { request: other });
+            if content.asked[piece as usize] > 0 {
+                // Whoever else was asked for it need not send it.
+                for (&other, state) in self.requests.iter_mut().filter(|(_, other)| other.content == id) {
+                    if state.open.remove(piece) {
+                        content.asked[piece as usize] -= 1;
+                        if state.open.pieces.is_empty() {
+                            actions.push(Action::Cancel { request: other });
+                        }
+                    }
                 }
             }
+            self.unpark(id, piece);
+            let Some(content) = self.contents.get_mut(&id) else { return };
             if content.wanted && content.have.is_full() {
                 content.wanted = false;
                 actions.push(Action::Completed { content: id });
                 content.announce_at = Some(self.now);
-                self.tell_interest(id, actions);
+                self.lose_interest(id, actions);
             }
         }
-        self.ask(conn, actions);
+        self.serve_next(actions);
+        self.take_waiting_offers(actions);
+        self.offer_more(actions);
     }
 
     pub(super) fn wrong(&mut self, request: RequestId, piece: u32, actions: &mut Vec<Action>) {
         let Some(outgoing) = self.requests.get_mut(&request) else { return };
         let (conn, id) = (outgoing.conn, outgoing.content);
-        outgoing.open.remove(piece);
-        self.reopen(id, piece);
+        if outgoing.open.remove(piece) {
+            self.reopen(id, piece);
+        }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.wrong += 1;
         if state.wrong >= self.config.wrong_pieces {
             return self.ban(conn, actions);
         }
         // That peer is not asked for this piece again.
-        if let (Some(side), Some(content)) = (state.sides.get_mut(&id), self.contents.get_mut(&id)) {
-            content.picker.left(&side.have, side.complete);
-            side.have.remove(piece);
-            side.complete = content.picker.joined(&side.have);
-        }
-        self.ask_everyone(actions);
+        self.lacks_after_all(conn, id, Run { first: piece, count: 1 });
     }
 
-    /// Makes a piece open again unless it is here or someone else still owes it.
+    /// The other side does not have what it said it has.
+    fn lacks_after_all(&mut self, conn: ConnId, id: ContentId, run: Run) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        content.picker.left(&side.have, side.complete);
+        for piece in run.pieces() {
+            content.update(side, piece, |side| {
+                side.have.remove(piece);
+            });
+        }
+        side.complete = content.picker.joined(&side.have);
+    }
+
+    /// One request less for a piece. Makes it open again unless it is here or someone else still owes it.
     fn reopen(&mut self, id: ContentId, piece: u32) {
-        let owed = self.requests.values().any(|request| request.content == id && request.open.contains(piece));
-        if let Some(content) = self.contents.get_mut(&id).filter(|content| !owed && !content.have.contains(piece)) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        content.asked[piece as usize] -= 1;
+        if content.asked[piece as usize] == 0 && !content.have.contains(piece) {
             content.picker.open(piece);
+            content.spread.unlist(piece);
+            content.announce_at.get_or_insert(self.now + self.config.have_delay);
         }
     }
 
@@ -248,21 +438,14 @@ impl Engine {
         let Some(outgoing) = self.requests.get(&request) else { return };
         let (conn, id, run) = (outgoing.conn, outgoing.content, outgoing.run);
         // What we gave up ourselves is no failure of the other side.
-        let failure = failure.filter(|_| !outgoing.open.is_empty());
+        let failure = failure.filter(|_| !outgoing.open.pieces.is_empty());
         self.forget_request(request);
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.requests.remove(&request);
         match failure {
             Some(Failure::Refused(protocol::RefusalReason::NotHeld)) => {
-                // It does not have what it said it has: believe the refusal.
-                if let (Some(side), Some(content)) = (state.sides.get_mut(&id), self.contents.get_mut(&id)) {
-                    content.picker.left(&side.have, side.complete);
-                    run.pieces().for_each(|piece| {
-                        side.have.remove(piece);
-                    });
-                    side.complete = content.picker.joined(&side.have);
-                }
                 state.not_before = self.now + REFUSED;
+                self.lacks_after_all(conn, id, run);
             }
             Some(Failure::Refused(_)) | Some(Failure::Broken) => state.not_before = self.now + REFUSED,
             Some(Failure::Invalid) => {
@@ -274,11 +457,7 @@ impl Engine {
             }
             None => {}
         }
-        if failure.is_some() {
-            self.ask_everyone(actions);
-        } else {
-            self.ask(conn, actions);
-        }
+        self.take_waiting_offers(actions);
     }
 
     /// Takes a request out of the books; what it still owed is open again.
@@ -289,24 +468,6 @@ impl Engine {
             conn.owed -= outgoing.owed;
         }
         outgoing.open.iter().for_each(|piece| self.reopen(outgoing.content, piece));
-    }
-
-    /// Tells everyone who takes part which pieces are new here.
-    pub(super) fn announce_pieces(&mut self, actions: &mut Vec<Action>) {
-        for (&id, content) in &mut self.contents {
-            if content.announce_at.is_none_or(|at| self.now < at) {
-                continue;
-            }
-            content.announce_at = None;
-            let new = std::mem::take(&mut content.unannounced);
-            let runs = new.into_iter().collect::<PieceSet>().runs();
-            for (&conn, _) in self.conns.iter().filter(|(_, conn)| conn.sides.contains_key(&id)) {
-                for runs in runs.chunks(MAX_RUNS) {
-                    let message = PeerMessage::Have { content: id, runs: runs.to_vec() };
-                    actions.push(Action::Send { conn, message });
-                }
-            }
-        }
     }
 
     /// Says which pieces nobody has, once nothing else can be done, and again when that changes.
@@ -331,5 +492,12 @@ impl Engine {
                 actions.push(Action::Lacking { content: id, runs });
             }
         }
+    }
+}
+
+/// Says that runs will not be asked for.
+fn decline(conn: ConnId, content: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
+    for runs in runs.chunks(MAX_OFFERS) {
+        actions.push(Action::Send { conn, message: PeerMessage::Decline { content, runs: runs.to_vec() } });
     }
 }

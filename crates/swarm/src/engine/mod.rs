@@ -1,13 +1,17 @@
 //! The engine of one peer: one event in, any number of actions out.
 //!
-//! It is cut by what is decided: `connections` (whom to know, dial and keep), `download` (whom to ask for what, and
-//! when to give up), `upload` (whom to serve), `picker` (which piece next), `rate` (how fast a connection is).
+//! It is cut by what is decided: `connections` (whom to know, dial and keep), `sides` (what peers say of themselves),
+//! `offers` (what to give to whom next), `upload` (when to serve), `download` (what to ask for, and when to give up),
+//! `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
 //! All state is in ordered maps, so that the order of decisions never depends on a hash.
 
 mod connections;
 mod download;
+mod offers;
 mod picker;
+mod rarity;
 mod rate;
+mod sides;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +24,7 @@ use crate::event::{Action, ConnId, Event, RequestId};
 use connections::{Connection, Known};
 use download::Outgoing;
 use picker::Picker;
+use rarity::Rarity;
 use upload::Uploads;
 
 /// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
@@ -31,10 +36,8 @@ pub struct Config {
     pub request_bytes: u64,
     /// Most connections; fewer than that are dialled.
     pub connections: usize,
-    /// Serves at once over all connections.
+    /// Most serves at once over all connections. One is enough where it fills the uplink.
     pub upload_slots: usize,
-    /// Serves at once for one connection.
-    pub slots_per_connection: usize,
     /// Questions of one connection that may wait.
     pub questions_per_connection: usize,
     /// Wrong pieces after which a peer is shut out.
@@ -45,6 +48,9 @@ pub struct Config {
     pub give_up: Duration,
     /// Haves are collected for this long.
     pub have_delay: Duration,
+    /// Whether those who gave come before those who only take (tit for tat; Cohen 2003). In a trusted fleet it costs time
+    /// and gains nothing.
+    pub fair: bool,
 }
 
 impl Default for Config {
@@ -53,13 +59,13 @@ impl Default for Config {
             budget: 32 << 20,
             request_bytes: 4 << 20,
             connections: 60,
-            upload_slots: 8,
-            slots_per_connection: 2,
+            upload_slots: 16,
             questions_per_connection: 64,
             wrong_pieces: 3,
             stall: Duration::from_secs(2),
             give_up: Duration::from_secs(20),
             have_delay: Duration::from_millis(50),
+            fair: false,
         }
     }
 }
@@ -70,6 +76,16 @@ struct Content {
     have: PieceSet,
     wanted: bool,
     picker: Picker,
+    /// How many requests owe each piece.
+    asked: Vec<u8>,
+    /// The pieces that are here, by how many of those who take them have them or will have them.
+    spread: Rarity,
+    /// Connected peers that want pieces.
+    takers: u32,
+    /// When something was last under way, or was offered.
+    busy: Duration,
+    /// When a piece was last stored.
+    grew: Duration,
     known: BTreeMap<PeerId, Known>,
     manifest_from: Option<(ConnId, Duration)>,
     unannounced: BTreeSet<u32>,
@@ -103,6 +119,8 @@ pub struct Engine {
     config: Config,
     me: PeerId,
     hello: PeerMessage,
+    /// The place that this peer is in; empty if it was not said.
+    site: String,
     rng: fastrand::Rng,
     now: Duration,
     contents: BTreeMap<ContentId, Content>,
@@ -113,7 +131,11 @@ pub struct Engine {
     requests: BTreeMap<RequestId, Outgoing>,
     next_request: RequestId,
     in_flight: u64,
+    /// Connections whose offers wait for room.
+    offering: BTreeSet<ConnId>,
     uploads: Uploads,
+    /// The longest round trip to anyone who takes pieces from us.
+    longest_rtt: Duration,
     next_tick: Duration,
 }
 
@@ -123,10 +145,15 @@ const TICK: Duration = Duration::from_millis(250);
 impl Engine {
     /// An engine for the peer `me`, whose first message to everyone is `hello`. Same seed, same events: same actions.
     pub fn new(config: Config, me: PeerId, hello: PeerMessage, seed: u64) -> Self {
+        let site = match &hello {
+            PeerMessage::Hello { site, .. } => site.clone(),
+            _ => String::new(),
+        };
         Engine {
             config,
             me,
             hello,
+            site,
             rng: fastrand::Rng::with_seed(seed),
             now: Duration::ZERO,
             contents: BTreeMap::new(),
@@ -137,7 +164,9 @@ impl Engine {
             requests: BTreeMap::new(),
             next_request: 0,
             in_flight: 0,
+            offering: BTreeSet::new(),
             uploads: Uploads::default(),
+            longest_rtt: Duration::ZERO,
             next_tick: Duration::ZERO,
         }
     }
@@ -160,7 +189,7 @@ impl Engine {
             Event::Message { conn, message } => self.message(conn, message, actions),
             Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
             Event::Served { serve } => self.served(serve, actions),
-            Event::Progress { request, bytes } => self.progress(request, bytes),
+            Event::Progress { request, bytes } => self.progress(request, bytes, actions),
             Event::Stored { request, piece } => self.stored(request, piece, actions),
             Event::Wrong { request, piece } => self.wrong(request, piece, actions),
             Event::Finished { request, failure } => self.finished(request, failure, actions),
@@ -208,7 +237,13 @@ impl Engine {
             self.dial_more(actions);
             self.exchange_peers(actions);
             self.fetch_manifests(actions);
-            self.ask_everyone(actions);
+            self.review_promises();
+            self.refuse_parked(actions);
+            self.serve_next(actions);
+            self.offer_more(actions);
+            self.take_waiting_offers(actions);
+            self.ask_again(actions);
+            self.ask_on_own_account(actions);
             self.say_what_lacks(actions);
         }
     }
@@ -232,16 +267,14 @@ impl Engine {
         let wanted = wanted && !have.is_full();
         let mut content = Content::new(Some(geometry), have, wanted);
         content.known = known;
+        (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&number, conn) in &mut self.conns {
-            if let Some(side) = conn.sides.get_mut(&id) {
-                if side.have.iter().any(|piece| piece >= pieces) {
-                    liars.push(number);
-                    continue;
-                }
-                side.have.resize(pieces);
-                side.complete = content.picker.joined(&side.have);
+            if let Some(side) = conn.sides.get_mut(&id)
+                && !content.meet(side, pieces)
+            {
+                liars.push(number);
             }
         }
         self.contents.insert(id, content);
@@ -249,16 +282,20 @@ impl Engine {
             self.close(liar, "it has pieces that do not exist", actions);
         }
         self.join_everyone(id, actions);
-        if !wanted {
-            self.tell_interest(id, actions);
-        }
+        self.take_waiting_offers(actions);
+        self.offer_more(actions);
         self.next_tick = self.now;
     }
 
     fn withdraw(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        if self.contents.remove(&id).is_none() {
+        if !self.contents.contains_key(&id) {
             return;
         }
+        let promised = self.conns.iter().filter_map(|(&conn, state)| Some((conn, state.sides.get(&id)?)));
+        let promised: Vec<(ConnId, u32)> =
+            promised.flat_map(|(conn, side)| side.promised.keys().map(move |&piece| (conn, piece))).collect();
+        promised.into_iter().for_each(|(conn, piece)| self.break_promise(conn, id, piece));
+        self.contents.remove(&id);
         let requests: Vec<_> = self.requests.iter().filter(|(_, r)| r.content == id).map(|(&n, _)| n).collect();
         actions.extend(requests.into_iter().map(|request| Action::Cancel { request }));
         for (&conn, state) in &self.conns {
@@ -273,7 +310,14 @@ impl Engine {
 impl Content {
     fn new(geometry: Option<Arc<Geometry>>, have: PieceSet, wanted: bool) -> Self {
         let picker = Picker::new(&have);
+        let mut spread = Rarity::new(have.len());
+        have.iter().for_each(|piece| spread.list(piece));
         Content {
+            asked: vec![0; have.len() as usize],
+            spread,
+            takers: 0,
+            busy: Duration::ZERO,
+            grew: Duration::ZERO,
             geometry,
             have,
             wanted,
@@ -289,6 +333,16 @@ impl Content {
 
     fn pieces(&self) -> u32 {
         self.geometry.as_ref().map_or(0, |geometry| geometry.pieces())
+    }
+
+    /// Bytes of all pieces; 0 while the manifest is unknown.
+    fn total(&self) -> u64 {
+        self.geometry.as_ref().map_or(0, |geometry| geometry.total())
+    }
+
+    /// Bytes of a piece, at least 1.
+    fn piece_size(&self) -> u64 {
+        self.geometry.as_ref().map_or(1, |geometry| u64::from(geometry.piece_size()))
     }
 
     /// Bytes of a run.

@@ -1,4 +1,4 @@
-//! How fast a connection gives us bytes, and how much to have under way on it.
+//! How fast a connection gives us bytes.
 
 use std::time::Duration;
 
@@ -13,10 +13,6 @@ pub(super) struct Rate {
 
 /// Bytes are counted for this long before they enter the average.
 const SAMPLE: Duration = Duration::from_millis(20);
-/// How far ahead of what arrives we ask: enough that the other side never waits for our next question.
-const AHEAD: Duration = Duration::from_millis(60);
-/// Bytes under way before anything was measured.
-const FIRST_WINDOW: u64 = 4 << 20;
 
 impl Rate {
     pub(super) fn new(now: Duration) -> Self {
@@ -47,17 +43,14 @@ impl Rate {
         if now.saturating_sub(self.since) > Duration::from_secs(3) { 0 } else { self.average as u64 }
     }
 
+    /// Bytes a second while something came; 0 if not enough came to tell.
+    pub(super) fn average(&self) -> f64 {
+        self.average
+    }
+
     /// Enough came to tell a rate.
     pub(super) fn measured(&self) -> bool {
         self.average > 0.0
-    }
-
-    /// Bytes to have under way: what arrives in a round trip and a little longer.
-    pub(super) fn window(&self) -> u64 {
-        if !self.measured() {
-            return FIRST_WINDOW;
-        }
-        (self.average * (self.rtt * 2 + AHEAD).as_secs_f64()) as u64
     }
 
     /// Time until `bytes` more would have arrived.

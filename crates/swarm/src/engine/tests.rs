@@ -26,7 +26,7 @@ fn address(n: usize) -> SocketAddr {
 }
 
 fn hello(n: usize) -> PeerMessage {
-    PeerMessage::Hello { version: VERSION, listeners: vec![address(n)] }
+    PeerMessage::Hello { version: VERSION, listeners: vec![address(n)], site: String::new() }
 }
 
 fn geometry(pieces: u32) -> Arc<Geometry> {
@@ -266,22 +266,25 @@ fn a_peer_that_knows_only_itself_does_nothing() {
     assert_eq!(actions, []);
 }
 
-/// An engine that wants 100 pieces, connected to peers that say they have them all; and its actions so far.
+/// An engine that wants 100 pieces, connected to peers that say they have them all and offer an even part each; and its
+/// actions so far.
 fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
     let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
     let mut actions = Vec::new();
     let have = PieceSet::empty(100);
     let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
     engine.handle(Duration::ZERO, event, &mut actions);
-    for &conn in conns {
+    let part = 100 / conns.len() as u32;
+    for (&conn, number) in conns.iter().zip(0..) {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
         let connected = Event::Connected { conn, peer: id, remote, dialled: true };
         engine.handle(Duration::ZERO, connected, &mut actions);
         let runs = vec![Run { first: 0, count: 100 }];
         for message in [
             hello(conn as usize),
-            PeerMessage::Join { content: content(), pieces: Some(100) },
-            PeerMessage::Have { content: content(), runs },
+            PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
+            PeerMessage::Have { content: content(), runs, coming: vec![] },
+            PeerMessage::Offer { content: content(), runs: vec![Run { first: number * part, count: part }] },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
@@ -349,8 +352,9 @@ fn pieces_in_flight_stay_within_the_budget() {
         let runs = vec![Run { first: 0, count: 100 }];
         for message in [
             hello(conn as usize),
-            PeerMessage::Join { content: content(), pieces: Some(100) },
-            PeerMessage::Have { content: content(), runs },
+            PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
+            PeerMessage::Have { content: content(), runs: runs.clone(), coming: vec![] },
+            PeerMessage::Offer { content: content(), runs },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
@@ -366,7 +370,7 @@ fn pieces_that_do_not_exist_end_the_connection() {
         let mut actions = Vec::new();
         let (mut fresh, _) = downloader(&[1]);
         std::mem::swap(&mut engine, &mut fresh);
-        let message = PeerMessage::Have { content: content(), runs: vec![run] };
+        let message = PeerMessage::Have { content: content(), runs: vec![run], coming: vec![] };
         engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
         assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "{run:?}");
     }

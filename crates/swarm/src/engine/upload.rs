@@ -1,99 +1,283 @@
-//! Whom to serve: few at a time, so that pieces finish one after another, and everyone in turn.
+//! Serving what was asked for: one answer after another, so that each piece is whole, and can be passed on, as soon as
+//! can be. More at a time only where one does not fill the uplink.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use protocol::{ContentId, RefusalReason, Run};
 
 use super::Engine;
+use super::offers::{Promise, Stage};
 use crate::event::{Action, ConnId, ServeId};
 
-/// Questions that wait and serves that are under way.
+/// Questions that wait, serves that are under way, and how fast bytes leave.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    waiting: BTreeMap<ConnId, VecDeque<Question>>,
-    active: BTreeMap<ServeId, ConnId>,
-    /// Payload bytes sent to each connection: who got least goes first.
-    sent: BTreeMap<ConnId, u64>,
+    waiting: VecDeque<Question>,
+    /// Questions for pieces that are about to come.
+    parked: Vec<Question>,
+    active: BTreeMap<ServeId, Serve>,
+    /// Bytes that were offered or asked for and are not sent.
+    pub(super) promised: u64,
+    meter: Meter,
 }
 
 #[derive(Debug)]
 struct Question {
+    conn: ConnId,
     serve: ServeId,
     content: ContentId,
+    run: Run,
     bytes: u64,
+    /// Whether it was offered.
+    offered: bool,
+    since: Duration,
+}
+
+#[derive(Debug)]
+struct Serve {
+    conn: ConnId,
+    content: ContentId,
+    run: Run,
+    bytes: u64,
+    began: Duration,
 }
 
 /// Most bytes that one question may ask for, however small its pieces.
 const MOST_BYTES: u64 = 32 << 20;
+/// Questions of one connection that may wait without having been offered.
+const UNASKED: usize = 2;
+/// What has waited this long is served before rarer pieces.
+const LATE: Duration = Duration::from_secs(1);
+/// A question waits this long for pieces that are about to come.
+const PARKED: Duration = Duration::from_secs(1);
+/// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
+const HELD_UP: Duration = Duration::from_millis(200);
+/// While the uplink's rate is unknown, a serve that takes this long counts as held up. Less would start all serves side by
+/// side where a piece takes seconds, and none would be whole for long.
+const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// Bytes a second that arrive at those whom we serve, as they tell by their haves.
+#[derive(Debug, Default)]
+struct Meter {
+    since: Option<Duration>,
+    bytes: u64,
+    haves: u32,
+    rate: Option<f64>,
+}
+
+/// A sample lasts at least, and at most, so long, and covers so many pieces.
+const SAMPLE: Duration = Duration::from_millis(200);
+const LONGEST_SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLED: u32 = 8;
+
+impl Meter {
+    fn add(&mut self, now: Duration, bytes: u64) {
+        let Some(since) = self.since else {
+            // What comes from now on counts: when this was sent is not known.
+            self.since = Some(now);
+            return;
+        };
+        self.bytes += bytes;
+        self.haves += 1;
+        let elapsed = now.saturating_sub(since);
+        if elapsed >= LONGEST_SAMPLE || (elapsed >= SAMPLE && self.haves >= SAMPLED) {
+            let sample = self.bytes as f64 / elapsed.as_secs_f64();
+            // Up at once and down slowly: to promise too little would leave the uplink idle.
+            self.rate = Some(match self.rate {
+                Some(rate) if rate > sample => rate + (sample - rate) * 0.25,
+                _ => sample,
+            });
+            *self = Meter { since: Some(now), rate: self.rate, ..Meter::default() };
+        }
+    }
+
+    /// Nobody wants anything: time does not count. (While something is promised it does, though nothing is sent at the
+    /// moment: on a fast link a serve is over before the next question comes, and that must show as a rate, or no more
+    /// would ever be promised.)
+    fn pause(&mut self) {
+        *self = Meter { rate: self.rate, ..Meter::default() };
+    }
+}
+
+impl Uploads {
+    /// Bytes a second that leave while there is something to send; unknown at first.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.meter.rate
+    }
+
+    /// Looks whether anyone wants anything.
+    pub(super) fn rest(&mut self) {
+        if self.promised == 0 {
+            self.meter.pause();
+        }
+    }
+
+    /// Bytes arrived at someone whom we served.
+    pub(super) fn delivered(&mut self, now: Duration, bytes: u64) {
+        if bytes > 0 {
+            self.meter.add(now, bytes);
+        }
+    }
+
+    /// A promise is made: the bytes that are to be sent for it.
+    pub(super) fn owe(&mut self, promise: Promise, bytes: u64) -> u64 {
+        let owed = promise.owed(bytes);
+        self.promised += owed;
+        owed
+    }
+
+    /// A promise is over: the bytes that are not owed any more.
+    pub(super) fn settle(&mut self, promise: Promise, bytes: u64) -> u64 {
+        let owed = promise.owed(bytes);
+        self.promised -= owed;
+        owed
+    }
+}
 
 impl Engine {
     pub(super) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
         let refuse = |reason| Action::Refuse { serve, reason };
-        if !self.conns.contains_key(&conn) {
-            return actions.push(refuse(RefusalReason::Busy));
-        }
         let Some(content) = self.contents.get(&id) else { return actions.push(refuse(RefusalReason::NotHeld)) };
-        let fits = run.count > 0 && run.end().is_some_and(|end| end <= content.pieces());
-        if !fits || content.bytes(run) > MOST_BYTES {
+        let (_, target) = self.amounts(content.total(), content.piece_size());
+        let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
+        if !run.lies_within(content.pieces()) || content.bytes(run) > MOST_BYTES {
             return actions.push(refuse(RefusalReason::Invalid));
         }
-        if !run.pieces().all(|piece| content.have.contains(piece)) {
+        if !run.pieces().all(|piece| content.spread.listed(piece)) {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
-        let queue = self.uploads.waiting.entry(conn).or_default();
-        if queue.len() >= self.config.questions_per_connection {
+        let here = run.pieces().all(|piece| content.have.contains(piece));
+        state.ignored = 0;
+        let was_offered = |piece| {
+            let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
+            promise.is_some_and(|promise| promise.stage == Stage::Offered)
+        };
+        let offered = run.pieces().all(was_offered);
+        // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet.
+        let full = self.uploads.promised >= target;
+        let unasked = self.uploads.waiting.iter().filter(|other| other.conn == conn && !other.offered).count();
+        if state.waiting >= self.config.questions_per_connection || (!offered && (full || unasked >= UNASKED)) {
             return actions.push(refuse(RefusalReason::Busy));
         }
+        state.waiting += 1;
         let bytes = content.bytes(run);
-        // A newcomer starts even with whoever got least, or it would shut the others out until it caught up.
-        let least = self.uploads.sent.values().min().copied().unwrap_or(0);
-        self.uploads.sent.entry(conn).or_insert(least);
-        queue.push_back(Question { serve, content: id, bytes });
+        run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
+        let question = Question { conn, serve, content: id, run, bytes, offered, since: self.now };
+        if here {
+            self.uploads.waiting.push_back(question);
+        } else {
+            self.uploads.parked.push(question);
+        }
         self.serve_next(actions);
+    }
+
+    /// A piece has come: what waited only for it waits for its turn now.
+    pub(super) fn unpark(&mut self, id: ContentId, piece: u32) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let Uploads { parked, waiting, .. } = &mut self.uploads;
+        let mut at = 0;
+        while let Some(question) = parked.get(at) {
+            let waits = question.content == id && question.run.pieces().contains(&piece);
+            if waits && question.run.pieces().all(|piece| content.have.contains(piece)) {
+                waiting.push_back(parked.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Refuses what waits for pieces that do not come.
+    pub(super) fn refuse_parked(&mut self, actions: &mut Vec<Action>) {
+        let comes = |question: &Question| {
+            let listed = |content: &super::Content| question.run.pieces().all(|piece| content.spread.listed(piece));
+            self.now.saturating_sub(question.since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
+        };
+        let (keep, drop): (Vec<_>, Vec<_>) = std::mem::take(&mut self.uploads.parked).into_iter().partition(comes);
+        self.uploads.parked = keep;
+        for question in drop {
+            actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+            if let Some(state) = self.conns.get_mut(&question.conn) {
+                state.waiting -= 1;
+            }
+            question.run.pieces().for_each(|piece| self.break_promise(question.conn, question.content, piece));
+        }
     }
 
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
-        self.uploads.active.remove(&serve);
+        if let Some(Serve { conn, content, run, .. }) = self.uploads.active.remove(&serve) {
+            run.pieces().for_each(|piece| self.sent(conn, content, piece));
+        }
         self.serve_next(actions);
+        self.offer_more(actions);
     }
 
-    /// Fills the free slots, each with the next question of the connection that got least so far.
-    fn serve_next(&mut self, actions: &mut Vec<Action>) {
+    /// A piece was handed to the transport. The other side may have said already that it has it.
+    fn sent(&mut self, conn: ConnId, id: ContentId, piece: u32) {
+        let side = self.conns.get(&conn).and_then(|state| state.sides.get(&id));
+        if side.is_some_and(|side| side.promised.contains_key(&piece)) {
+            self.promise(conn, id, piece, Stage::Sent);
+        }
+    }
+
+    /// Starts what waits, as far as there is room: the rarest piece first, so that new pieces spread fast whatever was
+    /// promised before, but nothing waits for long.
+    pub(super) fn serve_next(&mut self, actions: &mut Vec<Action>) {
         while self.uploads.active.len() < self.config.upload_slots {
-            let free = |conn: &ConnId| {
-                let active = self.uploads.active.values().filter(|other| *other == conn).count();
-                active < self.config.slots_per_connection
+            // A rate that is not known yet is known to be more than nothing.
+            let rate = self.uploads.rate().unwrap_or(0.0);
+            let under_way: u64 = self.uploads.active.values().map(|serve| serve.bytes).sum();
+            let expected = Duration::try_from_secs_f64(3.0 * under_way as f64 / rate.max(1.0)).unwrap_or(Duration::MAX);
+            let patience = if rate > 0.0 { expected.saturating_add(HELD_UP) } else { UNKNOWN };
+            let held_up = |serve: &&Serve| self.now.saturating_sub(serve.began) > patience;
+            let moving = self.uploads.active.values().filter(|serve| !held_up(serve));
+            let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
+            if count > 0 && bytes as f64 >= rate * AT_ONCE.as_secs_f64() {
+                break;
+            }
+            let slow: Vec<ConnId> = self.uploads.active.values().filter(held_up).map(|serve| serve.conn).collect();
+            let rank = |question: &Question| {
+                let spread = self.contents.get(&question.content).map(|content| &content.spread);
+                let count = spread.map_or(0, |spread| spread.count(question.run.first));
+                let late = self.now.saturating_sub(question.since) >= LATE;
+                if late { 0 } else { count }
             };
-            let candidates = self.uploads.waiting.iter().filter(|(conn, queue)| !queue.is_empty() && free(conn));
-            let Some((&conn, _)) =
-                candidates.min_by_key(|(conn, _)| (self.uploads.sent.get(conn).copied().unwrap_or(0), **conn))
+            let able = self.uploads.waiting.iter().enumerate().filter(|(_, question)| !slow.contains(&question.conn));
+            let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at);
+            let Some(Question { conn, serve, content, run, bytes, .. }) =
+                next.and_then(|next| self.uploads.waiting.remove(next))
             else {
-                return;
+                break;
             };
-            let Some(next) = self.uploads.waiting.get_mut(&conn).and_then(VecDeque::pop_front) else { return };
-            self.uploads.active.insert(next.serve, conn);
-            *self.uploads.sent.entry(conn).or_default() += next.bytes;
-            actions.push(Action::Serve { serve: next.serve });
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.waiting -= 1;
+            }
+            self.uploads.active.insert(serve, Serve { conn, content, run, bytes, began: self.now });
+            actions.push(Action::Serve { serve });
         }
     }
 
     /// A connection is gone: nobody waits for its answers any more.
     pub(super) fn forget_questions(&mut self, conn: ConnId) {
-        self.uploads.waiting.remove(&conn);
-        self.uploads.sent.remove(&conn);
-        self.uploads.active.retain(|_, other| *other != conn);
+        self.uploads.waiting.retain(|question| question.conn != conn);
+        self.uploads.parked.retain(|question| question.conn != conn);
+        self.uploads.active.retain(|_, serve| serve.conn != conn);
     }
 
     /// A content is withdrawn: what waits for it is refused.
     pub(super) fn refuse_content(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        for queue in self.uploads.waiting.values_mut() {
-            queue.retain(|question| {
-                let keep = question.content != id;
-                if !keep {
-                    actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+        self.refuse_parked(actions);
+        self.uploads.waiting.retain(|question| {
+            let keep = question.content != id;
+            if !keep {
+                actions.push(Action::Refuse { serve: question.serve, reason: RefusalReason::NotHeld });
+                if let Some(state) = self.conns.get_mut(&question.conn) {
+                    state.waiting -= 1;
                 }
-                keep
-            });
-        }
+            }
+            keep
+        });
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use anyhow::Context;
-use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::relay::{Counts, Link, Relay, Traffic};
 use crate::swarm::Plan;
+use crate::swarm::report::size;
 
 /// The relays of a run, by peer.
 pub(in crate::swarm) struct Relays {
@@ -29,8 +29,8 @@ impl Relays {
     }
 
     /// What a peer is told: who dials it comes through its relays, because it names no other ports.
-    pub(super) fn flags(&self, number: usize) -> impl Iterator<Item = String> + '_ {
-        self.before[number].iter().map(|relay| format!("--announce={}", relay.address()))
+    pub(super) fn flags(&self, number: usize) -> Vec<String> {
+        self.before[number].iter().map(|relay| format!("--announce={}", relay.address())).collect()
     }
 
     pub(super) fn lead(&self, number: usize, listeners: &[String]) {
@@ -72,7 +72,6 @@ impl LinkOutcome {
     /// Sentences for people about a run in which so many bytes of payload arrived, at so many bytes a second on
     /// average for each downloader.
     pub(in crate::swarm) fn describe(&self, f: &mut fmt::Formatter<'_>, payload: u64, goodput: f64) -> fmt::Result {
-        let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
         for (name, Traffic { towards, from }) in &self.relays {
             if towards.datagrams + from.datagrams > 0 {
                 write!(f, "Links to {name}: {} datagrams ({}) to it, ", towards.datagrams, size(towards.bytes))?;

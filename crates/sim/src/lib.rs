@@ -1,0 +1,17 @@
+//! Whole swarms in virtual time: thousands of the engines that peers run, and the registry that trackers run, over modelled
+//! links. No sockets, no disks, no clock, and the same plan and seed always give the same result.
+
+pub mod bound;
+mod network;
+mod outcome;
+mod plan;
+mod queue;
+mod world;
+
+pub use outcome::{Outcome, Sample};
+pub use plan::{Group, Holds, Plan, PlanError, Serves};
+
+/// Runs a plan to its end.
+pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {
+    world::World::new(plan, seed, config).run()
+}

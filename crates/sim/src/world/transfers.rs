@@ -1,0 +1,375 @@
+//! Transfers: a question on its way, in the other side's queue, and as a flow of bytes. Either side may end it alone.
+
+use protocol::{ContentId, RefusalReason, Run};
+use swarm::{ConnId, Event, Failure, RequestId, ServeId};
+
+use super::{Happening, PeerIx, World};
+use crate::network::{FlowId, LinkId};
+use crate::plan::Serves;
+use crate::queue::Time;
+
+/// Also what the serving engine knows the question by.
+pub(super) type TransferId = ServeId;
+
+/// Bytes of a flow are told at least this often, if there are any.
+const PROGRESS: Time = 250_000_000;
+
+pub(super) struct Transfer {
+    generation: u32,
+    conn: ConnId,
+    asker: PeerIx,
+    server: PeerIx,
+    request: RequestId,
+    content: usize,
+    run: Run,
+    /// Whether each side still has to do with it.
+    asking: bool,
+    serving: bool,
+    flow: Option<FlowId>,
+    /// The piece that is being sent, and the bytes of the run up to its end.
+    piece: u32,
+    piece_end: u64,
+    /// Bytes that were told.
+    told: u64,
+    told_at: Time,
+}
+
+/// All transfers. An id is a generation and a slot.
+#[derive(Default)]
+pub(super) struct Transfers {
+    slots: Vec<Transfer>,
+    free: Vec<u32>,
+    /// Which transfer a flow belongs to.
+    of_flow: Vec<TransferId>,
+    /// For each link: the version of its flows' rates.
+    versions: Vec<u32>,
+}
+
+fn id(generation: u32, slot: usize) -> TransferId {
+    u64::from(generation) << 32 | slot as u64
+}
+
+impl Transfers {
+    pub(super) fn add_links(&mut self, count: usize) {
+        self.versions.resize(self.versions.len() + count, 0);
+    }
+
+    fn add(&mut self, transfer: Transfer) -> TransferId {
+        match self.free.pop() {
+            Some(slot) => {
+                let generation = self.slots[slot as usize].generation;
+                self.slots[slot as usize] = Transfer { generation, ..transfer };
+                id(generation, slot as usize)
+            }
+            None => {
+                self.slots.push(transfer);
+                id(0, self.slots.len() - 1)
+            }
+        }
+    }
+
+    fn get(&mut self, id: TransferId) -> Option<&mut Transfer> {
+        self.slots.get_mut(id as u32 as usize).filter(|transfer| transfer.generation == (id >> 32) as u32)
+    }
+}
+
+impl World {
+    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+        let content = self.content(content);
+        let Some((state, end)) = self.connections.standing(conn) else {
+            let event = Event::Finished { request, failure: Some(Failure::Broken) };
+            return self.after(0, Happening::Tell(peer, event));
+        };
+        let (server, latency) = (state.ends[1 - end], state.latency);
+        let transfer = self.transfers.add(Transfer {
+            generation: 0,
+            conn,
+            asker: peer,
+            server,
+            request,
+            content,
+            run,
+            asking: true,
+            serving: true,
+            flow: None,
+            piece: run.first,
+            piece_end: 0,
+            told: 0,
+            told_at: 0,
+        });
+        state.transfers.push(transfer);
+        self.peers[peer as usize].requests.insert(request, transfer);
+        self.after(latency, Happening::Asked(transfer));
+    }
+
+    pub(super) fn asked(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
+        let (conn, server, run, content) = (transfer.conn ^ 1, transfer.server, transfer.run, transfer.content);
+        if self.connections.standing(conn).is_none() {
+            return self.stop_serving(id);
+        }
+        match self.peers[server as usize].serves {
+            Serves::Well => {}
+            Serves::Refuses => return self.refuse(id, RefusalReason::Busy),
+            Serves::Silent => return self.stop_serving(id),
+        }
+        let content = self.contents[content].id;
+        self.tell(server, Event::Asked { conn, serve: id, content, run });
+    }
+
+    pub(super) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {
+        let Some(transfer) = self.transfers.get(serve) else { return };
+        let conn = transfer.conn;
+        if let Some((state, _)) = self.connections.get(conn) {
+            let wait = state.latency;
+            self.after(wait, Happening::Refused(serve, reason));
+        }
+        self.stop_serving(serve);
+    }
+
+    pub(super) fn serve(&mut self, peer: PeerIx, serve: ServeId) {
+        let now = self.now;
+        let Some(transfer) = self.transfers.get(serve).filter(|transfer| transfer.serving) else {
+            // Whoever asked has gone meanwhile.
+            return self.after(0, Happening::Tell(peer, Event::Served { serve }));
+        };
+        let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
+        let first = self.piece_bytes(content, run.first);
+        let holding = &self.peers[peer as usize].holdings[content];
+        assert!(
+            run.pieces().all(|piece| holding.have.contains(piece)),
+            "peer {peer} serves what it does not hold, seed {}",
+            self.seed
+        );
+        let links = [self.peers[peer as usize].up, self.peers[asker as usize].down];
+        let between = self.between_sites.filter(|_| self.apart(peer, asker));
+        let flow = self.network.start(now, links.into_iter().chain(between), 1.0);
+        if self.transfers.of_flow.len() <= flow as usize {
+            self.transfers.of_flow.resize(flow as usize + 1, 0);
+        }
+        self.transfers.of_flow[flow as usize] = serve;
+        if let Some(transfer) = self.transfers.get(serve) {
+            (transfer.flow, transfer.piece_end, transfer.told_at) = (Some(flow), first, now);
+        }
+        self.rates_changed(links[0]);
+        let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
+        self.after(wait, Happening::Came { transfer: serve, bytes: 0, piece: None, last: false });
+    }
+
+    fn piece_bytes(&self, content: usize, piece: u32) -> u64 {
+        self.contents[content].geometry.piece(piece).map_or(0, |piece| piece.len as u64)
+    }
+
+    /// Plans anew when the flows of uplinks with new rates have something to tell.
+    fn rates_changed(&mut self, link: LinkId) {
+        let mut changed = std::mem::take(self.network.changed());
+        if !changed.contains(&link) {
+            changed.push(link);
+        }
+        for link in changed.drain(..) {
+            self.plan_uplink(link);
+        }
+        *self.network.changed() = changed;
+    }
+
+    fn plan_uplink(&mut self, link: LinkId) {
+        let version = &mut self.transfers.versions[link as usize];
+        *version = version.wrapping_add(1);
+        let version = *version;
+        let next = |&flow: &FlowId| {
+            let id = self.transfers.of_flow[flow as usize];
+            let transfer = &self.transfers.slots[id as u32 as usize];
+            let end = self.network.reaches(flow, transfer.piece_end as f64)?;
+            Some(end.min(transfer.told_at + PROGRESS))
+        };
+        if let Some(next) = self.network.flows(link).iter().filter_map(next).min() {
+            self.queue.push(next.max(self.now), Happening::Uplink(link, version));
+        }
+    }
+
+    pub(super) fn uplink(&mut self, link: LinkId, version: u32) {
+        if self.transfers.versions[link as usize] != version {
+            return;
+        }
+        let mut over = Vec::new();
+        for at in 0..self.network.flows(link).len() {
+            let flow = self.network.flows(link)[at];
+            let id = self.transfers.of_flow[flow as usize];
+            if self.tell_flow(flow, id) {
+                over.push(id);
+            }
+        }
+        for id in over {
+            let Some(transfer) = self.transfers.get(id) else { continue };
+            let server = transfer.server;
+            self.stop_serving(id);
+            self.tell(server, Event::Served { serve: id });
+        }
+        self.plan_uplink(link);
+    }
+
+    /// Sends what a flow has to tell on its way; whether it has come to its end.
+    fn tell_flow(&mut self, flow: FlowId, id: TransferId) -> bool {
+        let (sent, now) = (self.network.sent(flow, self.now), self.now);
+        loop {
+            let Some(transfer) = self.transfers.get(id) else { return false };
+            let (whole, due) = (sent + 0.5 >= transfer.piece_end as f64, now >= transfer.told_at + PROGRESS);
+            if !whole && !due {
+                return false;
+            }
+            let until = if whole { transfer.piece_end } else { sent as u64 };
+            let bytes = until - transfer.told;
+            let piece = whole.then_some(transfer.piece);
+            let last = whole && transfer.piece + 1 == transfer.run.first + transfer.run.count;
+            (transfer.told, transfer.told_at) = (until, now);
+            let (content, next, conn) = (transfer.content, transfer.piece + 1, transfer.conn);
+            if whole && !last {
+                let more = self.piece_bytes(content, next);
+                if let Some(transfer) = self.transfers.get(id) {
+                    (transfer.piece, transfer.piece_end) = (next, transfer.piece_end + more);
+                }
+            }
+            let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
+            self.after(wait, Happening::Came { transfer: id, bytes, piece, last });
+            if last || !whole {
+                return last;
+            }
+        }
+    }
+
+    pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
+        let (peer, request, content) = (transfer.asker, transfer.request, transfer.content);
+        let wrong = self.peers[transfer.server as usize].wrong;
+        self.tell(peer, Event::Progress { request, bytes });
+        if let Some(piece) = piece {
+            let len = self.piece_bytes(content, piece);
+            if wrong > 0.0 && self.random.f64() < wrong {
+                self.tell(peer, Event::Wrong { request, piece });
+                if last {
+                    self.finish_asking(id, None);
+                }
+                return;
+            }
+            if self.peers[peer as usize].holdings[content].have.insert(piece) {
+                self.useful += len;
+                self.contents[content].copies[piece as usize] += 1;
+            }
+            self.tell(peer, Event::Stored { request, piece });
+        }
+        if last {
+            self.finish_asking(id, None);
+        }
+    }
+
+    fn apart(&self, one: PeerIx, other: PeerIx) -> bool {
+        self.peers[one as usize].site != self.peers[other as usize].site
+    }
+
+    /// Bytes of pieces that a peer has asked for and not been told of.
+    pub(super) fn bytes_under_way(&mut self, peer: PeerIx) -> u64 {
+        let ids: Vec<TransferId> = self.peers[peer as usize].requests.values().copied().collect();
+        let transfers: Vec<(usize, Run, u64)> = ids
+            .into_iter()
+            .filter_map(|id| self.transfers.get(id).map(|transfer| (transfer.content, transfer.run, transfer.told)))
+            .collect();
+        let left = |(content, run, told): (usize, Run, u64)| {
+            let all: u64 = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
+            all.saturating_sub(told)
+        };
+        transfers.into_iter().map(left).sum()
+    }
+
+    /// An engine gives a request up.
+    pub(super) fn cancel(&mut self, peer: PeerIx, request: RequestId) {
+        let Some(&id) = self.peers[peer as usize].requests.get(&request) else { return };
+        let Some(transfer) = self.transfers.get(id) else { return };
+        let (conn, serving) = (transfer.conn, transfer.serving);
+        if serving && let Some((state, _)) = self.connections.get(conn) {
+            let wait = state.latency;
+            self.after(wait, Happening::Cancelled(id));
+        }
+        self.break_asking(id);
+    }
+
+    pub(super) fn cancelled(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
+        let (server, flowing) = (transfer.server, transfer.flow.is_some());
+        self.stop_serving(id);
+        // What still waits in the engine's queue comes to its end when its turn comes.
+        if flowing {
+            self.tell(server, Event::Served { serve: id });
+        }
+    }
+
+    /// The connection stands no more for `peer`.
+    pub(super) fn end_transfer(&mut self, id: TransferId, peer: PeerIx) {
+        let Some(transfer) = self.transfers.get(id) else { return };
+        if transfer.asker == peer {
+            self.break_asking(id);
+        } else if transfer.serving {
+            let flowing = transfer.flow.is_some();
+            self.stop_serving(id);
+            if flowing {
+                self.after(0, Happening::Tell(peer, Event::Served { serve: id }));
+            }
+        }
+    }
+
+    fn break_asking(&mut self, id: TransferId) {
+        if let Some((peer, request)) = self.stop_asking(id) {
+            let event = Event::Finished { request, failure: Some(Failure::Broken) };
+            self.after(0, Happening::Tell(peer, event));
+        }
+    }
+
+    pub(super) fn finish_asking(&mut self, id: TransferId, failure: Option<Failure>) {
+        if let Some((peer, request)) = self.stop_asking(id) {
+            self.tell(peer, Event::Finished { request, failure });
+        }
+    }
+
+    fn stop_asking(&mut self, id: TransferId) -> Option<(PeerIx, RequestId)> {
+        let transfer = self.transfers.get(id).filter(|transfer| transfer.asking)?;
+        transfer.asking = false;
+        let (peer, request) = (transfer.asker, transfer.request);
+        self.peers[peer as usize].requests.remove(&request);
+        self.forget_if_over(id);
+        Some((peer, request))
+    }
+
+    /// The serving side has nothing to do with it any more.
+    fn stop_serving(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
+        transfer.serving = false;
+        let (flow, server, asker) = (transfer.flow.take(), transfer.server, transfer.asker);
+        if let Some(flow) = flow {
+            let sent = self.network.stop(self.now, flow);
+            self.sent += sent;
+            if self.apart(server, asker) {
+                self.crossed += sent;
+            }
+            if self.peers[server as usize].seeder {
+                self.seeded += sent;
+                let copies = self.seeded / self.contents[0].geometry.total() as f64;
+                if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
+                    self.after(0, Happening::Crash(server));
+                }
+            }
+            self.rates_changed(self.peers[server as usize].up);
+        }
+        self.forget_if_over(id);
+    }
+
+    fn forget_if_over(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| !transfer.asking && !transfer.serving) else {
+            return;
+        };
+        transfer.generation += 1;
+        let conn = transfer.conn;
+        if let Some((state, _)) = self.connections.get(conn) {
+            state.transfers.retain(|&other| other != id);
+        }
+        self.transfers.free.push(id as u32);
+    }
+}

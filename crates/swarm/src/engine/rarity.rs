@@ -1,0 +1,163 @@
+//! Pieces in the order of how many peers have them: the rarest is at hand at once, and a change costs O(1).
+//!
+//! A downloader lists the pieces that it could ask for, an uploader those that it could give; both count peers.
+
+use protocol::Run;
+
+/// How many peers have each piece, and the listed pieces in buckets by that count.
+#[derive(Debug, Default)]
+pub(super) struct Rarity {
+    counts: Vec<u16>,
+    buckets: Vec<Vec<u32>>,
+    /// Where in its bucket a listed piece lies; `UNLISTED` otherwise.
+    positions: Vec<u32>,
+}
+
+const UNLISTED: u32 = u32::MAX;
+
+impl Rarity {
+    /// So many pieces, none of them listed, which nobody has.
+    pub(super) fn new(pieces: u32) -> Self {
+        let pieces = pieces as usize;
+        Rarity { counts: vec![0; pieces], buckets: Vec::new(), positions: vec![UNLISTED; pieces] }
+    }
+
+    /// How many peers have the piece.
+    pub(super) fn count(&self, piece: u32) -> u32 {
+        u32::from(self.counts[piece as usize])
+    }
+
+    /// Whether the piece is listed.
+    pub(super) fn listed(&self, piece: u32) -> bool {
+        self.positions.get(piece as usize).is_some_and(|&position| position != UNLISTED)
+    }
+
+    /// Lists the piece.
+    pub(super) fn list(&mut self, piece: u32) {
+        if !self.listed(piece) {
+            self.place(piece);
+        }
+    }
+
+    /// Does not list the piece any more.
+    pub(super) fn unlist(&mut self, piece: u32) {
+        if self.listed(piece) {
+            self.lift(piece);
+        }
+    }
+
+    /// One peer more has the piece, or one less.
+    pub(super) fn change(&mut self, piece: u32, by: i32) {
+        let listed = self.listed(piece);
+        if listed {
+            self.lift(piece);
+        }
+        let count = &mut self.counts[piece as usize];
+        *count = (i32::from(*count) + by).clamp(0, i32::from(u16::MAX)) as u16;
+        if listed {
+            self.place(piece);
+        }
+    }
+
+    /// The first listed piece that `fits`, of those that fewer than `below` peers have: rarest first with random ties
+    /// (Cohen, "Incentives build robustness in BitTorrent", 2003).
+    pub(super) fn rarest(&self, below: u32, rng: &mut fastrand::Rng, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+        for bucket in self.buckets.iter().take(below as usize).filter(|bucket| !bucket.is_empty()) {
+            let turn = rng.usize(..bucket.len());
+            let found = bucket[turn..].iter().chain(&bucket[..turn]).find(|&&piece| fits(piece));
+            if found.is_some() {
+                return found.copied();
+            }
+        }
+        None
+    }
+
+    /// The run of at most `most` pieces around `first` that are listed, `fit`, and are no more common than it or at
+    /// least in the same block of `block` pieces.
+    pub(super) fn around(&self, first: u32, most: u32, block: u32, fit: impl Fn(u32) -> bool) -> Run {
+        let (count, block) = (self.counts[first as usize], block.max(1));
+        let fits = |piece: u32| {
+            let near = piece / block == first / block || self.counts[piece as usize] <= count;
+            near && self.listed(piece) && fit(piece)
+        };
+        // Start at a boundary of `most` where possible, so that runs leave few holes behind.
+        let aligned = first - first % most.max(1);
+        let start = (aligned..first).rev().take_while(|&piece| fits(piece)).last().unwrap_or(first);
+        let end = (first + 1..self.counts.len() as u32).take_while(|&piece| piece - start < most && fits(piece)).last();
+        Run { first: start, count: end.unwrap_or(first) - start + 1 }
+    }
+
+    fn place(&mut self, piece: u32) {
+        let bucket = usize::from(self.counts[piece as usize]);
+        if self.buckets.len() <= bucket {
+            self.buckets.resize_with(bucket + 1, Vec::new);
+        }
+        self.positions[piece as usize] = self.buckets[bucket].len() as u32;
+        self.buckets[bucket].push(piece);
+    }
+
+    fn lift(&mut self, piece: u32) {
+        let bucket = &mut self.buckets[usize::from(self.counts[piece as usize])];
+        let position = std::mem::replace(&mut self.positions[piece as usize], UNLISTED);
+        bucket.swap_remove(position as usize);
+        if let Some(&moved) = bucket.get(position as usize) {
+            self.positions[moved as usize] = position;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_listed(pieces: u32) -> Rarity {
+        let mut rarity = Rarity::new(pieces);
+        (0..pieces).for_each(|piece| rarity.list(piece));
+        rarity
+    }
+
+    #[test]
+    fn the_rarest_piece_comes_first() {
+        let mut rarity = all_listed(4);
+        for piece in [0, 0, 1, 3] {
+            rarity.change(piece, 1);
+        }
+        let mut rng = fastrand::Rng::with_seed(1);
+        assert_eq!(rarity.rarest(9, &mut rng, |_| true), Some(2));
+        rarity.unlist(2);
+        rarity.change(3, -1);
+        assert_eq!(rarity.rarest(9, &mut rng, |_| true), Some(3));
+        assert_eq!(rarity.rarest(9, &mut rng, |piece| piece != 3), Some(1));
+        assert_eq!(rarity.rarest(1, &mut rng, |piece| piece != 3), None, "as many peers have piece 1 already");
+        assert_eq!((rarity.count(0), rarity.count(3)), (2, 0));
+    }
+
+    #[test]
+    fn ties_are_broken_at_random() {
+        let rarity = all_listed(64);
+        let found: std::collections::BTreeSet<_> =
+            (0..100).filter_map(|seed| rarity.rarest(9, &mut fastrand::Rng::with_seed(seed), |_| true)).collect();
+        assert!(found.len() > 30, "{found:?}");
+    }
+
+    #[test]
+    fn runs_hold_only_listed_pieces_that_fit() {
+        let mut rarity = all_listed(100);
+        rarity.unlist(10);
+        rarity.unlist(20);
+        for first in (5..40).filter(|&first| first != 10 && first != 20) {
+            let run = rarity.around(first, 8, 1, |piece| (5..40).contains(&piece));
+            assert!(run.count >= 1 && run.count <= 8);
+            assert!(run.pieces().contains(&first), "{run:?}");
+            assert!(run.pieces().all(|piece| (5..40).contains(&piece) && piece != 10 && piece != 20), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn more_common_pieces_go_along_only_within_a_block() {
+        let mut rarity = all_listed(16);
+        (4..16).for_each(|piece| rarity.change(piece, 1));
+        assert_eq!(rarity.around(2, 16, 1, |_| true), Run { first: 0, count: 4 });
+        assert_eq!(rarity.around(2, 16, 8, |_| true), Run { first: 0, count: 8 });
+    }
+}

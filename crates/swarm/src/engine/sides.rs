@@ -1,0 +1,291 @@
+//! What the two ends of a connection tell each other of a content: that they take part, what they have, what is on its
+//! way to them, and whether they want more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
+
+use super::offers::{Promise, Stage};
+use super::{Content, Engine};
+use crate::event::{Action, ConnId};
+
+/// The other side's part in one content.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    /// What it has. Without a manifest on either end its length is 0.
+    pub(super) have: PieceSet,
+    /// Whether the picker counts it among those that have everything.
+    pub(super) complete: bool,
+    /// Whether it said that it has the manifest.
+    pub(super) manifest: bool,
+    /// Whether it wants what it lacks.
+    pub(super) takes: bool,
+    /// What it said is on its way to it.
+    coming: PieceSet,
+    /// What we have promised it, and it has not said that it has.
+    pub(super) promised: BTreeMap<u32, Promise>,
+    /// Whether `Content::spread` counts it.
+    counted: bool,
+    /// When it last said that it has something new.
+    pub(super) grew: Duration,
+}
+
+impl Side {
+    /// Whether it has the piece or will have it.
+    pub(super) fn gets(&self, piece: u32) -> bool {
+        self.have.contains(piece) || self.coming.contains(piece) || self.promised.contains_key(&piece)
+    }
+}
+
+impl Content {
+    /// Takes in what a side said before the manifest was known here; false if it cannot be true.
+    pub(super) fn meet(&mut self, side: &mut Side, pieces: u32) -> bool {
+        if ![0, pieces].contains(&side.have.len()) {
+            return false;
+        }
+        side.have.resize(pieces);
+        side.coming.resize(pieces);
+        side.complete = self.picker.joined(&side.have);
+        side.counted = false;
+        let takes = side.takes;
+        self.count(side, takes);
+        true
+    }
+
+    /// Takes a side into the counts of who gets what, or out of them, as it wants pieces or not.
+    pub(super) fn count(&mut self, side: &mut Side, takes: bool) {
+        let known = self.geometry.is_some();
+        side.takes = takes;
+        let counts = known && takes;
+        if counts == side.counted {
+            return;
+        }
+        side.counted = counts;
+        let by = if counts { 1 } else { -1 };
+        self.takers = self.takers.saturating_add_signed(by);
+        let (have, coming) = (side.have.iter(), side.coming.iter());
+        let coming = coming.filter(|&piece| !side.have.contains(piece));
+        let promised = side.promised.keys().copied();
+        let promised = promised.filter(|&piece| !side.have.contains(piece) && !side.coming.contains(piece));
+        for piece in have.chain(coming).chain(promised) {
+            self.spread.change(piece, by);
+        }
+    }
+
+    /// Changes what a side has, expects or was promised, and keeps the counts right: `change` is told of one piece.
+    pub(super) fn update(&mut self, side: &mut Side, piece: u32, change: impl FnOnce(&mut Side)) {
+        let before = side.gets(piece);
+        change(side);
+        let after = side.gets(piece);
+        if side.counted && before != after {
+            self.spread.change(piece, if after { 1 } else { -1 });
+        }
+    }
+}
+
+impl Engine {
+    /// Says on one connection that we take part in a content, and what we have of it.
+    pub(super) fn join(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
+        let content = &self.contents[&id];
+        let pieces = content.geometry.as_ref().map(|geometry| geometry.pieces());
+        let (wants, coming) = (content.wanted, self.coming(id));
+        actions.push(Action::Send { conn, message: PeerMessage::Join { content: id, pieces, wants } });
+        if !content.have.is_empty() {
+            let messages = haves(id, &content.have.runs(), &coming);
+            actions.extend(messages.into_iter().map(|message| Action::Send { conn, message }));
+        }
+    }
+
+    /// Says so to everyone.
+    pub(super) fn join_everyone(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let conns: Vec<_> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.join(conn, id, actions);
+        }
+    }
+
+    /// What is on its way here, in as many runs as may be said.
+    fn coming(&self, id: ContentId) -> Vec<Run> {
+        let requests = self.requests.values().filter(|request| request.content == id);
+        let mut runs = requests.flat_map(|request| request.open.runs()).take(MAX_COMING).collect::<Vec<_>>();
+        runs.sort_unstable_by_key(|run| run.first);
+        runs
+    }
+
+    pub(super) fn message(&mut self, conn: ConnId, message: PeerMessage, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if let PeerMessage::Hello { version, listeners, site } = message {
+            if state.greeted || version != VERSION || site.len() > MAX_SITE {
+                return self.close(conn, "another version of the protocol", actions);
+            }
+            state.greeted = true;
+            state.listeners = listeners;
+            state.site = site;
+            return;
+        }
+        if !state.greeted {
+            return self.close(conn, "it did not say hello", actions);
+        }
+        match message {
+            PeerMessage::Hello { .. } => {}
+            PeerMessage::Join { content, pieces, wants } => self.joined(conn, content, pieces, wants, actions),
+            PeerMessage::Have { content, runs, coming } => self.has(conn, content, &runs, &coming, actions),
+            PeerMessage::Interest { content, interested } => self.set_interest(conn, content, interested, actions),
+            PeerMessage::Offer { content, runs } => self.offered(conn, content, &runs, actions),
+            PeerMessage::Decline { content, runs } => self.declined(conn, content, &runs, actions),
+            PeerMessage::Peers { content, peers } => self.found(content, peers, actions),
+            PeerMessage::Withdraw { content } => self.withdrawn(conn, content, actions),
+            PeerMessage::Bye => self.close(conn, "goodbye", actions),
+        }
+    }
+
+    fn joined(&mut self, conn: ConnId, id: ContentId, pieces: Option<u32>, wants: bool, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        let ours = content.geometry.as_ref().map(|geometry| geometry.pieces());
+        if pieces.is_some_and(|theirs| theirs > MAX_PIECES || ours.is_some_and(|ours| ours != theirs)) {
+            return self.close(conn, "it counts other pieces than the manifest", actions);
+        }
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let (new, dialled) = (!state.sides.contains_key(&id), state.dialled);
+        let side = state.sides.entry(id).or_insert_with(|| Side { grew: self.now, ..Side::default() });
+        side.manifest |= pieces.is_some();
+        if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
+            side.have.resize(len);
+            side.coming.resize(len);
+        }
+        // Who was not told yet is told now.
+        let tell = new && !(dialled && content.wanted);
+        self.set_interest(conn, id, wants, actions);
+        if tell {
+            self.join(conn, id, actions);
+        }
+        self.next_tick = self.now;
+    }
+
+    fn has(&mut self, conn: ConnId, id: ContentId, runs: &[Run], coming: &[Run], actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        let len = side.have.len();
+        if !runs.iter().chain(coming).all(|run| run.lies_within(len)) {
+            return self.close(conn, "it has pieces that do not exist", actions);
+        }
+        if !runs.is_empty() {
+            side.grew = self.now;
+        }
+        let whole = matches!(runs, [Run { first: 0, count }] if *count == len);
+        let known = content.geometry.is_some();
+        let mut delivered = 0;
+        if whole && known && side.promised.is_empty() {
+            let takes = side.takes;
+            content.count(side, false);
+            content.picker.left(&side.have, side.complete);
+            side.have = PieceSet::full(len);
+            side.complete = content.picker.joined(&side.have);
+            content.count(side, takes);
+        } else {
+            for piece in runs.iter().flat_map(|run| run.pieces()) {
+                if side.have.contains(piece) {
+                    continue;
+                }
+                if known && !side.complete {
+                    content.picker.gained(piece);
+                }
+                let mut kept = None;
+                content.update(side, piece, |side| {
+                    side.have.insert(piece);
+                    kept = side.promised.remove(&piece);
+                });
+                if let Some(promise) = kept {
+                    let bytes = content.bytes(Run { first: piece, count: 1 });
+                    if promise.stage == Stage::Sent {
+                        delivered += bytes;
+                        state.taken += bytes;
+                    }
+                    state.promised -= self.uploads.settle(promise, bytes);
+                }
+            }
+        }
+        let mut expected = PieceSet::empty(len);
+        coming.iter().for_each(|&run| expected.insert_run(run));
+        if expected != side.coming {
+            let before: Vec<u32> = side.coming.iter().filter(|&piece| !expected.contains(piece)).collect();
+            for piece in before {
+                content.update(side, piece, |side| {
+                    side.coming.remove(piece);
+                });
+            }
+            for piece in expected.iter() {
+                content.update(side, piece, |side| {
+                    side.coming.insert(piece);
+                });
+            }
+        }
+        side.manifest = true;
+        self.uploads.delivered(self.now, delivered);
+        self.fetch_manifests(actions);
+        self.offer_more(actions);
+    }
+
+    /// The other side wants pieces, or does not want them any more.
+    fn set_interest(&mut self, conn: ConnId, id: ContentId, takes: bool, actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        content.count(side, takes);
+        self.offer_more(actions);
+    }
+
+    /// Says to everyone who takes part that we want no more of a content.
+    pub(super) fn lose_interest(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        for (&conn, _) in self.conns.iter().filter(|(_, conn)| conn.sides.contains_key(&id)) {
+            let message = PeerMessage::Interest { content: id, interested: false };
+            actions.push(Action::Send { conn, message });
+        }
+    }
+
+    fn withdrawn(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
+        self.forget_side(conn, id);
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.offers.retain(|&(content, _)| content != id);
+        let requests =
+            state.requests.iter().filter(|request| self.requests.get(request).is_some_and(|r| r.content == id));
+        actions.extend(requests.map(|&request| Action::Cancel { request }));
+    }
+
+    /// Takes a side out of all books: it takes no part any more.
+    pub(super) fn forget_side(&mut self, conn: ConnId, id: ContentId) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let Some(mut side) = state.sides.remove(&id) else { return };
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        if content.geometry.is_some() {
+            content.picker.left(&side.have, side.complete);
+        }
+        content.count(&mut side, false);
+        for (piece, promise) in side.promised {
+            let bytes = content.bytes(Run { first: piece, count: 1 });
+            state.promised -= self.uploads.settle(promise, bytes);
+        }
+    }
+
+    /// Tells everyone who takes part which pieces are new here, and which are on their way.
+    pub(super) fn announce_pieces(&mut self, actions: &mut Vec<Action>) {
+        let due = |content: &Content| content.announce_at.is_some_and(|at| self.now >= at);
+        let due: Vec<ContentId> = self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
+        for id in due {
+            let coming = self.coming(id);
+            let Some(content) = self.contents.get_mut(&id) else { continue };
+            content.announce_at = None;
+            let new = std::mem::take(&mut content.unannounced);
+            let messages = haves(id, &new.into_iter().collect::<PieceSet>().runs(), &coming);
+            for (&conn, _) in self.conns.iter().filter(|(_, conn)| conn.sides.contains_key(&id)) {
+                actions.extend(messages.iter().cloned().map(|message| Action::Send { conn, message }));
+            }
+        }
+    }
+}
+
+/// Says what is here and what is on its way, in as few messages as may be: one at least, as the latter may be all.
+fn haves(content: ContentId, runs: &[Run], coming: &[Run]) -> Vec<PeerMessage> {
+    let message = |runs: &[Run]| PeerMessage::Have { content, runs: runs.to_vec(), coming: coming.to_vec() };
+    if runs.is_empty() { vec![message(runs)] } else { runs.chunks(MAX_RUNS).map(message).collect() }
+}
