@@ -133,9 +133,6 @@ impl SendStream for WatchedSend {
     fn finish(&mut self) -> Result<(), TransportError> {
         self.0.finish()
     }
-    fn delivered(&mut self) -> BoxFuture<'_, Result<(), TransportError>> {
-        self.0.delivered()
-    }
     fn reset(&mut self, code: u32) {
         self.0.reset(code);
     }

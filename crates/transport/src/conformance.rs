@@ -45,7 +45,7 @@ type Check = for<'a> fn(&'a Pair) -> BoxFuture<'a, ()>;
 /// # Panics
 /// When the transport breaks a promise.
 pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
-    let checks: [(&str, Check); 18] = [
+    let checks: [(&str, Check); 17] = [
         ("both sides learn who is there", |p| Box::pin(both_sides_learn_who_is_there(p))),
         ("a wrong peer is refused", |p| Box::pin(a_wrong_peer_is_refused(p))),
         ("dialling nobody fails in time", |p| Box::pin(dialling_nobody_fails_in_time(p))),
@@ -55,7 +55,6 @@ pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
         ("many streams live side by side", |p| Box::pin(many_streams_live_side_by_side(p))),
         ("a slow stream holds up no other", |p| Box::pin(a_slow_stream_holds_up_no_other(p))),
         ("a finished stream ends", |p| Box::pin(a_finished_stream_ends(p))),
-        ("what has arrived is known to the sender", |p| Box::pin(what_has_arrived_is_known_to_the_sender(p))),
         ("a dropped sender resets", |p| Box::pin(a_dropped_sender_resets(p))),
         ("a given up send is no clean end", |p| Box::pin(a_given_up_send_is_no_clean_end(p))),
         ("a reset carries its code", |p| Box::pin(a_reset_carries_its_code(p))),
@@ -260,30 +259,6 @@ pub async fn a_finished_stream_ends(pair: &Pair) {
     assert_eq!(ends.question.recv(&mut []).await, Ok(0));
     assert_eq!(read_to_end(&mut *ends.question).await.as_deref(), Ok(&b"last words"[..]));
     assert_eq!(ends.question.recv(&mut [0; 8]).await, Ok(0), "the end stays the end");
-}
-
-/// A sender can wait until its stream has arrived, whether or not the connection ends right after; what has no clean
-/// end never does.
-pub async fn what_has_arrived_is_known_to_the_sender(pair: &Pair) {
-    let (dialled, accepted) = connect(pair).await;
-    let mut ends = stream(&*dialled, &*accepted).await;
-    assert!(ends.send.delivered().await.is_err(), "it has no end yet");
-    let data = pattern(LARGE, 11);
-    let sending = async {
-        send_all(&mut *ends.send, data.clone()).await?;
-        ends.send.delivered().await
-    };
-    let (delivered, received) = tokio::join!(sending, read_to_end(&mut *ends.question));
-    assert_eq!(delivered, Ok(()));
-    assert!(received.expect("received") == data);
-    assert_eq!(ends.send.delivered().await, Ok(()), "it stays so");
-    ends.answer.reset(9);
-    assert_eq!(ends.answer.delivered().await, Err(TransportError::Reset(9)));
-
-    // Nobody reads it: that it is there does not depend on that.
-    let mut unread = stream(&*accepted, &*dialled).await;
-    send_all(&mut *unread.answer, Bytes::from_static(b"left lying")).await.expect("sent");
-    assert_eq!(unread.answer.delivered().await, Ok(()));
 }
 
 /// Half an answer is never taken for a whole one.

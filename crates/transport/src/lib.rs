@@ -147,11 +147,6 @@ pub trait SendStream: Send {
     fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Says that nothing more comes.
     fn finish(&mut self) -> Result<(), TransportError>;
-    /// Waits until everything up to the end of the finished stream has arrived at the other side, as far as the
-    /// transport can tell: over QUIC all of it was acknowledged, over TCP it was handed to the kernel, in memory it is
-    /// there at once. Fails if the stream was not finished, or if the other side stopped it or the connection ended
-    /// before. The other side's reader need not have seen it: what is said here is about the path alone.
-    fn delivered(&mut self) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Gives up; the other side sees `code`.
     fn reset(&mut self, code: u32);
 }
@@ -223,11 +218,4 @@ pub enum TransportError {
     /// The operating system refused something else.
     #[error("{0}")]
     Io(String),
-}
-
-impl TransportError {
-    /// Someone asked whether a stream has arrived that has no end yet.
-    fn unfinished() -> Self {
-        TransportError::Io("this stream was not finished".to_owned())
-    }
 }

@@ -261,16 +261,6 @@ impl SendStream for MemorySend {
         Ok(())
     }
 
-    fn delivered(&mut self) -> BoxFuture<'_, Result<(), TransportError>> {
-        Box::pin(async move {
-            match self.state {
-                Sending::Finished => self.pipe.stopped().map_or(Ok(()), |code| Err(TransportError::Reset(code))),
-                Sending::Reset(code) => Err(TransportError::Reset(code)),
-                Sending::Open | Sending::Torn => Err(TransportError::unfinished()),
-            }
-        })
-    }
-
     fn reset(&mut self, code: u32) {
         if matches!(self.state, Sending::Open | Sending::Torn) {
             self.pipe.reset(code);

@@ -74,18 +74,10 @@ impl Pipe {
 
     pub(super) fn stop(&self, code: u32) {
         let mut state = lock(&self.state);
-        // Who has everything has nothing to stop.
-        if !state.finished || state.waiting > 0 {
-            state.stopped.get_or_insert(code);
-        }
+        state.stopped.get_or_insert(code);
         state.queue.clear();
         state.waiting = 0;
         self.writable.notify_one();
-    }
-
-    /// The code with which the receiver stopped before it had everything.
-    pub(super) fn stopped(&self) -> Option<u32> {
-        lock(&self.state).stopped
     }
 
     pub(super) fn pull(&self, buf: &mut [u8]) -> Found {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::PeerId;
-use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ fn code_of(code: VarInt) -> u32 {
 }
 
 fn stream(send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
-    (Box::new(QuicSend { inner: send, state: Sending::Open }), Box::new(QuicRecv { inner: recv, ended: None }))
+    (Box::new(QuicSend { inner: send, finished: false, torn: false }), Box::new(QuicRecv { inner: recv, ended: None }))
 }
 
 impl Connection for QuicConnection {
@@ -108,37 +108,22 @@ impl Connection for QuicConnection {
     }
 }
 
-/// How far a sender has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Open,
-    /// A send is under way, or was given up half way: what was sent has no clean end.
-    Torn,
-    Finished,
-    Reset(u32),
-}
-
 struct QuicSend {
     inner: quinn::SendStream,
-    state: Sending,
-}
-
-impl QuicSend {
-    fn given_up(&self) -> Result<(), TransportError> {
-        match self.state {
-            Sending::Torn => Err(TransportError::Io("an earlier send on this stream was given up".to_owned())),
-            _ => Ok(()),
-        }
-    }
+    finished: bool,
+    /// A send is under way, or was given up half way: what was sent has no clean end.
+    torn: bool,
 }
 
 impl SendStream for QuicSend {
     fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
-            self.given_up()?;
-            let before = std::mem::replace(&mut self.state, Sending::Torn);
+            if self.torn {
+                return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
+            }
+            self.torn = true;
             let sent = self.inner.write_chunk(data).await;
-            self.state = before;
+            self.torn = false;
             sent.map_err(|error| match error {
                 WriteError::Stopped(code) => TransportError::Reset(code_of(code)),
                 WriteError::ConnectionLost(error) => error.into(),
@@ -148,30 +133,15 @@ impl SendStream for QuicSend {
     }
 
     fn finish(&mut self) -> Result<(), TransportError> {
-        self.given_up()?;
-        self.inner.finish().map_err(|_| TransportError::Closed)?;
-        self.state = Sending::Finished;
-        Ok(())
-    }
-
-    fn delivered(&mut self) -> BoxFuture<'_, Result<(), TransportError>> {
-        Box::pin(async move {
-            match self.state {
-                Sending::Finished => {}
-                Sending::Reset(code) => return Err(TransportError::Reset(code)),
-                Sending::Open | Sending::Torn => return Err(TransportError::unfinished()),
-            }
-            match self.inner.stopped().await {
-                Ok(None) => Ok(()),
-                Ok(Some(code)) => Err(TransportError::Reset(code_of(code))),
-                Err(StoppedError::ConnectionLost(error)) => Err(error.into()),
-                Err(StoppedError::ZeroRttRejected) => Err(TransportError::Closed),
-            }
-        })
+        if self.torn {
+            return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
+        }
+        self.finished = true;
+        self.inner.finish().map_err(|_| TransportError::Closed)
     }
 
     fn reset(&mut self, code: u32) {
-        self.state = Sending::Reset(code);
+        self.finished = true;
         let _ = self.inner.reset(code.into());
     }
 }
@@ -179,7 +149,7 @@ impl SendStream for QuicSend {
 impl Drop for QuicSend {
     fn drop(&mut self) {
         // quinn would finish it, and the other side would take a part for the whole.
-        if matches!(self.state, Sending::Open | Sending::Torn) {
+        if !self.finished {
             let _ = self.inner.reset(0u32.into());
         }
     }

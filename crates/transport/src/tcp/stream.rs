@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 use super::connection::{Core, Held};
@@ -33,8 +33,6 @@ pub(super) struct OneStream {
     reader: AsyncMutex<Option<Reader>>,
     writer: AsyncMutex<Option<Writer>>,
     state: Mutex<State>,
-    /// Wakes whoever waits for our direction's end to be written.
-    written: Notify,
     /// The place among the streams that may be open at once.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -69,13 +67,12 @@ pub(super) fn halves(
         reader: AsyncMutex::new(Some(lane.reader)),
         writer: AsyncMutex::new(Some(lane.writer)),
         state: Mutex::default(),
-        written: Notify::new(),
         _place: place,
     });
     if let Some(first) = first {
         stream.note(first);
     }
-    (SendHalf { stream: stream.clone(), ended: None, sending: false }, RecvHalf { stream, done: None })
+    (SendHalf { stream: stream.clone(), finished: false, sending: false }, RecvHalf { stream, done: None })
 }
 
 impl OneStream {
@@ -138,12 +135,6 @@ impl OneStream {
     }
 
     async fn write_queue(&self) {
-        self.write_all_queued().await;
-        self.written.notify_one();
-        self.release().await;
-    }
-
-    async fn write_all_queued(&self) {
         let mut writer = self.writer.lock().await;
         while let Some(said) = self.state(|state| state.queue.pop_front()) {
             let Some(writer) = writer.as_mut().filter(|_| !self.state(|state| state.torn)) else { return };
@@ -157,20 +148,8 @@ impl OneStream {
                 _ => {}
             });
         }
-    }
-
-    /// Waits until our direction's end is written.
-    async fn end_written(&self) -> Result<(), TransportError> {
-        loop {
-            let written = self.written.notified();
-            let (stopped, ended, torn) = self.state(|state| (state.stopped, state.ended, state.torn));
-            match stopped {
-                _ if ended => return Ok(()),
-                _ if torn => return Err(self.torn_apart().await),
-                Some(code) => return Err(TransportError::Reset(code)),
-                None => written.await,
-            }
-        }
+        drop(writer);
+        self.release().await;
     }
 
     /// Gives the lane back once both directions have ended, whoever still holds a half.
@@ -252,8 +231,7 @@ impl OneStream {
 
 pub(super) struct SendHalf {
     stream: Arc<OneStream>,
-    /// How we ended it.
-    ended: Option<Said>,
+    finished: bool,
     /// A send is under way, or was given up half way: what was sent has no clean end.
     sending: bool,
 }
@@ -288,7 +266,7 @@ impl SendStream for SendHalf {
     fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
             self.given_up()?;
-            if self.ended.is_some() {
+            if self.finished {
                 return Err(TransportError::Closed);
             }
             if let Some(error) = self.stream.core.end() {
@@ -303,29 +281,17 @@ impl SendStream for SendHalf {
 
     fn finish(&mut self) -> Result<(), TransportError> {
         self.given_up()?;
-        if self.ended.is_some() {
+        if std::mem::replace(&mut self.finished, true) {
             return Err(TransportError::Closed);
         }
-        self.ended = Some(Said::Fin);
         self.stream.say(Said::Fin);
         Ok(())
     }
 
-    fn delivered(&mut self) -> BoxFuture<'_, Result<(), TransportError>> {
-        Box::pin(async move {
-            match self.ended {
-                Some(Said::Fin) => self.stream.end_written().await,
-                Some(Said::Reset(code)) => Err(TransportError::Reset(code)),
-                _ => Err(TransportError::unfinished()),
-            }
-        })
-    }
-
     fn reset(&mut self, code: u32) {
-        if self.ended.is_some() {
+        if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        self.ended = Some(Said::Reset(code));
         if self.sending {
             // Half a frame was written: only the end of the lane can say that it is over.
             let stream = self.stream.clone();
