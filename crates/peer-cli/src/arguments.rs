@@ -155,9 +155,9 @@ pub struct SwarmArguments {
     /// Largest datagram to try, in bytes; if not given, what the route to each peer has
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
     pub mtu: Option<u16>,
-    /// What decides how fast QUIC sends: auto goes by what the path delivers, and takes some loss for chance; cubic (RFC
-    /// 9438) slows down with every loss; bbr is quinn's, experimental
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// How QUIC decides how fast to send: delivery (by what the path delivers; some loss is taken for chance), cubic or
+    /// newreno (slower with every loss), or bbr (quinn's, experimental)
+    #[arg(long, value_name = "NAME", default_value = "delivery")]
     pub congestion: Congestion,
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]

@@ -36,7 +36,7 @@ fn figures() {
     ];
     let only = std::env::var("ONLY").unwrap_or_default();
     for (name, link) in links.iter().filter(|(name, _)| name.contains(&only)) {
-        for (which, congestion) in [("cubic", Congestion::Cubic), ("bbr", Congestion::Bbr), ("auto", Congestion::Auto)]
+        for (which, congestion) in [("cubic", Congestion::Cubic), ("bbr", Congestion::Bbr), ("delivery", Congestion::Delivery)]
             .into_iter()
             .filter(|(which, _)| std::env::var("WHICH").is_ok_and(|all| all.contains(which)))
         {
@@ -68,7 +68,7 @@ fn mbits(outcomes: &[super::simulation::Outcome], from: u64, to: u64) -> Vec<f64
 #[test]
 #[ignore = "prints figures"]
 fn shares() {
-    let (a, c) = (Congestion::Auto, Congestion::Cubic);
+    let (a, c) = (Congestion::Delivery, Congestion::Cubic);
     let mixes: [(&str, Vec<Congestion>); 5] = [
         ("8 auto", vec![a; 8]),
         ("8 cubic", vec![c; 8]),
@@ -160,7 +160,7 @@ fn changes() {
     }
     let only = std::env::var("ONLY").unwrap_or_default();
     for (name, link, offered) in links.iter().filter(|(name, ..)| name.contains(&only)) {
-        for congestion in [Congestion::Cubic, Congestion::Auto] {
+        for congestion in [Congestion::Cubic, Congestion::Delivery] {
             let flow = Flow { offered: *offered, ..Flow::endless(congestion) };
             let outcome = run(link, vec![flow], 9 * SECOND, 1).remove(0);
             let rates: Vec<_> = (30..90u32)
