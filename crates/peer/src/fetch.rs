@@ -116,6 +116,8 @@ impl PieceFetch {
             Answer::Bytes(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
+        // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
+        let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
         for stretch in geometry.stretches(self.run, BLOCK) {
             // Taken only now that the answer flows: what merely waits for its turn holds no memory.
             let mut buffer = self.buffers.take(stretch.len).await;

@@ -3,7 +3,8 @@
 //! quinn would grant each connection a fixed window, and memory would grow with connections. Here all connections of a
 //! transport share one budget, in each direction: those on which bytes flow get even parts, the others a little to start
 //! with. On a LAN a part is no larger than keeps bursts within a socket's buffer; on a long path it grows to twice what
-//! the path holds.
+//! the path holds. What is to be sent waits in a connection's window for no longer than a moment: whoever decides what to
+//! send next must see what has left, not what a buffer has swallowed.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -17,6 +18,13 @@ const LAN: u64 = 8 << 20;
 const MOST: u64 = 16 << 20;
 /// Bytes under way on a connection that does nothing yet.
 const LEAST: u64 = 256 << 10;
+/// Bytes that may always wait to be sent on a connection.
+const LEAST_SENT: u64 = 64 << 10;
+/// How long bytes may wait in a connection's window beyond what its path takes to acknowledge them.
+const WAIT: Duration = Duration::from_millis(20);
+/// The shortest round trip is forgotten by this part at each look, since a route may become longer.
+const FORGET: f64 = 1.01;
+const LONGEST_RTT: Duration = Duration::from_secs(1);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// A connection on which fewer bytes a second flow is idle.
@@ -29,6 +37,8 @@ pub(super) struct Windows(Mutex<Vec<Weak<quinn::Connection>>>);
 /// What was seen of a connection at the last look.
 struct Seen {
     connection: Weak<quinn::Connection>,
+    /// Round trip without queues, as far as one was seen lately.
+    rtt: Duration,
     received: Flow,
     sent: Flow,
 }
@@ -50,8 +60,7 @@ impl Flow {
     }
 
     /// The window, if it should change by more than a little.
-    fn change(&mut self, rtt: Duration, active: usize) -> Option<u64> {
-        let window = window(self.rate, rtt, active);
+    fn change(&mut self, window: u64) -> Option<u64> {
         let same = window.abs_diff(self.window) * 8 <= self.window;
         (!same).then(|| std::mem::replace(&mut self.window, window)).map(|_| window)
     }
@@ -65,6 +74,16 @@ fn window(rate: f64, rtt: Duration, active: usize) -> u64 {
     let active = active.max(1) as u64;
     let path = (2.0 * rate * rtt.as_secs_f64()) as u64;
     path.clamp(LAN / active, MOST / active).max(LEAST)
+}
+
+/// Bytes that may wait to be sent or acknowledged on a connection, where all together send at this rate (bytes a second):
+/// any of them may have the uplink for itself at times.
+fn send_window(uplink: f64, rtt: Duration, active: usize) -> u64 {
+    if uplink < IDLE {
+        return LEAST;
+    }
+    let soon = (uplink * (2 * rtt + WAIT).as_secs_f64()) as u64;
+    window(uplink, rtt, active).min(soon.max(LEAST_SENT))
 }
 
 impl Windows {
@@ -90,40 +109,44 @@ impl Windows {
 
     /// Looks again and again; to be run beside the connections.
     pub(super) async fn tend(self: Arc<Self>) {
-        let (mut seen, mut last) = (Vec::<Seen>::new(), Instant::now());
+        let (mut seen, mut uplink, mut last) = (Vec::<Seen>::new(), Flow::default(), Instant::now());
         let mut look = interval(LOOK);
         loop {
             look.tick().await;
             let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
-            self.look(&mut seen, elapsed);
+            self.look(&mut seen, &mut uplink, elapsed);
         }
     }
 
-    fn look(&self, seen: &mut Vec<Seen>, elapsed: Duration) {
+    fn look(&self, seen: &mut Vec<Seen>, uplink: &mut Flow, elapsed: Duration) {
         let connections = self.0.lock().expect("no panic holds it").clone();
         seen.retain(|seen| seen.connection.strong_count() > 0);
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {
                 let flow = || Flow::default();
-                seen.push(Seen { connection, received: flow(), sent: flow() });
+                seen.push(Seen { connection, rtt: LONGEST_RTT, received: flow(), sent: flow() });
             }
         }
+        let mut sent = uplink.bytes;
         for seen in &mut *seen {
             if let Some(connection) = seen.connection.upgrade() {
                 let stats = connection.stats();
                 seen.received.look(stats.udp_rx.bytes, elapsed);
+                sent += stats.udp_tx.bytes.saturating_sub(seen.sent.bytes);
                 seen.sent.look(stats.udp_tx.bytes, elapsed);
+                seen.rtt = connection.rtt().min(seen.rtt.mul_f64(FORGET));
             }
         }
+        uplink.look(sent, elapsed);
         let receiving = seen.iter().filter(|seen| seen.received.rate >= IDLE).count();
         let sending = seen.iter().filter(|seen| seen.sent.rate >= IDLE).count();
         for seen in seen {
             let Some(connection) = seen.connection.upgrade() else { continue };
-            let rtt = connection.rtt();
-            if let Some(window) = seen.received.change(rtt, receiving) {
+            let window = window(seen.received.rate, connection.rtt(), receiving);
+            if let Some(window) = seen.received.change(window) {
                 connection.set_receive_window(VarInt::from_u32(window as u32));
             }
-            if let Some(window) = seen.sent.change(rtt, sending) {
+            if let Some(window) = seen.sent.change(send_window(uplink.rate, seen.rtt, sending)) {
                 connection.set_send_window(window);
             }
         }
@@ -148,6 +171,16 @@ mod tests {
     fn a_short_path_gets_what_a_socket_can_take() {
         assert_eq!(window(1e9, LAN_RTT, 1), LAN);
         assert_eq!(window(1e9, LAN_RTT, 4), LAN / 4);
+    }
+
+    #[test]
+    fn what_is_to_be_sent_does_not_wait_long() {
+        // 50 Mbit/s: two pieces of 64 KiB, not eight megabytes.
+        assert_eq!(send_window(6.25e6, LAN_RTT, 4), (6.25e6 * 0.0206) as u64);
+        // A long path is full all the same, and a fast one not held back.
+        assert!(send_window(12.5e6, Duration::from_millis(100), 1) >= 2 * 1_250_000);
+        assert_eq!(send_window(1e9, LAN_RTT, 1), LAN);
+        assert_eq!(send_window(0.0, LAN_RTT, 1), LEAST);
     }
 
     #[test]
