@@ -255,7 +255,8 @@ impl ByDelivery {
     /// More was delivered than before, or what was sent more met no queue.
     fn found_more(&self, round: &Round, before: f64) -> bool {
         let empty = self.path.empty_rtt();
-        let no_queue = round.shortest.is_some_and(|rtt| rtt < empty + empty / 4)
+        let no_queue = !round.app_limited
+            && round.shortest.is_some_and(|rtt| rtt < empty + empty / 4)
             && round.mean_rtt() < self.cruising_rtt + empty.mul_f64(GREW - 1.0);
         self.path.rate() >= before * GREW || no_queue
     }

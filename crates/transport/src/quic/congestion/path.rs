@@ -19,7 +19,7 @@ pub(super) const CONGESTED_QUEUE: f64 = 0.01;
 /// Loss is judged when so many packets were sent.
 const ENOUGH: u64 = 100;
 /// No more than this is taken for chance.
-const MOST_CHANCE: f64 = 0.1;
+const MOST_CHANCE: f64 = 0.15;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Path {

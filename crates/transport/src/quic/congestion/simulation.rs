@@ -39,10 +39,8 @@ pub(super) struct Link {
     pub(super) buffer: Duration,
     /// Share of datagrams that is lost by chance behind the bottleneck.
     pub(super) loss: f64,
-    /// Datagrams arrive together at multiples of this, as over radio.
-    pub(super) slot: Duration,
-    /// The rate from this time on.
-    pub(super) later: Option<(Duration, f64)>,
+    /// Other rates, each from its time on.
+    pub(super) later: Vec<(Duration, f64)>,
     /// Nothing passes from the first to the second time, in either direction.
     pub(super) blackout: Option<(Duration, Duration)>,
 }
@@ -50,7 +48,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(megabits: f64, rtt_ms: u64, buffer_ms: u64) -> Self {
         let (rtt, buffer) = (Duration::from_millis(rtt_ms), Duration::from_millis(buffer_ms));
-        Link { rate: megabits * 1e6, rtt, buffer, loss: 0.0, slot: Duration::ZERO, blackout: None, later: None }
+        Link { rate: megabits * 1e6, rtt, buffer, loss: 0.0, blackout: None, later: Vec::new() }
     }
 }
 
@@ -79,12 +77,9 @@ pub(super) struct Outcome {
     /// Bytes that were lost by chance, and because the buffer was full.
     pub(super) unlucky: u64,
     pub(super) overflowed: u64,
-    /// The queue that its datagrams met: sum of all delays, their number, and the longest.
+    /// The queue that its datagrams met: sum of all delays, and their number.
     queued: Duration,
     passed: u32,
-    pub(super) longest_queue: Duration,
-    /// Congestion window at each tenth of a second.
-    pub(super) windows: Vec<u64>,
 }
 
 impl Outcome {
@@ -260,9 +255,6 @@ impl World {
     fn look(&mut self) {
         for flow in 0..self.flows.len() {
             self.outcomes[flow].arrived.push(self.received[flow]);
-            if let Some((_, connection)) = &self.nodes[2 * flow].connection {
-                self.outcomes[flow].windows.push(connection.congestion_state().window());
-            }
             if self.nodes[2 * flow].connection.is_some() {
                 self.drive(2 * flow);
             }
@@ -376,7 +368,7 @@ impl World {
         let mut arrival = now + half;
         if node.is_multiple_of(2) {
             let length = datagram.len() + HEADERS;
-            let rate = link.later.filter(|later| since >= later.0).map_or(link.rate, |later| later.1);
+            let rate = link.later.iter().rfind(|later| since >= later.0).map_or(link.rate, |later| later.1);
             outcome.sent += length as u64;
             let queue = self.free_at.saturating_duration_since(now);
             if queue > link.buffer {
@@ -386,14 +378,11 @@ impl World {
             self.free_at = self.free_at.max(now) + Duration::from_secs_f64(length as f64 * 8.0 / rate);
             outcome.queued += queue;
             outcome.passed += 1;
-            outcome.longest_queue = outcome.longest_queue.max(queue);
             if self.random.f64() < link.loss || dark {
                 outcome.unlucky += length as u64;
                 return;
             }
             arrival = self.free_at + half;
-            let slot = link.slot.as_nanos().max(1);
-            arrival += Duration::from_nanos((slot - 1 - ((arrival - self.start).as_nanos() + slot - 1) % slot) as u64);
         } else if dark {
             return;
         }
