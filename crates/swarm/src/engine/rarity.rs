@@ -105,6 +105,10 @@ impl Rarity {
         if let Some(&moved) = bucket.get(position as usize) {
             self.positions[moved as usize] = position;
         }
+        // What one list of a large content loses, another gets: both at their largest would be more than is needed.
+        if bucket.len() < bucket.capacity() / 4 {
+            bucket.shrink_to(bucket.capacity() / 2);
+        }
     }
 }
 
