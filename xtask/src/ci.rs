@@ -12,7 +12,7 @@ const BEFORE: [&[&str]; 3] = [
     &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
 ];
-const AFTER: [&[&str]; 5] = [
+const AFTER: [&[&str]; 6] = [
     &["test", "--workspace"],
     // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
     &["run", "--quiet", "--release", "-p", "xtask", "--", "simulate", "--smoke"],

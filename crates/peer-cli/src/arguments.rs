@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use protocol::Algorithm;
-use transport::Kind;
+use transport::{Congestion, Kind};
 
 use crate::{range_flags, sizes};
 
@@ -155,6 +155,10 @@ pub struct SwarmArguments {
     /// Largest datagram to try, in bytes; if not given, what the route to each peer has
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
     pub mtu: Option<u16>,
+    /// How QUIC decides how fast to send: delivery (by what the path delivers; some loss is taken for chance), cubic or
+    /// newreno (slower with every loss), or bbr (quinn's, experimental)
+    #[arg(long, value_name = "NAME", default_value = "delivery")]
+    pub congestion: Congestion,
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,

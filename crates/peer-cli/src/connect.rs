@@ -15,7 +15,8 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
     let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
     let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
-    let config = Config { trust, mtu: arguments.mtu, ..Config::new(identity, listeners) };
+    let (mtu, congestion) = (arguments.mtu, arguments.congestion);
+    let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());

@@ -24,6 +24,7 @@ pub use identity::{
 };
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
+pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use tcp::Tcp;
 
 use std::future::Future;
@@ -57,12 +58,15 @@ pub struct Config {
     /// QUIC streams that the other side of each connection may have open at once. Each takes memory even if it is not
     /// open.
     pub streams: u32,
+    /// What decides how fast QUIC sends. TCP has the kernel's.
+    pub congestion: Congestion,
 }
 
 impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams: quic::STREAMS }
+        let (streams, congestion) = (quic::STREAMS, Congestion::default());
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
     }
 }
 

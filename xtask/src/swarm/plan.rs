@@ -109,6 +109,7 @@ fn shared_flags(arguments: &Arguments, number: u16) -> Vec<String> {
         ("storage", &arguments.storage),
         ("transport", &transport),
         ("mtu", &mtu),
+        ("congestion", &arguments.congestion),
     ];
     for (flag, value) in optional {
         flags.extend(value.iter().map(|value| format!("--{flag}={value}")));

@@ -1,6 +1,7 @@
 //! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own, and further ones
 //! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
+pub(crate) mod congestion;
 mod connection;
 mod endpoint;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use settings::STREAMS;
 
 use crate::identity::SERVER_NAME;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
+use congestion::Congestion;
 use connection::QuicConnection;
 use endpoint::Endpoint;
 use windows::Windows;
@@ -59,8 +61,7 @@ pub struct Quic {
     dialers: OnceLock<Vec<Endpoint>>,
     turn: AtomicUsize,
     closed: AtomicBool,
-    mtu: Option<u16>,
-    streams: u32,
+    choices: Choices,
     windows: Arc<Windows>,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
 }
@@ -71,7 +72,7 @@ impl Quic {
         let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-        let (mtu, streams) = (config.mtu, config.streams);
+        let choices = Choices { mtu: config.mtu, streams: config.streams, congestion: config.congestion };
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let windows = Arc::new(Windows::default());
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -83,7 +84,7 @@ impl Quic {
             };
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
-            let listener = Listener { server, mtu, streams, arrivals, windows };
+            let listener = Listener { server, choices, arrivals, windows };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -98,8 +99,7 @@ impl Quic {
             dialers: OnceLock::new(),
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            mtu,
-            streams,
+            choices,
             windows,
             accepted: Mutex::new(accepted),
         })
@@ -132,7 +132,7 @@ impl Quic {
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(transport_to(address, self.mtu, self.streams, &self.windows));
+        client.transport_config(transport_to(address, self.choices, &self.windows));
         let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = quinn.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
@@ -160,10 +160,20 @@ impl Quic {
     }
 }
 
+/// What was chosen for all connections.
+#[derive(Clone, Copy)]
+struct Choices {
+    mtu: Option<u16>,
+    streams: u32,
+    congestion: Congestion,
+}
+
 /// The settings of a connection to or from this address.
-fn transport_to(address: SocketAddr, mtu: Option<u16>, streams: u32, windows: &Windows) -> Arc<TransportConfig> {
+fn transport_to(address: SocketAddr, choices: Choices, windows: &Windows) -> Arc<TransportConfig> {
+    let Choices { mtu, streams, congestion } = choices;
     let carried = path::largest_datagram(address);
     let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
+    transport.congestion_controller_factory(congestion.factory());
     // What is to be sent waits where it can still be chosen, until it is known how fast it leaves.
     transport.max_concurrent_bidi_streams(streams.into()).send_window(windows::LEAST);
     // Who caps the size may know of something on the way that carries less.
@@ -176,8 +186,7 @@ fn transport_to(address: SocketAddr, mtu: Option<u16>, streams: u32, windows: &W
 /// What is needed to take a connection.
 struct Listener {
     server: quinn::ServerConfig,
-    mtu: Option<u16>,
-    streams: u32,
+    choices: Choices,
     arrivals: mpsc::Sender<QuicConnection>,
     windows: Arc<Windows>,
 }
@@ -212,7 +221,7 @@ impl Listener {
     async fn shake_hands(&self, incoming: Incoming) -> Result<QuicConnection, TransportError> {
         let from = incoming.remote_address();
         let mut server = self.server.clone();
-        server.transport_config(transport_to(from, self.mtu, self.streams, &self.windows));
+        server.transport_config(transport_to(from, self.choices, &self.windows));
         let refused = |error: quinn::ConnectionError| TransportError::Handshake(error.to_string());
         let connecting = incoming.accept_with(Arc::new(server)).map_err(refused)?;
         match timeout(HANDSHAKE, connecting).await {

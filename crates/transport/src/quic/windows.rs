@@ -82,13 +82,14 @@ fn window(rate: f64, rtt: Duration, active: usize) -> u64 {
 }
 
 /// Bytes that may wait to be sent or acknowledged on a connection, where all together send at this rate (bytes a second):
-/// any of them may have the uplink for itself at times.
-fn send_window(uplink: f64, rtt: Duration, active: usize) -> u64 {
+/// any of them may have the uplink for itself at times. So may twice the congestion window: while that doubles in every
+/// round trip, the rate so far says little.
+fn send_window(uplink: f64, rtt: Duration, active: usize, congestion: u64) -> u64 {
     if uplink < IDLE {
         return LEAST;
     }
     let soon = (uplink * (2 * rtt + WAIT).as_secs_f64()) as u64;
-    window(uplink, rtt, active).min(soon.max(LEAST_SENT))
+    window(uplink, rtt, active).min(soon.max(2 * congestion).max(LEAST_SENT))
 }
 
 impl Windows {
@@ -157,7 +158,8 @@ impl Windows {
             if let Some(window) = seen.received.change(window) {
                 connection.set_receive_window(VarInt::from_u32(window as u32));
             }
-            if let Some(window) = seen.sent.change(send_window(uplink.rate, seen.rtt, sending)) {
+            let congestion = connection.stats().path.cwnd;
+            if let Some(window) = seen.sent.change(send_window(uplink.rate, seen.rtt, sending, congestion)) {
                 connection.set_send_window(window);
             }
         }
@@ -187,11 +189,16 @@ mod tests {
     #[test]
     fn what_is_to_be_sent_does_not_wait_long() {
         // 50 Mbit/s: two pieces of 64 KiB, not eight megabytes.
-        assert_eq!(send_window(6.25e6, LAN_RTT, 4), (6.25e6 * 0.0206) as u64);
+        assert_eq!(send_window(6.25e6, LAN_RTT, 4, 40_000), (6.25e6 * 0.0206) as u64);
         // A long path is full all the same, and a fast one not held back.
-        assert!(send_window(12.5e6, Duration::from_millis(100), 1) >= 2 * 1_250_000);
-        assert_eq!(send_window(1e9, LAN_RTT, 1), LAN);
-        assert_eq!(send_window(0.0, LAN_RTT, 1), LEAST);
+        assert!(send_window(12.5e6, Duration::from_millis(100), 1, 1_300_000) >= 2 * 1_250_000);
+        assert_eq!(send_window(1e9, LAN_RTT, 1, 4 << 20), LAN);
+        assert_eq!(send_window(0.0, LAN_RTT, 1, 40_000), LEAST);
+    }
+
+    #[test]
+    fn a_window_that_doubles_is_not_held_back_by_the_rate_so_far() {
+        assert_eq!(send_window(400_000.0, Duration::from_millis(100), 1, 100_000), 200_000);
     }
 
     #[test]
