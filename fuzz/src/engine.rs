@@ -45,6 +45,8 @@ struct World {
     /// Connections that stand, and who is there.
     conns: BTreeMap<ConnId, PeerId>,
     requests: BTreeMap<RequestId, (usize, Run, PieceSet)>,
+    /// Requests that it has given up: bytes may still come, but none that count.
+    given_up: BTreeSet<RequestId>,
     /// Questions that were neither answered nor refused, and what they ask for.
     asked: BTreeMap<ServeId, (ContentId, Run)>,
     serving: BTreeSet<ServeId>,
@@ -70,6 +72,7 @@ pub fn engine(bytes: &[u8]) {
         next: 0,
         conns: BTreeMap::new(),
         requests: BTreeMap::new(),
+        given_up: BTreeSet::new(),
         asked: BTreeMap::new(),
         serving: BTreeSet::new(),
     };
@@ -79,7 +82,8 @@ pub fn engine(bytes: &[u8]) {
         world.engine.handle(now, event, &mut world.actions);
         let actions = std::mem::take(&mut world.actions);
         actions.into_iter().for_each(|action| world.check(action));
-        let in_flight: u64 = world.requests.values().map(|(number, run, told)| bytes_owed(*number, *run, told)).sum();
+        let counts = world.requests.iter().filter(|(request, _)| !world.given_up.contains(request));
+        let in_flight: u64 = counts.map(|(_, (number, run, told))| bytes_owed(*number, *run, told)).sum();
         assert!(in_flight <= BUDGET.max(2 << 10), "{in_flight} bytes are asked for, over the budget");
     }
 }
@@ -243,7 +247,9 @@ impl World {
                 let new = self.requests.insert(request, (number, run, PieceSet::empty(run.first + run.count)));
                 assert!(new.is_none(), "a number of a request was used twice");
             }
-            Action::Cancel { .. } => {}
+            Action::Cancel { request } => {
+                self.given_up.insert(request);
+            }
             Action::Serve { serve } => {
                 let (id, run) = self.asked.remove(&serve).expect("a question is answered once");
                 let have = self.engine.have(id);

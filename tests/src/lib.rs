@@ -225,12 +225,12 @@ impl Swarm {
 
     fn start(closed: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
         if closed {
             tracker_ends(folder.path(), &["--init-closed"], 0);
         }
         let authorities: &[&str] = if closed { &["--ca=certs/ca.pem"] } else { &[] };
-        let tracker = start_tracker(folder.path(), port, authorities);
+        // It takes a free port itself: one that is looked for beforehand may be another's by then.
+        let (tracker, port) = start_tracker(folder.path(), 0, authorities);
         Swarm { folder, tracker, port }
     }
 
@@ -242,7 +242,7 @@ impl Swarm {
     /// Starts the tracker again, with more flags.
     pub fn restart_tracker_with(&mut self, flags: &[&str]) {
         self.tracker.kill();
-        self.tracker = start_tracker(self.folder.path(), self.port, flags);
+        (self.tracker, _) = start_tracker(self.folder.path(), self.port, flags);
     }
 
     /// Runs `tracker` where this swarm's `certs/` is, demands this exit status, and gives what it wrote to standard error.
@@ -310,18 +310,13 @@ fn tracker_ends(folder: &Path, flags: &[&str], code: i32) -> String {
     tracker.errors()
 }
 
-fn start_tracker(folder: &Path, port: u16, flags: &[&str]) -> Process {
+fn start_tracker(folder: &Path, port: u16, flags: &[&str]) -> (Process, u16) {
     let mut command = quiet(&programs().tracker);
     command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string()).args(flags);
     let mut tracker = Process::start("tracker", command);
-    tracker.line("Listening");
-    tracker
-}
-
-/// A UDP port that is free at this moment.
-pub fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.local_addr().expect("it is bound").port()
+    let line = tracker.line("Listening on ");
+    let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it says its port");
+    (tracker, port)
 }
 
 /// Bytes that look random and are the same every time.

@@ -296,8 +296,16 @@ impl Engine {
             promised.flat_map(|(conn, side)| side.promised.keys().map(move |&piece| (conn, piece))).collect();
         promised.into_iter().for_each(|(conn, piece)| self.break_promise(conn, id, piece));
         self.contents.remove(&id);
-        let requests: Vec<_> = self.requests.iter().filter(|(_, r)| r.content == id).map(|(&n, _)| n).collect();
-        actions.extend(requests.into_iter().map(|request| Action::Cancel { request }));
+        // Forgotten at once: should the content be wanted again before they have ended, they are none of its.
+        let requests = self.requests.iter().filter(|(_, request)| request.content == id);
+        let requests: Vec<_> = requests.map(|(&request, outgoing)| (request, outgoing.conn)).collect();
+        for (request, conn) in requests {
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.requests.remove(&request);
+            }
+            self.forget_request(request);
+            actions.push(Action::Cancel { request });
+        }
         for (&conn, state) in &self.conns {
             if state.sides.contains_key(&id) {
                 actions.push(Action::Send { conn, message: PeerMessage::Withdraw { content: id } });

@@ -401,3 +401,30 @@ fn a_restarted_peer_replaces_its_old_connection() {
     assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })));
     assert_eq!(engine.connections().len(), 1);
 }
+
+/// Found by fuzzing: the old requests were counted as the new content's, which had no such pieces yet.
+#[test]
+fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
+    let (mut engine, actions) = downloader(&[1, 2]);
+    let old = fetches(&actions);
+    assert!(!old.is_empty());
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Withdraw { content: content() }, &mut actions);
+    assert!(old.iter().all(|(_, request, _)| actions.contains(&Action::Cancel { request: *request })));
+    for manifest_is_here in [false, true] {
+        engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+        if manifest_is_here {
+            let have = PieceSet::empty(100);
+            let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+            engine.handle(Duration::ZERO, event, &mut actions);
+        }
+        for seconds in 1..9 {
+            engine.handle(Duration::from_secs(seconds), Event::Tick, &mut actions);
+        }
+    }
+    for &(_, request, run) in &old {
+        engine.handle(Duration::from_secs(9), Event::Stored { request, piece: run.first }, &mut actions);
+        engine.handle(Duration::from_secs(9), Event::Finished { request, failure: None }, &mut actions);
+    }
+    assert_eq!(engine.view(content()).unwrap().have, 0, "what came for the old one is not the new one's");
+}
