@@ -157,7 +157,7 @@ pub struct SwarmArguments {
     pub mtu: Option<u16>,
     /// How QUIC decides how fast to send: delivery (by what the path delivers; some loss is taken for chance), cubic or
     /// newreno (slower with every loss), or bbr (quinn's, experimental)
-    #[arg(long, value_name = "NAME", default_value = "delivery")]
+    #[arg(long, value_name = "NAME", default_value = "cubic")]
     pub congestion: Congestion,
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]

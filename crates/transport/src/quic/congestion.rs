@@ -18,9 +18,9 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Congestion {
     /// Sends what the path was seen to deliver, and takes a little loss for chance.
-    #[default]
     Delivery,
     /// CUBIC (RFC 9438): takes every loss for congestion.
+    #[default]
     Cubic,
     /// NewReno (RFC 9002): the same, and grows more slowly afterwards.
     NewReno,
