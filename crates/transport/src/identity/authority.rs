@@ -8,12 +8,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
 use super::tls::{SERVER_NAME, random};
 use super::trust::valid_at;
-use super::{Identity, IdentityError, Trust, peer_id_of, pem};
+use super::{Identity, IdentityError, Trust, pem};
 
 /// How long an authority lasts. To replace it is work for everyone, and nothing is gained by doing it often.
 const LIFETIME: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
@@ -39,12 +39,7 @@ impl Authority {
 
     /// The one in these files.
     pub fn load(certificate_path: &Path, key_path: &Path) -> Result<Self, IdentityError> {
-        let key = pem::read_key(pem::open(key_path)?, key_path)?;
-        let certificate = pem::read_certificate(certificate_path)?;
-        if peer_id_of(&certificate).ok() != Some(protocol::PeerId::of_public_key(&key.subject_public_key_info())) {
-            let (certificate, key) = (certificate_path.to_owned(), key_path.to_owned());
-            return Err(IdentityError::OtherKey { certificate, key });
-        }
+        let (certificate, key, _) = pem::read_pair(certificate_path, key_path, pem::open(key_path)?)?;
         valid_at(&certificate, UnixTime::now()).map_err(|error| error.about(certificate_path))?;
         let authority = Authority { issuer: Issuer::new(params(&key), key), certificate };
         // One that was made by other means may be called otherwise: what it signs would lead nowhere.
@@ -82,8 +77,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).map_err(unable)?.der().clone();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        Ok(Identity { key: key.into(), certificate, id: identity.id, held: None })
+        Ok(Identity { certificate, held: None, ..identity.clone() })
     }
 }
 

@@ -123,7 +123,7 @@ impl Identity {
         let params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(authority::unable)?;
         let certificate = params.self_signed(key).map_err(authority::unable)?.der().clone();
         let id = peer_id_of(&certificate).map_err(|error| IdentityError::Generate(error.to_string()))?;
-        Ok(Identity { key: Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der())), certificate, id, held: None })
+        Ok(Identity { key: secret(key), certificate, id, held: None })
     }
 
     /// The identity whose key is in this PEM file, for an open swarm; made there if the file is missing. The key file can
@@ -163,13 +163,8 @@ impl Identity {
 
     /// A certificate and its key, whoever signed it.
     fn read(certificate_path: &Path, key_path: &Path, key: &File) -> Result<Self, IdentityError> {
-        let own = Self::of_key(&pem::read_key(key, key_path)?)?;
-        let certificate = pem::read_certificate(certificate_path)?;
-        if peer_id_of(&certificate).ok() != Some(own.id) {
-            let (certificate, key) = (certificate_path.to_owned(), key_path.to_owned());
-            return Err(IdentityError::OtherKey { certificate, key });
-        }
-        Ok(Identity { certificate, ..own })
+        let (certificate, key, id) = pem::read_pair(certificate_path, key_path, key)?;
+        Ok(Identity { key: secret(&key), certificate, id, held: None })
     }
 
     /// Writes the certificate, which is public, as PEM: others read the id from it.
@@ -181,6 +176,10 @@ impl Identity {
     pub fn peer_id(&self) -> PeerId {
         self.id
     }
+}
+
+fn secret(key: &KeyPair) -> Arc<PrivatePkcs8KeyDer<'static>> {
+    Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
 /// The id of whoever holds the key of the certificate in a PEM file.

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use rcgen::{KeyPair, PKCS_ED25519};
+use protocol::PeerId;
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::IdentityError;
+use super::{IdentityError, peer_id_of};
 
 /// Most bytes of a file that are read: a bundle of some hundred certificates.
 const MOST: u64 = 1 << 20;
@@ -72,6 +73,23 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 /// The first certificate in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
     Ok(read_certificates(path)?.remove(0))
+}
+
+/// A certificate and its key, out of a file that was opened already, and the id that they prove. Nothing if one is not the
+/// other's.
+pub(super) fn read_pair(
+    certificate_path: &Path,
+    key_path: &Path,
+    key: impl Read,
+) -> Result<(CertificateDer<'static>, KeyPair, PeerId), IdentityError> {
+    let key = read_key(key, key_path)?;
+    let certificate = read_certificate(certificate_path)?;
+    let id = PeerId::of_public_key(&key.subject_public_key_info());
+    if peer_id_of(&certificate).ok() != Some(id) {
+        let (certificate, key) = (certificate_path.to_owned(), key_path.to_owned());
+        return Err(IdentityError::OtherKey { certificate, key });
+    }
+    Ok((certificate, key, id))
 }
 
 /// Writes a certificate in place of the one that is there.
