@@ -44,6 +44,8 @@ struct Seen {
     connection: Weak<quinn::Connection>,
     /// Round trip without queues, as far as one was seen lately.
     rtt: Duration,
+    /// Bytes that congestion control lets be under way.
+    congestion: u64,
     received: Flow,
     sent: Flow,
 }
@@ -136,7 +138,7 @@ impl Windows {
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {
                 let flow = || Flow::default();
-                seen.push(Seen { connection, rtt: LONGEST_RTT, received: flow(), sent: flow() });
+                seen.push(Seen { connection, rtt: LONGEST_RTT, congestion: 0, received: flow(), sent: flow() });
             }
         }
         let mut sent = uplink.bytes;
@@ -146,6 +148,7 @@ impl Windows {
                 seen.received.look(stats.udp_rx.bytes, elapsed);
                 sent += stats.udp_tx.bytes.saturating_sub(seen.sent.bytes);
                 seen.sent.look(stats.udp_tx.bytes, elapsed);
+                seen.congestion = stats.path.cwnd;
                 seen.rtt = connection.rtt().min(seen.rtt.mul_f64(FORGET));
             }
         }
@@ -158,8 +161,8 @@ impl Windows {
             if let Some(window) = seen.received.change(window) {
                 connection.set_receive_window(VarInt::from_u32(window as u32));
             }
-            let congestion = connection.stats().path.cwnd;
-            if let Some(window) = seen.sent.change(send_window(uplink.rate, seen.rtt, sending, congestion)) {
+            let window = send_window(uplink.rate, seen.rtt, sending, seen.congestion);
+            if let Some(window) = seen.sent.change(window) {
                 connection.set_send_window(window);
             }
         }
