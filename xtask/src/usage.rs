@@ -84,11 +84,17 @@ fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
 /// Bytes of memory that a process has now: its own, and of files that are mapped and present.
 pub fn memory(process: u32) -> Option<[u64; 2]> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
-    };
-    Some([bytes("RssAnon:").unwrap_or(0), bytes("RssFile:").unwrap_or(0)])
+    Some([bytes(&status, "RssAnon:").unwrap_or(0), bytes(&status, "RssFile:").unwrap_or(0)])
+}
+
+/// The most bytes of memory that this process has used.
+pub fn most_memory() -> Option<u64> {
+    bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+fn bytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 /// Seconds of processor time that a process has used.

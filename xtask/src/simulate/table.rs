@@ -3,6 +3,7 @@
 use sim::Outcome;
 
 use super::runs::Done;
+use crate::usage::most_memory;
 
 /// Prints a row, and before the first one what its columns are.
 pub(super) fn print(done: &Done, first: bool) {
@@ -72,11 +73,4 @@ pub(super) fn print_details(outcome: &Outcome) {
     if let Some(bytes) = most_memory() {
         println!("memory         {} MiB at most", bytes >> 20);
     }
-}
-
-/// The most memory that this process has used, where Linux tells.
-fn most_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
