@@ -4,18 +4,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use peer::{Node, TrackerAddress};
-use protocol::{ContentId, Digest, PeerId};
+use protocol::{ContentId, Digest};
 use tokio::task::JoinSet;
-use transport::{Config, Identity, Kind};
+use transport::{Config, Identity, Kind, peer_id_of_certificate_pem};
 
 use crate::programs;
-use crate::swarm::process::{Process, Said};
-use crate::swarm::{self, check_interrupted};
+use crate::swarm::{self, check_interrupted, tracker};
 use crate::usage::memory;
 
 /// What a connection may take on the tracker, in bytes.
@@ -24,6 +22,8 @@ const LIMIT: u64 = 40_000;
 const TOGETHER: usize = 8;
 /// Peers that have come before anything is weighed: the tracker's first ones cost what all share.
 const FIRST: u64 = 16;
+/// The tracker says where it listens within this time.
+const STARTS: Duration = Duration::from_secs(10);
 /// Handshakes and the search for the path's MTU are over after this long.
 const SETTLED: Duration = Duration::from_secs(4);
 
@@ -61,18 +61,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Result<[u64; 2]> {
     let mut command = Command::new(program);
     command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(folder.join("certs"));
-    let (said, lines) = sync_channel(64);
-    let tracker = Process::start(command, folder, 0, said)?;
-    let (mut port, mut id) = (None, None);
-    while id.is_none() {
-        let Said { line, .. } = lines.recv_timeout(Duration::from_secs(10)).context("the tracker does not start")?;
-        let line = line.with_context(|| format!("the tracker does not start: {}", tracker.last_words()))?;
-        if let Some(address) = line.strip_prefix("Listening on ") {
-            port = Some(address.parse().context("it says its address")?);
-        }
-        id = line.strip_prefix("Tracker id: ").and_then(|id| id.parse::<PeerId>().ok());
-    }
-    let address = TrackerAddress { addresses: port.into_iter().collect(), id: id.context("it says its id")? };
+    let (tracker, address) = tracker::start(command, folder, STARTS)?;
+    let id = peer_id_of_certificate_pem(&folder.join("certs/tracker.pem"))?;
+    let address = TrackerAddress { addresses: vec![address], id };
     let weight = || memory(tracker.number()).map(|[own, _]| own).context("only Linux tells a process's memory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

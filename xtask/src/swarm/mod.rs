@@ -8,6 +8,7 @@ pub(crate) mod process;
 mod report;
 mod run;
 mod scenario;
+pub(crate) mod tracker;
 
 use std::collections::BTreeSet;
 use std::io::Write;

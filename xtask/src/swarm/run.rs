@@ -8,11 +8,12 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use super::network::Standing;
 use super::process::{Process, Said};
+use super::tracker;
 use super::{Live, Optimum, Outcome, PeerOutcome, Plan, Sharing, check_interrupted};
 use crate::certs;
 use crate::programs::Programs;
@@ -291,18 +292,8 @@ fn start_tracker(
     fs::create_dir_all(&own)?;
     let mut command = network.tracker(&programs.tracker);
     command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string()).args(authority(plan));
-    let (said, lines) = sync_channel(64);
-    let process = Process::start(command, &own, 0, said)?;
-    let problem =
-        || anyhow!("the tracker does not start: {}. Its log is {}", process.last_words(), process.log.display());
-    loop {
-        let Said { line, .. } = lines.recv_timeout(STALLED).map_err(|_| problem())?;
-        let line = line.ok_or_else(problem)?;
-        if let Some(address) = line.strip_prefix("Listening on ") {
-            let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).context("it says its port")?;
-            return Ok((process, port));
-        }
-    }
+    let (process, address) = tracker::start(command, &own, STALLED)?;
+    Ok((process, address.port()))
 }
 
 fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) -> Command {
