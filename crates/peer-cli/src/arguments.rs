@@ -156,8 +156,9 @@ pub struct SwarmArguments {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
     pub mtu: Option<u16>,
     /// How QUIC decides how fast to send: delivery (by what the path delivers; some loss is taken for chance), cubic or
-    /// newreno (slower with every loss), or bbr (quinn's, experimental)
-    #[arg(long, value_name = "NAME", default_value = "cubic")]
+    /// newreno (slower with every loss), bbr (quinn's, experimental), or auto: cubic where round trips are short, delivery
+    /// from 10 ms on
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     pub congestion: Congestion,
     /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
     #[arg(long, value_name = "FILE")]

@@ -75,7 +75,7 @@ pub struct Arguments {
     /// Largest datagram to try, in bytes
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<String>,
-    /// How QUIC decides how fast to send: delivery, cubic, newreno or bbr
+    /// How QUIC decides how fast to send: auto, delivery, cubic, newreno or bbr
     #[arg(long, value_name = "NAME")]
     pub congestion: Option<String>,
     /// Put a relay before each listener, so that each connection has a link like this: `rtt=50ms,loss=1%,rate=100mbit`;

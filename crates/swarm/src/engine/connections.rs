@@ -52,7 +52,6 @@ pub(super) struct Connection {
     pub(super) ignored: u32,
     pub(super) offer_after: Duration,
     exchanged: Duration,
-    told: BTreeSet<(ContentId, PeerId)>,
 }
 
 /// Most peers that are remembered for one content.
@@ -181,7 +180,6 @@ impl Engine {
             ignored: 0,
             offer_after: Duration::ZERO,
             exchanged: self.now,
-            told: BTreeSet::new(),
         };
         self.conns.insert(conn, state);
         actions.push(Action::Send { conn, message: self.hello.clone() });
@@ -260,14 +258,16 @@ impl Engine {
         for conn in due {
             let Some(mut state) = self.conns.remove(&conn) else { continue };
             state.exchanged = self.now;
-            for id in state.sides.keys().copied().collect::<Vec<_>>() {
-                let fresh = |other: &&Connection| {
-                    other.sides.contains_key(&id) && !state.told.contains(&(id, other.peer)) && state.told.len() < KNOWN
-                };
-                let others = self.conns.values().filter(fresh).take(EXCHANGED);
-                let peers: Vec<_> = others.filter_map(|other| other.address_for(state.remote.ip())).collect();
+            for (&id, side) in &mut state.sides {
+                let part = |other: &'_ Connection| other.sides.get(&id).map(|theirs| theirs.joined);
+                let fresh = self.conns.values().filter_map(|other| Some((part(other)?, other)));
+                let mut fresh: Vec<_> = fresh.filter(|&(joined, _)| joined > side.told).collect();
+                fresh.sort_unstable_by_key(|&(joined, _)| joined);
+                fresh.truncate(EXCHANGED);
+                side.told = fresh.last().map_or(side.told, |&(joined, _)| joined);
+                let peers: Vec<_> =
+                    fresh.into_iter().filter_map(|(_, other)| other.address_for(state.remote.ip())).collect();
                 if !peers.is_empty() {
-                    state.told.extend(peers.iter().map(|peer| (id, peer.id)));
                     actions.push(Action::Send { conn, message: PeerMessage::Peers { content: id, peers } });
                 }
             }

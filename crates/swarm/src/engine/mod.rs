@@ -125,6 +125,8 @@ pub struct Engine {
     now: Duration,
     contents: BTreeMap<ContentId, Content>,
     conns: BTreeMap<ConnId, Connection>,
+    /// How many sides ever joined.
+    turns: u64,
     by_peer: BTreeMap<PeerId, ConnId>,
     dialling: BTreeSet<PeerId>,
     banned: BTreeSet<PeerId>,
@@ -158,6 +160,7 @@ impl Engine {
             now: Duration::ZERO,
             contents: BTreeMap::new(),
             conns: BTreeMap::new(),
+            turns: 0,
             by_peer: BTreeMap::new(),
             dialling: BTreeSet::new(),
             banned: BTreeSet::new(),

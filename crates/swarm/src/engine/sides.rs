@@ -29,6 +29,10 @@ pub(super) struct Side {
     counted: bool,
     /// When it last said that it has something new.
     pub(super) grew: Duration,
+    /// Its turn among all who ever took part, and the last turn of those that it was told of: a list of whom it knows
+    /// would be the largest thing that an engine keeps.
+    pub(super) joined: u64,
+    pub(super) told: u64,
 }
 
 impl Side {
@@ -148,7 +152,11 @@ impl Engine {
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let (new, dialled) = (!state.sides.contains_key(&id), state.dialled);
-        let side = state.sides.entry(id).or_insert_with(|| Side { grew: self.now, ..Side::default() });
+        let (now, turns) = (self.now, &mut self.turns);
+        let side = state.sides.entry(id).or_insert_with(|| {
+            *turns += 1;
+            Side { grew: now, joined: *turns, ..Side::default() }
+        });
         side.manifest |= pieces.is_some();
         if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
             side.have.resize(len);

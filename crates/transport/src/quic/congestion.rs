@@ -1,5 +1,6 @@
 //! How fast a connection sends: which controller decides it.
 
+mod by_distance;
 mod controller;
 mod delivery;
 mod path;
@@ -17,10 +18,12 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig
 /// The congestion controllers, as flags name them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Congestion {
+    /// CUBIC over short paths, [`Congestion::Delivery`] over long ones.
+    #[default]
+    Auto,
     /// Sends what the path was seen to deliver, and takes a little loss for chance.
     Delivery,
     /// CUBIC (RFC 9438): takes every loss for congestion.
-    #[default]
     Cubic,
     /// NewReno (RFC 9002): the same, and grows more slowly afterwards.
     NewReno,
@@ -30,13 +33,14 @@ pub enum Congestion {
 
 /// The name is no congestion controller's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown congestion controller {0:?}: use delivery, cubic, newreno or bbr")]
+#[error("unknown congestion controller {0:?}: use auto, delivery, cubic, newreno or bbr")]
 pub struct UnknownCongestion(String);
 
 impl FromStr for Congestion {
     type Err = UnknownCongestion;
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
+            "auto" => Ok(Congestion::Auto),
             "delivery" => Ok(Congestion::Delivery),
             "cubic" => Ok(Congestion::Cubic),
             "newreno" => Ok(Congestion::NewReno),
@@ -50,6 +54,7 @@ impl Congestion {
     /// What makes a controller for each path.
     pub(super) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
+            Congestion::Auto => Arc::new(by_distance::Factory),
             Congestion::Delivery => Arc::new(controller::Factory),
             Congestion::Cubic => Arc::new(CubicConfig::default()),
             Congestion::NewReno => Arc::new(NewRenoConfig::default()),

@@ -141,8 +141,8 @@ impl SendStream for QuicSend {
             }
             self.torn = true;
             if data.len() >= uplink::PAYLOAD {
-                self.path.uplink.room(self.taken).await;
-                self.taken = Some(self.path.uplink.take(self.taken, data.len() as u64, self.path.rtt()));
+                self.path.uplink.room(&self.path).await;
+                self.taken = Some(self.path.uplink.take(&self.path, self.taken, data.len() as u64));
             }
             let sent = self.inner.write_chunk(data).await;
             self.torn = false;

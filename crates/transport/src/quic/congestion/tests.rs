@@ -30,7 +30,9 @@ fn figures() {
     ];
     println!("{:34} {:10} {:>7} {:>8} {:>9}", "link", "", "used %", "waste %", "queue ms");
     for (name, link) in &links {
-        for congestion in [Congestion::Delivery, Congestion::Cubic, Congestion::NewReno, Congestion::Bbr] {
+        for congestion in
+            [Congestion::Auto, Congestion::Delivery, Congestion::Cubic, Congestion::NewReno, Congestion::Bbr]
+        {
             let outcome = run(link, vec![Flow::endless(congestion)], 12 * SECOND, 1).remove(0);
             println!(
                 "{name:34} {:10} {:7.1} {:8.1} {:9.1}",
@@ -87,6 +89,17 @@ fn cubic_takes_chance_for_congestion() {
     let link = Link { loss: 0.01, ..Link::new(100.0, 100, 100) };
     let outcome = run(&link, vec![Flow::endless(Congestion::Cubic)], 8 * SECOND, 1).remove(0);
     assert!(used(&outcome, 2, 8, link.rate) <= 0.1, "then there is no need for another");
+}
+
+#[test]
+fn auto_is_cubic_over_short_paths_and_takes_chance_for_chance_over_long_ones() {
+    let outcome = |link: &Link, congestion| run(link, vec![Flow::endless(congestion)], 8 * SECOND, 1).remove(0);
+    let long = Link { loss: 0.01, ..Link::new(100.0, 100, 100) };
+    let used = used(&outcome(&long, Congestion::Auto), 2, 8, long.rate * 0.99);
+    assert!(used >= 0.95, "{used}");
+    let short = Link::new(100.0, 2, 20);
+    let sent = |congestion| outcome(&short, congestion).rate(SECOND, 8 * SECOND);
+    assert_eq!(sent(Congestion::Auto), sent(Congestion::Cubic));
 }
 
 #[test]
