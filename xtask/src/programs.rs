@@ -15,6 +15,15 @@ pub struct Programs {
     pub peer: PathBuf,
 }
 
+/// Keeps what the user has set for peers of its own away from one of ours: variables, and the file in its home.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
+        command.env_remove(name);
+    }
+    let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    command.env("P2P_CONFIG", nothing).env("P2P_TRACKER_CONFIG", nothing);
+}
+
 /// Builds both, optimised for release or with the profile of tests.
 pub fn build(release: bool) -> anyhow::Result<Programs> {
     let executables = cargo_build(&["-p", "tracker", "-p", "peer-cli", "--bins"], release)?;

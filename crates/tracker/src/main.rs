@@ -11,6 +11,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use transport::{Config, Kind, TransportError};
 
+use settings::{Names, Surroundings};
 use tracker::{Server, ServerConfig};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
@@ -19,7 +20,8 @@ use tracker::{Server, ServerConfig};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
+    after_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
+                  p2p-fileshare.toml.\n\nExit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
                   written, 9 a certificate is not what it should be."
 )]
 struct Arguments {
@@ -44,7 +46,13 @@ struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log_level: String,
+    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
+
+/// How flags are called elsewhere. `P2P_TRACKER_PORT` is the port of the tracker for peers, too.
+const NAMES: Names = Names { prefix: "P2P_TRACKER_", table: "tracker", others: &["peer-cli"] };
 
 /// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
 const MTU: u16 = 1200;
@@ -53,7 +61,9 @@ const STREAMS: u32 = 1;
 const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let words = std::env::args_os().collect();
+    let arguments: Arguments =
+        settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(&arguments) {
