@@ -77,6 +77,27 @@ pub enum Event {
     },
     TrackerLost,
     TrackerBack,
+    Listed {
+        content: String,
+        name: String,
+        size: u64,
+        seeders: u32,
+        partial: u32,
+        downloaders: u32,
+        copies_at_least: u32,
+        copies_exact: bool,
+    },
+    Inspected {
+        content: String,
+        name: String,
+        folder: bool,
+        size: u64,
+        hash: String,
+        piece_size: u32,
+        pieces: u32,
+        files: Vec<InspectedFile>,
+        empty_folders: Vec<String>,
+    },
     Error {
         code: u8,
         message: String,
@@ -85,6 +106,15 @@ pub enum Event {
         sent: u64,
         received: u64,
     },
+}
+
+/// A file of a manifest.
+#[derive(Debug, Serialize)]
+pub struct InspectedFile {
+    pub path: String,
+    pub size: u64,
+    pub root: String,
+    pub executable: bool,
 }
 
 impl Event {

@@ -9,27 +9,15 @@ use storage::{Access, FileSpec};
 
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
-use crate::sizes;
+use crate::inspect;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
     let manifest = hash_file(file, cut.hash, cut.piece_size, |_| {})?;
     keep_manifest(hashes, &manifest)?;
-    print(&manifest);
+    print!("{}", inspect::words(&manifest));
     println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
     Ok(())
-}
-
-fn print(manifest: &Manifest) {
-    let (header, geometry) = (manifest.header(), manifest.geometry());
-    println!("name        {}", header.name);
-    println!("size        {} ({})", geometry.total(), sizes::show(geometry.total()));
-    println!("hash        {}", header.algorithm);
-    println!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into()));
-    for file in &header.files {
-        println!("root        {}", file.root);
-    }
-    println!("content id  {}", manifest.id());
 }
 
 /// Checks a file against its manifest; fails and names the byte ranges that differ.

@@ -5,6 +5,9 @@ mod connect;
 mod events;
 mod exit_code;
 mod hash;
+mod inspect;
+mod ls;
+mod names;
 mod progress;
 mod prompt;
 mod range_flags;
@@ -13,6 +16,7 @@ mod sizes;
 mod start;
 mod swarm;
 mod terminal;
+mod visit;
 
 use std::process::ExitCode;
 
@@ -38,13 +42,17 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
         Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
-            let result = runtime.block_on(swarm::run(arguments.swarm));
-            // A file may still be hashed, or a block written: nothing that anyone waits for.
-            runtime.shutdown_background();
-            result
-        }
+        Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
+        Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
+        None => in_runtime(swarm::run(arguments.swarm)),
     }
+}
+
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
+    let result = runtime.block_on(work);
+    // A file may still be hashed, or a block written: nothing that anyone waits for.
+    runtime.shutdown_background();
+    result
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::exit_code::{ExitCode, Failure};
+use crate::names;
 use crate::sizes;
 
 /// Time between two questions for a file that nobody shares yet.
@@ -50,7 +51,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     let report = async |step| drop(steps.send(step).await);
     // What is wrong here should be known before anything is sent.
     let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
-    let tracker = connect::tracker(arguments).await?;
+    let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
     let id = tracker.id;
     node.join(tracker).await?;
     report(Step::Joined(id)).await;
@@ -59,7 +60,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(node, wanted, arguments.wait, steps).await?;
+            let found = find(node, wanted, arguments.peer.wait, steps).await?;
             report(Step::Wanted(found)).await;
         }
     }
@@ -73,7 +74,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
 }
 
 /// The one content that the user means.
-async fn find(
+pub async fn find(
     node: &Node,
     wanted: &str,
     wait: Option<Duration>,
@@ -97,20 +98,22 @@ async fn find(
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
-            0 => {
-                let sentence = format!(
-                    "nobody shares {wanted:?}. Start its seeder first, check the name, or wait for it with --wait 5m"
-                );
-                return Err(Failure::new(ExitCode::NotFound, sentence));
-            }
+            0 => return Err(nobody(node, wanted).await),
             _ => return Err(Failure::new(ExitCode::Usage, choose(wanted, &found))),
         }
     }
 }
 
+/// Nobody shares it; what comes near is named.
+async fn nobody(node: &Node, wanted: &str) -> Failure {
+    let near = names::did_you_mean(node, wanted).await;
+    let advice = "Start its seeder first, check the name, or wait for it with --wait 5m";
+    Failure::new(ExitCode::NotFound, format!("nobody shares {wanted:?}.{near} {advice}"))
+}
+
 fn choose(wanted: &str, found: &[ContentMatch]) -> String {
     let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
-    for ContentMatch { content, name, size, seeders, others } in found {
+    for ContentMatch { content, name, size, seeders, others, .. } in found {
         let size = sizes::show(*size);
         text.push_str(&format!("  {content}  {size}  {seeders} seeders, {others} others  {name}\n"));
     }

@@ -28,8 +28,8 @@ const PLAIN_LINE: Duration = Duration::from_secs(1);
 /// Runs until the peer is told to stop, is done (`--exit-when-done`), or fails.
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
     let arguments = Arc::new(arguments);
-    let node = connect::start(&arguments)?;
-    let (screen, typed) = prompt::start(arguments.json);
+    let node = connect::start(&arguments.peer, arguments.port, arguments.listeners, &arguments.output)?;
+    let (screen, typed) = prompt::start(arguments.peer.json);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments.clone(), report));
     let mut run = Run {
@@ -190,7 +190,7 @@ impl Run {
                 self.screen.event(&Event::Manifest { content: content.to_string(), name, size, pieces, have });
             }
             PeerEvent::Connected { peer, address, transport } => {
-                if transport == "tcp" && self.arguments.transport == Kind::Auto {
+                if transport == "tcp" && self.arguments.peer.transport == Kind::Auto {
                     self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
                 }
                 let (peer, address) = (peer.to_string(), address.to_string());
@@ -255,7 +255,7 @@ impl Run {
     }
 
     async fn tick(&mut self) -> Result<Next, Failure> {
-        if let (Some(since), Some(wait)) = (self.lacking_since, self.arguments.wait)
+        if let (Some(since), Some(wait)) = (self.lacking_since, self.arguments.peer.wait)
             && since.elapsed() >= wait
         {
             let sentence =

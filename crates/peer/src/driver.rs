@@ -47,6 +47,8 @@ struct Item {
     verified: Option<Duration>,
     sources: BTreeMap<protocol::PeerId, u64>,
     wanted: bool,
+    /// Only the manifest is wanted, and the content forgotten then.
+    looked_at: bool,
     finished: bool,
     /// Claims what is verified while a download runs.
     claiming: Option<AbortHandle>,
@@ -71,6 +73,8 @@ struct Driver {
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
+    /// Who waits for the manifest alone of a content, which is not to be downloaded.
+    looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     tracker: Option<mpsc::Sender<ToClient>>,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<PeerEvent>,
@@ -138,6 +142,7 @@ pub(crate) async fn run(
         questions: HashMap::new(),
         next_serve: 0,
         items: HashMap::new(),
+        looks: HashMap::new(),
         tracker: None,
         inputs,
         events,
@@ -262,6 +267,17 @@ impl Driver {
                 }
                 None => drop(reply.send(Err(PeerError::NoTracker))),
             },
+            Command::List { before, reply } => match &self.tracker {
+                Some(tracker) => {
+                    if let Err(error) = tracker.try_send(ToClient::List { before, reply })
+                        && let ToClient::List { reply, .. } = error.into_inner()
+                    {
+                        let _ = reply.send(Err(PeerError::NoTracker));
+                    }
+                }
+                None => drop(reply.send(Err(PeerError::NoTracker))),
+            },
+            Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
                     (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
@@ -298,8 +314,9 @@ impl Driver {
     }
 
     fn get(&mut self, content: ContentId) -> Result<(), PeerError> {
-        if self.items.contains_key(&content) {
-            return Err(PeerError::Already(content));
+        if let Some(item) = self.items.get_mut(&content) {
+            let only_looked_at = std::mem::take(&mut item.looked_at);
+            return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
         let item = Item {
             shelf: None,
@@ -308,6 +325,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
+            looked_at: false,
             finished: false,
             claiming: None,
         };
@@ -325,9 +343,31 @@ impl Driver {
         Ok(())
     }
 
+    /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
+    fn look(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
+        if let Some(shelf) = self.items.get(&content).and_then(|item| item.shelf.as_ref()) {
+            let _ = reply.send(shelf.manifest().clone());
+            return;
+        }
+        self.looks.entry(content).or_default().push(reply);
+        // An error means that it is wanted already: then the manifest comes anyway.
+        if self.get(content).is_ok()
+            && let Some(item) = self.items.get_mut(&content)
+        {
+            item.looked_at = true;
+        }
+    }
+
     /// The manifest of a wanted content is known: open its output, and find out what is there already.
     fn manifest(&mut self, manifest: Arc<Manifest>) {
         let content = manifest.id();
+        for waiting in self.looks.remove(&content).into_iter().flatten() {
+            let _ = waiting.send(manifest.clone());
+        }
+        if self.items.get(&content).is_some_and(|item| item.looked_at) {
+            self.drop_content(content);
+            return;
+        }
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
         item.opening = true;
@@ -388,6 +428,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
+            looked_at: false,
             finished: true,
             claiming: None,
         };

@@ -22,4 +22,4 @@ mod workers;
 pub use error::PeerError;
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
 pub use share::{Held, ShareOptions, hash_file, keep_manifest, manifest_path, read_manifest};
-pub use tracker_client::TrackerAddress;
+pub use tracker_client::{Page, TrackerAddress};

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, ContentMatch, PeerId, Run};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
-use crate::tracker_client::TrackerAddress;
+use crate::tracker_client::{Page, TrackerAddress};
 use crate::{Held, PeerError, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
@@ -249,6 +249,18 @@ impl Node {
     /// Contents with this name or id, or an id that begins so, newest first.
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
         self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
+    }
+
+    /// A page of what the tracker knows, newest first: the first one, or the one that goes on behind another.
+    pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
+        self.ask(|reply| Command::List { before, reply }).await?
+    }
+
+    /// The manifest of a content, from the hashes folder or from a peer that has it. Nothing is downloaded and nothing is
+    /// kept. Waits until there is one; the node takes part in the content meanwhile, as it would for a download, and
+    /// answers [`PeerError::ShutDown`] if it ends.
+    pub async fn manifest(&self, content: ContentId) -> Result<Arc<Manifest>, PeerError> {
+        self.ask(|reply| Command::Manifest { content, reply }).await
     }
 
     /// Shares a file: makes its manifest (or uses the one in the hashes folder, checked against the file) and serves

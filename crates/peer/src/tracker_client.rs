@@ -32,11 +32,40 @@ pub(crate) enum ToClient {
     Announce(Announce),
     Leave(ContentId),
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Bye { done: oneshot::Sender<()> },
 }
 
-/// What waits for the tracker's answer to a question.
-type Waiting = BTreeMap<String, Vec<oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>>>;
+/// A page of what a tracker knows, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// At most [`protocol::MAX_MATCHES`] contents.
+    pub contents: Vec<ContentMatch>,
+    /// What to ask for the next page; nothing on the last one.
+    pub next: Option<u64>,
+}
+
+/// Who asked the same.
+type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
+
+/// What waits for the tracker's answers, by question.
+#[derive(Default)]
+struct Waiting {
+    finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
+    lists: BTreeMap<Option<u64>, Askers<Page>>,
+}
+
+impl Waiting {
+    /// The tracker is gone: nobody answers.
+    fn give_up(&mut self) {
+        for waiting in std::mem::take(&mut self.finds).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+        for waiting in std::mem::take(&mut self.lists).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+    }
+}
 
 /// A tracker must say welcome within this time.
 const WELCOME: Duration = Duration::from_secs(5);
@@ -54,7 +83,8 @@ pub(crate) fn start(
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
-    let client = Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::new() };
+    let client =
+        Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::default() };
     tokio::spawn(client.run(inbox, first));
     commands
 }
@@ -96,9 +126,7 @@ impl Client {
             if self.serve(session, &mut inbox).await {
                 return;
             }
-            for waiting in std::mem::take(&mut self.waiting).into_values().flatten() {
-                let _ = waiting.send(Err(PeerError::NoTracker));
-            }
+            self.waiting.give_up();
             if self.inputs.send(Input::TrackerLost).await.is_err() {
                 return;
             }
@@ -163,6 +191,9 @@ impl Client {
                         ToClient::Find { reply, .. } => {
                             let _ = reply.send(Err(PeerError::NoTracker));
                         }
+                        ToClient::List { reply, .. } => {
+                            let _ = reply.send(Err(PeerError::NoTracker));
+                        }
                         ToClient::Bye { done } => {
                             let _ = done.send(());
                             return None;
@@ -204,8 +235,12 @@ impl Client {
                             ToTracker::Leave(content)
                         }
                         Some(ToClient::Find { query, reply }) => {
-                            self.waiting.entry(query.clone()).or_default().push(reply);
+                            self.waiting.finds.entry(query.clone()).or_default().push(reply);
                             ToTracker::Find(query)
+                        }
+                        Some(ToClient::List { before, reply }) => {
+                            self.waiting.lists.entry(before).or_default().push(reply);
+                            ToTracker::List { before }
                         }
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
@@ -229,8 +264,14 @@ impl Client {
                         }
                     }
                     Some(TrackerMessage::Found { query, matches }) => {
-                        for reply in self.waiting.remove(&query).unwrap_or_default() {
+                        for reply in self.waiting.finds.remove(&query).unwrap_or_default() {
                             let _ = reply.send(Ok(matches.clone()));
+                        }
+                    }
+                    Some(TrackerMessage::Listed { before, contents, next }) => {
+                        let page = Page { contents, next };
+                        for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
+                            let _ = reply.send(Ok(page.clone()));
                         }
                     }
                     Some(TrackerMessage::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),

@@ -17,8 +17,8 @@ pub use id::{ContentId, PeerId};
 pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use message::{
-    Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress, PeerMessage,
-    RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
+    Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress,
+    PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};

@@ -179,13 +179,23 @@ impl State {
     /// What fits a question.
     pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
         let found = self.catalogue.lock().expect("no panic holds it").find(query);
+        self.describe(found)
+    }
+
+    /// A page of everything, and how to ask for the next one.
+    pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
+        let (page, next) = self.catalogue.lock().expect("no panic holds it").page(before);
+        (self.describe(page), next)
+    }
+
+    fn describe(&self, contents: Vec<ContentId>) -> Vec<ContentMatch> {
         let describe = |content: ContentId| {
             let registry = self.contents.get(&content)?;
             let (name, size) = registry.about().unwrap_or_default();
-            let (seeders, others) = (registry.seeders(), registry.others());
-            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others })
+            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
+            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
         };
-        found.into_iter().filter_map(describe).collect()
+        contents.into_iter().filter_map(describe).collect()
     }
 
     fn push(&self, content: ContentId, pushes: Vec<Push>) {
