@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use protocol::Algorithm;
-use settings::{Names, Surroundings};
+use settings::{Names, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
 use crate::{range_flags, sizes};
@@ -72,6 +72,18 @@ pub enum Command {
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,
+    },
+    /// Print what a shell needs to complete commands and flags, as in `peer-cli completions bash > FILE`
+    Completions {
+        /// bash, zsh, fish, powershell or elvish
+        #[arg(hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// A folder that is there
+        folder: PathBuf,
     },
 }
 

@@ -20,6 +20,7 @@ mod visit;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Command};
@@ -44,6 +45,12 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
+        Some(Command::Completions { shell }) => {
+            settings::completions(Arguments::command(), shell, &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
+            .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
         None => in_runtime(swarm::run(arguments.swarm)),
     }
 }

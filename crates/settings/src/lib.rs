@@ -7,6 +7,7 @@
 
 mod file;
 mod given;
+mod pages;
 mod surroundings;
 mod value;
 
@@ -16,6 +17,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
+pub use pages::{Shell, completions, man_pages};
 pub use surroundings::Surroundings;
 
 /// The flag that names another file.

@@ -191,6 +191,20 @@ impl Case {
 }
 
 #[test]
+fn pages_name_every_flag_and_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    man_pages(&NAMES, Line::command(), folder.path()).unwrap();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(page("program.1").contains("P2P_MISSING"), "{}", page("program.1"));
+    assert!(page("program-hash.1").contains("P2P_HASHES"));
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell] {
+        let mut script = Vec::new();
+        completions(Line::command(), shell, &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("missing"), "{shell}");
+    }
+}
+
+#[test]
 fn the_nearest_name_is_near() {
     assert_eq!(nearest("listners", ["listeners", "bind"]), Some("listeners"));
     assert_eq!(nearest("upRate", ["up-rate", "down-rate"]), Some("up-rate"));

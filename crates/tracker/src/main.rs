@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 use transport::{Config, Kind, TransportError};
 
-use settings::{Names, Surroundings};
+use settings::{Names, Shell, Surroundings};
 use tracker::{Server, ServerConfig};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
@@ -46,6 +46,12 @@ struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log_level: String,
+    /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
+    #[arg(long, value_name = "SHELL", hide_possible_values = true)]
+    completions: Option<Shell>,
+    /// Write the man page into a folder, and end
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    man: Option<PathBuf>,
     /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -76,6 +82,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
+    if let Some(shell) = arguments.completions {
+        settings::completions(Arguments::command(), shell, &mut std::io::stdout());
+        return Ok(());
+    }
+    if let Some(folder) = &arguments.man {
+        let cannot = |error| (7, anyhow::anyhow!("{}: {error}", folder.display()));
+        return settings::man_pages(&NAMES, Arguments::command(), folder).map_err(cannot);
+    }
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
     }
