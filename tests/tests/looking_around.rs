@@ -108,3 +108,37 @@ fn asking_nobody_is_3_and_not_saying_whom_is_2() {
     let (_, errors) = ask(&swarm, &["ls"], 2);
     assert!(errors.contains("which tracker?"), "{errors}");
 }
+
+#[test]
+fn the_doctor_tries_the_machine_and_the_way_to_the_tracker() {
+    let swarm = Swarm::new();
+    let port = swarm.port.to_string();
+    let (lines, _) = ask(&swarm, &["doctor", "--json", "-i", "127.0.0.1", "-d", &port], 0);
+    let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let status = |check: &str| {
+        let found = events.iter().find(|event| event["check"] == check);
+        found.unwrap_or_else(|| panic!("no {check} in {events:?}"))["status"].as_str().unwrap().to_owned()
+    };
+    for check in ["udp", "tcp", "identity", "datagrams", "disk", "hashing", "clock"] {
+        assert_eq!(status(check), "good", "{check}: {events:?}");
+    }
+    for check in ["buffers", "offload", "files", "space"] {
+        assert_ne!(status(check), "bad", "{check}: {events:?}");
+    }
+    assert!(events.iter().all(|event| event["status"] == "good" || !event["advice"].as_str().unwrap().is_empty()));
+}
+
+/// A tracker that answers over TCP only is what a network looks like that drops UDP.
+#[test]
+fn the_doctor_says_that_udp_is_dropped() {
+    let mut swarm = Swarm::new();
+    swarm.restart_tracker_with(&["--transport=tcp"]);
+    let port = swarm.port.to_string();
+    let (lines, _) = ask(&swarm, &["doctor", "-i", "127.0.0.1", "-d", &port], 0);
+    let line = lines.iter().find(|line| line.contains(" udp ")).unwrap();
+    assert!(line.starts_with("poor") && line.contains("QUIC does not get through, TCP does"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("-> Let UDP pass in the firewall")), "{lines:#?}");
+    let id = "ab".repeat(32);
+    let (lines, _) = ask(&swarm, &["doctor", "-i", "127.0.0.1", "-d", "9", "--tracker-id", &id], 3);
+    assert!(lines.iter().any(|line| line.starts_with("bad      udp")), "{lines:#?}");
+}

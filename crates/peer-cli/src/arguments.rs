@@ -50,6 +50,8 @@ pub struct Arguments {
 pub enum Command {
     /// List what a swarm offers
     Ls(Box<crate::ls::Arguments>),
+    /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
+    Doctor(Box<crate::doctor::Arguments>),
     /// Say what a manifest says, of a file here or of a content in the swarm
     Inspect(Box<crate::inspect::Arguments>),
     /// Make the manifest of a file in the hashes folder, and print it

@@ -43,7 +43,7 @@ pub fn address(arguments: &PeerArguments) -> IpAddr {
 }
 
 /// Who this peer is, and whom it deals with.
-fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
+pub fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
     if arguments.ca.is_empty() {
         let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
         return Ok((identity.map_err(unusable)?, Trust::Anyone));

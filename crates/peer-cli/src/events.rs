@@ -87,6 +87,12 @@ pub enum Event {
         copies_at_least: u32,
         copies_exact: bool,
     },
+    Check {
+        check: &'static str,
+        status: &'static str,
+        found: String,
+        advice: String,
+    },
     Inspected {
         content: String,
         name: String,

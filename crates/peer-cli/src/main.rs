@@ -2,6 +2,7 @@
 
 mod arguments;
 mod connect;
+mod doctor;
 mod events;
 mod exit_code;
 mod hash;
@@ -28,7 +29,10 @@ use crate::exit_code::Failure;
 
 fn main() -> ExitCode {
     let arguments = arguments::parse();
-    let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
+    let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
+    let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,6 +48,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
         Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
+        Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
         Some(Command::Completions { shell }) => {
             settings::completions(Arguments::command(), shell, &mut std::io::stdout());
