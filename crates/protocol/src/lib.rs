@@ -10,6 +10,7 @@ mod manifest;
 mod message;
 mod name;
 mod pieces;
+mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
 pub use geometry::{Geometry, GeometryError, Piece, Stretch, default_piece_size};
@@ -22,6 +23,7 @@ pub use message::{
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};
+pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.
 pub const MAX_PIECES: u32 = 1 << 20;
