@@ -18,6 +18,8 @@ Examples:
   peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
   peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
   peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
+  peer-cli share a.bin                      share a.bin without a tracker elsewhere, and print its ticket
+  peer-cli get TICKET                       get what the ticket stands for
 
 While it runs, type `prog` for progress and `exit` to say goodbye.
 
@@ -39,6 +41,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Share files, and print for each the line that gets it on another machine
+    Share(crate::share::Arguments),
+    /// Get what someone shares: paste the line that `peer-cli share` printed
+    Get(crate::get::Arguments),
     /// Make the manifest of a file in the hashes folder, and print it
     Hash {
         /// The file
@@ -106,6 +112,24 @@ pub struct SwarmArguments {
     /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r2: Option<f64>,
+    /// Folder whose files are shared
+    #[arg(long, value_name = "FOLDER", default_value = "input")]
+    pub input: PathBuf,
+    /// Folder for downloads
+    #[arg(long, value_name = "FOLDER", default_value = "output")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub cut: Cut,
+    /// End when the download is complete, instead of sharing it on
+    #[arg(long)]
+    pub exit_when_done: bool,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+/// What every kind of peer may be told.
+#[derive(Debug, Args)]
+pub struct PeerArguments {
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
@@ -119,17 +143,9 @@ pub struct SwarmArguments {
     /// Folder with the tracker's certificate, and in a closed swarm with those of peers
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     pub certs: PathBuf,
-    /// Folder whose files are shared
-    #[arg(long, value_name = "FOLDER", default_value = "input")]
-    pub input: PathBuf,
     /// Folder for manifests
     #[arg(long, value_name = "FOLDER", default_value = "hashes")]
     pub hashes: PathBuf,
-    /// Folder for downloads
-    #[arg(long, value_name = "FOLDER", default_value = "output")]
-    pub output: PathBuf,
-    #[command(flatten)]
-    pub cut: Cut,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,
@@ -172,9 +188,6 @@ pub struct SwarmArguments {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// End when the download is complete, instead of sharing it on
-    #[arg(long)]
-    pub exit_when_done: bool,
     /// How long to wait for a file that nobody shares yet, or for pieces that nobody has, as 30s or 5m
     /// [default: not at all for a file, for ever for pieces]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]

@@ -13,7 +13,7 @@ use crate::sizes;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
-    let manifest = hash_file(file, cut.hash, cut.piece_size, |_| {})?;
+    let manifest = hash_file(file, cut.hash, cut.piece_size, |_, _| {})?;
     keep_manifest(hashes, &manifest)?;
     print(&manifest);
     println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
@@ -94,7 +94,7 @@ mod tests {
         let file = folder.path().join("file");
         let mut bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&file, &bytes).unwrap();
-        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_| {}).unwrap();
+        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap();
         let ranges = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
             bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()

@@ -21,5 +21,6 @@ mod workers;
 
 pub use error::PeerError;
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
+pub use reach::interface_addresses;
 pub use share::{Held, ShareOptions, hash_file, keep_manifest, manifest_path, read_manifest};
 pub use tracker_client::TrackerAddress;

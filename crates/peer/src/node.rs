@@ -103,6 +103,15 @@ pub struct Node {
 /// What happens in a node, for people and programs that watch.
 #[derive(Debug, Clone)]
 pub enum PeerEvent {
+    /// What is to be shared is being hashed; ten times a second at most.
+    Hashing {
+        /// What is hashed, as it was asked for.
+        path: PathBuf,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
         /// The content.

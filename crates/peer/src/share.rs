@@ -33,12 +33,12 @@ pub struct ShareOptions {
     pub held: Held,
 }
 
-/// The manifest of one file. Hashes on all cores and tells `progress` how many bytes are done. Blocks.
+/// The manifest of one file. Hashes on all cores and tells `progress` how many bytes are done, and of how many. Blocks.
 pub fn hash_file(
     path: &Path,
     algorithm: Algorithm,
     piece_size: Option<u32>,
-    progress: impl Fn(u64) + Sync,
+    progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Manifest, PeerError> {
     let io = |source| StorageError::Io { path: path.to_owned(), source };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
@@ -62,6 +62,7 @@ pub fn hash_file(
     let source = storage::backend("mmap").expect("the default backend exists");
     let source = source.open(&[FileSpec { path: path.to_owned(), size }], Access::Read)?;
     let read = |offset, len| source.read(0, offset, len).map_err(std::io::Error::other);
+    let progress = |done| progress(done, size);
     let digests = integrity::hash_pieces(algorithm.integrity(), size, piece_size, read, progress).map_err(io)?;
     let header = ManifestHeader {
         name: name.to_owned(),

@@ -6,16 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{ContentId, Manifest, PieceSet, Stretch};
 use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, StorageError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::PeerError;
 use crate::share::{ShareOptions, hash_file, keep_manifest};
+use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
 pub(crate) struct Shelf {
@@ -43,6 +43,20 @@ pub(crate) struct Opened {
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
+/// Time between two words about hashing.
+const WORD: Duration = Duration::from_millis(100);
+
+/// Tells who watches how many bytes of `path` are hashed, now and then.
+fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> impl Fn(u64, u64) + Sync + 'a {
+    let (began, told) = (Instant::now(), AtomicU64::new(0));
+    move |done, total| {
+        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64;
+        if word > told.load(Ordering::Relaxed) && told.swap(word, Ordering::Relaxed) < word {
+            let _ = events.send(PeerEvent::Hashing { path: path.to_owned(), done, total });
+        }
+    }
+}
+
 impl Shelf {
     /// Shares a file where it lies. Blocks while it is hashed.
     pub(crate) fn share(
@@ -50,8 +64,9 @@ impl Shelf {
         options: &ShareOptions,
         backend: &dyn Backend,
         hashes: &Path,
+        events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
-        let manifest = hash_file(path, options.algorithm, options.piece_size, |_| {})?;
+        let manifest = hash_file(path, options.algorithm, options.piece_size, progress(path, events))?;
         keep_manifest(hashes, &manifest)?;
         let have = options.held.pieces(manifest.geometry().pieces());
         Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
@@ -85,7 +100,7 @@ impl Shelf {
             return Err(StorageError::Exists(target).into());
         }
         if there.is_ok() {
-            let there = hash_file(&target, header.algorithm, Some(header.piece_size), |_| {})?;
+            let there = hash_file(&target, header.algorithm, Some(header.piece_size), |_, _| {})?;
             if there.header().files[0].root != header.files[0].root {
                 return Err(StorageError::Exists(target).into());
             }

@@ -25,8 +25,7 @@ const FIXED: usize = 1 + 32 + 32 + 1;
 /// A marker, an IPv6 address, a port.
 const LONGEST_ADDRESS: usize = 1 + 16 + 2;
 /// Most characters: what is longer is not even decoded.
-const MAX_CHARACTERS: usize =
-    PREFIX.len() + (FIXED + MAX_ADDRESSES * LONGEST_ADDRESS + CHECKSUM).div_ceil(5) * 8;
+const MAX_CHARACTERS: usize = PREFIX.len() + (FIXED + MAX_ADDRESSES * LONGEST_ADDRESS + CHECKSUM).div_ceil(5) * 8;
 
 /// Everything that someone needs to get a content.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use transport::{Config, Kind, TransportError};
+use transport::{Kind, TransportError};
 
-use tracker::{Server, ServerConfig};
+use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
 ///
@@ -46,10 +46,6 @@ struct Arguments {
     log_level: String,
 }
 
-/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
-const MTU: u16 = 1200;
-/// All that a peer says to a tracker, it says on one stream.
-const STREAMS: u32 = 1;
 const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
@@ -73,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let config = Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) };
+    let config = transport_config(identity, trust, address);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
