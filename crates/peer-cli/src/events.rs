@@ -26,6 +26,9 @@ pub enum Event {
         done: u64,
         total: u64,
     },
+    Skipped {
+        path: String,
+    },
     Sharing {
         content: String,
         name: String,

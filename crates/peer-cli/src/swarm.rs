@@ -248,6 +248,10 @@ impl Run {
                 }
                 self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
             }
+            PeerEvent::Skipped { path } => {
+                self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
+                self.screen.event(&Event::Skipped { path: path.display().to_string() });
+            }
             PeerEvent::Connected { peer, address, transport } => {
                 if transport == "tcp" && self.manner.transport == Kind::Auto {
                     self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));

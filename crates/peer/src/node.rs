@@ -112,6 +112,11 @@ pub enum PeerEvent {
         /// Bytes in all.
         total: u64,
     },
+    /// A link or a special file lies in a folder that is to be shared: it is left out.
+    Skipped {
+        /// What it is.
+        path: PathBuf,
+    },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
         /// The content.
@@ -260,8 +265,8 @@ impl Node {
         self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
     }
 
-    /// Shares a file: makes its manifest (or uses the one in the hashes folder, checked against the file) and serves
-    /// the pieces that `options` say are held.
+    /// Shares a file, or a folder with all that is in it: makes its manifest and serves the pieces that `options` say are
+    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder.
     pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
         let path = path.to_owned();
         self.ask(|reply| Command::Share { path, options, reply }).await?

@@ -13,10 +13,10 @@ mod pieces;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
-pub use geometry::{Geometry, GeometryError, Piece, Stretch, default_piece_size};
+pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ContentId, PeerId};
 pub use integrity::{Algorithm, Digest, DigestHasher};
-pub use manifest::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
+pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use message::{
     Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress, PeerMessage,
     RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
