@@ -1,55 +1,10 @@
 //! `peer-cli share` prints a line, and that line is all that another machine needs.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tests::{Process, Swarm, noise, peer_cli};
-
-/// A folder for a sharer and some for those who get.
-struct Machines(TempDir);
-
-impl Machines {
-    fn new() -> Self {
-        Machines(tempfile::tempdir().unwrap())
-    }
-
-    fn folder(&self, name: &str) -> std::path::PathBuf {
-        let folder = self.0.path().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
-    fn put(&self, machine: &str, name: &str, bytes: &[u8]) {
-        std::fs::write(self.folder(machine).join(name), bytes).unwrap();
-    }
-
-    /// `peer-cli` on a machine, in its folder.
-    fn command(&self, machine: &str, command: &str, arguments: &[&str]) -> Command {
-        let mut program = peer_cli();
-        program.current_dir(self.folder(machine)).args([command, "--bind=127.0.0.1"]).args(arguments);
-        program
-    }
-
-    fn share(&self, machine: &str, arguments: &[&str]) -> Process {
-        let arguments: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
-        Process::start(machine, self.command(machine, "share", &arguments))
-    }
-
-    fn get(&self, machine: &str, arguments: &[&str]) -> Process {
-        Process::start(machine, self.command(machine, "get", arguments))
-    }
-
-    fn read(&self, machine: &str, path: &str) -> Vec<u8> {
-        let path = self.folder(machine).join(path);
-        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-}
-
-fn ticket(sharer: &mut Process) -> String {
-    sharer.event("ticket")["ticket"].as_str().unwrap().to_owned()
-}
+use tests::machines::{Machines, ticket};
+use tests::{Process, Swarm, noise};
 
 /// A free port for a tracker that is to be there again after a restart.
 fn free_port() -> String {
