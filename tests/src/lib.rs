@@ -4,6 +4,7 @@
 //! ends a test that hangs; no test judges how long something took.
 
 pub mod hostile;
+pub mod machines;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};

@@ -22,6 +22,8 @@ Examples:
   peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
   peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
   peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
+  peer-cli share a.bin                      share a.bin without a tracker elsewhere, and print its ticket
+  peer-cli get TICKET                       get what the ticket stands for
 
 While it runs, type `prog` for progress and `exit` to say goodbye.
 
@@ -48,6 +50,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Share files, and print for each the line that gets it on another machine
+    Share(crate::share::Arguments),
+    /// Get what someone shares: paste the line that `peer-cli share` printed
+    Get(crate::get::Arguments),
     /// List what a swarm offers
     Ls(Box<crate::ls::Arguments>),
     /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker

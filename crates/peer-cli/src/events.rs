@@ -21,12 +21,25 @@ pub enum Event {
         listeners: Vec<String>,
         tracker: String,
     },
+    Hashing {
+        path: String,
+        done: u64,
+        total: u64,
+    },
+    Skipped {
+        path: String,
+    },
     Sharing {
         content: String,
         name: String,
         size: u64,
         pieces: u32,
         held: u32,
+    },
+    Ticket {
+        content: String,
+        ticket: String,
+        command: String,
     },
     Wanted {
         content: String,

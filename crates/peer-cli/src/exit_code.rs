@@ -47,7 +47,7 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
-        PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
+        PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     Failure { code, message }

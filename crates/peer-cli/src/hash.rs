@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use peer::{hash_file, keep_manifest, manifest_path, read_manifest};
+use peer::{hash_content, keep_manifest, manifest_path, read_manifest};
 use protocol::Manifest;
 use storage::{Access, FileSpec};
 
@@ -13,7 +13,7 @@ use crate::inspect;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
-    let manifest = hash_file(file, cut.hash, cut.piece_size, |_| {})?;
+    let manifest = hash_content(file, cut.hash, cut.piece_size, |_, _| {})?.manifest;
     keep_manifest(hashes, &manifest)?;
     print!("{}", inspect::words(&manifest));
     println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
@@ -82,7 +82,7 @@ mod tests {
         let file = folder.path().join("file");
         let mut bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&file, &bytes).unwrap();
-        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_| {}).unwrap();
+        let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let ranges = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
             bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()

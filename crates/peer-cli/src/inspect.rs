@@ -177,7 +177,7 @@ fn event(manifest: &Manifest) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peer::{hash_file, keep_manifest};
+    use peer::{hash_content, keep_manifest};
     use protocol::Algorithm;
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, hashes) = (folder.path().join("a.bin"), folder.path().join("hashes"));
         std::fs::write(&file, vec![7; 5000]).unwrap();
-        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_| {}).unwrap();
+        let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let found = |what: &str| local(what, &hashes).map(|found| found.map(|manifest| manifest.id()));
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         assert_eq!(found("a.bin").unwrap(), None);

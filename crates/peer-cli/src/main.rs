@@ -5,6 +5,7 @@ mod connect;
 mod doctor;
 mod events;
 mod exit_code;
+mod get;
 mod hash;
 mod inspect;
 mod ls;
@@ -13,6 +14,7 @@ mod progress;
 mod prompt;
 mod range_flags;
 mod screen;
+mod share;
 mod sizes;
 mod start;
 mod swarm;
@@ -47,6 +49,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
         Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
+        Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
+        Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),

@@ -3,11 +3,10 @@
 //! It runs beside the prompt and reports each step, so that the user is heard while a large file is still hashed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peer::{Held, Node, PeerError, ShareOptions};
-use protocol::{ContentId, ContentMatch, PeerId};
+use protocol::{ContentId, ContentMatch, PeerId, Ticket};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
@@ -28,7 +27,9 @@ pub enum Step {
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
     /// It is known what to download.
-    Wanted(ContentMatch),
+    Wanted { content: ContentId, name: String, size: u64 },
+    /// What is shared can be had with this ticket.
+    Ticket(Ticket),
     /// Something in the input folder is no file.
     Skipped(PathBuf),
     /// It cannot go on.
@@ -38,8 +39,13 @@ pub enum Step {
 }
 
 /// Does all steps, reporting each.
-pub async fn start(node: Node, arguments: Arc<SwarmArguments>, steps: mpsc::Sender<Step>) {
-    let last = match begin(&node, &arguments, &steps).await {
+pub async fn start(node: Node, arguments: SwarmArguments, steps: mpsc::Sender<Step>) {
+    end(begin(&node, &arguments, &steps).await, &steps).await;
+}
+
+/// Reports how it went.
+pub async fn end(result: Result<(), Failure>, steps: &mpsc::Sender<Step>) {
+    let last = match result {
         Ok(()) => Step::Started,
         Err(failure) => Step::Failed(failure),
     };
@@ -60,8 +66,8 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(node, wanted, arguments.peer.wait, steps).await?;
-            report(Step::Wanted(found)).await;
+            let ContentMatch { content, name, size, .. } = find(node, wanted, arguments.peer.wait, steps).await?;
+            report(Step::Wanted { content, name, size }).await;
         }
     }
     for path in files {
@@ -118,7 +124,7 @@ fn choose(wanted: &str, found: &[ContentMatch]) -> String {
         text.push_str(&format!("  {content}  {size}  {seeders} seeders, {others} others  {name}\n"));
     }
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
-    text.push_str(&format!("Choose one by its id or the beginning of it, as in -f {prefix}"));
+    text.push_str(&format!("Choose one by its id or the beginning of it, as {prefix}"));
     text
 }
 

@@ -281,8 +281,9 @@ impl Driver {
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
                     (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
+                let events = self.events.clone();
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &*storage, &hashes);
+                    let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Stretch, Wire};
+use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Wire};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -110,20 +110,19 @@ impl PieceFetch {
         let geometry = self.shelf.manifest().geometry();
         let question = Request::Pieces { content: self.shelf.id(), run: self.run };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
-        let expected: usize = geometry.stretches(self.run, usize::MAX).map(|stretch| stretch.len).sum();
         match answer {
-            Answer::Bytes(len) if len == expected as u64 => {}
+            Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
             Answer::Bytes(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
         let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
-        for stretch in geometry.stretches(self.run, BLOCK) {
+        for block in geometry.blocks(self.run, BLOCK) {
             // Taken only now that the answer flows: what merely waits for its turn holds no memory.
-            let mut buffer = self.buffers.take(stretch.len).await;
+            let mut buffer = self.buffers.take(block.len).await;
             self.fill(&mut *recv, &mut buffer).await.map_err(|_| Failure::Broken)?;
             storing.retain(|work| !work.is_finished());
-            storing.push(self.store(stretch, buffer).await);
+            storing.push(self.store(block, buffer).await);
         }
         Ok(())
     }
@@ -144,10 +143,10 @@ impl PieceFetch {
     }
 
     /// Verifies and writes, away from the packets, and reports.
-    async fn store(&self, stretch: Stretch, buffer: Buffer) -> JoinHandle<()> {
+    async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
         let (request, shelf, inputs) = (self.request, self.shelf.clone(), self.inputs.clone());
         let work = move || {
-            let result = shelf.store(stretch, &buffer);
+            let result = shelf.store(&block, &buffer);
             drop(buffer);
             let input = match result {
                 Ok(verdicts) => Input::Stored { request, content: shelf.id(), verdicts },

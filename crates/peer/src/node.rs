@@ -103,6 +103,20 @@ pub struct Node {
 /// What happens in a node, for people and programs that watch.
 #[derive(Debug, Clone)]
 pub enum PeerEvent {
+    /// What is to be shared is being hashed; ten times a second at most.
+    Hashing {
+        /// What is hashed, as it was asked for.
+        path: PathBuf,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A link or a special file lies in a folder that is to be shared: it is left out.
+    Skipped {
+        /// What it is.
+        path: PathBuf,
+    },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
         /// The content.
@@ -263,8 +277,8 @@ impl Node {
         self.ask(|reply| Command::Manifest { content, reply }).await
     }
 
-    /// Shares a file: makes its manifest (or uses the one in the hashes folder, checked against the file) and serves
-    /// the pieces that `options` say are held.
+    /// Shares a file, or a folder with all that is in it: makes its manifest and serves the pieces that `options` say are
+    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder.
     pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
         let path = path.to_owned();
         self.ask(|reply| Command::Share { path, options, reply }).await?

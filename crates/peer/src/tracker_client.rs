@@ -17,11 +17,12 @@ use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
 use crate::inbox::Input;
+use crate::reach;
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerAddress {
-    /// Addresses to try, in turn.
+    /// Addresses to try side by side, likeliest first.
     pub addresses: Vec<SocketAddr>,
     /// Its id: the fingerprint that it prints at start.
     pub id: PeerId,
@@ -141,22 +142,22 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Session, PeerError> {
-        let mut last = TransportError::Lost("its name has no address".to_owned());
-        for &address in &self.tracker.addresses {
-            match timeout(WELCOME, self.greet(address)).await {
-                Ok(Ok(Greeting::Welcome(session))) => return Ok(session),
-                Ok(Ok(Greeting::Refused(reason))) => return Err(PeerError::Refused(reason)),
-                Ok(Err(error @ TransportError::NotAdmitted(_))) => return Err(PeerError::Refused(error.to_string())),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = TransportError::Unreachable(address),
+        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
+        match timeout(WELCOME, self.greet()).await {
+            Ok(Ok(Greeting::Welcome(session))) => Ok(session),
+            Ok(Ok(Greeting::Refused(reason))) => Err(PeerError::Refused(reason)),
+            Ok(Err(error @ TransportError::NotAdmitted(_))) => Err(PeerError::Refused(error.to_string())),
+            Ok(Err(reason)) => Err(PeerError::Tracker { address, reason }),
+            Err(_) => {
+                let silent = || TransportError::Lost("it does not answer".to_owned());
+                let reason = self.tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
+                Err(PeerError::Tracker { address, reason })
             }
         }
-        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
-        Err(PeerError::Tracker { address, reason: last })
     }
 
-    async fn greet(&self, address: SocketAddr) -> Result<Greeting, TransportError> {
-        let connection = self.transport.dial(address, self.tracker.id).await?;
+    async fn greet(&self) -> Result<Greeting, TransportError> {
+        let connection = reach::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.clone();

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
-use transport::{Config, Kind, TransportError};
+use transport::{Kind, TransportError};
 
 use settings::{Names, Shell, Surroundings};
-use tracker::{Server, ServerConfig};
+use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
 ///
@@ -60,10 +60,6 @@ struct Arguments {
 /// How flags are called elsewhere. `P2P_TRACKER_PORT` is the port of the tracker for peers, too.
 const NAMES: Names = Names { prefix: "P2P_TRACKER_", table: "tracker", others: &["peer-cli"] };
 
-/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
-const MTU: u16 = 1200;
-/// All that a peer says to a tracker, it says on one stream.
-const STREAMS: u32 = 1;
 const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
@@ -97,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let config = Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) };
+    let config = transport_config(identity, trust, address);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;

@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use protocol::{Announce, ContentId, ContentMatch, PeerId, TrackerMessage};
 use swarm::{Push, Registry, RegistryLimits};
 use tokio::sync::mpsc;
-use transport::{Connection, Transport};
+use transport::{Config, Connection, Identity, Transport, Trust};
 
 use crate::catalogue::Catalogue;
 use crate::session;
@@ -64,6 +64,16 @@ struct Member {
     connection: Arc<dyn Connection>,
     outbox: mpsc::Sender<TrackerMessage>,
     contents: BTreeSet<ContentId>,
+}
+
+/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
+const MTU: u16 = 1200;
+/// All that a peer says to a tracker, it says on one stream.
+const STREAMS: u32 = 1;
+
+/// How the transport of a tracker is set up that listens here.
+pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
+    Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![listener]) }
 }
 
 impl Server {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use peer::hash_file;
+use peer::hash_content;
 use protocol::Algorithm;
 use transport::UdpSupport;
 
@@ -146,7 +146,7 @@ fn try_at(path: &Path) -> std::io::Result<(u64, u64)> {
     file.sync_all()?;
     let written = began.elapsed();
     let began = Instant::now();
-    hash_file(path, Algorithm::Blake3, None, |_| {}).map_err(std::io::Error::other)?;
+    hash_content(path, Algorithm::Blake3, None, |_, _| {}).map_err(std::io::Error::other)?;
     let rate = |time: std::time::Duration| (TRIED as f64 / time.as_secs_f64().max(1e-6)) as u64;
     Ok((rate(written), rate(began.elapsed())))
 }
