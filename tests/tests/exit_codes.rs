@@ -15,6 +15,18 @@ fn usage_is_2() {
     Process::start("usage", command).ends_with(2);
 }
 
+/// What has no number of its own.
+#[test]
+fn another_error_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "x").unwrap();
+    let mut command = peer_cli();
+    command.current_dir(folder.path()).args(["verify", "file"]);
+    let mut peer = Process::start("no manifest", command);
+    peer.ends_with(1);
+    assert!(peer.errors().contains("Make it with `peer-cli hash`"), "{}", peer.errors());
+}
+
 #[test]
 fn a_silent_or_wrong_tracker_is_3() {
     let swarm = Swarm::new();

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `peer=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true)]
     pub log_level: String,
+    /// Write the log to this file, behind what it has, instead of to standard error
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
     /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
@@ -222,6 +225,12 @@ pub struct PeerArguments {
     /// Write events as JSON, one a line, and nothing else to standard output
     #[arg(long)]
     pub json: bool,
+    /// Say nothing but what was asked for, and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Draw no progress lines
+    #[arg(long)]
+    pub no_progress: bool,
 }
 
 fn site(name: &str) -> Result<String, String> {

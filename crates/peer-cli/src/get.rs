@@ -90,7 +90,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
     };
-    let face = prompt::start(arguments.peer.json);
+    let face = prompt::start(&arguments.peer);
     let (report, steps) = mpsc::channel(16);
     let getter = node.clone();
     let starting = tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod exit_code;
 mod get;
 mod hash;
 mod inspect;
+mod limiter;
 mod ls;
 mod names;
 mod progress;
@@ -23,19 +24,19 @@ mod visit;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-use tracing_subscriber::EnvFilter;
-
 use crate::arguments::{Arguments, Command};
 use crate::exit_code::Failure;
+use clap::CommandFactory;
 
 fn main() -> ExitCode {
     let arguments = arguments::parse();
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(sentence) = settings::start_log(level, arguments.log_file.as_deref()) {
+        eprintln!("peer-cli: {sentence}");
+        return ExitCode::from(exit_code::ExitCode::CannotWrite as u8);
+    }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {

@@ -60,7 +60,7 @@ pub struct Arguments {
 
 /// Shares until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let face = prompt::start(arguments.peer.json);
+    let face = prompt::start(&arguments.peer);
     let own = match arguments.tracker_ip {
         Some(_) => None,
         None => Some(OwnTracker::start(&arguments)?),

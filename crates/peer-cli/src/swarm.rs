@@ -14,6 +14,7 @@ use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::limiter::Limiter;
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::Screen;
@@ -61,7 +62,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
     };
-    let face = prompt::start(arguments.peer.json);
+    let face = prompt::start(&arguments.peer);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments, report));
     conduct(node, manner, face, starting.abort_handle(), steps).await
@@ -86,7 +87,10 @@ pub async fn conduct(
         meters: BTreeMap::new(),
         drawn: None,
         lacking_since: None,
+        wanted_since: None,
     };
+    // Until the first step is done there is nothing else to see.
+    run.screen.progress("Connecting to the tracker …");
     let result = tokio::select! {
         result = run.life(steps, typed) => result,
         result = told_to_stop() => result,
@@ -126,6 +130,8 @@ struct Run {
     /// When a progress line was last drawn.
     drawn: Option<Instant>,
     lacking_since: Option<Instant>,
+    /// When the first download began.
+    wanted_since: Option<Instant>,
 }
 
 impl Run {
@@ -181,6 +187,7 @@ impl Run {
             }
             Step::Wanted { content, name, size } => {
                 self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(size)));
+                self.wanted_since.get_or_insert_with(Instant::now);
                 self.screen.event(&Event::Wanted { content: content.to_string(), name });
                 if self.contents.insert(content, None).is_none() {
                     self.pending.insert(content);
@@ -189,7 +196,7 @@ impl Run {
             }
             Step::Ticket(ticket) => {
                 let (content, command) = (ticket.content().to_string(), format!("peer-cli get {ticket}"));
-                self.screen.say(&command);
+                self.screen.answer(&command);
                 self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
             }
             Step::Failed(failure) => return Err(failure),
@@ -209,17 +216,20 @@ impl Run {
         match command {
             Typed::Exit => return Ok(Next::End),
             Typed::Interrupt => return Err(interrupted()),
-            Typed::Progress => self.progress_words().await,
-            Typed::Unknown(word) => self.screen.say(&format!("{word:?} is no command: type prog or exit.")),
+            Typed::Progress { verbose } => self.progress_words(verbose).await,
+            Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
         }
         Ok(Next::GoOn)
     }
 
     /// What `prog` says.
-    async fn progress_words(&mut self) {
+    async fn progress_words(&mut self, verbose: bool) {
         if self.screen.is_json() {
             // Shown again at the next look.
             self.contents.values_mut().for_each(|shown| *shown = None);
+            if let Some((limiter, _)) = self.limiter().filter(|_| verbose) {
+                self.screen.event(&Event::Limiter { limiter: limiter.name() });
+            }
             return;
         }
         let mut all = Vec::new();
@@ -227,7 +237,18 @@ impl Run {
             all.extend(self.node.progress(*content).await);
         }
         let lines = if self.manner.seeder { seeder_words(&all) } else { downloader_words(&all) };
-        lines.iter().for_each(|line| self.screen.say(line));
+        lines.iter().for_each(|line| self.screen.answer(line));
+        if let Some((_, words)) = self.limiter().filter(|_| verbose) {
+            self.screen.answer(&words);
+        }
+    }
+
+    /// What has held the downloads up so far; nothing before one has begun.
+    fn limiter(&self) -> Option<(Limiter, String)> {
+        let wall = self.wanted_since?.elapsed();
+        let waits = self.node.waits();
+        let limiter = Limiter::of(&waits, wall);
+        Some((limiter, limiter.words(&waits, wall)))
     }
 
     async fn event(&mut self, event: PeerEvent) -> Result<Next, Failure> {
@@ -260,7 +281,10 @@ impl Run {
                 self.screen.event(&Event::Connected { peer, address, transport });
             }
             PeerEvent::Lacking { content, runs } => self.lacking(content, &runs),
-            PeerEvent::Verified { content } => self.screen.event(&Event::Verified { content: content.to_string() }),
+            PeerEvent::Verified { content } => {
+                self.screen.progress("Every piece is verified; making the file durable …");
+                self.screen.event(&Event::Verified { content: content.to_string() });
+            }
             PeerEvent::Completed { content, path, summary } => {
                 return Ok(self.completed(content, &path, summary).await);
             }
@@ -300,6 +324,10 @@ impl Run {
         let progress = self.node.progress(content).await.unwrap_or_default();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         self.screen.say(&format!("Successfully Downloaded {file} to {}", path.display()));
+        let limiter = self.limiter();
+        if let Some((_, words)) = &limiter {
+            self.screen.say(words);
+        }
         self.screen.event(&Event::Completed {
             content: content.to_string(),
             path: path.display().to_string(),
@@ -307,6 +335,7 @@ impl Run {
             seconds_verified: summary.verified.as_secs_f64(),
             seconds_durable: summary.durable.as_secs_f64(),
             sources: summary.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+            limiter: limiter.map_or("", |(limiter, _)| limiter.name()),
         });
         self.pending.remove(&content);
         self.end_if_done()
@@ -386,7 +415,7 @@ impl Run {
 
 /// Where lines stay, a line a second is plenty, and none if nothing has changed.
 fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
-    !matches!(screen, Screen::Plain) || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
+    !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
 }
 
 /// Which pieces nobody has, at most a handful of them by number.

@@ -28,6 +28,7 @@ use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::{self, ToClient};
+use crate::waits::WaitBooks;
 use crate::workers::Workers;
 
 /// Reports that may wait.
@@ -87,6 +88,9 @@ struct Fetching {
     /// Payload bytes that have come, and how many of them the engine knows of.
     came: Arc<AtomicU64>,
     told: u64,
+    /// What it is for, and how many of those bytes are stored.
+    content: ContentId,
+    stored: u64,
 }
 
 struct Asked {
@@ -107,6 +111,7 @@ struct Setup {
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
     workers: Arc<Workers>,
+    waits: Arc<WaitBooks>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -114,6 +119,7 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
+    waits: Arc<WaitBooks>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
@@ -128,6 +134,7 @@ pub(crate) async fn run(
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
         workers: Workers::new(),
+        waits,
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -231,9 +238,13 @@ impl Driver {
     fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
         self.progressed(request);
         for &(piece, right) in verdicts {
-            if right && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get(&request)) {
+            if right
+                && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
+            {
                 let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
-                *item.sources.entry(fetching.from).or_default() += len.map_or(0, |piece| piece.len as u64);
+                let len = len.map_or(0, |piece| piece.len as u64);
+                *item.sources.entry(fetching.from).or_default() += len;
+                fetching.stored += len;
             }
             self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
         }
@@ -302,13 +313,16 @@ impl Driver {
         let item = self.items.get(&content)?;
         let view = self.engine.view(content)?;
         let header = item.shelf.as_ref().map(|shelf| shelf.manifest());
+        // What is not stored yet is here all the same: on a slow link a block takes seconds.
+        let of_content = self.requests.values().filter(|fetching| fetching.content == content);
+        let coming: u64 = of_content.map(|one| one.came.load(Ordering::Relaxed).saturating_sub(one.stored)).sum();
         Some(Progress {
             name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
             size: header.map_or(0, |manifest| manifest.geometry().total()),
             have: view.have,
             pieces: view.pieces,
             peers: view.peers,
-            received: item.sources.values().sum(),
+            received: item.sources.values().sum::<u64>() + coming,
             sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
             finished: item.finished,
         })
@@ -546,13 +560,14 @@ impl Driver {
             came: came.clone(),
             buffers: self.setup.buffers.clone(),
             workers: self.setup.workers.clone(),
+            waits: self.setup.waits.clone(),
             cap: self.setup.down.clone(),
             inputs: self.inputs.clone(),
         };
         let task = link.connection.spawn(Box::pin(fetch.run()));
         let inputs = self.inputs.clone();
         let from = link.connection.peer_id();
-        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0 });
+        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
         // A request that is given up ends like any other, so that the engine's books are right.
         tokio::spawn(async move {
             if task.await.is_err() {

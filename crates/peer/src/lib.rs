@@ -18,6 +18,7 @@ mod share;
 mod shelf;
 mod survey;
 mod tracker_client;
+mod waits;
 mod workers;
 
 pub use error::PeerError;
@@ -25,3 +26,4 @@ pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
 pub use reach::interface_addresses;
 pub use share::{Hashed, Held, ShareOptions, hash_content, keep_manifest, manifest_path, read_manifest};
 pub use tracker_client::{Page, TrackerAddress};
+pub use waits::Waits;

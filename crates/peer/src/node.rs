@@ -13,6 +13,7 @@ use transport::Transport;
 use crate::driver;
 use crate::inbox::Command;
 use crate::tracker_client::{Page, TrackerAddress};
+use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
@@ -86,8 +87,9 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        tokio::spawn(driver::run(self, inbox, events.clone()));
-        Node { commands, events, id, listeners }
+        let waits = Arc::new(WaitBooks::default());
+        tokio::spawn(driver::run(self, inbox, events.clone(), waits.clone()));
+        Node { commands, events, waits, id, listeners }
     }
 }
 
@@ -96,6 +98,7 @@ impl NodeBuilder {
 pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
+    waits: Arc<WaitBooks>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
 }
@@ -293,6 +296,11 @@ impl Node {
     /// How a content stands; nothing if this node takes no part in it.
     pub async fn progress(&self, content: ContentId) -> Option<Progress> {
         self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// What the requests of all downloads have waited for so far.
+    pub fn waits(&self) -> Waits {
+        self.waits.so_far()
     }
 
     /// Says goodbye to peers and tracker, syncs what is verified, and ends.

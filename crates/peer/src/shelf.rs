@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::share::{ShareOptions, hash_survey, keep_manifest};
 use crate::survey::Survey;
+use crate::waits::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
@@ -196,20 +197,33 @@ impl Shelf {
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
     /// whether it was. Blocks.
-    pub(crate) fn store(&self, block: &Block, bytes: &[u8]) -> Result<Vec<(u32, bool)>, StorageError> {
+    pub(crate) fn store(
+        &self,
+        block: &Block,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
         let (mut verdicts, mut rest) = (Vec::new(), bytes);
         for &stretch in &block.stretches {
             let (bytes, behind) = rest.split_at(stretch.len);
-            verdicts.extend(self.store_stretch(stretch, bytes)?);
+            verdicts.extend(self.store_stretch(stretch, bytes, waits)?);
             rest = behind;
         }
         Ok(verdicts)
     }
 
-    fn store_stretch(&self, stretch: Stretch, bytes: &[u8]) -> Result<Vec<(u32, bool)>, StorageError> {
+    fn store_stretch(
+        &self,
+        stretch: Stretch,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
         let size = self.manifest.geometry().piece_size() as usize;
         let pieces = stretch.run.pieces().zip(bytes.chunks(size));
+        let began = Instant::now();
         let verdicts: Vec<_> = pieces.map(|(piece, bytes)| (piece, self.manifest.verify(piece, bytes))).collect();
+        waits.add(For::Verifying, began);
+        let began = Instant::now();
         let mut at = 0;
         for group in verdicts.chunk_by(|(_, one), (_, other)| one == other) {
             let len = (group.len() * size).min(bytes.len() - at);
@@ -218,6 +232,7 @@ impl Shelf {
             }
             at += len;
         }
+        waits.add(For::Writing, began);
         Ok(verdicts)
     }
 

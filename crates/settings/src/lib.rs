@@ -1,5 +1,5 @@
-//! Flags of a program that need not stand on its command line: each has an environment variable, and may stand in a
-//! file. The command line wins over the environment, the environment over the file.
+//! What the command lines of both programs have in common. Above all: flags need not stand there. Each has an environment
+//! variable, and may stand in a file; the command line wins over the environment, the environment over the file.
 //!
 //! No flag is listed twice. What the program's clap command says is asked for every name; what is found elsewhere is
 //! turned into words of the command line and put before the user's own, so that clap checks everything in one way:
@@ -7,6 +7,7 @@
 
 mod file;
 mod given;
+mod log;
 mod pages;
 mod surroundings;
 mod value;
@@ -17,6 +18,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
+pub use log::start_log;
 pub use pages::{Shell, completions, man_pages};
 pub use surroundings::Surroundings;
 

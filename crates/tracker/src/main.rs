@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use tracing_subscriber::EnvFilter;
 use transport::{Kind, TransportError};
 
 use settings::{Names, Shell, Surroundings};
@@ -46,6 +45,9 @@ struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log_level: String,
+    /// Write the log to this file, behind what it has, instead of to standard error
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
     /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
     #[arg(long, value_name = "SHELL", hide_possible_values = true)]
     completions: Option<Shell>,
@@ -66,8 +68,10 @@ fn main() -> ExitCode {
     let words = std::env::args_os().collect();
     let arguments: Arguments =
         settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
-    let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
+        eprintln!("tracker: {sentence}");
+        return ExitCode::from(7);
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
