@@ -165,3 +165,38 @@ fn ctrl_c_is_130_and_being_told_to_end_is_0() {
     seeder.signal("TERM");
     seeder.ends_with(0);
 }
+
+/// The first Ctrl-C keeps what is verified and says goodbye; a second one does not wait for that.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_verified() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(4 << 20, 1));
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=16KiB", "--up-rate=1MiB"]);
+    let mut peer = swarm.downloader("peer", "file", &[]);
+    peer.pieces(8);
+    peer.signal("INT");
+    assert_eq!(peer.event("error")["code"], 130);
+    peer.event("bye");
+    peer.ends_with(130);
+    let mut peer = swarm.downloader("peer", "file", &[]);
+    assert!(peer.event("manifest")["have"].as_u64().unwrap() >= 8);
+    // A tracker that does not answer keeps a goodbye waiting.
+    swarm.tracker.signal("STOP");
+    peer.signal("INT");
+    peer.event("error");
+    peer.signal("INT");
+    peer.ends_with(130);
+    swarm.tracker.signal("CONT");
+}
+
+#[test]
+fn a_tracker_whose_port_is_in_use_is_6_and_one_without_a_folder_is_7() {
+    let swarm = Swarm::new();
+    let errors = swarm.tracker_ends(&["--bind", "127.0.0.1", "-p", &swarm.port.to_string()], 6);
+    assert!(errors.contains("stop the program that has it"), "{errors}");
+    let file = swarm.folder("peer").join("a-file");
+    fs::write(&file, "").unwrap();
+    let errors = swarm.tracker_ends(&["--bind", "127.0.0.1", "-p", "0", "--certs", file.to_str().unwrap()], 7);
+    assert!(errors.contains("choose another with --certs"), "{errors}");
+}

@@ -39,7 +39,7 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Tracker { .. } => (
             ExitCode::TrackerUnreachable,
             "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed. If the \
-             swarm is closed, give --ca",
+             swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it",
         ),
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),

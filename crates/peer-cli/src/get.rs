@@ -103,9 +103,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
     match arguments.what.parse::<Ticket>() {
-        Ok(_) if arguments.tracker_ip.is_some() => {
-            usage("a ticket says where the tracker is: give either -i or a ticket".to_owned())
-        }
+        // A tracker may stand in the settings; the ticket knows better.
         Ok(ticket) => Ok(Some(ticket)),
         Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
         Err(_) if arguments.tracker_ip.is_none() => usage(format!(

@@ -10,10 +10,11 @@ use storage::{Access, FileSpec};
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
 use crate::inspect;
+use crate::progress::Counter;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
-    let manifest = hash_content(file, cut.hash, cut.piece_size, |_, _| {})?.manifest;
+    let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
     print!("{}", inspect::words(&manifest));
     println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());

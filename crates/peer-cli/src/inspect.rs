@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, PeerError, manifest_path, read_manifest};
-use protocol::{ContentMatch, Manifest};
+use peer::{Node, PeerError, TrackerAddress, manifest_path, read_manifest};
+use protocol::{ContentId, ContentMatch, Manifest, Ticket};
 use tokio::sync::mpsc;
 
 use crate::events::{Event, InspectedFile};
@@ -26,15 +26,16 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli inspect hashes/a.bin.manifest    what a manifest says
   peer-cli inspect 5dbeebd2                 the one of the hashes folder whose id begins so
-  peer-cli inspect -i localhost a.bin       ask the swarm; nothing is downloaded";
+  peer-cli inspect -i localhost a.bin       ask the swarm; nothing is downloaded
+  peer-cli inspect p2p…                     the same for a ticket";
 
 /// Says what a content is made of: name, size, digests and files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A manifest's file; or the id of a content, six or more characters of one, or a name: looked for in the hashes
+    /// A ticket; a manifest's file; or the id of a content, six or more characters of one, or a name: looked for in the hashes
     /// folder, and with -i in the swarm
-    #[arg(value_name = "FILE|ID|NAME")]
+    #[arg(value_name = "FILE|ID|NAME|TICKET")]
     what: String,
     #[command(flatten)]
     visit: Visit,
@@ -42,9 +43,15 @@ pub struct Arguments {
 
 /// Finds the manifest and says what it says.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let manifest = match local(&arguments.what, &arguments.visit.peer.hashes)? {
-        Some(manifest) => Arc::new(manifest),
-        None => from_swarm(&arguments).await?,
+    let manifest = match arguments.what.parse::<Ticket>() {
+        Ok(ticket) => from_ticket(&arguments, &ticket).await?,
+        Err(error) if Ticket::is_meant(&arguments.what) => {
+            return Err(Failure::new(ExitCode::Usage, error.to_string()));
+        }
+        Err(_) => match local(&arguments.what, &arguments.visit.peer.hashes)? {
+            Some(manifest) => Arc::new(manifest),
+            None => from_swarm(&arguments).await?,
+        },
     };
     if arguments.visit.peer.json {
         println!("{}", event(&manifest).line());
@@ -115,10 +122,22 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
     result
 }
 
+async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
+    let tracker = TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() };
+    let node = arguments.visit.join(tracker).await?;
+    let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    node.shutdown().await;
+    result
+}
+
 async fn ask(node: &Node, what: &str, wait: Duration) -> Result<Arc<Manifest>, Failure> {
     // Nobody listens to how it goes.
     let (steps, _) = mpsc::channel(1);
     let ContentMatch { content, .. } = start::find(node, what, None, &steps).await?;
+    manifest(node, content, wait).await
+}
+
+async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc<Manifest>, Failure> {
     let late = |_| {
         let sentence = format!("nobody gave the manifest of {content} within {}", humantime::format_duration(wait));
         Failure::new(ExitCode::NotFound, sentence)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use peer::Node;
+use peer::{Node, TrackerAddress};
 
 use crate::arguments::PeerArguments;
 use crate::connect;
@@ -49,7 +49,11 @@ impl Visit {
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
-        let tracker = connect::tracker(host, port, &self.peer).await?;
+        self.join(connect::tracker(host, port, &self.peer).await?).await
+    }
+
+    /// A node that is connected to this tracker.
+    pub async fn join(&self, tracker: TrackerAddress) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
         node.join(tracker).await?;
         Ok(node)

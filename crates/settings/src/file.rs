@@ -71,6 +71,11 @@ impl File {
         Ok(found)
     }
 
+    /// How it is called in sentences.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn sentence(&self, at: usize, what: &str) -> String {
         let line = self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1;
         format!("{}, line {line}: {what}", self.path.display())

@@ -58,16 +58,32 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
         return Err(clap::Error::raw(ErrorKind::InvalidSubcommand, "this command line is only good for help\n"));
     };
     let mut found = from_environment(names, &command, &given, surroundings)?;
-    let variable = || surroundings.variable(&variable(names, CONFIG)).filter(|path| !path.is_empty());
-    let chosen = given.config().or_else(variable);
+    let mut sources: Vec<_> = found.iter().map(|(long, _)| (long.clone(), variable(names, long))).collect();
+    let named = || surroundings.variable(&variable(names, CONFIG)).filter(|path| !path.is_empty());
+    let chosen = given.config().or_else(named);
     if let Some(file) = File::open(chosen, surroundings).map_err(wrong)? {
         let settings = file.settings(names, &command).map_err(wrong)?;
         let silent = |long: &str| !given.anywhere(long) && !found.iter().any(|(other, _)| other == long);
         let rest: Vec<_> = settings.into_iter().filter(|(long, _)| given.takes(long) && silent(long)).collect();
+        sources.extend(rest.iter().map(|(long, _)| (long.clone(), file.name())));
         found.extend(rest);
     }
     let more = found.into_iter().flat_map(|(_, words)| words);
-    T::from_arg_matches(&command.try_get_matches_from(given.insert(words, more))?)
+    let matches = command.try_get_matches_from(given.insert(words, more));
+    T::from_arg_matches(&matches.map_err(|error| with_sources(error, &sources))?)
+}
+
+/// Whoever is told that two flags contradict each other must know where the one that was not typed comes from.
+fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error {
+    let text = error.to_string();
+    let sentence = text.split("\n\n").next().unwrap_or_default();
+    let named = |long: &str| sentence.split(['\'', ' ', '=']).any(|word| word.strip_prefix("--") == Some(long));
+    let notes = sources.iter().filter(|(long, _)| error.kind() == ErrorKind::ArgumentConflict && named(long));
+    let notes: String = notes.map(|(long, source)| format!("note: --{long} stands in {source}\n")).collect();
+    if notes.is_empty() {
+        return error;
+    }
+    clap::Error::raw(error.kind(), format!("{}\n{notes}", text.trim_start_matches("error: ").trim_end()))
 }
 
 /// Words by the long name of their flag.

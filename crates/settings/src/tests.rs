@@ -117,7 +117,11 @@ fn a_switch_that_is_set_elsewhere_can_be_taken_back() {
 #[test]
 fn settings_from_different_places_conflict_as_flags_do() {
     let file = Case::new(&[], "[program]\nhost = \"h\"\nca = \"ca.pem\"");
-    assert!(file.wrong("--identity k").contains("cannot be used with"));
+    let conflict = file.wrong("--identity k");
+    assert!(conflict.contains("cannot be used with"), "{conflict}");
+    assert!(conflict.ends_with("note: --ca stands in p2p-fileshare.toml\n"), "{conflict}");
+    let conflict = Case::new(&[("P2P_CA", "ca.pem")], "").wrong("-i h --identity k");
+    assert!(conflict.ends_with("note: --ca stands in P2P_CA\n"), "{conflict}");
 }
 
 #[test]
