@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Manifest, ManifestHeader, PeerMessage, Request, ToTracker, TrackerMessage, Wire, case_collision,
+    Answer, Manifest, ManifestHeader, PeerMessage, Request, Ticket, ToTracker, TrackerMessage, Wire, case_collision,
     check_local_name, check_name, decorated_name,
 };
 
@@ -58,4 +58,17 @@ pub fn names(bytes: &[u8]) {
         assert!(check_name(&beside).is_ok() && beside.len() <= 255);
     }
     let _ = case_collision(name.split('\n'));
+}
+
+/// Any text is a ticket or an error; a ticket has one text, and that is the same ticket.
+pub fn ticket(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for text in [text.to_owned(), format!("p2p{text}")] {
+        if let Ok(ticket) = text.parse::<Ticket>() {
+            assert!(!ticket.addresses().is_empty() && ticket.addresses().iter().all(|address| address.port() != 0));
+            assert_eq!(ticket.to_string(), text.trim().to_ascii_lowercase());
+            assert_eq!(ticket.to_string().parse(), Ok(ticket));
+        }
+        let _ = Ticket::is_meant(&text);
+    }
 }

@@ -8,7 +8,7 @@ mod engine;
 mod input;
 mod registry;
 
-pub use decoders::{manifest, messages, names};
+pub use decoders::{manifest, messages, names, ticket};
 pub use disk::{checkpoint, journal};
 pub use engine::engine;
 pub use registry::registry;
@@ -38,6 +38,11 @@ mod tests {
     #[test]
     fn names() {
         with_random_bytes(super::names, 20_000, 300);
+    }
+
+    #[test]
+    fn ticket() {
+        with_random_bytes(super::ticket, 20_000, 300);
     }
 
     #[test]

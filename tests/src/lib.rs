@@ -4,6 +4,7 @@
 //! ends a test that hangs; no test judges how long something took.
 
 pub mod hostile;
+pub mod machines;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::programs::Programs;
+use xtask::programs::{Programs, without_settings};
 use xtask::swarm::{Arguments, Live, Outcome};
 
 /// After this long a story hangs.
@@ -37,6 +38,7 @@ pub fn peer_cli() -> Command {
 fn quiet(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    without_settings(&mut command);
     command
 }
 

@@ -15,6 +15,18 @@ fn usage_is_2() {
     Process::start("usage", command).ends_with(2);
 }
 
+/// What has no number of its own.
+#[test]
+fn another_error_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "x").unwrap();
+    let mut command = peer_cli();
+    command.current_dir(folder.path()).args(["verify", "file"]);
+    let mut peer = Process::start("no manifest", command);
+    peer.ends_with(1);
+    assert!(peer.errors().contains("Make it with `peer-cli hash`"), "{}", peer.errors());
+}
+
 #[test]
 fn a_silent_or_wrong_tracker_is_3() {
     let swarm = Swarm::new();
@@ -152,4 +164,39 @@ fn ctrl_c_is_130_and_being_told_to_end_is_0() {
     let mut seeder = swarm.seeder("seeder", 1, &[]);
     seeder.signal("TERM");
     seeder.ends_with(0);
+}
+
+/// The first Ctrl-C keeps what is verified and says goodbye; a second one does not wait for that.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_verified() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(4 << 20, 1));
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=16KiB", "--up-rate=1MiB"]);
+    let mut peer = swarm.downloader("peer", "file", &[]);
+    peer.pieces(8);
+    peer.signal("INT");
+    assert_eq!(peer.event("error")["code"], 130);
+    peer.event("bye");
+    peer.ends_with(130);
+    let mut peer = swarm.downloader("peer", "file", &[]);
+    assert!(peer.event("manifest")["have"].as_u64().unwrap() >= 8);
+    // A tracker that does not answer keeps a goodbye waiting.
+    swarm.tracker.signal("STOP");
+    peer.signal("INT");
+    peer.event("error");
+    peer.signal("INT");
+    peer.ends_with(130);
+    swarm.tracker.signal("CONT");
+}
+
+#[test]
+fn a_tracker_whose_port_is_in_use_is_6_and_one_without_a_folder_is_7() {
+    let swarm = Swarm::new();
+    let errors = swarm.tracker_ends(&["--bind", "127.0.0.1", "-p", &swarm.port.to_string()], 6);
+    assert!(errors.contains("stop the program that has it"), "{errors}");
+    let file = swarm.folder("peer").join("a-file");
+    fs::write(&file, "").unwrap();
+    let errors = swarm.tracker_ends(&["--bind", "127.0.0.1", "-p", "0", "--certs", file.to_str().unwrap()], 7);
+    assert!(errors.contains("choose another with --certs"), "{errors}");
 }

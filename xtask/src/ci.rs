@@ -27,14 +27,15 @@ const AFTER: [&[&str]; 6] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("integrity", &[]),
     ("protocol", &["integrity"]),
     ("swarm", &["protocol"]),
     ("storage", &["protocol"]),
     ("transport", &["protocol"]),
     ("peer", &["swarm", "storage", "transport"]),
-    ("tracker", &["swarm", "transport"]),
+    ("settings", &[]),
+    ("tracker", &["swarm", "transport", "settings"]),
     ("sim", &["swarm"]),
     ("peer-cli", &["peer", "tracker"]),
 ];

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod certs;
 pub mod ci;
+pub mod dist;
 pub mod programs;
 pub mod relay;
 pub mod simulate;

@@ -16,6 +16,8 @@ enum Task {
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
     #[command(disable_help_flag = true)]
     Certs(xtask::certs::Arguments),
+    /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, checksums
+    Dist(xtask::dist::Arguments),
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
     Ci,
 }
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Certs(arguments) => xtask::certs::run(&arguments),
+        Task::Dist(arguments) => xtask::dist::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

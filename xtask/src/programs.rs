@@ -15,15 +15,33 @@ pub struct Programs {
     pub peer: PathBuf,
 }
 
+/// Keeps what the user has set for peers of its own away from one of ours: variables, and the file in its home.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
+        command.env_remove(name);
+    }
+    let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    command.env("P2P_CONFIG", nothing).env("P2P_TRACKER_CONFIG", nothing);
+}
+
 /// Builds both, optimised for release or with the profile of tests.
 pub fn build(release: bool) -> anyhow::Result<Programs> {
-    let executables = cargo_build(&["-p", "tracker", "-p", "peer-cli", "--bins"], release)?;
+    build_as(if release { "release" } else { "dev" })
+}
+
+/// Builds both as they are handed out: optimised, and without symbols.
+pub fn build_for_people() -> anyhow::Result<Programs> {
+    build_as("dist")
+}
+
+fn build_as(profile: &str) -> anyhow::Result<Programs> {
+    let executables = cargo_build(&["-p", "tracker", "-p", "peer-cli", "--bins"], profile)?;
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
 
 /// Builds the floors that the data path is measured against.
 pub fn build_floors() -> anyhow::Result<PathBuf> {
-    find(&cargo_build(&["-p", "transport", "--example", "floors"], true)?, "floors")
+    find(&cargo_build(&["-p", "transport", "--example", "floors"], "release")?, "floors")
 }
 
 fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
@@ -32,11 +50,14 @@ fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// What cargo built.
-fn cargo_build(what: &[&str], release: bool) -> anyhow::Result<Vec<PathBuf>> {
+fn cargo_build(what: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build").args(what).arg("--message-format=json-render-diagnostics");
-    command.arg(if release { "--release" } else { "--quiet" });
+    command.args(["--profile", profile]);
+    if profile == "dev" {
+        command.arg("--quiet");
+    }
     // cargo sets these for the program that it runs; a nested cargo that saw them would build some crates again.
     const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_"];
     for (name, _) in std::env::vars_os() {

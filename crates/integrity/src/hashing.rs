@@ -1,44 +1,43 @@
-//! Digests of all pieces of a file, on all cores, reading each byte once.
+//! Digests of all pieces of a content, on all cores, reading each byte once.
 
-use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{Digest, Integrity, Place};
 
-/// Digests of the pieces of a file of `len` bytes, in order. `read` gives one piece's bytes by offset and length
-/// (a slice of a map, or a buffer) and is called from several threads; `progress` is told how many bytes are
-/// done. The first failed read ends the work.
-pub fn hash_pieces<B: AsRef<[u8]>>(
+/// Most pieces that a thread takes at a time: few enough hand-overs, and no core waits long at the end.
+const BATCH: usize = 64;
+
+/// Digests of `count` pieces, in order. `piece` gives the place and the bytes of one (a slice of a map, or a buffer) and is
+/// called from several threads; `progress` is told how many bytes are done. The first error of `piece` ends the work.
+pub fn hash_pieces<B: AsRef<[u8]>, E: Send>(
     integrity: &dyn Integrity,
-    len: u64,
-    piece_size: u32,
-    read: impl Fn(u64, usize) -> io::Result<B> + Sync,
+    count: usize,
+    piece: impl Fn(usize) -> Result<(Place, B), E> + Sync,
     progress: impl Fn(u64) + Sync,
-) -> io::Result<Vec<Digest>> {
-    let size = u64::from(piece_size);
-    let count = usize::try_from(len.div_ceil(size)).map_err(io::Error::other)?;
+) -> Result<Vec<Digest>, E> {
     let mut digests = vec![Digest([0; 32]); count];
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(count.max(1));
-    // Batches of about 4 MiB: few enough hand-overs, many enough that no core waits at the end.
-    let batch = ((4 << 20) / size).max(1) as usize;
+    let batch = (count / (8 * threads)).clamp(1, BATCH);
     let todo = Mutex::new(digests.chunks_mut(batch).enumerate());
     let (done, stop, failure) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let Some((index, out)) = todo.lock().expect("no panic holds it").next() else { return };
             for (n, digest) in out.iter_mut().enumerate() {
-                let offset = (index * batch + n) as u64 * size;
-                let bytes = size.min(len - offset);
-                match read(offset, bytes as usize) {
-                    Ok(data) => *digest = integrity.piece(Place { offset, alone: count == 1 }, data.as_ref()),
+                match piece(index * batch + n) {
+                    Ok((place, data)) => {
+                        let bytes = data.as_ref();
+                        *digest = integrity.piece(place, bytes);
+                        let len = bytes.len() as u64;
+                        progress(done.fetch_add(len, Ordering::Relaxed) + len);
+                    }
                     Err(error) => {
                         stop.store(true, Ordering::Relaxed);
                         failure.lock().expect("no panic holds it").get_or_insert(error);
                         return;
                     }
                 }
-                progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
             }
         }
     };
@@ -62,23 +61,28 @@ mod tests {
     #[test]
     fn every_piece_is_hashed_at_its_own_place() {
         let data: Vec<u8> = (0..300_001u32).map(|n| (n * 7 % 251) as u8).collect();
+        let pieces: Vec<_> = data.chunks(1024).collect();
+        let place = |n: usize| Place { offset: n as u64 * 1024, alone: false };
         for integrity in [&Sha256 as &dyn Integrity, &Blake3] {
-            let read = |offset: u64, len: usize| Ok(data[offset as usize..][..len].to_vec());
-            let digests = hash_pieces(integrity, data.len() as u64, 1024, read, |_| {}).unwrap();
+            let most = AtomicU64::new(0);
+            let piece = |n: usize| Ok::<_, ()>((place(n), pieces[n]));
+            let told = |done| {
+                most.fetch_max(done, Ordering::Relaxed);
+            };
+            let digests = hash_pieces(integrity, pieces.len(), piece, told).unwrap();
+            assert_eq!(most.into_inner(), data.len() as u64);
             assert_eq!(digests.len(), 293);
-            for (n, piece) in data.chunks(1024).enumerate() {
-                let place = Place { offset: n as u64 * 1024, alone: false };
-                assert_eq!(digests[n], integrity.piece(place, piece));
+            for (n, piece) in pieces.iter().enumerate() {
+                assert_eq!(digests[n], integrity.piece(place(n), piece));
             }
         }
     }
 
     #[test]
-    fn a_failed_read_ends_the_work_with_its_error() {
-        let read = |offset: u64, len: usize| {
-            if offset > 50_000 { Err(io::Error::other("gone")) } else { Ok(vec![0; len]) }
-        };
-        let error = hash_pieces(&Sha256, 1 << 20, 1024, read, |_| {}).unwrap_err();
-        assert_eq!(error.to_string(), "gone");
+    fn the_first_error_ends_the_work() {
+        let place = Place { offset: 0, alone: true };
+        let piece = |n| if n == 50 { Err("gone") } else { Ok((place, [0; 1024])) };
+        assert_eq!(hash_pieces(&Sha256, 1000, piece, |_| {}), Err("gone"));
+        assert_eq!(hash_pieces(&Sha256, 0, piece, |_| {}), Ok(vec![]));
     }
 }

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use protocol::Algorithm;
+use settings::{Names, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
 use crate::{range_flags, sizes};
+
+/// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
+pub const NAMES: Names = Names { prefix: "P2P_", table: "peer-cli", others: &["tracker"] };
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +22,12 @@ Examples:
   peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
   peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
   peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
+  peer-cli share a.bin                      share a.bin without a tracker elsewhere, and print its ticket
+  peer-cli get TICKET                       get what the ticket stands for
 
 While it runs, type `prog` for progress and `exit` to say goodbye.
+
+Every flag may also be an environment variable (--up-rate is P2P_UP_RATE), or stand in p2p-fileshare.toml.
 
 Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in
 use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 130 interrupted.";
@@ -35,10 +43,26 @@ pub struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `peer=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true)]
     pub log_level: String,
+    /// Write the log to this file, behind what it has, instead of to standard error
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
+    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Share files, and print for each the line that gets it on another machine
+    Share(crate::share::Arguments),
+    /// Get what someone shares: paste the line that `peer-cli share` printed
+    Get(crate::get::Arguments),
+    /// List what a swarm offers
+    Ls(Box<crate::ls::Arguments>),
+    /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
+    Doctor(Box<crate::doctor::Arguments>),
+    /// Say what a manifest says, of a file here or of a content in the swarm
+    Inspect(Box<crate::inspect::Arguments>),
     /// Make the manifest of a file in the hashes folder, and print it
     Hash {
         /// The file
@@ -59,6 +83,18 @@ pub enum Command {
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,
+    },
+    /// Print what a shell needs to complete commands and flags, as in `peer-cli completions bash > FILE`
+    Completions {
+        /// bash, zsh, fish, powershell or elvish
+        #[arg(hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// A folder that is there
+        folder: PathBuf,
     },
 }
 
@@ -106,6 +142,24 @@ pub struct SwarmArguments {
     /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r2: Option<f64>,
+    /// Folder whose files are shared
+    #[arg(long, value_name = "FOLDER", default_value = "input")]
+    pub input: PathBuf,
+    /// Folder for downloads
+    #[arg(long, value_name = "FOLDER", default_value = "output")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub cut: Cut,
+    /// End when the download is complete, instead of sharing it on
+    #[arg(long)]
+    pub exit_when_done: bool,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+/// What every kind of peer may be told.
+#[derive(Debug, Args)]
+pub struct PeerArguments {
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
@@ -119,17 +173,9 @@ pub struct SwarmArguments {
     /// Folder with the tracker's certificate, and in a closed swarm with those of peers
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     pub certs: PathBuf,
-    /// Folder whose files are shared
-    #[arg(long, value_name = "FOLDER", default_value = "input")]
-    pub input: PathBuf,
     /// Folder for manifests
     #[arg(long, value_name = "FOLDER", default_value = "hashes")]
     pub hashes: PathBuf,
-    /// Folder for downloads
-    #[arg(long, value_name = "FOLDER", default_value = "output")]
-    pub output: PathBuf,
-    #[command(flatten)]
-    pub cut: Cut,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,
@@ -173,9 +219,6 @@ pub struct SwarmArguments {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// End when the download is complete, instead of sharing it on
-    #[arg(long)]
-    pub exit_when_done: bool,
     /// How long to wait for a file that nobody shares yet, or for pieces that nobody has, as 30s or 5m
     /// [default: not at all for a file, for ever for pieces]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -183,6 +226,12 @@ pub struct SwarmArguments {
     /// Write events as JSON, one a line, and nothing else to standard output
     #[arg(long)]
     pub json: bool,
+    /// Say nothing but what was asked for, and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Draw no progress lines
+    #[arg(long)]
+    pub no_progress: bool,
 }
 
 fn site(name: &str) -> Result<String, String> {
@@ -227,14 +276,18 @@ impl SwarmArguments {
 
 /// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
 pub fn parse() -> Arguments {
-    match try_parse(std::env::args_os()) {
+    match try_parse(std::env::args_os(), &Surroundings::of_this_process()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     }
 }
 
-fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    let parsed = Arguments::try_parse_from(range_flags::rewrite(arguments, &Arguments::command()))?;
+fn try_parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    surroundings: &Surroundings,
+) -> Result<Arguments, clap::Error> {
+    let words = range_flags::rewrite(arguments, &Arguments::command());
+    let parsed: Arguments = settings::parse(&NAMES, words, surroundings)?;
     let SwarmArguments { r1, r2, ref file, port, listeners, .. } = parsed.swarm;
     let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
@@ -255,7 +308,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<SwarmArguments, clap::Error> {
         let words = std::iter::once("peer-cli").chain(line.split(' ')).map(OsString::from);
-        try_parse(words).map(|arguments| arguments.swarm)
+        try_parse(words, &Surroundings::default()).map(|arguments| arguments.swarm)
     }
 
     #[test]

@@ -1,20 +1,21 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use peer::{Node, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
-use crate::arguments::SwarmArguments;
+use crate::arguments::PeerArguments;
 use crate::exit_code::{ExitCode, Failure};
 
-/// Binds the ports and starts the node.
-pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
+/// Binds `count` ports from `first` (any free ones if that is 0) and starts a node that downloads into `output`.
+pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
     let (identity, trust) = who(arguments)?;
-    let ip = arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    let port = |number| if arguments.port == 0 { 0 } else { arguments.port + number };
-    let listeners = (0..arguments.listeners).map(|number| SocketAddr::new(ip, port(number))).collect();
+    let ip = address(arguments);
+    let port = |number| if first == 0 { 0 } else { first + number };
+    let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
     let (mtu, congestion) = (arguments.mtu, arguments.congestion);
     let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
     let transport = arguments.transport.bind(config).map_err(|error| match error {
@@ -27,7 +28,7 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
     Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
-        .output(&arguments.output)
+        .output(output)
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .announce(arguments.announce.clone())
@@ -36,8 +37,13 @@ pub fn start(arguments: &SwarmArguments) -> Result<Node, Failure> {
         .start())
 }
 
+/// The address to listen on.
+pub fn address(arguments: &PeerArguments) -> IpAddr {
+    arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+}
+
 /// Who this peer is, and whom it deals with.
-fn who(arguments: &SwarmArguments) -> Result<(Identity, Trust), Failure> {
+pub fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
     if arguments.ca.is_empty() {
         let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
         return Ok((identity.map_err(unusable)?, Trust::Anyone));
@@ -50,7 +56,7 @@ fn who(arguments: &SwarmArguments) -> Result<(Identity, Trust), Failure> {
     Ok((identity.map_err(unusable)?, trust))
 }
 
-fn unusable(error: IdentityError) -> Failure {
+pub fn unusable(error: IdentityError) -> Failure {
     let code = match error {
         IdentityError::InUse(_) | IdentityError::NoneFree { .. } | IdentityError::NoCertificate(_) => ExitCode::Usage,
         IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
@@ -60,9 +66,8 @@ fn unusable(error: IdentityError) -> Failure {
 }
 
 /// Where the tracker is and who it must prove to be.
-pub async fn tracker(arguments: &SwarmArguments) -> Result<TrackerAddress, Failure> {
+pub async fn tracker(host: &str, port: u16, arguments: &PeerArguments) -> Result<TrackerAddress, Failure> {
     let id = tracker_id(arguments)?;
-    let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
     // An IPv6 address may stand in brackets, as in a URL.
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let unknown = |reason: String| {
@@ -76,7 +81,7 @@ pub async fn tracker(arguments: &SwarmArguments) -> Result<TrackerAddress, Failu
     Ok(TrackerAddress { addresses, id })
 }
 
-fn tracker_id(arguments: &SwarmArguments) -> Result<PeerId, Failure> {
+fn tracker_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
     if let Some(id) = arguments.tracker_id {
         return Ok(id);
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+/// Version of the schema. It changes when a field goes or means something else, never when one is added.
+const VERSION: u32 = 1;
+
 /// One line.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -21,12 +24,25 @@ pub enum Event {
         listeners: Vec<String>,
         tracker: String,
     },
+    Hashing {
+        path: String,
+        done: u64,
+        total: u64,
+    },
+    Skipped {
+        path: String,
+    },
     Sharing {
         content: String,
         name: String,
         size: u64,
         pieces: u32,
         held: u32,
+    },
+    Ticket {
+        content: String,
+        ticket: String,
+        command: String,
     },
     Wanted {
         content: String,
@@ -67,6 +83,7 @@ pub enum Event {
         seconds_verified: f64,
         seconds_durable: f64,
         sources: BTreeMap<String, u64>,
+        limiter: &'static str,
     },
     Withdrawn {
         content: String,
@@ -75,8 +92,38 @@ pub enum Event {
     Banned {
         peer: String,
     },
+    Limiter {
+        limiter: &'static str,
+    },
     TrackerLost,
     TrackerBack,
+    Listed {
+        content: String,
+        name: String,
+        size: u64,
+        seeders: u32,
+        partial: u32,
+        downloaders: u32,
+        copies_at_least: u32,
+        copies_exact: bool,
+    },
+    Check {
+        check: &'static str,
+        status: &'static str,
+        found: String,
+        advice: String,
+    },
+    Inspected {
+        content: String,
+        name: String,
+        folder: bool,
+        size: u64,
+        hash: String,
+        piece_size: u32,
+        pieces: u32,
+        files: Vec<InspectedFile>,
+        empty_folders: Vec<String>,
+    },
     Error {
         code: u8,
         message: String,
@@ -87,15 +134,26 @@ pub enum Event {
     },
 }
 
+/// A file of a manifest.
+#[derive(Debug, Serialize)]
+pub struct InspectedFile {
+    pub path: String,
+    pub size: u64,
+    pub root: String,
+    pub executable: bool,
+}
+
 impl Event {
     /// The line, without its end.
     pub fn line(&self) -> String {
-        serde_json::to_string(&Line { v: 1, event: self }).expect("an event has no maps with odd keys")
+        serde_json::to_string(&Line { v: VERSION, event: self }).expect("an event has no maps with odd keys")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -105,21 +163,100 @@ mod tests {
         assert_eq!(Event::TrackerLost.line(), r#"{"v":1,"event":"tracker_lost"}"#);
     }
 
+    /// Every event, with lists that are not empty: their items are part of the schema.
+    fn samples() -> Vec<Event> {
+        let text = || "x".to_owned();
+        let file = InspectedFile { path: text(), size: 1, root: text(), executable: false };
+        vec![
+            Event::Ready { id: text(), listeners: vec![text()], tracker: text() },
+            Event::Hashing { path: text(), done: 1, total: 2 },
+            Event::Skipped { path: text() },
+            Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1 },
+            Event::Ticket { content: text(), ticket: text(), command: text() },
+            Event::Wanted { content: text(), name: text() },
+            Event::Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 },
+            Event::Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 },
+            Event::Connected { peer: text(), address: text(), transport: "quic" },
+            Event::Lacking { content: text(), pieces: vec![[1, 1]] },
+            Event::Verified { content: text() },
+            Event::Completed {
+                content: text(),
+                path: text(),
+                size: 1,
+                seconds_verified: 1.0,
+                seconds_durable: 1.0,
+                sources: BTreeMap::from([(text(), 1)]),
+                limiter: "disk",
+            },
+            Event::Limiter { limiter: "disk" },
+            Event::Withdrawn { content: text(), reason: text() },
+            Event::Banned { peer: text() },
+            Event::TrackerLost,
+            Event::TrackerBack,
+            Event::Listed {
+                content: text(),
+                name: text(),
+                size: 1,
+                seeders: 1,
+                partial: 1,
+                downloaders: 1,
+                copies_at_least: 1,
+                copies_exact: true,
+            },
+            Event::Check { check: "disk", status: "good", found: text(), advice: text() },
+            Event::Inspected {
+                content: text(),
+                name: text(),
+                folder: false,
+                size: 1,
+                hash: text(),
+                piece_size: 1,
+                pieces: 1,
+                files: vec![file],
+                empty_folders: vec![text()],
+            },
+            Event::Error { code: 1, message: text() },
+            Event::Bye { sent: 1, received: 1 },
+        ]
+    }
+
+    /// What stands between backticks, but for what only explains in brackets.
+    fn quoted(cell: &str) -> BTreeSet<String> {
+        let mut depth = 0;
+        let outside = cell.chars().filter(|c| {
+            depth += i32::from(*c == '(') - i32::from(*c == ')');
+            depth == 0 && *c != ')'
+        });
+        let outside: String = outside.collect();
+        outside.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
     #[test]
-    fn every_event_is_documented() {
+    fn the_table_in_the_docs_is_the_schema() {
         let docs = include_str!("../../../docs/events.md");
+        assert!(docs.contains(&format!("version of this schema, {VERSION})")), "the version");
+        let mut documented = BTreeMap::new();
+        for row in docs.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').collect();
+            let [names, fields, _] = cells[..] else { panic!("{row}") };
+            quoted(names).into_iter().for_each(|name| drop(documented.insert(name, quoted(fields))));
+        }
+        let mut written = BTreeMap::new();
+        for event in samples() {
+            let line: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
+            let fields = line.as_object().unwrap().keys().filter(|key| !["v", "event"].contains(&key.as_str()));
+            written.insert(line["event"].as_str().unwrap().to_owned(), fields.cloned().collect());
+        }
+        assert_eq!(documented, written);
+    }
+
+    /// The compiler does not say when a sample is missing; the source does.
+    #[test]
+    fn every_event_has_a_sample() {
         let source = include_str!("events.rs");
         let body = source.split("pub enum Event {").nth(1).unwrap().split("\n}").next().unwrap();
-        for line in
-            body.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with([' ', '}']))
-        {
-            let name: String = line.chars().take_while(char::is_ascii_alphabetic).collect();
-            let snake = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {
-                true => format!("_{}", c.to_ascii_lowercase()),
-                false => c.to_ascii_lowercase().to_string(),
-            });
-            let snake: String = snake.collect();
-            assert!(docs.contains(&format!("`{snake}`")), "docs/events.md does not name {snake}");
-        }
+        let variants =
+            body.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with([' ', '}', '/']));
+        assert_eq!(variants.count(), samples().len());
     }
 }

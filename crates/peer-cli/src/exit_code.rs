@@ -39,7 +39,7 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Tracker { .. } => (
             ExitCode::TrackerUnreachable,
             "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed. If the \
-             swarm is closed, give --ca",
+             swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it",
         ),
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),
@@ -47,7 +47,7 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
-        PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
+        PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     Failure { code, message }

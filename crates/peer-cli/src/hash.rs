@@ -3,33 +3,22 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use peer::{hash_file, keep_manifest, manifest_path, read_manifest};
+use peer::{hash_content, keep_manifest, manifest_path, read_manifest};
 use protocol::Manifest;
 use storage::{Access, FileSpec};
 
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
-use crate::sizes;
+use crate::inspect;
+use crate::progress::Counter;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
-    let manifest = hash_file(file, cut.hash, cut.piece_size, |_| {})?;
+    let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
-    print(&manifest);
+    print!("{}", inspect::words(&manifest));
     println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
     Ok(())
-}
-
-fn print(manifest: &Manifest) {
-    let (header, geometry) = (manifest.header(), manifest.geometry());
-    println!("name        {}", header.name);
-    println!("size        {} ({})", geometry.total(), sizes::show(geometry.total()));
-    println!("hash        {}", header.algorithm);
-    println!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into()));
-    for file in &header.files {
-        println!("root        {}", file.root);
-    }
-    println!("content id  {}", manifest.id());
 }
 
 /// Checks a file against its manifest; fails and names the byte ranges that differ.
@@ -94,7 +83,7 @@ mod tests {
         let file = folder.path().join("file");
         let mut bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&file, &bytes).unwrap();
-        let manifest = hash_file(&file, Algorithm::Blake3, Some(1024), |_| {}).unwrap();
+        let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let ranges = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
             bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()

@@ -2,29 +2,41 @@
 
 mod arguments;
 mod connect;
+mod doctor;
 mod events;
 mod exit_code;
+mod get;
 mod hash;
+mod inspect;
+mod limiter;
+mod ls;
+mod names;
 mod progress;
 mod prompt;
 mod range_flags;
 mod screen;
+mod share;
 mod sizes;
 mod start;
 mod swarm;
 mod terminal;
+mod visit;
 
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
-
 use crate::arguments::{Arguments, Command};
 use crate::exit_code::Failure;
+use clap::CommandFactory;
 
 fn main() -> ExitCode {
     let arguments = arguments::parse();
-    let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
+    let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
+    let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
+    if let Err(sentence) = settings::start_log(level, arguments.log_file.as_deref()) {
+        eprintln!("peer-cli: {sentence}");
+        return ExitCode::from(exit_code::ExitCode::CannotWrite as u8);
+    }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
@@ -38,13 +50,26 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
         Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
-            let result = runtime.block_on(swarm::run(arguments.swarm));
-            // A file may still be hashed, or a block written: nothing that anyone waits for.
-            runtime.shutdown_background();
-            result
+        Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
+        Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
+        Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
+        Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
+        Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
+        Some(Command::Completions { shell }) => {
+            settings::completions(Arguments::command(), shell, &mut std::io::stdout());
+            Ok(())
         }
+        Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
+            .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
+        None => in_runtime(swarm::run(arguments.swarm)),
     }
+}
+
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
+    let result = runtime.block_on(work);
+    // A file may still be hashed, or a block written: nothing that anyone waits for.
+    runtime.shutdown_background();
+    result
 }

@@ -1,5 +1,7 @@
 //! How a peer stands, in the original's words and in a line that is drawn while it works.
 
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use peer::Progress;
@@ -46,6 +48,45 @@ fn sums(contents: &[Progress]) -> (u64, u64) {
 fn percent(part: u64, whole: u64) -> u64 {
     // Nothing out of nothing is all there is, once it is known; until then it is nothing.
     (part * 100).checked_div(whole).unwrap_or(0)
+}
+
+/// Counts bytes of one piece of work on the last line of standard error, if that is a terminal; gone when it is dropped.
+pub struct Counter {
+    what: &'static str,
+    /// When it was drawn last; none if nobody watches.
+    drawn: Option<Mutex<Instant>>,
+}
+
+impl Counter {
+    pub fn new(what: &'static str) -> Self {
+        Counter { what, drawn: std::io::stderr().is_terminal().then(|| Mutex::new(Instant::now())) }
+    }
+
+    /// Takes how many bytes are done, and of how many.
+    pub fn show(self) -> impl Fn(u64, u64) + Sync {
+        move |done, total| {
+            let Some(drawn) = &self.drawn else { return };
+            let mut drawn = drawn.lock().expect("no panic holds it");
+            if drawn.elapsed() >= Duration::from_millis(100) {
+                *drawn = Instant::now();
+                let _ = write!(
+                    std::io::stderr(),
+                    "\r\x1b[K{} {}% of {}",
+                    self.what,
+                    percent(done, total),
+                    sizes::show(total)
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
 }
 
 /// Draws the progress of one download.

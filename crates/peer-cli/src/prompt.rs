@@ -6,13 +6,17 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use tokio::sync::mpsc;
 
-use crate::screen::Screen;
+use crate::arguments::PeerArguments;
+use crate::screen::{Loudness, Screen};
 use crate::terminal::TerminalState;
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Typed {
-    Progress,
+    /// How it stands, and if it is to be said, what holds it up.
+    Progress {
+        verbose: bool,
+    },
     Exit,
     /// Ctrl-C, which the line editor takes for itself.
     Interrupt,
@@ -23,7 +27,8 @@ pub enum Typed {
 fn parse(line: &str) -> Option<Typed> {
     match line.trim().to_lowercase().as_str() {
         "" => None,
-        "prog" => Some(Typed::Progress),
+        "prog" => Some(Typed::Progress { verbose: false }),
+        "prog --verbose" | "prog -v" => Some(Typed::Progress { verbose: true }),
         "exit" => Some(Typed::Exit),
         _ => Some(Typed::Unknown(line.trim().to_owned())),
     }
@@ -31,7 +36,9 @@ fn parse(line: &str) -> Option<Typed> {
 
 /// The screen that fits, and what is typed from now on. The channel stays open at the end of input: that is no
 /// reason to stop.
-pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>) {
+pub fn start(arguments: &PeerArguments) -> (Screen, mpsc::Receiver<Typed>) {
+    let json = arguments.json;
+    let loudness = Loudness { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);
     if !json
         && std::io::stdin().is_terminal()
@@ -41,7 +48,7 @@ pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>) {
         && let Ok(printer) = editor.create_external_printer()
     {
         std::thread::spawn(move || edit(&mut editor, &typed));
-        return (Screen::terminal(Box::new(printer), before), receiver);
+        return (Screen::terminal(Box::new(printer), before, loudness), receiver);
     }
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -51,7 +58,7 @@ pub fn start(json: bool) -> (Screen, mpsc::Receiver<Typed>) {
         }
         keep_open(&typed);
     });
-    (if json { Screen::Json } else { Screen::Plain }, receiver)
+    (if json { Screen::json(loudness) } else { Screen::plain(loudness) }, receiver)
 }
 
 fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
@@ -83,7 +90,8 @@ mod tests {
 
     #[test]
     fn commands_are_trimmed_and_case_does_not_matter() {
-        assert_eq!(parse("  PrOg \r"), Some(Typed::Progress));
+        assert_eq!(parse("  PrOg \r"), Some(Typed::Progress { verbose: false }));
+        assert_eq!(parse("prog --Verbose"), Some(Typed::Progress { verbose: true }));
         assert_eq!(parse("EXIT"), Some(Typed::Exit));
         assert_eq!(parse("  "), None);
         assert_eq!(parse(" Help "), Some(Typed::Unknown("Help".to_owned())));

@@ -2,22 +2,38 @@
 //!
 //! Everything that the program says passes here, so that the words of people and the lines of programs never mix.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
 use crate::events::Event;
+use crate::names::printable;
 use crate::terminal::TerminalState;
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 
+/// How much is said.
+#[derive(Debug, Clone, Copy)]
+pub struct Loudness {
+    /// Whether anything is said that was not asked for.
+    pub words: bool,
+    /// Whether progress is drawn.
+    pub progress: bool,
+}
+
+/// Where lines go, and which.
+pub struct Screen {
+    way: Way,
+    loudness: Loudness,
+}
+
 /// One of three ways to say something.
-pub enum Screen {
-    /// `--json`: events only.
+enum Way {
+    /// `--json`: events only; progress for who watches goes to standard error, if that is a terminal.
     Json,
-    /// Input or output is no terminal: lines, and no escape codes.
+    /// Input or output is no terminal: lines, and no escape codes. Progress goes to standard error.
     Plain,
     /// A line editor owns the last line of the terminal; lines are printed above it.
     Terminal(Mutex<Above>),
@@ -33,14 +49,24 @@ pub struct Above {
 }
 
 impl Screen {
-    pub fn terminal(printer: Printer, before: TerminalState) -> Self {
-        Screen::Terminal(Mutex::new(Above { printer: Some(printer), before, progress: false }))
+    pub fn terminal(printer: Printer, before: TerminalState, loudness: Loudness) -> Self {
+        let above = Above { printer: Some(printer), before, progress: false };
+        Screen { way: Way::Terminal(Mutex::new(above)), loudness }
+    }
+
+    pub fn json(loudness: Loudness) -> Self {
+        let watched = std::io::stderr().is_terminal();
+        Screen { way: Way::Json, loudness: Loudness { progress: loudness.progress && watched, ..loudness } }
+    }
+
+    pub fn plain(loudness: Loudness) -> Self {
+        Screen { way: Way::Plain, loudness }
     }
 
     /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
     /// may be waiting for a key, and would swallow the last words.
     pub async fn leave(&self) {
-        let Screen::Terminal(above) = self else { return };
+        let Way::Terminal(above) = &self.way else { return };
         // What was said just now is still on its way through the editor.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let mut above = above.lock().expect("no panic holds it");
@@ -50,24 +76,41 @@ impl Screen {
     }
 
     pub fn is_json(&self) -> bool {
-        matches!(self, Screen::Json)
+        matches!(self.way, Way::Json)
+    }
+
+    /// Whether progress lines stay where they are, so that few are enough.
+    pub fn keeps_lines(&self) -> bool {
+        !matches!(self.way, Way::Terminal(_))
     }
 
     /// A line for people that stays.
     pub fn say(&self, line: &str) {
-        match self {
-            Screen::Json => {}
-            Screen::Plain => plain(line),
-            Screen::Terminal(above) => above.lock().expect("no panic holds it").print(line, false),
+        if self.loudness.words {
+            self.answer(line);
+        }
+    }
+
+    /// A line that was asked for: it is said whatever else is not.
+    pub fn answer(&self, line: &str) {
+        match &self.way {
+            Way::Json => {}
+            Way::Plain => plain(&printable_line(line)),
+            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&printable_line(line), false),
         }
     }
 
     /// A line for people that the next one replaces, where that can be done.
     pub fn progress(&self, line: &str) {
-        match self {
-            Screen::Json => {}
-            Screen::Plain => plain(line),
-            Screen::Terminal(above) => above.lock().expect("no panic holds it").print(line, true),
+        if !self.loudness.progress {
+            return;
+        }
+        let line = printable_line(line);
+        match &self.way {
+            Way::Json | Way::Plain => {
+                let _ = writeln!(std::io::stderr().lock(), "{line}");
+            }
+            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&line, true),
         }
     }
 
@@ -80,10 +123,15 @@ impl Screen {
 
     /// Something was typed: what is above the prompt now is not ours.
     pub fn typed(&self) {
-        if let Screen::Terminal(above) = self {
+        if let Way::Terminal(above) = &self.way {
             above.lock().expect("no panic holds it").progress = false;
         }
     }
+}
+
+/// Names of others stand in many lines: none of them moves the cursor.
+fn printable_line(line: &str) -> String {
+    line.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 impl Above {

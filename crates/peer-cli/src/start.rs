@@ -3,16 +3,16 @@
 //! It runs beside the prompt and reports each step, so that the user is heard while a large file is still hashed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peer::{Held, Node, PeerError, ShareOptions};
-use protocol::{ContentId, ContentMatch, PeerId};
+use protocol::{ContentId, ContentMatch, PeerId, Ticket};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::exit_code::{ExitCode, Failure};
+use crate::names;
 use crate::sizes;
 
 /// Time between two questions for a file that nobody shares yet.
@@ -27,7 +27,9 @@ pub enum Step {
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
     /// It is known what to download.
-    Wanted(ContentMatch),
+    Wanted { content: ContentId, name: String, size: u64 },
+    /// What is shared can be had with this ticket.
+    Ticket(Ticket),
     /// Something in the input folder is no file.
     Skipped(PathBuf),
     /// It cannot go on.
@@ -37,8 +39,13 @@ pub enum Step {
 }
 
 /// Does all steps, reporting each.
-pub async fn start(node: Node, arguments: Arc<SwarmArguments>, steps: mpsc::Sender<Step>) {
-    let last = match begin(&node, &arguments, &steps).await {
+pub async fn start(node: Node, arguments: SwarmArguments, steps: mpsc::Sender<Step>) {
+    end(begin(&node, &arguments, &steps).await, &steps).await;
+}
+
+/// Reports how it went.
+pub async fn end(result: Result<(), Failure>, steps: &mpsc::Sender<Step>) {
+    let last = match result {
         Ok(()) => Step::Started,
         Err(failure) => Step::Failed(failure),
     };
@@ -50,7 +57,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     let report = async |step| drop(steps.send(step).await);
     // What is wrong here should be known before anything is sent.
     let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
-    let tracker = connect::tracker(arguments).await?;
+    let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
     let id = tracker.id;
     node.join(tracker).await?;
     report(Step::Joined(id)).await;
@@ -59,8 +66,8 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(node, wanted, arguments.wait, steps).await?;
-            report(Step::Wanted(found)).await;
+            let ContentMatch { content, name, size, .. } = find(node, wanted, arguments.peer.wait, steps).await?;
+            report(Step::Wanted { content, name, size }).await;
         }
     }
     for path in files {
@@ -73,7 +80,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
 }
 
 /// The one content that the user means.
-async fn find(
+pub async fn find(
     node: &Node,
     wanted: &str,
     wait: Option<Duration>,
@@ -97,25 +104,27 @@ async fn find(
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
-            0 => {
-                let sentence = format!(
-                    "nobody shares {wanted:?}. Start its seeder first, check the name, or wait for it with --wait 5m"
-                );
-                return Err(Failure::new(ExitCode::NotFound, sentence));
-            }
+            0 => return Err(nobody(node, wanted).await),
             _ => return Err(Failure::new(ExitCode::Usage, choose(wanted, &found))),
         }
     }
 }
 
+/// Nobody shares it; what comes near is named.
+async fn nobody(node: &Node, wanted: &str) -> Failure {
+    let near = names::did_you_mean(node, wanted).await;
+    let advice = "Start its seeder first, check the name, or wait for it with --wait 5m";
+    Failure::new(ExitCode::NotFound, format!("nobody shares {wanted:?}.{near} {advice}"))
+}
+
 fn choose(wanted: &str, found: &[ContentMatch]) -> String {
     let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
-    for ContentMatch { content, name, size, seeders, others } in found {
+    for ContentMatch { content, name, size, seeders, others, .. } in found {
         let size = sizes::show(*size);
         text.push_str(&format!("  {content}  {size}  {seeders} seeders, {others} others  {name}\n"));
     }
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
-    text.push_str(&format!("Choose one by its id or the beginning of it, as in -f {prefix}"));
+    text.push_str(&format!("Choose one by its id or the beginning of it, as {prefix}"));
     text
 }
 

@@ -1,19 +1,20 @@
 //! One run of a peer: react to what happens, to what is typed, and to time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peer::{Node, PeerEvent, Progress, Summary};
 use protocol::{ContentId, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use transport::Kind;
 
 use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::limiter::Limiter;
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::Screen;
@@ -25,24 +26,71 @@ const TICK: Duration = Duration::from_millis(250);
 /// Time between two progress lines where lines stay.
 const PLAIN_LINE: Duration = Duration::from_secs(1);
 
-/// Runs until the peer is told to stop, is done (`--exit-when-done`), or fails.
+/// What kind of run it is.
+pub struct Manner {
+    /// Whether it is one of a seeder: whose words `prog` uses.
+    pub seeder: bool,
+    /// Whether something that cannot be shared ends it: it was asked for by name.
+    pub strict: bool,
+    /// When it ends by itself.
+    pub end: End,
+    /// How long pieces that nobody has are waited for.
+    pub wait: Option<Duration>,
+    pub transport: Kind,
+}
+
+/// When a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum End {
+    Never,
+    /// Every download is complete.
+    Done,
+    /// Every download is complete, and has been shared on for so long, or for so many times its size, whatever comes first.
+    Shared {
+        time: Option<Duration>,
+        ratio: Option<f64>,
+    },
+}
+
+/// Shares or downloads as the original's flags say.
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
-    let arguments = Arc::new(arguments);
-    let node = connect::start(&arguments)?;
-    let (screen, typed) = prompt::start(arguments.json);
+    let node = connect::start(&arguments.peer, arguments.port, arguments.listeners, &arguments.output)?;
+    let manner = Manner {
+        seeder: arguments.seeder,
+        strict: !arguments.file.is_empty(),
+        end: if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never },
+        wait: arguments.peer.wait,
+        transport: arguments.peer.transport,
+    };
+    let face = prompt::start(&arguments.peer);
     let (report, steps) = mpsc::channel(16);
-    let starting = tokio::spawn(start(node.clone(), arguments.clone(), report));
+    let starting = tokio::spawn(start(node.clone(), arguments, report));
+    conduct(node, manner, face, starting.abort_handle(), steps).await
+}
+
+/// Runs until the peer is told to stop, is done, or fails. What `starting` begins comes as `steps`.
+pub async fn conduct(
+    node: Node,
+    manner: Manner,
+    (screen, typed): (Screen, mpsc::Receiver<Typed>),
+    starting: AbortHandle,
+    steps: mpsc::Receiver<Step>,
+) -> Result<(), Failure> {
     let mut run = Run {
-        arguments,
+        manner,
         node,
         screen,
         contents: BTreeMap::new(),
         pending: BTreeSet::new(),
         started: false,
+        done_since: None,
         meters: BTreeMap::new(),
         drawn: None,
         lacking_since: None,
+        wanted_since: None,
     };
+    // Until the first step is done there is nothing else to see.
+    run.screen.progress("Connecting to the tracker …");
     let result = tokio::select! {
         result = run.life(steps, typed) => result,
         result = told_to_stop() => result,
@@ -67,7 +115,7 @@ enum Next {
 }
 
 struct Run {
-    arguments: Arc<SwarmArguments>,
+    manner: Manner,
     node: Node,
     screen: Screen,
     /// Everything that is shared or downloaded, and what was last shown of it.
@@ -76,10 +124,14 @@ struct Run {
     pending: BTreeSet<ContentId>,
     /// Whether everything that was asked for has begun.
     started: bool,
+    /// Since when every download is complete.
+    done_since: Option<Instant>,
     meters: BTreeMap<ContentId, Meter>,
     /// When a progress line was last drawn.
     drawn: Option<Instant>,
     lacking_since: Option<Instant>,
+    /// When the first download began.
+    wanted_since: Option<Instant>,
 }
 
 impl Run {
@@ -129,23 +181,27 @@ impl Run {
                 self.screen.say(&format!("{} is not shared: {message}", path.display()));
                 let content = String::new();
                 self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
-                if !self.arguments.file.is_empty() {
+                if self.manner.strict {
                     return Err(Failure { code, message });
                 }
             }
-            Step::Wanted(found) => {
-                let (content, name) = (found.content, found.name);
-                self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(found.size)));
+            Step::Wanted { content, name, size } => {
+                self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(size)));
+                self.wanted_since.get_or_insert_with(Instant::now);
                 self.screen.event(&Event::Wanted { content: content.to_string(), name });
                 if self.contents.insert(content, None).is_none() {
                     self.pending.insert(content);
                     self.node.get(content).await?;
                 }
             }
+            Step::Ticket(ticket) => {
+                let (content, command) = (ticket.content().to_string(), format!("peer-cli get {ticket}"));
+                self.screen.answer(&command);
+                self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
+            }
             Step::Failed(failure) => return Err(failure),
             Step::Started if self.contents.is_empty() => {
-                let sentence = format!("no file of {} could be shared", self.arguments.input.display());
-                return Err(Failure::new(ExitCode::Other, sentence));
+                return Err(Failure::new(ExitCode::Other, "nothing could be shared"));
             }
             Step::Started => {
                 self.started = true;
@@ -160,25 +216,39 @@ impl Run {
         match command {
             Typed::Exit => return Ok(Next::End),
             Typed::Interrupt => return Err(interrupted()),
-            Typed::Progress => self.progress_words().await,
-            Typed::Unknown(word) => self.screen.say(&format!("{word:?} is no command: type prog or exit.")),
+            Typed::Progress { verbose } => self.progress_words(verbose).await,
+            Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
         }
         Ok(Next::GoOn)
     }
 
     /// What `prog` says.
-    async fn progress_words(&mut self) {
+    async fn progress_words(&mut self, verbose: bool) {
         if self.screen.is_json() {
             // Shown again at the next look.
             self.contents.values_mut().for_each(|shown| *shown = None);
+            if let Some((limiter, _)) = self.limiter().filter(|_| verbose) {
+                self.screen.event(&Event::Limiter { limiter: limiter.name() });
+            }
             return;
         }
         let mut all = Vec::new();
         for content in self.contents.keys() {
             all.extend(self.node.progress(*content).await);
         }
-        let lines = if self.arguments.seeder { seeder_words(&all) } else { downloader_words(&all) };
-        lines.iter().for_each(|line| self.screen.say(line));
+        let lines = if self.manner.seeder { seeder_words(&all) } else { downloader_words(&all) };
+        lines.iter().for_each(|line| self.screen.answer(line));
+        if let Some((_, words)) = self.limiter().filter(|_| verbose) {
+            self.screen.answer(&words);
+        }
+    }
+
+    /// What has held the downloads up so far; nothing before one has begun.
+    fn limiter(&self) -> Option<(Limiter, String)> {
+        let wall = self.wanted_since?.elapsed();
+        let waits = self.node.waits();
+        let limiter = Limiter::of(&waits, wall);
+        Some((limiter, limiter.words(&waits, wall)))
     }
 
     async fn event(&mut self, event: PeerEvent) -> Result<Next, Failure> {
@@ -189,15 +259,32 @@ impl Run {
                 }
                 self.screen.event(&Event::Manifest { content: content.to_string(), name, size, pieces, have });
             }
+            PeerEvent::Hashing { path, done, total } => {
+                let now = Instant::now();
+                if may_draw(&self.screen, self.drawn, now) {
+                    let percent = (done * 100).checked_div(total).unwrap_or(100);
+                    let size = sizes::show(total);
+                    self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
+                    self.drawn = Some(now);
+                }
+                self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
+            }
+            PeerEvent::Skipped { path } => {
+                self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
+                self.screen.event(&Event::Skipped { path: path.display().to_string() });
+            }
             PeerEvent::Connected { peer, address, transport } => {
-                if transport == "tcp" && self.arguments.transport == Kind::Auto {
+                if transport == "tcp" && self.manner.transport == Kind::Auto {
                     self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
                 }
                 let (peer, address) = (peer.to_string(), address.to_string());
                 self.screen.event(&Event::Connected { peer, address, transport });
             }
             PeerEvent::Lacking { content, runs } => self.lacking(content, &runs),
-            PeerEvent::Verified { content } => self.screen.event(&Event::Verified { content: content.to_string() }),
+            PeerEvent::Verified { content } => {
+                self.screen.progress("Every piece is verified; making the file durable …");
+                self.screen.event(&Event::Verified { content: content.to_string() });
+            }
             PeerEvent::Completed { content, path, summary } => {
                 return Ok(self.completed(content, &path, summary).await);
             }
@@ -237,6 +324,10 @@ impl Run {
         let progress = self.node.progress(content).await.unwrap_or_default();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         self.screen.say(&format!("Successfully Downloaded {file} to {}", path.display()));
+        let limiter = self.limiter();
+        if let Some((_, words)) = &limiter {
+            self.screen.say(words);
+        }
         self.screen.event(&Event::Completed {
             content: content.to_string(),
             path: path.display().to_string(),
@@ -244,18 +335,37 @@ impl Run {
             seconds_verified: summary.verified.as_secs_f64(),
             seconds_durable: summary.durable.as_secs_f64(),
             sources: summary.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+            limiter: limiter.map_or("", |(limiter, _)| limiter.name()),
         });
         self.pending.remove(&content);
         self.end_if_done()
     }
 
-    fn end_if_done(&self) -> Next {
-        let done = self.started && self.pending.is_empty();
-        if done && self.arguments.exit_when_done && !self.arguments.seeder { Next::End } else { Next::GoOn }
+    fn end_if_done(&mut self) -> Next {
+        if !self.started || !self.pending.is_empty() {
+            return Next::GoOn;
+        }
+        if let End::Shared { time: Some(time), .. } = self.manner.end
+            && self.done_since.is_none()
+        {
+            self.screen.say(&format!("Sharing it on for {}.", humantime::format_duration(time)));
+        }
+        self.done_since.get_or_insert_with(Instant::now);
+        if self.manner.end == End::Done { Next::End } else { Next::GoOn }
+    }
+
+    /// Whether as much was shared on as was asked for.
+    fn shared_enough(&self) -> bool {
+        let (Some(since), End::Shared { time, ratio }) = (self.done_since, self.manner.end) else { return false };
+        let gave = |progress: &Option<Progress>| {
+            let Some(Progress { sent, size, .. }) = progress else { return false };
+            ratio.is_some_and(|ratio| *sent as f64 >= *size as f64 * ratio)
+        };
+        time.is_some_and(|time| since.elapsed() >= time) || self.contents.values().all(gave)
     }
 
     async fn tick(&mut self) -> Result<Next, Failure> {
-        if let (Some(since), Some(wait)) = (self.lacking_since, self.arguments.wait)
+        if let (Some(since), Some(wait)) = (self.lacking_since, self.manner.wait)
             && since.elapsed() >= wait
         {
             let sentence =
@@ -269,8 +379,7 @@ impl Run {
             }
             let draws = self.pending.contains(content) && !progress.finished;
             let now = Instant::now();
-            // Where lines stay, a line a second is plenty, and none if nothing has changed.
-            if matches!(self.screen, Screen::Plain) && self.drawn.is_some_and(|drawn| now - drawn < PLAIN_LINE) {
+            if !may_draw(&self.screen, self.drawn, now) {
                 continue;
             }
             if draws {
@@ -285,7 +394,7 @@ impl Run {
             }
             *shown = Some(progress);
         }
-        Ok(Next::GoOn)
+        Ok(if self.shared_enough() { Next::End } else { Next::GoOn })
     }
 
     /// Leaves the swarm in good order.
@@ -302,6 +411,11 @@ impl Run {
         self.screen.event(&Event::Bye { sent, received });
         self.screen.say("Shutdown complete.");
     }
+}
+
+/// Where lines stay, a line a second is plenty, and none if nothing has changed.
+fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
+    !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
 }
 
 /// Which pieces nobody has, at most a handful of them by number.

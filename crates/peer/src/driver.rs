@@ -28,6 +28,7 @@ use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::{self, ToClient};
+use crate::waits::WaitBooks;
 use crate::workers::Workers;
 
 /// Reports that may wait.
@@ -47,6 +48,8 @@ struct Item {
     verified: Option<Duration>,
     sources: BTreeMap<protocol::PeerId, u64>,
     wanted: bool,
+    /// Only the manifest is wanted, and the content forgotten then.
+    looked_at: bool,
     finished: bool,
     /// Claims what is verified while a download runs.
     claiming: Option<AbortHandle>,
@@ -71,6 +74,8 @@ struct Driver {
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
+    /// Who waits for the manifest alone of a content, which is not to be downloaded.
+    looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     tracker: Option<mpsc::Sender<ToClient>>,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<PeerEvent>,
@@ -83,6 +88,9 @@ struct Fetching {
     /// Payload bytes that have come, and how many of them the engine knows of.
     came: Arc<AtomicU64>,
     told: u64,
+    /// What it is for, and how many of those bytes are stored.
+    content: ContentId,
+    stored: u64,
 }
 
 struct Asked {
@@ -103,6 +111,7 @@ struct Setup {
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
     workers: Arc<Workers>,
+    waits: Arc<WaitBooks>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -110,6 +119,7 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
+    waits: Arc<WaitBooks>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
@@ -124,6 +134,7 @@ pub(crate) async fn run(
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
         workers: Workers::new(),
+        waits,
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -138,6 +149,7 @@ pub(crate) async fn run(
         questions: HashMap::new(),
         next_serve: 0,
         items: HashMap::new(),
+        looks: HashMap::new(),
         tracker: None,
         inputs,
         events,
@@ -226,9 +238,13 @@ impl Driver {
     fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
         self.progressed(request);
         for &(piece, right) in verdicts {
-            if right && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get(&request)) {
+            if right
+                && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
+            {
                 let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
-                *item.sources.entry(fetching.from).or_default() += len.map_or(0, |piece| piece.len as u64);
+                let len = len.map_or(0, |piece| piece.len as u64);
+                *item.sources.entry(fetching.from).or_default() += len;
+                fetching.stored += len;
             }
             self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
         }
@@ -262,11 +278,23 @@ impl Driver {
                 }
                 None => drop(reply.send(Err(PeerError::NoTracker))),
             },
+            Command::List { before, reply } => match &self.tracker {
+                Some(tracker) => {
+                    if let Err(error) = tracker.try_send(ToClient::List { before, reply })
+                        && let ToClient::List { reply, .. } = error.into_inner()
+                    {
+                        let _ = reply.send(Err(PeerError::NoTracker));
+                    }
+                }
+                None => drop(reply.send(Err(PeerError::NoTracker))),
+            },
+            Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
                     (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
+                let events = self.events.clone();
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &*storage, &hashes);
+                    let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });
@@ -285,21 +313,25 @@ impl Driver {
         let item = self.items.get(&content)?;
         let view = self.engine.view(content)?;
         let header = item.shelf.as_ref().map(|shelf| shelf.manifest());
+        // What is not stored yet is here all the same: on a slow link a block takes seconds.
+        let of_content = self.requests.values().filter(|fetching| fetching.content == content);
+        let coming: u64 = of_content.map(|one| one.came.load(Ordering::Relaxed).saturating_sub(one.stored)).sum();
         Some(Progress {
             name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
             size: header.map_or(0, |manifest| manifest.geometry().total()),
             have: view.have,
             pieces: view.pieces,
             peers: view.peers,
-            received: item.sources.values().sum(),
+            received: item.sources.values().sum::<u64>() + coming,
             sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
             finished: item.finished,
         })
     }
 
     fn get(&mut self, content: ContentId) -> Result<(), PeerError> {
-        if self.items.contains_key(&content) {
-            return Err(PeerError::Already(content));
+        if let Some(item) = self.items.get_mut(&content) {
+            let only_looked_at = std::mem::take(&mut item.looked_at);
+            return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
         let item = Item {
             shelf: None,
@@ -308,6 +340,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
+            looked_at: false,
             finished: false,
             claiming: None,
         };
@@ -325,9 +358,31 @@ impl Driver {
         Ok(())
     }
 
+    /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
+    fn look(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
+        if let Some(shelf) = self.items.get(&content).and_then(|item| item.shelf.as_ref()) {
+            let _ = reply.send(shelf.manifest().clone());
+            return;
+        }
+        self.looks.entry(content).or_default().push(reply);
+        // An error means that it is wanted already: then the manifest comes anyway.
+        if self.get(content).is_ok()
+            && let Some(item) = self.items.get_mut(&content)
+        {
+            item.looked_at = true;
+        }
+    }
+
     /// The manifest of a wanted content is known: open its output, and find out what is there already.
     fn manifest(&mut self, manifest: Arc<Manifest>) {
         let content = manifest.id();
+        for waiting in self.looks.remove(&content).into_iter().flatten() {
+            let _ = waiting.send(manifest.clone());
+        }
+        if self.items.get(&content).is_some_and(|item| item.looked_at) {
+            self.drop_content(content);
+            return;
+        }
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
         item.opening = true;
@@ -388,6 +443,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
+            looked_at: false,
             finished: true,
             claiming: None,
         };
@@ -504,13 +560,14 @@ impl Driver {
             came: came.clone(),
             buffers: self.setup.buffers.clone(),
             workers: self.setup.workers.clone(),
+            waits: self.setup.waits.clone(),
             cap: self.setup.down.clone(),
             inputs: self.inputs.clone(),
         };
         let task = link.connection.spawn(Box::pin(fetch.run()));
         let inputs = self.inputs.clone();
         let from = link.connection.peer_id();
-        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0 });
+        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
         // A request that is given up ends like any other, so that the engine's books are right.
         tokio::spawn(async move {
             if task.await.is_err() {

@@ -37,6 +37,14 @@ pub enum PeerError {
         /// What is wrong with it.
         reason: protocol::ManifestError,
     },
+    /// Something that cannot be shared.
+    #[error("{path} cannot be shared: {reason}")]
+    Unfit {
+        /// What it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A name that cannot be stored here.
     #[error(transparent)]
     Name(#[from] protocol::NameError),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Stretch, Wire};
+use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Wire};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use crate::buffers::{Buffer, Buffers};
 use crate::inbox::Input;
 use crate::rate::RateCap;
 use crate::shelf::Shelf;
+use crate::waits::{For, WaitBooks};
 use crate::workers::Workers;
 
 /// The whole manifest must come within this time.
@@ -91,6 +92,7 @@ pub(crate) struct PieceFetch {
     pub(crate) came: Arc<AtomicU64>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: Arc<Workers>,
+    pub(crate) waits: Arc<WaitBooks>,
     pub(crate) cap: Arc<RateCap>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -110,20 +112,21 @@ impl PieceFetch {
         let geometry = self.shelf.manifest().geometry();
         let question = Request::Pieces { content: self.shelf.id(), run: self.run };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
-        let expected: usize = geometry.stretches(self.run, usize::MAX).map(|stretch| stretch.len).sum();
         match answer {
-            Answer::Bytes(len) if len == expected as u64 => {}
+            Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
             Answer::Bytes(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
         let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
-        for stretch in geometry.stretches(self.run, BLOCK) {
+        let _flowing = self.waits.flowing();
+        for block in geometry.blocks(self.run, BLOCK) {
             // Taken only now that the answer flows: what merely waits for its turn holds no memory.
-            let mut buffer = self.buffers.take(stretch.len).await;
+            let mut buffer = self.waits.during(For::Buffers, self.buffers.take(block.len)).await;
             self.fill(&mut *recv, &mut buffer).await.map_err(|_| Failure::Broken)?;
+            self.waits.came_from(self.connection.peer_id(), block.len as u64);
             storing.retain(|work| !work.is_finished());
-            storing.push(self.store(stretch, buffer).await);
+            storing.push(self.store(block, buffer).await);
         }
         Ok(())
     }
@@ -132,22 +135,23 @@ impl PieceFetch {
         let step = self.cap.step();
         while !part.is_empty() {
             let most = part.len().min(step);
-            let count = recv.recv(&mut part[..most]).await?;
+            let count = self.waits.during(For::Network, recv.recv(&mut part[..most])).await?;
             if count == 0 {
                 return Err(TransportError::Truncated);
             }
             self.came.fetch_add(count as u64, Ordering::Relaxed);
-            self.cap.take(count).await;
+            self.waits.during(For::RateCap, self.cap.take(count)).await;
             part = &mut part[count..];
         }
         Ok(())
     }
 
     /// Verifies and writes, away from the packets, and reports.
-    async fn store(&self, stretch: Stretch, buffer: Buffer) -> JoinHandle<()> {
+    async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
         let (request, shelf, inputs) = (self.request, self.shelf.clone(), self.inputs.clone());
+        let waits = self.waits.clone();
         let work = move || {
-            let result = shelf.store(stretch, &buffer);
+            let result = shelf.store(&block, &buffer, &waits);
             drop(buffer);
             let input = match result {
                 Ok(verdicts) => Input::Stored { request, content: shelf.id(), verdicts },
@@ -156,6 +160,6 @@ impl PieceFetch {
             // An error means that the node has ended.
             let _ = inputs.blocking_send(input);
         };
-        self.workers.start(work).await
+        self.waits.during(For::Workers, self.workers.start(work)).await
     }
 }

@@ -12,7 +12,7 @@ use transport::Connection;
 use crate::link::Question;
 use crate::node::Progress;
 use crate::shelf::Opened;
-use crate::tracker_client::TrackerAddress;
+use crate::tracker_client::{Page, TrackerAddress};
 use crate::{PeerError, ShareOptions};
 
 /// What the handle asks.
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
     Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
+    Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
     Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
     Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },

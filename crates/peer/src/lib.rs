@@ -16,10 +16,14 @@ mod reach;
 mod serve;
 mod share;
 mod shelf;
+mod survey;
 mod tracker_client;
+mod waits;
 mod workers;
 
 pub use error::PeerError;
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
-pub use share::{Held, ShareOptions, hash_file, keep_manifest, manifest_path, read_manifest};
-pub use tracker_client::TrackerAddress;
+pub use reach::interface_addresses;
+pub use share::{Hashed, Held, ShareOptions, hash_content, keep_manifest, manifest_path, read_manifest};
+pub use tracker_client::{Page, TrackerAddress};
+pub use waits::Waits;

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, ContentMatch, PeerId, Run};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
-use crate::tracker_client::TrackerAddress;
+use crate::tracker_client::{Page, TrackerAddress};
+use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
@@ -86,8 +87,9 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        tokio::spawn(driver::run(self, inbox, events.clone()));
-        Node { commands, events, id, listeners }
+        let waits = Arc::new(WaitBooks::default());
+        tokio::spawn(driver::run(self, inbox, events.clone(), waits.clone()));
+        Node { commands, events, waits, id, listeners }
     }
 }
 
@@ -96,6 +98,7 @@ impl NodeBuilder {
 pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
+    waits: Arc<WaitBooks>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
 }
@@ -103,6 +106,20 @@ pub struct Node {
 /// What happens in a node, for people and programs that watch.
 #[derive(Debug, Clone)]
 pub enum PeerEvent {
+    /// What is to be shared is being hashed; ten times a second at most.
+    Hashing {
+        /// What is hashed, as it was asked for.
+        path: PathBuf,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A link or a special file lies in a folder that is to be shared: it is left out.
+    Skipped {
+        /// What it is.
+        path: PathBuf,
+    },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
         /// The content.
@@ -251,8 +268,20 @@ impl Node {
         self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
     }
 
-    /// Shares a file: makes its manifest (or uses the one in the hashes folder, checked against the file) and serves
-    /// the pieces that `options` say are held.
+    /// A page of what the tracker knows, newest first: the first one, or the one that goes on behind another.
+    pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
+        self.ask(|reply| Command::List { before, reply }).await?
+    }
+
+    /// The manifest of a content, from the hashes folder or from a peer that has it. Nothing is downloaded and nothing is
+    /// kept. Waits until there is one; the node takes part in the content meanwhile, as it would for a download, and
+    /// answers [`PeerError::ShutDown`] if it ends.
+    pub async fn manifest(&self, content: ContentId) -> Result<Arc<Manifest>, PeerError> {
+        self.ask(|reply| Command::Manifest { content, reply }).await
+    }
+
+    /// Shares a file, or a folder with all that is in it: makes its manifest and serves the pieces that `options` say are
+    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder.
     pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
         let path = path.to_owned();
         self.ask(|reply| Command::Share { path, options, reply }).await?
@@ -267,6 +296,11 @@ impl Node {
     /// How a content stands; nothing if this node takes no part in it.
     pub async fn progress(&self, content: ContentId) -> Option<Progress> {
         self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// What the requests of all downloads have waited for so far.
+    pub fn waits(&self) -> Waits {
+        self.waits.so_far()
     }
 
     /// Says goodbye to peers and tracker, syncs what is verified, and ends.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Run, Stretch, Wire};
+use protocol::{Answer, Block, Run, Wire};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
@@ -66,25 +66,25 @@ impl PieceServe {
     /// A broken stream is no error: the other side asks again. A broken source is.
     async fn send(&mut self) -> Result<(), StorageError> {
         let shelf = self.shelf.clone();
-        let mut stretches = shelf.manifest().geometry().stretches(self.run, SLICE).peekable();
-        let total: usize = shelf.manifest().geometry().stretches(self.run, usize::MAX).map(|stretch| stretch.len).sum();
-        if begin(&mut *self.stream, total as u64).await.is_err() {
+        let geometry = shelf.manifest().geometry();
+        let mut blocks = geometry.blocks(self.run, SLICE);
+        if begin(&mut *self.stream, geometry.bytes(self.run)).await.is_err() {
             return Ok(());
         }
-        let Some(first) = stretches.next() else { return Ok(()) };
+        let Some(first) = blocks.next() else { return Ok(()) };
         // Read, or for a map brought in, away from the packets, because it may wait for the disk.
         let workers = self.workers.clone();
-        let load = |stretch: Stretch| {
+        let load = |block: Block| {
             let shelf = shelf.clone();
-            workers.start(move || shelf.load(stretch))
+            workers.start(move || shelf.load(&block))
         };
         let mut next = Some(load(first).await);
         while let Some(loading) = next {
             // A worker fails only when the node ends.
             let Ok(loaded) = loading.await else { return Ok(()) };
             // The disk works while the network does.
-            next = match stretches.next() {
-                Some(stretch) => Some(load(stretch).await),
+            next = match blocks.next() {
+                Some(block) => Some(load(block).await),
                 None => None,
             };
             if self.hand_over_all(loaded?).await.is_err() {

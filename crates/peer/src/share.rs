@@ -1,15 +1,16 @@
-//! Making manifests: hash a file on all cores, and keep what came of it in the hashes folder.
+//! Making manifests: hash a file or a folder on all cores, and keep what came of it in the hashes folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use protocol::{
-    Algorithm, ContentId, Digest, FileEntry, Manifest, ManifestError, ManifestHeader, decorated_name,
+    Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
     default_piece_size,
 };
-use storage::{Access, FileSpec, StorageError};
+use storage::{Access, StorageError};
 
 use crate::PeerError;
+use crate::survey::{Found, Survey};
 
 /// Which pieces of a shared file are held.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,61 +34,61 @@ pub struct ShareOptions {
     pub held: Held,
 }
 
-/// The manifest of one file. Hashes on all cores and tells `progress` how many bytes are done. Blocks.
-pub fn hash_file(
+/// A content that was hashed.
+pub struct Hashed {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Links and special files in it: no part of the content.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// The manifest of a file or a folder. Hashes on all cores and tells `progress` how many bytes are done, and of how many.
+/// Blocks.
+pub fn hash_content(
     path: &Path,
     algorithm: Algorithm,
     piece_size: Option<u32>,
-    progress: impl Fn(u64) + Sync,
+    progress: impl Fn(u64, u64) + Sync,
+) -> Result<Hashed, PeerError> {
+    let survey = Survey::of(path)?;
+    let manifest = hash_survey(path, &survey, algorithm, piece_size, progress)?;
+    Ok(Hashed { manifest, skipped: survey.skipped })
+}
+
+/// The manifest of what was found at a path.
+pub(crate) fn hash_survey(
+    path: &Path,
+    survey: &Survey,
+    algorithm: Algorithm,
+    piece_size: Option<u32>,
+    progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Manifest, PeerError> {
-    let io = |source| StorageError::Io { path: path.to_owned(), source };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-        io(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "its name is not Unicode, so others could not store it",
-        ))
-    })?;
-    let metadata = fs::metadata(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => StorageError::NotFound(path.to_owned()),
-        std::io::ErrorKind::PermissionDenied => StorageError::Denied(path.to_owned()),
-        _ => io(source),
-    })?;
-    if !metadata.is_file() {
-        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file")).into());
-    }
-    let size = metadata.len();
-    let piece_size = piece_size.unwrap_or_else(|| default_piece_size(&[size]));
-    protocol::Geometry::new(piece_size, vec![size])
-        .map_err(|error| PeerError::Manifest { path: path.to_owned(), reason: error.into() })?;
-    let source = storage::backend("mmap").expect("the default backend exists");
-    let source = source.open(&[FileSpec { path: path.to_owned(), size }], Access::Read)?;
-    let read = |offset, len| source.read(0, offset, len).map_err(std::io::Error::other);
-    let digests = integrity::hash_pieces(algorithm.integrity(), size, piece_size, read, progress).map_err(io)?;
+    let wrong = |reason| PeerError::Manifest { path: path.to_owned(), reason };
+    let sizes = survey.sizes();
+    let piece_size = piece_size.unwrap_or_else(|| default_piece_size(&sizes));
+    let geometry = Geometry::new(piece_size, sizes).map_err(|error| wrong(error.into()))?;
+    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
+    let read = |number: usize| {
+        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
+        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
+    };
+    let (count, total) = (geometry.pieces() as usize, geometry.total());
+    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
+    let entry = |file: &Found| FileEntry {
+        path: file.path.clone(),
+        size: file.metadata.len(),
+        executable: file.executable(),
+        root: Digest([0; 32]),
+    };
     let header = ManifestHeader {
-        name: name.to_owned(),
-        folder: false,
+        name: survey.name.clone(),
+        folder: survey.folder,
         algorithm,
         piece_size,
-        files: vec![FileEntry {
-            path: name.to_owned(),
-            size,
-            executable: executable(&metadata),
-            root: Digest([0; 32]),
-        }],
-        empty_folders: Vec::new(),
+        files: survey.files.iter().map(entry).collect(),
+        empty_folders: survey.empty_folders.clone(),
     };
-    Manifest::build(header, &digests).map_err(|reason| PeerError::Manifest { path: path.to_owned(), reason })
-}
-
-#[cfg(unix)]
-fn executable(metadata: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o100 != 0
-}
-
-#[cfg(not(unix))]
-fn executable(_: &fs::Metadata) -> bool {
-    false
+    Manifest::build(header, &digests).map_err(wrong)
 }
 
 /// Where the manifest of a content of this name is kept.

@@ -1,21 +1,24 @@
 //! One content on this peer's disk: where its pieces are read and written, and how they survive.
 //!
-//! A shelf is either a file that is shared where it lies, or a download that is being built beside its target. What
+//! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use protocol::{ContentId, Manifest, PieceSet, Stretch};
+use protocol::{Block, ContentId, Digest, FileEntry, Manifest, PieceSet, Stretch};
 use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, StorageError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::PeerError;
-use crate::share::{ShareOptions, hash_file, keep_manifest};
+use crate::share::{ShareOptions, hash_survey, keep_manifest};
+use crate::survey::Survey;
+use crate::waits::{For, WaitBooks};
+use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
 pub(crate) struct Shelf {
@@ -43,22 +46,72 @@ pub(crate) struct Opened {
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
+/// Whether a path is the content, with every byte of it and nothing else. Hashes only what has the right names and sizes.
+fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
+    // A link, too, is something that is in the way: what it leads to is nobody's business here.
+    let there = std::fs::symlink_metadata(path).map_err(|source| StorageError::Io { path: path.to_owned(), source })?;
+    let header = manifest.header();
+    if there.is_symlink() || there.is_dir() != header.folder {
+        return Ok(false);
+    }
+    let Ok(survey) = Survey::of(path) else { return Ok(false) };
+    let found = survey.files.iter().map(|file| (file.path.as_str(), file.metadata.len()));
+    let wanted = header.files.iter().map(|file| (file.path.as_str(), file.size));
+    let same_folders = sorted(&survey.empty_folders) == sorted(&header.empty_folders);
+    if !survey.skipped.is_empty() || !same_folders || BTreeMap::from_iter(found) != BTreeMap::from_iter(wanted) {
+        return Ok(false);
+    }
+    let there = hash_survey(path, &survey, header.algorithm, Some(header.piece_size), |_, _| {})?;
+    let roots = |files: &[FileEntry]| -> BTreeMap<String, Digest> {
+        files.iter().map(|file| (file.path.clone(), file.root)).collect()
+    };
+    Ok(roots(&there.header().files) == roots(&header.files))
+}
+
+fn sorted(names: &[String]) -> Vec<&String> {
+    let mut names: Vec<_> = names.iter().collect();
+    names.sort();
+    names
+}
+
+/// Time between two words about hashing.
+const WORD: Duration = Duration::from_millis(100);
+
+/// Tells who watches how many bytes of `path` are hashed, now and then.
+fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> impl Fn(u64, u64) + Sync + 'a {
+    let (began, told) = (Instant::now(), AtomicU64::new(0));
+    move |done, total| {
+        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64;
+        if word > told.load(Ordering::Relaxed) && told.swap(word, Ordering::Relaxed) < word {
+            let _ = events.send(PeerEvent::Hashing { path: path.to_owned(), done, total });
+        }
+    }
+}
+
 impl Shelf {
-    /// Shares a file where it lies. Blocks while it is hashed.
+    /// Shares a file or a folder where it lies. Blocks while it is hashed.
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
         backend: &dyn Backend,
         hashes: &Path,
+        events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
-        let manifest = hash_file(path, options.algorithm, options.piece_size, |_| {})?;
+        let survey = Survey::of(path)?;
+        for path in &survey.skipped {
+            let _ = events.send(PeerEvent::Skipped { path: path.clone() });
+        }
+        let manifest = hash_survey(path, &survey, options.algorithm, options.piece_size, progress(path, events))?;
         keep_manifest(hashes, &manifest)?;
         let have = options.held.pieces(manifest.geometry().pieces());
         Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
     }
 
     fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
-        let specs = [FileSpec { path: path.to_owned(), size: manifest.geometry().total() }];
+        let header = manifest.header();
+        let place = |inside: &str| if header.folder { path.join(inside) } else { path.to_owned() };
+        let specs: Vec<_> =
+            header.files.iter().map(|file| FileSpec { path: place(&file.path), size: file.size }).collect();
         // What lies on disk is read from there, whatever downloads are kept in.
         let storage = if backend.persistent() {
             backend.open(&specs, Access::Read)?
@@ -79,14 +132,8 @@ impl Shelf {
         keep_manifest(hashes, &manifest)?;
         let (header, pieces) = (manifest.header(), manifest.geometry().pieces());
         let target = folder.join(&header.name);
-        let there = std::fs::symlink_metadata(&target);
-        if there.as_ref().is_ok_and(|there| header.folder || !there.is_file()) {
-            // A link, too, is something that is in the way: what it leads to is nobody's business here.
-            return Err(StorageError::Exists(target).into());
-        }
-        if there.is_ok() {
-            let there = hash_file(&target, header.algorithm, Some(header.piece_size), |_| {})?;
-            if there.header().files[0].root != header.files[0].root {
+        if std::fs::symlink_metadata(&target).is_ok() {
+            if !lies_at(&manifest, &target)? {
                 return Err(StorageError::Exists(target).into());
             }
             let shelf = Self::in_place(&target, manifest, backend)?;
@@ -134,17 +181,49 @@ impl Shelf {
         &self.manifest
     }
 
-    /// The bytes of pieces that are stored. Blocks while they come from the disk.
-    pub(crate) fn load(&self, stretch: Stretch) -> Result<Bytes, StorageError> {
-        self.storage.read(stretch.file, stretch.offset, stretch.len)
+    /// The bytes of pieces that are stored: of one file as the storage has them, of several put together. Blocks while they
+    /// come from the disk.
+    pub(crate) fn load(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let read = |stretch: &Stretch| self.storage.read(stretch.file, stretch.offset, stretch.len);
+        if let [stretch] = &block.stretches[..] {
+            return read(stretch);
+        }
+        let mut bytes = Vec::with_capacity(block.len);
+        for stretch in &block.stretches {
+            bytes.extend_from_slice(&read(stretch)?);
+        }
+        Ok(bytes.into())
     }
 
-    /// Verifies pieces in memory and writes those that are right, as few writes as there are gaps. Says of each
+    /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
     /// whether it was. Blocks.
-    pub(crate) fn store(&self, stretch: Stretch, bytes: &[u8]) -> Result<Vec<(u32, bool)>, StorageError> {
+    pub(crate) fn store(
+        &self,
+        block: &Block,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
+        let (mut verdicts, mut rest) = (Vec::new(), bytes);
+        for &stretch in &block.stretches {
+            let (bytes, behind) = rest.split_at(stretch.len);
+            verdicts.extend(self.store_stretch(stretch, bytes, waits)?);
+            rest = behind;
+        }
+        Ok(verdicts)
+    }
+
+    fn store_stretch(
+        &self,
+        stretch: Stretch,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
         let size = self.manifest.geometry().piece_size() as usize;
         let pieces = stretch.run.pieces().zip(bytes.chunks(size));
+        let began = Instant::now();
         let verdicts: Vec<_> = pieces.map(|(piece, bytes)| (piece, self.manifest.verify(piece, bytes))).collect();
+        waits.add(For::Verifying, began);
+        let began = Instant::now();
         let mut at = 0;
         for group in verdicts.chunk_by(|(_, one), (_, other)| one == other) {
             let len = (group.len() * size).min(bytes.len() - at);
@@ -153,6 +232,7 @@ impl Shelf {
             }
             at += len;
         }
+        waits.add(For::Writing, began);
         Ok(verdicts)
     }
 

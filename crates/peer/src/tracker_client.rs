@@ -17,11 +17,12 @@ use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
 use crate::inbox::Input;
+use crate::reach;
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerAddress {
-    /// Addresses to try, in turn.
+    /// Addresses to try side by side, likeliest first.
     pub addresses: Vec<SocketAddr>,
     /// Its id: the fingerprint that it prints at start.
     pub id: PeerId,
@@ -32,11 +33,40 @@ pub(crate) enum ToClient {
     Announce(Announce),
     Leave(ContentId),
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
+    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Bye { done: oneshot::Sender<()> },
 }
 
-/// What waits for the tracker's answer to a question.
-type Waiting = BTreeMap<String, Vec<oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>>>;
+/// A page of what a tracker knows, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// At most [`protocol::MAX_MATCHES`] contents.
+    pub contents: Vec<ContentMatch>,
+    /// What to ask for the next page; nothing on the last one.
+    pub next: Option<u64>,
+}
+
+/// Who asked the same.
+type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
+
+/// What waits for the tracker's answers, by question.
+#[derive(Default)]
+struct Waiting {
+    finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
+    lists: BTreeMap<Option<u64>, Askers<Page>>,
+}
+
+impl Waiting {
+    /// The tracker is gone: nobody answers.
+    fn give_up(&mut self) {
+        for waiting in std::mem::take(&mut self.finds).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+        for waiting in std::mem::take(&mut self.lists).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+    }
+}
 
 /// A tracker must say welcome within this time.
 const WELCOME: Duration = Duration::from_secs(5);
@@ -54,7 +84,8 @@ pub(crate) fn start(
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
-    let client = Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::new() };
+    let client =
+        Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::default() };
     tokio::spawn(client.run(inbox, first));
     commands
 }
@@ -96,9 +127,7 @@ impl Client {
             if self.serve(session, &mut inbox).await {
                 return;
             }
-            for waiting in std::mem::take(&mut self.waiting).into_values().flatten() {
-                let _ = waiting.send(Err(PeerError::NoTracker));
-            }
+            self.waiting.give_up();
             if self.inputs.send(Input::TrackerLost).await.is_err() {
                 return;
             }
@@ -113,22 +142,22 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Session, PeerError> {
-        let mut last = TransportError::Lost("its name has no address".to_owned());
-        for &address in &self.tracker.addresses {
-            match timeout(WELCOME, self.greet(address)).await {
-                Ok(Ok(Greeting::Welcome(session))) => return Ok(session),
-                Ok(Ok(Greeting::Refused(reason))) => return Err(PeerError::Refused(reason)),
-                Ok(Err(error @ TransportError::NotAdmitted(_))) => return Err(PeerError::Refused(error.to_string())),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = TransportError::Unreachable(address),
+        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
+        match timeout(WELCOME, self.greet()).await {
+            Ok(Ok(Greeting::Welcome(session))) => Ok(session),
+            Ok(Ok(Greeting::Refused(reason))) => Err(PeerError::Refused(reason)),
+            Ok(Err(error @ TransportError::NotAdmitted(_))) => Err(PeerError::Refused(error.to_string())),
+            Ok(Err(reason)) => Err(PeerError::Tracker { address, reason }),
+            Err(_) => {
+                let silent = || TransportError::Lost("it does not answer".to_owned());
+                let reason = self.tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
+                Err(PeerError::Tracker { address, reason })
             }
         }
-        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
-        Err(PeerError::Tracker { address, reason: last })
     }
 
-    async fn greet(&self, address: SocketAddr) -> Result<Greeting, TransportError> {
-        let connection = self.transport.dial(address, self.tracker.id).await?;
+    async fn greet(&self) -> Result<Greeting, TransportError> {
+        let connection = reach::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.clone();
@@ -161,6 +190,9 @@ impl Client {
                             self.announced.remove(&content);
                         }
                         ToClient::Find { reply, .. } => {
+                            let _ = reply.send(Err(PeerError::NoTracker));
+                        }
+                        ToClient::List { reply, .. } => {
                             let _ = reply.send(Err(PeerError::NoTracker));
                         }
                         ToClient::Bye { done } => {
@@ -204,8 +236,12 @@ impl Client {
                             ToTracker::Leave(content)
                         }
                         Some(ToClient::Find { query, reply }) => {
-                            self.waiting.entry(query.clone()).or_default().push(reply);
+                            self.waiting.finds.entry(query.clone()).or_default().push(reply);
                             ToTracker::Find(query)
+                        }
+                        Some(ToClient::List { before, reply }) => {
+                            self.waiting.lists.entry(before).or_default().push(reply);
+                            ToTracker::List { before }
                         }
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
@@ -229,8 +265,14 @@ impl Client {
                         }
                     }
                     Some(TrackerMessage::Found { query, matches }) => {
-                        for reply in self.waiting.remove(&query).unwrap_or_default() {
+                        for reply in self.waiting.finds.remove(&query).unwrap_or_default() {
                             let _ = reply.send(Ok(matches.clone()));
+                        }
+                    }
+                    Some(TrackerMessage::Listed { before, contents, next }) => {
+                        let page = Page { contents, next };
+                        for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
+                            let _ = reply.send(Ok(page.clone()));
                         }
                     }
                     Some(TrackerMessage::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),

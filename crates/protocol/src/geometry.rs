@@ -49,6 +49,15 @@ pub struct Stretch {
     pub len: usize,
 }
 
+/// Stretches that follow each other, perhaps of many files: what is asked for, sent, verified and stored in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The stretches, in order.
+    pub stretches: Vec<Stretch>,
+    /// Bytes of all of them.
+    pub len: usize,
+}
+
 /// Sizes that make no geometry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GeometryError {
@@ -137,14 +146,49 @@ impl Geometry {
             Some(Stretch { run, file: first.file, offset: first.offset, len })
         })
     }
+
+    /// The stretches of a run, as many together as have at most `most` bytes: of small files, which are a piece each, many.
+    pub fn blocks(&self, run: Run, most: usize) -> impl Iterator<Item = Block> {
+        let mut stretches = self.stretches(run, most).peekable();
+        std::iter::from_fn(move || {
+            let first = stretches.next()?;
+            let mut block = Block { stretches: vec![first], len: first.len };
+            while let Some(next) = stretches.next_if(|next| block.len + next.len <= most) {
+                block.len += next.len;
+                block.stretches.push(next);
+            }
+            Some(block)
+        })
+    }
+
+    /// Bytes of a run, as far as it lies in the content.
+    pub fn bytes(&self, run: Run) -> u64 {
+        self.stretches(run, usize::MAX).map(|stretch| stretch.len as u64).sum()
+    }
+
+    /// How many pieces from `first` have at most `bytes` bytes together; at least one.
+    pub fn pieces_within(&self, first: u32, bytes: u64) -> u32 {
+        let (mut count, mut sum) = (0, 0);
+        while let Some(piece) = self.piece(first.saturating_add(count)) {
+            // Whole pieces of one file are counted, not walked.
+            let left = self.pieces_of(piece.file).end - first - count;
+            let whole = ((bytes - sum) / u64::from(self.piece_size)).min(u64::from(left - 1)) as u32;
+            (count, sum) = (count + whole, sum + u64::from(whole) * u64::from(self.piece_size));
+            let Some(next) = self.piece(first + count).filter(|next| sum + next.len as u64 <= bytes) else { break };
+            (count, sum) = (count + 1, sum + next.len as u64);
+        }
+        count.max(1)
+    }
 }
 
-/// The piece size that is used unless one is asked for: the smallest that gives at most 2,048 pieces, up to 4 MiB,
-/// and more only where 2^20 pieces would not do.
+/// The piece size that is used unless one is asked for: the smallest that gives at most 2,048 pieces more than there are
+/// files, up to 4 MiB, and more only where 2^20 pieces would not do.
 pub fn default_piece_size(sizes: &[u64]) -> u32 {
     let pieces = |size: u32| sizes.iter().map(|len| len.div_ceil(u64::from(size))).fold(0u64, u64::saturating_add);
+    // Each file has a piece, however large pieces are: only those beyond can be made fewer. One file alone is none.
+    let fewest = sizes.iter().filter(|&&len| len > 0).count() as u64;
     let mut size = MIN_PIECE_SIZE;
-    while pieces(size) > 2048 && size < 4 << 20 {
+    while pieces(size) > 2048 + fewest.saturating_sub(1) && size < 4 << 20 {
         size *= 2;
     }
     while pieces(size) > u64::from(MAX_PIECES) && size < MAX_PIECE_SIZE {
@@ -170,6 +214,29 @@ mod tests {
         assert_eq!(cut(7, 2, 1), [(7, 1, 3, 1024, 1024), (8, 1, 3, 2048, 952)]);
         assert_eq!(cut(8, u32::MAX, 4096), [(8, 1, 3, 2048, 952)]);
         assert_eq!(cut(9, 1, 4096), []);
+    }
+
+    #[test]
+    fn small_files_go_together_in_blocks() {
+        let geometry = Geometry::new(1024, vec![10, 0, 1024, 5000, 3, 3]).unwrap();
+        let all = Run { first: 0, count: geometry.pieces() };
+        let cut = |most| -> Vec<_> { geometry.blocks(all, most).map(|b| (b.stretches.len(), b.len)).collect() };
+        assert_eq!(cut(2048), [(2, 1034), (1, 2048), (1, 2048), (3, 910)]);
+        assert_eq!(cut(1 << 20), [(5, 6040)]);
+        assert_eq!(cut(1).len(), 9, "a piece goes alone where even one is too large");
+        assert_eq!(geometry.bytes(all), 6040);
+    }
+
+    #[test]
+    fn as_many_pieces_are_within_so_many_bytes_as_add_up_to_them() {
+        let geometry = Geometry::new(1024, vec![10, 0, 1024, 5000, 3, 3]).unwrap();
+        for first in 0..geometry.pieces() {
+            for bytes in 0..7000 {
+                let fits = |count: &u32| geometry.bytes(Run { first, count: *count }) <= bytes;
+                let most = (1..=geometry.pieces() - first).filter(fits).max().unwrap_or(1);
+                assert_eq!(geometry.pieces_within(first, bytes), most, "{bytes} bytes from {first}");
+            }
+        }
     }
 
     #[test]
@@ -206,5 +273,8 @@ mod tests {
         assert_eq!(default_piece_size(&[1 << 30]), 512 * 1024);
         assert_eq!(default_piece_size(&[1 << 40]), 4 << 20);
         assert_eq!(default_piece_size(&[1 << 43]), 8 << 20);
+        assert_eq!(default_piece_size(&[1024; 20_000]), 1024, "no piece size makes fewer pieces than files");
+        let with_a_large_one: Vec<u64> = [1024; 20_000].into_iter().chain([1 << 30]).collect();
+        assert_eq!(default_piece_size(&with_a_large_one), 512 * 1024);
     }
 }

@@ -10,18 +10,20 @@ mod manifest;
 mod message;
 mod name;
 mod pieces;
+mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
-pub use geometry::{Geometry, GeometryError, Piece, Stretch, default_piece_size};
+pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ContentId, PeerId};
 pub use integrity::{Algorithm, Digest, DigestHasher};
-pub use manifest::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
+pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use message::{
-    Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress, PeerMessage,
-    RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
+    Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress,
+    PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};
+pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.
 pub const MAX_PIECES: u32 = 1 << 20;

@@ -16,7 +16,8 @@ use crate::{ContentId, DecodeError, EncodeError, Geometry, GeometryError, NameEr
 
 const MAGIC: &[u8; 5] = b"P2PM\x01";
 const PREFIX: usize = MAGIC.len() + 4;
-const MAX_FILES: usize = 1 << 16;
+/// Most files of a content, and most folders without files.
+pub const MAX_FILES: usize = 1 << 16;
 /// Most bytes of a header.
 pub(crate) const MAX_HEADER_BYTES: usize = 8 << 20;
 /// Most bytes of a manifest: 2^20 digests and a header.

@@ -22,7 +22,8 @@ pub const MAX_OFFERS: usize = 256;
 pub const MAX_SITE: usize = 64;
 const MAX_PEERS: usize = 64;
 const MAX_ADDRESSES: usize = 32;
-const MAX_MATCHES: usize = 64;
+/// Most contents in one answer of a tracker; more of a list go into further pages.
+pub const MAX_MATCHES: usize = 64;
 
 /// A peer and where to find it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +199,11 @@ pub enum ToTracker {
     Find(String),
     /// The sender leaves everything.
     Bye,
+    /// What is shared? A page of it, newest first.
+    List {
+        /// Go on behind the last page, as that one said; nothing for the first.
+        before: Option<u64>,
+    },
 }
 
 impl Wire for ToTracker {
@@ -217,6 +223,8 @@ pub struct ContentMatch {
     pub seeders: u32,
     /// Peers that have some of it or want it.
     pub others: u32,
+    /// Those of the others that want more of it.
+    pub downloaders: u32,
 }
 
 /// What a tracker says to a peer.
@@ -248,6 +256,16 @@ pub enum TrackerMessage {
     },
     /// The last message is refused, for this reason.
     Refused(String),
+    /// Answer to `List`, newest first. What comes or goes between two pages is missed or not, but nothing else is.
+    Listed {
+        /// What was asked.
+        before: Option<u64>,
+        /// At most [`MAX_MATCHES`] contents.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_MATCHES>")]
+        contents: Vec<ContentMatch>,
+        /// What to ask for the next page; nothing on the last one.
+        next: Option<u64>,
+    },
 }
 
 impl Wire for TrackerMessage {

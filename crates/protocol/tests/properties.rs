@@ -7,9 +7,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use protocol::{
-    Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, Manifest, ManifestHeader,
-    PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Request, Run, Stake, ToTracker, TrackerMessage, Wire,
-    default_piece_size,
+    Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, MAX_MATCHES, Manifest,
+    ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Request, Run, Stake, ToTracker,
+    TrackerMessage, Wire, default_piece_size,
 };
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -72,18 +72,26 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
         content().prop_map(ToTracker::Leave),
         ".{0,100}".prop_map(ToTracker::Find),
         Just(ToTracker::Bye),
+        option::of(any::<u64>()).prop_map(|before| ToTracker::List { before }),
     ]
 }
 
+fn found() -> impl Strategy<Value = ContentMatch> {
+    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    (content(), ".{0,40}", any::<u64>(), counts).prop_map(|(content, name, size, (seeders, others, downloaders))| {
+        ContentMatch { content, name, size, seeders, others, downloaders }
+    })
+}
+
 fn tracker_message() -> impl Strategy<Value = TrackerMessage> {
-    let found = (content(), ".{0,40}", any::<u64>(), any::<u32>(), any::<u32>())
-        .prop_map(|(content, name, size, seeders, others)| ContentMatch { content, name, size, seeders, others });
+    let page = (option::of(any::<u64>()), vec(found(), 0..MAX_MATCHES), option::of(any::<u64>()));
     prop_oneof![
         any::<SocketAddr>().prop_map(|seen| TrackerMessage::Welcome { seen: plain(seen) }),
         (content(), peers(), vec(digest().prop_map(PeerId), 0..64))
             .prop_map(|(content, joined, gone)| TrackerMessage::Peers { content, joined, gone }),
-        (".{0,40}", vec(found, 0..64)).prop_map(|(query, matches)| TrackerMessage::Found { query, matches }),
+        (".{0,40}", vec(found(), 0..MAX_MATCHES)).prop_map(|(query, matches)| TrackerMessage::Found { query, matches }),
         ".{0,200}".prop_map(TrackerMessage::Refused),
+        page.prop_map(|(before, contents, next)| TrackerMessage::Listed { before, contents, next }),
     ]
 }
 
@@ -134,6 +142,16 @@ proptest! {
 
     #[test]
     fn messages_of_trackers_travel(message in tracker_message()) { travels(&message)? }
+
+    /// The longest names that there are, and no more contents than a page has.
+    #[test]
+    fn a_full_page_fits_into_a_frame(found in found(), more in 1usize..4) {
+        let longest = ContentMatch { name: "\u{7fff}".repeat(255 / 3), ..found };
+        let page = |count| TrackerMessage::Listed { before: None, contents: vec![longest.clone(); count], next: None };
+        travels(&page(MAX_MATCHES))?;
+        let bytes = page(MAX_MATCHES + more).encode().unwrap();
+        prop_assert!(TrackerMessage::decode(&bytes).is_err());
+    }
 
     #[test]
     fn questions_and_answers_travel(request in request(), answer in answer()) {

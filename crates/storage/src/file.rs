@@ -8,7 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{error_at, in_range};
+use crate::handles::Handles;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
+
+/// Files up to this size are small: a call less for each counts more than what it would do for so few bytes.
+pub(crate) const SMALL: u64 = 16 << 10;
 
 /// Positional reads and writes, and `fdatasync`.
 pub struct FileBackend;
@@ -23,24 +27,22 @@ impl Backend for FileBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        let open = |spec: &FileSpec| Ok(Opened { file: open_file(spec, access)?, spec: spec.clone() });
-        Ok(Arc::new(Files(files.iter().map(open).collect::<Result<_, StorageError>>()?)))
+        Ok(Arc::new(Files(Handles::open(files, access, plain)?)))
     }
 }
 
-struct Files(Vec<Opened>);
+struct Files(Handles<File>);
 
-struct Opened {
-    file: File,
-    spec: FileSpec,
+fn plain(file: File, _: &FileSpec) -> Result<File, StorageError> {
+    Ok(file)
 }
 
 impl Storage for Files {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let Opened { file, spec } = &self.0[file];
+        let spec = self.0.spec(file);
         in_range(offset, len, spec.size)?;
         let mut bytes = vec![0; len];
-        read_exact_at(file, &mut bytes, offset).map_err(|source| match source.kind() {
+        read_exact_at(&*self.0.get(file, plain)?, &mut bytes, offset).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => StorageError::Changed(spec.path.clone()),
             _ => error_at(&spec.path, source),
         })?;
@@ -48,13 +50,13 @@ impl Storage for Files {
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let Opened { file, spec } = &self.0[file];
+        let spec = self.0.spec(file);
         in_range(offset, data.len(), spec.size)?;
-        write_all_at(file, data, offset).map_err(|source| error_at(&spec.path, source))
+        write_all_at(&*self.0.get(file, plain)?, data, offset).map_err(|source| error_at(&spec.path, source))
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.0.iter().try_for_each(|Opened { file, spec }| file.sync_data().map_err(|e| error_at(&spec.path, e)))
+        self.0.sync(|file, spec| self.0.get(file, plain)?.sync_data().map_err(|source| error_at(&spec.path, source)))
     }
 }
 
@@ -74,7 +76,9 @@ pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, Storage
             let file = no_follow(&spec.path).map_err(error)?;
             if file.metadata().map_err(error)?.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
-                if let Err(source) = fs4::FileExt::allocate(&file, spec.size)
+                // What fits into a few blocks is not worth the call.
+                if spec.size > SMALL
+                    && let Err(source) = fs4::FileExt::allocate(&file, spec.size)
                     && source.kind() == io::ErrorKind::StorageFull
                 {
                     return Err(error(source));

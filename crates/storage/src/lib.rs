@@ -13,6 +13,7 @@ mod error;
 #[cfg(target_os = "linux")]
 mod fault;
 mod file;
+mod handles;
 mod journal;
 mod memory;
 mod mmap;

@@ -1,6 +1,6 @@
 //! Mapped files: what is read for others is a slice of the map, and no byte of it is copied by us.
 //!
-//! Writes are positional, into the same page cache that the map shows. A map of a file that someone else cuts is a
+//! Small files are read rather than mapped: a map costs more than the copy. Writes are positional, into the same page cache that the map shows. A map of a file that someone else cuts is a
 //! trap (SIGBUS), so before a slice is handed out the file's size and time are checked and, on Linux, its pages are
 //! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort.
 #![allow(unsafe_code)]
@@ -14,11 +14,9 @@ use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::{error_at, in_range};
-use crate::file::{open_file, read_exact_at, write_all_at};
+use crate::file::{SMALL, read_exact_at, write_all_at};
+use crate::handles::Handles;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
-
-/// Files up to this size are read rather than mapped: a map costs more than the copy.
-const SMALL: u64 = 16 << 10;
 
 /// Maps files.
 pub struct MmapBackend;
@@ -33,22 +31,19 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        let open = |spec: &FileSpec| {
-            let error = |source| error_at(&spec.path, source);
-            let file = open_file(spec, access)?;
-            let seen = file.metadata().map_err(error)?;
-            // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent
-            // or hashed as bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
-            let map =
-                (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) }).transpose().map_err(error)?;
-            let modified = (access == Access::Read).then(|| seen.modified().ok()).flatten();
-            let guard = map.map(Guarded::new);
-            let damaged = guard.as_ref().and_then(Guarded::damaged);
-            let map = guard.map(Bytes::from_owner);
-            Ok(Mapped { file, spec: spec.clone(), map, damaged, modified, changed: AtomicBool::new(false) })
-        };
-        Ok(Arc::new(Maps(files.iter().map(open).collect::<Result<_, StorageError>>()?)))
+        let seen = files.iter().map(|spec| Seen::of(spec, access)).collect::<Result<_, StorageError>>()?;
+        Ok(Arc::new(Maps { handles: Handles::open(files, access, map)?, seen }))
     }
+}
+
+/// Maps a file that was opened.
+fn map(file: File, spec: &FileSpec) -> Result<Mapped, StorageError> {
+    // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent or hashed as
+    // bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
+    let map = (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) }).transpose();
+    let guard = map.map_err(|source| error_at(&spec.path, source))?.map(Guarded::new);
+    let damaged = guard.as_ref().and_then(Guarded::damaged);
+    Ok(Mapped { file, map: guard.map(Bytes::from_owner), damaged })
 }
 
 /// A map that the fault handler knows of. Fields are dropped in this order: it is forgotten before it is unmapped.
@@ -86,66 +81,88 @@ impl AsRef<[u8]> for Guarded {
     }
 }
 
-struct Maps(Vec<Mapped>);
+struct Maps {
+    handles: Handles<Mapped>,
+    seen: Vec<Seen>,
+}
 
-struct Mapped {
-    file: File,
-    spec: FileSpec,
-    map: Option<Bytes>,
-    /// Raised once a page of the map could not be had.
-    damaged: Option<&'static AtomicBool>,
-    /// The time stamp when it was opened to be read only.
+/// How a file was when the content was opened, and whether that has changed.
+struct Seen {
+    /// The time stamp, of a file that is only read.
     modified: Option<SystemTime>,
     changed: AtomicBool,
 }
 
-impl Mapped {
-    /// Fails, now and ever after, once the file is not what was opened.
-    fn check(&self) -> Result<(), StorageError> {
-        let same = |seen: &Metadata| {
-            seen.len() == self.spec.size
-                && self.modified.is_none_or(|then| seen.modified().is_ok_and(|now| now == then))
+struct Mapped {
+    file: File,
+    map: Option<Bytes>,
+    /// Raised once a page of the map could not be had.
+    damaged: Option<&'static AtomicBool>,
+}
+
+impl Seen {
+    fn of(spec: &FileSpec, access: Access) -> Result<Self, StorageError> {
+        let modified = match access {
+            Access::Read => {
+                let seen = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
+                seen.modified().ok()
+            }
+            Access::Write => None,
         };
-        let seen = self.file.metadata().map_err(|source| error_at(&self.spec.path, source))?;
-        let damaged = self.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
-        if damaged || self.changed.load(Ordering::Relaxed) || !same(&seen) {
-            self.changed.store(true, Ordering::Relaxed);
-            return Err(StorageError::Changed(self.spec.path.clone()));
+        Ok(Seen { modified, changed: AtomicBool::new(false) })
+    }
+}
+
+impl Maps {
+    /// The open file. Fails, now and ever after, once it is not what was opened first.
+    fn checked(&self, file: usize) -> Result<Arc<Mapped>, StorageError> {
+        let (spec, seen) = (self.handles.spec(file), &self.seen[file]);
+        let same = |now: &Metadata| {
+            now.len() == spec.size && seen.modified.is_none_or(|then| now.modified().is_ok_and(|now| now == then))
+        };
+        let mapped = self.handles.get(file, map)?;
+        let now = mapped.file.metadata().map_err(|source| error_at(&spec.path, source))?;
+        let damaged = mapped.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
+        if damaged || seen.changed.load(Ordering::Relaxed) || !same(&now) {
+            seen.changed.store(true, Ordering::Relaxed);
+            return Err(StorageError::Changed(spec.path.clone()));
         }
-        Ok(())
+        Ok(mapped)
     }
 }
 
 impl Storage for Maps {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let mapped = &self.0[file];
-        in_range(offset, len, mapped.spec.size)?;
+        let spec = self.handles.spec(file);
+        in_range(offset, len, spec.size)?;
         if len == 0 {
             return Ok(Bytes::new());
         }
-        mapped.check()?;
+        let mapped = self.checked(file)?;
         let Some(map) = &mapped.map else {
             let mut bytes = vec![0; len];
-            let changed = |_| StorageError::Changed(mapped.spec.path.clone());
+            let changed = |_| StorageError::Changed(spec.path.clone());
             read_exact_at(&mapped.file, &mut bytes, offset).map_err(changed)?;
             return Ok(bytes.into());
         };
         let slice = map.slice(offset as usize..offset as usize + len);
         if !populate(&slice) {
-            mapped.changed.store(true, Ordering::Relaxed);
-            return Err(StorageError::Changed(mapped.spec.path.clone()));
+            self.seen[file].changed.store(true, Ordering::Relaxed);
+            return Err(StorageError::Changed(spec.path.clone()));
         }
         Ok(slice)
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let Mapped { file, spec, .. } = &self.0[file];
+        let spec = self.handles.spec(file);
         in_range(offset, data.len(), spec.size)?;
-        write_all_at(file, data, offset).map_err(|source| error_at(&spec.path, source))
+        write_all_at(&self.handles.get(file, map)?.file, data, offset).map_err(|source| error_at(&spec.path, source))
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.0.iter().try_for_each(|Mapped { file, spec, .. }| file.sync_data().map_err(|e| error_at(&spec.path, e)))
+        self.handles.sync(|file, spec| {
+            self.handles.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source))
+        })
     }
 }
 

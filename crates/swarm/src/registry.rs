@@ -217,6 +217,11 @@ impl Registry {
         (self.len() as u32).saturating_sub(self.seeders)
     }
 
+    /// Members that want more.
+    pub fn downloaders(&self) -> u32 {
+        self.takers.len() as u32
+    }
+
     /// Name and size, as the first member who knew them said.
     pub fn about(&self) -> Option<(&str, u64)> {
         self.about.as_ref().map(|(name, size)| (name.as_str(), *size))

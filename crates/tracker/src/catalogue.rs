@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use protocol::ContentId;
+use protocol::{ContentId, MAX_MATCHES};
 
 /// Fewest characters of an id that are taken for one; with fewer, strangers' contents would fit too easily.
 const SHORTEST_PREFIX: usize = 6;
-/// Most contents in an answer.
-const MOST: usize = 64;
 
 /// Contents in the order in which they were first announced.
 #[derive(Default)]
@@ -56,15 +54,24 @@ impl Catalogue {
     /// Contents of this name, or of this id, or whose id begins so; everything for an empty question. Newest first.
     pub(crate) fn find(&self, query: &str) -> Vec<ContentId> {
         if query.is_empty() {
-            return self.by_age.values().rev().take(MOST).copied().collect();
+            return self.page(None).0;
         }
         let mut ages = self.by_name.get(query).cloned().unwrap_or_default();
         let lower = query.to_ascii_lowercase();
         if lower.len() >= SHORTEST_PREFIX && lower.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let fits = |content: &&ContentId| content.to_string().starts_with(&lower);
-            ages.extend(self.by_id.iter().filter(fits).take(MOST).map(|content| self.born[content]));
+            ages.extend(self.by_id.iter().filter(fits).take(MAX_MATCHES).map(|content| self.born[content]));
         }
-        ages.iter().rev().take(MOST).map(|age| self.by_age[age]).collect()
+        ages.iter().rev().take(MAX_MATCHES).map(|age| self.by_age[age]).collect()
+    }
+
+    /// Contents that were announced before the one of this number, newest first, and the number that goes on from there
+    /// if there are more. Numbers are never used twice, so that a page can be asked for whatever has come or gone.
+    pub(crate) fn page(&self, before: Option<u64>) -> (Vec<ContentId>, Option<u64>) {
+        let mut older = self.by_age.range(..before.unwrap_or(u64::MAX)).rev();
+        let page: Vec<_> = older.by_ref().take(MAX_MATCHES).collect();
+        let next = older.next().and(page.last().map(|(age, _)| **age));
+        (page.into_iter().map(|(_, content)| *content).collect(), next)
     }
 }
 
@@ -91,6 +98,34 @@ mod tests {
         catalogue.remove(content(3));
         assert_eq!(catalogue.find("a"), [content(2), content(1)]);
         assert_eq!(catalogue.find("c"), []);
+    }
+
+    #[test]
+    fn pages_list_everything_once_whatever_goes_meanwhile() {
+        let mut catalogue = Catalogue::default();
+        let numbered = |number: u32| {
+            let mut digest = [0; 32];
+            digest[..4].copy_from_slice(&number.to_be_bytes());
+            ContentId(Digest(digest))
+        };
+        (0..200).for_each(|number| catalogue.add(numbered(number), None));
+        let (first, next) = catalogue.page(None);
+        assert_eq!((first.len(), first[0], next), (MAX_MATCHES, numbered(199), Some(137)));
+        // The one that a page ends with is gone, one that is listed already is back, and a new one is here.
+        catalogue.remove(numbered(136));
+        catalogue.remove(numbered(150));
+        catalogue.add(numbered(150), None);
+        catalogue.add(numbered(1000), None);
+        let (mut seen, mut next) = (first, next);
+        while next.is_some() {
+            let (page, after) = catalogue.page(next);
+            assert!(page.len() <= MAX_MATCHES);
+            seen.extend(page);
+            next = after;
+        }
+        assert_eq!(seen, (0..200).rev().map(numbered).collect::<Vec<_>>());
+        assert_eq!(catalogue.page(Some(1)), (vec![], None));
+        assert_eq!(Catalogue::default().page(None), (vec![], None));
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod catalogue;
 mod server;
 mod session;
 
-pub use server::{Server, ServerConfig};
+pub use server::{Server, ServerConfig, transport_config};

@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
-use transport::{Config, Kind, TransportError};
+use clap::{CommandFactory, Parser};
+use transport::{Kind, TransportError};
 
-use tracker::{Server, ServerConfig};
+use settings::{Names, Shell, Surroundings};
+use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
 ///
@@ -19,7 +19,8 @@ use tracker::{Server, ServerConfig};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
+    after_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
+                  p2p-fileshare.toml.\n\nExit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
                   written, 9 a certificate is not what it should be."
 )]
 struct Arguments {
@@ -44,18 +45,33 @@ struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log_level: String,
+    /// Write the log to this file, behind what it has, instead of to standard error
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
+    #[arg(long, value_name = "SHELL", hide_possible_values = true)]
+    completions: Option<Shell>,
+    /// Write the man page into a folder, and end
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    man: Option<PathBuf>,
+    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
-/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
-const MTU: u16 = 1200;
-/// All that a peer says to a tracker, it says on one stream.
-const STREAMS: u32 = 1;
+/// How flags are called elsewhere. `P2P_TRACKER_PORT` is the port of the tracker for peers, too.
+const NAMES: Names = Names { prefix: "P2P_TRACKER_", table: "tracker", others: &["peer-cli"] };
+
 const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let filter = EnvFilter::try_new(&arguments.log_level).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let words = std::env::args_os().collect();
+    let arguments: Arguments =
+        settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
+    if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
+        eprintln!("tracker: {sentence}");
+        return ExitCode::from(7);
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
@@ -66,6 +82,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
+    if let Some(shell) = arguments.completions {
+        settings::completions(Arguments::command(), shell, &mut std::io::stdout());
+        return Ok(());
+    }
+    if let Some(folder) = &arguments.man {
+        let cannot = |error| (7, anyhow::anyhow!("{}: {error}", folder.display()));
+        return settings::man_pages(&NAMES, Arguments::command(), folder).map_err(cannot);
+    }
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
     }
@@ -73,7 +97,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let config = Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![address]) };
+    let config = transport_config(identity, trust, address);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;

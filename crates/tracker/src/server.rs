@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use protocol::{Announce, ContentId, ContentMatch, PeerId, TrackerMessage};
 use swarm::{Push, Registry, RegistryLimits};
 use tokio::sync::mpsc;
-use transport::{Connection, Transport};
+use transport::{Config, Connection, Identity, Transport, Trust};
 
 use crate::catalogue::Catalogue;
 use crate::session;
@@ -64,6 +64,16 @@ struct Member {
     connection: Arc<dyn Connection>,
     outbox: mpsc::Sender<TrackerMessage>,
     contents: BTreeSet<ContentId>,
+}
+
+/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
+const MTU: u16 = 1200;
+/// All that a peer says to a tracker, it says on one stream.
+const STREAMS: u32 = 1;
+
+/// How the transport of a tracker is set up that listens here.
+pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
+    Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![listener]) }
 }
 
 impl Server {
@@ -179,13 +189,23 @@ impl State {
     /// What fits a question.
     pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
         let found = self.catalogue.lock().expect("no panic holds it").find(query);
+        self.describe(found)
+    }
+
+    /// A page of everything, and how to ask for the next one.
+    pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
+        let (page, next) = self.catalogue.lock().expect("no panic holds it").page(before);
+        (self.describe(page), next)
+    }
+
+    fn describe(&self, contents: Vec<ContentId>) -> Vec<ContentMatch> {
         let describe = |content: ContentId| {
             let registry = self.contents.get(&content)?;
             let (name, size) = registry.about().unwrap_or_default();
-            let (seeders, others) = (registry.seeders(), registry.others());
-            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others })
+            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
+            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
         };
-        found.into_iter().filter_map(describe).collect()
+        contents.into_iter().filter_map(describe).collect()
     }
 
     fn push(&self, content: ContentId, pushes: Vec<Push>) {

@@ -95,6 +95,10 @@ async fn read(
                 let matches = state.find(&query);
                 answer(&outbox, TrackerMessage::Found { query, matches }).await?;
             }
+            ToTracker::List { before } => {
+                let (contents, next) = state.list(before);
+                answer(&outbox, TrackerMessage::Listed { before, contents, next }).await?;
+            }
             ToTracker::Bye => return Ok(()),
             ToTracker::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
         }

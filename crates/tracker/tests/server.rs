@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PeerId, Stake, ToTracker, TrackerMessage, VERSION, Wire,
+    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Stake, ToTracker, TrackerMessage,
+    VERSION, Wire,
 };
 use tracker::{Server, ServerConfig};
 use transport::frame::{frame, read_frame};
@@ -163,11 +164,40 @@ async fn contents_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
         size: 5,
         seeders,
         others,
+        downloaders: others,
     };
     assert_eq!(found, [expected(2, 0, 1), expected(1, 1, 0)]);
     assert_eq!(client.find(&content(1).to_string()).await, [expected(1, 1, 0)]);
     assert_eq!(client.find("020202").await, [expected(2, 0, 1)]);
     assert_eq!(client.find("b").await, []);
+}
+
+#[tokio::test]
+async fn everything_is_listed_page_by_page() {
+    let world = World::new();
+    let mut client = world.client().await;
+    for number in 0..=2 * MAX_MATCHES as u8 {
+        client.announce(content(number), if number == 7 { Stake::Partial } else { Stake::Seeder }, "a").await;
+    }
+    let (mut listed, mut before, mut pages) = (Vec::new(), None, 0);
+    loop {
+        client.say(ToTracker::List { before }).await;
+        let TrackerMessage::Listed { before: asked, contents, next } = client.hear().await else { panic!("a page") };
+        assert_eq!(asked, before);
+        listed.extend(contents);
+        pages += 1;
+        before = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, 3);
+    assert!(listed.iter().map(|found| found.content).eq((0..=2 * MAX_MATCHES as u8).rev().map(content)));
+    let partial = listed.iter().find(|found| found.content == content(7)).unwrap();
+    assert_eq!((partial.seeders, partial.others, partial.downloaders), (0, 1, 0));
+    // A number that nobody was given is as good as any.
+    client.say(ToTracker::List { before: Some(0) }).await;
+    assert!(matches!(client.hear().await, TrackerMessage::Listed { contents, next: None, .. } if contents.is_empty()));
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub use identity::{
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
 pub use quic::congestion::{Congestion, UnknownCongestion};
+pub use quic::kernel::{UdpSupport, first_hop_datagram};
 pub use tcp::Tcp;
 
 use std::future::Future;
@@ -185,6 +186,8 @@ pub struct LinkStats {
     pub received: u64,
     /// Packets declared lost.
     pub lost: u64,
+    /// The largest datagram that the path was found to carry so far, in bytes of UDP payload; none where bytes flow.
+    pub datagram: Option<u16>,
 }
 
 /// Why something on the network did not work.

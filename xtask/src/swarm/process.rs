@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use crate::programs;
+
 /// What a program said: a line, or nothing more.
 pub struct Said {
     /// Number that the program was started with.
@@ -29,6 +31,7 @@ impl Process {
     pub fn start(mut command: Command, folder: &Path, who: usize, said: SyncSender<Said>) -> anyhow::Result<Self> {
         let log = folder.join("errors.log");
         let mut copy = File::create(folder.join("output.log"))?;
+        programs::without_settings(&mut command);
         let mut child = command
             .current_dir(folder)
             .stdin(Stdio::piped())

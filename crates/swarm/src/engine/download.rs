@@ -165,10 +165,11 @@ impl Engine {
                 declined.push((id, run));
                 continue;
             };
-            if state.requests.len() >= REQUESTS || room == 0 || (room < size && self.in_flight > 0) {
+            let least = geometry.bytes(Run { first, count: 1 });
+            if state.requests.len() >= REQUESTS || room == 0 || (room < least && self.in_flight > 0) {
                 break;
             }
-            let count = count.min(u32::try_from(room / size).unwrap_or(u32::MAX).max(1));
+            let count = count.min(geometry.pieces_within(first, room));
             let (asked, end) = (Run { first, count }, first + count);
             if first > run.first {
                 declined.push((id, Run { first: run.first, count: first - run.first }));
@@ -257,6 +258,7 @@ impl Engine {
             if under_way || offered || room < size {
                 content.busy = self.now;
             } else if self.now.saturating_sub(content.busy) >= PATIENCE {
+                // Around the rarest piece, wherever that is: counted in whole pieces, so that it fits everywhere.
                 let most = (OWN_ACCOUNT.min(room) / size).max(1) as u32;
                 let able = |(_, conn): &(&ConnId, &super::Connection)| self.now >= conn.not_before;
                 let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();

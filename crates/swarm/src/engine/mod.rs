@@ -358,8 +358,12 @@ impl Content {
 
     /// Bytes of a run.
     fn bytes(&self, run: Run) -> u64 {
-        let Some(geometry) = &self.geometry else { return 0 };
-        run.pieces().filter_map(|piece| geometry.piece(piece)).map(|piece| piece.len as u64).sum()
+        self.geometry.as_ref().map_or(0, |geometry| geometry.bytes(run))
+    }
+
+    /// How many pieces from `first` have at most so many bytes; at least one.
+    fn within(&self, first: u32, bytes: u64) -> u32 {
+        self.geometry.as_ref().map_or(1, |geometry| geometry.pieces_within(first, bytes))
     }
 }
 

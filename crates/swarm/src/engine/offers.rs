@@ -176,7 +176,7 @@ impl Engine {
         let size = content.piece_size();
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
         let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
-        let (most, block) = (u32::try_from(bytes / size).unwrap_or(u32::MAX), (BLOCK / size) as u32);
+        let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
     }
 

@@ -111,6 +111,7 @@ impl Connection for QuicConnection {
             sent: stats.udp_tx.bytes,
             received: stats.udp_rx.bytes,
             lost: stats.path.lost_packets,
+            datagram: Some(stats.path.current_mtu),
         }
     }
 

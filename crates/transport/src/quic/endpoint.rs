@@ -53,7 +53,7 @@ impl Endpoint {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, address) = dual_stack::open(address, Type::DGRAM, Protocol::UDP)?;
     // The kernel grants what its limits allow; asking for too much is no error.
     let _ = socket.set_recv_buffer_size(settings::SOCKET_BUFFER);

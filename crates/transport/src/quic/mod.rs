@@ -6,6 +6,7 @@ mod connection;
 mod endpoint;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod kernel;
 mod path;
 mod runtime;
 mod settings;

@@ -303,6 +303,7 @@ impl Connection for TcpConnection {
             sent: core.sent.load(Ordering::Relaxed),
             received: core.received.load(Ordering::Relaxed),
             lost: 0,
+            datagram: None,
         }
     }
 

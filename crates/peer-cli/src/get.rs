@@ -1,0 +1,140 @@
+//! `peer-cli get`: fetch what a ticket, an id or a name stands for, and end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use peer::{Node, TrackerAddress};
+use protocol::{ContentMatch, Ticket};
+use tokio::sync::mpsc;
+
+use crate::arguments::PeerArguments;
+use crate::connect;
+use crate::exit_code::{ExitCode, Failure};
+use crate::prompt;
+use crate::start::{self, Step};
+use crate::swarm::{End, Manner, conduct};
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
+  peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
+  peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
+
+It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
+
+/// What is wanted, and what becomes of it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
+    #[arg(value_name = "TICKET|CONTENT_ID|NAME")]
+    what: String,
+    /// Folder to download into
+    #[arg(short, long, value_name = "DIR", default_value = "output")]
+    output: PathBuf,
+    /// End when the download is complete; this is how it is unless one of the next two is given
+    #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
+    exit_when_done: bool,
+    /// Share it on for this long when it is complete, as 30m or 1h; `forever` until told to stop
+    #[arg(long, value_name = "DURATION", value_parser = seed_time)]
+    seed_for: Option<Duration>,
+    /// Share it on until as many times its size was given to others, as 2 or 1.5
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    seed_ratio: Option<f64>,
+    /// Name or address of the tracker's machine; a ticket says that itself
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
+    tracker_ip: Option<String>,
+    /// Port of the tracker
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    tracker_port: u16,
+    /// First port to listen on, UDP and TCP; 0 takes a free one
+    #[arg(short, long, default_value_t = 0)]
+    port: u16,
+    #[command(flatten)]
+    peer: PeerArguments,
+}
+
+fn seed_time(text: &str) -> Result<Duration, String> {
+    if text == "forever" {
+        return Ok(Duration::MAX);
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio > 0.0 && ratio.is_finite() => Ok(ratio),
+        _ => Err("a ratio is a number above 0".to_owned()),
+    }
+}
+
+impl Arguments {
+    fn end(&self) -> End {
+        match (self.seed_for, self.seed_ratio) {
+            (None, None) => End::Done,
+            (time, ratio) => End::Shared { time, ratio },
+        }
+    }
+}
+
+/// Downloads until it is done, or was shared on as asked.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // What is wrong with the ticket should be known before anything is bound.
+    let ticket = ticket(&arguments)?;
+    let node = connect::start(&arguments.peer, arguments.port, 1, &arguments.output)?;
+    let manner = Manner {
+        seeder: false,
+        strict: true,
+        end: arguments.end(),
+        wait: arguments.peer.wait,
+        transport: arguments.peer.transport,
+    };
+    let face = prompt::start(&arguments.peer);
+    let (report, steps) = mpsc::channel(16);
+    let getter = node.clone();
+    let starting = tokio::spawn(async move {
+        start::end(begin(&getter, &arguments, ticket, &report).await, &report).await;
+    });
+    conduct(node, manner, face, starting.abort_handle(), steps).await
+}
+
+/// The ticket, if it is one; nothing for a name or an id, which a tracker must be asked for.
+fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
+    let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
+    match arguments.what.parse::<Ticket>() {
+        // A tracker may stand in the settings; the ticket knows better.
+        Ok(ticket) => Ok(Some(ticket)),
+        Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
+        Err(_) if arguments.tracker_ip.is_none() => usage(format!(
+            "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
+             that name",
+            arguments.what
+        )),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn begin(
+    node: &Node,
+    arguments: &Arguments,
+    ticket: Option<Ticket>,
+    steps: &mpsc::Sender<Step>,
+) -> Result<(), Failure> {
+    let report = async |step| drop(steps.send(step).await);
+    let tracker = match &ticket {
+        Some(ticket) => TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() },
+        None => {
+            let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
+            connect::tracker(host, arguments.tracker_port, &arguments.peer).await?
+        }
+    };
+    let id = tracker.id;
+    node.join(tracker).await?;
+    report(Step::Joined(id)).await;
+    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
+    let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
+    let ContentMatch { content, name, size, .. } = start::find(node, &what, arguments.peer.wait, steps).await?;
+    report(Step::Wanted { content, name, size }).await;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! `peer-cli inspect`: what a manifest says, in words or as JSON; from a file, the hashes folder, or the swarm.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use peer::{Node, PeerError, TrackerAddress, manifest_path, read_manifest};
+use protocol::{ContentId, ContentMatch, Manifest, Ticket};
+use tokio::sync::mpsc;
+
+use crate::events::{Event, InspectedFile};
+use crate::exit_code::{ExitCode, Failure};
+use crate::names::printable;
+use crate::visit::Visit;
+use crate::{sizes, start};
+
+/// Fewest characters of an id that are taken for one, as at a tracker.
+const SHORTEST_PREFIX: usize = 6;
+/// Most files of a folder that are shown in words.
+const SHOWN: usize = 50;
+/// How long peers may take to give a manifest, unless --wait says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli inspect hashes/a.bin.manifest    what a manifest says
+  peer-cli inspect 5dbeebd2                 the one of the hashes folder whose id begins so
+  peer-cli inspect -i localhost a.bin       ask the swarm; nothing is downloaded
+  peer-cli inspect p2p…                     the same for a ticket";
+
+/// Says what a content is made of: name, size, digests and files.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A ticket; a manifest's file; or the id of a content, six or more characters of one, or a name: looked for in the hashes
+    /// folder, and with -i in the swarm
+    #[arg(value_name = "FILE|ID|NAME|TICKET")]
+    what: String,
+    #[command(flatten)]
+    visit: Visit,
+}
+
+/// Finds the manifest and says what it says.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let manifest = match arguments.what.parse::<Ticket>() {
+        Ok(ticket) => from_ticket(&arguments, &ticket).await?,
+        Err(error) if Ticket::is_meant(&arguments.what) => {
+            return Err(Failure::new(ExitCode::Usage, error.to_string()));
+        }
+        Err(_) => match local(&arguments.what, &arguments.visit.peer.hashes)? {
+            Some(manifest) => Arc::new(manifest),
+            None => from_swarm(&arguments).await?,
+        },
+    };
+    if arguments.visit.peer.json {
+        println!("{}", event(&manifest).line());
+    } else {
+        print!("{}", words(&manifest));
+    }
+    Ok(())
+}
+
+/// The manifest that lies here, if there is one.
+fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
+    let path = Path::new(what);
+    if path.is_file() {
+        return match read_manifest(path) {
+            Ok(manifest) => Ok(Some(manifest)),
+            // The file itself may have been named: then its manifest is meant.
+            Err(PeerError::Manifest { reason, .. }) => {
+                let kept = manifest_path(hashes, &path.file_name().unwrap_or_default().to_string_lossy());
+                read_manifest(&kept).map(Some).map_err(|_| {
+                    let sentence = format!("{what} is no manifest: {reason}. Make its manifest with `peer-cli hash`");
+                    Failure::new(ExitCode::VerificationFailed, sentence)
+                })
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
+    let named = manifest_path(hashes, what);
+    if named.is_file() {
+        return Ok(Some(read_manifest(&named)?));
+    }
+    let id = what.to_ascii_lowercase();
+    if !could_be_id(&id) {
+        return Ok(None);
+    }
+    let manifests = manifests(hashes).filter_map(|path| read_manifest(&path).ok());
+    let mut fitting: Vec<_> = manifests.filter(|manifest| manifest.id().to_string().starts_with(&id)).collect();
+    fitting.dedup_by_key(|manifest| manifest.id());
+    match fitting.len() {
+        0 | 1 => Ok(fitting.pop()),
+        count => {
+            let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+fn could_be_id(text: &str) -> bool {
+    (SHORTEST_PREFIX..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn manifests(hashes: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(hashes).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|found| found == "manifest"))
+}
+
+async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
+    let (what, hashes) = (&arguments.what, &arguments.visit.peer.hashes);
+    if arguments.visit.tracker_ip.is_none() {
+        let sentence = format!(
+            "there is no file {what}, and no manifest of it in {}. Ask a swarm for it with -i TRACKER_IP",
+            hashes.display()
+        );
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    let node = arguments.visit.begin(None).await?;
+    let result = ask(&node, what, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    node.shutdown().await;
+    result
+}
+
+async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
+    let tracker = TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() };
+    let node = arguments.visit.join(tracker).await?;
+    let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    node.shutdown().await;
+    result
+}
+
+async fn ask(node: &Node, what: &str, wait: Duration) -> Result<Arc<Manifest>, Failure> {
+    // Nobody listens to how it goes.
+    let (steps, _) = mpsc::channel(1);
+    let ContentMatch { content, .. } = start::find(node, what, None, &steps).await?;
+    manifest(node, content, wait).await
+}
+
+async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc<Manifest>, Failure> {
+    let late = |_| {
+        let sentence = format!("nobody gave the manifest of {content} within {}", humantime::format_duration(wait));
+        Failure::new(ExitCode::NotFound, sentence)
+    };
+    Ok(tokio::time::timeout(wait, node.manifest(content)).await.map_err(late)??)
+}
+
+/// What a manifest says, for people.
+pub fn words(manifest: &Manifest) -> String {
+    let (header, geometry) = (manifest.header(), manifest.geometry());
+    let mut lines = vec![
+        format!("name        {}", printable(&header.name)),
+        format!("size        {} ({})", geometry.total(), sizes::show(geometry.total())),
+        format!("hash        {}", header.algorithm),
+        format!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into())),
+    ];
+    if header.folder {
+        lines.push(format!("files       {}", header.files.len()));
+        for file in header.files.iter().take(SHOWN) {
+            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), printable(&file.path)));
+        }
+        if header.files.len() > SHOWN {
+            lines.push(format!("  … and {} more, which --json lists", header.files.len() - SHOWN));
+        }
+        if !header.empty_folders.is_empty() {
+            lines.push(format!("empty       {} folders", header.empty_folders.len()));
+        }
+    } else {
+        lines.extend(header.files.iter().map(|file| format!("root        {}", file.root)));
+    }
+    lines.push(format!("content id  {}", manifest.id()));
+    lines.join("\n") + "\n"
+}
+
+fn event(manifest: &Manifest) -> Event {
+    let (header, geometry) = (manifest.header(), manifest.geometry());
+    let files = header.files.iter().map(|file| InspectedFile {
+        path: file.path.clone(),
+        size: file.size,
+        root: file.root.to_string(),
+        executable: file.executable,
+    });
+    Event::Inspected {
+        content: manifest.id().to_string(),
+        name: header.name.clone(),
+        folder: header.folder,
+        size: geometry.total(),
+        hash: header.algorithm.to_string(),
+        piece_size: geometry.piece_size(),
+        pieces: geometry.pieces(),
+        files: files.collect(),
+        empty_folders: header.empty_folders.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peer::{hash_content, keep_manifest};
+    use protocol::Algorithm;
+
+    #[test]
+    fn a_manifest_is_found_by_its_file_its_name_and_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, hashes) = (folder.path().join("a.bin"), folder.path().join("hashes"));
+        std::fs::write(&file, vec![7; 5000]).unwrap();
+        let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
+        let found = |what: &str| local(what, &hashes).map(|found| found.map(|manifest| manifest.id()));
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(found("a.bin").unwrap(), None);
+        assert_eq!(found(&path("a.bin")).unwrap_err().code, ExitCode::VerificationFailed);
+        keep_manifest(&hashes, &manifest).unwrap();
+        let id = manifest.id();
+        assert_eq!(found("a.bin").unwrap(), Some(id));
+        assert_eq!(found(&path("a.bin")).unwrap(), Some(id));
+        assert_eq!(found(&path("hashes/a.bin.manifest")).unwrap(), Some(id));
+        assert_eq!(found(&id.to_string()).unwrap(), Some(id));
+        assert_eq!(found(&id.to_string()[..8].to_uppercase()).unwrap(), Some(id));
+        assert_eq!(found(&id.to_string()[..5]).unwrap(), None, "too short to be meant as an id");
+        let text = words(&manifest);
+        assert!(
+            text.contains("size        5000 (4.9 KiB)\nhash        blake3\npieces      5 of 1.0 KiB\nroot"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! Names that others gave, as they may be shown, and those that are near to what was typed.
+
+use peer::Node;
+
+use crate::visit::answer;
+
+/// Pages of a tracker's list that are looked through for a near name.
+const PAGES: usize = 16;
+/// Most names that are suggested.
+const SUGGESTIONS: usize = 3;
+
+/// A name with everything escaped that could move the cursor or hide what stands before it: whoever shares a file
+/// chooses its name.
+pub fn printable(name: &str) -> String {
+    // Marks that turn the direction of the text are no control characters, and lie all the same.
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    name.chars().map(|c| if hides(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+/// Names of the newest contents that a mistyped one may stand for, as a sentence to append; empty if there are none, or
+/// the tracker does not say.
+pub async fn did_you_mean(node: &Node, typed: &str) -> String {
+    let (mut names, mut before) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let Ok(page) = answer(node.list(before)).await else { break };
+        names.extend(page.contents.into_iter().map(|found| found.name));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    names.sort();
+    names.dedup();
+    suggest(typed, &names)
+}
+
+fn suggest(typed: &str, names: &[String]) -> String {
+    let mut left: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    let mut near = Vec::new();
+    while near.len() < SUGGESTIONS
+        && let Some(name) = settings::nearest(typed, left.iter().copied())
+    {
+        left.retain(|other| *other != name);
+        near.push(format!("{:?}", printable(name)));
+    }
+    if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_suggested_nearest_first() {
+        let names = ["0short_story.txt", "model.safetensors", "modal.bin", ""].map(str::to_owned);
+        assert_eq!(suggest("model.safetensor", &names), " Did you mean \"model.safetensors\"?");
+        assert_eq!(suggest("model.bin", &names), " Did you mean \"modal.bin\"?");
+        assert_eq!(suggest("xyz", &names), "");
+    }
+
+    #[test]
+    fn nothing_that_moves_the_cursor_is_shown() {
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}c ü"), r"a\u{1b}[2Jb\u{a}\u{202e}c ü");
+    }
+}

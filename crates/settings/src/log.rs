@@ -1,0 +1,28 @@
+//! Where a program's log goes: to standard error, with colours if that is a terminal, or to a file.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+
+/// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
+/// error is a sentence.
+pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match file {
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            let file = file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))?;
+            log.with_writer(Mutex::new(file)).with_ansi(false).init();
+        }
+        None => {
+            // https://no-color.org: any value that is not empty.
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal() && !plain).init();
+        }
+    }
+    Ok(())
+}

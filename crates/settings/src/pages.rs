@@ -1,0 +1,29 @@
+//! What else clap knows how to make of a program's flags: completions for shells, and man pages that name variables.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Command;
+pub use clap_complete::Shell;
+
+use crate::{Names, given, variable};
+
+/// Writes a shell's completions.
+pub fn completions(mut command: Command, shell: Shell, out: &mut dyn Write) {
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, out);
+}
+
+/// Writes a man page for the program, and one for each of its subcommands, into a folder that is there.
+pub fn man_pages(names: &Names, command: Command, folder: &Path) -> std::io::Result<()> {
+    clap_mangen::generate_to(with_variables(names, command).disable_help_subcommand(true), folder)
+}
+
+/// Only for pages: what a variable says is read elsewhere.
+fn with_variables(names: &Names, command: Command) -> Command {
+    let named = |arg: clap::Arg| match given::long(&arg).filter(|_| arg.get_env().is_none()) {
+        Some(long) => arg.env(variable(names, &long)).hide_env_values(true),
+        None => arg,
+    };
+    command.mut_args(named).mut_subcommands(|subcommand| with_variables(names, subcommand))
+}

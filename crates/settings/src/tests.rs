@@ -1,0 +1,216 @@
+//! Precedence, and the sentences for what is wrong, with a program of the tests' own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::*;
+
+const NAMES: Names = Names { prefix: "P2P_", table: "program", others: &["other"] };
+
+#[derive(Debug, Parser)]
+#[command(name = "program", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Sub>,
+    #[command(flatten)]
+    flags: Flags,
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[arg(long, global = true, default_value = "warn")]
+    level: String,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    #[arg(short = 'i', long = "host", required = true)]
+    host: Option<String>,
+    #[arg(short, long, default_value_t = 9000)]
+    port: u16,
+    #[arg(short, long)]
+    name: Vec<String>,
+    #[arg(short, long, num_args = 1.., requires = "seeder")]
+    missing: Vec<u32>,
+    #[arg(short = 'S', long)]
+    seeder: bool,
+    #[arg(long)]
+    ca: Option<String>,
+    #[arg(long, conflicts_with = "ca")]
+    identity: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    Hash {
+        file: PathBuf,
+        #[arg(long, default_value = "hashes")]
+        hashes: PathBuf,
+    },
+}
+
+/// A line, variables and a file.
+struct Case {
+    folder: tempfile::TempDir,
+    surroundings: Surroundings,
+}
+
+impl Case {
+    fn new(variables: &[(&str, &str)], file: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p2p-fileshare.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        Case { folder, surroundings: Surroundings { variables, files: vec!["not there".into(), path] } }
+    }
+
+    fn parse(&self, line: &str) -> Result<Line, String> {
+        let words = std::iter::once("program").chain(line.split_whitespace()).map(OsString::from).collect();
+        let error = |error: clap::Error| {
+            assert_eq!(error.exit_code(), 2);
+            error.to_string().replace(&format!("{}/", self.folder.path().display()), "")
+        };
+        parse(&NAMES, words, &self.surroundings).map_err(error)
+    }
+
+    fn flags(&self, line: &str) -> Flags {
+        self.parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).flags
+    }
+
+    fn wrong(&self, line: &str) -> String {
+        self.parse(line).map(drop).unwrap_err()
+    }
+}
+
+#[test]
+fn the_line_wins_over_the_environment_and_that_over_the_file() {
+    let file = "[program]\nhost = \"file\"\nport = 1\nname = [\"a\", \"b\"]\n[other]\nwhatever = 3\n";
+    let all = Case::new(&[("P2P_PORT", "2"), ("P2P_NAME", "c d")], file);
+    let flags = all.flags("-p 3 -n x -n y");
+    assert_eq!((flags.host.as_deref(), flags.port, flags.name), (Some("file"), 3, vec!["x".into(), "y".into()]));
+    let flags = all.flags("");
+    assert_eq!((flags.port, flags.name), (2, vec!["c d".to_owned()]));
+    let flags = Case::new(&[("P2P_PORT", "")], file).flags("");
+    assert_eq!((flags.port, flags.name), (1, vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(Case::new(&[], "").flags("-i h").port, 9000);
+}
+
+#[test]
+fn what_is_required_may_come_from_anywhere() {
+    assert!(Case::new(&[], "").wrong("").contains("required arguments were not provided"));
+    assert_eq!(Case::new(&[("P2P_HOST", "h")], "").flags("").host.as_deref(), Some("h"));
+    // A flag that needs another one is content with one from the file.
+    let seeder = Case::new(&[], "[program]\nhost = \"h\"\nseeder = true");
+    assert_eq!(seeder.flags("-m 1 2 3").missing, [1, 2, 3]);
+    assert_eq!(Case::new(&[("P2P_MISSING", "[1, 2]"), ("P2P_SEEDER", "yes")], "").flags("-i h").missing, [1, 2]);
+}
+
+#[test]
+fn a_switch_that_is_set_elsewhere_can_be_taken_back() {
+    let set = Case::new(&[], "[program]\nhost = \"h\"\nseeder = true");
+    assert!(set.flags("").seeder);
+    assert!(!set.flags("--seeder=false").seeder);
+    assert!(set.flags("-Sn x").seeder);
+    assert!(!Case::new(&[("P2P_SEEDER", "0")], "[program]\nhost = \"h\"\nseeder = true").flags("").seeder);
+}
+
+#[test]
+fn settings_from_different_places_conflict_as_flags_do() {
+    let file = Case::new(&[], "[program]\nhost = \"h\"\nca = \"ca.pem\"");
+    let conflict = file.wrong("--identity k");
+    assert!(conflict.contains("cannot be used with"), "{conflict}");
+    assert!(conflict.ends_with("note: --ca stands in p2p-fileshare.toml\n"), "{conflict}");
+    let conflict = Case::new(&[("P2P_CA", "ca.pem")], "").wrong("-i h --identity k");
+    assert!(conflict.ends_with("note: --ca stands in P2P_CA\n"), "{conflict}");
+}
+
+#[test]
+fn a_subcommand_takes_what_it_knows() {
+    let case = Case::new(&[("P2P_LEVEL", "debug")], "[program]\nhost = \"h\"\nhashes = \"there\"\nseeder = true");
+    let line = case.parse("hash hash").unwrap();
+    let Some(Sub::Hash { file, hashes }) = line.command else { panic!("it is a subcommand") };
+    assert_eq!((file, hashes, line.level.as_str()), ("hash".into(), "there".into(), "debug"));
+    assert!(!line.flags.seeder);
+}
+
+#[test]
+fn a_file_can_be_chosen() {
+    let case = Case::new(&[("P2P_CONFIG", "/nowhere/settings.toml")], "[program]\nhost = \"h\"\nport = 1");
+    assert!(case.wrong("").contains("the settings in /nowhere/settings.toml cannot be read"), "{}", case.wrong(""));
+    let other = case.folder.path().join("other=.toml");
+    std::fs::write(&other, "[program]\nport = 7").unwrap();
+    let line = case.parse(&format!("-i h --config {}", other.display())).unwrap();
+    assert_eq!((line.flags.port, line.config), (7, Some(other.clone())));
+    let variable = Case::new(&[("P2P_CONFIG", other.to_str().unwrap())], "");
+    assert_eq!(variable.flags("-i h").port, 7);
+    assert!(variable.parse("hash x").is_ok());
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_said_with_its_place() {
+    let sentence = |file: &str| Case::new(&[], file).wrong("-i h");
+    let prot = sentence("# mine\n\n[program]\nprot = 1\n");
+    assert_eq!(prot, "error: p2p-fileshare.toml, line 4: there is no setting `prot`; did you mean `port`?\n");
+    let xyzzy = sentence("[program]\nxyzzy = 1\n");
+    assert_eq!(xyzzy, "error: p2p-fileshare.toml, line 2: there is no setting `xyzzy`; --help names them all\n");
+    let port = sentence("[program]\nport = 70000\n");
+    assert!(
+        port.starts_with("error: p2p-fileshare.toml, line 2: `port`: \"70000\" does not do: 70000 is not in"),
+        "{port}"
+    );
+    assert!(sentence("[program]\nport = [1]").contains("line 2: `port`: it takes one value, not a list"));
+    assert!(sentence("[program]\nname = [[1]]").contains("line 2: `name`: a value is a text in quotes"));
+    assert!(sentence("[program]\nseeder = 3").contains("line 2: `seeder`"));
+    assert!(
+        sentence("port = 1").contains("line 1: `port` belongs to a program: put it below a line [program] or [other]")
+    );
+    assert!(sentence("[progam]\nport = 1").contains("line 1: there is no program `progam`; did you mean `program`?"));
+    assert!(sentence("[program]\nport = \n").contains("p2p-fileshare.toml, line 2: "));
+    assert!(sentence("[program]\nconfig = \"x\"").contains("there is no setting `config`"));
+    // A name of a subcommand's flag is known everywhere, and judged everywhere.
+    assert!(Case::new(&[], "[program]\nhashes = \"x\"").parse("-i h").is_ok());
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_said_with_the_variable() {
+    let sentence = Case::new(&[("P2P_PORT", "many")], "").wrong("-i h");
+    assert!(sentence.starts_with("error: P2P_PORT: \"many\" does not do: invalid digit"), "{sentence}");
+    // What the line says makes it unimportant.
+    assert!(Case::new(&[("P2P_PORT", "many")], "").parse("-i h -p 1").is_ok());
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let help = Case::new(&[("P2P_PORT", "many")], "[progam]").parse_help();
+    assert!(help.contains("--seeder") && !help.contains("--seeder["), "{help}");
+}
+
+impl Case {
+    fn parse_help(&self) -> String {
+        let words = ["program", "--help"].map(OsString::from).to_vec();
+        let error = parse::<Line>(&NAMES, words, &self.surroundings).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayHelp, 0));
+        error.to_string()
+    }
+}
+
+#[test]
+fn pages_name_every_flag_and_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    man_pages(&NAMES, Line::command(), folder.path()).unwrap();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(page("program.1").contains("P2P_MISSING"), "{}", page("program.1"));
+    assert!(page("program-hash.1").contains("P2P_HASHES"));
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell] {
+        let mut script = Vec::new();
+        completions(Line::command(), shell, &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("missing"), "{shell}");
+    }
+}
+
+#[test]
+fn the_nearest_name_is_near() {
+    assert_eq!(nearest("listners", ["listeners", "bind"]), Some("listeners"));
+    assert_eq!(nearest("upRate", ["up-rate", "down-rate"]), Some("up-rate"));
+    assert_eq!(nearest("zzz", ["listeners", "bind"]), None);
+}

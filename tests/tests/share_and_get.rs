@@ -1,0 +1,175 @@
+//! `peer-cli share` prints a line, and that line is all that another machine needs.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tests::machines::{Machines, ticket};
+use tests::{Process, Swarm, noise};
+
+/// A free port for a tracker that is to be there again after a restart.
+fn free_port() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port().to_string()
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+#[test]
+fn the_printed_line_is_all_that_it_takes() {
+    let machines = Machines::new();
+    let bytes = noise(3 << 20, 1);
+    machines.put("here", "größer 1.bin", &bytes);
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "größer 1.bin"]));
+    let line = sharer.line("peer-cli get p2p");
+    let ticket = line.strip_prefix("peer-cli get ").unwrap();
+    let mut getter = machines.get("there", &[ticket]);
+    getter.line("Successfully Downloaded größer 1.bin to output/größer 1.bin");
+    getter.ends_with(0);
+    assert!(machines.read("there", "output/größer 1.bin") == bytes);
+    sharer.type_line("exit");
+    sharer.ends_with(0);
+}
+
+#[test]
+fn several_files_have_a_ticket_each() {
+    let machines = Machines::new();
+    let files = ["a", "b", "c"].map(|name| (name, noise(100_000, name.as_bytes()[0].into())));
+    files.iter().for_each(|(name, bytes)| machines.put("here", name, bytes));
+    let mut sharer = machines.share("here", &["-d=0", "a", "b", "c"]);
+    for (name, bytes) in &files {
+        let ticket = ticket(&mut sharer);
+        machines.get("there", &[&ticket, "-o", "."]).ends_with(0);
+        assert!(machines.read("there", name) == *bytes);
+    }
+}
+
+/// Port 9999 is for one; whoever comes second takes another, unless he asked for that one.
+#[test]
+fn two_can_share_on_one_machine() {
+    let machines = Machines::new();
+    for machine in ["one", "two"] {
+        machines.put(machine, "file", machine.as_bytes());
+    }
+    let mut sharers = ["one", "two"].map(|machine| machines.share(machine, &["file"]));
+    let tickets = sharers.each_mut().map(ticket);
+    for (machine, ticket) in ["one", "two"].iter().zip(&tickets) {
+        machines.get(machine, &[ticket]).ends_with(0);
+        assert_eq!(machines.read(machine, "output/file"), machine.as_bytes());
+    }
+}
+
+#[test]
+fn a_ticket_outlives_a_restart_of_whoever_shares() {
+    let machines = Machines::new();
+    let port = format!("-d={}", free_port());
+    machines.put("here", "file", &noise(200_000, 2));
+    let mut sharer = machines.share("here", &[&port, "file"]);
+    let before = ticket(&mut sharer);
+    sharer.kill();
+    let mut sharer = machines.share("here", &[&port, "file"]);
+    assert_eq!(ticket(&mut sharer), before);
+    machines.get("there", &[&before]).ends_with(0);
+}
+
+#[test]
+fn a_tracker_elsewhere_stands_in_the_ticket() {
+    let swarm = Swarm::new();
+    let machines = Machines::new();
+    let bytes = noise(300_000, 3);
+    machines.put("here", "file", &bytes);
+    let (port, certs) = (swarm.port.to_string(), swarm.certs());
+    let certs = certs.to_str().unwrap();
+    let address = format!("--ticket-address=127.0.0.1:{port}");
+    let mut sharer = machines.share("here", &["-i=127.0.0.1", "-d", &port, "--certs", certs, &address, "file"]);
+    let ticket = ticket(&mut sharer);
+    machines.get("there", &[&ticket]).ends_with(0);
+    assert!(machines.read("there", "output/file") == bytes);
+    // By name and by id, with -i.
+    machines.get("by name", &["-i=127.0.0.1", "-d", &port, "--certs", certs, "file"]).ends_with(0);
+    assert!(machines.read("by name", "output/file") == bytes);
+    assert!(!exists(&machines.folder("here").join("certs")), "no tracker was started here");
+}
+
+#[test]
+fn a_slip_in_a_ticket_is_told_from_a_ticket_that_leads_nowhere() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let good = ticket(&mut sharer);
+    let wrong: String =
+        good.char_indices().map(|(at, c)| if at == 40 { if c == 'a' { 'b' } else { 'a' } } else { c }).collect();
+    let mut getter = machines.get("there", &[&wrong]);
+    getter.ends_with(2);
+    assert!(getter.errors().contains("a character of the ticket is wrong or missing"), "{}", getter.errors());
+    sharer.type_line("exit");
+    sharer.ends_with(0);
+    machines.get("there", &[&good]).ends_with(3);
+    let mut getter = machines.get("there", &["file"]);
+    getter.ends_with(2);
+    assert!(getter.errors().contains("peer-cli share"), "{}", getter.errors());
+}
+
+#[test]
+fn what_nobody_shares_any_more_is_said_at_once() {
+    let swarm = Swarm::new();
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let (port, certs) = (swarm.port.to_string(), swarm.certs());
+    let address = format!("--ticket-address=127.0.0.1:{port}");
+    let flags = ["-i=127.0.0.1", "-d", &port, "--certs", certs.to_str().unwrap(), &address, "file"];
+    let mut sharer = machines.share("here", &flags);
+    let ticket = ticket(&mut sharer);
+    sharer.type_line("exit");
+    sharer.ends_with(0);
+    machines.get("there", &[&ticket]).ends_with(4);
+}
+
+#[test]
+fn who_gets_shares_on_only_as_long_as_asked() {
+    let machines = Machines::new();
+    let bytes = noise(500_000, 4);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    let mut short = machines.get("short", &[&ticket, "--json", "--seed-for=1s"]);
+    short.event("completed");
+    short.ends_with(0);
+    // Once it has given half of what it got, it goes.
+    let mut giver = machines.get("giver", &[&ticket, "--json", "--seed-ratio=0.5"]);
+    giver.event("completed");
+    for taker in 0..8 {
+        machines.get(&format!("taker {taker}"), &[&ticket]).ends_with(0);
+    }
+    assert!(giver.event("bye")["sent"].as_u64().unwrap() >= 250_000);
+    giver.ends_with(0);
+    let mut forever = machines.get("forever", &[&ticket, "--json", "--seed-for=forever"]);
+    forever.event("completed");
+    forever.type_line("exit");
+    forever.ends_with(0);
+}
+
+#[test]
+fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
+    let machines = Machines::new();
+    let bytes = noise(500_000, 5);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    machines.put("there", "file", &bytes);
+    let mut getter = machines.get("there", &[&ticket, "-o", ".", "--json"]);
+    assert_eq!(getter.event("completed")["sources"], Value::Object(Default::default()));
+    getter.ends_with(0);
+    machines.put("there", "file", &bytes[1..]);
+    machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
+    assert!(machines.read("there", "file") == bytes[1..]);
+}
+
+#[test]
+fn what_cannot_be_shared_is_named() {
+    let machines = Machines::new();
+    let mut sharer = machines.share("here", &["-d=0", "nothing here"]);
+    assert!(sharer.event("error")["message"].as_str().unwrap().contains("nothing here"));
+    assert!(!sharer.wait().success());
+}

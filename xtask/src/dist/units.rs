@@ -1,0 +1,60 @@
+//! The systemd units, judged by systemd: each must be valid, and exposed as little as a service of its kind can be.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::{output_of, there_is};
+use crate::programs::Programs;
+
+/// `systemd-analyze security` counts from 0, nothing can be done from it, to 100. Networks must stay open.
+const MOST_EXPOSED: &str = "20";
+
+/// False where there is no systemd to ask. Fails, with what systemd says, if a unit is not sound.
+pub(super) fn are_sound(programs: &Programs) -> anyhow::Result<bool> {
+    if !there_is("systemd-analyze") {
+        eprintln!("the units are not checked: there is no systemd-analyze");
+        return Ok(false);
+    }
+    // A root in which the programs are where the units expect them.
+    let root = tempfile::tempdir()?;
+    let (units, bin) = (root.path().join("usr/lib/systemd/system"), root.path().join("usr/bin"));
+    fs::create_dir_all(&units)?;
+    fs::create_dir_all(&bin)?;
+    for program in [&programs.tracker, &programs.peer] {
+        fs::copy(program, bin.join(program.file_name().context("a program has a name")?))?;
+    }
+    for unit in fs::read_dir("packaging/systemd").context("packaging/systemd")? {
+        let unit = unit?.path();
+        let name = unit.file_name().context("a unit has a name")?.to_string_lossy().into_owned();
+        fs::copy(&unit, units.join(&name))?;
+        check(root.path(), &units, &name.replace("@.", "@models."))?;
+    }
+    Ok(true)
+}
+
+fn check(root: &Path, units: &Path, name: &str) -> anyhow::Result<()> {
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no", "--recursive-errors=no"]).arg("--root").arg(root);
+    let output = verify.arg(name).output()?;
+    // What the distribution's own units lack in such a root is none of ours.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("p2p-")).collect();
+    if !output.status.success() || !ours.is_empty() {
+        bail!(
+            "systemd does not take {name}: {}",
+            if ours.is_empty() { said.trim().to_owned() } else { ours.join("\n") }
+        );
+    }
+    let file = units.join(name.replace("@models.", "@."));
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--offline=yes", "--no-pager", "--threshold", MOST_EXPOSED]).arg(&file);
+    let said = output_of(&mut security).context("the unit is more exposed than it needs to be")?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if let Some(line) = said.lines().rev().find(|line| line.contains("Overall exposure")) {
+        eprintln!("{}", line.trim());
+    }
+    Ok(())
+}
