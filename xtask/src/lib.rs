@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod certs;
+pub mod chaos;
 pub mod ci;
+pub mod hostile;
 pub mod programs;
 pub mod relay;
 pub mod simulate;

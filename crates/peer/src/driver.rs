@@ -188,7 +188,10 @@ impl Driver {
             Input::Event(event) => {
                 match &event {
                     Event::Disconnected { conn } => drop(self.links.remove(conn)),
-                    Event::Finished { request, .. } => {
+                    Event::Finished { request, failure } => {
+                        if *failure == Some(swarm::Failure::Invalid) {
+                            self.note_wrong(*request, "an answer of a wrong length");
+                        }
                         self.progressed(*request);
                         self.requests.remove(request);
                     }
@@ -230,7 +233,18 @@ impl Driver {
                 let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
                 *item.sources.entry(fetching.from).or_default() += len.map_or(0, |piece| piece.len as u64);
             }
+            if !right {
+                self.note_wrong(request, "a wrong piece");
+            }
             self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+        }
+    }
+
+    /// For the log: what a peer did wrong while we still dealt with it.
+    fn note_wrong(&self, request: RequestId, what: &'static str) {
+        let Some(from) = self.requests.get(&request).map(|fetching| fetching.from) else { return };
+        if self.links.values().any(|link| link.connection.peer_id() == from) {
+            tracing::info!(peer = %from, "{what}");
         }
     }
 
@@ -449,6 +463,7 @@ impl Driver {
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.remove(&conn) {
+                    tracing::info!(peer = %link.connection.peer_id(), reason, "closes a connection");
                     link.connection.close(1, reason);
                 }
             }
@@ -477,7 +492,8 @@ impl Driver {
                 if let (Some(shelf), Some(link)) = (shelf, self.links.get(&asked.conn)) {
                     let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
                     let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
-                    let work = PieceServe { serve, shelf, run, stream, workers, cap, inputs };
+                    let connection = link.connection.clone();
+                    let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
                     link.connection.spawn(Box::pin(work.run()));
                 }
             }

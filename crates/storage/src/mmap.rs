@@ -104,7 +104,7 @@ impl Mapped {
     fn check(&self) -> Result<(), StorageError> {
         let same = |seen: &Metadata| {
             seen.len() == self.spec.size
-                && self.modified.is_none_or(|then| seen.modified().is_ok_and(|now| now == then))
+                && self.modified.is_none_or(|then| seen.modified().is_ok_and(|now| now == then) && is_named(seen))
         };
         let seen = self.file.metadata().map_err(|source| error_at(&self.spec.path, source))?;
         let damaged = self.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
@@ -114,6 +114,17 @@ impl Mapped {
         }
         Ok(())
     }
+}
+
+/// Whether a file still has a name: one that was removed or replaced is there only for those who hold it open.
+#[cfg(unix)]
+fn is_named(seen: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(seen) > 0
+}
+
+#[cfg(not(unix))]
+fn is_named(_: &Metadata) -> bool {
+    true
 }
 
 impl Storage for Maps {
@@ -194,6 +205,19 @@ mod tests {
         let slice = storage.read(0, 0, 1 << 20).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
         assert_eq!(slice.iter().filter(|&&byte| byte == 7).count(), 4096, "the rest is nothing");
+        assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_replaced_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["file", "other"].map(|name| folder.path().join(name));
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        std::fs::write(&other, vec![8; 1 << 20]).unwrap();
+        let storage = MmapBackend.open(&[FileSpec { path: path.clone(), size: 1 << 20 }], Access::Read).unwrap();
+        storage.read(0, 0, 100).unwrap();
+        std::fs::rename(&other, &path).unwrap();
         assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
     }
 
