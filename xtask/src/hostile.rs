@@ -122,6 +122,14 @@ impl Hostile {
         hostile
     }
 
+    /// Tells the tracker that it seeds a content at an address that is not its own.
+    pub fn fake(tracker: &TrackerAddress, content: ContentId, name: &str, address: SocketAddr) -> Self {
+        let mut hostile = Hostile::new();
+        hostile._tracker =
+            Some(hostile.announce(tracker, content, name, vec![address]).expect("the tracker takes everyone"));
+        hostile
+    }
+
     /// Says to the tracker that it seeds a content at these addresses.
     fn announce(
         &self,

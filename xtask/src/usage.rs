@@ -87,6 +87,16 @@ pub fn memory(process: u32) -> Option<[u64; 2]> {
     Some([bytes(&status, "RssAnon:").unwrap_or(0), bytes(&status, "RssFile:").unwrap_or(0)])
 }
 
+/// Files, sockets and the like that a process has open.
+pub fn descriptors(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
+}
+
+/// Threads of a process.
+pub fn threads(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count)
+}
+
 /// The most bytes of memory that this process has used.
 pub fn most_memory() -> Option<u64> {
     bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")

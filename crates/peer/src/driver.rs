@@ -27,6 +27,7 @@ use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
+use crate::silent::Silent;
 use crate::tracker_client::{self, ToClient};
 use crate::workers::Workers;
 
@@ -103,6 +104,7 @@ struct Setup {
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
     workers: Arc<Workers>,
+    silent: Arc<Silent>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -124,6 +126,7 @@ pub(crate) async fn run(
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
         workers: Workers::new(),
+        silent: Arc::default(),
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -459,7 +462,8 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
-                drop(tokio::spawn(reach::dial(self.setup.transport.clone(), peer, self.inputs.clone())))
+                let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
+                drop(tokio::spawn(reach::dial(transport, silent, peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.remove(&conn) {

@@ -8,9 +8,10 @@ use protocol::PeerAddress;
 use swarm::Event;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::Transport;
+use transport::{Transport, TransportError};
 
 use crate::inbox::Input;
+use crate::silent::Silent;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);
@@ -49,16 +50,24 @@ pub(crate) fn announced_addresses(transport: &dyn Transport, told: &[SocketAddr]
 }
 
 /// Tries all addresses of a peer side by side; the first that answers as that peer wins.
-pub(crate) async fn dial(transport: Arc<dyn Transport>, peer: PeerAddress, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn dial(
+    transport: Arc<dyn Transport>,
+    silent: Arc<Silent>,
+    peer: PeerAddress,
+    inputs: mpsc::Sender<Input>,
+) {
     let mut tries = tokio::task::JoinSet::new();
     let mut addresses = peer.addresses;
     // Random order spreads connections over a peer's listeners.
     fastrand::shuffle(&mut addresses);
     for (turn, address) in addresses.into_iter().take(8).enumerate() {
-        let transport = transport.clone();
+        let (transport, silent) = (transport.clone(), silent.clone());
         tries.spawn(async move {
             tokio::time::sleep(Duration::from_millis(20 * turn as u64)).await;
-            transport.dial(address, peer.id).await
+            if !silent.may_dial(address) {
+                return Err(TransportError::Unreachable(address));
+            }
+            transport.dial(address, peer.id).await.inspect(|_| silent.answered(address))
         });
     }
     let first = async {

@@ -1,11 +1,13 @@
 //! Disks that are full.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::report::Report;
 use super::stage::Stage;
@@ -20,10 +22,12 @@ pub const CASES: &[Case] = &[
 const SAID: f64 = 5.0;
 
 /// A file system in memory, of so many bytes. It is taken down when it is dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: PathBuf, bytes: u64) -> anyhow::Result<Self> {
+    /// Where the downloader of a case writes to. To be mounted before anyone runs there, so that it outlasts them.
+    pub fn mount(ground: &Ground, case: &str, bytes: u64) -> anyhow::Result<Self> {
+        let folder = ground.folder.join(case).join("downloader/output");
         std::fs::create_dir_all(&folder)?;
         let size = format!("size={bytes}");
         mount(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder))?;
@@ -31,7 +35,12 @@ impl SmallDisk {
     }
 
     fn grow(&self, bytes: u64) -> anyhow::Result<()> {
-        mount(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(&self.0))
+        self.set(&format!("size={bytes}"))
+    }
+
+    /// Mounts it again, with this option.
+    pub fn set(&self, option: &str) -> anyhow::Result<()> {
+        mount(Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0))
     }
 }
 
@@ -61,8 +70,8 @@ fn ends_for_want_of_room(stage: &mut Stage<'_>, who: usize, report: &mut Report)
 }
 
 fn too_small(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    let disk = SmallDisk::mount(ground, &report.case, ground.size / 2)?;
     let mut stage = Stage::open(ground, &report.case)?;
-    let disk = SmallDisk::mount(stage.folder("downloader")?.join("output"), ground.size / 2)?;
     stage.seeders(1)?;
     for _ in 0..2 {
         let downloader = stage.downloader("downloader", &[])?;
@@ -75,17 +84,29 @@ fn too_small(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     stage.close()
 }
 
+/// Gives the disk back what is reserved for a file and not written.
+fn give_back(path: &Path, size: u64) -> anyhow::Result<()> {
+    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    let mut block = vec![0; 1 << 20];
+    for at in (0..size).step_by(block.len()) {
+        let len = block.len().min((size - at) as usize);
+        file.read_exact_at(&mut block[..len], at)?;
+        if block[..len].iter().all(|&byte| byte == 0) {
+            fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len as u64)?;
+        }
+    }
+    Ok(())
+}
+
 fn full(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    let disk = SmallDisk::mount(ground, &report.case, ground.size * 2)?;
     let mut stage = Stage::open(ground, &report.case)?;
-    let disk = SmallDisk::mount(stage.folder("downloader")?.join("output"), ground.size * 2)?;
     stage.seeders(3)?;
     let downloader = stage.downloader("downloader", &[])?;
     stage.part(downloader, 0.5)?;
     // What was reserved for the rest is taken away, as on a file system that can reserve nothing.
     stage.signal(downloader, "STOP")?;
-    let part = disk.0.join(format!(".{}.part", stage.wanted().display()));
-    let digs = Command::new("fallocate").arg("--dig-holes").arg(part).status().context("there is no fallocate here")?;
-    ensure!(digs.success(), "fallocate cannot dig holes here");
+    give_back(&disk.0.join(format!(".{}.part", stage.wanted().display())), ground.size)?;
     let (ballast, mut block) = (disk.0.join("ballast"), vec![7; 1 << 20]);
     let mut file = std::fs::File::create(&ballast)?;
     while !block.is_empty() {

@@ -51,6 +51,12 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let (mut alive, mut withdrawn, mut rounds) = (0, 0, 0);
     let input = stage.folder("edited")?.join("input").join(stage.wanted());
     while rounds < TIMES {
+        let latest = downloaders[downloaders.len() - 1];
+        if stage.peers[latest].last("verified").is_some() {
+            // On with someone else who wants it.
+            let name = format!("downloader-{}", downloaders.len() + 1);
+            downloaders.push(stage.downloader(&name, &[])?);
+        }
         fs::copy(&ground.file, &input)?;
         let edited = stage.seeder("edited", &[])?;
         // It is to be in use, if only for a moment.
@@ -64,12 +70,6 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         withdrawn += u64::from(noticed.is_ok() && stage.peers[edited].last("withdrawn").is_some());
         alive += u64::from(!stage.peers[edited].ended);
         stage.kill(edited);
-        let latest = downloaders[downloaders.len() - 1];
-        if stage.peers[latest].last("verified").is_some() {
-            // On with someone else who wants it.
-            let name = format!("downloader-{}", downloaders.len() + 1);
-            downloaders.push(stage.downloader(&name, &[])?);
-        }
     }
     let mut wrong = 0;
     for &downloader in &downloaders {

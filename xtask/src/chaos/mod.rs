@@ -7,9 +7,12 @@
 mod crashes;
 mod disk;
 mod edits;
+mod floods;
 mod liars;
 mod links;
+mod misuse;
 mod own_node;
+mod proven;
 mod report;
 mod slow;
 mod stage;
@@ -89,9 +92,20 @@ impl Ground {
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
-    [BASE, liars::CASES, slow::CASES, trackers::CASES, crashes::CASES, disk::CASES, edits::CASES, links::CASES]
-        .into_iter()
-        .flatten()
+    let families = [
+        BASE,
+        liars::CASES,
+        slow::CASES,
+        trackers::CASES,
+        crashes::CASES,
+        disk::CASES,
+        edits::CASES,
+        links::CASES,
+        floods::CASES,
+        misuse::CASES,
+        proven::CASES,
+    ];
+    families.into_iter().flatten()
 }
 
 const BASE: &[Case] = &[Case { name: "base", fault: "none", run: base }];
