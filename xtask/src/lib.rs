@@ -8,5 +8,6 @@ pub mod hostile;
 pub mod programs;
 pub mod relay;
 pub mod simulate;
+pub mod soak;
 pub mod swarm;
 pub mod usage;

@@ -13,6 +13,8 @@ enum Task {
     Bench(xtask::bench::Arguments),
     /// Run a swarm under one fault after another (liars, crashes, lossy links, floods, …), and judge each by its figures
     Chaos(xtask::chaos::Arguments),
+    /// Run a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory
+    Soak(xtask::soak::Arguments),
     /// Run a swarm of thousands in virtual time, with modelled links
     Simulate(xtask::simulate::Arguments),
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Task::Swarm(arguments) => xtask::swarm::run(&arguments),
         Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Chaos(arguments) => xtask::chaos::run(&arguments),
+        Task::Soak(arguments) => xtask::soak::run(&arguments),
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Certs(arguments) => xtask::certs::run(&arguments),
         Task::Ci => xtask::ci::run(),

@@ -54,6 +54,11 @@ impl Watch {
         self.seen.lock().expect("no panic holds it").insert(process, (began, Usage::default()));
     }
 
+    /// Watches one less.
+    pub fn forget(&self, process: u32) {
+        self.seen.lock().expect("no panic holds it").remove(&process);
+    }
+
     /// What a process has used so far; nothing if it was not watched.
     pub fn usage(&self, process: u32) -> Option<Usage> {
         look(&self.seen);

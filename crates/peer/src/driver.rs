@@ -31,12 +31,28 @@ use crate::silent::Silent;
 use crate::tracker_client::{self, ToClient};
 use crate::workers::Workers;
 
+/// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
+const SILENT: Duration = Duration::from_millis(2500);
 /// Reports that may wait.
 const INBOX: usize = 1024;
 
 struct Link {
     connection: Arc<dyn Connection>,
     outbox: mpsc::Sender<PeerMessage>,
+    /// Bytes that have come over it in all, and when there were last more.
+    received: u64,
+    heard: Instant,
+}
+
+impl Link {
+    /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
+    fn look(&mut self) -> (Duration, bool) {
+        let stats = self.connection.stats();
+        if self.received != stats.received {
+            (self.received, self.heard) = (stats.received, Instant::now());
+        }
+        (stats.rtt, self.heard.elapsed() > SILENT + stats.rtt * 2)
+    }
 }
 
 /// One content: on disk, on the wire, in figures.
@@ -179,8 +195,13 @@ impl Driver {
 
     fn tick(&mut self) {
         // How much is asked of a peer ahead depends on its round trip, which only the transport knows.
-        let rtts: Vec<_> = self.links.iter().map(|(&conn, link)| (conn, link.connection.stats().rtt)).collect();
-        rtts.into_iter().for_each(|(conn, rtt)| self.event(Event::RoundTrip { conn, rtt }));
+        let looks: Vec<_> = self.links.iter_mut().map(|(&conn, link)| (conn, link.look())).collect();
+        for (conn, (rtt, silent)) in looks {
+            self.event(Event::RoundTrip { conn, rtt });
+            if silent {
+                self.event(Event::Silence { conn });
+            }
+        }
         let requests: Vec<_> = self.requests.keys().copied().collect();
         requests.into_iter().for_each(|request| self.progressed(request));
         self.event(Event::Tick);
@@ -438,7 +459,8 @@ impl Driver {
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
-        self.links.insert(conn, Link { connection: connection.clone(), outbox });
+        let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now() };
+        self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });

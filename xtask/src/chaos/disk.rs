@@ -116,6 +116,7 @@ fn full(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     }
     stage.signal(downloader, "CONT")?;
     ends_for_want_of_room(&mut stage, downloader, report)?;
+    drop(file);
     std::fs::remove_file(&ballast)?;
     let again = stage.downloader("downloader", &[])?;
     let have = stage.event(again, "manifest", Duration::from_secs(30))?["have"].as_u64().unwrap_or(0);

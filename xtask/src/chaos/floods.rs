@@ -66,7 +66,7 @@ fn flooded(ground: &Ground, report: &mut Report, what: &str, count: f64, flood: 
         let result = (|| {
             let (began, had) = (Instant::now(), busy.received(&stage));
             busy.go_on(&mut stage, Duration::from_secs(3))?;
-            let newcomer = stage.downloader("newcomer", &["--down-rate=1MiB"])?;
+            let newcomer = stage.downloader_at("newcomer", "1MiB", &[])?;
             let connected = loop {
                 busy.go_on(&mut stage, Duration::from_millis(50))?;
                 let peer = &stage.peers[newcomer];

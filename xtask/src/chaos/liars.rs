@@ -32,12 +32,12 @@ const REFUSED: f64 = 100.0;
 const FLAT: f64 = 16.0;
 const SOON: Duration = Duration::from_secs(30);
 
-fn rotten(spoil: impl Fn(u64, &mut [u8]) + Send + Sync + 'static) -> anyhow::Result<Arc<Rotten>> {
+pub(crate) fn rotten(spoil: impl Fn(u64, &mut [u8]) + Send + Sync + 'static) -> anyhow::Result<Arc<Rotten>> {
     Ok(Arc::new(Rotten::new(storage::backend("mmap").context("it is built in")?, spoil)))
 }
 
 /// One byte in a hundred.
-fn flip(_: u64, bytes: &mut [u8]) {
+pub(crate) fn flip(_: u64, bytes: &mut [u8]) {
     bytes.iter_mut().step_by(100).for_each(|byte| *byte ^= 0x55);
 }
 

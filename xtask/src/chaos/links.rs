@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     Case { name: "mtu", fault: "datagrams over 1,250 bytes vanish from second 5 on", run: mtu },
 ];
 
+/// Bytes that are sent over lossy links.
+const LOSSY: u64 = 8 << 20;
 /// Seconds that a link is dark, and when.
 const DARK: u64 = 10;
 const DARK_AT: u64 = 5;
@@ -26,19 +28,19 @@ const DARK_AT: u64 = 5;
 const RECOVERY: f64 = 3.0;
 
 fn loss_1(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    completes(ground, report, "rtt=10ms,loss=1%,reorder=10%,duplicate=5%")
+    lossy(ground, report, 1)
 }
 
 fn loss_5(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    completes(ground, report, "rtt=10ms,loss=5%,reorder=10%,duplicate=5%")
+    lossy(ground, report, 5)
 }
 
 fn loss_12(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    completes(ground, report, "rtt=10ms,loss=12%,reorder=10%,duplicate=5%")
+    lossy(ground, report, 12)
 }
 
 fn loss_25(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    completes(ground, report, "rtt=10ms,loss=25%,reorder=10%,duplicate=5%")
+    lossy(ground, report, 25)
 }
 
 fn rebind(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
@@ -51,21 +53,41 @@ fn mtu(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Three seeders, each behind a link of its own. The relays end with the last of them.
-fn seeders(stage: &mut Stage<'_>, link: &Link) -> anyhow::Result<Vec<Relay>> {
+fn seeders(stage: &mut Stage<'_>, link: &Link, flags: &[&str]) -> anyhow::Result<Vec<Relay>> {
     let mut relays = Vec::new();
     for number in 1..=3 {
         let relay = Relay::start(Link { seed: number, ..link.clone() })?;
         let announce = format!("--announce={}", relay.address());
-        let seeder = stage.seeder(&format!("seeder-{number}"), &[&announce, "--transport=quic", "--mtu=1452"])?;
+        let flags = [&[&*announce, "--transport=quic", "--mtu=1452"], flags].concat();
+        let seeder = stage.seeder(&format!("seeder-{number}"), &flags)?;
         relay.lead_to(stage.peers[seeder].address()?);
         relays.push(relay);
     }
     Ok(relays)
 }
 
+/// With the congestion controller that is the default, and with the one that takes some loss for chance.
+fn lossy(ground: &Ground, report: &mut Report, percent: u32) -> anyhow::Result<()> {
+    // What counts is that it arrives; by default it does so slowly.
+    let ground = &ground.smaller(LOSSY)?;
+    let link: Link = format!("rtt=10ms,loss={percent}%,reorder=10%,duplicate=5%").parse()?;
+    for controller in ["cubic", "delivery"] {
+        let mut stage = Stage::open(ground, &format!("{}-{controller}", report.case))?;
+        let congestion = format!("--congestion={controller}");
+        let relays = seeders(&mut stage, &link, &[&congestion])?;
+        let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452", &congestion])?;
+        let seconds = stage.verified(downloader)?;
+        report.holds("complete and equal", true);
+        report.shows(controller, &format!("{:.2} MiB/s", ground.size as f64 / f64::from(1 << 20) / seconds));
+        drop(relays);
+        stage.close()?;
+    }
+    Ok(())
+}
+
 fn completes(ground: &Ground, report: &mut Report, link: &str) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
-    let relays = seeders(&mut stage, &link.parse()?)?;
+    let relays = seeders(&mut stage, &link.parse()?, &[])?;
     let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452"])?;
     let seconds = stage.verified(downloader)?;
     report.holds("complete and equal", true);
@@ -88,7 +110,7 @@ fn blackout_far(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 fn blackout(ground: &Ground, report: &mut Report, rtt: &str, part: f64) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     let link: Link = format!("rtt={rtt},blackout={DARK}s@{DARK_AT}s").parse()?;
-    let relays = seeders(&mut stage, &link)?;
+    let relays = seeders(&mut stage, &link, &[])?;
     let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452"])?;
     let began = stage
         .until("the download begins", Duration::from_secs(30), |stage| stage.peers[downloader].when("connected"))?;

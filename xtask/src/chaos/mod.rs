@@ -8,14 +8,14 @@ mod crashes;
 mod disk;
 mod edits;
 mod floods;
-mod liars;
+pub(crate) mod liars;
 mod links;
 mod misuse;
-mod own_node;
+pub(crate) mod own_node;
 mod proven;
 mod report;
 mod slow;
-mod stage;
+pub(crate) mod stage;
 mod trackers;
 
 use std::cell::OnceCell;
@@ -76,6 +76,34 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// A new folder with a random file of so many bytes.
+    pub(crate) fn prepare(size: u64, seed: u64) -> anyhow::Result<Self> {
+        let programs = programs::build(true)?;
+        watch_interrupts()?;
+        let folder = run_folder(&programs.peer)?;
+        let file = random_file(&folder, size)?;
+        Ok(Ground { programs, folder, file, size, seed, undisturbed: OnceCell::new() })
+    }
+
+    /// The same with a file of so many bytes at most.
+    fn smaller(&self, most: u64) -> anyhow::Result<Ground> {
+        let size = self.size.min(most);
+        let folder = self.folder.join(format!("file-{size}"));
+        std::fs::create_dir_all(&folder)?;
+        let file = random_file(&folder, size)?;
+        let (programs, folder) = (self.programs.clone(), self.folder.clone());
+        Ok(Ground { programs, folder, file, size, seed: self.seed, undisturbed: OnceCell::new() })
+    }
+
+    /// Removes the folder, or says where it is if it is of use.
+    pub(crate) fn clear(&self, keep: bool) -> anyhow::Result<()> {
+        if keep {
+            eprintln!("Files and logs are in {}", self.folder.display());
+            return Ok(std::fs::remove_file(&self.file)?);
+        }
+        std::fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))
+    }
+
     /// Seconds that the download takes when nothing goes wrong, from the start of the downloader's process until all is
     /// verified; measured when it is first asked for.
     fn undisturbed(&self) -> anyhow::Result<f64> {
@@ -127,20 +155,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let chosen: Vec<_> = cases().filter(asked).collect();
     ensure!(!chosen.is_empty(), "no case has such a name: --list names them all");
-    let programs = programs::build(true)?;
-    watch_interrupts()?;
-    let folder = run_folder(&programs.peer)?;
-    let file = random_file(&folder, arguments.size.as_u64())?;
-    let (size, seed) = (arguments.size.as_u64(), arguments.seed);
-    let ground = Ground { programs, folder, file, size, seed, undisturbed: OnceCell::new() };
+    let ground = Ground::prepare(arguments.size.as_u64(), arguments.seed)?;
     let result = run_all(&ground, &chosen, arguments);
-    if result.is_err() || arguments.keep {
-        eprintln!("Files and logs are in {}", ground.folder.display());
-        std::fs::remove_file(&ground.file)?;
-    } else {
-        std::fs::remove_dir_all(&ground.folder)
-            .with_context(|| format!("cannot remove {}", ground.folder.display()))?;
-    }
+    ground.clear(result.is_err() || arguments.keep)?;
     result
 }
 

@@ -44,9 +44,20 @@ pub struct Peer {
     pub events: Vec<(Instant, Value)>,
     /// Whether it has ended.
     pub ended: bool,
+    /// Whether its download was compared.
+    pub compared: bool,
 }
 
 impl Peer {
+    /// Of several reports of progress in a row, the last is all that counts.
+    fn hears(&mut self, event: Value) {
+        let again = |(_, last): &mut (Instant, Value)| last["event"] == "progress" && event["event"] == "progress";
+        if self.events.last_mut().is_some_and(again) {
+            self.events.pop();
+        }
+        self.events.push((Instant::now(), event));
+    }
+
     /// The last event of this name.
     pub fn last(&self, event: &str) -> Option<&Value> {
         self.events.iter().rev().map(|(_, value)| value).find(|value| value["event"] == event)
@@ -60,6 +71,11 @@ impl Peer {
     /// All events of this name.
     pub fn all<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().map(|(_, value)| value).filter(move |value| value["event"] == event)
+    }
+
+    /// Whether its download is complete and durable.
+    pub fn completed(&self) -> bool {
+        self.last("completed").is_some()
     }
 
     /// Who it is.
@@ -107,6 +123,11 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// The number of the tracker's process, if it runs.
+    pub fn tracker_process(&self) -> Option<u32> {
+        self.tracker.as_ref().map(Process::number)
+    }
+
     /// Kills the tracker, as a crash would.
     pub fn kill_tracker(&mut self) {
         self.tracker = None;
@@ -144,7 +165,14 @@ impl<'a> Stage<'a> {
         let started = Instant::now();
         let process = Process::start(command, &folder, number, self.said.clone())?;
         self.watch.add(process.number());
-        self.peers.push(Peer { name: name.to_owned(), process, started, events: Vec::new(), ended: false });
+        self.peers.push(Peer {
+            name: name.to_owned(),
+            process,
+            started,
+            events: Vec::new(),
+            ended: false,
+            compared: false,
+        });
         Ok(number)
     }
 
@@ -167,7 +195,12 @@ impl<'a> Stage<'a> {
 
     /// Starts a downloader of the file, at the rate of all cases.
     pub fn downloader(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
-        let rate = format!("--down-rate={RATE}");
+        self.downloader_at(name, &RATE.to_string(), flags)
+    }
+
+    /// Starts a downloader of the file, at this rate.
+    pub fn downloader_at(&mut self, name: &str, rate: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        let rate = format!("--down-rate={rate}");
         let file = self.wanted().display().to_string();
         let flags = [&["-f", &file, &rate], flags].concat();
         self.start(name, self.command(&flags))
@@ -196,7 +229,7 @@ impl<'a> Stage<'a> {
                 None => self.peers[who].ended = true,
                 Some(line) => {
                     let event = serde_json::from_str(&line).with_context(|| format!("{line:?} is no JSON"))?;
-                    self.peers[who].events.push((Instant::now(), event));
+                    self.peers[who].hears(event);
                 }
             }
         }
@@ -278,6 +311,7 @@ impl<'a> Stage<'a> {
 
     /// Kills a peer at once, as a crash would.
     pub fn kill(&mut self, who: usize) {
+        self.watch.forget(self.peers[who].process.number());
         self.peers[who].process.kill();
     }
 

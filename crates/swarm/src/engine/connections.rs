@@ -17,6 +17,8 @@ pub(super) struct Known {
     addresses: Vec<SocketAddr>,
     failures: u32,
     next_try: Duration,
+    /// When a connection was lost over which it gave us something.
+    lost: Option<Duration>,
 }
 
 /// A connection that stands.
@@ -61,6 +63,10 @@ pub(super) struct Connection {
     told: BTreeSet<(ContentId, PeerId)>,
 }
 
+/// Whoever gave us something is looked for this long after it was lost, with pauses of no more than this: a link that was
+/// dark should not stay so for us.
+const LOOKED_FOR: Duration = Duration::from_secs(60);
+const SHORT_PAUSE: Duration = Duration::from_millis(500);
 /// Whoever sent wrong pieces may say within this time that it withdraws the content, because its file was changed under it;
 /// but not more often than this.
 const MERCY: Duration = Duration::from_secs(1);
@@ -89,7 +95,7 @@ impl Engine {
                 // News of a peer that was hard to reach is worth another try.
                 known.next_try = known.next_try.min(self.now + Duration::from_secs(1));
             } else if content.known.len() < KNOWN {
-                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now });
+                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now, lost: None });
             }
         }
         self.dial_more(actions);
@@ -131,8 +137,23 @@ impl Engine {
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
         self.dialling.remove(&peer);
-        self.back_off(peer);
+        // A connection beside one that still stands is no loss.
+        if !self.by_peer.contains_key(&peer) {
+            self.back_off(peer);
+        }
         self.dial_more(actions);
+    }
+
+    /// A peer that owes us something is silent: it is dialled anew, beside the connection that stands. Should the link have
+    /// been dark, a new connection is there long before the old one dares to send again.
+    pub(super) fn dial_beside(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let owes = |state: &&Connection| state.dialled && !state.requests.is_empty();
+        let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer) else { return };
+        let known = self.contents.values().filter(|content| content.wanted).find_map(|content| content.known.get(&id));
+        let Some(addresses) = known.map(|known| known.addresses.clone()) else { return };
+        if self.dialling.len() < DIALS && self.dialling.insert(id) {
+            actions.push(Action::Dial { peer: PeerAddress { id, addresses } });
+        }
     }
 
     /// The next try waits twice as long as the last, up to a minute, with jitter against stampedes.
@@ -141,7 +162,9 @@ impl Engine {
             if let Some(known) = content.known.get_mut(&peer) {
                 known.failures = (known.failures + 1).min(7);
                 let wait = Duration::from_millis(500 << known.failures).mul_f64(0.5 + self.rng.f64());
-                known.next_try = self.now + wait.min(Duration::from_secs(60));
+                let missed = known.lost.is_some_and(|lost| self.now.saturating_sub(lost) < LOOKED_FOR);
+                let most = if missed { SHORT_PAUSE } else { Duration::from_secs(60) };
+                known.next_try = self.now + wait.min(most);
             }
         }
     }
@@ -242,6 +265,10 @@ impl Engine {
         }
         if self.by_peer.get(&state.peer) == Some(&conn) {
             self.by_peer.remove(&state.peer);
+            if state.given > 0 {
+                let known = self.contents.values_mut().filter_map(|content| content.known.get_mut(&state.peer));
+                known.for_each(|known| known.lost = Some(self.now));
+            }
             self.back_off(state.peer);
         }
         if state.condemned.is_some() {

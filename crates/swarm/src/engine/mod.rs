@@ -203,6 +203,7 @@ impl Engine {
                     conn.rate.rtt = rtt;
                 }
             }
+            Event::Silence { conn } => self.dial_beside(conn, actions),
             Event::Tick => {}
         }
         self.on_time(actions);

@@ -359,6 +359,26 @@ fn a_crawling_peer_is_dropped_if_another_is_much_faster() {
 }
 
 #[test]
+fn a_silent_peer_that_owes_something_is_dialled_beside_its_connection() {
+    let (mut engine, _) = downloader(&[1, 2]);
+    let peers = vec![PeerAddress { id: peer(1), addresses: vec![address(1)] }];
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+    let dials = |actions: &[Action]| actions.iter().filter(|action| matches!(action, Action::Dial { .. })).count();
+    assert_eq!(dials(&actions), 0, "it is connected");
+    for second in 3..6 {
+        engine.handle(Duration::from_secs(second), Event::Silence { conn: 1 }, &mut actions);
+    }
+    assert_eq!(dials(&actions), 1, "one try at a time");
+    engine.handle(Duration::from_secs(6), Event::DialFailed { peer: peer(1) }, &mut actions);
+    engine.handle(Duration::from_secs(6), Event::Silence { conn: 1 }, &mut actions);
+    assert_eq!(dials(&actions), 2, "the next follows at once");
+    let connected = Event::Connected { conn: 3, peer: peer(1), remote: address(1), dialled: true };
+    engine.handle(Duration::from_secs(7), connected, &mut actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "the new one counts");
+}
+
+#[test]
 fn connections_that_are_here_for_nothing_make_room() {
     let (mut engine, _) = downloader(&[1, 2]);
     let mut closed = Vec::new();
