@@ -3,7 +3,6 @@
 //! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
 //! ends a test that hangs; no test judges how long something took.
 
-pub mod hostile;
 pub mod machines;
 
 use std::collections::VecDeque;
@@ -16,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use peer::TrackerAddress;
 use serde_json::Value;
 use tempfile::TempDir;
 use xtask::programs::{Programs, without_settings};
@@ -250,6 +250,12 @@ impl Swarm {
     /// Runs `tracker` where this swarm's `certs/` is, demands this exit status, and gives what it wrote to standard error.
     pub fn tracker_ends(&self, flags: &[&str], code: i32) -> String {
         tracker_ends(self.folder.path(), flags, code)
+    }
+
+    /// Where the tracker is, and who it is.
+    pub fn tracker_address(&self) -> TrackerAddress {
+        let id = transport::peer_id_of_certificate_pem(&self.certs().join("tracker.pem")).expect("its certificate");
+        TrackerAddress { addresses: vec![([127, 0, 0, 1], self.port).into()], id }
     }
 
     /// The folder of the tracker's certificate.

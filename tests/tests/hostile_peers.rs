@@ -7,10 +7,10 @@ use protocol::{
     Request, Run, Wire,
 };
 use serde_json::Value;
-use tests::hostile::{Hostile, Script, answer, claim, has_all, hello, said};
 use tests::{Process, Swarm, noise};
 use transport::TransportError;
 use transport::frame::frame;
+use xtask::hostile::{Hostile, Script, answer, claim, forged, has_all, hello, said};
 
 const PIECE: usize = 16 << 10;
 
@@ -68,7 +68,7 @@ fn whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything() {
         .into_iter()
         .map(|(what, control, ends)| {
             let script = Script { ends, ..Script::says(control) };
-            (what, Hostile::seeder(&swarm, content, "file", script))
+            (what, Hostile::seeder(&swarm.tracker_address(), content, "file", script))
         })
         .collect();
     let mut downloader = swarm.downloader("downloader", &content.to_string(), &[]);
@@ -81,13 +81,6 @@ fn whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything() {
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
     assert!(memory < 256 << 20, "{memory} bytes");
-}
-
-/// A manifest that nothing checked, of these files.
-fn forged(header: &ManifestHeader, digests: usize) -> Vec<u8> {
-    let header = header.encode().unwrap();
-    let len = (header.len() as u32).to_le_bytes();
-    [b"P2PM\x01", &len[..], &header, &vec![7; digests * 32]].concat()
 }
 
 fn header(name: &str, sizes: &[(&str, u64)]) -> ManifestHeader {
@@ -134,7 +127,7 @@ fn hostile_manifests_write_nothing_and_cost_nothing() {
         .map(|(what, bytes)| {
             let content = ContentId(Digest::of(&bytes));
             let answers = Script::answers(content, 1, move |_| Some(answer(&bytes)));
-            (what, content, Hostile::seeder(&swarm, content, "a", answers))
+            (what, content, Hostile::seeder(&swarm.tracker_address(), content, "a", answers))
         })
         .collect();
     // And some who do not even have what they claim.
@@ -149,7 +142,15 @@ fn hostile_manifests_write_nothing_and_cost_nothing() {
     let others: Vec<_> = others
         .into_iter()
         .map(|(what, bytes)| {
-            (what, Hostile::seeder(&swarm, wished, "b", Script::answers(wished, 1, move |_| Some(bytes.clone()))))
+            (
+                what,
+                Hostile::seeder(
+                    &swarm.tracker_address(),
+                    wished,
+                    "b",
+                    Script::answers(wished, 1, move |_| Some(bytes.clone())),
+                ),
+            )
         })
         .collect();
     let ids: Vec<_> = hostile.iter().map(|(_, content, _)| content.to_string()).chain([wished.to_string()]).collect();
@@ -197,8 +198,8 @@ fn two_contents_are_never_mixed_up() {
     // It gives at once, so that it is taken up on it.
     let runs = (0..16).map(|first| Run { first, count: 1 }).collect();
     wrong_pieces.control.extend(said(&PeerMessage::Offer { content, runs }));
-    let mixed_manifest = Hostile::seeder(&swarm, content, "file", wrong_manifest);
-    let mixed_pieces = Hostile::seeder(&swarm, content, "file", wrong_pieces);
+    let mixed_manifest = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_manifest);
+    let mixed_pieces = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_pieces);
     let mut downloader = swarm.downloader("downloader", &content.to_string(), &["--exit-when-done"]);
     downloader.wait_for("banned", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
@@ -254,7 +255,7 @@ fn hostile_questions_are_refused_and_a_seeder_goes_on() {
     }
     assert!(matches!(last, Ok(Some(_))), "{last:?}");
     // More streams than there may be, all of them silent.
-    (0..3).for_each(|_| hostile.opens_streams(address, id, 1000));
+    let _silent: Vec<_> = (0..3).map(|_| hostile.opens_streams(address, id, hello(), 1000)).collect();
     swarm.downloader("downloader", "file", &["--exit-when-done"]).ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
     assert!(seeder.most_memory() < 256 << 20, "{} bytes", seeder.most_memory());

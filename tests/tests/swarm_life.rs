@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use peer::{Held, Node, ShareOptions, TrackerAddress};
+use peer::{Held, Node, ShareOptions};
 use protocol::Algorithm;
-use storage::{Access, Backend, FileSpec, Storage, StorageError};
+use storage::wrappers::Rotten;
 use tests::{PATIENCE, Swarm, noise};
 use transport::{Config, Identity, Quic};
 
@@ -163,59 +162,23 @@ fn prog_and_exit_say_the_originals_words() {
     swarm.downloader("late", "file", &["--exit-when-done"]).ends_with(0);
 }
 
-/// A storage that flips a bit of everything that is read: a peer that lies.
-struct Lying(Arc<dyn Backend>);
-
-struct LyingStorage(Arc<dyn Storage>);
-
-impl Backend for Lying {
-    fn name(&self) -> &'static str {
-        "lying"
-    }
-
-    fn persistent(&self) -> bool {
-        self.0.persistent()
-    }
-
-    fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        Ok(Arc::new(LyingStorage(self.0.open(files, access)?)))
-    }
-}
-
-impl Storage for LyingStorage {
-    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let mut bytes = self.0.read(file, offset, len)?.to_vec();
-        bytes[len / 2] ^= 1;
-        Ok(bytes.into())
-    }
-
-    fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        self.0.write(file, offset, data)
-    }
-
-    fn flush(&self) -> Result<(), StorageError> {
-        self.0.flush()
-    }
-}
-
-/// The original never asked again for a piece that came wrong.
+/// The original never asked again for a piece that came wrong. The download takes longer than a liar has to withdraw.
 #[test]
 fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
     let swarm = Swarm::new();
     let bytes = noise(2 << 20, 1);
     swarm.put("honest", "file", &bytes);
     swarm.put("liar", "file", &bytes);
-    let _honest = swarm.seeder("honest", 1, &["--piece-size=16KiB", "--up-rate=2MiB"]);
+    let _honest = swarm.seeder("honest", 1, &["--piece-size=16KiB", "--up-rate=512KiB"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let liar = runtime.block_on(async {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
         let transport = Quic::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
-        let storage = Arc::new(Lying(storage::backend("mmap").unwrap()));
+        let flip = |_, bytes: &mut [u8]| bytes[bytes.len() / 2] ^= 1;
+        let storage = Arc::new(Rotten::new(storage::backend("mmap").unwrap(), flip));
         let folder = swarm.folder("liar");
         let node = Node::builder(Arc::new(transport), storage).hashes(folder.join("hashes")).start();
-        let id = transport::peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).unwrap();
-        let address = ([127, 0, 0, 1], swarm.port).into();
-        node.join(TrackerAddress { addresses: vec![address], id }).await.unwrap();
+        node.join(swarm.tracker_address()).await.unwrap();
         let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(16 << 10), held: Held::All };
         node.share(&folder.join("input/file"), options).await.unwrap();
         node

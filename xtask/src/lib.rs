@@ -2,10 +2,13 @@
 
 pub mod bench;
 pub mod certs;
+pub mod chaos;
 pub mod ci;
 pub mod dist;
+pub mod hostile;
 pub mod programs;
 pub mod relay;
 pub mod simulate;
+pub mod soak;
 pub mod swarm;
 pub mod usage;

@@ -11,6 +11,10 @@ enum Task {
     Swarm(Box<xtask::swarm::Arguments>),
     /// Measure throughput, start and memory over loopback, beside the floors of the machine and other programs
     Bench(xtask::bench::Arguments),
+    /// Run a swarm under one fault after another (liars, crashes, lossy links, floods, …), and judge each by its figures
+    Chaos(xtask::chaos::Arguments),
+    /// Run a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory
+    Soak(xtask::soak::Arguments),
     /// Run a swarm of thousands in virtual time, with modelled links
     Simulate(xtask::simulate::Arguments),
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Swarm(arguments) => xtask::swarm::run(&arguments),
         Task::Bench(arguments) => xtask::bench::run(&arguments),
+        Task::Chaos(arguments) => xtask::chaos::run(&arguments),
+        Task::Soak(arguments) => xtask::soak::run(&arguments),
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Certs(arguments) => xtask::certs::run(&arguments),
         Task::Dist(arguments) => xtask::dist::run(&arguments),

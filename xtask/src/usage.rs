@@ -54,6 +54,11 @@ impl Watch {
         self.seen.lock().expect("no panic holds it").insert(process, (began, Usage::default()));
     }
 
+    /// Watches one less.
+    pub fn forget(&self, process: u32) {
+        self.seen.lock().expect("no panic holds it").remove(&process);
+    }
+
     /// What a process has used so far; nothing if it was not watched.
     pub fn usage(&self, process: u32) -> Option<Usage> {
         look(&self.seen);
@@ -85,6 +90,16 @@ fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
 pub fn memory(process: u32) -> Option<[u64; 2]> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     Some([bytes(&status, "RssAnon:").unwrap_or(0), bytes(&status, "RssFile:").unwrap_or(0)])
+}
+
+/// Files, sockets and the like that a process has open.
+pub fn descriptors(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
+}
+
+/// Threads of a process.
+pub fn threads(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count)
 }
 
 /// The most bytes of memory that this process has used.

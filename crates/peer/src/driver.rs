@@ -27,16 +27,33 @@ use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Opened, Shelf};
+use crate::silent::Silent;
 use crate::tracker_client::{self, ToClient};
 use crate::waits::WaitBooks;
 use crate::workers::Workers;
 
+/// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
+const SILENT: Duration = Duration::from_millis(2500);
 /// Reports that may wait.
 const INBOX: usize = 1024;
 
 struct Link {
     connection: Arc<dyn Connection>,
     outbox: mpsc::Sender<PeerMessage>,
+    /// Bytes that have come over it in all, and when there were last more.
+    received: u64,
+    heard: Instant,
+}
+
+impl Link {
+    /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
+    fn look(&mut self) -> (Duration, bool) {
+        let stats = self.connection.stats();
+        if self.received != stats.received {
+            (self.received, self.heard) = (stats.received, Instant::now());
+        }
+        (stats.rtt, self.heard.elapsed() > SILENT + stats.rtt * 2)
+    }
 }
 
 /// One content: on disk, on the wire, in figures.
@@ -112,6 +129,7 @@ struct Setup {
     buffers: Arc<Buffers>,
     workers: Arc<Workers>,
     waits: Arc<WaitBooks>,
+    silent: Arc<Silent>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -135,6 +153,7 @@ pub(crate) async fn run(
         buffers: Buffers::new(builder.engine.budget),
         workers: Workers::new(),
         waits,
+        silent: Arc::default(),
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -188,8 +207,13 @@ impl Driver {
 
     fn tick(&mut self) {
         // How much is asked of a peer ahead depends on its round trip, which only the transport knows.
-        let rtts: Vec<_> = self.links.iter().map(|(&conn, link)| (conn, link.connection.stats().rtt)).collect();
-        rtts.into_iter().for_each(|(conn, rtt)| self.event(Event::RoundTrip { conn, rtt }));
+        let looks: Vec<_> = self.links.iter_mut().map(|(&conn, link)| (conn, link.look())).collect();
+        for (conn, (rtt, silent)) in looks {
+            self.event(Event::RoundTrip { conn, rtt });
+            if silent {
+                self.event(Event::Silence { conn });
+            }
+        }
         let requests: Vec<_> = self.requests.keys().copied().collect();
         requests.into_iter().for_each(|request| self.progressed(request));
         self.event(Event::Tick);
@@ -200,7 +224,10 @@ impl Driver {
             Input::Event(event) => {
                 match &event {
                     Event::Disconnected { conn } => drop(self.links.remove(conn)),
-                    Event::Finished { request, .. } => {
+                    Event::Finished { request, failure } => {
+                        if *failure == Some(swarm::Failure::Invalid) {
+                            self.note_wrong(*request, "an answer of a wrong length");
+                        }
                         self.progressed(*request);
                         self.requests.remove(request);
                     }
@@ -246,7 +273,18 @@ impl Driver {
                 *item.sources.entry(fetching.from).or_default() += len;
                 fetching.stored += len;
             }
+            if !right {
+                self.note_wrong(request, "a wrong piece");
+            }
             self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+        }
+    }
+
+    /// For the log: what a peer did wrong while we still dealt with it.
+    fn note_wrong(&self, request: RequestId, what: &'static str) {
+        let Some(from) = self.requests.get(&request).map(|fetching| fetching.from) else { return };
+        if self.links.values().any(|link| link.connection.peer_id() == from) {
+            tracing::info!(peer = %from, "{what}");
         }
     }
 
@@ -477,7 +515,8 @@ impl Driver {
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
-        self.links.insert(conn, Link { connection: connection.clone(), outbox });
+        let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now() };
+        self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
@@ -501,10 +540,12 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
-                drop(tokio::spawn(reach::dial(self.setup.transport.clone(), peer, self.inputs.clone())))
+                let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
+                drop(tokio::spawn(reach::dial(transport, silent, peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.remove(&conn) {
+                    tracing::info!(peer = %link.connection.peer_id(), reason, "closes a connection");
                     link.connection.close(1, reason);
                 }
             }
@@ -533,7 +574,8 @@ impl Driver {
                 if let (Some(shelf), Some(link)) = (shelf, self.links.get(&asked.conn)) {
                     let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
                     let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
-                    let work = PieceServe { serve, shelf, run, stream, workers, cap, inputs };
+                    let connection = link.connection.clone();
+                    let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
                     link.connection.spawn(Box::pin(work.run()));
                 }
             }

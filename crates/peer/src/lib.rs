@@ -16,6 +16,7 @@ mod reach;
 mod serve;
 mod share;
 mod shelf;
+mod silent;
 mod survey;
 mod tracker_client;
 mod waits;

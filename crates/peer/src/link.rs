@@ -18,8 +18,10 @@ use crate::inbox::Input;
 pub(crate) const OUTBOX: usize = 4096;
 /// A question must be said within this time.
 const QUESTION: Duration = Duration::from_secs(5);
-/// Control streams are opened and greeted within this time.
+/// Control streams are opened, and then greeted, within this time.
 const CONTROL: Duration = Duration::from_secs(5);
+/// Streams on which nothing was asked in time, after which a connection is given up. A few may be bad luck.
+const SILENT: u32 = 8;
 /// Messages sent to one peer must be taken within this time.
 const SEND: Duration = Duration::from_secs(20);
 
@@ -68,7 +70,7 @@ async fn talk(
 }
 
 fn silent() -> TransportError {
-    TransportError::Lost("the other side opened no control stream".to_owned())
+    TransportError::Lost("the other side says nothing".to_owned())
 }
 
 async fn write(mut send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMessage>) -> Result<(), TransportError> {
@@ -87,12 +89,15 @@ async fn read(
     mut recv: Box<dyn transport::RecvStream>,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<(), TransportError> {
-    while let Some(bytes) = read_frame(&mut *recv, MAX_FRAME).await? {
+    // The engine ends whoever begins with anything but a hello; here it must begin.
+    let mut frame = timeout(CONTROL, read_frame(&mut *recv, MAX_FRAME)).await.map_err(|_| silent())??;
+    while let Some(bytes) = frame {
         let message = PeerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))?;
         let event = Event::Message { conn: number, message };
         if inputs.send(Input::Event(event)).await.is_err() {
             break;
         }
+        frame = read_frame(&mut *recv, MAX_FRAME).await?;
     }
     Ok(())
 }
@@ -104,20 +109,25 @@ async fn accept(
 ) -> Result<(), TransportError> {
     // The set ends its tasks with the connection; the transport bounds how many streams there are at once.
     let mut questions = tokio::task::JoinSet::new();
-    loop {
+    let mut mute = 0;
+    while mute < SILENT {
         tokio::select! {
             stream = connection.accept() => {
                 let inputs = inputs.clone();
                 let stream = stream?;
                 questions.spawn(async move {
-                    if let Ok(Some(question)) = timeout(QUESTION, listen(stream)).await {
+                    let heard = timeout(QUESTION, listen(stream)).await;
+                    let mute = heard.is_err();
+                    if let Ok(Some(question)) = heard {
                         let _ = inputs.send(Input::Question { conn: number, question }).await;
                     }
+                    mute
                 });
             }
-            Some(_) = questions.join_next(), if !questions.is_empty() => {}
+            Some(ended) = questions.join_next(), if !questions.is_empty() => mute += u32::from(ended.unwrap_or(false)),
         }
     }
+    Err(silent())
 }
 
 /// Reads one question; a malformed one is refused by dropping its stream.

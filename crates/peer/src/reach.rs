@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError};
 
 use crate::inbox::Input;
+use crate::silent::Silent;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);
@@ -58,13 +59,22 @@ pub fn interface_addresses(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Tries all addresses of a peer side by side; the first that answers as that peer wins.
-pub(crate) async fn dial(transport: Arc<dyn Transport>, peer: PeerAddress, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn dial(
+    transport: Arc<dyn Transport>,
+    silent: Arc<Silent>,
+    peer: PeerAddress,
+    inputs: mpsc::Sender<Input>,
+) {
     let mut addresses = peer.addresses;
     // Random order spreads connections over a peer's listeners.
     fastrand::shuffle(&mut addresses);
     addresses.truncate(8);
+    addresses.retain(|&address| silent.may_dial(address));
     let input = match timeout(DIAL, first(transport, peer.id, addresses)).await {
-        Ok(Ok(connection)) => Input::Connected { connection, dialled: true },
+        Ok(Ok(connection)) => {
+            silent.answered(connection.remote_addr());
+            Input::Connected { connection, dialled: true }
+        }
         _ => Input::Event(Event::DialFailed { peer: peer.id }),
     };
     let _ = inputs.send(input).await;

@@ -10,7 +10,7 @@ use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::frame;
-use transport::{SendStream, TransportError};
+use transport::{Connection, SendStream, TransportError};
 
 use crate::inbox::Input;
 use crate::rate::RateCap;
@@ -46,6 +46,7 @@ async fn hand_over(stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), Tran
 /// Serves a run of pieces that is held.
 pub(crate) struct PieceServe {
     pub(crate) serve: ServeId,
+    pub(crate) connection: Arc<dyn Connection>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) run: Run,
     pub(crate) stream: Box<dyn SendStream>,
@@ -101,7 +102,13 @@ impl PieceServe {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             self.cap.take(slice.len()).await;
             let len = slice.len() as u64;
-            hand_over(&mut *self.stream, slice).await?;
+            let handed = timeout(TAKEN, self.stream.send(slice)).await;
+            let Ok(sent) = handed else {
+                // What it asked for and does not take costs others their turn.
+                self.connection.close(1, "it does not read");
+                return Err(TransportError::Closed);
+            };
+            sent?;
             self.shelf.count_sent(len);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A peer's connection to its tracker: announced once, told of changes, kept up for as long as the peer lives.
 //!
-//! When it breaks, it comes back with jittered back-off and announces everything again. Nothing else of the peer
-//! waits for it.
+//! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
+//! again. Nothing else of the peer waits for it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -72,8 +72,9 @@ impl Waiting {
 const WELCOME: Duration = Duration::from_secs(5);
 /// Announcements that may wait to be sent: more than anyone shares at once.
 const QUEUE: usize = 1 << 16;
-/// Longest wait between two tries.
+/// Longest wait between two tries, and the shortest before the first.
 const LONGEST: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Starts a client. `first` is told how the first connection went; if it failed the client ends.
 pub(crate) fn start(
@@ -173,11 +174,10 @@ impl Client {
         Ok(Greeting::Welcome(session))
     }
 
-    /// Tries again and again, each time after a longer, random wait.
+    /// Tries again and again, each time after a random wait.
     async fn come_back(&mut self, inbox: &mut mpsc::Receiver<ToClient>) -> Option<Session> {
-        let mut longest = Duration::from_millis(500);
-        loop {
-            let wait = sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0));
+        for tries in 0.. {
+            let wait = sleep(pause(tries, fastrand::f64()));
             tokio::pin!(wait);
             loop {
                 tokio::select! {
@@ -205,8 +205,8 @@ impl Client {
             if let Ok(session) = self.connect().await {
                 return Some(session);
             }
-            longest = (longest * 2).min(LONGEST);
         }
+        None
     }
 
     /// Runs one session; true if the client is to end.
@@ -288,6 +288,14 @@ impl Client {
     }
 }
 
+/// How long to wait after so many tries, by a random number from 0 to 1. All peers lose a tracker at the same moment, and
+/// short first waits that double keep them together for a while: so the first is spread over half of the longest wait, and
+/// the others over the rest.
+fn pause(tries: u32, random: f64) -> Duration {
+    let (least, most) = if tries == 0 { (SHORTEST, LONGEST / 2) } else { (LONGEST / 2, LONGEST) };
+    least + (most - least).mul_f64(random)
+}
+
 impl Session {
     async fn say(&mut self, message: &ToTracker) -> Result<(), TransportError> {
         say(&mut *self.send, message).await
@@ -306,4 +314,43 @@ async fn say(send: &mut dyn SendStream, message: &ToTracker) -> Result<(), Trans
 async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerMessage, TransportError> {
     let bytes = read_frame(recv, MAX_FRAME).await?.ok_or(TransportError::Truncated)?;
     TrackerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEERS: usize = 1000;
+
+    /// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.
+    fn returns(back: Duration, random: &mut fastrand::Rng) -> Vec<Duration> {
+        let mut one = || {
+            let mut at = Duration::ZERO;
+            for tries in 0.. {
+                at += pause(tries, random.f64());
+                if at >= back {
+                    break;
+                }
+            }
+            at
+        };
+        (0..PEERS).map(|_| one()).collect()
+    }
+
+    /// In no tenth of the time that it takes until all are back do more than three times as many come as on average.
+    #[test]
+    fn a_thousand_peers_come_back_without_a_stampede() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for back in [1, 300, 600, 1_000, 2_000, 4_000, 8_000, 15_000, 60_000, 600_000].map(Duration::from_millis) {
+            let times = returns(back, &mut random);
+            let (first, last) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+            assert!(last - back <= LONGEST, "{back:?}: the last is back after {:?}", last - back);
+            let mut tenths = [0; 11];
+            for at in times {
+                tenths[((at - first).as_secs_f64() / (last - first).as_secs_f64() * 10.0) as usize] += 1;
+            }
+            let peak = tenths.into_iter().max().unwrap();
+            assert!(peak <= 3 * PEERS / 10, "{back:?}: {peak} of {PEERS} come in a tenth of the time");
+        }
+    }
 }

@@ -76,14 +76,14 @@ pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, Storage
             let file = no_follow(&spec.path).map_err(error)?;
             if file.metadata().map_err(error)?.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
-                // What fits into a few blocks is not worth the call.
-                if spec.size > SMALL
-                    && let Err(source) = fs4::FileExt::allocate(&file, spec.size)
-                    && source.kind() == io::ErrorKind::StorageFull
-                {
-                    return Err(error(source));
-                }
-                // Not every file system can reserve; then a full disk shows when it is full.
+            }
+            // Again at each start: the first may have found no room. What fits into a few blocks is not worth the call. Not
+            // every file system can reserve; then a full disk shows when it is full.
+            if spec.size > SMALL
+                && let Err(source) = fs4::FileExt::allocate(&file, spec.size)
+                && source.kind() == io::ErrorKind::StorageFull
+            {
+                return Err(error(source));
             }
             Ok(file)
         }

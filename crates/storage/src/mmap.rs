@@ -118,7 +118,8 @@ impl Maps {
     fn checked(&self, file: usize) -> Result<Arc<Mapped>, StorageError> {
         let (spec, seen) = (self.handles.spec(file), &self.seen[file]);
         let same = |now: &Metadata| {
-            now.len() == spec.size && seen.modified.is_none_or(|then| now.modified().is_ok_and(|now| now == then))
+            now.len() == spec.size
+                && seen.modified.is_none_or(|then| now.modified().is_ok_and(|now| now == then) && is_named(now))
         };
         let mapped = self.handles.get(file, map)?;
         let now = mapped.file.metadata().map_err(|source| error_at(&spec.path, source))?;
@@ -129,6 +130,17 @@ impl Maps {
         }
         Ok(mapped)
     }
+}
+
+/// Whether a file still has a name: one that was removed or replaced is there only for those who hold it open.
+#[cfg(unix)]
+fn is_named(seen: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(seen) > 0
+}
+
+#[cfg(not(unix))]
+fn is_named(_: &Metadata) -> bool {
+    true
 }
 
 impl Storage for Maps {
@@ -211,6 +223,19 @@ mod tests {
         let slice = storage.read(0, 0, 1 << 20).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
         assert_eq!(slice.iter().filter(|&&byte| byte == 7).count(), 4096, "the rest is nothing");
+        assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_replaced_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["file", "other"].map(|name| folder.path().join(name));
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        std::fs::write(&other, vec![8; 1 << 20]).unwrap();
+        let storage = MmapBackend.open(&[FileSpec { path: path.clone(), size: 1 << 20 }], Access::Read).unwrap();
+        storage.read(0, 0, 100).unwrap();
+        std::fs::rename(&other, &path).unwrap();
         assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
     }
 

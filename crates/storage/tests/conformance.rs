@@ -1,6 +1,6 @@
 //! Every backend, and every wrapper in its harmless setting, passes the one suite.
 
-use storage::wrappers::{Failing, Forgetful, Operation, Throttled};
+use storage::wrappers::{Failing, Forgetful, Operation, Rotten, Throttled};
 use storage::{Access, Backend, FileSpec, StorageError, backend, conformance};
 
 fn passes(backend: &dyn Backend) {
@@ -35,6 +35,11 @@ fn failing_when_nothing_fails() {
 #[test]
 fn forgetful_when_nothing_crashes() {
     passes(&Forgetful::new(backend("mmap").unwrap()));
+}
+
+#[test]
+fn rotten_when_nothing_rots() {
+    passes(&Rotten::new(backend("mmap").unwrap(), |_, _| ()));
 }
 
 #[test]

@@ -140,6 +140,11 @@ pub enum Event {
         /// The estimate.
         rtt: Duration,
     },
+    /// Nothing at all has come over a connection for longer than a live one is ever silent.
+    Silence {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Time has passed: call it at [`crate::Engine::next_timeout`].
     Tick,
 }

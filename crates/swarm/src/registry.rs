@@ -27,8 +27,10 @@ pub const MOST_KNOWN: usize = 200;
 /// A member that wants pieces and knows fewer is introduced to others even when they know many, and again when those
 /// it knows leave.
 const FEWEST_KNOWN: usize = 8;
-/// Candidates looked at in one draw, so that its cost does not grow with the swarm.
-const TRIES: usize = 256;
+/// Beyond so many members of one address, all others come first: a thousand ids of one machine must not hide everyone else.
+const FROM_ONE_ADDRESS: u32 = 4;
+/// Candidates looked at in one draw, so that its cost does not grow with the swarm. More than come from one address.
+const TRIES: usize = 512;
 
 /// What one content may cost a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,17 +322,31 @@ impl Registry {
         }
     }
 
-    /// Some of the givers or takers in random order, each once.
+    /// Some of the givers or takers in random order, each once; the many of one address last.
     fn candidates(&mut self, givers: bool) -> Vec<u32> {
         let group = if givers { &self.givers } else { &self.takers };
-        if group.len() <= TRIES {
+        let mut drawn = if group.len() <= TRIES {
             let mut all = group.clone();
             self.random.shuffle(&mut all);
-            return all;
-        }
-        let mut seen = BTreeSet::new();
-        let draws = (0..TRIES).map(|_| group[self.random.usize(..group.len())]);
-        draws.filter(|&slot| seen.insert(slot)).collect()
+            all
+        } else {
+            let mut seen = BTreeSet::new();
+            let draws = (0..TRIES).map(|_| group[self.random.usize(..group.len())]);
+            draws.filter(|&slot| seen.insert(slot)).collect()
+        };
+        let mut from: HashMap<Option<IpAddr>, u32> = HashMap::new();
+        let mut crowd = Vec::new();
+        drawn.retain(|&slot| {
+            let count = from.entry(self.member(slot).origin).or_default();
+            *count += 1;
+            let keep = *count <= FROM_ONE_ADDRESS;
+            if !keep {
+                crowd.push(slot);
+            }
+            keep
+        });
+        drawn.extend(crowd);
+        drawn
     }
 
     /// Makes two members acquaintances. Whoever knows too many forgets a random one.

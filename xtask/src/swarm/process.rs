@@ -63,6 +63,12 @@ impl Process {
         }
     }
 
+    /// Kills it at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits until it has ended, at most this long.
     pub fn wait(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let until = Instant::now() + patience;
@@ -84,7 +90,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

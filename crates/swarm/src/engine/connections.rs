@@ -17,6 +17,8 @@ pub(super) struct Known {
     addresses: Vec<SocketAddr>,
     failures: u32,
     next_try: Duration,
+    /// When a connection was lost over which it gave us something.
+    lost: Option<Duration>,
 }
 
 /// A connection that stands.
@@ -38,7 +40,13 @@ pub(super) struct Connection {
     pub(super) rate: Rate,
     /// When a byte last came, or we last asked with nothing under way.
     pub(super) heard: Duration,
+    /// Since when something that we asked for waits without a byte having come, whoever sent it in the end.
+    pub(super) unanswered: Option<Duration>,
+    /// How long it has owed us something at a pace that is nothing beside that of others.
+    crawled: Duration,
     pub(super) wrong: u32,
+    /// It sent too much that was wrong: when it is shut out, unless it withdraws the content by then.
+    condemned: Option<Duration>,
     /// After a refusal, ask again only from then on.
     pub(super) not_before: Duration,
     /// Bytes that we have offered to it, or that it has asked for, and that are not sent.
@@ -54,6 +62,17 @@ pub(super) struct Connection {
     exchanged: Duration,
 }
 
+/// Whoever gave us something is looked for this long after it was lost, with pauses of no more than this: a link that was
+/// dark should not stay so for us.
+const LOOKED_FOR: Duration = Duration::from_secs(60);
+const SHORT_PAUSE: Duration = Duration::from_millis(500);
+/// Whoever sent wrong pieces may say within this time that it withdraws the content, because its file was changed under it;
+/// but not more often than this.
+const MERCY: Duration = Duration::from_secs(1);
+const PARDONS: u32 = 3;
+/// Whoever gives fewer bytes a second than this, and than this part of what another gives, crawls.
+const CRAWL: f64 = 4096.0;
+const BESIDE: f64 = 64.0;
 /// Most peers that are remembered for one content.
 const KNOWN: usize = 400;
 /// Dials under way at once.
@@ -75,7 +94,7 @@ impl Engine {
                 // News of a peer that was hard to reach is worth another try.
                 known.next_try = known.next_try.min(self.now + Duration::from_secs(1));
             } else if content.known.len() < KNOWN {
-                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now });
+                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now, lost: None });
             }
         }
         self.dial_more(actions);
@@ -117,8 +136,23 @@ impl Engine {
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
         self.dialling.remove(&peer);
-        self.back_off(peer);
+        // A connection beside one that still stands is no loss.
+        if !self.by_peer.contains_key(&peer) {
+            self.back_off(peer);
+        }
         self.dial_more(actions);
+    }
+
+    /// A peer that owes us something is silent: it is dialled anew, beside the connection that stands. Should the link have
+    /// been dark, a new connection is there long before the old one dares to send again.
+    pub(super) fn dial_beside(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let owes = |state: &&Connection| state.dialled && !state.requests.is_empty();
+        let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer) else { return };
+        let known = self.contents.values().filter(|content| content.wanted).find_map(|content| content.known.get(&id));
+        let Some(addresses) = known.map(|known| known.addresses.clone()) else { return };
+        if self.dialling.len() < DIALS && self.dialling.insert(id) {
+            actions.push(Action::Dial { peer: PeerAddress { id, addresses } });
+        }
     }
 
     /// The next try waits twice as long as the last, up to a minute, with jitter against stampedes.
@@ -127,7 +161,9 @@ impl Engine {
             if let Some(known) = content.known.get_mut(&peer) {
                 known.failures = (known.failures + 1).min(7);
                 let wait = Duration::from_millis(500 << known.failures).mul_f64(0.5 + self.rng.f64());
-                known.next_try = self.now + wait.min(Duration::from_secs(60));
+                let missed = known.lost.is_some_and(|lost| self.now.saturating_sub(lost) < LOOKED_FOR);
+                let most = if missed { SHORT_PAUSE } else { Duration::from_secs(60) };
+                known.next_try = self.now + wait.min(most);
             }
         }
     }
@@ -145,7 +181,11 @@ impl Engine {
             return actions.push(Action::Close { conn, reason: "not welcome" });
         }
         if !self.by_peer.contains_key(&peer) && self.conns.len() >= self.config.connections * 2 {
-            return actions.push(Action::Close { conn, reason: "too many connections" });
+            // Whoever is here for nothing makes room: the one that has been for longest.
+            let Some(idle) = self.idlest() else {
+                return actions.push(Action::Close { conn, reason: "too many connections" });
+            };
+            self.close(idle, "others have need of the room", actions);
         }
         if let Some(&old) = self.by_peer.get(&peer) {
             // Both dialled at once: both sides keep the one that the smaller id dialled. The same side twice: the
@@ -171,7 +211,10 @@ impl Engine {
             owed: 0,
             rate: Rate::new(self.now),
             heard: self.now,
+            unanswered: None,
+            crawled: Duration::ZERO,
             wrong: 0,
+            condemned: None,
             not_before: Duration::ZERO,
             promised: 0,
             given: 0,
@@ -194,6 +237,12 @@ impl Engine {
         }
     }
 
+    /// The oldest connection of those that have not said hello, or else of those that take part in nothing.
+    fn idlest(&self) -> Option<ConnId> {
+        let idle = self.conns.iter().filter(|(_, conn)| conn.sides.is_empty());
+        idle.min_by_key(|&(&number, conn)| (conn.greeted, number)).map(|(&number, _)| number)
+    }
+
     /// Ends a connection from our side.
     pub(super) fn close(&mut self, conn: ConnId, reason: &'static str, actions: &mut Vec<Action>) {
         if self.conns.contains_key(&conn) {
@@ -214,7 +263,15 @@ impl Engine {
         }
         if self.by_peer.get(&state.peer) == Some(&conn) {
             self.by_peer.remove(&state.peer);
+            if state.given > 0 {
+                let known = self.contents.values_mut().filter_map(|content| content.known.get_mut(&state.peer));
+                known.for_each(|known| known.lost = Some(self.now));
+            }
             self.back_off(state.peer);
+        }
+        if state.condemned.is_some() {
+            // To leave is no way out.
+            self.shut_out(state.peer, actions);
         }
         self.offering.remove(&conn);
         for &request in &state.requests {
@@ -224,27 +281,77 @@ impl Engine {
         self.next_tick = self.now;
     }
 
-    /// Drops whoever owes us pieces and has sent nothing for too long.
+    /// Drops whoever owes us pieces and has sent nothing for too long, or next to nothing beside others: what it owes can
+    /// be had elsewhere, and each time it is asked costs us a while.
     pub(super) fn drop_silent(&mut self, actions: &mut Vec<Action>) {
         let limit = self.config.give_up;
-        let silent: Vec<_> = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| !conn.requests.is_empty() && self.now.saturating_sub(conn.heard) > limit)
-            .map(|(&number, _)| number)
-            .collect();
-        silent.into_iter().for_each(|conn| self.close(conn, "it sent nothing for too long", actions));
+        let fastest = self.conns.values().map(|conn| conn.rate.average()).fold(0.0, f64::max);
+        let mut dropped = Vec::new();
+        for (&number, conn) in &mut self.conns {
+            let owes = !conn.requests.is_empty();
+            let pace = conn.rate.average();
+            if pace >= CRAWL || pace * BESIDE >= fastest {
+                conn.crawled = Duration::ZERO;
+            } else if owes && conn.rate.measured() {
+                conn.crawled += TICK;
+            }
+            let unanswered = conn.unanswered.is_some_and(|since| self.now.saturating_sub(since) > limit);
+            if unanswered || (owes && self.now.saturating_sub(conn.heard) > limit) {
+                dropped.push((number, "it sent nothing for too long"));
+            } else if conn.crawled > limit {
+                dropped.push((number, "it gives next to nothing"));
+            }
+        }
+        dropped.into_iter().for_each(|(conn, reason)| self.close(conn, reason, actions));
+    }
+
+    /// A peer sent something wrong. After too much of it, it is asked for nothing more, and shut out soon.
+    pub(super) fn count_wrong(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.wrong += 1;
+        if state.wrong < self.config.wrong_pieces || state.condemned.is_some() {
+            return;
+        }
+        if self.pardons.get(&state.peer).is_some_and(|&pardons| pardons >= PARDONS) {
+            return self.ban(conn, actions);
+        }
+        state.condemned = Some(self.now + MERCY);
+        state.not_before = Duration::MAX;
+        state.offers.clear();
+        for request in std::mem::take(&mut state.requests) {
+            self.forget_request(request);
+            actions.push(Action::Cancel { request });
+        }
+    }
+
+    /// A peer withdraws a content: if that is why it sent wrong pieces, they are forgiven.
+    pub(super) fn pardon(&mut self, conn: ConnId) {
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| state.condemned.is_some()) else { return };
+        (state.condemned, state.wrong, state.not_before) = (None, 0, self.now);
+        *self.pardons.entry(state.peer).or_default() += 1;
+    }
+
+    /// Shuts out whoever was condemned and has not withdrawn anything.
+    pub(super) fn ban_condemned(&mut self, actions: &mut Vec<Action>) {
+        let due = |conn: &&Connection| conn.condemned.is_some_and(|at| self.now >= at);
+        let due: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| due(conn)).map(|(&number, _)| number).collect();
+        due.into_iter().for_each(|conn| self.ban(conn, actions));
     }
 
     /// Shuts a peer out for good.
     pub(super) fn ban(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
         let Some(peer) = self.conns.get(&conn).map(|conn| conn.peer) else { return };
-        self.banned.insert(peer);
-        self.contents.values_mut().for_each(|content| {
-            content.known.remove(&peer);
-        });
-        actions.push(Action::Banned { peer });
+        self.shut_out(peer, actions);
         self.close(conn, "it sent wrong pieces", actions);
+    }
+
+    fn shut_out(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
+        if self.banned.insert(peer) {
+            self.contents.values_mut().for_each(|content| {
+                content.known.remove(&peer);
+            });
+            actions.push(Action::Banned { peer });
+        }
     }
 
     /// Tells connected peers of each other, so that a swarm outlives its tracker.

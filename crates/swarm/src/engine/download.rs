@@ -58,8 +58,10 @@ impl Open {
 const LISTED: u64 = 56;
 const UNLISTED: u64 = 8 << 20;
 const LEFT: u64 = 8;
-/// A manifest must come within this time.
-const MANIFEST: Duration = Duration::from_secs(10);
+/// A manifest that has not come within this time is asked of someone else too, and after twice as long of a third; of
+/// the only one who has it again, after the longest time.
+const MANIFEST: Duration = Duration::from_secs(1);
+const LONGEST_MANIFEST: Duration = Duration::from_secs(10);
 /// Pieces must lack for this long before it is said.
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
@@ -87,13 +89,17 @@ impl Engine {
             if content.manifest_from.is_some_and(|(_, until)| self.now < until) {
                 continue;
             }
+            let wait = (MANIFEST * (1 << content.manifest_tries.min(4))).min(LONGEST_MANIFEST);
             let last = content.manifest_from.map(|(conn, _)| conn);
             let has = |(_, conn): &(&ConnId, &super::Connection)| conn.sides.get(&id).is_some_and(|side| side.manifest);
             let holders: Vec<ConnId> = self.conns.iter().filter(has).map(|(&conn, _)| conn).collect();
             let others: Vec<ConnId> = holders.iter().copied().filter(|&conn| Some(conn) != last).collect();
-            let from = if others.is_empty() { holders } else { others };
+            let alone = others.is_empty();
+            let from = if alone { holders } else { others };
             if let Some(&conn) = self.rng.choice(&from) {
-                content.manifest_from = Some((conn, self.now + MANIFEST));
+                let until = self.now + if alone { LONGEST_MANIFEST } else { wait };
+                content.manifest_from = Some((conn, until));
+                content.manifest_tries += 1;
                 actions.push(Action::FetchManifest { conn, content: id });
             }
         }
@@ -124,6 +130,9 @@ impl Engine {
             return self.close(conn, "it offers pieces that do not exist", actions);
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
+        if state.not_before == Duration::MAX {
+            return decline(conn, id, runs, actions);
+        }
         let room = OFFERS.saturating_sub(state.offers.len());
         let (kept, dropped) = runs.split_at(runs.len().min(room));
         state.offers.extend(kept.iter().map(|&run| (id, run)));
@@ -236,6 +245,7 @@ impl Engine {
             state.rate.resume(self.now);
             state.heard = self.now;
         }
+        state.unanswered.get_or_insert(self.now);
         state.requests.insert(request);
         state.owed += owed;
         self.in_flight += owed;
@@ -329,7 +339,9 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(&request.conn) {
             conn.owed -= came;
             conn.given += came;
-            conn.heard = self.now;
+            if bytes > 0 {
+                (conn.heard, conn.unanswered) = (self.now, None);
+            }
             conn.rate.add(self.now, bytes);
         }
         self.expect_soon(id, actions);
@@ -411,11 +423,7 @@ impl Engine {
         if outgoing.open.remove(piece) {
             self.reopen(id, piece);
         }
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.wrong += 1;
-        if state.wrong >= self.config.wrong_pieces {
-            return self.ban(conn, actions);
-        }
+        self.count_wrong(conn, actions);
         // That peer is not asked for this piece again.
         self.lacks_after_all(conn, id, Run { first: piece, count: 1 });
     }
@@ -452,6 +460,11 @@ impl Engine {
         self.forget_request(request);
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.requests.remove(&request);
+        let hasty = state.unanswered.is_some_and(|since| self.now.saturating_sub(since) < self.config.stall);
+        if matches!(failure, Some(Failure::Refused(_))) || (hasty && state.requests.is_empty()) {
+            // It said why, or had no time to answer before we got it elsewhere.
+            state.unanswered = None;
+        }
         match failure {
             Some(Failure::Refused(protocol::RefusalReason::NotHeld)) => {
                 state.not_before = self.now + REFUSED;
@@ -459,11 +472,8 @@ impl Engine {
             }
             Some(Failure::Refused(_)) | Some(Failure::Broken) => state.not_before = self.now + REFUSED,
             Some(Failure::Invalid) => {
-                state.wrong += 1;
-                if state.wrong >= self.config.wrong_pieces {
-                    return self.ban(conn, actions);
-                }
                 state.not_before = self.now + REFUSED;
+                self.count_wrong(conn, actions);
             }
             None => {}
         }

@@ -87,7 +87,9 @@ struct Content {
     /// When a piece was last stored.
     grew: Duration,
     known: BTreeMap<PeerId, Known>,
+    /// Who was asked for the manifest last, and when someone else is to be.
     manifest_from: Option<(ConnId, Duration)>,
+    manifest_tries: u32,
     unannounced: BTreeSet<u32>,
     announce_at: Option<Duration>,
     lacking: Vec<Run>,
@@ -130,6 +132,8 @@ pub struct Engine {
     by_peer: BTreeMap<PeerId, ConnId>,
     dialling: BTreeSet<PeerId>,
     banned: BTreeSet<PeerId>,
+    /// How often peers were forgiven what they sent wrong.
+    pardons: BTreeMap<PeerId, u32>,
     requests: BTreeMap<RequestId, Outgoing>,
     next_request: RequestId,
     in_flight: u64,
@@ -164,6 +168,7 @@ impl Engine {
             by_peer: BTreeMap::new(),
             dialling: BTreeSet::new(),
             banned: BTreeSet::new(),
+            pardons: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
             in_flight: 0,
@@ -201,6 +206,7 @@ impl Engine {
                     conn.rate.rtt = rtt;
                 }
             }
+            Event::Silence { conn } => self.dial_beside(conn, actions),
             Event::Tick => {}
         }
         self.on_time(actions);
@@ -236,6 +242,7 @@ impl Engine {
         self.announce_pieces(actions);
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
+            self.ban_condemned(actions);
             self.drop_silent(actions);
             self.dial_more(actions);
             self.exchange_peers(actions);
@@ -335,6 +342,7 @@ impl Content {
             picker,
             known: BTreeMap::new(),
             manifest_from: None,
+            manifest_tries: 0,
             unannounced: BTreeSet::new(),
             announce_at: None,
             lacking: Vec::new(),

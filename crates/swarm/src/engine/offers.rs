@@ -275,7 +275,8 @@ impl Engine {
                 }
                 for (&piece, promise) in &side.promised {
                     let age = self.now.saturating_sub(promise.since);
-                    late |= promise.stage == Stage::Offered && age > patience;
+                    // Whoever has no manifest yet cannot answer.
+                    late |= side.manifest && promise.stage == Stage::Offered && age > patience;
                     if promise.stage != Stage::Asked && age > conn.rate.rtt * 2 + ANSWER {
                         broken.push((number, id, piece));
                     }

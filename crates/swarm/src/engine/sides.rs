@@ -257,6 +257,7 @@ impl Engine {
 
     fn withdrawn(&mut self, conn: ConnId, id: ContentId, actions: &mut Vec<Action>) {
         self.forget_side(conn, id);
+        self.pardon(conn);
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.offers.retain(|&(content, _)| content != id);
         let requests =

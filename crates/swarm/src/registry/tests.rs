@@ -229,6 +229,20 @@ fn one_address_holds_a_bounded_number_of_members_unless_it_is_loopback() {
 }
 
 #[test]
+fn a_thousand_ids_of_one_address_hide_nobody() {
+    for stake in [Seeder, Downloader] {
+        let mut registry = registry();
+        for n in 0..1000 {
+            let _ = registry.announce(peer(n), address(1), &[address(1)], stake, None);
+        }
+        (2000..2003).for_each(|n| drop(join(&mut registry, n, Seeder)));
+        let sample = ids(&join(&mut registry, 3000, Downloader).sample);
+        assert!((2000..2003).all(|n| sample.contains(&peer(n))), "among those with a stake as {stake:?}");
+        assert_eq!(sample.len(), SAMPLE, "where nobody else is, a crowd is as good as any");
+    }
+}
+
+#[test]
 fn the_first_usable_name_stays() {
     let mut registry = registry();
     let mut say = |n, name: &str| {

@@ -4,15 +4,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
+use peer::TrackerAddress;
 use protocol::{
-    Announce, Answer, ContentId, MAX_FRAME, PeerId, PeerMessage, Request, Run, Stake, ToTracker, VERSION, Wire,
+    Announce, Answer, ContentId, MAX_FRAME, ManifestHeader, PeerId, PeerMessage, Request, Run, Stake, ToTracker,
+    VERSION, Wire,
 };
 use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Quic, Stream, Transport, TransportError};
 
-use crate::{PATIENCE, Swarm};
+/// After this long nobody will do any more what is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is answered to a question, answer and all; nothing for silence.
 pub type Answering = Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync>;
@@ -70,13 +74,26 @@ pub fn claim(len: u64) -> Vec<u8> {
     frame(&Answer::Bytes(len).encode().expect("it has an encoding")).to_vec()
 }
 
+/// A manifest that nothing has checked: this header, and so many digests of nothing.
+pub fn forged(header: &ManifestHeader, digests: usize) -> Vec<u8> {
+    let header = header.encode().expect("it has an encoding");
+    let len = (header.len() as u32).to_le_bytes();
+    [b"P2PM\x01", &len[..], &header, &vec![7; digests * 32]].concat()
+}
+
 /// A running one.
 pub struct Hostile {
     runtime: Runtime,
     transport: Arc<dyn Transport>,
-    ends: Receiver<TransportError>,
+    ends: Receiver<Ended>,
     /// Kept, so that the tracker goes on naming it.
     _tracker: Option<Session>,
+}
+
+/// How a connection to it ended, and how long after it began, or after the last answer on it.
+struct Ended {
+    reason: TransportError,
+    after: Duration,
 }
 
 /// A connection to a tracker, with its one stream.
@@ -94,27 +111,44 @@ impl Hostile {
     }
 
     /// Joins a swarm as a seeder of a content of this name, and treats all who come by its script.
-    pub fn seeder(swarm: &Swarm, content: ContentId, name: &str, script: Script) -> Self {
+    pub fn seeder(tracker: &TrackerAddress, content: ContentId, name: &str, script: Script) -> Self {
         let mut hostile = Hostile::new();
         let (ended, ends) = channel();
         hostile.ends = ends;
         hostile.runtime.spawn(meet_all(hostile.transport.clone(), Arc::new(script), ended));
-        let tracker =
-            transport::peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).expect("its certificate");
-        let (transport, address) = (hostile.transport.clone(), SocketAddr::from(([127, 0, 0, 1], swarm.port)));
+        let listeners = hostile.transport.listeners();
+        hostile._tracker =
+            Some(hostile.announce(tracker, content, name, listeners).expect("the tracker takes everyone"));
+        hostile
+    }
+
+    /// Tells the tracker that it seeds a content at an address that is not its own.
+    pub fn fake(tracker: &TrackerAddress, content: ContentId, name: &str, address: SocketAddr) -> Self {
+        let mut hostile = Hostile::new();
+        hostile._tracker =
+            Some(hostile.announce(tracker, content, name, vec![address]).expect("the tracker takes everyone"));
+        hostile
+    }
+
+    /// Says to the tracker that it seeds a content at these addresses.
+    fn announce(
+        &self,
+        tracker: &TrackerAddress,
+        content: ContentId,
+        name: &str,
+        listeners: Vec<SocketAddr>,
+    ) -> Result<Session, TransportError> {
         let announce = Announce { content, about: Some((name.to_owned(), 5)), stake: Stake::Seeder };
-        let joining = async move {
-            let connection = transport.dial(address, tracker).await?;
+        let hello = ToTracker::Hello { version: VERSION, listeners };
+        self.runtime.block_on(async {
+            let connection = self.transport.dial(tracker.addresses[0], tracker.id).await?;
             let (mut send, mut recv) = connection.open().await?;
-            let hello = ToTracker::Hello { version: VERSION, listeners: transport.listeners() };
             for message in [hello, ToTracker::Announce(announce)] {
                 send.send(frame(&message.encode().expect("it has an encoding"))).await?;
                 read_frame(&mut *recv, MAX_FRAME).await?;
             }
-            Ok::<_, TransportError>(Session((connection, (send, recv))))
-        };
-        hostile._tracker = Some(hostile.runtime.block_on(joining).expect("the tracker takes everyone"));
-        hostile
+            Ok(Session((connection, (send, recv))))
+        })
     }
 
     /// The id that it proves.
@@ -122,14 +156,19 @@ impl Hostile {
         self.transport.peer_id()
     }
 
-    /// Waits until someone has closed a connection to it. Where the goodbye is lost, the next packet is told that there is
-    /// no such connection any more.
-    pub fn is_shut_out(&self, what: &str) {
+    /// Waits until someone has closed a connection to it, and says how long that took: from the last answer on it, or
+    /// from its beginning. Where the goodbye is lost, the next packet is told that there is no such connection any more.
+    pub fn is_shut_out(&self, what: &str) -> Duration {
         match self.ends.recv_timeout(PATIENCE) {
-            Ok(TransportError::ClosedByPeer { .. } | TransportError::Lost(_)) => {}
-            Ok(other) => panic!("{what}: {other}"),
+            Ok(Ended { reason: TransportError::ClosedByPeer { .. } | TransportError::Lost(_), after }) => after,
+            Ok(Ended { reason, .. }) => panic!("{what}: {reason}"),
             Err(_) => panic!("{what}: nobody closes the connection"),
         }
+    }
+
+    /// The same, without a claim that it happens.
+    pub fn is_shut_out_within(&self, most: Duration) -> Option<Duration> {
+        self.ends.recv_timeout(most).ok().map(|ended| ended.after)
     }
 
     /// Dials someone, says this on the control stream, and asks these questions, each on a stream of its own. Gives what
@@ -160,19 +199,66 @@ impl Hostile {
         })
     }
 
-    /// Opens so many streams at once and says nothing on them, for as long as it lives.
-    pub fn opens_streams(&self, address: SocketAddr, id: PeerId, count: usize) {
-        let transport = self.transport.clone();
-        self.runtime.spawn(async move {
-            let Ok(connection) = transport.dial(address, id).await else { return };
+    /// Dials someone, begins the control stream with these bytes, opens so many streams, and says nothing more. Whoever
+    /// listens is told how long that was borne.
+    pub fn opens_streams(&self, address: SocketAddr, id: PeerId, control: Vec<u8>, count: usize) -> Receiver<Duration> {
+        self.bothers(address, id, control, move |connection| async move {
             let mut streams = Vec::new();
             for _ in 0..count {
                 let Ok((mut send, recv)) = connection.open().await else { break };
                 let _ = send.send(vec![0xff].into()).await;
                 streams.push((send, recv));
             }
-            std::future::pending::<()>().await;
+            streams
+        })
+    }
+
+    /// Dials someone, asks for one piece after another, and never reads what comes.
+    pub fn never_reads(&self, address: SocketAddr, id: PeerId, content: ContentId, pieces: u32) -> Receiver<Duration> {
+        let join = said(&PeerMessage::Join { content, pieces: Some(pieces), wants: true });
+        self.bothers(address, id, [hello(), join].concat(), move |connection| async move {
+            let mut streams = Vec::new();
+            for first in (0..pieces).cycle() {
+                let request = Request::Pieces { content, run: Run { first, count: 1 } };
+                let Ok((mut send, recv)) = connection.open().await else { break };
+                let _ = send.send(frame(&request.encode().expect("it has an encoding"))).await;
+                let _ = send.finish();
+                streams.push((send, recv));
+            }
+            streams
+        })
+    }
+
+    fn bothers<F, K>(
+        &self,
+        address: SocketAddr,
+        id: PeerId,
+        control: Vec<u8>,
+        how: impl FnOnce(Arc<dyn Connection>) -> F + Send + 'static,
+    ) -> Receiver<Duration>
+    where
+        F: Future<Output = K> + Send,
+        K: Send,
+    {
+        let (ended, ends) = channel();
+        let transport = self.transport.clone();
+        self.runtime.spawn(async move {
+            let Ok(connection) = transport.dial(address, id).await else { return };
+            let since = Instant::now();
+            let Ok((mut send, _recv)) = connection.open().await else { return };
+            let _ = send.send(control.into()).await;
+            let lasting = connection.clone();
+            let bothering = async move {
+                let _kept = how(connection).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                _ = lasting.closed() => {}
+                () = bothering => {}
+            }
+            let _ = ended.send(since.elapsed());
         });
+        ends
     }
 }
 
@@ -182,24 +268,26 @@ impl Default for Hostile {
     }
 }
 
-async fn meet_all(transport: Arc<dyn Transport>, script: Arc<Script>, ended: Sender<TransportError>) {
+async fn meet_all(transport: Arc<dyn Transport>, script: Arc<Script>, ended: Sender<Ended>) {
     while let Some(connection) = transport.accept().await {
         tokio::spawn(meet(connection, script.clone(), ended.clone()));
     }
 }
 
 /// Whoever dials opens the control stream first; each later stream is a question.
-async fn meet(connection: Arc<dyn Connection>, script: Arc<Script>, ended: Sender<TransportError>) {
+async fn meet(connection: Arc<dyn Connection>, script: Arc<Script>, ended: Sender<Ended>) {
     let Ok((mut send, _recv)) = connection.accept().await else { return };
     let _ = send.send(script.control.clone().into()).await;
     if script.ends {
         let _ = send.finish();
     }
+    let mut since = Instant::now();
     while let Ok((mut send, mut recv)) = connection.accept().await {
         let Ok(Some(bytes)) = read_frame(&mut *recv, Request::MAX_BYTES).await else { continue };
         let Ok(request) = Request::decode(&bytes) else { continue };
         match (script.answer)(&request) {
             Some(answer) => {
+                since = Instant::now();
                 tokio::spawn(async move {
                     let _ = send.send(answer.into()).await;
                     let _ = send.finish();
@@ -209,5 +297,6 @@ async fn meet(connection: Arc<dyn Connection>, script: Arc<Script>, ended: Sende
             None => std::mem::forget((send, recv)),
         }
     }
-    let _ = ended.send(connection.closed().await);
+    let reason = connection.closed().await;
+    let _ = ended.send(Ended { reason, after: since.elapsed() });
 }

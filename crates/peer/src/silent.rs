@@ -1,0 +1,71 @@
+//! How often addresses are dialled that have not answered. They come from strangers: a tracker, or a peer, that names a
+//! third party's address under a thousand ids must not make us send it a thousand handshakes.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Tries that an address has at first, and the time after which it has one more. More than the back-off of one peer takes.
+const TRIES: f64 = 4.0;
+const ANOTHER: Duration = Duration::from_secs(5);
+/// Addresses that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// The tries that are left, by address, of those that have not answered.
+#[derive(Default)]
+pub(crate) struct Silent(Mutex<HashMap<SocketAddr, (f64, Instant)>>);
+
+impl Silent {
+    /// Whether to dial an address now. Each call counts as a try.
+    pub(crate) fn may_dial(&self, address: SocketAddr) -> bool {
+        let (mut tries, now) = (self.0.lock().expect("no panic holds it"), Instant::now());
+        let left =
+            |&(left, since): &(f64, Instant)| (left + (now - since).as_secs_f64() / ANOTHER.as_secs_f64()).min(TRIES);
+        if tries.len() >= REMEMBERED {
+            tries.retain(|_, account| left(account) < TRIES);
+        }
+        let here = tries.get(&address).map_or(TRIES, left);
+        if here < 1.0 {
+            return false;
+        }
+        if tries.len() < REMEMBERED || tries.contains_key(&address) {
+            tries.insert(address, (here - 1.0, now));
+        }
+        true
+    }
+
+    /// Somebody is there after all.
+    pub(crate) fn answered(&self, address: SocketAddr) {
+        self.0.lock().expect("no panic holds it").remove(&address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_victims_address_is_dialled_a_few_times_whatever_the_number_of_ids() {
+        let silent = Silent::default();
+        let victim = SocketAddr::from(([10, 0, 0, 1], 53));
+        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4);
+        assert!(silent.may_dial(SocketAddr::from(([10, 0, 0, 2], 53))), "others are dialled");
+        silent.answered(victim);
+        assert!(silent.may_dial(victim));
+    }
+
+    /// Half a second, doubled each time, as the engine waits for one peer.
+    #[tokio::test(start_paused = true)]
+    async fn one_peers_own_back_off_is_never_held_up() {
+        let silent = Silent::default();
+        for tries in 0..20 {
+            assert!(silent.may_dial(SocketAddr::from(([10, 0, 0, 1], 9000))), "try {tries}");
+            tokio::time::advance(Duration::from_millis(500 << tries.min(7))).await;
+        }
+    }
+}

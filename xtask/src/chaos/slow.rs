@@ -1,0 +1,106 @@
+//! Peers that hold others up: that stall, crawl, say nothing, or never read.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use protocol::{PeerMessage, Run};
+
+use super::own_node::OwnNode;
+use super::report::Report;
+use super::stage::Stage;
+use super::{Case, Ground, MEMORY};
+use crate::hostile::{Hostile, Script, has_all, hello, said};
+
+pub const CASES: &[Case] = &[
+    Case { name: "stalled", fault: "a peer offers pieces and never sends any", run: stalled },
+    Case { name: "crawling", fault: "a peer gives 1 KB/s", run: crawling },
+    Case { name: "silent-streams", fault: "a peer opens streams and says nothing", run: silent_streams },
+    Case { name: "never-reads", fault: "a peer asks for pieces and never reads", run: never_reads },
+];
+
+/// How much longer the download may take, and the seconds after which whoever holds it up must be gone.
+const SLOWER: f64 = 1.3;
+const EVICTED: f64 = 60.0;
+const SOON: Duration = Duration::from_secs(30);
+
+fn judge(stage: &mut Stage<'_>, report: &mut Report, downloader: usize) -> anyhow::Result<()> {
+    let undisturbed = stage.ground.undisturbed()?;
+    let seconds = stage.verified(downloader)?;
+    report.holds("complete and equal", true);
+    report.at_most("time", seconds, SLOWER * undisturbed, "s");
+    report.at_most("memory", stage.memory(downloader), MEMORY, "MiB");
+    Ok(())
+}
+
+fn stalled(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    ground.undisturbed()?;
+    let mut stage = Stage::open(ground, &report.case)?;
+    stage.seeders(3)?;
+    let (content, pieces) = stage.content()?;
+    let runs = (0..pieces.min(16)).map(|first| Run { first, count: 1 }).collect();
+    let offer = said(&PeerMessage::Offer { content, runs });
+    let script = Script::says([has_all(content, pieces), offer].concat());
+    let stalls = Hostile::seeder(&stage.tracker()?, content, "random.bin", script);
+    let downloader = stage.downloader("downloader", &[])?;
+    judge(&mut stage, report, downloader)?;
+    let evicted = stalls.is_shut_out_within(Duration::from_secs(90));
+    report.at_most("evicted after", evicted.map_or(f64::INFINITY, |after| after.as_secs_f64()), EVICTED, "s");
+    stage.close()
+}
+
+fn crawling(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    ground.undisturbed()?;
+    let mut stage = Stage::open(ground, &report.case)?;
+    stage.seeders(3)?;
+    let crawls = OwnNode::seeder(&stage, "crawls", storage::backend("mmap").context("it is built in")?, Some(1000))?;
+    let downloader = stage.downloader("downloader", &[])?;
+    let id = crawls.id.to_string();
+    let met = stage.until("the two meet", SOON, |stage| {
+        let met = stage.peers[downloader].events.iter().find(|(_, event)| event["peer"] == id);
+        met.map(|&(at, _)| at)
+    })?;
+    let evicted = stage.until("it is gone, or the download is over", Duration::from_secs(300), |stage| {
+        let peer = &stage.peers[downloader];
+        let evicted = peer.logged("it gives next to nothing") > 0;
+        (evicted || peer.ended || peer.last("verified").is_some()).then_some(evicted)
+    })?;
+    // A download that is over owes it no patience any more.
+    let what = if evicted { "evicted after" } else { "borne until the end, after" };
+    report.at_most(what, met.elapsed().as_secs_f64(), EVICTED, "s");
+    judge(&mut stage, report, downloader)?;
+    stage.close()
+}
+
+fn silent_streams(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    ground.undisturbed()?;
+    let mut stage = Stage::open(ground, &report.case)?;
+    stage.seeders(3)?;
+    let downloader = stage.downloader("downloader", &[])?;
+    stage.event(downloader, "ready", SOON)?;
+    let (address, id) = (stage.peers[downloader].address()?, stage.peers[downloader].id()?);
+    // One that does not even say hello, and one that does.
+    let (mute, polite) = (Hostile::new(), Hostile::new());
+    let ends = [mute.opens_streams(address, id, Vec::new(), 1000), polite.opens_streams(address, id, hello(), 1000)];
+    judge(&mut stage, report, downloader)?;
+    for (end, who) in ends.into_iter().zip(["without a hello", "with one"]) {
+        let evicted = end.recv_timeout(Duration::from_secs(90)).map_or(f64::INFINITY, |after| after.as_secs_f64());
+        report.at_most(&format!("evicted {who} after"), evicted, EVICTED, "s");
+    }
+    stage.close()
+}
+
+fn never_reads(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
+    ground.undisturbed()?;
+    let mut stage = Stage::open(ground, &report.case)?;
+    stage.seeders(3)?;
+    let (content, pieces) = stage.content()?;
+    let hostile = Hostile::new();
+    let (address, id) = (stage.peers[0].address()?, stage.peers[0].id()?);
+    let end = hostile.never_reads(address, id, content, pieces);
+    let downloader = stage.downloader("downloader", &[])?;
+    judge(&mut stage, report, downloader)?;
+    let evicted = end.recv_timeout(Duration::from_secs(90)).map_or(f64::INFINITY, |after| after.as_secs_f64());
+    report.at_most("evicted after", evicted, EVICTED, "s");
+    report.at_most("memory of the seeder that it asks", stage.memory(0), MEMORY, "MiB");
+    stage.close()
+}
