@@ -29,6 +29,7 @@ fn peers_with_a_network_of_their_own_and_slow_uplinks_find_each_other() {
     }
     let outcome = swarm("--seeders 1 --downloaders 3 --size 2MB --netns --uplink 20mbit");
     let optimum = outcome.optimum.expect("uplinks are limited");
-    assert!(optimum.bound > 0.8 && optimum.last >= optimum.bound, "{optimum:?} cannot be");
-    assert!(optimum.copies >= 1.0, "{optimum:?} cannot be");
+    assert!(optimum.bound > 0.8 && optimum.real.last >= optimum.bound, "{optimum:?} cannot be");
+    assert!(optimum.real.copies >= 1.0, "{optimum:?} cannot be");
+    assert!(optimum.simulated.is_some(), "the same can be simulated");
 }

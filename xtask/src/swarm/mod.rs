@@ -20,7 +20,7 @@ use bytesize::ByteSize;
 
 pub use live::Live;
 pub use network::{LinkOutcome, Network, try_namespaces};
-pub use optimum::Optimum;
+pub use optimum::{Optimum, Took};
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;

@@ -58,6 +58,8 @@ pub(super) struct Connection {
     pub(super) waiting: usize,
     /// Offers in a row that it did not answer, and from when on it gets offers again.
     pub(super) ignored: u32,
+    /// When it last asked for something or declined it.
+    pub(super) answered: Duration,
     pub(super) offer_after: Duration,
     exchanged: Duration,
 }
@@ -221,6 +223,7 @@ impl Engine {
             taken: 0,
             waiting: 0,
             ignored: 0,
+            answered: Duration::ZERO,
             offer_after: Duration::ZERO,
             exchanged: self.now,
         };
@@ -384,6 +387,11 @@ impl Engine {
 }
 
 impl Connection {
+    /// It has answered an offer, or asked on its own account.
+    pub(super) fn answers(&mut self, now: Duration) {
+        (self.ignored, self.answered) = (0, now);
+    }
+
     /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and
     /// the addresses it named, but loopback only for loopback.
     fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {

@@ -248,7 +248,7 @@ impl Engine {
     /// The other side does not want what it was offered.
     pub(super) fn declined(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
         let Some(side) = self.conns.get_mut(&conn).and_then(|state| {
-            state.ignored = 0;
+            state.answers(self.now);
             state.sides.get(&id)
         }) else {
             return;
@@ -268,6 +268,8 @@ impl Engine {
         self.longest_rtt = Duration::ZERO;
         for (&number, conn) in &mut self.conns {
             let patience = conn.rate.rtt * 2 + PATIENCE;
+            // Who asks for one piece after another has more offers than it may ask for at once, and ignores none.
+            let silent = self.now.saturating_sub(conn.answered);
             let mut late = false;
             for (&id, side) in &conn.sides {
                 if side.takes {
@@ -276,7 +278,7 @@ impl Engine {
                 for (&piece, promise) in &side.promised {
                     let age = self.now.saturating_sub(promise.since);
                     // Whoever has no manifest yet cannot answer.
-                    late |= side.manifest && promise.stage == Stage::Offered && age > patience;
+                    late |= side.manifest && promise.stage == Stage::Offered && age.min(silent) > patience;
                     if promise.stage != Stage::Asked && age > conn.rate.rtt * 2 + ANSWER {
                         broken.push((number, id, piece));
                     }

@@ -150,7 +150,7 @@ impl Engine {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
         let here = run.pieces().all(|piece| content.have.contains(piece));
-        state.ignored = 0;
+        state.answers(self.now);
         let was_offered = |piece| {
             let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
             promise.is_some_and(|promise| promise.stage == Stage::Offered)
