@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use clap::Parser;
 
 use super::{output_of, there_is};
+use crate::programs::Programs;
+use crate::swarm;
 
 /// The package, or nothing where there is no cargo-deb to make it.
 pub(super) fn build(output: &Path, files: &Path) -> anyhow::Result<Option<PathBuf>> {
@@ -75,10 +78,21 @@ fn check(package: &Path) -> anyhow::Result<()> {
     let mut init = Command::new(&tracker);
     output_of(init.args(["--init-closed", "--peers", "1", "--certs"]).arg(&certs).arg("--config").arg(settings))?;
     ensure!(certs.join("ca.pem").is_file(), "the packaged tracker made no certificates");
-    let file = root.path().join("usr/bin/peer-cli");
-    let mut hash = Command::new(&peer);
-    let said = output_of(hash.arg("hash").arg(&file).arg("--hashes").arg(root.path().join("hashes")))?;
-    ensure!(String::from_utf8_lossy(&said).contains("content id"), "the packaged peer-cli makes no manifest");
-    eprintln!("{} is good: unpacked, and run from there", package.display());
+    swarm_of(Programs { tracker, peer }).context("a swarm of the packaged programs")?;
+    eprintln!("{} is good: unpacked, and a swarm was run from there", package.display());
+    Ok(())
+}
+
+/// A tracker, a seeder and a downloader, as `cargo xtask swarm` runs them.
+fn swarm_of(programs: Programs) -> anyhow::Result<()> {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: swarm::Arguments,
+    }
+    let line = Line::try_parse_from(["swarm", "--seeders=1", "--downloaders=1", "--size=1MiB"])?;
+    let folder = tempfile::tempdir()?;
+    let plan = swarm::plan(&line.arguments, folder.path())?;
+    swarm::conduct(&plan, &programs, folder.path(), &swarm::Live::silent())?;
     Ok(())
 }

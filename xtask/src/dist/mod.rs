@@ -81,10 +81,12 @@ fn archive(folder: &Path) -> anyhow::Result<PathBuf> {
     let path = PathBuf::from(format!("{}.tar.gz", folder.display()));
     let parent = folder.parent().context("it lies in the output folder")?;
     let name = folder.file_name().context("it has a name")?;
-    // The same bytes whoever packs them: no names of users, sorted.
     let mut tar = Command::new("tar");
-    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "-czf"]).arg(&path).arg("-C").arg(parent);
-    output_of(tar.arg(name))?;
+    if cfg!(target_os = "linux") {
+        // The same bytes whoever packs the same files, and whenever. Only GNU tar knows how.
+        tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
+    }
+    output_of(tar.arg("-czf").arg(&path).arg("-C").arg(parent).arg(name))?;
     Ok(path)
 }
 
