@@ -10,6 +10,9 @@ use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, p
 use crate::arguments::PeerArguments;
 use crate::exit_code::{ExitCode, Failure};
 
+/// How a system says that a process has as many files and sockets open as it may.
+const NO_DESCRIPTOR: &str = "Too many open files";
+
 /// Binds `count` ports from `first` (any free ones if that is 0) and starts a node that downloads into `output`.
 pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
     let (identity, trust) = who(arguments)?;
@@ -22,6 +25,10 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
             Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        TransportError::Io(reason) if reason.contains(NO_DESCRIPTOR) => {
+            let advice = "Raise the limit of open files (ulimit -n), or take fewer --listeners";
+            Failure::new(ExitCode::Other, format!("{reason}. {advice}"))
         }
         error => Failure::new(ExitCode::Other, error.to_string()),
     })?;

@@ -48,8 +48,12 @@ fn misuse(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 
     let taken = UdpSocket::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
-    let command = stage.command(&[&wants[..], &["-p", &port]].concat());
-    fails(&mut stage, report, "a port in use", ("port", command), (6, "choose another with -p"))?;
+    let command = stage.command_at(&port, &wants);
+    fails(&mut stage, report, "a port in use", ("port", command), (6, "Choose another with -p"))?;
+
+    let command = stage.command(&wants);
+    let says = (7, "Choose another folder");
+    fails(&mut stage, report, "a folder that cannot be written", ("downloader", command), says)?;
 
     let first = stage.downloader("twice", &[])?;
     stage.event(first, "manifest", Duration::from_secs(30))?;
@@ -57,10 +61,6 @@ fn misuse(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let says = (7, "Choose another folder with --output");
     fails(&mut stage, report, "two downloads to one place", ("twice", command), says)?;
     stage.kill(first);
-
-    let command = stage.command(&wants);
-    let says = (7, "Choose another folder");
-    fails(&mut stage, report, "a folder that cannot be written", ("downloader", command), says)?;
 
     let mut limited = Command::new("sh");
     let command = stage.command(&[&wants[..], &["--listeners=32"]].concat());

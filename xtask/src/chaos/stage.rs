@@ -153,8 +153,13 @@ impl<'a> Stage<'a> {
 
     /// `peer-cli` in a peer's folder, pointed at the tracker.
     pub fn command(&self, flags: &[&str]) -> Command {
+        self.command_at("0", flags)
+    }
+
+    /// The same, to listen on this port.
+    pub fn command_at(&self, port: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(&self.ground.programs.peer);
-        command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-p", "0", "-d"]);
+        command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-p", port, "-d"]);
         command.arg(self.tracker_port.to_string()).args(flags).env("RUST_LOG", "warn,peer=info");
         command
     }
