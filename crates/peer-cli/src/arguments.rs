@@ -53,7 +53,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Share files, and print for each the line that gets it on another machine
+    /// Share files and folders, and print for each the line that gets it on another machine
     Share(crate::share::Arguments),
     /// Get what someone shares: paste the line that `peer-cli share` printed
     Get(crate::get::Arguments),

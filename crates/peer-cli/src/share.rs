@@ -1,4 +1,4 @@
-//! `peer-cli share`: share files, with a tracker in this process unless one is named, and say how to get them.
+//! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -36,7 +36,7 @@ on the same port, it is the same tracker, and the tickets from before still hold
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Files to share
+    /// Files and folders to share
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Name or address of the tracker's machine; if not given, a tracker is started in this process

@@ -90,6 +90,14 @@ pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, Storage
     }
 }
 
+/// Opens a file again that [`open_file`] made or checked.
+pub(crate) fn reopen_file(spec: &FileSpec, access: Access) -> Result<File, StorageError> {
+    match access {
+        Access::Read => open_file(spec, access),
+        Access::Write => no_follow(&spec.path).map_err(|source| error_at(&spec.path, source)),
+    }
+}
+
 #[cfg(unix)]
 fn no_follow(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

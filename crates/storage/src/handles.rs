@@ -6,7 +6,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use crate::error::error_at;
-use crate::file::open_file;
+use crate::file::{open_file, reopen_file};
 use crate::{Access, FileSpec, StorageError};
 
 /// Most files of one content that are open at a time.
@@ -35,12 +35,16 @@ impl<T> Handles<T> {
         let open = Open { files: HashMap::new(), order: VecDeque::new() };
         let handles = Handles { specs: specs.to_vec(), access, open: Mutex::new(open) };
         for (file, spec) in specs.iter().enumerate() {
+            if access == Access::Write {
+                open_file(spec, access)?;
+            }
             if handles.few() {
                 handles.get(file, &make)?;
-            } else if access == Access::Write {
-                open_file(spec, access)?;
-            } else if std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?.len() != spec.size {
-                return Err(StorageError::Changed(spec.path.clone()));
+            } else if access == Access::Read {
+                let there = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
+                if there.len() != spec.size {
+                    return Err(StorageError::Changed(spec.path.clone()));
+                }
             }
         }
         Ok(handles)
@@ -67,7 +71,7 @@ impl<T> Handles<T> {
         }
         let spec = &self.specs[file];
         // Not under the lock: opening may wait for the disk. Should two do it at once, both are as good.
-        let opened = Arc::new(make(open_file(spec, self.access)?, spec)?);
+        let opened = Arc::new(make(reopen_file(spec, self.access)?, spec)?);
         let mut open = self.open.lock().expect("no panic holds it");
         if open.files.insert(file, opened.clone()).is_none() {
             open.order.push_back(file);

@@ -1,5 +1,6 @@
 //! Where a download is built, and how it gets its name: beside the target, under a lock, and by one rename.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,9 +49,8 @@ impl Output {
         let lock = lock(&lock_path)?;
         if is_folder {
             make_folder(&part)?;
-            for path in files.iter().filter_map(|(path, ..)| path.rsplit_once('/')).map(|(parent, _)| parent) {
-                make_folders(&part, path)?;
-            }
+            let parents = files.iter().filter_map(|(path, ..)| path.rsplit_once('/')).map(|(parent, _)| parent);
+            BTreeSet::from_iter(parents).into_iter().try_for_each(|path| make_folders(&part, path))?;
             empty_folders.iter().try_for_each(|path| make_folders(&part, path))?;
         }
         let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
@@ -59,7 +59,7 @@ impl Output {
         let whole = |(path, size, _): &(String, u64, bool)| {
             fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)
         };
-        if !files.iter().all(whole) {
+        if journal.exists() && !files.iter().all(whole) {
             // What the journal speaks of is not there any more.
             match fs::remove_file(&journal) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error_at(&journal, source)),
