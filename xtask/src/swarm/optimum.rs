@@ -106,7 +106,7 @@ impl fmt::Display for Optimum {
             let times = [took.last, took.mean].map(|time| format!("{time:.2} s ({:.3})", time / self.bound));
             format!("\n{name:11}  {:>15}  {:>15}  {:6.2}", times[0], times[1], took.copies)
         };
-        write!(f, "No swarm can do it in less than {:.2} s; in brackets, how many times that it took.\n", self.bound)?;
+        writeln!(f, "No swarm can do it in less than {:.2} s; in brackets, how many times that it took.", self.bound)?;
         write!(f, "{:11}  {:>15}  {:>15}  {:>6}", "", "last downloader", "mean", "copies")?;
         write!(f, "{}", row("these peers", self.real))?;
         self.simulated.map_or(Ok(()), |took| write!(f, "{}", row("simulated", took)))
