@@ -41,6 +41,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// An address that was silent for this long is given up. quinn sends at 0 s and 1 s and would send again at 3 s, and
 /// addresses come from strangers: what they can make us send must be little.
 const SILENCE: Duration = Duration::from_secs(2);
+/// What a failed handshake leaves is gone after so long: quinn keeps a closed connection for three timeouts (RFC 9000, 10.2).
+const FORGOTTEN: Duration = Duration::from_secs(3);
 /// Handshakes under way at once; who comes then is refused.
 const HANDSHAKES: usize = 256;
 /// With more handshakes under way than this, strangers must first show that their address is theirs (RFC 9000, 8.1). A
@@ -213,7 +215,12 @@ async fn accept(endpoint: quinn::Endpoint, handshakes: Arc<Semaphore>, listener:
             let _permit = permit;
             match listener.shake_hands(incoming).await {
                 Ok(connection) => drop(timeout(HANDSHAKE, listener.arrivals.send(connection)).await),
-                Err(error) => tracing::debug!(%error, "handshake"),
+                Err(error) => {
+                    tracing::debug!(%error, "handshake");
+                    // Until then it takes as much memory as one that is under way: whoever gives up thousands of
+                    // handshakes must not make us hold thousands.
+                    tokio::time::sleep(FORGOTTEN).await;
+                }
             }
         });
     }
