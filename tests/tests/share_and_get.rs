@@ -1,6 +1,8 @@
 //! `peer-cli share` prints a line, and that line is all that another machine needs.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::machines::{Machines, ticket};
@@ -164,6 +166,49 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
     machines.put("there", "file", &bytes[1..]);
     machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
     assert!(machines.read("there", "file") == bytes[1..]);
+}
+
+/// Shares it until there is a ticket; says the content's id, and whether it was hashed for that.
+fn share_once(machines: &Machines, path: &str) -> (String, bool) {
+    let hashed = Cell::new(false);
+    let mut sharer = machines.share("here", &["-d=0", path]);
+    let until = |sharer: &mut Process, event: &str| {
+        sharer.wait_for(event, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            hashed.set(hashed.get() || line["event"] == "hashing");
+            (line["event"] == event).then_some(line)
+        })
+    };
+    let content = until(&mut sharer, "ticket")["content"].as_str().unwrap().to_owned();
+    sharer.type_line("exit");
+    until(&mut sharer, "bye");
+    sharer.ends_with(0);
+    (content, hashed.get())
+}
+
+#[test]
+fn what_has_not_changed_is_not_hashed_again() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(500_000, 6));
+    machines.put("here", "folder/a", &noise(500_000, 7));
+    machines.put("here", "folder/b", &noise(500_000, 8));
+    let young = share_once(&machines, "file");
+    assert!(young.1 && share_once(&machines, "file") == young, "what has just changed is hashed whenever it is shared");
+    let settle = || std::thread::sleep(Duration::from_millis(2100));
+    settle();
+    for (path, changed) in [("file", "file"), ("folder", "folder/b")] {
+        let (content, hashed) = share_once(&machines, path);
+        assert!(hashed, "{path} has no stamp yet");
+        assert_eq!(share_once(&machines, path), (content.clone(), false));
+        machines.put("here", changed, &noise(500_000, 9));
+        settle();
+        let (other, hashed) = share_once(&machines, path);
+        assert!(hashed && other != content, "{path} has changed");
+        // A damaged stamp is none.
+        std::fs::write(machines.folder("here").join(format!("hashes/{path}.stamp")), "nonsense").unwrap();
+        assert_eq!(share_once(&machines, path), (other.clone(), true));
+        assert_eq!(share_once(&machines, path), (other, false));
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod serve;
 mod share;
 mod shelf;
 mod silent;
+mod stamp;
 mod survey;
 mod tracker_client;
 mod waits;

@@ -281,7 +281,8 @@ impl Node {
     }
 
     /// Shares a file, or a folder with all that is in it: makes its manifest and serves the pieces that `options` say are
-    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder.
+    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder. What has not
+    /// changed since it was shared last, by its times and inodes, is not hashed again.
     pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
         let path = path.to_owned();
         self.ask(|reply| Command::Share { path, options, reply }).await?

@@ -15,7 +15,7 @@ use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, S
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::share::{ShareOptions, hash_survey, keep_manifest};
+use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
@@ -77,11 +77,11 @@ fn sorted(names: &[String]) -> Vec<&String> {
 /// Time between two words about hashing.
 const WORD: Duration = Duration::from_millis(100);
 
-/// Tells who watches how many bytes of `path` are hashed, now and then.
+/// Tells who watches how many bytes of `path` are hashed, at first and now and then.
 fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> impl Fn(u64, u64) + Sync + 'a {
     let (began, told) = (Instant::now(), AtomicU64::new(0));
     move |done, total| {
-        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64;
+        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64 + 1;
         if word > told.load(Ordering::Relaxed) && told.swap(word, Ordering::Relaxed) < word {
             let _ = events.send(PeerEvent::Hashing { path: path.to_owned(), done, total });
         }
@@ -89,7 +89,7 @@ fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> imp
 }
 
 impl Shelf {
-    /// Shares a file or a folder where it lies. Blocks while it is hashed.
+    /// Shares a file or a folder where it lies. Blocks while it is hashed, if it is not known from before.
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
@@ -101,8 +101,7 @@ impl Shelf {
         for path in &survey.skipped {
             let _ = events.send(PeerEvent::Skipped { path: path.clone() });
         }
-        let manifest = hash_survey(path, &survey, options.algorithm, options.piece_size, progress(path, events))?;
-        keep_manifest(hashes, &manifest)?;
+        let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
         let have = options.held.pieces(manifest.geometry().pieces());
         Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
     }
