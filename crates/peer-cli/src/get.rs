@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
   peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
+  peer-cli get p2p… --force                only what has changed of a file that is there
   peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
 
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
@@ -33,6 +34,10 @@ pub struct Arguments {
     /// Folder to download into
     #[arg(short, long, value_name = "DIR", default_value = "output")]
     output: PathBuf,
+    /// Replace a different file that has its name, once the download is complete; pieces that are equal at the same place are
+    /// taken from it. A folder is not replaced
+    #[arg(long)]
+    force: bool,
     /// End when the download is complete; this is how it is unless one of the next two is given
     #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
     exit_when_done: bool,
@@ -82,7 +87,8 @@ impl Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let ticket = ticket(&arguments)?;
-    let node = connect::start(&arguments.peer, arguments.port, 1, &arguments.output)?;
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
+    let node = node.output(&arguments.output).replace(arguments.force).start();
     let manner = Manner {
         seeder: false,
         strict: true,

@@ -122,6 +122,7 @@ struct Setup {
     storage: Arc<dyn storage::Backend>,
     hashes: PathBuf,
     output: PathBuf,
+    replace: bool,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -147,6 +148,7 @@ pub(crate) async fn run(
         storage: builder.storage,
         hashes: builder.hashes,
         output: builder.output,
+        replace: builder.replace,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
@@ -425,9 +427,9 @@ impl Driver {
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
         item.opening = true;
         let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
-        let (hashes, output) = (self.setup.hashes.clone(), self.setup.output.clone());
+        let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &*storage, &hashes, &output);
+            let work = move || Shelf::download(manifest, &*storage, &hashes, &output, replace);
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });

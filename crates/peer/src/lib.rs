@@ -13,6 +13,7 @@ mod link;
 mod node;
 mod rate;
 mod reach;
+mod reuse;
 mod serve;
 mod share;
 mod shelf;

@@ -22,6 +22,7 @@ pub struct NodeBuilder {
     pub(crate) storage: Arc<dyn Backend>,
     pub(crate) hashes: PathBuf,
     pub(crate) output: PathBuf,
+    pub(crate) replace: bool,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -40,6 +41,13 @@ impl NodeBuilder {
     /// The folder where downloads go; `output` unless set.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
         self.output = folder.into();
+        self
+    }
+
+    /// Whether a download of one file may replace a different file that has its name, once it is complete. Until then the old
+    /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
+    pub fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
         self
     }
 
@@ -130,7 +138,7 @@ pub enum PeerEvent {
         size: u64,
         /// Pieces in all.
         pieces: u32,
-        /// Pieces that an earlier run had stored.
+        /// Pieces that an earlier run had stored, or that the file to be replaced has too.
         have: u32,
     },
     /// A connection to a peer stands.
@@ -228,6 +236,7 @@ impl Node {
             storage,
             hashes: "hashes".into(),
             output: "output".into(),
+            replace: false,
             up: None,
             down: None,
             announce: Vec::new(),
