@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -306,6 +307,12 @@ impl Node {
     /// How a content stands; nothing if this node takes no part in it.
     pub async fn progress(&self, content: ContentId) -> Option<Progress> {
         self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// The bytes of verified pieces from `first` on, in order and without a gap: at most a mebibyte, or one piece where that is
+    /// larger. Nothing while that piece is not here.
+    pub async fn read(&self, content: ContentId, first: u32) -> Result<Option<Bytes>, PeerError> {
+        self.ask(|reply| Command::Read { content, first, reply }).await?
     }
 
     /// What the requests of all downloads have waited for so far.
