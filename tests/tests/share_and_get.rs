@@ -1,6 +1,8 @@
 //! `peer-cli share` prints a line, and that line is all that another machine needs.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::machines::{Machines, ticket};
@@ -164,6 +166,136 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
     machines.put("there", "file", &bytes[1..]);
     machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
     assert!(machines.read("there", "file") == bytes[1..]);
+}
+
+/// Shares it until there is a ticket; says the content's id, and whether it was hashed for that.
+fn share_once(machines: &Machines, path: &str) -> (String, bool) {
+    let hashed = Cell::new(false);
+    let mut sharer = machines.share("here", &["-d=0", path]);
+    let until = |sharer: &mut Process, event: &str| {
+        sharer.wait_for(event, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            hashed.set(hashed.get() || line["event"] == "hashing");
+            (line["event"] == event).then_some(line)
+        })
+    };
+    let content = until(&mut sharer, "ticket")["content"].as_str().unwrap().to_owned();
+    sharer.type_line("exit");
+    until(&mut sharer, "bye");
+    sharer.ends_with(0);
+    (content, hashed.get())
+}
+
+#[test]
+fn what_has_not_changed_is_not_hashed_again() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(500_000, 6));
+    machines.put("here", "folder/a", &noise(500_000, 7));
+    machines.put("here", "folder/b", &noise(500_000, 8));
+    let young = share_once(&machines, "file");
+    assert!(young.1 && share_once(&machines, "file") == young, "what has just changed is hashed whenever it is shared");
+    let settle = || std::thread::sleep(Duration::from_millis(2100));
+    settle();
+    for (path, changed) in [("file", "file"), ("folder", "folder/b")] {
+        let (content, hashed) = share_once(&machines, path);
+        assert!(hashed, "{path} has no stamp yet");
+        assert_eq!(share_once(&machines, path), (content.clone(), false));
+        machines.put("here", changed, &noise(500_000, 9));
+        settle();
+        let (other, hashed) = share_once(&machines, path);
+        assert!(hashed && other != content, "{path} has changed");
+        // A damaged stamp is none.
+        std::fs::write(machines.folder("here").join(format!("hashes/{path}.stamp")), "nonsense").unwrap();
+        assert_eq!(share_once(&machines, path), (other.clone(), true));
+        assert_eq!(share_once(&machines, path), (other, false));
+    }
+}
+
+#[test]
+fn a_replaced_file_gives_what_it_has_in_common() {
+    const PIECE: usize = 64 << 10;
+    let new = noise(40 * PIECE + 100, 10);
+    let mut edited = new.clone();
+    edited[5 * PIECE] ^= 1;
+    let longer = [&edited[..], b"and more"].concat();
+    // An old file, and how many of the 41 pieces it has in common.
+    let olds = [(&edited[..], 40), (&edited[..20 * PIECE + 7], 19), (&longer[..], 40), (&longer[1..], 0), (b"", 0)];
+    let machines = Machines::new();
+    machines.put("here", "file", &new);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    for storage in ["mmap", "file", "memory"] {
+        for (old, common) in olds {
+            machines.put("there", "file", old);
+            machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
+            assert!(machines.read("there", "file") == old, "not without --force");
+            let mut getter = machines.get("there", &[&ticket, "-o", ".", "--force", "--json", "--storage", storage]);
+            assert_eq!(getter.event("manifest")["have"], common, "{storage}: {} bytes", old.len());
+            let sources = getter.event("completed")["sources"].clone();
+            let came: u64 = sources.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+            assert_eq!(
+                came,
+                if common == 40 {
+                    PIECE
+                } else if common == 19 {
+                    new.len() - 19 * PIECE
+                } else {
+                    new.len()
+                } as u64
+            );
+            getter.ends_with(0);
+            assert!(machines.read("there", "file") == new);
+            let left = std::fs::read_dir(machines.folder("there")).unwrap();
+            let left: Vec<_> = left
+                .map(|entry| entry.unwrap().file_name())
+                .filter(|name| name.to_string_lossy().starts_with(".f"))
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+    // What is shorter than the old one, and all of it in common.
+    machines.put("there", "file", &[&new[..], b"and more"].concat());
+    let mut getter = machines.get("there", &[&ticket, "-o", ".", "--force", "--json"]);
+    assert_eq!(getter.event("completed")["sources"], Value::Object(Default::default()));
+    getter.ends_with(0);
+    assert!(machines.read("there", "file") == new);
+}
+
+#[test]
+fn a_killed_replacement_leaves_the_old_file_and_goes_on() {
+    let machines = Machines::new();
+    let (new, old) = (noise(16 << 20, 11), noise(10_000, 12));
+    machines.put("here", "file", &new);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "--up-rate=4MiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    machines.put("there", "output/file", &old);
+    let mut getter = machines.get("there", &[&ticket, "--force", "--json"]);
+    getter.pieces(80);
+    getter.kill();
+    assert!(machines.read("there", "output/file") == old);
+    let mut getter = machines.get("there", &[&ticket, "--force", "--json"]);
+    assert!(getter.event("manifest")["have"].as_u64().unwrap() > 0);
+    getter.ends_with(0);
+    assert!(machines.read("there", "output/file") == new);
+}
+
+#[test]
+fn no_folder_is_replaced_and_none_replaces() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    machines.put("here", "folder/file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file", "folder"]);
+    let (file, folder) = (ticket(&mut sharer), ticket(&mut sharer));
+    machines.put("there", "output/file/kept", b"old");
+    machines.put("there", "output/folder/kept", b"old");
+    machines.put("elsewhere", "output/folder", b"old");
+    for (machine, ticket) in [("there", &file), ("there", &folder), ("elsewhere", &folder)] {
+        let mut getter = machines.get(machine, &[ticket, "--force"]);
+        getter.ends_with(7);
+        assert!(getter.errors().contains("only a file is, and only by a file"), "{}", getter.errors());
+    }
+    assert_eq!(machines.read("there", "output/folder/kept"), b"old");
+    assert_eq!(machines.read("elsewhere", "output/folder"), b"old");
 }
 
 #[test]

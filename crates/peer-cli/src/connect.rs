@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use peer::{Node, TrackerAddress};
+use peer::{Node, NodeBuilder, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
@@ -13,8 +13,13 @@ use crate::exit_code::{ExitCode, Failure};
 /// How a system says that a process has as many files and sockets open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";
 
-/// Binds `count` ports from `first` (any free ones if that is 0) and starts a node that downloads into `output`.
+/// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
 pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
+    Ok(bind(arguments, first, count)?.output(output).start())
+}
+
+/// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
+pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;
     let ip = address(arguments);
     let port = |number| if first == 0 { 0 } else { first + number };
@@ -35,13 +40,11 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
     Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
-        .output(output)
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .announce(arguments.announce.clone())
         .site(arguments.site.clone().unwrap_or_default())
-        .fair(arguments.fair)
-        .start())
+        .fair(arguments.fair))
 }
 
 /// The address to listen on.

@@ -33,6 +33,9 @@ impl Failure {
     }
 }
 
+/// What to do about something that is in the way.
+const ELSEWHERE: &str = "Move it away, or choose another folder with --output";
+
 /// The failure behind a peer's error, with what to do about it.
 pub fn failure(error: &PeerError) -> Failure {
     let (code, advice) = match error {
@@ -47,6 +50,7 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
@@ -61,7 +65,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
-        StorageError::Exists(_) => (ExitCode::CannotWrite, "Move it away, or choose another folder with --output"),
+        StorageError::Exists(_) => (
+            ExitCode::CannotWrite,
+            "Move it away, or choose another folder with --output; `peer-cli get --force` replaces a file",
+        ),
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
     }
 }

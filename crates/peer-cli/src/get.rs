@@ -6,12 +6,15 @@ use std::time::Duration;
 use clap::Args;
 use peer::{Node, TrackerAddress};
 use protocol::{ContentMatch, Ticket};
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::connect;
 use crate::exit_code::{ExitCode, Failure};
+use crate::pipe;
 use crate::prompt;
+use crate::screen::Outlet;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
 
@@ -19,6 +22,8 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
   peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
+  peer-cli get p2p… --force                only what has changed of a file that is there
+  peer-cli get p2p… -o - | tar x           to standard output, in order
   peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
 
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
@@ -30,9 +35,13 @@ pub struct Arguments {
     /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
     #[arg(value_name = "TICKET|CONTENT_ID|NAME")]
     what: String,
-    /// Folder to download into
+    /// Folder to download into; `-` writes a file to standard output, and words to standard error
     #[arg(short, long, value_name = "DIR", default_value = "output")]
     output: PathBuf,
+    /// Replace a different file that has its name, once the download is complete; pieces that are equal at the same place are
+    /// taken from it. A folder is not replaced
+    #[arg(long)]
+    force: bool,
     /// End when the download is complete; this is how it is unless one of the next two is given
     #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
     exit_when_done: bool,
@@ -70,6 +79,10 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    fn to_stdout(&self) -> bool {
+        self.output.as_os_str() == "-"
+    }
+
     fn end(&self) -> End {
         match (self.seed_for, self.seed_ratio) {
             (None, None) => End::Done,
@@ -82,21 +95,36 @@ impl Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let ticket = ticket(&arguments)?;
-    let node = connect::start(&arguments.peer, arguments.port, 1, &arguments.output)?;
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
+    // Pieces come in any order, so what is to come in order waits in a file that goes away.
+    let (waiting, outlet) = match arguments.to_stdout() {
+        true => (Some(temporary_folder()?), Outlet::Errors),
+        false => (None, Outlet::Output),
+    };
+    let output = waiting.as_ref().map_or(arguments.output.as_path(), TempDir::path);
+    let node = node.output(output).replace(arguments.force).start();
     let manner = Manner {
         seeder: false,
         strict: true,
         end: arguments.end(),
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
+        outlet,
     };
-    let face = prompt::start(&arguments.peer);
+    let face = prompt::start(&arguments.peer, outlet);
     let (report, steps) = mpsc::channel(16);
     let getter = node.clone();
     let starting = tokio::spawn(async move {
         start::end(begin(&getter, &arguments, ticket, &report).await, &report).await;
     });
     conduct(node, manner, face, starting.abort_handle(), steps).await
+}
+
+fn temporary_folder() -> Result<TempDir, Failure> {
+    tempfile::Builder::new().prefix("p2p-fileshare-").tempdir().map_err(|error| {
+        let sentence = format!("there is no temporary folder: {error}. TMPDIR says where one is made");
+        Failure::new(ExitCode::CannotWrite, sentence)
+    })
 }
 
 /// The ticket, if it is one; nothing for a name or an id, which a tracker must be asked for.
@@ -135,6 +163,14 @@ async fn begin(
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
     let ContentMatch { content, name, size, .. } = start::find(node, &what, arguments.peer.wait, steps).await?;
+    if !arguments.to_stdout() {
+        report(Step::Wanted { content, name, size }).await;
+        return Ok(());
+    }
+    let length = pipe::length(node, content).await?;
     report(Step::Wanted { content, name, size }).await;
+    if !pipe::write(node, content, length).await? {
+        report(Step::Unread).await;
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod inspect;
 mod limiter;
 mod ls;
 mod names;
+mod pipe;
 mod progress;
 mod prompt;
 mod range_flags;

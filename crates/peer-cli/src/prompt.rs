@@ -7,7 +7,7 @@ use rustyline::error::ReadlineError;
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
-use crate::screen::{Loudness, Screen};
+use crate::screen::{Loudness, Outlet, Screen};
 use crate::terminal::TerminalState;
 
 /// What was typed.
@@ -36,11 +36,12 @@ fn parse(line: &str) -> Option<Typed> {
 
 /// The screen that fits, and what is typed from now on. The channel stays open at the end of input: that is no
 /// reason to stop.
-pub fn start(arguments: &PeerArguments) -> (Screen, mpsc::Receiver<Typed>) {
+pub fn start(arguments: &PeerArguments, outlet: Outlet) -> (Screen, mpsc::Receiver<Typed>) {
     let json = arguments.json;
     let loudness = Loudness { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);
     if !json
+        && outlet == Outlet::Output
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
         && let before = TerminalState::save()
@@ -58,7 +59,7 @@ pub fn start(arguments: &PeerArguments) -> (Screen, mpsc::Receiver<Typed>) {
         }
         keep_open(&typed);
     });
-    (if json { Screen::json(loudness) } else { Screen::plain(loudness) }, receiver)
+    (if json { Screen::json(outlet, loudness) } else { Screen::plain(outlet, loudness) }, receiver)
 }
 
 fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {

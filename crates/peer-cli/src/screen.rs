@@ -23,9 +23,18 @@ pub struct Loudness {
     pub progress: bool,
 }
 
+/// Which stream takes what is said.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outlet {
+    Output,
+    /// Standard output is for the content itself.
+    Errors,
+}
+
 /// Where lines go, and which.
 pub struct Screen {
     way: Way,
+    outlet: Outlet,
     loudness: Loudness,
 }
 
@@ -51,16 +60,16 @@ pub struct Above {
 impl Screen {
     pub fn terminal(printer: Printer, before: TerminalState, loudness: Loudness) -> Self {
         let above = Above { printer: Some(printer), before, progress: false };
-        Screen { way: Way::Terminal(Mutex::new(above)), loudness }
+        Screen { way: Way::Terminal(Mutex::new(above)), outlet: Outlet::Output, loudness }
     }
 
-    pub fn json(loudness: Loudness) -> Self {
+    pub fn json(outlet: Outlet, loudness: Loudness) -> Self {
         let watched = std::io::stderr().is_terminal();
-        Screen { way: Way::Json, loudness: Loudness { progress: loudness.progress && watched, ..loudness } }
+        Screen { way: Way::Json, outlet, loudness: Loudness { progress: loudness.progress && watched, ..loudness } }
     }
 
-    pub fn plain(loudness: Loudness) -> Self {
-        Screen { way: Way::Plain, loudness }
+    pub fn plain(outlet: Outlet, loudness: Loudness) -> Self {
+        Screen { way: Way::Plain, outlet, loudness }
     }
 
     /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
@@ -95,7 +104,7 @@ impl Screen {
     pub fn answer(&self, line: &str) {
         match &self.way {
             Way::Json => {}
-            Way::Plain => plain(&printable_line(line)),
+            Way::Plain => plain(self.outlet, &printable_line(line)),
             Way::Terminal(above) => above.lock().expect("no panic holds it").print(&printable_line(line), false),
         }
     }
@@ -117,7 +126,7 @@ impl Screen {
     /// A line for programs.
     pub fn event(&self, event: &Event) {
         if self.is_json() {
-            plain(&event.line());
+            plain(self.outlet, &event.line());
         }
     }
 
@@ -136,7 +145,7 @@ fn printable_line(line: &str) -> String {
 
 impl Above {
     fn print(&mut self, line: &str, progress: bool) {
-        let Some(printer) = &mut self.printer else { return plain(line) };
+        let Some(printer) = &mut self.printer else { return plain(Outlet::Output, line) };
         // Up one line and clear it, if it is ours to replace.
         let replace = if self.progress { "\x1b[1A\x1b[2K" } else { "" };
         let _ = printer.print(format!("{replace}{line}\n"));
@@ -145,8 +154,11 @@ impl Above {
 }
 
 /// A closed pipe is no reason to crash: there is nobody left to tell.
-fn plain(line: &str) {
-    let mut out = std::io::stdout().lock();
+fn plain(outlet: Outlet, line: &str) {
+    let mut out: Box<dyn Write> = match outlet {
+        Outlet::Output => Box::new(std::io::stdout().lock()),
+        Outlet::Errors => Box::new(std::io::stderr().lock()),
+    };
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
 }

@@ -16,6 +16,7 @@ use crate::arguments::{Cut, PeerArguments};
 use crate::connect;
 use crate::exit_code::{ExitCode, Failure};
 use crate::prompt;
+use crate::screen::Outlet;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
 
@@ -60,7 +61,7 @@ pub struct Arguments {
 
 /// Shares until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let face = prompt::start(&arguments.peer);
+    let face = prompt::start(&arguments.peer, Outlet::Output);
     let own = match arguments.tracker_ip {
         Some(_) => None,
         None => Some(OwnTracker::start(&arguments)?),
@@ -73,6 +74,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         end: End::Never,
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
+        outlet: Outlet::Output,
     };
     let (report, steps) = mpsc::channel(16);
     let (sharer, tracker) = (node.clone(), own.as_ref().map(|own| (own.address(), own.transport.listeners())));

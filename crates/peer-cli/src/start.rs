@@ -32,6 +32,8 @@ pub enum Step {
     Ticket(Ticket),
     /// Something in the input folder is no file.
     Skipped(PathBuf),
+    /// Nobody reads any more what is written to standard output.
+    Unread,
     /// It cannot go on.
     Failed(Failure),
     /// Nothing is left to start.

@@ -17,7 +17,7 @@ use crate::exit_code::{ExitCode, Failure, failure};
 use crate::limiter::Limiter;
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
-use crate::screen::Screen;
+use crate::screen::{Outlet, Screen};
 use crate::sizes;
 use crate::start::{Step, start};
 
@@ -37,6 +37,8 @@ pub struct Manner {
     /// How long pieces that nobody has are waited for.
     pub wait: Option<Duration>,
     pub transport: Kind,
+    /// Where its words go: to standard error where the content goes to standard output.
+    pub outlet: Outlet,
 }
 
 /// When a run ends by itself.
@@ -61,8 +63,9 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         end: if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never },
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
+        outlet: Outlet::Output,
     };
-    let face = prompt::start(&arguments.peer);
+    let face = prompt::start(&arguments.peer, Outlet::Output);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments, report));
     conduct(node, manner, face, starting.abort_handle(), steps).await
@@ -199,6 +202,7 @@ impl Run {
                 self.screen.answer(&command);
                 self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
             }
+            Step::Unread => return Ok(Next::End),
             Step::Failed(failure) => return Err(failure),
             Step::Started if self.contents.is_empty() => {
                 return Err(Failure::new(ExitCode::Other, "nothing could be shared"));
@@ -323,14 +327,19 @@ impl Run {
     async fn completed(&mut self, content: ContentId, path: &std::path::Path, summary: Summary) -> Next {
         let progress = self.node.progress(content).await.unwrap_or_default();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        self.screen.say(&format!("Successfully Downloaded {file} to {}", path.display()));
+        let path = path.display().to_string();
+        let (to, path) = match self.manner.outlet {
+            Outlet::Output => (path.clone(), path),
+            Outlet::Errors => ("standard output".to_owned(), "-".to_owned()),
+        };
+        self.screen.say(&format!("Successfully Downloaded {file} to {to}"));
         let limiter = self.limiter();
         if let Some((_, words)) = &limiter {
             self.screen.say(words);
         }
         self.screen.event(&Event::Completed {
             content: content.to_string(),
-            path: path.display().to_string(),
+            path,
             size: progress.size,
             seconds_verified: summary.verified.as_secs_f64(),
             seconds_durable: summary.durable.as_secs_f64(),

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use protocol::{Announce, ContentId, Manifest, PeerMessage, RefusalReason, Stake, VERSION};
+use bytes::Bytes;
+use protocol::{Announce, ContentId, Manifest, PeerMessage, RefusalReason, Run, Stake, VERSION};
 use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -34,6 +35,8 @@ use crate::workers::Workers;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
 const SILENT: Duration = Duration::from_millis(2500);
+/// Most bytes that are read at once for who asks for them in order.
+const READ: u64 = 1 << 20;
 /// Reports that may wait.
 const INBOX: usize = 1024;
 
@@ -122,6 +125,7 @@ struct Setup {
     storage: Arc<dyn storage::Backend>,
     hashes: PathBuf,
     output: PathBuf,
+    replace: bool,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -147,6 +151,7 @@ pub(crate) async fn run(
         storage: builder.storage,
         hashes: builder.hashes,
         output: builder.output,
+        replace: builder.replace,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
@@ -340,11 +345,27 @@ impl Driver {
             Command::Get { content, reply } => {
                 let _ = reply.send(self.get(content));
             }
+            Command::Read { content, first, reply } => self.read(content, first, reply),
             Command::Progress { content, reply } => {
                 let _ = reply.send(self.progress(content));
             }
             Command::Shutdown { reply } => drop(reply),
         }
+    }
+
+    /// Reads what is verified from a piece on, beside everything else.
+    fn read(&self, content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>>) {
+        let shelf = self.items.get(&content).and_then(|item| item.shelf.clone());
+        let (Some(shelf), Some(have)) = (shelf, self.engine.have(content)) else { return drop(reply.send(Ok(None))) };
+        let geometry = shelf.manifest().geometry();
+        let most = geometry.pieces_within(first, READ);
+        let count = (first..first.saturating_add(most)).take_while(|&piece| have.contains(piece)).count() as u32;
+        let Some(block) = geometry.blocks(Run { first, count }, usize::MAX).next() else {
+            return drop(reply.send(Ok(None)));
+        };
+        tokio::task::spawn_blocking(move || {
+            let _ = reply.send(shelf.load(&block).map(Some).map_err(PeerError::from));
+        });
     }
 
     fn progress(&self, content: ContentId) -> Option<Progress> {
@@ -425,9 +446,9 @@ impl Driver {
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
         item.opening = true;
         let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
-        let (hashes, output) = (self.setup.hashes.clone(), self.setup.output.clone());
+        let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &*storage, &hashes, &output);
+            let work = move || Shelf::download(manifest, &*storage, &hashes, &output, replace);
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });

@@ -45,6 +45,9 @@ pub enum PeerError {
         /// Why not.
         reason: String,
     },
+    /// Something is in the way of a download, and is not what may be replaced.
+    #[error("{0} is in the way and is not replaced: only a file is, and only by a file")]
+    Irreplaceable(PathBuf),
     /// A name that cannot be stored here.
     #[error(transparent)]
     Name(#[from] protocol::NameError),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
     Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
     Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
+    Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
     Shutdown { reply: oneshot::Sender<()> },
 }

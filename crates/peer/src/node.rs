@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -22,6 +23,7 @@ pub struct NodeBuilder {
     pub(crate) storage: Arc<dyn Backend>,
     pub(crate) hashes: PathBuf,
     pub(crate) output: PathBuf,
+    pub(crate) replace: bool,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -40,6 +42,13 @@ impl NodeBuilder {
     /// The folder where downloads go; `output` unless set.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
         self.output = folder.into();
+        self
+    }
+
+    /// Whether a download of one file may replace a different file that has its name, once it is complete. Until then the old
+    /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
+    pub fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
         self
     }
 
@@ -130,7 +139,7 @@ pub enum PeerEvent {
         size: u64,
         /// Pieces in all.
         pieces: u32,
-        /// Pieces that an earlier run had stored.
+        /// Pieces that an earlier run had stored, or that the file to be replaced has too.
         have: u32,
     },
     /// A connection to a peer stands.
@@ -228,6 +237,7 @@ impl Node {
             storage,
             hashes: "hashes".into(),
             output: "output".into(),
+            replace: false,
             up: None,
             down: None,
             announce: Vec::new(),
@@ -281,7 +291,8 @@ impl Node {
     }
 
     /// Shares a file, or a folder with all that is in it: makes its manifest and serves the pieces that `options` say are
-    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder.
+    /// held. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder. What has not
+    /// changed since it was shared last, by its times and inodes, is not hashed again.
     pub async fn share(&self, path: &Path, options: ShareOptions) -> Result<ContentId, PeerError> {
         let path = path.to_owned();
         self.ask(|reply| Command::Share { path, options, reply }).await?
@@ -296,6 +307,12 @@ impl Node {
     /// How a content stands; nothing if this node takes no part in it.
     pub async fn progress(&self, content: ContentId) -> Option<Progress> {
         self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// The bytes of verified pieces from `first` on, in order and without a gap: at most a mebibyte, or one piece where that is
+    /// larger. Nothing while that piece is not here.
+    pub async fn read(&self, content: ContentId, first: u32) -> Result<Option<Bytes>, PeerError> {
+        self.ask(|reply| Command::Read { content, first, reply }).await?
     }
 
     /// What the requests of all downloads have waited for so far.

@@ -1,6 +1,7 @@
 //! Making manifests: hash a file or a folder on all cores, and keep what came of it in the hashes folder.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::{
@@ -10,6 +11,7 @@ use protocol::{
 use storage::{Access, StorageError};
 
 use crate::PeerError;
+use crate::stamp::Stamp;
 use crate::survey::{Found, Survey};
 
 /// Which pieces of a shared file are held.
@@ -55,6 +57,27 @@ pub fn hash_content(
     Ok(Hashed { manifest, skipped: survey.skipped })
 }
 
+/// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was.
+pub(crate) fn manifest_of(
+    path: &Path,
+    survey: &Survey,
+    options: &ShareOptions,
+    hashes: &Path,
+    progress: impl Fn(u64, u64) + Sync,
+) -> Result<Manifest, PeerError> {
+    let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
+    let stamp = Stamp::of(path, survey, options.algorithm, piece_size);
+    if let Some(manifest) = stamp.as_ref().and_then(|stamp| stamp.manifest(hashes, &survey.name)) {
+        return Ok(manifest);
+    }
+    let manifest = hash_survey(path, survey, options.algorithm, Some(piece_size), progress)?;
+    keep_manifest(hashes, &manifest)?;
+    if let Some(stamp) = stamp {
+        stamp.keep(hashes, &manifest);
+    }
+    Ok(manifest)
+}
+
 /// The manifest of what was found at a path.
 pub(crate) fn hash_survey(
     path: &Path,
@@ -96,19 +119,22 @@ pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".manifest"))
 }
 
-/// Keeps a manifest in the hashes folder: written beside and renamed, so that nobody reads half of one.
+/// Keeps a manifest in the hashes folder.
 pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
-    protocol::check_local_name(&manifest.header().name, cfg!(windows))?;
-    let path = manifest_path(hashes, &manifest.header().name);
-    let write = || {
-        fs::create_dir_all(hashes)?;
-        // Several peers may share one hashes folder.
-        let mark = format!(".{:016x}", fastrand::u64(..));
-        let beside = hashes.join(decorated_name(".", &manifest.header().name, &mark));
-        fs::write(&beside, manifest.bytes())?;
-        fs::rename(&beside, &path)
-    };
-    write().map_err(|source| StorageError::Io { path: path.clone(), source }.into())
+    let name = &manifest.header().name;
+    protocol::check_local_name(name, cfg!(windows))?;
+    let path = manifest_path(hashes, name);
+    put(&path, hashes, name, manifest.bytes()).map_err(|source| StorageError::Io { path: path.clone(), source }.into())
+}
+
+/// Writes a file of the hashes folder beside its place and renames it, so that nobody reads half of one.
+pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(hashes)?;
+    // Several peers may share one hashes folder.
+    let mark = format!(".{:016x}", fastrand::u64(..));
+    let beside = hashes.join(decorated_name(".", name, &mark));
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
 }
 
 /// The manifest of a content, if the hashes folder has it.

@@ -15,7 +15,8 @@ use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, S
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::share::{ShareOptions, hash_survey, keep_manifest};
+use crate::reuse::reuse;
+use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
@@ -77,11 +78,11 @@ fn sorted(names: &[String]) -> Vec<&String> {
 /// Time between two words about hashing.
 const WORD: Duration = Duration::from_millis(100);
 
-/// Tells who watches how many bytes of `path` are hashed, now and then.
+/// Tells who watches how many bytes of `path` are hashed, at first and now and then.
 fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> impl Fn(u64, u64) + Sync + 'a {
     let (began, told) = (Instant::now(), AtomicU64::new(0));
     move |done, total| {
-        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64;
+        let word = (began.elapsed().as_millis() / WORD.as_millis()) as u64 + 1;
         if word > told.load(Ordering::Relaxed) && told.swap(word, Ordering::Relaxed) < word {
             let _ = events.send(PeerEvent::Hashing { path: path.to_owned(), done, total });
         }
@@ -89,7 +90,7 @@ fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> imp
 }
 
 impl Shelf {
-    /// Shares a file or a folder where it lies. Blocks while it is hashed.
+    /// Shares a file or a folder where it lies. Blocks while it is hashed, if it is not known from before.
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
@@ -101,8 +102,7 @@ impl Shelf {
         for path in &survey.skipped {
             let _ = events.send(PeerEvent::Skipped { path: path.clone() });
         }
-        let manifest = hash_survey(path, &survey, options.algorithm, options.piece_size, progress(path, events))?;
-        keep_manifest(hashes, &manifest)?;
+        let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
         let have = options.held.pieces(manifest.geometry().pieces());
         Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
     }
@@ -122,33 +122,47 @@ impl Shelf {
     }
 
     /// Opens, or goes on with, a download. A target that is there already is checked: if it is the content, it is
-    /// complete; if not, nothing is touched. Blocks.
+    /// complete; if not, nothing is touched, unless `replace` says that a file may be replaced by a file when that is complete:
+    /// then what they have in common is here already. Blocks.
     pub(crate) fn download(
         manifest: Arc<Manifest>,
         backend: &dyn Backend,
         hashes: &Path,
         folder: &Path,
+        replace: bool,
     ) -> Result<Opened, PeerError> {
         keep_manifest(hashes, &manifest)?;
         let (header, pieces) = (manifest.header(), manifest.geometry().pieces());
         let target = folder.join(&header.name);
-        if std::fs::symlink_metadata(&target).is_ok() {
-            if !lies_at(&manifest, &target)? {
+        let old = std::fs::symlink_metadata(&target).ok();
+        if let Some(old) = &old {
+            if lies_at(&manifest, &target)? {
+                let shelf = Self::in_place(&target, manifest, backend)?;
+                return Ok(Opened { shelf: Arc::new(shelf), have: PieceSet::full(pieces) });
+            }
+            if !replace {
                 return Err(StorageError::Exists(target).into());
             }
-            let shelf = Self::in_place(&target, manifest, backend)?;
-            return Ok(Opened { shelf: Arc::new(shelf), have: PieceSet::full(pieces) });
+            if header.folder || !old.is_file() {
+                return Err(PeerError::Irreplaceable(target));
+            }
         }
         let files: Vec<_> = header.files.iter().map(|file| (file.path.clone(), file.size, file.executable)).collect();
-        let output = Output::prepare(folder, &header.name, header.folder, &files, &header.empty_folders)?;
+        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &header.empty_folders)?;
+        if old.is_some() {
+            output = output.replacing();
+        }
         let storage = backend.open(&output.specs(), Access::Write)?;
-        let (checkpoint, have) = if backend.persistent() {
+        let (checkpoint, mut have) = if backend.persistent() {
             let (journal, have) = Journal::open(output.journal_path(), manifest.id(), pieces)?;
             (Some(Checkpoint::new(storage.clone(), journal)), have)
         } else {
             (None, PieceSet::empty(pieces))
         };
         let shelf = Shelf::new(manifest, storage, checkpoint, Some(output), target);
+        if old.is_some() {
+            reuse(&shelf, &shelf.path, &mut have)?;
+        }
         Ok(Opened { shelf: Arc::new(shelf), have })
     }
 

@@ -19,6 +19,7 @@ pub struct Output {
     lock_path: PathBuf,
     lock: File,
     files: Vec<(PathBuf, u64, bool)>,
+    replaces: bool,
 }
 
 impl Output {
@@ -73,7 +74,13 @@ impl Output {
             part,
             lock_path,
             lock,
+            replaces: false,
         })
+    }
+
+    /// The download is one file, and replaces the one that has its name.
+    pub fn replacing(self) -> Self {
+        Output { replaces: true, ..self }
     }
 
     /// The files to open, where they are built.
@@ -109,14 +116,16 @@ impl Output {
         Ok(())
     }
 
-    /// Gives the download its name. What was written must be durable already. Never replaces anything.
+    /// Gives the download its name. What was written must be durable already. Replaces nothing, unless it was said to be
+    /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
     pub fn finish(self) -> Result<PathBuf, StorageError> {
         for (path, _, executable) in &self.files {
             if *executable {
                 make_executable(path).map_err(|source| error_at(path, source))?;
             }
         }
-        crate::rename::rename_new(&self.part, &self.target).map_err(|source| match source.kind() {
+        let rename = if self.replaces { fs::rename } else { crate::rename::rename_new };
+        rename(&self.part, &self.target).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
                 StorageError::Exists(self.target.clone())
             }

@@ -1,0 +1,58 @@
+//! `peer-cli get -o -`: a file to standard output, in order, as far as its verified pieces reach without a gap.
+
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+use peer::Node;
+use protocol::ContentId;
+
+use crate::exit_code::{ExitCode, Failure};
+
+/// Time between two looks whether the next piece is here.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is to be written of a content: bytes, and those of a piece. A folder is refused before any of it comes.
+pub struct Length {
+    size: u64,
+    piece_size: u64,
+}
+
+/// How long a content is that is wanted on standard output.
+pub async fn length(node: &Node, content: ContentId) -> Result<Length, Failure> {
+    let manifest = node.manifest(content).await?;
+    let header = manifest.header();
+    if header.folder {
+        let sentence =
+            format!("{:?} is a folder, and standard output takes one file: choose a folder with -o", header.name);
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    Ok(Length { size: manifest.geometry().total(), piece_size: header.piece_size.into() })
+}
+
+/// Writes all of it as it comes. False if nobody reads it any more.
+pub async fn write(node: &Node, content: ContentId, length: Length) -> Result<bool, Failure> {
+    let mut written = 0;
+    while written < length.size {
+        let Some(bytes) = node.read(content, (written / length.piece_size) as u32).await? else {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            continue;
+        };
+        written += bytes.len() as u64;
+        // Whoever reads may take their time; the download goes on meanwhile.
+        let put = tokio::task::spawn_blocking(move || put(&bytes)).await;
+        if !put.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn put(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    // What is only buffered would be lost at the end.
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
+    }
+}

@@ -1,0 +1,44 @@
+//! What a file that is to be replaced has in common with the one that replaces it: pieces that are equal at the same place are
+//! copied from it, instead of being asked of others.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use protocol::{PieceSet, Run};
+use storage::{Access, FileSpec, StorageError};
+
+use crate::shelf::Shelf;
+use crate::waits::WaitBooks;
+
+/// Copies the pieces of the old file that are right and not in `have` to a shelf of one file, claims them, and adds them to
+/// `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
+pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
+    let Ok(size) = std::fs::metadata(old).map(|metadata| metadata.len()) else { return Ok(()) };
+    // Not mapped: what is verified must be what is copied, whoever writes to the old file meanwhile.
+    let files = storage::backend("file").expect("it is built in");
+    let Ok(source) = files.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
+    let geometry = shelf.manifest().geometry();
+    let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
+    let lacked: Vec<u32> = (0..geometry.pieces()).filter(|&piece| !have.contains(piece) && within(piece)).collect();
+    let (next, found, waits) = (AtomicUsize::new(0), Mutex::new(have), WaitBooks::default());
+    let work = || -> Result<(), StorageError> {
+        while let Some(&first) = lacked.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+                let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
+                let verdicts = shelf.store(&block, &bytes, &waits)?;
+                let mut found = found.lock().expect("no panic holds it");
+                for (piece, _) in verdicts.into_iter().filter(|&(_, right)| right) {
+                    found.insert(piece);
+                }
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(lacked.len());
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
+    })?;
+    shelf.sync()
+}

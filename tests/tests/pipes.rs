@@ -1,0 +1,84 @@
+//! `peer-cli get -o -`: a file to standard output, for whatever program comes next.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use tests::machines::{Machines, ticket};
+use tests::noise;
+
+/// `get` to standard output, with a folder of its own for what is temporary.
+fn get(machines: &Machines, ticket: &str, flags: &[&str]) -> Command {
+    let mut command = machines.command("there", "get", &[ticket, "-o", "-"]);
+    command.args(flags).env("TMPDIR", temporary(machines)).stdin(Stdio::null());
+    command
+}
+
+fn temporary(machines: &Machines) -> std::path::PathBuf {
+    machines.folder("temporary")
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_file_goes_to_standard_output_and_words_do_not() {
+    let machines = Machines::new();
+    for (name, len) in [("large", 9 << 20), ("small", 5), ("empty", 0)] {
+        let bytes = noise(len, len as u64);
+        machines.put("here", name, &bytes);
+        let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", name]);
+        let ticket = ticket(&mut sharer);
+        for flags in [&["--storage=mmap"][..], &["--storage=file"], &["--storage=memory"], &["--json"], &["--quiet"]] {
+            let output = get(&machines, &ticket, flags).output().unwrap();
+            assert!(output.status.success(), "{name} {flags:?}: {}", errors(&output));
+            assert!(output.stdout == bytes, "{name} {flags:?}: {} bytes came", output.stdout.len());
+            match flags[0] {
+                "--quiet" => assert_eq!(errors(&output), ""),
+                "--json" => assert!(errors(&output).contains(r#""path":"-""#), "{}", errors(&output)),
+                _ => assert!(errors(&output).contains("to standard output"), "{}", errors(&output)),
+            }
+            assert!(is_empty(&temporary(&machines)), "nothing temporary stays");
+            assert!(!machines.folder("there").join("output").exists(), "and nothing is put into a folder");
+        }
+    }
+}
+
+/// Until `len` bytes have come.
+fn read(child: &mut Child, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    child.stdout.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn who_stops_reading_ends_it_quietly() {
+    let machines = Machines::new();
+    let bytes = noise(8 << 20, 1);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    let mut getter =
+        get(&machines, &ticket, &["--quiet"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(read(&mut getter, 1000) == bytes[..1000]);
+    drop(getter.stdout.take());
+    let output = getter.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{:?} {}", output.status, errors(&output));
+    assert!(is_empty(&temporary(&machines)));
+}
+
+#[test]
+fn a_folder_is_refused_before_it_comes() {
+    let machines = Machines::new();
+    machines.put("here", "folder/file", &noise(1 << 20, 2));
+    let mut sharer = machines.share("here", &["-d=0", "folder"]);
+    let output = get(&machines, &ticket(&mut sharer), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty() && errors(&output).contains("is a folder"), "{}", errors(&output));
+    assert!(is_empty(&temporary(&machines)));
+}
