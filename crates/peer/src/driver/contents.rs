@@ -1,0 +1,290 @@
+//! The life of a content in a node: wanted or shared, opened, told of, complete, given up.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{Announce, ContentId, Manifest, Run, Stake};
+use swarm::Event;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::PeerError;
+use crate::inbox::Input;
+use crate::node::{PeerEvent, Progress, Summary};
+use crate::shelf::{Opened, Shelf};
+use crate::tracker_client::ToClient;
+
+/// Most bytes that are read at once for who asks for them in order.
+const READ: u64 = 1 << 20;
+/// One content: on disk, on the wire, in figures.
+pub(super) struct Item {
+    pub(super) shelf: Option<Arc<Shelf>>,
+    /// Whether the shelf is there or on its way.
+    pub(super) opening: bool,
+    pub(super) started: Instant,
+    pub(super) verified: Option<Duration>,
+    pub(super) sources: BTreeMap<protocol::PeerId, u64>,
+    pub(super) wanted: bool,
+    /// Only the manifest is wanted, and the content forgotten then.
+    pub(super) looked_at: bool,
+    pub(super) finished: bool,
+    /// Claims what is verified while a download runs.
+    pub(super) claiming: Option<AbortHandle>,
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        if let Some(task) = self.claiming.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Driver {
+    /// Reads what is verified from a piece on, beside everything else.
+    pub(super) fn read(
+        &self,
+        content: ContentId,
+        first: u32,
+        reply: oneshot::Sender<Result<Option<Bytes>, PeerError>>,
+    ) {
+        let shelf = self.items.get(&content).and_then(|item| item.shelf.clone());
+        let (Some(shelf), Some(have)) = (shelf, self.engine.have(content)) else { return drop(reply.send(Ok(None))) };
+        let geometry = shelf.manifest().geometry();
+        let most = geometry.pieces_within(first, READ);
+        let count = (first..first.saturating_add(most)).take_while(|&piece| have.contains(piece)).count() as u32;
+        let Some(block) = geometry.blocks(Run { first, count }, usize::MAX).next() else {
+            return drop(reply.send(Ok(None)));
+        };
+        tokio::task::spawn_blocking(move || {
+            let _ = reply.send(shelf.load(&block).map(Some).map_err(PeerError::from));
+        });
+    }
+
+    pub(super) fn progress(&self, content: ContentId) -> Option<Progress> {
+        let item = self.items.get(&content)?;
+        let view = self.engine.view(content)?;
+        let header = item.shelf.as_ref().map(|shelf| shelf.manifest());
+        // What is not stored yet is here all the same: on a slow link a block takes seconds.
+        let of_content = self.requests.values().filter(|fetching| fetching.content == content);
+        let coming: u64 = of_content.map(|one| one.came.load(Ordering::Relaxed).saturating_sub(one.stored)).sum();
+        Some(Progress {
+            name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
+            size: header.map_or(0, |manifest| manifest.geometry().total()),
+            have: view.have,
+            pieces: view.pieces,
+            peers: view.peers,
+            received: item.sources.values().sum::<u64>() + coming,
+            sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
+            finished: item.finished,
+        })
+    }
+
+    pub(super) fn get(&mut self, content: ContentId) -> Result<(), PeerError> {
+        if let Some(item) = self.items.get_mut(&content) {
+            let only_looked_at = std::mem::take(&mut item.looked_at);
+            return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
+        }
+        let item = Item {
+            shelf: None,
+            opening: false,
+            started: Instant::now(),
+            verified: None,
+            sources: BTreeMap::new(),
+            wanted: true,
+            looked_at: false,
+            finished: false,
+            claiming: None,
+        };
+        self.items.insert(content, item);
+        self.event(Event::Want { content });
+        self.announce(content);
+        // A manifest that is here already saves asking for one.
+        let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            let kept = tokio::task::spawn_blocking(move || crate::share::kept_manifest(&hashes, content)).await;
+            if let Ok(Some(manifest)) = kept {
+                let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
+    pub(super) fn look(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
+        if let Some(shelf) = self.items.get(&content).and_then(|item| item.shelf.as_ref()) {
+            let _ = reply.send(shelf.manifest().clone());
+            return;
+        }
+        self.looks.entry(content).or_default().push(reply);
+        // An error means that it is wanted already: then the manifest comes anyway.
+        if self.get(content).is_ok()
+            && let Some(item) = self.items.get_mut(&content)
+        {
+            item.looked_at = true;
+        }
+    }
+
+    /// The manifest of a wanted content is known: open its output, and find out what is there already.
+    pub(super) fn manifest(&mut self, manifest: Arc<Manifest>) {
+        let content = manifest.id();
+        for waiting in self.looks.remove(&content).into_iter().flatten() {
+            let _ = waiting.send(manifest.clone());
+        }
+        if self.items.get(&content).is_some_and(|item| item.looked_at) {
+            self.drop_content(content);
+            return;
+        }
+        // It may be known from the hashes folder and from several peers: the first one counts.
+        let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
+        item.opening = true;
+        let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
+        let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
+        tokio::spawn(async move {
+            let work = move || Shelf::download(manifest, &*storage, &hashes, &output, replace);
+            let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
+            let _ = inputs.send(Input::Opened { content, result }).await;
+        });
+    }
+
+    pub(super) fn opened(&mut self, content: ContentId, result: Result<Opened, PeerError>) {
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => return self.give_up(content, error),
+        };
+        let Some(item) = self.items.get_mut(&content).filter(|item| item.shelf.is_none()) else { return };
+        item.shelf = Some(opened.shelf.clone());
+        let manifest = opened.shelf.manifest().clone();
+        let geometry = Arc::new(manifest.geometry().clone());
+        let whole = opened.have.is_full();
+        let piece = geometry.piece_size();
+        if !whole && self.setup.buffers.exceeded_by(piece as usize) {
+            let mib = f64::from(piece) / f64::from(1 << 20);
+            tracing::warn!("two pieces of {mib} MiB are more than the budget: memory will be larger");
+        }
+        if !whole {
+            let (shelf, inputs) = (opened.shelf.clone(), self.inputs.clone());
+            let task = tokio::spawn(async move {
+                let error = shelf.keep_claiming().await;
+                let _ = inputs.send(Input::DiskFailed { content, error }).await;
+            });
+            item.claiming = Some(task.abort_handle());
+        }
+        self.tell(PeerEvent::Manifest {
+            content,
+            name: manifest.header().name.clone(),
+            size: geometry.total(),
+            pieces: geometry.pieces(),
+            have: opened.have.count(),
+        });
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: true });
+        if whole {
+            self.finish(content);
+        } else {
+            self.announce(content);
+        }
+    }
+
+    pub(super) fn shared(&mut self, opened: Opened) -> ContentId {
+        let content = opened.shelf.id();
+        let geometry = Arc::new(opened.shelf.manifest().geometry().clone());
+        let item = Item {
+            shelf: Some(opened.shelf),
+            opening: true,
+            started: Instant::now(),
+            verified: None,
+            sources: BTreeMap::new(),
+            wanted: false,
+            looked_at: false,
+            finished: true,
+            claiming: None,
+        };
+        self.items.insert(content, item);
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: false });
+        self.announce(content);
+        content
+    }
+
+    /// Tells the tracker what we hold of a content.
+    pub(super) fn announce(&mut self, content: ContentId) {
+        let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
+        let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.shelf.is_some();
+        let stake = match (whole, item.wanted && !item.finished) {
+            (true, _) => Stake::Seeder,
+            (false, true) => Stake::Downloader,
+            (false, false) => Stake::Partial,
+        };
+        let about = item
+            .shelf
+            .as_ref()
+            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()));
+        if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
+            tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
+        }
+    }
+
+    /// All pieces are here: make them durable and give the file its name.
+    pub(super) fn finish(&mut self, content: ContentId) {
+        let Some(item) = self.items.get_mut(&content) else { return };
+        let Some(shelf) = item.shelf.clone() else { return };
+        item.verified = Some(item.started.elapsed());
+        // The whole file is synced now; nothing has to be claimed piece by piece any more.
+        if let Some(task) = item.claiming.take() {
+            task.abort();
+        }
+        self.tell(PeerEvent::Verified { content });
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let result = tokio::task::spawn_blocking(move || shelf.finish()).await.unwrap_or(Err(PeerError::ShutDown));
+            let _ = inputs.send(Input::Completed { content, result }).await;
+        });
+    }
+
+    pub(super) fn completed(&mut self, content: ContentId, result: Result<PathBuf, PeerError>) {
+        let path = match result {
+            Ok(path) => path,
+            Err(error) => return self.give_up(content, error),
+        };
+        let Some(item) = self.items.get_mut(&content) else { return };
+        item.finished = true;
+        let durable = item.started.elapsed();
+        let summary = Summary {
+            verified: item.verified.unwrap_or(durable),
+            durable,
+            sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+        };
+        self.tell(PeerEvent::Completed { content, path, summary });
+        self.announce(content);
+    }
+
+    /// A download cannot go on.
+    pub(super) fn give_up(&mut self, content: ContentId, error: PeerError) {
+        if self.drop_content(content) {
+            self.tell(PeerEvent::Failed { content, error: Arc::new(error) });
+        }
+    }
+
+    /// A shared file is not what it was any more.
+    pub(super) fn withdraw(&mut self, content: ContentId, reason: String) {
+        if self.drop_content(content) {
+            self.tell(PeerEvent::Withdrawn { content, reason });
+        }
+    }
+
+    fn drop_content(&mut self, content: ContentId) -> bool {
+        let there = self.items.remove(&content).is_some();
+        if there {
+            self.event(Event::Withdraw { content });
+            if let Some(tracker) = &self.tracker {
+                let _ = tracker.try_send(ToClient::Leave(content));
+            }
+        }
+        there
+    }
+}
