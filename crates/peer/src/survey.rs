@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::{MAX_FILES, check_name};
-use storage::{FileSpec, StorageError};
+use storage::{FileSpec, error_at};
 
 use crate::PeerError;
 
@@ -116,16 +116,6 @@ fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
 
 fn unfit(path: &Path, reason: &str) -> PeerError {
     PeerError::Unfit { path: path.to_owned(), reason: reason.to_owned() }
-}
-
-fn error_at(path: &Path, source: io::Error) -> PeerError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound => StorageError::NotFound(path),
-        io::ErrorKind::PermissionDenied => StorageError::Denied(path),
-        _ => StorageError::Io { path, source },
-    }
-    .into()
 }
 
 #[cfg(unix)]

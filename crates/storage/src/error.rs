@@ -45,7 +45,7 @@ pub enum StorageError {
 }
 
 /// What the operating system said of a file.
-pub(crate) fn error_at(path: &Path, source: io::Error) -> StorageError {
+pub fn error_at(path: &Path, source: io::Error) -> StorageError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::NotFound => StorageError::NotFound(path),

@@ -32,27 +32,21 @@ impl<T> Handles<T> {
         access: Access,
         make: impl Fn(File, &FileSpec) -> Result<T, StorageError>,
     ) -> Result<Self, StorageError> {
-        let open = Open { files: HashMap::new(), order: VecDeque::new() };
-        let handles = Handles { specs: specs.to_vec(), access, open: Mutex::new(open) };
+        let mut open = Open { files: HashMap::new(), order: VecDeque::new() };
         for (file, spec) in specs.iter().enumerate() {
-            if access == Access::Write {
+            if few(specs) {
+                open.files.insert(file, Arc::new(make(open_file(spec, access)?, spec)?));
+                open.order.push_back(file);
+            } else if access == Access::Write {
                 open_file(spec, access)?;
-            }
-            if handles.few() {
-                handles.get(file, &make)?;
-            } else if access == Access::Read {
+            } else {
                 let there = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
                 if there.len() != spec.size {
                     return Err(StorageError::Changed(spec.path.clone()));
                 }
             }
         }
-        Ok(handles)
-    }
-
-    /// Whether all of them may be open at a time.
-    fn few(&self) -> bool {
-        self.specs.len() <= MOST
+        Ok(Handles { specs: specs.to_vec(), access, open: Mutex::new(open) })
     }
 
     pub(crate) fn spec(&self, file: usize) -> &FileSpec {
@@ -89,17 +83,22 @@ impl<T> Handles<T> {
             return Ok(());
         }
         #[cfg(target_os = "linux")]
-        if !self.few() {
+        if !few(&self.specs) {
             return sync_file_system(&self.specs[0]);
         }
         self.specs.iter().enumerate().try_for_each(|(file, spec)| sync(file, spec))
     }
 }
 
+/// Whether all of them may be open at a time.
+fn few(specs: &[FileSpec]) -> bool {
+    specs.len() <= MOST
+}
+
 /// Makes everything durable that was written to the file system of this file: the files of one content lie in one. Since
 /// Linux 5.8 errors are told, too.
 #[cfg(target_os = "linux")]
-pub(crate) fn sync_file_system(spec: &FileSpec) -> Result<(), StorageError> {
+fn sync_file_system(spec: &FileSpec) -> Result<(), StorageError> {
     let file = File::open(&spec.path).map_err(|source| error_at(&spec.path, source))?;
     rustix::fs::syncfs(&file).map_err(|errno| error_at(&spec.path, errno.into()))
 }

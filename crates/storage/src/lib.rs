@@ -27,7 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
-pub use error::StorageError;
+pub use error::{StorageError, error_at};
 pub use file::FileBackend;
 pub use journal::Journal;
 pub use memory::MemoryBackend;
