@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, TrackerAddress};
+use peer::Node;
 use protocol::{ContentMatch, Ticket};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -151,7 +151,7 @@ async fn begin(
 ) -> Result<(), Failure> {
     let report = async |step| drop(steps.send(step).await);
     let tracker = match &ticket {
-        Some(ticket) => TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() },
+        Some(ticket) => ticket.into(),
         None => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
             connect::tracker(host, arguments.tracker_port, &arguments.peer).await?

@@ -287,26 +287,8 @@ impl Driver {
                 self.event(Event::Found { content, peers: vec![peer] });
                 let _ = reply.send(());
             }
-            Command::Find { query, reply } => match &self.tracker {
-                Some(tracker) => {
-                    if let Err(error) = tracker.try_send(ToClient::Find { query, reply })
-                        && let ToClient::Find { reply, .. } = error.into_inner()
-                    {
-                        let _ = reply.send(Err(PeerError::NoTracker));
-                    }
-                }
-                None => drop(reply.send(Err(PeerError::NoTracker))),
-            },
-            Command::List { before, reply } => match &self.tracker {
-                Some(tracker) => {
-                    if let Err(error) = tracker.try_send(ToClient::List { before, reply })
-                        && let ToClient::List { reply, .. } = error.into_inner()
-                    {
-                        let _ = reply.send(Err(PeerError::NoTracker));
-                    }
-                }
-                None => drop(reply.send(Err(PeerError::NoTracker))),
-            },
+            Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
+            Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
             Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
@@ -326,6 +308,17 @@ impl Driver {
                 let _ = reply.send(self.progress(content));
             }
             Command::Shutdown { reply } => drop(reply),
+        }
+    }
+
+    fn ask_tracker(&self, question: ToClient) {
+        match &self.tracker {
+            Some(tracker) => {
+                if let Err(error) = tracker.try_send(question) {
+                    error.into_inner().unheard();
+                }
+            }
+            None => question.unheard(),
         }
     }
 

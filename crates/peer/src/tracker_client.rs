@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, ToTracker, TrackerMessage, VERSION, Wire};
+use protocol::{
+    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+};
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -28,6 +30,12 @@ pub struct TrackerAddress {
     pub id: PeerId,
 }
 
+impl From<&Ticket> for TrackerAddress {
+    fn from(ticket: &Ticket) -> Self {
+        TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() }
+    }
+}
+
 /// What the driver asks of the client.
 pub(crate) enum ToClient {
     Announce(Announce),
@@ -35,6 +43,17 @@ pub(crate) enum ToClient {
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
     List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Bye { done: oneshot::Sender<()> },
+}
+
+impl ToClient {
+    /// No tracker hears it: whoever waits for an answer is told so.
+    pub(crate) fn unheard(self) {
+        match self {
+            ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
+            ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
+            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Bye { .. } => {}
+        }
+    }
 }
 
 /// A page of what a tracker knows, newest first.
@@ -189,16 +208,11 @@ impl Client {
                         ToClient::Leave(content) => {
                             self.announced.remove(&content);
                         }
-                        ToClient::Find { reply, .. } => {
-                            let _ = reply.send(Err(PeerError::NoTracker));
-                        }
-                        ToClient::List { reply, .. } => {
-                            let _ = reply.send(Err(PeerError::NoTracker));
-                        }
                         ToClient::Bye { done } => {
                             let _ = done.send(());
                             return None;
                         }
+                        question @ (ToClient::Find { .. } | ToClient::List { .. }) => question.unheard(),
                     },
                 }
             }
