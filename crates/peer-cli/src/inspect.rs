@@ -1,11 +1,11 @@
 //! `peer-cli inspect`: what a manifest says, in words or as JSON; from a file, the hashes folder, or the swarm.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, PeerError, TrackerAddress, manifest_path, read_manifest};
+use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest};
 use protocol::{ContentId, ContentMatch, Manifest, Ticket};
 use tokio::sync::mpsc;
 
@@ -86,8 +86,8 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     if !could_be_id(&id) {
         return Ok(None);
     }
-    let manifests = manifests(hashes).filter_map(|path| read_manifest(&path).ok());
-    let mut fitting: Vec<_> = manifests.filter(|manifest| manifest.id().to_string().starts_with(&id)).collect();
+    let mut fitting: Vec<_> =
+        kept_manifests(hashes).filter(|manifest| manifest.id().to_string().starts_with(&id)).collect();
     fitting.dedup_by_key(|manifest| manifest.id());
     match fitting.len() {
         0 | 1 => Ok(fitting.pop()),
@@ -100,11 +100,6 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
 
 fn could_be_id(text: &str) -> bool {
     (SHORTEST_PREFIX..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn manifests(hashes: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = std::fs::read_dir(hashes).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|found| found == "manifest"))
 }
 
 async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
@@ -123,8 +118,7 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
 }
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
-    let tracker = TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() };
-    let node = arguments.visit.join(tracker).await?;
+    let node = arguments.visit.join(ticket.into()).await?;
     let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
     node.shutdown().await;
     result

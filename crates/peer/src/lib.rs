@@ -27,6 +27,8 @@ mod workers;
 pub use error::PeerError;
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
 pub use reach::interface_addresses;
-pub use share::{Hashed, Held, ShareOptions, hash_content, keep_manifest, manifest_path, read_manifest};
+pub use share::{
+    Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,
+};
 pub use tracker_client::{Page, TrackerAddress};
 pub use waits::Waits;

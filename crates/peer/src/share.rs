@@ -5,8 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::{
-    Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
-    default_piece_size,
+    Algorithm, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name, default_piece_size,
 };
 use storage::{Access, StorageError};
 
@@ -137,12 +136,11 @@ pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::R
     fs::rename(&beside, path)
 }
 
-/// The manifest of a content, if the hashes folder has it.
-pub(crate) fn kept_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> {
-    let entries = fs::read_dir(hashes).ok()?;
-    let manifests =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "manifest"));
-    manifests.filter_map(|path| read_manifest(&path).ok()).find(|manifest| manifest.id() == content)
+/// All manifests of the hashes folder that can be read, in no order.
+pub fn kept_manifests(hashes: &Path) -> impl Iterator<Item = Manifest> {
+    let paths = fs::read_dir(hashes).into_iter().flatten().flatten().map(|entry| entry.path());
+    let manifests = paths.filter(|path| path.extension().is_some_and(|end| end == "manifest"));
+    manifests.filter_map(|path| read_manifest(&path).ok())
 }
 
 /// Reads and checks a manifest's file.

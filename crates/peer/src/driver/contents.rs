@@ -17,6 +17,7 @@ use super::Driver;
 use crate::PeerError;
 use crate::inbox::Input;
 use crate::node::{PeerEvent, Progress, Summary};
+use crate::share::kept_manifests;
 use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::ToClient;
 
@@ -108,7 +109,8 @@ impl Driver {
         // A manifest that is here already saves asking for one.
         let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let kept = tokio::task::spawn_blocking(move || crate::share::kept_manifest(&hashes, content)).await;
+            let find = move || kept_manifests(&hashes).find(|manifest| manifest.id() == content);
+            let kept = tokio::task::spawn_blocking(find).await;
             if let Ok(Some(manifest)) = kept {
                 let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
             }
