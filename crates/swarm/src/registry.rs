@@ -325,7 +325,7 @@ impl Registry {
     /// Some of the givers or takers in random order, each once; the many of one address last.
     fn candidates(&mut self, givers: bool) -> Vec<u32> {
         let group = if givers { &self.givers } else { &self.takers };
-        let mut drawn = if group.len() <= TRIES {
+        let drawn: Vec<u32> = if group.len() <= TRIES {
             let mut all = group.clone();
             self.random.shuffle(&mut all);
             all
@@ -335,18 +335,13 @@ impl Registry {
             draws.filter(|&slot| seen.insert(slot)).collect()
         };
         let mut from: HashMap<Option<IpAddr>, u32> = HashMap::new();
-        let mut crowd = Vec::new();
-        drawn.retain(|&slot| {
+        let (mut few, crowd): (Vec<_>, Vec<_>) = drawn.into_iter().partition(|&slot| {
             let count = from.entry(self.member(slot).origin).or_default();
             *count += 1;
-            let keep = *count <= FROM_ONE_ADDRESS;
-            if !keep {
-                crowd.push(slot);
-            }
-            keep
+            *count <= FROM_ONE_ADDRESS
         });
-        drawn.extend(crowd);
-        drawn
+        few.extend(crowd);
+        few
     }
 
     /// Makes two members acquaintances. Whoever knows too many forgets a random one.
