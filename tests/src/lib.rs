@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use peer::TrackerAddress;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -45,15 +44,9 @@ fn quiet(program: &Path) -> Command {
 /// Runs a whole swarm as `cargo xtask swarm` with these arguments would, and gives what came of it. Panics if
 /// anything is wrong with it.
 pub fn swarm(arguments: &str) -> Outcome {
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
-    let words = std::iter::once("swarm").chain(arguments.split_whitespace());
-    let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+    let parsed = Arguments::of(arguments.split_whitespace()).unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let plan = xtask::swarm::plan(&line.arguments, folder.path()).expect("a swarm that can be run");
+    let plan = xtask::swarm::plan(&parsed, folder.path()).expect("a swarm that can be run");
     let outcome = xtask::swarm::conduct(&plan, programs(), folder.path(), &Live::silent());
     outcome.unwrap_or_else(|error| panic!("swarm {arguments}: {error:#}"))
 }

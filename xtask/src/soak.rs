@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 
 use crate::chaos::Ground;
 use crate::chaos::liars::{flip, rotten};
+use crate::chaos::links::BEHIND_RELAYS;
 use crate::chaos::own_node::OwnNode;
 use crate::chaos::stage::Stage;
 use crate::relay::{Link, Relay};
@@ -120,7 +121,7 @@ fn soak(ground: &Ground, arguments: &Arguments) -> anyhow::Result<()> {
                 let who = members[number].state.as_ref().ok();
                 who.map(|&who| stage.peers[who].process.number())
             });
-            let own = |process: Option<u32>| process.and_then(usage::memory).map_or(0.0, |[own, _]| own as f64);
+            let own = |process: Option<u32>| process.map_or(0.0, usage::own_memory);
             samples.push((began.elapsed().as_secs_f64() / 60.0, [own(Some(tracker)), own(seeder), own(downloader)]));
         }
         let busy = members.iter().any(|member| match member.state {
@@ -155,11 +156,8 @@ fn start(stage: &mut Stage<'_>, member: &mut Member, random: &mut fastrand::Rng)
     let relay = if random.bool() { Some(Relay::start(bad_link(random))?) } else { None };
     let mut flags = vec![format!("--up-rate={RATE}")];
     if let Some(relay) = &relay {
-        flags.extend([
-            format!("--announce={}", relay.address()),
-            "--mtu=1452".to_owned(),
-            "--transport=quic".to_owned(),
-        ]);
+        flags.push(format!("--announce={}", relay.address()));
+        flags.extend(BEHIND_RELAYS.map(str::to_owned));
     }
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let who = match member.seeds {

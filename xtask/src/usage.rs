@@ -92,6 +92,11 @@ pub fn memory(process: u32) -> Option<[u64; 2]> {
     Some([bytes(&status, "RssAnon:").unwrap_or(0), bytes(&status, "RssFile:").unwrap_or(0)])
 }
 
+/// Bytes of memory of its own that a process has now; 0 if that is not known.
+pub fn own_memory(process: u32) -> f64 {
+    memory(process).map_or(0.0, |[own, _]| own as f64)
+}
+
 /// Files, sockets and the like that a process has open.
 pub fn descriptors(process: u32) -> usize {
     fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use bytesize::ByteSize;
 
-use super::subject::{most, swarm_arguments};
+use super::subject::most;
 use crate::programs::{self, Programs};
 use crate::swarm::{self, Live};
 use crate::usage::Usage;
@@ -116,7 +116,7 @@ fn weigh(
         format!("--transport={transport}"),
     ];
     flags.extend(shape.piece_size.map(|size| format!("--piece-size={size}")));
-    let mut arguments = swarm_arguments(&flags)?;
+    let mut arguments = swarm::Arguments::of(&flags)?;
     arguments.file =
         vec![if shape.sparse { hole(folder, shape.bytes)? } else { swarm::random_file(folder, shape.bytes)? }];
     let outcome = swarm::conduct(&swarm::plan(&arguments, folder)?, programs, folder, &Live::silent())?;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
-
 use super::others::Other;
 use super::{Measured, Sample, floors};
 use crate::programs::Programs;
@@ -158,19 +156,8 @@ impl Subject {
     }
 }
 
-#[derive(Parser)]
-struct SwarmFlags {
-    #[command(flatten)]
-    swarm: swarm::Arguments,
-}
-
-/// What `cargo xtask swarm` would take these flags for.
-pub fn swarm_arguments(flags: &[String]) -> anyhow::Result<swarm::Arguments> {
-    Ok(SwarmFlags::try_parse_from(std::iter::once(&"swarm".to_owned()).chain(flags))?.swarm)
-}
-
 fn run_swarm(flags: &[String], tools: &Tools, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
-    let mut arguments = swarm_arguments(flags)?;
+    let mut arguments = swarm::Arguments::of(flags)?;
     arguments.file = vec![file.to_owned()];
     let mut plan = swarm::plan(&arguments, folder)?;
     plan.warm_up = true;

@@ -20,7 +20,7 @@ fn killed(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let mut random = fastrand::Rng::with_seed(ground.seed);
     let mut stage = Stage::open(ground, &report.case)?;
     stage.seeders(3)?;
-    let part = stage.folder("downloader")?.join("output").join(format!(".{}.part", stage.wanted().display()));
+    let part = stage.part_file(&stage.folder("downloader")?.join("output"));
     let (mut lost, mut wrong, mut starts, mut useful) = (0, 0, 0, ground.size);
     for _ in 0..TIMES {
         let downloader = stage.downloader("downloader", &[])?;

@@ -106,7 +106,7 @@ fn full(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     stage.part(downloader, 0.5)?;
     // What was reserved for the rest is taken away, as on a file system that can reserve nothing.
     stage.signal(downloader, "STOP")?;
-    give_back(&disk.0.join(format!(".{}.part", stage.wanted().display())), ground.size)?;
+    give_back(&stage.part_file(&disk.0), ground.size)?;
     let (ballast, mut block) = (disk.0.join("ballast"), vec![7; 1 << 20]);
     let mut file = std::fs::File::create(&ballast)?;
     while !block.is_empty() {

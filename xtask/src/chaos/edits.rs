@@ -74,7 +74,7 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let mut wrong = 0;
     for &downloader in &downloaders {
         let output = stage.folder(&stage.peers[downloader].name)?.join("output");
-        let part = output.join(format!(".{}.part", stage.wanted().display()));
+        let part = stage.part_file(&output);
         wrong += if part.exists() { wrong_blocks(&part, &ground.file)? } else { 0 };
         stage.verified(downloader)?;
     }

@@ -49,7 +49,7 @@ fn connections(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 
 /// What a process holds: MiB of its own, descriptors and threads.
 fn held(process: u32) -> [f64; 3] {
-    let memory = usage::memory(process).map_or(0.0, |[own, _]| own as f64 / f64::from(1 << 20));
+    let memory = usage::own_memory(process) / f64::from(1 << 20);
     [memory, usage::descriptors(process) as f64, usage::threads(process) as f64]
 }
 

@@ -92,7 +92,7 @@ fn one_lies(
     let (liar, _keep) = start(&stage)?;
     let downloader = stage.downloader("downloader", &[])?;
     let banned = stage.event(downloader, "banned", SOON)?;
-    let part = stage.folder("downloader")?.join("output").join(format!(".{}.part", stage.wanted().display()));
+    let part = stage.part_file(&stage.folder("downloader")?.join("output"));
     let wrong_then = wrong_blocks(&part, &ground.file)?;
     let seconds = stage.verified(downloader)?;
     let peer = &stage.peers[downloader];
@@ -106,10 +106,7 @@ fn one_lies(
         "",
     );
     report.at_most("bad blocks on disk then", wrong_then as f64, 0.0, "");
-    let sources = peer.last("completed").map(|completed| completed["sources"].clone()).unwrap_or_default();
-    let honest = [stage.peers[0].id()?, stage.peers[1].id()?];
-    let gave = |id: &PeerId| sources[id.to_string()].as_u64().is_some_and(|bytes| bytes > 0);
-    report.at_least("honest sources", honest.iter().filter(|id| gave(id)).count() as f64, 2.0, "");
+    report.at_least("honest sources", stage.gave(2, downloader)? as f64, 2.0, "");
     stage.close()
 }
 
@@ -126,8 +123,7 @@ fn all(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     report.holds("it says so", error.contains("missing pieces"));
     let output = stage.folder("downloader")?.join("output");
     report.holds("no final file", !output.join(stage.wanted()).exists());
-    let part = output.join(format!(".{}.part", stage.wanted().display()));
-    report.at_most("bad blocks on disk", wrong_blocks(&part, &ground.file)? as f64, 0.0, "");
+    report.at_most("bad blocks on disk", wrong_blocks(&stage.part_file(&output), &ground.file)? as f64, 0.0, "");
     stage.close()
 }
 
@@ -208,7 +204,7 @@ fn manifests(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         count += 1;
     }
     stage.hear(Duration::from_millis(200))?;
-    let anonymous = |who: usize| usage::memory(stage.peers[who].process.number()).map_or(0.0, |[own, _]| own as f64);
+    let anonymous = |who: usize| usage::own_memory(stage.peers[who].process.number());
     let more = (anonymous(victim) - anonymous(idle)) / f64::from(1 << 20);
     report.at_least("refused", f64::from(count), 50.0, "");
     report.at_most("slowest after", slowest, REFUSED, "ms");

@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     Case { name: "mtu", fault: "datagrams over 1,250 bytes vanish from second 5 on", run: mtu },
 ];
 
+/// Relays carry UDP, of which a real path takes no larger datagrams.
+pub(crate) const BEHIND_RELAYS: [&str; 2] = ["--transport=quic", "--mtu=1452"];
 /// Bytes that are sent over lossy links.
 const LOSSY: u64 = 8 << 20;
 /// Seconds that a link is dark, and when.
@@ -58,7 +60,7 @@ fn seeders(stage: &mut Stage<'_>, link: &Link, flags: &[&str]) -> anyhow::Result
     for number in 1..=3 {
         let relay = Relay::start(Link { seed: number, ..link.clone() })?;
         let announce = format!("--announce={}", relay.address());
-        let flags = [&[&*announce, "--transport=quic", "--mtu=1452"], flags].concat();
+        let flags = [&[&*announce], &BEHIND_RELAYS[..], flags].concat();
         let seeder = stage.seeder(&format!("seeder-{number}"), &flags)?;
         relay.lead_to(stage.peers[seeder].address()?);
         relays.push(relay);
@@ -75,7 +77,7 @@ fn lossy(ground: &Ground, report: &mut Report, percent: u32) -> anyhow::Result<(
         let mut stage = Stage::open(ground, &format!("{}-{controller}", report.case))?;
         let congestion = format!("--congestion={controller}");
         let relays = seeders(&mut stage, &link, &[&congestion])?;
-        let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452", &congestion])?;
+        let downloader = stage.downloader("downloader", &[&BEHIND_RELAYS[..], &[&congestion]].concat())?;
         let seconds = stage.verified(downloader)?;
         report.holds("complete and equal", true);
         report.shows(controller, &format!("{:.2} MiB/s", ground.size as f64 / f64::from(1 << 20) / seconds));
@@ -88,7 +90,7 @@ fn lossy(ground: &Ground, report: &mut Report, percent: u32) -> anyhow::Result<(
 fn completes(ground: &Ground, report: &mut Report, link: &str) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     let relays = seeders(&mut stage, &link.parse()?, &[])?;
-    let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452"])?;
+    let downloader = stage.downloader("downloader", &BEHIND_RELAYS)?;
     let seconds = stage.verified(downloader)?;
     report.holds("complete and equal", true);
     report.shows("time", &format!("{seconds:.1} s"));
@@ -111,7 +113,7 @@ fn blackout(ground: &Ground, report: &mut Report, rtt: &str, part: f64) -> anyho
     let mut stage = Stage::open(ground, &report.case)?;
     let link: Link = format!("rtt={rtt},blackout={DARK}s@{DARK_AT}s").parse()?;
     let relays = seeders(&mut stage, &link, &[])?;
-    let downloader = stage.downloader("downloader", &["--transport=quic", "--mtu=1452"])?;
+    let downloader = stage.downloader("downloader", &BEHIND_RELAYS)?;
     let began = stage
         .until("the download begins", Duration::from_secs(30), |stage| stage.peers[downloader].when("connected"))?;
     let light = began + Duration::from_secs(DARK_AT + DARK);

@@ -9,7 +9,7 @@ mod disk;
 mod edits;
 mod floods;
 pub(crate) mod liars;
-mod links;
+pub(crate) mod links;
 mod misuse;
 pub(crate) mod own_node;
 mod proven;

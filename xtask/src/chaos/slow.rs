@@ -22,6 +22,8 @@ pub const CASES: &[Case] = &[
 const SLOWER: f64 = 1.3;
 const EVICTED: f64 = 60.0;
 const SOON: Duration = Duration::from_secs(30);
+/// How long an eviction is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn judge(stage: &mut Stage<'_>, report: &mut Report, downloader: usize) -> anyhow::Result<()> {
     let undisturbed = stage.ground.undisturbed()?;
@@ -30,6 +32,11 @@ fn judge(stage: &mut Stage<'_>, report: &mut Report, downloader: usize) -> anyho
     report.at_most("time", seconds, SLOWER * undisturbed, "s");
     report.at_most("memory", stage.memory(downloader), MEMORY, "MiB");
     Ok(())
+}
+
+/// After what time whoever held it up was gone, if at all.
+fn judge_eviction(report: &mut Report, what: &str, after: Option<Duration>) {
+    report.at_most(what, after.map_or(f64::INFINITY, |after| after.as_secs_f64()), EVICTED, "s");
 }
 
 fn stalled(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
@@ -43,8 +50,7 @@ fn stalled(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let stalls = Hostile::seeder(&stage.tracker()?, content, "random.bin", script);
     let downloader = stage.downloader("downloader", &[])?;
     judge(&mut stage, report, downloader)?;
-    let evicted = stalls.is_shut_out_within(Duration::from_secs(90));
-    report.at_most("evicted after", evicted.map_or(f64::INFINITY, |after| after.as_secs_f64()), EVICTED, "s");
+    judge_eviction(report, "evicted after", stalls.is_shut_out_within(PATIENCE));
     stage.close()
 }
 
@@ -83,8 +89,7 @@ fn silent_streams(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let ends = [mute.opens_streams(address, id, Vec::new(), 1000), polite.opens_streams(address, id, hello(), 1000)];
     judge(&mut stage, report, downloader)?;
     for (end, who) in ends.into_iter().zip(["without a hello", "with one"]) {
-        let evicted = end.recv_timeout(Duration::from_secs(90)).map_or(f64::INFINITY, |after| after.as_secs_f64());
-        report.at_most(&format!("evicted {who} after"), evicted, EVICTED, "s");
+        judge_eviction(report, &format!("evicted {who} after"), end.recv_timeout(PATIENCE).ok());
     }
     stage.close()
 }
@@ -99,8 +104,7 @@ fn never_reads(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let end = hostile.never_reads(address, id, content, pieces);
     let downloader = stage.downloader("downloader", &[])?;
     judge(&mut stage, report, downloader)?;
-    let evicted = end.recv_timeout(Duration::from_secs(90)).map_or(f64::INFINITY, |after| after.as_secs_f64());
-    report.at_most("evicted after", evicted, EVICTED, "s");
+    judge_eviction(report, "evicted after", end.recv_timeout(PATIENCE).ok());
     report.at_most("memory of the seeder that it asks", stage.memory(0), MEMORY, "MiB");
     stage.close()
 }

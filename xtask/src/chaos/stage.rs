@@ -151,6 +151,19 @@ impl<'a> Stage<'a> {
         self.ground.file.file_name().map(Path::new).expect("it was made with a name")
     }
 
+    /// Where the file is built in an output folder.
+    pub fn part_file(&self, output: &Path) -> PathBuf {
+        output.join(format!(".{}.part", self.wanted().display()))
+    }
+
+    /// How many of the first so many peers a completed download has got something from.
+    pub fn gave(&self, first: usize, downloader: usize) -> anyhow::Result<usize> {
+        let completed = self.peers[downloader].last("completed");
+        let sources = completed.map(|completed| completed["sources"].clone()).unwrap_or_default();
+        let ids = self.peers[..first].iter().map(Peer::id).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(ids.iter().filter(|id| sources[id.to_string()].as_u64().is_some_and(|bytes| bytes > 0)).count())
+    }
+
     /// `peer-cli` in a peer's folder, pointed at the tracker.
     pub fn command(&self, flags: &[&str]) -> Command {
         self.command_at("0", flags)

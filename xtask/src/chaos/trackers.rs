@@ -3,8 +3,6 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use protocol::PeerId;
-
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground};
@@ -67,10 +65,7 @@ fn poisoned(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let seconds = stage.verified(downloader)?;
     report.holds("complete and equal", true);
     report.at_most("time", seconds, 2.0 * undisturbed, "s");
-    let sources = stage.peers[downloader].last("completed").map(|event| event["sources"].clone()).unwrap_or_default();
-    let honest = (0..3).map(|who| stage.peers[who].id()).collect::<anyhow::Result<Vec<PeerId>>>()?;
-    let gave = honest.iter().filter(|id| sources[id.to_string()].as_u64().is_some_and(|bytes| bytes > 0)).count();
-    report.at_least("honest sources", gave as f64, 3.0, "");
+    report.at_least("honest sources", stage.gave(3, downloader)? as f64, 3.0, "");
     victim.set_nonblocking(true)?;
     let (mut buffer, mut packets, mut others) = (vec![0; 65_536], 0, 0);
     while let Ok((len, _)) = victim.recv_from(&mut buffer) {

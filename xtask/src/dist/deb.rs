@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use clap::Parser;
 
 use super::{output_of, there_is};
 use crate::programs::Programs;
@@ -85,14 +84,9 @@ fn check(package: &Path) -> anyhow::Result<()> {
 
 /// A tracker, a seeder and a downloader, as `cargo xtask swarm` runs them.
 fn swarm_of(programs: Programs) -> anyhow::Result<()> {
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: swarm::Arguments,
-    }
-    let line = Line::try_parse_from(["swarm", "--seeders=1", "--downloaders=1", "--size=1MiB"])?;
+    let arguments = swarm::Arguments::of(["--seeders=1", "--downloaders=1", "--size=1MiB"])?;
     let folder = tempfile::tempdir()?;
-    let plan = swarm::plan(&line.arguments, folder.path())?;
+    let plan = swarm::plan(&arguments, folder.path())?;
     swarm::conduct(&plan, &programs, folder.path(), &swarm::Live::silent())?;
     Ok(())
 }

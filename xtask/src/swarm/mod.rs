@@ -11,6 +11,7 @@ mod scenario;
 pub(crate) mod tracker;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,6 +104,19 @@ pub struct Arguments {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl Arguments {
+    /// What `cargo xtask swarm` would take these words for.
+    pub fn of<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Result<Self, clap::Error> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let words = words.into_iter().map(|word| word.as_ref().to_owned());
+        Ok(<Line as clap::Parser>::try_parse_from(std::iter::once("swarm".into()).chain(words))?.arguments)
+    }
 }
 
 fn long_help_of_link() -> String {
