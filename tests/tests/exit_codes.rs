@@ -41,6 +41,9 @@ fn a_silent_or_wrong_tracker_is_3() {
 fn what_nobody_shares_is_4() {
     let swarm = Swarm::new();
     swarm.peer("peer", &["-f", "nothing"]).ends_with(4);
+    // Longer than clocks can tell was once a crash that nobody noticed.
+    let mut patient = swarm.peer("patient", &["-f", "nothing", "--wait", "500000000000years"]);
+    patient.wait_for("waiting", |line| line.contains("waiting for it").then_some(()));
     // A seeder with nothing to share has not found it either.
     swarm.peer("peer", &["-S"]).ends_with(4);
 }
@@ -199,4 +202,20 @@ fn a_tracker_whose_port_is_in_use_is_6_and_one_without_a_folder_is_7() {
     fs::write(&file, "").unwrap();
     let errors = swarm.tracker_ends(&["--bind", "127.0.0.1", "-p", "0", "--certs", file.to_str().unwrap()], 7);
     assert!(errors.contains("choose another with --certs"), "{errors}");
+}
+
+/// A reader that has seen enough ends no program with an error; one that takes nothing does, with a sentence.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_nobody_reads_is_0_and_output_that_fails_is_7() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = peer_cli().args(["completions", "bash"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = peer_cli().args(["completions", "bash"]).stdout(full).stderr(std::process::Stdio::piped()).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("standard output takes no more"), "{said}");
 }

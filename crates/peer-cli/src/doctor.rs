@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure};
+use crate::screen::print;
 use crate::visit::Visit;
 
 const EXAMPLES: &str = "\
@@ -91,16 +92,17 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {
         for finding in more {
-            println!("{}", if json { finding.event().line() } else { finding.words() });
+            print(&format!("{}\n", if json { finding.event().line() } else { finding.words() }))?;
             findings.push(finding);
         }
+        Ok::<_, Failure>(())
     };
-    say(machine::sockets(&arguments.visit.peer));
-    say(vec![machine::descriptors(), machine::clock()]);
+    say(machine::sockets(&arguments.visit.peer))?;
+    say(vec![machine::descriptors(), machine::clock()])?;
     let output = arguments.output.clone();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
-    say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?);
-    say(network::way_to_tracker(&arguments.visit).await);
+    say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
+    say(network::way_to_tracker(&arguments.visit).await)?;
     match findings.iter().find_map(|finding| match finding.verdict {
         Verdict::Bad(code) => Some((code, finding.name)),
         _ => None,

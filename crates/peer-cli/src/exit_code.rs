@@ -3,6 +3,8 @@
 use peer::PeerError;
 use storage::StorageError;
 
+use crate::names::printable;
+
 /// Why the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -54,7 +56,8 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
-    Failure { code, message }
+    // What others chose, a name or a reason, may stand in it.
+    Failure { code, message: printable(&message) }
 }
 
 fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {

@@ -11,14 +11,14 @@ use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
 use crate::inspect;
 use crate::progress::Counter;
+use crate::screen::print;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
     let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
-    print!("{}", inspect::words(&manifest));
-    println!("manifest    {}", manifest_path(hashes, &manifest.header().name).display());
-    Ok(())
+    let kept = manifest_path(hashes, &manifest.header().name);
+    print(&format!("{}manifest    {}\n", inspect::words(&manifest), kept.display()))
 }
 
 /// Checks a file against its manifest; fails and names the byte ranges that differ.
@@ -41,14 +41,13 @@ pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<
         .len();
     let bad = bad_ranges(file, size, &manifest)?;
     if bad.is_empty() && size == entry.size {
-        println!("{}: good, {} pieces", file.display(), manifest.geometry().pieces());
-        return Ok(());
+        return print(&format!("{}: good, {} pieces\n", file.display(), manifest.geometry().pieces()));
     }
     for Range { start, end } in &bad {
-        println!("{}: bytes {start} to {} differ", file.display(), end - 1);
+        print(&format!("{}: bytes {start} to {} differ\n", file.display(), end - 1))?;
     }
     if size != entry.size {
-        println!("{}: it has {size} bytes, not {}", file.display(), entry.size);
+        print(&format!("{}: it has {size} bytes, not {}\n", file.display(), entry.size))?;
     }
     Err(Failure::new(ExitCode::VerificationFailed, format!("{} is not what its manifest says", file.display())))
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
 use crate::names::printable;
+use crate::screen::print;
 use crate::visit::Visit;
 use crate::{sizes, start};
 
@@ -53,12 +54,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             None => from_swarm(&arguments).await?,
         },
     };
-    if arguments.visit.peer.json {
-        println!("{}", event(&manifest).line());
-    } else {
-        print!("{}", words(&manifest));
-    }
-    Ok(())
+    if arguments.visit.peer.json { print(&format!("{}\n", event(&manifest).line())) } else { print(&words(&manifest)) }
 }
 
 /// The manifest that lies here, if there is one.

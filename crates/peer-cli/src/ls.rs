@@ -7,6 +7,7 @@ use protocol::ContentMatch;
 use crate::events::Event;
 use crate::exit_code::Failure;
 use crate::names::printable;
+use crate::screen::print;
 use crate::sizes;
 use crate::visit::{Visit, answer};
 
@@ -37,7 +38,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     node.shutdown().await;
     let contents = listed?;
     if !json {
-        print!("{}", table(&contents));
+        print(&table(&contents))?;
     }
     Ok(())
 }
@@ -48,7 +49,7 @@ async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failur
     loop {
         let page = answer(node.list(before)).await?;
         if json {
-            page.contents.iter().for_each(|content| println!("{}", event(content).line()));
+            page.contents.iter().try_for_each(|content| print(&format!("{}\n", event(content).line())))?;
         } else {
             all.extend(page.contents);
         }

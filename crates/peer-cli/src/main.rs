@@ -35,13 +35,13 @@ fn main() -> ExitCode {
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
     if let Err(sentence) = settings::start_log(level, arguments.log_file.as_deref()) {
-        eprintln!("peer-cli: {sentence}");
+        screen::complain(&sentence);
         return ExitCode::from(exit_code::ExitCode::CannotWrite as u8);
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
-            eprintln!("peer-cli: {message}");
+            screen::complain(&message);
             ExitCode::from(code as u8)
         }
     }
@@ -57,8 +57,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
         Some(Command::Completions { shell }) => {
-            settings::completions(Arguments::command(), shell, &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            settings::completions(Arguments::command(), shell, &mut script);
+            screen::print(&String::from_utf8_lossy(&script))
         }
         Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
             .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustyline::ExternalPrinter;
 
 use crate::events::Event;
+use crate::exit_code::{ExitCode, Failure};
 use crate::names::printable;
 use crate::terminal::TerminalState;
 
@@ -93,7 +94,8 @@ impl Screen {
         !matches!(self.way, Way::Terminal(_))
     }
 
-    /// A line for people that stays.
+    /// A line for people that stays. Names of others stand in many lines: none of them moves the cursor, or looks like a
+    /// line of its own.
     pub fn say(&self, line: &str) {
         if self.loudness.words {
             self.answer(line);
@@ -104,8 +106,8 @@ impl Screen {
     pub fn answer(&self, line: &str) {
         match &self.way {
             Way::Json => {}
-            Way::Plain => plain(self.outlet, &printable_line(line)),
-            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&printable_line(line), false),
+            Way::Plain => plain(self.outlet, &printable(line)),
+            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&printable(line), false),
         }
     }
 
@@ -114,7 +116,7 @@ impl Screen {
         if !self.loudness.progress {
             return;
         }
-        let line = printable_line(line);
+        let line = printable(line);
         match &self.way {
             Way::Json | Way::Plain => {
                 let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -138,11 +140,6 @@ impl Screen {
     }
 }
 
-/// Names of others stand in many lines: none of them moves the cursor.
-fn printable_line(line: &str) -> String {
-    line.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
 impl Above {
     fn print(&mut self, line: &str, progress: bool) {
         let Some(printer) = &mut self.printer else { return plain(Outlet::Output, line) };
@@ -151,6 +148,24 @@ impl Above {
         let _ = printer.print(format!("{replace}{line}\n"));
         self.progress = progress;
     }
+}
+
+/// What was asked for, lines of any number, on standard output. If whoever reads it has seen enough and has closed the pipe
+/// that is the end and no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sentence that the program ends with. Names of others may stand in it.
+pub fn complain(message: &str) {
+    let lines: Vec<_> = message.lines().map(printable).collect();
+    let _ = writeln!(std::io::stderr().lock(), "peer-cli: {}", lines.join("\n"));
 }
 
 /// A closed pipe is no reason to crash: there is nobody left to tell.

@@ -17,6 +17,8 @@ use crate::sizes;
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Longer than anyone waits, and still a time that clocks can tell.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A step that is done.
 pub enum Step {
@@ -88,7 +90,7 @@ pub async fn find(
     wait: Option<Duration>,
     steps: &mpsc::Sender<Step>,
 ) -> Result<ContentMatch, Failure> {
-    let patience = Instant::now() + wait.unwrap_or(Duration::ZERO);
+    let patience = Instant::now() + wait.unwrap_or(Duration::ZERO).min(FOR_EVER);
     let mut said = false;
     loop {
         let mut found = match node.find(wanted).await {
@@ -123,7 +125,10 @@ fn choose(wanted: &str, found: &[ContentMatch]) -> String {
     let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
     for ContentMatch { content, name, size, seeders, others, .. } in found {
         let size = sizes::show(*size);
-        text.push_str(&format!("  {content}  {size}  {seeders} seeders, {others} others  {name}\n"));
+        text.push_str(&format!(
+            "  {content}  {size}  {seeders} seeders, {others} others  {}\n",
+            names::printable(name)
+        ));
     }
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
     text.push_str(&format!("Choose one by its id or the beginning of it, as {prefix}"));
