@@ -22,6 +22,9 @@ pub enum NameError {
     /// It means a device or something else special on this platform.
     #[error("{0:?} is no file name on this platform")]
     Platform(String),
+    /// A download of another name keeps its state there.
+    #[error("{0:?} is how the state of a download is called")]
+    State(String),
 }
 
 /// Checks one path component against what no platform allows.

@@ -5,11 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::{case_collision, check_local_name, decorated_name};
+use protocol::{NameError, case_collision, check_local_name, decorated_name};
 
 use crate::error::error_at;
 use crate::file::open_file;
 use crate::{Access, FileSpec, Storage, StorageError};
+
+/// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
+const STATE: [&str; 3] = [".part", ".part.journal", ".lock"];
 
 /// A download that is being built.
 pub struct Output {
@@ -33,8 +36,8 @@ impl Output {
         files: &[(String, u64, bool)],
         empty_folders: &[String],
     ) -> Result<Self, StorageError> {
-        let part = folder.join(decorated_name(".", name, ".part"));
-        let bad_name = |error: protocol::NameError| StorageError::Io {
+        let [part, journal, lock_path] = STATE.map(|end| folder.join(decorated_name(".", name, end)));
+        let bad_name = |error: NameError| StorageError::Io {
             path: folder.join("…"),
             source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
         };
@@ -42,11 +45,18 @@ impl Output {
         std::iter::once(name)
             .chain(paths.clone().flat_map(|path| path.split('/')))
             .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
+        if name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end)) {
+            return Err(bad_name(NameError::State(name.to_owned())));
+        }
         if cfg!(any(windows, target_os = "macos")) {
             case_collision(paths.map(String::as_str)).map_err(bad_name)?;
         }
         fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
-        let lock_path = folder.join(decorated_name(".", name, ".lock"));
+        // A lock stays as long as what it is for: without one, what lies there is somebody else's.
+        let ours = fs::symlink_metadata(&lock_path).is_ok();
+        if let Some(other) = [&part, &journal].into_iter().find(|path| !ours && fs::symlink_metadata(path).is_ok()) {
+            return Err(StorageError::Exists(other.clone()));
+        }
         let lock = lock(&lock_path)?;
         if is_folder {
             make_folder(&part)?;
@@ -55,7 +65,6 @@ impl Output {
             empty_folders.iter().try_for_each(|path| make_folders(&part, path))?;
         }
         let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
-        let journal = folder.join(decorated_name(".", name, ".part.journal"));
         refuse_link(&journal)?;
         let whole = |(path, size, _): &(String, u64, bool)| {
             fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)

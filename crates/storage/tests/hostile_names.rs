@@ -153,3 +153,22 @@ fn links_in_the_output_folder_are_not_followed() {
         }
     }
 }
+
+/// A content named like the state of another download was once taken for it, and written over.
+#[test]
+fn state_of_a_download_is_neither_given_as_a_name_nor_taken_from_others() {
+    let output = tempfile::tempdir().unwrap();
+    for state in [".a.part", ".a.part.journal", ".a.lock"] {
+        assert!(download(output.path(), "file", state, None).is_err(), "{state} was taken");
+    }
+    // Inside a folder nothing is kept but what belongs there.
+    download(output.path(), "file", "folder", Some(&[".a.part", ".a.lock"])).unwrap();
+    for foreign in [".a.part", ".a.part.journal"] {
+        let path = output.path().join(foreign);
+        fs::write(&path, "mine").unwrap();
+        assert!(matches!(download(output.path(), "file", "a", None), Err(StorageError::Exists(at)) if at == path));
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        fs::remove_file(&path).unwrap();
+    }
+    download(output.path(), "file", "a", None).unwrap();
+}
