@@ -45,7 +45,7 @@ impl Output {
         if cfg!(any(windows, target_os = "macos")) {
             case_collision(paths.map(String::as_str)).map_err(bad_name)?;
         }
-        fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
+        make_output_folder(folder)?;
         let lock_path = folder.join(decorated_name(".", name, ".lock"));
         let lock = lock(&lock_path)?;
         if is_folder {
@@ -140,6 +140,15 @@ impl Output {
         drop(self.lock);
         Ok(self.target)
     }
+}
+
+/// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
+fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(folder).map_err(|source| match error_at(folder, source) {
+        StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },
+        StorageError::Io { path, source } => StorageError::NoFolder { path, source },
+        known => known,
+    })
 }
 
 fn lock(path: &Path) -> Result<File, StorageError> {
