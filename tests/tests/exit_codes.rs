@@ -77,12 +77,27 @@ fn an_output_folder_that_cannot_be_is_7() {
     swarm.put("seeder", "file", &noise(10_000, 1));
     let _seeder = swarm.seeder("seeder", 1, &[]);
     fs::write(swarm.folder("peer").join("output"), "a file, not a folder").unwrap();
-    swarm.peer("peer", &["-f", "file"]).ends_with(7);
+    let mut peer = swarm.peer("peer", &["-f", "file"]);
+    peer.ends_with(7);
+    let said = peer.errors();
+    assert!(said.contains("the folder output cannot be made") && said.contains("--output"), "{said}");
     // A different file of that name is kept, not overwritten.
     fs::create_dir_all(swarm.folder("other").join("output")).unwrap();
     fs::write(swarm.folder("other").join("output/file"), "mine").unwrap();
     swarm.peer("other", &["-f", "file"]).ends_with(7);
     assert_eq!(swarm.output("other", "file"), b"mine");
+}
+
+/// The system says that such a folder is not there, which once passed for a missing file and ended with 1.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_folder_where_none_can_be_made_is_7() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(10_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &[]);
+    let mut peer = swarm.peer("peer", &["-f", "file", "--output=/proc/nowhere"]);
+    peer.ends_with(7);
+    assert!(peer.errors().contains("the folder /proc/nowhere cannot be made"), "{}", peer.errors());
 }
 
 /// A file system of its own, in namespaces of its own; where the system allows none, there is nothing to see.

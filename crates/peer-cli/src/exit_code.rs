@@ -68,6 +68,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
+        StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::Exists(_) => (
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces a file",

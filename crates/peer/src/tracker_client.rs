@@ -162,7 +162,9 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Session, PeerError> {
-        let address = self.tracker.addresses.first().map_or_else(String::new, SocketAddr::to_string);
+        // All that were tried: the reason names one of them, which need not be the first.
+        let tried: Vec<_> = self.tracker.addresses.iter().map(SocketAddr::to_string).collect();
+        let address = tried.join(", ");
         match timeout(WELCOME, self.greet()).await {
             Ok(Ok(Greeting::Welcome(session))) => Ok(session),
             Ok(Ok(Greeting::Refused(reason))) => Err(PeerError::Refused(reason)),

@@ -34,6 +34,14 @@ pub enum StorageError {
     /// A different file stands where the output should go.
     #[error("{0} exists already and is different")]
     Exists(PathBuf),
+    /// The folder that the output should go to is not there and cannot be made, or is no folder.
+    #[error("the folder {path} cannot be made: {source}")]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Anything else.
     #[error("{path}: {source}")]
     Io {

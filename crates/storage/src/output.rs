@@ -51,7 +51,7 @@ impl Output {
         if cfg!(any(windows, target_os = "macos")) {
             case_collision(paths.map(String::as_str)).map_err(bad_name)?;
         }
-        fs::create_dir_all(folder).map_err(|source| error_at(folder, source))?;
+        make_output_folder(folder)?;
         // A lock stays as long as what it is for: without one, what lies there is somebody else's.
         let ours = fs::symlink_metadata(&lock_path).is_ok();
         if let Some(other) = [&part, &journal].into_iter().find(|path| !ours && fs::symlink_metadata(path).is_ok()) {
@@ -149,6 +149,15 @@ impl Output {
         drop(self.lock);
         Ok(self.target)
     }
+}
+
+/// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
+fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(folder).map_err(|source| match error_at(folder, source) {
+        StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },
+        StorageError::Io { path, source } => StorageError::NoFolder { path, source },
+        known => known,
+    })
 }
 
 fn lock(path: &Path) -> Result<File, StorageError> {
