@@ -73,6 +73,34 @@ fn who_stops_reading_ends_it_quietly() {
 }
 
 #[test]
+fn what_a_killed_one_left_is_gone_after_the_next() {
+    let machines = Machines::new();
+    let bytes = noise(8 << 20, 3);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    // It waits for whoever reads, and is killed then.
+    let mut killed = get(&machines, &ticket, &["--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
+    read(&mut killed, 1000);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(!is_empty(&temporary(&machines)), "a program that is killed cannot remove its folder");
+
+    let mut running = get(&machines, &ticket, &["--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
+    read(&mut running, 1000);
+    let folders = std::fs::read_dir(temporary(&machines)).unwrap().count();
+    assert_eq!(folders, 1, "the next removes it and has its own");
+
+    let output = get(&machines, &ticket, &["--quiet"]).output().unwrap();
+    assert!(output.status.success() && output.stdout == bytes, "{}", errors(&output));
+    let mut rest = Vec::new();
+    running.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
+    assert!(rest == bytes[1000..], "one that runs is left alone");
+    assert!(running.wait().unwrap().success());
+    assert!(is_empty(&temporary(&machines)));
+}
+
+#[test]
 fn a_folder_is_refused_before_it_comes() {
     let machines = Machines::new();
     machines.put("here", "folder/file", &noise(1 << 20, 2));

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Args;
 use peer::Node;
 use protocol::{ContentMatch, Ticket};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
@@ -17,6 +16,7 @@ use crate::prompt;
 use crate::screen::Outlet;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
+use crate::waiting::Waiting;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         true => (Some(temporary_folder()?), Outlet::Errors),
         false => (None, Outlet::Output),
     };
-    let output = waiting.as_ref().map_or(arguments.output.as_path(), TempDir::path);
+    let output = waiting.as_ref().map_or(arguments.output.as_path(), Waiting::path);
     let node = node.output(output).replace(arguments.force).start();
     let manner = Manner {
         seeder: false,
@@ -120,8 +120,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     conduct(node, manner, face, starting.abort_handle(), steps).await
 }
 
-fn temporary_folder() -> Result<TempDir, Failure> {
-    tempfile::Builder::new().prefix("p2p-fileshare-").tempdir().map_err(|error| {
+fn temporary_folder() -> Result<Waiting, Failure> {
+    Waiting::under(&std::env::temp_dir()).map_err(|error| {
         let sentence = format!("there is no temporary folder: {error}. TMPDIR says where one is made");
         Failure::new(ExitCode::CannotWrite, sentence)
     })

@@ -22,6 +22,7 @@ mod start;
 mod swarm;
 mod terminal;
 mod visit;
+mod waiting;
 
 use std::process::ExitCode;
 
