@@ -45,10 +45,14 @@ pub(crate) async fn run(
         reason = connection.closed() => Err(reason),
         result = talk(number, &*connection, dialled, outbox, &inputs) => result,
     };
-    if let Err(reason) = result {
-        tracing::debug!(peer = %connection.peer_id(), %reason, "connection ended");
+    match result {
+        Ok(()) => connection.close(0, "done"),
+        Err(reason) => {
+            tracing::debug!(peer = %connection.peer_id(), %reason, "connection ended");
+            // Whoever broke the protocol is told how.
+            connection.close(1, &reason.to_string());
+        }
     }
-    connection.close(0, "done");
     let _ = inputs.send(Input::Event(Event::Disconnected { conn: number })).await;
 }
 
@@ -145,5 +149,31 @@ pub(crate) async fn refuse(mut stream: Box<dyn SendStream>, reason: RefusalReaso
         && let Ok(Ok(())) = timeout(SEND, stream.send(frame(&bytes))).await
     {
         let _ = stream.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+    use transport::{MemoryNetwork, Transport};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_says_what_is_no_message_is_told_so_and_not_that_all_is_done() {
+        let network = MemoryNetwork::new();
+        let peer =
+            |name: &[u8], addr: &str| network.bind(PeerId::of_public_key(name), vec![addr.parse().unwrap()]).unwrap();
+        let (hostile, honest) = (peer(b"a", "10.0.0.1:9000"), peer(b"b", "10.0.0.2:9000"));
+        let (dialled, accepted) = tokio::join!(hostile.dial(honest.listeners()[0], honest.peer_id()), honest.accept());
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        let (_messages, outbox) = mpsc::channel(1);
+        let (inputs, _heard) = mpsc::channel(8);
+        let ends = tokio::spawn(run(1, accepted, false, outbox, inputs));
+        let (mut send, _recv) = dialled.open().await.unwrap();
+        send.send(frame(&[200])).await.unwrap();
+        let reason = dialled.closed().await;
+        assert!(matches!(reason, TransportError::ClosedByPeer { code: 1, .. }), "{reason}");
+        ends.await.unwrap();
     }
 }

@@ -45,7 +45,7 @@ type Check = for<'a> fn(&'a Pair) -> BoxFuture<'a, ()>;
 /// # Panics
 /// When the transport breaks a promise.
 pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
-    let checks: [(&str, Check); 17] = [
+    let checks: [(&str, Check); 18] = [
         ("both sides learn who is there", |p| Box::pin(both_sides_learn_who_is_there(p))),
         ("a wrong peer is refused", |p| Box::pin(a_wrong_peer_is_refused(p))),
         ("dialling nobody fails in time", |p| Box::pin(dialling_nobody_fails_in_time(p))),
@@ -61,6 +61,7 @@ pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
         ("a stop reaches the sender", |p| Box::pin(a_stop_reaches_the_sender(p))),
         ("a dropped receiver stops", |p| Box::pin(a_dropped_receiver_stops(p))),
         ("a close carries code and reason", |p| Box::pin(a_close_carries_code_and_reason(p))),
+        ("a close arrives while much is unread", |p| Box::pin(a_close_arrives_while_much_is_unread(p))),
         ("closing ends everything", |p| Box::pin(closing_ends_everything(p))),
         ("figures grow with what is sent", |p| Box::pin(figures_grow_with_what_is_sent(p))),
     ];
@@ -358,6 +359,29 @@ pub async fn a_close_carries_code_and_reason(pair: &Pair) {
     assert_eq!(dialled.closed().await, TransportError::Closed);
     assert_eq!(dialled.open().await.err(), Some(TransportError::Closed));
     assert_eq!(ends.recv.recv(&mut [0; 8]).await, Err(TransportError::Closed));
+}
+
+/// The reason arrives although the side that closes has not read what came, and lets go of all it holds at once, while the
+/// other goes on sending and opening streams.
+pub async fn a_close_arrives_while_much_is_unread(pair: &Pair) {
+    for turn in 0..32 {
+        let (dialled, accepted) = connect(pair).await;
+        let mut ends = stream(&*dialled, &*accepted).await;
+        let heard = TransportError::ClosedByPeer { code: turn, reason: "malformed".to_owned() };
+        let sending = async {
+            while ends.send.send(Bytes::from_static(&[1; 4096])).await.is_ok() {}
+            dialled.open().await.err()
+        };
+        let (question, answer) = (ends.question, ends.answer);
+        let close = async move {
+            tokio::time::sleep(Duration::from_millis(u64::from(turn % 8))).await;
+            accepted.close(turn, "malformed");
+            drop((question, answer, accepted));
+        };
+        let (opened, ()) = tokio::join!(sending, close);
+        assert_eq!(opened, Some(heard.clone()));
+        assert_eq!(dialled.closed().await, heard);
+    }
 }
 
 /// After a transport is closed nothing comes, nothing goes, and the other side knows.

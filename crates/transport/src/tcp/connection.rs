@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
@@ -182,7 +183,11 @@ impl Core {
                 return Ok(lane);
             }
             if let Some(dialler) = &self.dialler {
-                return Ok(Lane::new(dialler.dial(Purpose::Theirs).await?));
+                return match dialler.dial(Purpose::Theirs).await {
+                    Ok(stream) => Ok(Lane::new(stream)),
+                    // The door of a side that has just closed the connection knows it no more; why is on the trunk.
+                    Err(error) => Err(timeout(stream::REASON, self.ended()).await.unwrap_or(error)),
+                };
             }
             if !std::mem::replace(&mut asked, true) {
                 self.say(Word::Want);

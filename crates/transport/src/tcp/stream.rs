@@ -21,7 +21,7 @@ const FRAME: usize = 256 << 10;
 /// The other side ends what it was asked to end within this time, or the lane is given up.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A lane that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
-const REASON: Duration = Duration::from_millis(300);
+pub(super) const REASON: Duration = Duration::from_millis(300);
 
 pub(super) struct OneStream {
     core: Arc<Core>,

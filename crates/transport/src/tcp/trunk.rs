@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 use tokio_rustls::TlsStream;
 
 use super::connection::{Core, End};
@@ -23,6 +23,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(8);
 /// Most bytes of a goodbye's reason; what is longer is cut.
 const REASON: usize = 1024;
+/// How long the other side may take to hear a goodbye, and to end its side; half of what a transport waits for all.
+const LINGER: Duration = Duration::from_millis(500);
+/// Most bytes that are read and forgotten meanwhile.
+const UNREAD: u64 = 256 << 10;
 /// Words that may wait.
 pub(super) const QUEUE: usize = 256;
 
@@ -35,18 +39,40 @@ pub(super) enum Word {
     Want,
 }
 
-/// Runs until the connection ends, for whatever reason.
+/// Runs until the connection ends, for whatever reason, and the other side had time to hear of it.
 pub(super) async fn run(core: Arc<Core>, stream: TlsStream<TcpStream>, words: mpsc::Receiver<Word>) {
-    let (reader, writer) = tokio::io::split(stream);
+    let (mut reader, writer) = tokio::io::split(stream);
     let began = Instant::now();
-    let end = tokio::select! {
-        end = read(&core, reader, began) => end,
-        end = write(&core, writer, words, began) => end,
-    };
-    core.finish(end.unwrap_or_else(|error| End::Lost(error.to_string())));
+    {
+        let (reading, writing) = (read(&core, &mut reader, began), write(&core, writer, words, began));
+        tokio::pin!(reading, writing);
+        let mut written = false;
+        let end = tokio::select! {
+            end = &mut reading => end,
+            end = core.end_of_all() => Ok(end),
+            end = &mut writing => {
+                written = true;
+                match end {
+                    // Who cannot be written to may have said why before: that was not read yet.
+                    Err(error) => timeout(LINGER, &mut reading).await.unwrap_or(Err(error)),
+                    ended => ended,
+                }
+            }
+        };
+        core.finish(end.unwrap_or_else(|error| End::Lost(error.to_string())));
+        if !written {
+            // Who does not read is not waited for: a word that is half written could wait for ever.
+            let _ = timeout(LINGER, writing).await;
+        }
+    }
+    if matches!(core.end_of_all().await, End::Local { .. }) {
+        // A socket that is closed with something unread sends a reset, which overtakes the goodbye.
+        let (mut rest, mut sink) = (reader.take(UNREAD), tokio::io::sink());
+        let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut sink)).await;
+    }
 }
 
-async fn read(core: &Arc<Core>, mut reader: ReadHalf<TlsStream<TcpStream>>, began: Instant) -> io::Result<End> {
+async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<TcpStream>>, began: Instant) -> io::Result<End> {
     loop {
         let (kind, value) = (reader.read_u8().await?, reader.read_u32_le().await?);
         core.heard(began.elapsed());
@@ -64,7 +90,7 @@ async fn read(core: &Arc<Core>, mut reader: ReadHalf<TlsStream<TcpStream>>, bega
                 reader.read_exact(&mut reason).await?;
                 return Ok(End::ByPeer { code: value, reason: String::from_utf8_lossy(&reason).into_owned() });
             }
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown word on the trunk")),
+            _ => return Ok(End::Local { code: 1, reason: "unknown word on the trunk".to_owned() }),
         }
     }
 }
