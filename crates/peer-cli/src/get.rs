@@ -133,6 +133,8 @@ fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
     match arguments.what.parse::<Ticket>() {
         // A tracker may stand in the settings; the ticket knows better.
         Ok(ticket) => Ok(Some(ticket)),
+        // A tracker takes it for everything.
+        Err(_) if arguments.what.is_empty() => usage("it needs a ticket, a name or a content id".to_owned()),
         Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
         Err(_) if arguments.tracker_ip.is_none() => usage(format!(
             "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \

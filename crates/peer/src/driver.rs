@@ -226,7 +226,7 @@ impl Driver {
             }
             Input::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
             Input::DiskFailed { content, error } => self.give_up(content, error.into()),
-            Input::SourceFailed { content, error } => self.withdraw(content, error.to_string()),
+            Input::SourceFailed { content, error } => self.source_failed(content, error),
             Input::Completed { content, result } => self.completed(content, result),
             Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
             Input::TrackerBack => self.tell(PeerEvent::TrackerBack),

@@ -1,5 +1,5 @@
-//! What a file that is to be replaced has in common with the one that replaces it: pieces that are equal at the same place are
-//! copied from it, instead of being asked of others.
+//! What lies on the disk already and need not be asked of others: what an earlier run has stored, and pieces of a file that is
+//! to be replaced which are equal at the same place. Neither is believed before it is hashed.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<()
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
     let lacked: Vec<u32> = (0..geometry.pieces()).filter(|&piece| !have.contains(piece) && within(piece)).collect();
     let (next, found, waits) = (AtomicUsize::new(0), Mutex::new(have), WaitBooks::default());
-    let work = || -> Result<(), StorageError> {
+    on_all_cores(lacked.len(), || {
         while let Some(&first) = lacked.get(next.fetch_add(1, Ordering::Relaxed)) {
             for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
                 let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
@@ -34,11 +34,34 @@ pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<()
             }
         }
         Ok(())
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(lacked.len());
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
     })?;
     shelf.sync()
+}
+
+/// Takes from `have` what is not there or not right any more: since an earlier run claimed it, anyone may have written to the
+/// file. Hashes on all cores; blocks.
+pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) {
+    let geometry = shelf.manifest().geometry();
+    let claimed: Vec<u32> = (0..geometry.pieces()).filter(|&piece| have.contains(piece)).collect();
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(have));
+    let work = || {
+        while let Some(&first) = claimed.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut blocks = geometry.blocks(Run { first, count: 1 }, usize::MAX);
+            let right =
+                blocks.all(|block| shelf.load(&block).is_ok_and(|bytes| shelf.manifest().verify(first, &bytes)));
+            if !right {
+                found.lock().expect("no panic holds it").remove(first);
+            }
+        }
+        Ok(())
+    };
+    on_all_cores(claimed.len(), work).expect("nothing of it fails");
+}
+
+fn on_all_cores(things: usize, work: impl Fn() -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(things);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
+    })
 }

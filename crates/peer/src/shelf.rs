@@ -15,7 +15,7 @@ use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, S
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::reuse::reuse;
+use crate::reuse::{reuse, verify_again};
 use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
@@ -160,6 +160,7 @@ impl Shelf {
             (None, PieceSet::empty(pieces))
         };
         let shelf = Shelf::new(manifest, storage, checkpoint, Some(output), target);
+        verify_again(&shelf, &mut have);
         if old.is_some() {
             reuse(&shelf, &shelf.path, &mut have)?;
         }
@@ -284,6 +285,11 @@ impl Shelf {
         let result = if self.finished.load(Ordering::Relaxed) { Ok(()) } else { self.sync() };
         drop(self.output.lock().expect("no panic holds it").take());
         result
+    }
+
+    /// Whether it is a download that is not complete yet.
+    pub(crate) fn is_being_built(&self) -> bool {
+        self.output.lock().expect("no panic holds it").is_some()
     }
 
     /// Makes a complete download durable and gives it its name. Blocks.

@@ -128,7 +128,11 @@ impl Output {
     /// Gives the download its name. What was written must be durable already. Replaces nothing, unless it was said to be
     /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
     pub fn finish(self) -> Result<PathBuf, StorageError> {
-        for (path, _, executable) in &self.files {
+        for (path, size, executable) in &self.files {
+            // What was verified was written; whoever has cut the file since then takes its name from it.
+            if fs::metadata(path).map_err(|source| error_at(path, source))?.len() != *size {
+                return Err(StorageError::Changed(path.clone()));
+            }
             if *executable {
                 make_executable(path).map_err(|source| error_at(path, source))?;
             }

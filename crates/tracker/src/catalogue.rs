@@ -58,9 +58,13 @@ impl Catalogue {
         }
         let mut ages = self.by_name.get(query).cloned().unwrap_or_default();
         let lower = query.to_ascii_lowercase();
-        if lower.len() >= SHORTEST_PREFIX && lower.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        // The first id that could begin so: the set is ordered, and a question should not walk through all of it.
+        let first = format!("{lower:0<64}").parse::<ContentId>();
+        if lower.len() >= SHORTEST_PREFIX
+            && let Ok(first) = first
+        {
             let fits = |content: &&ContentId| content.to_string().starts_with(&lower);
-            ages.extend(self.by_id.iter().filter(fits).take(MAX_MATCHES).map(|content| self.born[content]));
+            ages.extend(self.by_id.range(first..).take_while(fits).take(MAX_MATCHES).map(|content| self.born[content]));
         }
         ages.iter().rev().take(MAX_MATCHES).map(|age| self.by_age[age]).collect()
     }

@@ -16,6 +16,8 @@ use crate::server::State;
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
+/// Answers that may wait for one peer. They are the large messages, and cost whoever asks next to nothing.
+const ANSWERS: usize = 2;
 /// Messages that may wait for one peer: the samples of all contents that it announces in one go, and news.
 const OUTBOX: usize = 32 * 1024;
 /// Longest question.
@@ -54,22 +56,30 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
     let (outbox, messages) = mpsc::channel(OUTBOX);
+    let (answers, asked) = mpsc::channel(ANSWERS);
     let _ = outbox.try_send(TrackerMessage::Welcome { seen: connection.remote_addr() });
-    state.enter(session, connection, outbox.clone());
+    state.enter(session, connection, outbox);
     tokio::select! {
-        result = write(send, messages) => result,
-        result = read(session, &**connection, recv, &listeners, state, outbox) => result,
+        result = write(send, messages, asked) => result,
+        result = read(session, &**connection, recv, &listeners, state, answers) => result,
     }
 }
 
 async fn write(
     mut send: Box<dyn SendStream>,
     mut messages: mpsc::Receiver<TrackerMessage>,
+    mut answers: mpsc::Receiver<TrackerMessage>,
 ) -> Result<(), TransportError> {
-    while let Some(message) = messages.recv().await {
+    loop {
+        // Welcome comes before any answer.
+        let message = tokio::select! {
+            biased;
+            Some(message) = messages.recv() => message,
+            Some(message) = answers.recv() => message,
+            else => return Ok(()),
+        };
         say(&mut *send, &message).await?;
     }
-    Ok(())
 }
 
 async fn read(
@@ -78,26 +88,24 @@ async fn read(
     mut recv: Box<dyn RecvStream>,
     listeners: &[SocketAddr],
     state: &State,
-    outbox: mpsc::Sender<TrackerMessage>,
+    answers: mpsc::Sender<TrackerMessage>,
 ) -> Result<(), TransportError> {
     while let Some(message) = hear(&mut *recv).await? {
         match message {
             ToTracker::Announce(announce) => {
                 if let Err(sentence) = state.announce(session, connection, listeners, announce) {
-                    answer(&outbox, TrackerMessage::Refused(sentence)).await?;
+                    answer(&answers, TrackerMessage::Refused(sentence)).await?;
                 }
             }
             ToTracker::Leave(content) => state.leave(session, connection.peer_id(), content),
-            ToTracker::Find(query) if query.len() > LONGEST_QUERY => {
-                answer(&outbox, TrackerMessage::Refused("the question is too long".to_owned())).await?;
-            }
             ToTracker::Find(query) => {
-                let matches = state.find(&query);
-                answer(&outbox, TrackerMessage::Found { query, matches }).await?;
+                // Nothing has so long a name, and whoever asks waits for an answer.
+                let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
+                answer(&answers, TrackerMessage::Found { query, matches }).await?;
             }
             ToTracker::List { before } => {
                 let (contents, next) = state.list(before);
-                answer(&outbox, TrackerMessage::Listed { before, contents, next }).await?;
+                answer(&answers, TrackerMessage::Listed { before, contents, next }).await?;
             }
             ToTracker::Bye => return Ok(()),
             ToTracker::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
@@ -107,8 +115,8 @@ async fn read(
 }
 
 /// Waits for room: who asks faster than it reads waits for itself.
-async fn answer(outbox: &mpsc::Sender<TrackerMessage>, message: TrackerMessage) -> Result<(), TransportError> {
-    outbox.send(message).await.map_err(|_| TransportError::Closed)
+async fn answer(answers: &mpsc::Sender<TrackerMessage>, message: TrackerMessage) -> Result<(), TransportError> {
+    answers.send(message).await.map_err(|_| TransportError::Closed)
 }
 
 async fn say(send: &mut dyn SendStream, message: &TrackerMessage) -> Result<(), TransportError> {

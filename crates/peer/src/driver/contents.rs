@@ -272,6 +272,16 @@ impl Driver {
         }
     }
 
+    /// What we would send is not what it was any more. If it is still being built, so is nothing that it leads to.
+    pub(super) fn source_failed(&mut self, content: ContentId, error: storage::StorageError) {
+        let shelf = self.items.get(&content).and_then(|item| item.shelf.as_ref());
+        if shelf.is_some_and(|shelf| shelf.is_being_built()) {
+            self.give_up(content, error.into());
+        } else {
+            self.withdraw(content, error.to_string());
+        }
+    }
+
     /// A shared file is not what it was any more.
     pub(super) fn withdraw(&mut self, content: ContentId, reason: String) {
         if self.drop_content(content) {

@@ -15,6 +15,8 @@ use crate::event::{Action, ConnId, RequestId};
 #[derive(Debug)]
 pub(super) struct Known {
     addresses: Vec<SocketAddr>,
+    /// Whether the tracker has named it.
+    named: bool,
     failures: u32,
     next_try: Duration,
     /// When a connection was lost over which it gave us something.
@@ -75,6 +77,8 @@ const PARDONS: u32 = 3;
 /// Whoever gives fewer bytes a second than this, and than this part of what another gives, crawls.
 const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
+/// Whoever asks for nothing and sends nothing for this long makes room for others.
+const QUIET: Duration = Duration::from_secs(60);
 /// Most peers that are remembered for one content.
 const KNOWN: usize = 400;
 /// Dials under way at once.
@@ -84,19 +88,47 @@ const EXCHANGE: Duration = Duration::from_secs(5);
 /// Peers told in one exchange.
 const EXCHANGED: usize = 20;
 
+/// Who says where a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The tracker, which has seen it.
+    Tracker,
+    /// Another peer, which may make it up.
+    Peer,
+}
+
 impl Engine {
-    pub(super) fn found(&mut self, id: ContentId, peers: Vec<PeerAddress>, actions: &mut Vec<Action>) {
+    pub(super) fn found(&mut self, id: ContentId, peers: Vec<PeerAddress>, word: Word, actions: &mut Vec<Action>) {
         let Some(content) = self.contents.get_mut(&id) else { return };
         for PeerAddress { id, addresses } in peers {
             if id == self.me || self.banned.contains(&id) || addresses.is_empty() {
                 continue;
             }
             if let Some(known) = content.known.get_mut(&id) {
-                known.addresses = addresses;
+                // No peer talks us out of what the tracker has said.
+                if word == Word::Peer && known.named {
+                    continue;
+                }
+                (known.addresses, known.named) = (addresses, word == Word::Tracker);
                 // News of a peer that was hard to reach is worth another try.
                 known.next_try = known.next_try.min(self.now + Duration::from_secs(1));
-            } else if content.known.len() < KNOWN {
-                content.known.insert(id, Known { addresses, failures: 0, next_try: self.now, lost: None });
+                continue;
+            }
+            if content.known.len() >= KNOWN {
+                // Peers may be made up: those that never answer make room, and for the tracker's all that it did not name.
+                let vain = content.known.iter().filter(|(peer, known)| {
+                    (known.failures > 0 || (word == Word::Tracker && !known.named))
+                        && !self.by_peer.contains_key(peer)
+                        && !self.dialling.contains(peer)
+                });
+                let vainest = vain.max_by_key(|(_, known)| (!known.named, known.failures)).map(|(&peer, _)| peer);
+                vainest.and_then(|peer| content.known.remove(&peer));
+            }
+            if content.known.len() < KNOWN {
+                content.known.insert(
+                    id,
+                    Known { addresses, named: word == Word::Tracker, failures: 0, next_try: self.now, lost: None },
+                );
             }
         }
         self.dial_more(actions);
@@ -240,10 +272,17 @@ impl Engine {
         }
     }
 
-    /// The oldest connection of those that have not said hello, or else of those that take part in nothing.
+    /// The oldest connection of those that have not said hello, or else of those that take part in nothing, or else the one
+    /// over which nothing was asked or sent for longest.
     fn idlest(&self) -> Option<ConnId> {
         let idle = self.conns.iter().filter(|(_, conn)| conn.sides.is_empty());
-        idle.min_by_key(|&(&number, conn)| (conn.greeted, number)).map(|(&number, _)| number)
+        let idle = idle.min_by_key(|&(&number, conn)| (conn.greeted, number));
+        let last = |conn: &Connection| conn.heard.max(conn.answered);
+        let quiet = || {
+            let quiet = self.conns.iter().filter(|(_, conn)| self.now.saturating_sub(last(conn)) > QUIET);
+            quiet.min_by_key(|&(&number, conn)| (last(conn), number))
+        };
+        idle.or_else(quiet).map(|(&number, _)| number)
     }
 
     /// Ends a connection from our side.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, Run};
 
 use crate::event::{Action, ConnId, Event, RequestId};
-use connections::{Connection, Known};
+use connections::{Connection, Known, Word};
 use download::Outgoing;
 use picker::Picker;
 use rarity::Rarity;
@@ -189,7 +189,7 @@ impl Engine {
             }
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied, actions),
             Event::Withdraw { content } => self.withdraw(content, actions),
-            Event::Found { content, peers } => self.found(content, peers, actions),
+            Event::Found { content, peers } => self.found(content, peers, Word::Tracker, actions),
             Event::Gone { content, peers } => self.gone(content, &peers),
             Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled, actions),
             Event::DialFailed { peer } => self.dial_failed(peer, actions),

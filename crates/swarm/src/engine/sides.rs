@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
 
+use super::connections::Word;
 use super::offers::{Promise, Stage};
 use super::{Content, Engine};
 use crate::event::{Action, ConnId};
@@ -138,7 +139,7 @@ impl Engine {
             PeerMessage::Interest { content, interested } => self.set_interest(conn, content, interested, actions),
             PeerMessage::Offer { content, runs } => self.offered(conn, content, &runs, actions),
             PeerMessage::Decline { content, runs } => self.declined(conn, content, &runs, actions),
-            PeerMessage::Peers { content, peers } => self.found(content, peers, actions),
+            PeerMessage::Peers { content, peers } => self.found(content, peers, Word::Peer, actions),
             PeerMessage::Withdraw { content } => self.withdrawn(conn, content, actions),
             PeerMessage::Bye => self.close(conn, "goodbye", actions),
         }

@@ -555,3 +555,85 @@ fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
     }
     assert_eq!(engine.view(content()).unwrap().have, 0, "what came for the old one is not the new one's");
 }
+
+/// An engine that knows a content, wanted or whole.
+fn lone_engine(wanted: bool) -> Engine {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let have = if wanted { PieceSet::empty(100) } else { PieceSet::full(100) };
+    let content = Event::Content { content: content(), geometry: geometry(100), have, wanted };
+    engine.handle(Duration::ZERO, content, &mut Vec::new());
+    engine
+}
+
+fn stranger(number: u64) -> PeerId {
+    let mut digest = [0xee; 32];
+    digest[..8].copy_from_slice(&number.to_be_bytes());
+    PeerId(Digest(digest))
+}
+
+#[test]
+fn made_up_peers_do_not_hide_one_that_the_tracker_names() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    for page in 0..8u64 {
+        let made_up = |n| PeerAddress { id: stranger(page * 64 + n), addresses: vec![address(3)] };
+        let message = PeerMessage::Peers { content: content(), peers: (0..64).map(made_up).collect() };
+        engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    }
+    let peers = vec![PeerAddress { id: peer(2), addresses: vec![address(2)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+    let (mut now, mut dialled) = (Duration::ZERO, false);
+    for _ in 0..3_000 {
+        now += Duration::from_millis(100);
+        engine.handle(now, Event::Tick, &mut actions);
+        for action in std::mem::take(&mut actions) {
+            if let Action::Dial { peer: to } = action {
+                dialled |= to.id == peer(2);
+                engine.handle(now, Event::DialFailed { peer: to.id }, &mut actions);
+            }
+        }
+    }
+    assert!(dialled);
+}
+
+#[test]
+fn no_peer_rewrites_the_addresses_that_the_tracker_gave() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    let at = |n| vec![PeerAddress { id: peer(2), addresses: vec![address(n)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers: at(2) }, &mut actions);
+    engine.handle(Duration::ZERO, Event::DialFailed { peer: peer(2) }, &mut actions);
+    actions.clear();
+    let message = PeerMessage::Peers { content: content(), peers: at(9) };
+    engine.handle(Duration::from_millis(10), Event::Message { conn: 1, message }, &mut actions);
+    (1..20).for_each(|s| engine.handle(Duration::from_secs(s), Event::Tick, &mut actions));
+    let dialled: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Dial { .. })).collect();
+    assert!(!dialled.is_empty());
+    for action in dialled {
+        assert!(matches!(action, Action::Dial { peer } if peer.addresses == [address(2)]), "{action:?}");
+    }
+}
+
+#[test]
+fn strangers_that_join_and_do_nothing_make_room() {
+    for wants in [false, true] {
+        let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+        for conn in 1..=120 {
+            let connected = Event::Connected { conn, peer: stranger(conn), remote: address(3), dialled: false };
+            engine.handle(Duration::ZERO, connected, &mut actions);
+            engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
+            let message = PeerMessage::Join { content: content(), pieces: Some(100), wants };
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+        (1..=900).for_each(|n| engine.handle(Duration::from_millis(n * 100), Event::Tick, &mut actions));
+        actions.clear();
+        let connected = Event::Connected { conn: 1000, peer: stranger(1000), remote: address(5), dialled: false };
+        engine.handle(Duration::from_secs(91), connected, &mut actions);
+        let refused = |action: &Action| matches!(action, Action::Close { conn: 1000, .. });
+        assert!(!actions.iter().any(refused), "wants: {wants}");
+    }
+}
