@@ -34,8 +34,27 @@ fn a_killed_download_goes_on_where_it_was() {
     assert!(swarm.output("downloader", "file") == bytes);
 }
 
-/// The journal is read, not the file: what is wrong in a piece that it claims is not even looked at by the restart,
-/// and a torn journal costs only what it no longer claims.
+/// What was written into the part by someone else between two runs once ended up in the finished file.
+#[test]
+fn what_has_changed_since_it_was_verified_is_fetched_again() {
+    let swarm = Swarm::new();
+    let bytes = noise(8 << 20, 4);
+    swarm.put("seeder", "file", &bytes);
+    let _seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=2MiB"]);
+    let part = swarm.folder("downloader").join("output/.file.part");
+    let mut downloader = swarm.downloader("downloader", "file", &[]);
+    downloader.pieces(40);
+    downloader.kill();
+    let mut wrong = std::fs::read(&part).unwrap();
+    wrong.iter_mut().step_by(4096).for_each(|byte| *byte ^= 1);
+    std::fs::write(&part, wrong).unwrap();
+    let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
+    assert_eq!(downloader.event("manifest")["have"], 0);
+    downloader.ends_with(0);
+    assert!(swarm.output("downloader", "file") == bytes);
+}
+
+/// A torn journal costs only what it no longer claims.
 #[test]
 fn a_torn_journal_costs_only_what_it_no_longer_claims() {
     let swarm = Swarm::new();
