@@ -54,8 +54,8 @@ pub(crate) async fn manifest(
 /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
 async fn receive_manifest(connection: &dyn Connection, content: ContentId) -> Result<Option<Bytes>, TransportError> {
     let silent = |_| TransportError::Lost("the manifest does not come".to_owned());
-    let asked = timeout(MANIFEST_PART, ask(connection, &Request::Manifest { content }));
-    let (answer, mut recv) = asked.await.map_err(silent)??;
+    let request = Request::Manifest { content };
+    let (answer, mut recv) = timeout(MANIFEST_PART, ask(connection, &request)).await.map_err(silent)??;
     let Answer::Bytes(len) = answer else { return Err(TransportError::Truncated) };
     if len > MAX_MANIFEST_BYTES as u64 {
         return Ok(None);
