@@ -57,11 +57,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
-        Some(Command::Completions { shell }) => {
-            let mut script = Vec::new();
-            settings::completions(Arguments::command(), shell, &mut script);
-            screen::print(&String::from_utf8_lossy(&script))
-        }
+        Some(Command::Completions { shell }) => screen::print(&settings::completions(Arguments::command(), shell)),
         Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
             .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
         None => in_runtime(swarm::run(arguments.swarm)),

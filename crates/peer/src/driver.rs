@@ -338,7 +338,9 @@ impl Driver {
     fn question(&mut self, conn: ConnId, question: Question) {
         match question {
             Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
-                Some(shelf) => drop(tokio::spawn(serve::manifest(stream, shelf.manifest().bytes().clone()))),
+                Some(shelf) => {
+                    drop(tokio::spawn(serve::manifest(stream, shelf.manifest().bytes().clone(), self.setup.up.clone())))
+                }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
             Question::Pieces { content, run, stream } => {

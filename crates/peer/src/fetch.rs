@@ -23,8 +23,9 @@ use crate::shelf::Shelf;
 use crate::waits::{For, WaitBooks};
 use crate::workers::Workers;
 
-/// The whole manifest must come within this time.
-const MANIFEST: Duration = Duration::from_secs(60);
+/// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
+const MANIFEST_PART: Duration = Duration::from_secs(20);
+const MANIFEST: Duration = Duration::from_secs(15 * 60);
 /// Bytes that are received, verified and written as one: small pieces go together, larger ones alone.
 const BLOCK: usize = 1024 << 10;
 
@@ -52,7 +53,9 @@ pub(crate) async fn manifest(
 
 /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
 async fn receive_manifest(connection: &dyn Connection, content: ContentId) -> Result<Option<Bytes>, TransportError> {
-    let (answer, mut recv) = ask(connection, &Request::Manifest { content }).await?;
+    let silent = |_| TransportError::Lost("the manifest does not come".to_owned());
+    let request = Request::Manifest { content };
+    let (answer, mut recv) = timeout(MANIFEST_PART, ask(connection, &request)).await.map_err(silent)??;
     let Answer::Bytes(len) = answer else { return Err(TransportError::Truncated) };
     if len > MAX_MANIFEST_BYTES as u64 {
         return Ok(None);
@@ -61,7 +64,7 @@ async fn receive_manifest(connection: &dyn Connection, content: ContentId) -> Re
     let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; 64 << 10]);
     while (bytes.len() as u64) < len {
         let most = part.len().min((len - bytes.len() as u64) as usize);
-        let count = recv.recv(&mut part[..most]).await?;
+        let count = timeout(MANIFEST_PART, recv.recv(&mut part[..most])).await.map_err(silent)??;
         if count == 0 {
             return Err(TransportError::Truncated);
         }

@@ -22,12 +22,15 @@ const TAKEN: Duration = Duration::from_secs(20);
 /// Most bytes handed over at once.
 const SLICE: usize = 1 << 20;
 
-/// Sends a manifest.
-pub(crate) async fn manifest(mut stream: Box<dyn SendStream>, bytes: Bytes) {
+/// Sends a manifest. It may be large, and anyone may ask for it: the cap is for it too.
+pub(crate) async fn manifest(mut stream: Box<dyn SendStream>, bytes: Bytes, cap: Arc<RateCap>) {
+    let step = SLICE.min(cap.step());
     let _ = async {
         begin(&mut *stream, bytes.len() as u64).await?;
-        for at in (0..bytes.len()).step_by(SLICE) {
-            hand_over(&mut *stream, bytes.slice(at..bytes.len().min(at + SLICE))).await?;
+        for at in (0..bytes.len()).step_by(step) {
+            let slice = bytes.slice(at..bytes.len().min(at + step));
+            cap.take(slice.len()).await;
+            hand_over(&mut *stream, slice).await?;
         }
         stream.finish()
     }

@@ -1,6 +1,5 @@
 //! What else clap knows how to make of a program's flags: completions for shells, and man pages that name variables.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::Command;
@@ -8,10 +7,11 @@ pub use clap_complete::Shell;
 
 use crate::{Names, given, variable};
 
-/// Writes a shell's completions.
-pub fn completions(mut command: Command, shell: Shell, out: &mut dyn Write) {
-    let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, out);
+/// A shell's completions, as a script.
+pub fn completions(mut command: Command, shell: Shell) -> String {
+    let (name, mut script) = (command.get_name().to_owned(), Vec::new());
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Writes a man page for the program, and one for each of its subcommands, into a folder that is there.

@@ -83,8 +83,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     if let Some(shell) = arguments.completions {
-        settings::completions(Arguments::command(), shell, &mut std::io::stdout());
-        return Ok(());
+        let script = settings::completions(Arguments::command(), shell);
+        // A reader that has seen enough is no reason to crash.
+        return std::io::stdout().write_all(script.as_bytes()).or_else(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err((7, anyhow::anyhow!("standard output takes no more: {error}"))),
+        });
     }
     if let Some(folder) = &arguments.man {
         let cannot = |error| (7, anyhow::anyhow!("{}: {error}", folder.display()));

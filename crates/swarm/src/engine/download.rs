@@ -106,12 +106,12 @@ impl Engine {
     }
 
     pub(super) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool, actions: &mut Vec<Action>) {
+        let has = |other: &super::Connection| other.sides.get(&id).is_some_and(|side| side.manifest);
+        let holders = self.conns.values().filter(|state| has(state)).count();
         if let Some(content) = self.contents.get_mut(&id) {
-            // Remembered as the last one asked, and due at once.
-            content.manifest_from = Some((conn, self.now));
-        }
-        if let Some(side) = self.conns.get_mut(&conn).and_then(|conn| conn.sides.get_mut(&id)) {
-            side.manifest = false;
+            // Remembered as the last one asked. Others are asked at once; all over again, for it may have been the link, later.
+            let again = content.manifest_tries as usize >= holders;
+            content.manifest_from = Some((conn, if again { self.now + PATIENCE } else { self.now }));
         }
         if lied {
             self.ban(conn, actions);

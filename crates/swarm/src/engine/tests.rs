@@ -637,3 +637,24 @@ fn strangers_that_join_and_do_nothing_make_room() {
         assert!(!actions.iter().any(refused), "wants: {wants}");
     }
 }
+
+/// A link that failed once may be the only one there is.
+#[test]
+fn a_manifest_that_did_not_come_is_asked_for_again() {
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    let message = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    let asked = |actions: &mut Vec<Action>| {
+        std::mem::take(actions).iter().filter(|action| matches!(action, Action::FetchManifest { .. })).count()
+    };
+    assert_eq!(asked(&mut actions), 1);
+    let failed = Event::ManifestFailed { content: content(), conn: 1, lied: false };
+    engine.handle(Duration::from_secs(1), failed, &mut actions);
+    assert_eq!(asked(&mut actions), 0, "not at once, or it would never rest");
+    engine.handle(Duration::from_secs(3), Event::Tick, &mut actions);
+    assert_eq!(asked(&mut actions), 1);
+}
