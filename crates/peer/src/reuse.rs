@@ -21,16 +21,14 @@ pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<()
     let geometry = shelf.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
     let lacked: Vec<u32> = (0..geometry.pieces()).filter(|&piece| !have.contains(piece) && within(piece)).collect();
-    let (next, found, waits) = (AtomicUsize::new(0), Mutex::new(have), WaitBooks::default());
-    on_all_cores(lacked.len(), || {
-        while let Some(&first) = lacked.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
-                let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
-                let verdicts = shelf.store(&block, &bytes, &waits)?;
-                let mut found = found.lock().expect("no panic holds it");
-                for (piece, _) in verdicts.into_iter().filter(|&(_, right)| right) {
-                    found.insert(piece);
-                }
+    let (found, waits) = (Mutex::new(have), WaitBooks::default());
+    on_all_cores(&lacked, |first| {
+        for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+            let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
+            let verdicts = shelf.store(&block, &bytes, &waits)?;
+            let mut found = found.lock().expect("no panic holds it");
+            for (piece, _) in verdicts.into_iter().filter(|&(_, right)| right) {
+                found.insert(piece);
             }
         }
         Ok(())
@@ -40,28 +38,32 @@ pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<()
 
 /// Takes from `have` what is not there or not right any more: since an earlier run claimed it, anyone may have written to the
 /// file. Hashes on all cores; blocks.
-pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) {
+pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) -> Result<(), StorageError> {
     let geometry = shelf.manifest().geometry();
     let claimed: Vec<u32> = (0..geometry.pieces()).filter(|&piece| have.contains(piece)).collect();
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(have));
-    let work = || {
-        while let Some(&first) = claimed.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut blocks = geometry.blocks(Run { first, count: 1 }, usize::MAX);
-            let right =
-                blocks.all(|block| shelf.load(&block).is_ok_and(|bytes| shelf.manifest().verify(first, &bytes)));
-            if !right {
-                found.lock().expect("no panic holds it").remove(first);
-            }
+    let found = Mutex::new(have);
+    on_all_cores(&claimed, |first| {
+        let mut blocks = geometry.blocks(Run { first, count: 1 }, usize::MAX);
+        let right = blocks.all(|block| shelf.load(&block).is_ok_and(|bytes| shelf.manifest().verify(first, &bytes)));
+        if !right {
+            found.lock().expect("no panic holds it").remove(first);
+        }
+        Ok(())
+    })
+}
+
+/// Does the work for each piece, on as many threads as there are cores; a thread ends with its first error.
+fn on_all_cores(pieces: &[u32], work: impl Fn(u32) -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(piece)?;
         }
         Ok(())
     };
-    on_all_cores(claimed.len(), work).expect("nothing of it fails");
-}
-
-fn on_all_cores(things: usize, work: impl Fn() -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
     std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(things);
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(pieces.len());
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
     })
 }

@@ -160,7 +160,7 @@ impl Shelf {
             (None, PieceSet::empty(pieces))
         };
         let shelf = Shelf::new(manifest, storage, checkpoint, Some(output), target);
-        verify_again(&shelf, &mut have);
+        verify_again(&shelf, &mut have)?;
         if old.is_some() {
             reuse(&shelf, &shelf.path, &mut have)?;
         }

@@ -565,6 +565,13 @@ fn lone_engine(wanted: bool) -> Engine {
     engine
 }
 
+/// Someone dials the engine and says hello.
+fn greet(engine: &mut Engine, conn: u64, peer: PeerId, actions: &mut Vec<Action>) {
+    let connected = Event::Connected { conn, peer, remote: address(1), dialled: false };
+    engine.handle(Duration::ZERO, connected, actions);
+    engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, actions);
+}
+
 fn stranger(number: u64) -> PeerId {
     let mut digest = [0xee; 32];
     digest[..8].copy_from_slice(&number.to_be_bytes());
@@ -574,9 +581,7 @@ fn stranger(number: u64) -> PeerId {
 #[test]
 fn made_up_peers_do_not_hide_one_that_the_tracker_names() {
     let (mut engine, mut actions) = (lone_engine(true), Vec::new());
-    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
-    engine.handle(Duration::ZERO, connected, &mut actions);
-    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    greet(&mut engine, 1, peer(1), &mut actions);
     for page in 0..8u64 {
         let made_up = |n| PeerAddress { id: stranger(page * 64 + n), addresses: vec![address(3)] };
         let message = PeerMessage::Peers { content: content(), peers: (0..64).map(made_up).collect() };
@@ -601,9 +606,7 @@ fn made_up_peers_do_not_hide_one_that_the_tracker_names() {
 #[test]
 fn no_peer_rewrites_the_addresses_that_the_tracker_gave() {
     let (mut engine, mut actions) = (lone_engine(true), Vec::new());
-    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
-    engine.handle(Duration::ZERO, connected, &mut actions);
-    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    greet(&mut engine, 1, peer(1), &mut actions);
     let at = |n| vec![PeerAddress { id: peer(2), addresses: vec![address(n)] }];
     engine.handle(Duration::ZERO, Event::Found { content: content(), peers: at(2) }, &mut actions);
     engine.handle(Duration::ZERO, Event::DialFailed { peer: peer(2) }, &mut actions);
@@ -623,9 +626,7 @@ fn strangers_that_join_and_do_nothing_make_room() {
     for wants in [false, true] {
         let (mut engine, mut actions) = (lone_engine(false), Vec::new());
         for conn in 1..=120 {
-            let connected = Event::Connected { conn, peer: stranger(conn), remote: address(3), dialled: false };
-            engine.handle(Duration::ZERO, connected, &mut actions);
-            engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
+            greet(&mut engine, conn, stranger(conn), &mut actions);
             let message = PeerMessage::Join { content: content(), pieces: Some(100), wants };
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
@@ -643,9 +644,7 @@ fn strangers_that_join_and_do_nothing_make_room() {
 fn a_manifest_that_did_not_come_is_asked_for_again() {
     let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
     engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
-    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: false };
-    engine.handle(Duration::ZERO, connected, &mut actions);
-    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    greet(&mut engine, 1, peer(1), &mut actions);
     let message = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
     engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
     let asked = |actions: &mut Vec<Action>| {
