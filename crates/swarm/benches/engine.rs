@@ -86,3 +86,42 @@ fn store_a_thousand_pieces_and_ask_for_more(bencher: Bencher) {
 fn hear_of_two_hundred_peers(bencher: Bencher) {
     bencher.bench(downloader);
 }
+
+/// A seeder of so many pieces, to whom one peer says that it takes part.
+fn seeder(pieces: u32) -> Engine {
+    let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
+    let mut engine = Engine::new(Config::default(), PeerId(Digest([1; 32])), hello.clone(), 1);
+    let geometry = Arc::new(Geometry::new(16 << 10, vec![u64::from(pieces) * (16 << 10)]).expect("it is valid"));
+    let (id, remote) = (PeerId(Digest([2; 32])), ([10, 0, 0, 1], 9000).into());
+    let have = PieceSet::full(pieces);
+    for event in [
+        Event::Content { content: content(), geometry, have, wanted: false },
+        Event::Connected { conn: 1, peer: id, remote, dialled: false },
+        Event::Message { conn: 1, message: hello },
+        Event::Message {
+            conn: 1,
+            message: PeerMessage::Join { content: content(), pieces: Some(pieces), wants: true },
+        },
+    ] {
+        engine.handle(Duration::from_secs(1), event, &mut Vec::new());
+    }
+    engine
+}
+
+/// One piece is new in each, and another on its way: it should cost the same whatever the number of pieces.
+#[divan::bench(args = [1 << 10, 1 << 15, 1 << 20], sample_count = 20)]
+fn hear_a_thousand_haves_of_one_piece(bencher: Bencher, pieces: u32) {
+    bencher.counter(divan::counter::ItemsCount::new(TAKEN)).with_inputs(|| seeder(pieces)).bench_values(
+        |mut engine| {
+            let mut actions = Vec::new();
+            let one = |first| vec![protocol::Run { first, count: 1 }];
+            for piece in 0..TAKEN as u32 {
+                let (runs, coming) = (one(piece), one(piece + 1));
+                let message = PeerMessage::Have { content: content(), runs, coming };
+                engine.handle(Duration::from_secs(1), Event::Message { conn: 1, message }, &mut actions);
+                actions.clear();
+            }
+            engine
+        },
+    );
+}

@@ -5,6 +5,7 @@
 //! `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
 //! All state is in ordered maps, so that the order of decisions never depends on a hash.
 
+mod coming;
 mod connections;
 mod download;
 mod offers;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
 
+use super::coming::Coming;
 use super::connections::Word;
 use super::offers::{Promise, Stage};
 use super::{Content, Engine};
@@ -23,7 +24,7 @@ pub(super) struct Side {
     /// Whether it wants what it lacks.
     pub(super) takes: bool,
     /// What it said is on its way to it.
-    coming: PieceSet,
+    coming: Coming,
     /// What we have promised it, and it has not said that it has.
     pub(super) promised: BTreeMap<u32, Promise>,
     /// Whether `Content::spread` counts it.
@@ -50,7 +51,6 @@ impl Content {
             return false;
         }
         side.have.resize(pieces);
-        side.coming.resize(pieces);
         side.complete = self.picker.joined(&side.have);
         side.counted = false;
         let takes = side.takes;
@@ -69,7 +69,7 @@ impl Content {
         side.counted = counts;
         let by = if counts { 1 } else { -1 };
         self.takers = self.takers.saturating_add_signed(by);
-        let (have, coming) = (side.have.iter(), side.coming.iter());
+        let (have, coming) = (side.have.iter(), side.coming.pieces());
         let coming = coming.filter(|&piece| !side.have.contains(piece));
         let promised = side.promised.keys().copied();
         let promised = promised.filter(|&piece| !side.have.contains(piece) && !side.coming.contains(piece));
@@ -85,6 +85,21 @@ impl Content {
         let after = side.gets(piece);
         if side.counted && before != after {
             self.spread.change(piece, if after { 1 } else { -1 });
+        }
+    }
+
+    /// Takes in what is on its way to a side, and keeps the counts right: a step for each piece that changes.
+    fn expect(&mut self, side: &mut Side, coming: Coming) {
+        let before = std::mem::replace(&mut side.coming, coming);
+        if !side.counted {
+            return;
+        }
+        let else_gets = |piece: &u32| side.have.contains(*piece) || side.promised.contains_key(piece);
+        for piece in before.without(&side.coming).into_iter().filter(|piece| !else_gets(piece)) {
+            self.spread.change(piece, -1);
+        }
+        for piece in side.coming.without(&before).into_iter().filter(|piece| !else_gets(piece)) {
+            self.spread.change(piece, 1);
         }
     }
 }
@@ -161,7 +176,6 @@ impl Engine {
         side.manifest |= pieces.is_some();
         if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
             side.have.resize(len);
-            side.coming.resize(len);
         }
         // Who was not told yet is told now.
         let tell = new && !(dialled && content.wanted);
@@ -219,21 +233,7 @@ impl Engine {
                 }
             }
         }
-        let mut expected = PieceSet::empty(len);
-        coming.iter().for_each(|&run| expected.insert_run(run));
-        if expected != side.coming {
-            let before: Vec<u32> = side.coming.iter().filter(|&piece| !expected.contains(piece)).collect();
-            for piece in before {
-                content.update(side, piece, |side| {
-                    side.coming.remove(piece);
-                });
-            }
-            for piece in expected.iter() {
-                content.update(side, piece, |side| {
-                    side.coming.insert(piece);
-                });
-            }
-        }
+        content.expect(side, Coming::new(coming));
         side.manifest = true;
         self.uploads.delivered(self.now, delivered);
         self.fetch_manifests(actions);

@@ -1,0 +1,78 @@
+//! What a peer said is on its way to it, as runs and not as a set: it says so anew with every have, and a set would cost
+//! a step, and a bit, for each piece of the content every time.
+
+use protocol::Run;
+
+/// Runs in order that do not touch. There are no more of them than a message holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Coming(Vec<Run>);
+
+impl Coming {
+    /// What a message says, in any order. Its runs were checked.
+    pub(super) fn new(said: &[Run]) -> Self {
+        let mut sorted = said.to_vec();
+        sorted.sort_unstable_by_key(|run| run.first);
+        let mut runs: Vec<Run> = Vec::with_capacity(sorted.len());
+        for run in sorted {
+            match runs.last_mut() {
+                Some(last) if run.first <= last.pieces().end => {
+                    last.count = last.pieces().end.max(run.pieces().end) - last.first;
+                }
+                _ => runs.push(run),
+            }
+        }
+        Coming(runs)
+    }
+
+    pub(super) fn contains(&self, piece: u32) -> bool {
+        let after = self.0.partition_point(|run| run.first <= piece);
+        after > 0 && self.0[after - 1].pieces().contains(&piece)
+    }
+
+    /// The pieces, ascending.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().flat_map(|run| run.pieces())
+    }
+
+    /// The pieces that are not in `other`, ascending; of what is in both, only runs are looked at.
+    pub(super) fn without(&self, other: &Coming) -> Vec<u32> {
+        let (mut pieces, mut others) = (Vec::new(), other.0.iter().peekable());
+        for run in &self.0 {
+            let (mut next, end) = (run.first, run.pieces().end);
+            while let Some(both) = others.peek().filter(|both| both.first < end) {
+                pieces.extend(next..both.first.max(next));
+                next = both.pieces().end.max(next);
+                if next >= end {
+                    break;
+                }
+                others.next();
+            }
+            pieces.extend(next..end);
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn runs_hold_and_lack_what_sets_of_the_same_pieces_would() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let some = |random: &mut fastrand::Rng| -> Vec<Run> {
+            (0..random.u32(..6)).map(|_| Run { first: random.u32(..40), count: random.u32(1..9) }).collect()
+        };
+        for _ in 0..5_000 {
+            let (one, two) = (some(&mut random), some(&mut random));
+            let set = |runs: &[Run]| runs.iter().flat_map(|run| run.pieces()).collect::<BTreeSet<u32>>();
+            let (coming, others) = (Coming::new(&one), Coming::new(&two));
+            assert!(coming.pieces().eq(set(&one)), "{one:?}");
+            assert!((0..50).all(|piece| coming.contains(piece) == set(&one).contains(&piece)), "{one:?}");
+            let lacking: Vec<u32> = set(&one).difference(&set(&two)).copied().collect();
+            assert_eq!(coming.without(&others), lacking, "{one:?} without {two:?}");
+        }
+    }
+}
