@@ -11,7 +11,9 @@ use tokio::time::Instant;
 /// Tries that an address has at first, and the time after which it has one more. More than the back-off of one peer takes.
 const TRIES: f64 = 4.0;
 const ANOTHER: Duration = Duration::from_secs(5);
-/// Addresses that are remembered.
+/// Addresses that are remembered, some 64 bytes each. An address is forgotten when it has all its tries again, 20 seconds
+/// after its last one at the latest. The engine dials 16 peers at once at 16 addresses each, so in that time it takes
+/// strangers some thousand addresses a second that fail at once to have more than this in the account.
 const REMEMBERED: usize = 4096;
 
 /// The tries that are left, by address, of those that have not answered.
@@ -31,9 +33,12 @@ impl Silent {
         if here < 1.0 {
             return false;
         }
-        if tries.len() < REMEMBERED || tries.contains_key(&address) {
-            tries.insert(address, (here - 1.0, now));
+        if tries.len() >= REMEMBERED && !tries.contains_key(&address) {
+            // The one with the most tries left goes: who floods the account does not clear a victim's.
+            let fullest = tries.iter().max_by(|(_, one), (_, two)| left(one).total_cmp(&left(two)));
+            fullest.map(|(&other, _)| other).and_then(|other| tries.remove(&other));
         }
+        tries.insert(address, (here - 1.0, now));
         true
     }
 
@@ -57,6 +62,18 @@ mod tests {
         assert!(silent.may_dial(SocketAddr::from(([10, 0, 0, 2], 53))), "others are dialled");
         silent.answered(victim);
         assert!(silent.may_dial(victim));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_account_neither_grows_nor_hides_a_victim() {
+        let silent = Silent::default();
+        let victim = SocketAddr::from(([10, 0, 0, 1], 53));
+        let other = |n: usize| SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 9000));
+        (0..REMEMBERED).for_each(|n| assert!(silent.may_dial(other(n))));
+        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4, "it comes when the account is full");
+        (REMEMBERED..2 * REMEMBERED).for_each(|n| assert!(silent.may_dial(other(n)), "others are dialled"));
+        assert!(!silent.may_dial(victim), "and is not forgotten for the sake of others");
+        assert_eq!(silent.0.lock().unwrap().len(), REMEMBERED);
     }
 
     /// Half a second, doubled each time, as the engine waits for one peer.

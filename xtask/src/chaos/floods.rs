@@ -29,6 +29,8 @@ const CONNECTS: f64 = 2.0;
 /// what was freed.
 const LEFT: f64 = 16.0;
 const LEFT_OPEN: f64 = 4.0;
+/// MiB that a second flood may leave beyond what the first has left: it uses what the first has freed.
+const LEFT_AGAIN: f64 = 2.0;
 /// After a flood, everything of it is gone in this time.
 const AFTER: Duration = Duration::from_secs(12);
 
@@ -72,12 +74,10 @@ fn flooded(ground: &Ground, report: &mut Report, what: &str, count: f64, flood: 
     {
         report.at_most(what, (after[at] - before[at]).max(0.0), limit, unit);
     }
-    if after[0] - before[0] > LEFT {
-        // Is it lost, or does the next one use it?
-        under(flood, &mut stage, seeder, &mut busy)?;
-        busy.go_on(&mut stage, AFTER)?;
-        report.shows("left by a second flood beyond that", &format!("{:.2} MiB", held(process)[0] - after[0]));
-    }
+    // Is it lost, or does the next one use it?
+    under(flood, &mut stage, seeder, &mut busy)?;
+    busy.go_on(&mut stage, AFTER)?;
+    report.at_most("a second flood adds", (held(process)[0] - after[0]).max(0.0), LEFT_AGAIN, "MiB");
     busy.end(&mut stage);
     stage.close()
 }

@@ -370,7 +370,7 @@ impl Engine {
     pub(super) fn pardon(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.condemned.is_some()) else { return };
         (state.condemned, state.wrong, state.not_before) = (None, 0, self.now);
-        *self.pardons.entry(state.peer).or_default() += 1;
+        *self.pardons.note(state.peer) += 1;
     }
 
     /// Shuts out whoever was condemned and has not withdrawn anything.
@@ -388,7 +388,8 @@ impl Engine {
     }
 
     fn shut_out(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
-        if self.banned.insert(peer) {
+        if !self.banned.contains(&peer) {
+            self.banned.note(peer);
             self.contents.values_mut().for_each(|content| {
                 content.known.remove(&peer);
             });

@@ -8,6 +8,7 @@
 mod coming;
 mod connections;
 mod download;
+mod noted;
 mod offers;
 mod picker;
 mod rarity;
@@ -24,6 +25,7 @@ use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, Run};
 use crate::event::{Action, ConnId, Event, RequestId};
 use connections::{Connection, Known, Word};
 use download::Outgoing;
+use noted::Noted;
 use picker::Picker;
 use rarity::Rarity;
 use upload::Uploads;
@@ -132,9 +134,10 @@ pub struct Engine {
     turns: u64,
     by_peer: BTreeMap<PeerId, ConnId>,
     dialling: BTreeSet<PeerId>,
-    banned: BTreeSet<PeerId>,
+    /// Peers that are shut out.
+    banned: Noted<()>,
     /// How often peers were forgiven what they sent wrong.
-    pardons: BTreeMap<PeerId, u32>,
+    pardons: Noted<u32>,
     requests: BTreeMap<RequestId, Outgoing>,
     next_request: RequestId,
     in_flight: u64,
@@ -168,8 +171,8 @@ impl Engine {
             turns: 0,
             by_peer: BTreeMap::new(),
             dialling: BTreeSet::new(),
-            banned: BTreeSet::new(),
-            pardons: BTreeMap::new(),
+            banned: Noted::default(),
+            pardons: Noted::default(),
             requests: BTreeMap::new(),
             next_request: 0,
             in_flight: 0,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
 
+use super::noted::NOTED;
 use super::{Config, Engine};
 use crate::event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 
@@ -656,4 +657,45 @@ fn a_manifest_that_did_not_come_is_asked_for_again() {
     assert_eq!(asked(&mut actions), 0, "not at once, or it would never rest");
     engine.handle(Duration::from_secs(3), Event::Tick, &mut actions);
     assert_eq!(asked(&mut actions), 1);
+}
+
+/// Ids are free to make: the books on them do not grow with every one that misbehaves.
+#[test]
+fn whoever_was_shut_out_or_forgiven_first_is_forgotten_first_and_only_for_want_of_room() {
+    let mut engine = lone_engine(true);
+    let all = vec![Run { first: 0, count: 100 }];
+    // Each sends five wrong pieces, and withdraws the content at once, or leaves.
+    let mut misbehave = |number: u64, withdraws: bool| {
+        let (conn, mut actions) = (number + 1, Vec::new());
+        greet(&mut engine, conn, stranger(number), &mut actions);
+        for message in [
+            PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
+            PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+            PeerMessage::Offer { content: content(), runs: all.clone() },
+        ] {
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+        for (_, request, run) in fetches(&actions).into_iter().take(1) {
+            for piece in run.pieces().take(5) {
+                engine.handle(Duration::ZERO, Event::Wrong { request, piece }, &mut actions);
+            }
+        }
+        let message = PeerMessage::Withdraw { content: content() };
+        if withdraws {
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+        engine.handle(Duration::ZERO, Event::Disconnected { conn }, &mut actions);
+        (fetches(&actions).is_empty(), actions.iter().any(|action| matches!(action, Action::Banned { .. })))
+    };
+    let (most, numbered) = (NOTED as u64, |n: u64| n + 10_000);
+    (0..=most).for_each(|n| assert_eq!(misbehave(n, false), (false, true), "{n} is new, and shut out"));
+    assert_eq!(misbehave(most, false), (true, false), "it is not welcome");
+    assert_eq!(misbehave(1, false), (true, false), "nor is the oldest for which there was room");
+    assert_eq!(misbehave(0, false), (false, true), "the first is forgotten, and shut out anew");
+
+    (0..3).for_each(|_| assert_eq!(misbehave(numbered(0), true), (false, false), "it is forgiven three times"));
+    (0..3).for_each(|_| assert_eq!(misbehave(numbered(1), true), (false, false)));
+    (2..=most).for_each(|n| assert_eq!(misbehave(numbered(n), true), (false, false)));
+    assert_eq!(misbehave(numbered(1), true), (false, true), "and no more");
+    assert_eq!(misbehave(numbered(0), true), (false, false), "but the first is forgotten");
 }
