@@ -29,8 +29,8 @@ const CONNECTS: f64 = 2.0;
 /// what was freed.
 const LEFT: f64 = 16.0;
 const LEFT_OPEN: f64 = 4.0;
-/// MiB that a second flood may leave beyond what the first has left: it uses what the first has freed.
-const LEFT_AGAIN: f64 = 2.0;
+/// MiB that a second flood may leave beyond what the first has left: it uses what the first has freed, but for holes between what lives.
+const LEFT_AGAIN: f64 = 4.0;
 /// After a flood, everything of it is gone in this time.
 const AFTER: Duration = Duration::from_secs(12);
 
