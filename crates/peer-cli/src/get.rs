@@ -55,13 +55,13 @@ pub struct Arguments {
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
     /// Port of the tracker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     tracker_port: u16,
     /// First port to listen on, UDP and TCP; 0 takes a free one
     #[arg(short, long, default_value_t = 0)]
     port: u16,
     #[command(flatten)]
-    peer: PeerArguments,
+    pub peer: PeerArguments,
 }
 
 fn seed_time(text: &str) -> Result<Duration, String> {
@@ -83,6 +83,11 @@ impl Arguments {
         self.output.as_os_str() == "-"
     }
 
+    /// Where words go.
+    pub fn outlet(&self) -> Outlet {
+        if self.to_stdout() { Outlet::Errors } else { Outlet::Output }
+    }
+
     fn end(&self) -> End {
         match (self.seed_for, self.seed_ratio) {
             (None, None) => End::Done,
@@ -97,10 +102,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let ticket = ticket(&arguments)?;
     let node = connect::bind(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
-    let (waiting, outlet) = match arguments.to_stdout() {
-        true => (Some(temporary_folder()?), Outlet::Errors),
-        false => (None, Outlet::Output),
-    };
+    let outlet = arguments.outlet();
+    let waiting = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
     let output = waiting.as_ref().map_or(arguments.output.as_path(), Waiting::path);
     let node = node.output(output).replace(arguments.force).start();
     let manner = Manner {

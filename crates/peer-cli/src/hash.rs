@@ -10,11 +10,13 @@ use storage::{Access, FileSpec};
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
 use crate::inspect;
+use crate::missing::must_exist;
 use crate::progress::Counter;
 use crate::screen::print;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
+    must_exist(file)?;
     let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
     let kept = manifest_path(hashes, &manifest.header().name);
@@ -23,6 +25,7 @@ pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
 
 /// Checks a file against its manifest; fails and names the byte ranges that differ.
 pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<(), Failure> {
+    must_exist(file)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let path = manifest.cloned().unwrap_or_else(|| manifest_path(hashes, &name));
     if !path.is_file() {

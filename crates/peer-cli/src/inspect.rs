@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE|ID|NAME|TICKET")]
     what: String,
     #[command(flatten)]
-    visit: Visit,
+    pub visit: Visit,
 }
 
 /// Finds the manifest and says what it says.

@@ -21,7 +21,7 @@ pub struct Visit {
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     pub tracker_ip: Option<String>,
     /// Port of the tracker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -72,7 +72,9 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
     let (host, port) = match text.rsplit_once(':') {
         // More than one colon, and no brackets that say where the address ends: there is no port.
         Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, None),
-        Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse().map_err(|_| wrong())?)),
+        Some((host, port)) if !text.ends_with(']') => {
+            (host, Some(port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?))
+        }
         _ => (text, None),
     };
     if host.is_empty() { Err(wrong()) } else { Ok((host, port)) }
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(parsed("::1"), Some(("::1", None)));
         assert_eq!(parsed("[::1]"), Some(("[::1]", None)));
         assert_eq!(parsed("[::1]:9998"), Some(("[::1]", Some(9998))));
-        for wrong in ["", ":9998", "host:", "host:many", "host:70000"] {
+        for wrong in ["", ":9998", "host:", "host:many", "host:0", "host:70000"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }
