@@ -49,11 +49,8 @@ const ELSEWHERE: &str = "Move it away, or choose another folder with --output";
 /// The failure behind a peer's error, with what to do about it.
 pub fn failure(error: &PeerError) -> Failure {
     let (code, advice) = match error {
-        PeerError::Tracker { .. } => (
-            ExitCode::TrackerUnreachable,
-            "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed. If the \
-             swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it",
-        ),
+        // What to do depends on how it was named: `connect::join` says it.
+        PeerError::Tracker { .. } | PeerError::WrongTracker { .. } => (ExitCode::TrackerUnreachable, ""),
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),
         PeerError::NotFound(_) => (ExitCode::NotFound, ""),

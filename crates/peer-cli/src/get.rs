@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use peer::Node;
-use protocol::{ContentMatch, Ticket};
+use protocol::{ContentMatch, Ticket, TicketError};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipe;
 use crate::prompt;
@@ -139,6 +139,7 @@ fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
         // A tracker takes it for everything.
         Err(_) if arguments.what.is_empty() => usage("it needs a ticket, a name or a content id".to_owned()),
         Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
+        Err(error @ TicketError::CutOff(_)) if arguments.tracker_ip.is_none() => usage(error.to_string()),
         Err(_) if arguments.tracker_ip.is_none() => usage(format!(
             "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
              that name",
@@ -163,7 +164,8 @@ async fn begin(
         }
     };
     let id = tracker.id;
-    node.join(tracker).await?;
+    let said = if ticket.is_some() { Said::Ticket } else { Said::Flags };
+    connect::join(node, tracker, said).await?;
     report(Step::Joined(id)).await;
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());

@@ -13,7 +13,7 @@ use tracker::{Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Transport, TransportError, Trust};
 
 use crate::arguments::{Cut, PeerArguments, with_port};
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::missing::must_exist;
 use crate::prompt;
@@ -117,7 +117,8 @@ async fn begin(
         (told, _) => told.to_vec(),
     };
     let (id, told) = (tracker.id, for_ticket(told));
-    node.join(tracker).await?;
+    let said = if arguments.tracker_ip.is_some() { Said::Flags } else { Said::Own };
+    connect::join(node, tracker, said).await?;
     report(Step::Joined(id)).await;
     for path in &arguments.paths {
         let (algorithm, piece_size) = (arguments.cut.hash, arguments.cut.piece_size);

@@ -10,7 +10,7 @@ use protocol::{ContentId, ContentMatch, PeerId, Ticket, default_piece_size};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::missing::must_exist;
 use crate::names;
@@ -65,7 +65,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     some_file_has(arguments, &files)?;
     let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
     let id = tracker.id;
-    node.join(tracker).await?;
+    connect::join(node, tracker, Said::Flags).await?;
     report(Step::Joined(id)).await;
     for path in skipped {
         report(Step::Skipped(path)).await;

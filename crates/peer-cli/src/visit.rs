@@ -7,7 +7,7 @@ use clap::Args;
 use peer::{Node, TrackerAddress};
 
 use crate::arguments::PeerArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 
 /// Longest wait for an answer of a tracker that is connected.
@@ -37,25 +37,25 @@ fn without_payload(arg: clap::Arg) -> clap::Arg {
 impl Visit {
     /// A node that is connected to the tracker: the one of `named`, as `HOST` or `HOST:PORT`, or else the one of the flags.
     pub async fn begin(&self, named: Option<&str>) -> Result<Node, Failure> {
-        let (host, port) = match (named, &self.tracker_ip) {
+        let (host, port, said) = match (named, &self.tracker_ip) {
             (Some(named), _) => {
                 let (host, port) = host_and_port(named)?;
-                (host, port.unwrap_or(self.tracker_port))
+                (host, port.unwrap_or(self.tracker_port), Said::Place)
             }
-            (None, Some(host)) => (host.as_str(), self.tracker_port),
+            (None, Some(host)) => (host.as_str(), self.tracker_port, Said::Flags),
             (None, None) => {
                 let sentence = "which tracker? Name its machine, as in `peer-cli ls localhost`, or with -i, or as \
                                 tracker-ip in p2p-fileshare.toml";
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
-        self.join(connect::tracker(host, port, &self.peer).await?).await
+        self.join(connect::tracker(host, port, &self.peer).await?, said).await
     }
 
     /// A node that is connected to this tracker.
-    pub async fn join(&self, tracker: TrackerAddress) -> Result<Node, Failure> {
+    pub async fn join(&self, tracker: TrackerAddress, said: Said) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
-        node.join(tracker).await?;
+        connect::join(&node, tracker, said).await?;
         Ok(node)
     }
 }
