@@ -100,6 +100,10 @@ impl Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let ticket = ticket(&arguments)?;
+    if arguments.to_stdout() && pipe::is_closed() {
+        let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
+        return Err(Failure::new(ExitCode::CannotWrite, sentence));
+    }
     let node = connect::bind(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let outlet = arguments.outlet();

@@ -42,7 +42,7 @@ pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
         .len();
-    let bad = bad_ranges(file, size, &manifest)?;
+    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
     if bad.is_empty() && size == entry.size {
         return print(&format!("{}: good, {} pieces\n", file.display(), manifest.geometry().pieces()));
     }
@@ -56,7 +56,12 @@ pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<
 }
 
 /// Byte ranges of pieces that differ or are missing, neighbours as one.
-fn bad_ranges(file: &Path, size: u64, manifest: &Manifest) -> Result<Vec<Range<u64>>, Failure> {
+fn bad_ranges(
+    file: &Path,
+    size: u64,
+    manifest: &Manifest,
+    progress: impl Fn(u64, u64),
+) -> Result<Vec<Range<u64>>, Failure> {
     let error = |error: storage::StorageError| Failure::from(peer::PeerError::from(error));
     let source = storage::backend("file").expect("it is built in");
     let source = source.open(&[FileSpec { path: file.to_owned(), size }], Access::Read).map_err(error)?;
@@ -70,6 +75,7 @@ fn bad_ranges(file: &Path, size: u64, manifest: &Manifest) -> Result<Vec<Range<u
             Some(last) if last.end == piece.offset => last.end = end,
             _ => bad.push(piece.offset..end),
         }
+        progress(end, manifest.geometry().total());
     }
     Ok(bad)
 }
@@ -88,7 +94,7 @@ mod tests {
         let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let ranges = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
-            bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()
+            bad_ranges(&file, bytes.len() as u64, &manifest, |_, _| {}).unwrap()
         };
         assert_eq!(ranges(&bytes), []);
         assert_eq!(ranges(&bytes[..9999]).first(), Some(&(9216..10_000)));
