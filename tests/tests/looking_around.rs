@@ -98,6 +98,8 @@ fn a_name_that_nobody_shares_is_answered_with_near_ones() {
     peer.ends_with(4);
     let errors = peer.errors();
     assert!(errors.contains("Did you mean \"model.safetensors\"?"), "{errors}");
+    let (_, errors) = ask(&swarm, &["get", "model.safetensor", "-i", "127.0.0.1", "-d", &swarm.port.to_string()], 4);
+    assert!(errors.contains("Did you mean \"model.safetensors\"?"), "{errors}");
 }
 
 #[test]

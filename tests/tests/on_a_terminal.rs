@@ -114,6 +114,19 @@ fn prog_and_exit_are_typed_at_a_prompt() {
 }
 
 #[test]
+fn hash_and_verify_show_how_far_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), noise(1 << 20, 1)).unwrap();
+    for (command, word) in [("hash", "Hashing "), ("verify", "Verifying ")] {
+        let mut program = tests::peer_cli();
+        program.current_dir(folder.path()).args([command, "file"]);
+        let mut terminal = Terminal::start(program);
+        terminal.shows(word);
+        terminal.ends_with(0);
+    }
+}
+
+#[test]
 fn ctrl_d_says_goodbye() {
     let (_swarm, _seeder, mut terminal) = done();
     terminal.press(CTRL_D);

@@ -110,3 +110,39 @@ fn a_folder_is_refused_before_it_comes() {
     assert!(output.stdout.is_empty() && errors(&output).contains("is a folder"), "{}", errors(&output));
     assert!(is_empty(&temporary(&machines)));
 }
+
+/// The system puts the null device in its place, which takes everything.
+#[cfg(unix)]
+#[test]
+fn a_closed_standard_output_is_7() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let inner = get(&machines, &ticket(&mut sharer), &["--quiet"]);
+    let run = |redirection: &str| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("exec \"$0\" \"$@\" {redirection}")])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        shell.current_dir(machines.folder("there")).env("TMPDIR", temporary(&machines)).stdin(Stdio::null());
+        shell.output().unwrap()
+    };
+    let output = run(">&-");
+    assert_eq!(output.status.code(), Some(7), "{}", errors(&output));
+    assert!(errors(&output).contains("standard output is closed"), "{}", errors(&output));
+    assert!(run("> /dev/null").status.success(), "what is thrown away on purpose is no error");
+}
+
+/// It once waited for a reader of the pipe for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_lock_is_refused() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    let lock = machines.folder("there").join(".file.lock");
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
+}

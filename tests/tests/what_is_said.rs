@@ -90,3 +90,48 @@ fn a_file_that_is_changed_while_it_is_shared_is_withdrawn_with_a_reason() {
     let reason = seeder.event("withdrawn")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("file") && reason.contains("changed"), "{reason}");
 }
+
+/// Whoever typed a ticket has no `-d` to look at, and is told whether nobody answers there or somebody else.
+#[test]
+fn advice_speaks_of_what_was_typed() {
+    let swarm = Swarm::new();
+    let port = swarm.port.to_string();
+    let run = |words: &[&str], code: i32| {
+        let mut command = tests::peer_cli();
+        command.current_dir(swarm.folder("peer")).args(words).arg("--bind=127.0.0.1");
+        let output = command.stdin(std::process::Stdio::null()).output().expect("it runs");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {errors}");
+        errors
+    };
+    let (wrong, digest) = ("ab".repeat(32), |byte| protocol::Digest([byte; 32]));
+    let ticket = |port: u16| {
+        let address = ([127, 0, 0, 1], port).into();
+        let (tracker, content) = (protocol::PeerId(digest(7)), protocol::ContentId(digest(8)));
+        protocol::Ticket::new(tracker, vec![address], content).unwrap().to_string()
+    };
+
+    let nobody = "the tracker at 127.0.0.1:9 cannot be reached";
+    for words in [&["get", &ticket(9)][..], &["inspect", &ticket(9)]] {
+        let errors = run(words, 3);
+        assert!(errors.contains(nobody) && errors.contains("ask for a new ticket"), "{errors}");
+        assert!(!errors.contains("-d") && !errors.contains("-i"), "{errors}");
+    }
+    let errors = run(&["ls", "127.0.0.1:9", "--tracker-id", &wrong], 3);
+    assert!(errors.contains(nobody) && errors.contains("behind the colon") && !errors.contains("-d"), "{errors}");
+    let errors = run(&["get", "-i=127.0.0.1", "-d=9", "--tracker-id", &wrong, "file"], 3);
+    assert!(errors.contains(nobody) && errors.contains("is -d its port"), "{errors}");
+
+    let somebody = format!("somebody else answers at 127.0.0.1:{port}");
+    let errors = run(&["get", &ticket(swarm.port)], 3);
+    assert!(errors.contains(&somebody) && errors.contains("ask for a new ticket"), "{errors}");
+    assert!(!errors.contains("cannot be reached") && !errors.contains("-d"), "{errors}");
+    let errors = run(&["get", "-i=127.0.0.1", "-d", &port, "--tracker-id", &wrong, "file"], 3);
+    assert!(errors.contains(&somebody) && errors.contains("give --tracker-id"), "{errors}");
+    assert!(!errors.contains("cannot be reached"), "{errors}");
+
+    for words in [["get", &ticket(9)[..30]], ["inspect", &ticket(9)[..30]], ["get", &ticket(9)[..90]]] {
+        let errors = run(&words, 2);
+        assert!(errors.contains("the ticket was cut off"), "{errors}");
+    }
+}

@@ -10,6 +10,7 @@ use protocol::Algorithm;
 use settings::{Names, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
+use crate::screen::Outlet;
 use crate::{range_flags, sizes};
 
 /// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
@@ -40,8 +41,9 @@ pub struct Arguments {
     pub command: Option<Command>,
     #[command(flatten)]
     pub swarm: SwarmArguments,
-    /// What to log to standard error: error, warn, info, debug, or a filter like `peer=debug`
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true)]
+    /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `peer=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true,
+        value_parser = settings::log_filter)]
     pub log_level: String,
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE", global = true)]
@@ -127,14 +129,15 @@ pub struct SwarmArguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub listeners: u16,
     /// Port of the tracker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
     /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
     /// -f [default for a downloader: 0short_story.txt]
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     pub file: Vec<String>,
-    /// Pieces that this seeder lacks
-    #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder")]
+    /// Pieces that this seeder lacks, counted from 0
+    #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder",
+        value_parser = clap::value_parser!(u32).range(..i64::from(protocol::MAX_PIECES)))]
     pub missing: Vec<u32>,
     /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
@@ -165,7 +168,7 @@ pub struct PeerArguments {
     pub bind: Option<IpAddr>,
     /// Where others reach this peer, instead of the addresses of its listeners: the port that a router forwards to it.
     /// With 0.0.0.0 only the port counts, at the address that the tracker sees; several with several --announce
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     pub announce: Vec<SocketAddr>,
     /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
     #[arg(long, value_name = "FINGERPRINT")]
@@ -182,8 +185,8 @@ pub struct PeerArguments {
     /// Most bytes a second to receive; unlimited if not given
     #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
     pub down_rate: Option<u64>,
-    /// Bytes of pieces in flight over all connections
-    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes, default_value = "32MiB")]
+    /// Bytes of pieces in flight over all connections, 1MiB or more
+    #[arg(long, value_name = "SIZE", value_parser = sizes::budget, default_value = "32MiB")]
     pub budget: u64,
     /// Name of the place that this peer is in, as berlin or rack-7: what a peer of the same place has, or is about to get,
     /// is not fetched from afar
@@ -256,10 +259,37 @@ impl StorageName {
     }
 }
 
+/// An address with a port that someone can be reached at.
+pub fn with_port(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) => Err("nobody is reached at port 0: name the port that is forwarded".to_owned()),
+        Err(_) => Err("an address is written like 203.0.113.7:9999 or [2001:db8::7]:9999".to_owned()),
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
+}
+
+impl Arguments {
+    /// Where events go, if they are asked for.
+    pub fn events(&self) -> Option<Outlet> {
+        let (peer, outlet) = match &self.command {
+            None => (&self.swarm.peer, Outlet::Output),
+            Some(Command::Share(arguments)) => (&arguments.peer, Outlet::Output),
+            Some(Command::Get(arguments)) => (&arguments.peer, arguments.outlet()),
+            Some(Command::Ls(arguments)) => (&arguments.visit.peer, Outlet::Output),
+            Some(Command::Doctor(arguments)) => (&arguments.visit.peer, Outlet::Output),
+            Some(Command::Inspect(arguments)) => (&arguments.visit.peer, Outlet::Output),
+            Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
+                return None;
+            }
+        };
+        peer.json.then_some(outlet)
     }
 }
 
@@ -350,6 +380,14 @@ mod tests {
             "-i h --transport memory",
             "-i h --hash md5",
             "-i h --announce 9000",
+            "-i h --announce 10.0.0.1:0",
+            "-i h --up-rate 0",
+            "-i h --down-rate 1e30mbit",
+            "-i h --budget 0",
+            "-i h -S -m 1048576",
+            "-i h -d 0",
+            "-i h --log-level nonsense",
+            "-i h --log-level warn,peer=nonsense",
             "-i h --cert a.pem --key a.key",
             "-i h --ca ca.pem --cert a.pem",
             "-i h --ca ca.pem --key a.key",

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use peer::{Node, NodeBuilder, TrackerAddress};
+use peer::{Node, NodeBuilder, PeerError, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::arguments::PeerArguments;
-use crate::exit_code::{ExitCode, Failure};
+use crate::exit_code::{ExitCode, Failure, failure};
 
 /// How a system says that a process has as many files and sockets open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";
@@ -73,6 +73,62 @@ pub fn unusable(error: IdentityError) -> Failure {
         _ => ExitCode::VerificationFailed,
     };
     Failure::new(code, error.to_string())
+}
+
+/// What the user typed to say which tracker: advice speaks of that, and of nothing else.
+#[derive(Debug, Clone, Copy)]
+pub enum Said {
+    /// `-i` and `-d`.
+    Flags,
+    /// `HOST:PORT`, without flags.
+    Place,
+    Ticket,
+    /// Nothing: it runs in this process.
+    Own,
+}
+
+/// Joins the tracker, or says what to do.
+pub async fn join(node: &Node, tracker: TrackerAddress, said: Said) -> Result<(), Failure> {
+    node.join(tracker).await.map_err(|error| {
+        let advice = match error {
+            PeerError::Tracker { .. } => unreached(said),
+            PeerError::WrongTracker { .. } => impostor(said),
+            error => return error.into(),
+        };
+        let Failure { code, message, .. } = failure(&error);
+        Failure::new(code, format!("{message}. {advice}"))
+    })
+}
+
+fn unreached(said: Said) -> &'static str {
+    match said {
+        Said::Flags => {
+            "Is it running, is -d its port, and does UDP or TCP get through? If the swarm is closed, give --ca. \
+             `peer-cli doctor -i TRACKER_IP` tries the way to it"
+        }
+        Said::Place => {
+            "Is it running, is the port behind the colon its own (9999 if none is given), and does UDP or TCP get through? \
+             If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
+        }
+        Said::Ticket => {
+            "Is whoever gave you the ticket still sharing, can this machine reach that one, and does a firewall let UDP or \
+             TCP through? If they have moved, ask for a new ticket. If the swarm is closed, give --ca"
+        }
+        Said::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
+    }
+}
+
+fn impostor(said: Said) -> &'static str {
+    match said {
+        Said::Flags | Said::Place => {
+            "If it was set up anew, its id has changed: give --tracker-id with the id that it prints at start, or the folder of \
+             its certificate with --certs. If not, do not trust whoever answers there, and check the address and the port"
+        }
+        Said::Ticket => {
+            "If whoever gave you the ticket has set it up anew, ask for a new ticket. If not, do not trust whoever answers there"
+        }
+        Said::Own => "Another program has taken its port: choose another with -d",
+    }
 }
 
 /// Where the tracker is and who it must prove to be.

@@ -20,7 +20,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
-    visit: Visit,
+    pub visit: Visit,
     /// Folder for downloads, whose disk is tried
     #[arg(long, value_name = "FOLDER", default_value = "output")]
     output: std::path::PathBuf,

@@ -3,6 +3,7 @@
 use peer::PeerError;
 use storage::StorageError;
 
+use crate::events::Event;
 use crate::names::printable;
 
 /// Why the program ends.
@@ -27,11 +28,18 @@ pub enum ExitCode {
 pub struct Failure {
     pub code: ExitCode,
     pub message: String,
+    /// Whether it was said as an event already.
+    pub told: bool,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into() }
+        Failure { code, message: message.into(), told: false }
+    }
+
+    /// As `--json` says it.
+    pub fn event(&self) -> Event {
+        Event::Error { code: self.code as u8, message: self.message.clone() }
     }
 }
 
@@ -41,11 +49,8 @@ const ELSEWHERE: &str = "Move it away, or choose another folder with --output";
 /// The failure behind a peer's error, with what to do about it.
 pub fn failure(error: &PeerError) -> Failure {
     let (code, advice) = match error {
-        PeerError::Tracker { .. } => (
-            ExitCode::TrackerUnreachable,
-            "Is it running, is -d its port, and does UDP get through? If it was set up anew, its id has changed. If the \
-             swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it",
-        ),
+        // What to do depends on how it was named: `connect::join` says it.
+        PeerError::Tracker { .. } | PeerError::WrongTracker { .. } => (ExitCode::TrackerUnreachable, ""),
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),
         PeerError::NotFound(_) => (ExitCode::NotFound, ""),
@@ -57,12 +62,12 @@ pub fn failure(error: &PeerError) -> Failure {
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     // What others chose, a name or a reason, may stand in it.
-    Failure { code, message: printable(&message) }
+    Failure::new(code, printable(&message))
 }
 
 fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
     match error {
-        StorageError::NotFound(_) => (ExitCode::Other, ""),
+        StorageError::NotFound(_) => (ExitCode::NotFound, "Check the name, and the folder that it is meant from"),
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use peer::Node;
-use protocol::{ContentMatch, Ticket};
+use protocol::{ContentMatch, Ticket, TicketError};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipe;
 use crate::prompt;
@@ -55,13 +55,13 @@ pub struct Arguments {
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
     /// Port of the tracker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     tracker_port: u16,
     /// First port to listen on, UDP and TCP; 0 takes a free one
     #[arg(short, long, default_value_t = 0)]
     port: u16,
     #[command(flatten)]
-    peer: PeerArguments,
+    pub peer: PeerArguments,
 }
 
 fn seed_time(text: &str) -> Result<Duration, String> {
@@ -83,6 +83,11 @@ impl Arguments {
         self.output.as_os_str() == "-"
     }
 
+    /// Where words go.
+    pub fn outlet(&self) -> Outlet {
+        if self.to_stdout() { Outlet::Errors } else { Outlet::Output }
+    }
+
     fn end(&self) -> End {
         match (self.seed_for, self.seed_ratio) {
             (None, None) => End::Done,
@@ -95,12 +100,14 @@ impl Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let ticket = ticket(&arguments)?;
+    if arguments.to_stdout() && pipe::is_closed() {
+        let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
+        return Err(Failure::new(ExitCode::CannotWrite, sentence));
+    }
     let node = connect::bind(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
-    let (waiting, outlet) = match arguments.to_stdout() {
-        true => (Some(temporary_folder()?), Outlet::Errors),
-        false => (None, Outlet::Output),
-    };
+    let outlet = arguments.outlet();
+    let waiting = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
     let output = waiting.as_ref().map_or(arguments.output.as_path(), Waiting::path);
     let node = node.output(output).replace(arguments.force).start();
     let manner = Manner {
@@ -136,6 +143,7 @@ fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
         // A tracker takes it for everything.
         Err(_) if arguments.what.is_empty() => usage("it needs a ticket, a name or a content id".to_owned()),
         Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
+        Err(error @ TicketError::CutOff(_)) if arguments.tracker_ip.is_none() => usage(error.to_string()),
         Err(_) if arguments.tracker_ip.is_none() => usage(format!(
             "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
              that name",
@@ -160,7 +168,8 @@ async fn begin(
         }
     };
     let id = tracker.id;
-    node.join(tracker).await?;
+    let said = if ticket.is_some() { Said::Ticket } else { Said::Flags };
+    connect::join(node, tracker, said).await?;
     report(Step::Joined(id)).await;
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());

@@ -10,11 +10,13 @@ use storage::{Access, FileSpec};
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
 use crate::inspect;
+use crate::missing::must_exist;
 use crate::progress::Counter;
 use crate::screen::print;
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
+    must_exist(file)?;
     let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
     let kept = manifest_path(hashes, &manifest.header().name);
@@ -23,6 +25,7 @@ pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
 
 /// Checks a file against its manifest; fails and names the byte ranges that differ.
 pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<(), Failure> {
+    must_exist(file)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let path = manifest.cloned().unwrap_or_else(|| manifest_path(hashes, &name));
     if !path.is_file() {
@@ -39,7 +42,7 @@ pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
         .len();
-    let bad = bad_ranges(file, size, &manifest)?;
+    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
     if bad.is_empty() && size == entry.size {
         return print(&format!("{}: good, {} pieces\n", file.display(), manifest.geometry().pieces()));
     }
@@ -53,7 +56,12 @@ pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<
 }
 
 /// Byte ranges of pieces that differ or are missing, neighbours as one.
-fn bad_ranges(file: &Path, size: u64, manifest: &Manifest) -> Result<Vec<Range<u64>>, Failure> {
+fn bad_ranges(
+    file: &Path,
+    size: u64,
+    manifest: &Manifest,
+    progress: impl Fn(u64, u64),
+) -> Result<Vec<Range<u64>>, Failure> {
     let error = |error: storage::StorageError| Failure::from(peer::PeerError::from(error));
     let source = storage::backend("file").expect("it is built in");
     let source = source.open(&[FileSpec { path: file.to_owned(), size }], Access::Read).map_err(error)?;
@@ -67,6 +75,7 @@ fn bad_ranges(file: &Path, size: u64, manifest: &Manifest) -> Result<Vec<Range<u
             Some(last) if last.end == piece.offset => last.end = end,
             _ => bad.push(piece.offset..end),
         }
+        progress(end, manifest.geometry().total());
     }
     Ok(bad)
 }
@@ -85,7 +94,7 @@ mod tests {
         let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let ranges = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
-            bad_ranges(&file, bytes.len() as u64, &manifest).unwrap()
+            bad_ranges(&file, bytes.len() as u64, &manifest, |_, _| {}).unwrap()
         };
         assert_eq!(ranges(&bytes), []);
         assert_eq!(ranges(&bytes[..9999]).first(), Some(&(9216..10_000)));

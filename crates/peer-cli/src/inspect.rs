@@ -9,6 +9,7 @@ use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest};
 use protocol::{ContentId, ContentMatch, Manifest, Ticket};
 use tokio::sync::mpsc;
 
+use crate::connect::Said;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
 use crate::names::printable;
@@ -39,7 +40,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE|ID|NAME|TICKET")]
     what: String,
     #[command(flatten)]
-    visit: Visit,
+    pub visit: Visit,
 }
 
 /// Finds the manifest and says what it says.
@@ -101,6 +102,9 @@ fn could_be_id(text: &str) -> bool {
 async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
     let (what, hashes) = (&arguments.what, &arguments.visit.peer.hashes);
     if arguments.visit.tracker_ip.is_none() {
+        if let Some(cut) = Ticket::cut_off(what) {
+            return Err(Failure::new(ExitCode::Usage, cut.to_string()));
+        }
         let sentence = format!(
             "there is no file {what}, and no manifest of it in {}. Ask a swarm for it with -i TRACKER_IP",
             hashes.display()
@@ -114,7 +118,7 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
 }
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
-    let node = arguments.visit.join(ticket.into()).await?;
+    let node = arguments.visit.join(ticket.into(), Said::Ticket).await?;
     let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
     node.shutdown().await;
     result

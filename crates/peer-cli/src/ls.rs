@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(value_name = "TRACKER")]
     tracker: Option<String>,
     #[command(flatten)]
-    visit: Visit,
+    pub visit: Visit,
 }
 
 /// Lists everything.

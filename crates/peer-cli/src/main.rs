@@ -10,6 +10,7 @@ mod hash;
 mod inspect;
 mod limiter;
 mod ls;
+mod missing;
 mod names;
 mod pipe;
 mod progress;
@@ -35,15 +36,17 @@ fn main() -> ExitCode {
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
-    if let Err(sentence) = settings::start_log(level, arguments.log_file.as_deref()) {
-        screen::complain(&sentence);
-        return ExitCode::from(exit_code::ExitCode::CannotWrite as u8);
-    }
-    match run(arguments) {
+    let log = settings::start_log(level, arguments.log_file.as_deref());
+    let events = arguments.events();
+    let logged = log.map_err(|sentence| Failure::new(exit_code::ExitCode::CannotWrite, sentence));
+    match logged.and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
-            screen::complain(&message);
-            ExitCode::from(code as u8)
+        Err(failure) => {
+            if let Some(outlet) = events.filter(|_| !failure.told) {
+                screen::tell(outlet, &failure.event());
+            }
+            screen::complain(&failure.message);
+            ExitCode::from(failure.code as u8)
         }
     }
 }

@@ -53,13 +53,13 @@ fn percent(part: u64, whole: u64) -> u64 {
 /// Counts bytes of one piece of work on the last line of standard error, if that is a terminal; gone when it is dropped.
 pub struct Counter {
     what: &'static str,
-    /// When it was drawn last; none if nobody watches.
-    drawn: Option<Mutex<Instant>>,
+    /// When it was drawn last, if it was; none if nobody watches.
+    drawn: Option<Mutex<Option<Instant>>>,
 }
 
 impl Counter {
     pub fn new(what: &'static str) -> Self {
-        Counter { what, drawn: std::io::stderr().is_terminal().then(|| Mutex::new(Instant::now())) }
+        Counter { what, drawn: std::io::stderr().is_terminal().then(|| Mutex::new(None)) }
     }
 
     /// Takes how many bytes are done, and of how many.
@@ -67,8 +67,8 @@ impl Counter {
         move |done, total| {
             let Some(drawn) = &self.drawn else { return };
             let mut drawn = drawn.lock().expect("no panic holds it");
-            if drawn.elapsed() >= Duration::from_millis(100) {
-                *drawn = Instant::now();
+            if drawn.is_none_or(|then| then.elapsed() >= Duration::from_millis(100)) {
+                *drawn = Some(Instant::now());
                 let _ = write!(
                     std::io::stderr(),
                     "\r\x1b[K{} {}% of {}",

@@ -150,6 +150,11 @@ impl Above {
     }
 }
 
+/// A line for programs, from where there is no screen.
+pub fn tell(outlet: Outlet, event: &Event) {
+    plain(outlet, &event.line());
+}
+
 /// What was asked for, lines of any number, on standard output. If whoever reads it has seen enough and has closed the pipe
 /// that is the end and no error.
 pub fn print(text: &str) -> Result<(), Failure> {

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 use tracker::{Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Transport, TransportError, Trust};
 
-use crate::arguments::{Cut, PeerArguments};
-use crate::connect;
+use crate::arguments::{Cut, PeerArguments, with_port};
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::missing::must_exist;
 use crate::prompt;
 use crate::screen::Outlet;
 use crate::start::{self, Step};
@@ -51,16 +52,23 @@ pub struct Arguments {
     port: u16,
     /// Where others reach the tracker, as the ticket says, instead of the addresses of this machine: the port that a router
     /// forwards to it; several with several --ticket-address
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     ticket_address: Vec<SocketAddr>,
     #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
-    peer: PeerArguments,
+    pub peer: PeerArguments,
 }
 
 /// Shares until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.paths.iter().try_for_each(|path| must_exist(path))?;
+    if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "a tracker that runs elsewhere is not at port 0: name its port with -d",
+        ));
+    }
     let face = prompt::start(&arguments.peer, Outlet::Output);
     let own = match arguments.tracker_ip {
         Some(_) => None,
@@ -109,7 +117,8 @@ async fn begin(
         (told, _) => told.to_vec(),
     };
     let (id, told) = (tracker.id, for_ticket(told));
-    node.join(tracker).await?;
+    let said = if arguments.tracker_ip.is_some() { Said::Flags } else { Said::Own };
+    connect::join(node, tracker, said).await?;
     report(Step::Joined(id)).await;
     for path in &arguments.paths {
         let (algorithm, piece_size) = (arguments.cut.hash, arguments.cut.piece_size);

@@ -18,8 +18,29 @@ pub fn piece_size(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Bytes a second, as `10MiB` (bytes) or `80mbit` (bits).
+/// Bytes of pieces in flight. Less than a mebibyte holds nothing up but the download itself; no machine has more than a
+/// tebibyte to give.
+pub fn budget(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if (1 << 20..=1 << 40).contains(&size) {
+        Ok(size)
+    } else {
+        Err("a budget has 1MiB to 1TiB: pieces wait in it until they are verified".to_owned())
+    }
+}
+
+/// Bytes a second, as `10MiB` (bytes) or `80mbit` (bits). With less than a kibibyte peers would be given up before anything
+/// has come; more than a tebibyte is no limit.
 pub fn rate(text: &str) -> Result<u64, String> {
+    let rate = any_rate(text)?;
+    if (1 << 10..=1 << 40).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("a rate is from 1KiB to 1TiB a second: leave it out to have no limit".to_owned())
+    }
+}
+
+fn any_rate(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_suffix("/s").unwrap_or(&lower);
     let error = || format!("{text:?} is no rate: write it like 10MiB or 80mbit, both a second");
@@ -28,10 +49,10 @@ pub fn rate(text: &str) -> Result<u64, String> {
     for (unit, factor) in [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)] {
         if let Some(number) = bits(unit) {
             let rate = number.map_err(|_| error())? * factor / 8.0;
-            return if rate >= 1.0 { Ok(rate as u64) } else { Err(error()) };
+            return if rate >= 0.0 { Ok(rate as u64) } else { Err(error()) };
         }
     }
-    bytes(lower).ok().filter(|&rate| rate > 0).ok_or_else(error)
+    bytes(lower).map_err(|_| error())
 }
 
 /// A size for people.
@@ -52,8 +73,16 @@ mod tests {
         assert_eq!(rate("10MiB/s"), Ok(10 << 20));
         assert_eq!(rate("80mbit"), Ok(10_000_000));
         assert_eq!(rate("0.5 Mbit/s"), Ok(62_500));
-        for wrong in ["", "fast", "-1", "0", "mbit", "0mbit", "NaNmbit"] {
-            assert!(rate(wrong).is_err(), "{wrong}");
+        for wrong in ["", "fast", "-1", "-1mbit", "mbit", "NaNmbit", "1e30"] {
+            assert!(rate(wrong).unwrap_err().contains("write it like"), "{wrong}");
+        }
+        for absurd in ["0", "1", "0mbit", "1023", "1e30mbit", "infmbit", "2TiB", "99999999EiB"] {
+            assert!(rate(absurd).unwrap_err().contains("leave it out"), "{absurd}");
+        }
+        assert_eq!((rate("1KiB"), rate("1TiB")), (Ok(1 << 10), Ok(1 << 40)));
+        assert_eq!((budget("1MiB"), budget("1TiB")), (Ok(1 << 20), Ok(1 << 40)));
+        for absurd in ["0", "1000KiB", "2TiB", "99999999EiB"] {
+            assert!(budget(absurd).is_err(), "{absurd}");
         }
         for wrong in ["512", "1000", "32MiB", "0"] {
             assert!(piece_size(wrong).is_err(), "{wrong}");

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peer::{Held, Node, PeerError, ShareOptions};
-use protocol::{ContentId, ContentMatch, PeerId, Ticket};
+use protocol::{ContentId, ContentMatch, PeerId, Ticket, default_piece_size};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::missing::must_exist;
 use crate::names;
 use crate::sizes;
 
@@ -61,9 +62,10 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     let report = async |step| drop(steps.send(step).await);
     // What is wrong here should be known before anything is sent.
     let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
+    some_file_has(arguments, &files)?;
     let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
     let id = tracker.id;
-    node.join(tracker).await?;
+    connect::join(node, tracker, Said::Flags).await?;
     report(Step::Joined(id)).await;
     for path in skipped {
         report(Step::Skipped(path)).await;
@@ -143,6 +145,24 @@ fn held(arguments: &SwarmArguments) -> Held {
     }
 }
 
+/// A number above those of all files is a slip: nothing would be missing for it.
+fn some_file_has(arguments: &SwarmArguments, files: &[PathBuf]) -> Result<(), Failure> {
+    let Some(&last) = arguments.missing.iter().max() else { return Ok(()) };
+    let pieces = |path: &PathBuf| {
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        size.div_ceil(arguments.cut.piece_size.unwrap_or_else(|| default_piece_size(&[size])).into())
+    };
+    match files.iter().map(pieces).max().unwrap_or(0) {
+        most if u64::from(last) < most => Ok(()),
+        0 => Err(Failure::new(ExitCode::Usage, "-m names pieces, and the files are empty: they have none")),
+        most => {
+            let sentence =
+                format!("no file has a piece {last}: they have {most} at most, which -m counts from 0 to {}", most - 1);
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
 type Paths = Vec<PathBuf>;
 
 /// The files of the input folder in the order of their names, or those that are named; and what is no file.
@@ -150,8 +170,12 @@ fn files_to_share(arguments: &SwarmArguments) -> Result<(Paths, Paths), Failure>
     let folder = &arguments.input;
     if !arguments.file.is_empty() {
         let named: Paths = arguments.file.iter().map(|name| folder.join(name)).collect();
+        named.iter().try_for_each(|path| must_exist(path))?;
         return match named.iter().find(|path| !path.is_file()) {
-            Some(path) => Err(Failure::new(ExitCode::NotFound, format!("there is no file {}", path.display()))),
+            Some(path) => {
+                let sentence = format!("{} is no file: `peer-cli share` shares folders", path.display());
+                Err(Failure::new(ExitCode::NotFound, sentence))
+            }
             None => Ok((named, Vec::new())),
         };
     }

@@ -100,9 +100,10 @@ pub async fn conduct(
     };
     starting.abort();
     run.screen.leave().await;
-    if let Err(failure) = &result {
-        run.screen.event(&Event::Error { code: failure.code as u8, message: failure.message.clone() });
-    }
+    let result = result.map_err(|failure| {
+        run.screen.event(&failure.event());
+        Failure { told: true, ..failure }
+    });
     // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
     tokio::select! {
         () = run.goodbye() => {}
@@ -179,13 +180,14 @@ impl Run {
                 self.screen.event(&Event::Sharing { content, name, size, pieces, held: have });
             }
             Step::Shared(path, Err(error)) => {
-                let Failure { code, message } = failure(&error);
+                let failure = failure(&error);
+                let message = &failure.message;
                 // The other files are worth sharing all the same.
                 self.screen.say(&format!("{} is not shared: {message}", path.display()));
                 let content = String::new();
                 self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
                 if self.manner.strict {
-                    return Err(Failure { code, message });
+                    return Err(failure);
                 }
             }
             Step::Wanted { content, name, size } => {
@@ -357,7 +359,7 @@ impl Run {
         if let End::Shared { time: Some(time), .. } = self.manner.end
             && self.done_since.is_none()
         {
-            self.screen.say(&format!("Sharing it on for {}.", humantime::format_duration(time)));
+            self.screen.say(&sharing_on(time));
         }
         self.done_since.get_or_insert_with(Instant::now);
         if self.manner.end == End::Done { Next::End } else { Next::GoOn }
@@ -440,6 +442,14 @@ fn lacking_words(runs: &[Pieces]) -> String {
     format!("Nobody who is connected has {total} {pieces}: {}{more}", named.join(", "))
 }
 
+/// For how long what is complete is shared on.
+fn sharing_on(time: Duration) -> String {
+    if time == Duration::MAX {
+        return "Sharing it on until told to stop.".to_owned();
+    }
+    format!("Sharing it on for {}.", humantime::format_duration(time))
+}
+
 fn interrupted() -> Failure {
     Failure::new(ExitCode::Interrupted, "interrupted; what is verified is kept")
 }
@@ -469,6 +479,12 @@ async fn terminated() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn for_ever_is_said_in_words() {
+        assert_eq!(sharing_on(Duration::MAX), "Sharing it on until told to stop.");
+        assert_eq!(sharing_on(Duration::from_secs(5400)), "Sharing it on for 1h 30m.");
+    }
 
     #[test]
     fn lacking_pieces_are_named_up_to_a_handful() {

@@ -7,7 +7,7 @@ use clap::Args;
 use peer::{Node, TrackerAddress};
 
 use crate::arguments::PeerArguments;
-use crate::connect;
+use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 
 /// Longest wait for an answer of a tracker that is connected.
@@ -21,7 +21,7 @@ pub struct Visit {
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     pub tracker_ip: Option<String>,
     /// Port of the tracker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999)]
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -37,25 +37,25 @@ fn without_payload(arg: clap::Arg) -> clap::Arg {
 impl Visit {
     /// A node that is connected to the tracker: the one of `named`, as `HOST` or `HOST:PORT`, or else the one of the flags.
     pub async fn begin(&self, named: Option<&str>) -> Result<Node, Failure> {
-        let (host, port) = match (named, &self.tracker_ip) {
+        let (host, port, said) = match (named, &self.tracker_ip) {
             (Some(named), _) => {
                 let (host, port) = host_and_port(named)?;
-                (host, port.unwrap_or(self.tracker_port))
+                (host, port.unwrap_or(self.tracker_port), Said::Place)
             }
-            (None, Some(host)) => (host.as_str(), self.tracker_port),
+            (None, Some(host)) => (host.as_str(), self.tracker_port, Said::Flags),
             (None, None) => {
                 let sentence = "which tracker? Name its machine, as in `peer-cli ls localhost`, or with -i, or as \
                                 tracker-ip in p2p-fileshare.toml";
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
-        self.join(connect::tracker(host, port, &self.peer).await?).await
+        self.join(connect::tracker(host, port, &self.peer).await?, said).await
     }
 
     /// A node that is connected to this tracker.
-    pub async fn join(&self, tracker: TrackerAddress) -> Result<Node, Failure> {
+    pub async fn join(&self, tracker: TrackerAddress, said: Said) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
-        node.join(tracker).await?;
+        connect::join(&node, tracker, said).await?;
         Ok(node)
     }
 }
@@ -72,7 +72,9 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
     let (host, port) = match text.rsplit_once(':') {
         // More than one colon, and no brackets that say where the address ends: there is no port.
         Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, None),
-        Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse().map_err(|_| wrong())?)),
+        Some((host, port)) if !text.ends_with(']') => {
+            (host, Some(port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?))
+        }
         _ => (text, None),
     };
     if host.is_empty() { Err(wrong()) } else { Ok((host, port)) }
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(parsed("::1"), Some(("::1", None)));
         assert_eq!(parsed("[::1]"), Some(("[::1]", None)));
         assert_eq!(parsed("[::1]:9998"), Some(("[::1]", Some(9998))));
-        for wrong in ["", ":9998", "host:", "host:many", "host:70000"] {
+        for wrong in ["", ":9998", "host:", "host:many", "host:0", "host:70000"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }

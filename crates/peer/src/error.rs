@@ -17,6 +17,14 @@ pub enum PeerError {
         /// Why it failed.
         reason: TransportError,
     },
+    /// Somebody else is where the tracker should be.
+    #[error("somebody else answers at {address}: it is not the tracker {expected}, but has another key")]
+    WrongTracker {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Who should have been there.
+        expected: protocol::PeerId,
+    },
     /// The tracker refused.
     #[error("the tracker refused: {0}")]
     Refused(String),

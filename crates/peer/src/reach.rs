@@ -81,7 +81,7 @@ pub(crate) async fn dial(
 }
 
 /// The first connection to `id` at one of these addresses. They are tried in order, a moment apart, without waiting for
-/// those before. Says why the last one failed, or why it was not let in.
+/// those before. Says why the last one failed, but rather who else answered, or why it was not let in.
 pub(crate) async fn first(
     transport: Arc<dyn Transport>,
     id: PeerId,
@@ -101,7 +101,12 @@ pub(crate) async fn first(
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "dial");
-                if !matches!(reason, TransportError::NotAdmitted(_)) {
+                let tells = |error: &TransportError| match error {
+                    TransportError::NotAdmitted(_) => 2,
+                    TransportError::WrongPeer { .. } => 1,
+                    _ => 0,
+                };
+                if tells(&error) >= tells(&reason) {
                     reason = error;
                 }
             }

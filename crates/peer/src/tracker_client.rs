@@ -169,6 +169,9 @@ impl Client {
             Ok(Ok(Greeting::Welcome(session))) => Ok(session),
             Ok(Ok(Greeting::Refused(reason))) => Err(PeerError::Refused(reason)),
             Ok(Err(error @ TransportError::NotAdmitted(_))) => Err(PeerError::Refused(error.to_string())),
+            Ok(Err(TransportError::WrongPeer { addr: address, expected })) => {
+                Err(PeerError::WrongTracker { address, expected })
+            }
             Ok(Err(reason)) => Err(PeerError::Tracker { address, reason }),
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());

@@ -27,6 +27,13 @@ const LONGEST_ADDRESS: usize = 1 + 16 + 2;
 /// Most characters: what is longer is not even decoded.
 const MAX_CHARACTERS: usize = PREFIX.len() + (FIXED + MAX_ADDRESSES * LONGEST_ADDRESS + CHECKSUM).div_ceil(5) * 8;
 
+/// Fewest characters: one IPv4 address.
+const SHORTEST: usize = PREFIX.len() + ((FIXED + 7 + CHECKSUM) * 8).div_ceil(5);
+/// What the version makes of the first characters behind the prefix: `a`, and one of these.
+const SECOND: [u8; 4] = *b"efgh";
+/// So many characters are no name by chance, if they begin as a ticket.
+const TELLING: usize = 12;
+
 /// Everything that someone needs to get a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
@@ -42,8 +49,13 @@ pub enum TicketError {
     #[error("this is no ticket: tickets begin with p2p")]
     Prefix,
     /// A character is wrong, missing or too many.
-    #[error("a character of the ticket is wrong or missing: copy it once more")]
+    #[error("a character of the ticket is wrong or missing, or its end is: copy it once more")]
     Mistyped,
+    /// It has fewer characters than any ticket.
+    #[error(
+        "the ticket was cut off: it has {0} characters, and the shortest has {SHORTEST}. Copy the whole line once more"
+    )]
+    CutOff(usize),
     /// It is of a later version.
     #[error("this ticket is of version {0}, which this program is too old for")]
     Version(u8),
@@ -83,10 +95,19 @@ impl Ticket {
 
     /// Whether a text is meant as a ticket, however it is damaged: no name of a file looks like this by chance.
     pub fn is_meant(text: &str) -> bool {
-        let fewest = PREFIX.len() + (FIXED + 7 + CHECKSUM) * 8 / 5;
         body(text).is_some_and(|body| {
-            (fewest / 2..=MAX_CHARACTERS).contains(&body.len()) && body.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            (SHORTEST / 2..=MAX_CHARACTERS).contains(&body.len())
+                && body.bytes().all(|byte| byte.is_ascii_alphanumeric())
         })
+    }
+
+    /// What is wrong with a text that may be the beginning of a ticket, where a name would make no sense.
+    pub fn cut_off(text: &str) -> Option<TicketError> {
+        let [first, second, rest @ ..] = body(text.trim())?.as_bytes() else { return None };
+        let begins = first.eq_ignore_ascii_case(&b'a') && SECOND.contains(&second.to_ascii_lowercase());
+        let all = rest.iter().all(|byte| byte.is_ascii_alphabetic() || (b'2'..=b'7').contains(byte));
+        let characters = PREFIX.len() + 2 + rest.len();
+        (begins && all && (TELLING..SHORTEST).contains(&characters)).then_some(TicketError::CutOff(characters))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -177,6 +198,9 @@ impl FromStr for Ticket {
         let body = body(text.trim()).ok_or(TicketError::Prefix)?;
         if body.len() > MAX_CHARACTERS {
             return Err(TicketError::Mistyped);
+        }
+        if let Some(cut) = Ticket::cut_off(text) {
+            return Err(cut);
         }
         let bytes = BASE32_NOPAD_NOCASE.decode(body.as_bytes()).map_err(|_| TicketError::Mistyped)?;
         Ticket::decode(&bytes)
@@ -272,6 +296,20 @@ mod tests {
         assert!(Ticket::is_meant(&text.replace('a', "0")));
         for name in ["p2p", "p2p.tar", "p2pfileshare", "", "пример", &format!("p2p {text}")] {
             assert!(!Ticket::is_meant(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_was_cut_off_is_told_from_a_name() {
+        let text = ticket().to_string();
+        for len in TELLING..SHORTEST {
+            assert_eq!(text[..len].parse::<Ticket>(), Err(TicketError::CutOff(len)));
+        }
+        for len in SHORTEST..text.len() {
+            assert_eq!(text[..len].parse::<Ticket>(), Err(TicketError::Mistyped));
+        }
+        for name in ["p2pfileshare", "p2pahead", "p2pahead.tar.gz", "p2p-aead-notes", "model.bin"] {
+            assert_eq!(Ticket::cut_off(name), None, "{name}");
         }
     }
 

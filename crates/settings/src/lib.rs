@@ -18,7 +18,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
-pub use log::start_log;
+pub use log::{log_filter, start_log};
 pub use pages::{Shell, completions, man_pages};
 pub use surroundings::Surroundings;
 

@@ -6,6 +6,25 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// What may be given as a filter: levels, and levels of parts. A word alone would be taken for the name of a part, so a
+/// mistyped level would silence everything; it is refused, unless it stands in `RUST_LOG`, which other programs read, too.
+/// An error is a sentence.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    if std::env::var("RUST_LOG").is_ok_and(|shared| shared == text) {
+        return Ok(text.to_owned());
+    }
+    let is_filter = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    let wrong = text.split(',').map(str::trim).find(|part| !is_filter(part));
+    if wrong.is_none() && EnvFilter::try_new(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let wrong = wrong.unwrap_or(text);
+    Err(format!(
+        "{wrong:?} is no level: choose off, error, warn, info, debug or trace, or give one to a part, as in peer=debug"
+    ))
+}
 
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.

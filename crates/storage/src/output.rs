@@ -167,7 +167,15 @@ fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
 fn lock(path: &Path) -> Result<File, StorageError> {
     let error = |source| error_at(path, source);
     refuse_link(path)?;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(error)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    // A pipe that someone has put there would be waited for until somebody reads it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).map_err(error)?;
+    if !file.metadata().map_err(error)?.is_file() {
+        return Err(StorageError::Exists(path.to_owned()));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path.to_owned())),

@@ -42,8 +42,8 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
-    /// What to log to standard error: error, warn, info, debug, or a filter like `tracker=debug`
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
+    /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `tracker=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", value_parser = settings::log_filter)]
     log_level: String,
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE")]
