@@ -120,7 +120,7 @@ fn message(input: &mut Input) -> PeerMessage {
     let number = input.below(CONTENTS + 1);
     let content = content(number);
     let pieces = if number < CONTENTS { geometry(number).pieces() } else { 10 };
-    match input.below(12) {
+    match input.below(13) {
         0..=1 => {
             let version = if input.below(8) == 0 { input.byte().into() } else { VERSION };
             let site = ["", "a", "b"][input.below(3)].to_owned();
@@ -141,6 +141,7 @@ fn message(input: &mut Input) -> PeerMessage {
         8 => PeerMessage::Decline { content, runs: runs(input, pieces) },
         9 => PeerMessage::Peers { content, peers: peers(input) },
         10 => PeerMessage::Withdraw { content },
+        11 => PeerMessage::Skip { content, runs: runs(input, pieces) },
         _ => PeerMessage::Bye,
     }
 }
@@ -161,7 +162,11 @@ impl World {
                 if self.engine.view(id).is_some_and(|view| view.pieces > 0) {
                     return None;
                 }
-                Event::Content { content: id, geometry, have, wanted: input.flag() }
+                let mut wanted = PieceSet::empty(geometry.pieces());
+                for _ in 0..input.below(4) {
+                    wanted.insert_run(run(input, geometry.pieces()));
+                }
+                Event::Content { content: id, geometry, have, wanted }
             }
             2 => Event::ManifestFailed { content: id, conn: some(&self.conns, input)?, lied: input.flag() },
             3 if input.below(4) == 0 => Event::Withdraw { content: id },

@@ -107,6 +107,14 @@ pub enum PeerMessage {
     },
     /// The sender leaves.
     Bye,
+    /// The sender will never ask for these pieces: it wants some files of a folder alone.
+    Skip {
+        /// The content.
+        content: ContentId,
+        /// Pieces that are not wanted.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
+        runs: Vec<Run>,
+    },
 }
 
 impl Wire for PeerMessage {

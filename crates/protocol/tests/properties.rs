@@ -60,6 +60,7 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
         (content(), peers()).prop_map(|(content, peers)| PeerMessage::Peers { content, peers }),
         content().prop_map(|content| PeerMessage::Withdraw { content }),
         Just(PeerMessage::Bye),
+        (content(), runs(300)).prop_map(|(content, runs)| PeerMessage::Skip { content, runs }),
     ]
 }
 

@@ -30,7 +30,7 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
     let mut tell = |event, actions: &mut Vec<Action>| engine.handle(Duration::from_secs(1), event, actions);
     tell(Event::Want { content: content() }, &mut actions);
     let have = PieceSet::empty(PIECES);
-    tell(Event::Content { content: content(), geometry, have, wanted: true }, &mut actions);
+    tell(Event::Content { content: content(), geometry, have, wanted: PieceSet::full(PIECES) }, &mut actions);
     for conn in 0..PEERS {
         let peer = PeerId(Digest::of(&conn.to_le_bytes()));
         let remote = ([10, 0, 0, conn as u8], 9000).into();
@@ -95,7 +95,7 @@ fn seeder(pieces: u32) -> Engine {
     let (id, remote) = (PeerId(Digest([2; 32])), ([10, 0, 0, 1], 9000).into());
     let have = PieceSet::full(pieces);
     for event in [
-        Event::Content { content: content(), geometry, have, wanted: false },
+        Event::Content { content: content(), geometry, have, wanted: PieceSet::empty(0) },
         Event::Connected { conn: 1, peer: id, remote, dialled: false },
         Event::Message { conn: 1, message: hello },
         Event::Message {

@@ -30,8 +30,8 @@ pub enum Event {
         geometry: Arc<Geometry>,
         /// The pieces that are stored here and may be served.
         have: PieceSet,
-        /// Whether the rest is wanted.
-        wanted: bool,
+        /// The pieces that are to be here; those that are already, or are not named, are not asked for.
+        wanted: PieceSet,
     },
     /// The manifest did not come, or was not the right one.
     ManifestFailed {
@@ -217,7 +217,7 @@ pub enum Action {
         /// Why.
         reason: RefusalReason,
     },
-    /// All pieces of a wanted content are stored.
+    /// All pieces of a content that are wanted are stored.
     Completed {
         /// The content.
         content: ContentId,

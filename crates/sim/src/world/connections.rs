@@ -259,8 +259,8 @@ impl World {
         }
         let holding = &mut self.peers[peer as usize].holdings[content];
         if !std::mem::replace(&mut holding.manifest, true) {
-            let have = PieceSet::empty(geometry.pieces());
-            self.tell(peer, Event::Content { content: id, geometry, have, wanted: true });
+            let (have, wanted) = (PieceSet::empty(geometry.pieces()), PieceSet::full(geometry.pieces()));
+            self.tell(peer, Event::Content { content: id, geometry, have, wanted });
             self.announce(peer, content);
         }
     }

@@ -167,7 +167,7 @@ impl World {
             } else if holding.manifest {
                 let have = holding.have.clone();
                 have.iter().for_each(|piece| self.contents[content].copies[piece as usize] += 1);
-                self.tell(peer, Event::Content { content: id, geometry, have, wanted: false });
+                self.tell(peer, Event::Content { content: id, geometry, have, wanted: PieceSet::empty(0) });
             } else {
                 continue;
             }

@@ -405,7 +405,10 @@ impl Engine {
             }
             self.unpark(id, piece);
             let Some(content) = self.contents.get_mut(&id) else { return };
-            if content.wanted && content.have.is_full() {
+            if content.goal.contains(piece) {
+                content.lacked -= 1;
+            }
+            if content.wanted && content.lacked == 0 {
                 content.wanted = false;
                 actions.push(Action::Completed { content: id });
                 content.announce_at = Some(self.now);
@@ -445,7 +448,7 @@ impl Engine {
     fn reopen(&mut self, id: ContentId, piece: u32) {
         let Some(content) = self.contents.get_mut(&id) else { return };
         content.asked[piece as usize] -= 1;
-        if content.asked[piece as usize] == 0 && !content.have.contains(piece) {
+        if content.asked[piece as usize] == 0 && !content.have.contains(piece) && content.goal.contains(piece) {
             content.picker.open(piece);
             content.spread.unlist(piece);
             content.announce_at.get_or_insert(self.now + self.config.have_delay);
@@ -498,7 +501,7 @@ impl Engine {
                 && !self.requests.values().any(|request| request.content == id);
             let runs = if idle {
                 let nobody = |&piece: &u32| content.picker.availability(piece) == 0;
-                content.have.missing().filter(nobody).collect::<PieceSet>().runs()
+                content.have.missing().filter(|&piece| content.goal.contains(piece)).filter(nobody).collect::<PieceSet>().runs()
             } else {
                 Vec::new()
             };

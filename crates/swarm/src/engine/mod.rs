@@ -77,6 +77,9 @@ impl Default for Config {
 struct Content {
     geometry: Option<Arc<Geometry>>,
     have: PieceSet,
+    /// The pieces that are to be here, how many of them lack, and whether one does, or it is not known yet which there are.
+    goal: PieceSet,
+    lacked: u32,
     wanted: bool,
     picker: Picker,
     /// How many requests owe each piece.
@@ -102,9 +105,9 @@ struct Content {
 /// A content as a person wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentView {
-    /// Pieces stored here.
+    /// Pieces stored here; of a download those that are wanted.
     pub have: u32,
-    /// Pieces in all; 0 while the manifest is unknown.
+    /// Pieces in all, or that are wanted; 0 while the manifest is unknown.
     pub pieces: u32,
     /// Connected peers that take part.
     pub peers: u32,
@@ -224,9 +227,14 @@ impl Engine {
     /// How a content stands.
     pub fn view(&self, content: ContentId) -> Option<ContentView> {
         let state = self.contents.get(&content)?;
+        let all = state.goal.is_empty() || state.geometry.is_none();
+        let (have, pieces) = match all {
+            true => (state.have.count(), state.pieces()),
+            false => (state.goal.count() - state.lacked, state.goal.count()),
+        };
         Some(ContentView {
-            have: state.have.count(),
-            pieces: state.geometry.as_ref().map_or(0, |geometry| geometry.pieces()),
+            have,
+            pieces,
             peers: self.conns.values().filter(|conn| conn.sides.contains_key(&content)).count() as u32,
         })
     }
@@ -263,7 +271,7 @@ impl Engine {
     }
 
     fn want(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        self.contents.entry(id).or_insert_with(|| Content::new(None, PieceSet::empty(0), true));
+        self.contents.entry(id).or_insert_with(|| Content::new(None, PieceSet::empty(0), PieceSet::empty(0)));
         self.join_everyone(id, actions);
         self.next_tick = self.now;
     }
@@ -273,13 +281,12 @@ impl Engine {
         id: ContentId,
         geometry: Arc<Geometry>,
         have: PieceSet,
-        wanted: bool,
+        goal: PieceSet,
         actions: &mut Vec<Action>,
     ) {
         let known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
         let pieces = geometry.pieces();
-        let wanted = wanted && !have.is_full();
-        let mut content = Content::new(Some(geometry), have, wanted);
+        let mut content = Content::new(Some(geometry), have, goal);
         content.known = known;
         (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
@@ -330,8 +337,11 @@ impl Engine {
 }
 
 impl Content {
-    fn new(geometry: Option<Arc<Geometry>>, have: PieceSet, wanted: bool) -> Self {
-        let picker = Picker::new(&have);
+    fn new(geometry: Option<Arc<Geometry>>, have: PieceSet, goal: PieceSet) -> Self {
+        let lacking = || have.missing().filter(|&piece| goal.contains(piece));
+        let lacked = lacking().count() as u32;
+        let wanted = geometry.is_none() || lacked > 0;
+        let picker = Picker::new(have.len(), lacking());
         let mut spread = Rarity::new(have.len());
         have.iter().for_each(|piece| spread.list(piece));
         Content {
@@ -342,6 +352,8 @@ impl Content {
             grew: Duration::ZERO,
             geometry,
             have,
+            goal,
+            lacked,
             wanted,
             picker,
             known: BTreeMap::new(),
@@ -352,6 +364,11 @@ impl Content {
             lacking: Vec::new(),
             lacking_since: None,
         }
+    }
+
+    /// The pieces that are neither here nor wanted.
+    fn unwanted(&self) -> Vec<Run> {
+        self.have.missing().filter(|&piece| !self.goal.contains(piece)).collect::<PieceSet>().runs()
     }
 
     fn pieces(&self) -> u32 {

@@ -16,10 +16,10 @@ pub(super) struct Picker {
 }
 
 impl Picker {
-    /// For a peer that has `have` and lacks the rest.
-    pub(super) fn new(have: &PieceSet) -> Self {
-        let mut open = Rarity::new(have.len());
-        have.missing().for_each(|piece| open.list(piece));
+    /// For a peer that wants these pieces of `len`.
+    pub(super) fn new(len: u32, wanted: impl Iterator<Item = u32>) -> Self {
+        let mut open = Rarity::new(len);
+        wanted.for_each(|piece| open.list(piece));
         Picker { open, complete: 0 }
     }
 
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn peers_that_have_everything_count_for_every_piece() {
-        let mut picker = Picker::new(&PieceSet::empty(4));
+        let mut picker = Picker::new(4, 0..4);
         picker.joined(&PieceSet::full(4));
         picker.joined(&set(4, &[0, 1, 3]));
         let mut rng = fastrand::Rng::with_seed(1);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn nothing_is_picked_from_a_peer_without_open_pieces() {
-        let picker = Picker::new(&set(8, &[0, 1]));
+        let picker = Picker::new(8, 2..8);
         assert_eq!(picker.pick(&set(8, &[0, 1]), 4, &mut fastrand::Rng::with_seed(1)), None);
     }
 
@@ -119,7 +119,7 @@ mod tests {
                 set(len, &(0..len).filter(|_| all || random.bool()).collect::<Vec<_>>())
             };
             let have = some(&mut random);
-            let (mut picker, mut open) = (Picker::new(&have), have.missing().collect::<PieceSet>());
+            let (mut picker, mut open) = (Picker::new(len, have.missing()), have.missing().collect::<PieceSet>());
             open.resize(len);
             let mut peers: Vec<(PieceSet, bool)> = Vec::new();
             for _ in 0..100 {

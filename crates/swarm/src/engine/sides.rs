@@ -25,6 +25,8 @@ pub(super) struct Side {
     pub(super) takes: bool,
     /// What it said is on its way to it.
     coming: Coming,
+    /// What it said that it will never ask for; of no length until it says so.
+    skipped: PieceSet,
     /// What we have promised it, and it has not said that it has.
     pub(super) promised: BTreeMap<u32, Promise>,
     /// Whether `Content::spread` counts it.
@@ -38,9 +40,10 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Whether it has the piece or will have it.
+    /// Whether it has the piece or will have it, or does not want it: there is nothing to give.
     pub(super) fn gets(&self, piece: u32) -> bool {
-        self.have.contains(piece) || self.coming.contains(piece) || self.promised.contains_key(&piece)
+        let (here, skipped) = (self.have.contains(piece), self.skipped.contains(piece));
+        here || skipped || self.coming.contains(piece) || self.promised.contains_key(&piece)
     }
 }
 
@@ -73,7 +76,9 @@ impl Content {
         let coming = coming.filter(|&piece| !side.have.contains(piece));
         let promised = side.promised.keys().copied();
         let promised = promised.filter(|&piece| !side.have.contains(piece) && !side.coming.contains(piece));
-        for piece in have.chain(coming).chain(promised) {
+        let gets = |piece| side.have.contains(piece) || side.coming.contains(piece) || side.promised.contains_key(&piece);
+        let skipped = side.skipped.iter().filter(|&piece| !gets(piece));
+        for piece in have.chain(coming).chain(promised).chain(skipped) {
             self.spread.change(piece, by);
         }
     }
@@ -115,6 +120,11 @@ impl Engine {
             let messages = haves(id, &content.have.runs(), &coming);
             actions.extend(messages.into_iter().map(|message| Action::Send { conn, message }));
         }
+        if wants && pieces.is_some() {
+            let skips = content.unwanted();
+            let skips = skips.chunks(MAX_RUNS).map(|runs| PeerMessage::Skip { content: id, runs: runs.to_vec() });
+            actions.extend(skips.map(|message| Action::Send { conn, message }));
+        }
     }
 
     /// Says so to everyone.
@@ -151,6 +161,7 @@ impl Engine {
             PeerMessage::Hello { .. } => {}
             PeerMessage::Join { content, pieces, wants } => self.joined(conn, content, pieces, wants, actions),
             PeerMessage::Have { content, runs, coming } => self.has(conn, content, &runs, &coming, actions),
+            PeerMessage::Skip { content, runs } => self.skips(conn, content, &runs, actions),
             PeerMessage::Interest { content, interested } => self.set_interest(conn, content, interested, actions),
             PeerMessage::Offer { content, runs } => self.offered(conn, content, &runs, actions),
             PeerMessage::Decline { content, runs } => self.declined(conn, content, &runs, actions),
@@ -237,6 +248,26 @@ impl Engine {
         side.manifest = true;
         self.uploads.delivered(self.now, delivered);
         self.fetch_manifests(actions);
+        self.offer_more(actions);
+    }
+
+    /// The other side will never ask for these pieces.
+    fn skips(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let Some(side) = state.sides.get_mut(&id) else { return };
+        let len = side.have.len();
+        if !runs.iter().all(|run| run.lies_within(len)) {
+            return self.close(conn, "it skips pieces that do not exist", actions);
+        }
+        if runs.iter().map(|run| u64::from(run.count)).sum::<u64>() > u64::from(len) {
+            return self.close(conn, "it says the same pieces again and again", actions);
+        }
+        side.skipped.resize(len);
+        for piece in runs.iter().flat_map(|run| run.pieces()) {
+            content.update(side, piece, |side| {
+                side.skipped.insert(piece);
+            });
+        }
         self.offer_more(actions);
     }
 

@@ -46,6 +46,8 @@ struct World {
     next: u64,
     /// Pieces that each engine sent.
     sent: Vec<u32>,
+    /// What engines want that do not want everything.
+    goals: BTreeMap<usize, PieceSet>,
     /// This one sends only wrong pieces.
     liar: Option<usize>,
     completed: Vec<usize>,
@@ -64,6 +66,7 @@ impl World {
             pieces,
             next: 0,
             sent: vec![0; count],
+            goals: BTreeMap::new(),
             liar: None,
             completed: Vec::new(),
             lacking: vec![Vec::new(); count],
@@ -72,7 +75,7 @@ impl World {
     }
 
     fn seed(&mut self, n: usize, have: PieceSet) {
-        let event = Event::Content { content: content(), geometry: geometry(self.pieces), have, wanted: false };
+        let event = Event::Content { content: content(), geometry: geometry(self.pieces), have, wanted: PieceSet::empty(0) };
         self.events.push_back((n, event));
     }
 
@@ -133,7 +136,8 @@ impl World {
             Action::FetchManifest { conn, content } => {
                 let event = if self.ends.contains_key(&(n, conn)) {
                     let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
-                    Event::Content { content, geometry, have, wanted: true }
+                    let wanted = self.goals.get(&n).cloned().unwrap_or(PieceSet::full(self.pieces));
+                    Event::Content { content, geometry, have, wanted }
                 } else {
                     Event::ManifestFailed { content, conn, lied: false }
                 };
@@ -240,6 +244,51 @@ fn a_piece_that_nobody_has_is_said_and_waited_for() {
 }
 
 #[test]
+fn who_wants_a_part_gets_that_and_is_offered_nothing_else() {
+    for seed in 0..20 {
+        let mut world = World::new(3, 200, seed * 100);
+        let mut part = PieceSet::empty(200);
+        part.insert_run(Run { first: 50, count: 30 });
+        part.insert_run(Run { first: 150, count: 10 });
+        world.goals.insert(2, part);
+        world.seed(0, PieceSet::full(200));
+        (1..3).for_each(|n| world.want(n));
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.completed.len(), 2, "seed {seed}");
+        assert_eq!((world.have(1), world.have(2)), (200, 40), "seed {seed}");
+        assert_eq!(world.sent.iter().sum::<u32>(), 240, "seed {seed}");
+        assert_eq!(world.engines[2].have(content()).unwrap().count(), 40, "seed {seed}");
+        assert!(world.lacking.iter().all(Vec::is_empty), "seed {seed}: what nobody wants lacks nowhere");
+    }
+}
+
+#[test]
+fn what_someone_skips_is_not_offered_to_it() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let say = |message| Event::Message { conn: 1, message };
+    let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
+    let skip = PeerMessage::Skip { content: content(), runs: vec![Run { first: 10, count: 90 }] };
+    // Together, as they come: what was offered to the first alone may be declined.
+    engine.handle(Duration::ZERO, say(join), &mut actions);
+    engine.handle(Duration::ZERO, say(skip.clone()), &mut actions);
+    engine.handle(Duration::ZERO, say(skip), &mut actions);
+    actions.clear();
+    for tick in 1..100 {
+        engine.handle(Duration::from_secs(tick), Event::Tick, &mut actions);
+    }
+    let offered = actions.iter().filter_map(|action| match action {
+        Action::Send { message: PeerMessage::Offer { runs, .. }, .. } => Some(runs),
+        _ => None,
+    });
+    let offered: Vec<Run> = offered.flatten().copied().collect();
+    assert!(!offered.is_empty() && offered.iter().all(|run| run.lies_within(10)), "{offered:?}");
+    let beyond = PeerMessage::Skip { content: content(), runs: vec![Run { first: 99, count: 2 }] };
+    engine.handle(Duration::from_secs(100), say(beyond), &mut actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })));
+}
+
+#[test]
 fn a_liar_is_shut_out_and_its_pieces_come_from_others() {
     for seed in 0..20 {
         let mut world = World::new(3, 100, seed * 10);
@@ -273,7 +322,7 @@ fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
     let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
     let mut actions = Vec::new();
     let have = PieceSet::empty(100);
-    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::ZERO, event, &mut actions);
     let part = 100 / conns.len() as u32;
     for (&conn, number) in conns.iter().zip(0..) {
@@ -471,7 +520,7 @@ fn pieces_in_flight_stay_within_the_budget() {
     let mut engine = Engine::new(config, peer(0), hello(0), 1);
     let mut actions = Vec::new();
     let have = PieceSet::empty(100);
-    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::ZERO, event, &mut actions);
     for conn in 1..=4 {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
@@ -543,7 +592,7 @@ fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
         engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
         if manifest_is_here {
             let have = PieceSet::empty(100);
-            let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+            let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
             engine.handle(Duration::ZERO, event, &mut actions);
         }
         for seconds in 1..9 {
@@ -561,7 +610,7 @@ fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
 fn lone_engine(wanted: bool) -> Engine {
     let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
     let have = if wanted { PieceSet::empty(100) } else { PieceSet::full(100) };
-    let content = Event::Content { content: content(), geometry: geometry(100), have, wanted };
+    let content = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::ZERO, content, &mut Vec::new());
     engine
 }
