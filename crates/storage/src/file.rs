@@ -1,6 +1,6 @@
 //! Plain files with positional reads and writes: the backend without maps.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,10 @@ impl Backend for FileBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        Ok(Arc::new(Files(Handles::open(files, access, plain)?)))
+        if access == Access::Read {
+            files.iter().try_for_each(|spec| look(spec).map(drop))?;
+        }
+        Ok(Arc::new(Files(Handles::new(files, access)?)))
     }
 }
 
@@ -58,6 +61,12 @@ impl Storage for Files {
     fn flush(&self) -> Result<(), StorageError> {
         self.0.sync(|file, spec| self.0.get(file, plain)?.sync_data().map_err(|source| error_at(&spec.path, source)))
     }
+}
+
+/// Looks at a file that is to be read: it must have its size.
+pub(crate) fn look(spec: &FileSpec) -> Result<Metadata, StorageError> {
+    let there = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
+    if there.len() == spec.size { Ok(there) } else { Err(StorageError::Changed(spec.path.clone())) }
 }
 
 /// Opens one file for a backend that keeps files. What is to be written is made with its full size, and its space is

@@ -17,6 +17,7 @@ mod handles;
 mod journal;
 mod memory;
 mod mmap;
+mod open_files;
 mod output;
 mod rename;
 pub mod wrappers;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::{error_at, in_range};
-use crate::file::{SMALL, read_exact_at, write_all_at};
+use crate::file::{SMALL, look, read_exact_at, write_all_at};
 use crate::handles::Handles;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
@@ -32,7 +32,7 @@ impl Backend for MmapBackend {
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
         let seen = files.iter().map(|spec| Seen::of(spec, access)).collect::<Result<_, StorageError>>()?;
-        Ok(Arc::new(Maps { handles: Handles::open(files, access, map)?, seen }))
+        Ok(Arc::new(Maps { handles: Handles::new(files, access)?, seen }))
     }
 }
 
@@ -103,10 +103,7 @@ struct Mapped {
 impl Seen {
     fn of(spec: &FileSpec, access: Access) -> Result<Self, StorageError> {
         let modified = match access {
-            Access::Read => {
-                let seen = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
-                seen.modified().ok()
-            }
+            Access::Read => look(spec)?.modified().ok(),
             Access::Write => None,
         };
         Ok(Seen { modified, changed: AtomicBool::new(false) })
