@@ -320,7 +320,7 @@ fn two_hundred_contents_are_shared_with_64_descriptors() {
     limited.current_dir(swarm.folder("seeder")).env_remove("RUST_LOG");
     let mut seeder = Process::start("seeder", limited);
     names.iter().for_each(|_| drop(seeder.event("sharing")));
-    let wanted: Vec<_> = ["-f"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let wanted: Vec<_> = names.iter().flat_map(|name| ["-f", name.as_str()]).collect();
     swarm.peer("peer", &[&["--exit-when-done"], &wanted[..]].concat()).ends_with(0);
     for (number, name) in names.iter().enumerate() {
         assert!(swarm.output("peer", name) == bytes(number), "{name}");
