@@ -109,7 +109,7 @@ impl Driver {
         // A manifest that is here already saves asking for one.
         let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let find = move || kept_manifests(&hashes).find(|manifest| manifest.id() == content);
+            let find = move || kept_manifests(&hashes, |kept| kept == content).next();
             let kept = tokio::task::spawn_blocking(find).await;
             if let Ok(Some(manifest)) = kept {
                 let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
