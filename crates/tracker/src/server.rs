@@ -259,14 +259,17 @@ mod tests {
         let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
         let state = &*server.state;
         let (outbox, _messages) = mpsc::channel(session::OUTBOX);
-        let announce = || Announce { content: ContentId(Digest([7; 32])), about: None, stake: Stake::Seeder };
+        let announce =
+            |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
         let together = Barrier::new(2);
         for session in (0..4000).step_by(2) {
             state.enter(session, &connection, outbox.clone());
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     together.wait();
-                    state.announce(session, &*connection, &[], announce()).unwrap();
+                    for number in 0..100 {
+                        state.announce(session, &*connection, &[], announce(number)).unwrap();
+                    }
                     state.exit(session, connection.peer_id());
                 });
                 together.wait();

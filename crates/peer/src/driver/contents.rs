@@ -104,6 +104,7 @@ impl Driver {
             claiming: None,
         };
         self.items.insert(content, item);
+        self.standings.remove(&content);
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
@@ -208,6 +209,7 @@ impl Driver {
             claiming: None,
         };
         self.items.insert(content, item);
+        self.standings.remove(&content);
         self.event(Event::Content { content, geometry, have: opened.have, wanted: false });
         self.announce(content);
         content
