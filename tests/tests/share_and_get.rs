@@ -305,3 +305,26 @@ fn what_cannot_be_shared_is_named() {
     assert!(sharer.event("error")["message"].as_str().unwrap().contains("nothing here"));
     assert!(!sharer.wait().success());
 }
+
+/// Each content once kept its files open: as many as there are descriptors, and then nothing was shared any more.
+#[cfg(unix)]
+#[test]
+fn two_hundred_contents_are_shared_with_64_descriptors() {
+    let swarm = Swarm::new();
+    let names: Vec<_> = (0..200).map(|number| format!("file {number}")).collect();
+    let bytes = |number: usize| noise(20_000 + number, number as u64 + 1);
+    names.iter().enumerate().for_each(|(number, name)| swarm.put("seeder", name, &bytes(number)));
+    let plain = swarm.command("seeder", &["-S", "--json"]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    limited.current_dir(swarm.folder("seeder")).env_remove("RUST_LOG");
+    let mut seeder = Process::start("seeder", limited);
+    names.iter().for_each(|_| drop(seeder.event("sharing")));
+    let wanted: Vec<_> = names.iter().flat_map(|name| ["-f", name.as_str()]).collect();
+    swarm.peer("peer", &[&["--exit-when-done"], &wanted[..]].concat()).ends_with(0);
+    for (number, name) in names.iter().enumerate() {
+        assert!(swarm.output("peer", name) == bytes(number), "{name}");
+    }
+    seeder.type_line("exit");
+    seeder.ends_with(0);
+}

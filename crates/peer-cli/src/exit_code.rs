@@ -71,6 +71,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        StorageError::TooManyOpen(_) => (ExitCode::Other, "Raise the limit of open files (ulimit -n)"),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),

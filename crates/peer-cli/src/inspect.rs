@@ -83,8 +83,7 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     if !could_be_id(&id) {
         return Ok(None);
     }
-    let mut fitting: Vec<_> =
-        kept_manifests(hashes).filter(|manifest| manifest.id().to_string().starts_with(&id)).collect();
+    let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&id)).collect();
     fitting.dedup_by_key(|manifest| manifest.id());
     match fitting.len() {
         0 | 1 => Ok(fitting.pop()),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{Node, PeerEvent, Progress, Summary};
+use peer::{Node, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
 use transport::Kind;
 
@@ -79,23 +79,12 @@ pub async fn conduct(
     starting: AbortHandle,
     steps: mpsc::Receiver<Step>,
 ) -> Result<(), Failure> {
-    let mut run = Run {
-        manner,
-        node,
-        screen,
-        contents: BTreeMap::new(),
-        pending: BTreeSet::new(),
-        started: false,
-        done_since: None,
-        meters: BTreeMap::new(),
-        drawn: None,
-        lacking_since: None,
-        wanted_since: None,
-    };
+    let events = node.events();
+    let mut run = Run::new(manner, node, screen);
     // Until the first step is done there is nothing else to see.
     run.screen.progress("Connecting to the tracker …");
     let result = tokio::select! {
-        result = run.life(steps, typed) => result,
+        result = run.life(events, steps, typed) => result,
         result = told_to_stop() => result,
     };
     starting.abort();
@@ -126,6 +115,8 @@ struct Run {
     contents: BTreeMap<ContentId, Option<Progress>>,
     /// Downloads that are not complete.
     pending: BTreeSet<ContentId>,
+    /// How many of the turns that a content has taken were said.
+    said: BTreeMap<ContentId, usize>,
     /// Whether everything that was asked for has begun.
     started: bool,
     /// Since when every download is complete.
@@ -139,18 +130,46 @@ struct Run {
 }
 
 impl Run {
-    async fn life(&mut self, mut steps: mpsc::Receiver<Step>, mut typed: mpsc::Receiver<Typed>) -> Result<(), Failure> {
-        let mut events = self.node.events();
+    fn new(manner: Manner, node: Node, screen: Screen) -> Self {
+        Run {
+            manner,
+            node,
+            screen,
+            contents: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            said: BTreeMap::new(),
+            started: false,
+            done_since: None,
+            meters: BTreeMap::new(),
+            drawn: None,
+            lacking_since: None,
+            wanted_since: None,
+        }
+    }
+
+    async fn life(
+        &mut self,
+        mut events: broadcast::Receiver<PeerEvent>,
+        mut steps: mpsc::Receiver<Step>,
+        mut typed: mpsc::Receiver<Typed>,
+    ) -> Result<(), Failure> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let next = tokio::select! {
-                Some(step) = steps.recv() => self.step(step).await?,
+                step = steps.recv(), if !self.started => match step {
+                    Some(step) => self.step(step).await?,
+                    // It says how it ended, whatever happens, unless it has crashed: what is on standard error says where.
+                    None => return Err(Failure::new(ExitCode::Other, "the start broke off; please report this as a bug")),
+                },
                 Some(command) = typed.recv() => self.typed(command).await?,
                 event = events.recv() => match event {
                     Ok(event) => self.event(event).await?,
-                    // Only words were missed: the next look at the progress says how things stand.
-                    Err(RecvError::Lagged(_)) => Next::GoOn,
+                    Err(RecvError::Lagged(_)) => {
+                        // What still waits is older than what the node says now.
+                        events = self.node.events();
+                        self.catch_up().await?
+                    }
                     Err(RecvError::Closed) => return Err(Failure::new(ExitCode::Other, "the peer has ended")),
                 },
                 _ = tick.tick() => self.tick().await?,
@@ -275,9 +294,11 @@ impl Run {
                 }
                 self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
             }
-            PeerEvent::Skipped { path } => {
-                self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
-                self.screen.event(&Event::Skipped { path: path.display().to_string() });
+            PeerEvent::Skipped { paths } => {
+                for path in paths {
+                    self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
+                    self.screen.event(&Event::Skipped { path: path.display().to_string() });
+                }
             }
             PeerEvent::Connected { peer, address, transport } => {
                 if transport == "tcp" && self.manner.transport == Kind::Auto {
@@ -291,13 +312,11 @@ impl Run {
                 self.screen.progress("Every piece is verified; making the file durable …");
                 self.screen.event(&Event::Verified { content: content.to_string() });
             }
-            PeerEvent::Completed { content, path, summary } => {
-                return Ok(self.completed(content, &path, summary).await);
-            }
-            PeerEvent::Failed { error, .. } => return Err(failure(&error)),
-            PeerEvent::Withdrawn { content, reason } => {
-                self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
-                self.screen.event(&Event::Withdrawn { content: content.to_string(), reason });
+            PeerEvent::Completed { content, .. }
+            | PeerEvent::Failed { content, .. }
+            | PeerEvent::Withdrawn { content, .. } => {
+                let turns = self.node.standing(content).await.turns;
+                return self.turns(content, turns).await;
             }
             PeerEvent::Banned { peer } => {
                 self.screen.say(&format!("Peer {peer} sent wrong pieces and is shut out."));
@@ -310,6 +329,47 @@ impl Run {
             PeerEvent::TrackerBack => {
                 self.screen.say("The tracker is back.");
                 self.screen.event(&Event::TrackerBack);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Events were missed. What they said of progress, the next look tells; what else matters, the node is asked for.
+    async fn catch_up(&mut self) -> Result<Next, Failure> {
+        let contents: Vec<_> = self.contents.keys().copied().collect();
+        let mut lacks = false;
+        for content in contents {
+            let Standing { lacking, turns } = self.node.standing(content).await;
+            if let Next::End = self.turns(content, turns).await? {
+                return Ok(Next::End);
+            }
+            if !lacking.is_empty() {
+                lacks = true;
+                self.lacking(content, &lacking);
+            }
+        }
+        if !lacks {
+            self.lacking_since = None;
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// What a content has come to, but for what was said before: all of it that the node knows, whichever event told of it.
+    async fn turns(&mut self, content: ContentId, turns: Vec<PeerEvent>) -> Result<Next, Failure> {
+        let said = self.said.insert(content, turns.len()).unwrap_or(0);
+        for turn in turns.into_iter().skip(said) {
+            match turn {
+                PeerEvent::Completed { path, summary, .. } => {
+                    if let Next::End = self.completed(content, &path, summary).await {
+                        return Ok(Next::End);
+                    }
+                }
+                PeerEvent::Failed { error, .. } => return Err(failure(&error)),
+                PeerEvent::Withdrawn { reason, .. } => {
+                    self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
+                    self.screen.event(&Event::Withdrawn { content: content.to_string(), reason });
+                }
+                _ => {}
             }
         }
         Ok(Next::GoOn)
@@ -478,7 +538,77 @@ async fn terminated() {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use peer::{Held, ShareOptions};
+    use protocol::{Algorithm, PeerAddress};
+    use transport::{Identity, MemoryNetwork};
+
     use super::*;
+    use crate::screen::Loudness;
+
+    /// A peer that says nothing, in a world of its own.
+    fn run(network: &MemoryNetwork, folder: &Path, end: End) -> Run {
+        let identity = Identity::generate().unwrap();
+        let transport = Arc::new(network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap());
+        let node = Node::builder(transport, storage::backend("mmap").unwrap())
+            .hashes(folder.join("hashes"))
+            .output(folder.join("output"))
+            .start();
+        let (strict, wait, transport) = (true, None, Kind::Auto);
+        let manner = Manner { seeder: false, strict, end, wait, transport, outlet: Outlet::Output };
+        Run::new(manner, node, Screen::plain(Outlet::Output, Loudness { words: false, progress: false }))
+    }
+
+    /// The end of a download was once lost among a thousand other events, and the program waited for ever.
+    #[tokio::test]
+    async fn a_download_that_ends_while_a_thousand_events_are_missed_has_ended() {
+        let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+        let mut seeder = run(&network, &folder.path().join("seeder"), End::Never);
+        let path = folder.path().join("file");
+        std::fs::write(&path, [7; 5000]).unwrap();
+        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All };
+        let content = seeder.node.share(&path, options.clone()).await.unwrap();
+        let mut getter = run(&network, &folder.path().join("getter"), End::Done);
+        let (events, mut watched) = (getter.node.events(), getter.node.events());
+        getter.node.get(content).await.unwrap();
+        let addresses = seeder.node.listeners().to_vec();
+        getter.node.meet(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();
+        while !matches!(watched.recv().await, Ok(PeerEvent::Completed { .. })) {}
+        // Whatever is hashed is an event.
+        let other = folder.path().join("other");
+        for number in 0..1500u32 {
+            std::fs::write(&other, number.to_le_bytes()).unwrap();
+            getter.node.share(&other, options.clone()).await.unwrap();
+        }
+        getter.contents.insert(content, None);
+        getter.pending.insert(content);
+        let (_keep, typed) = mpsc::channel(1);
+        let (report, steps) = mpsc::channel(1);
+        report.send(Step::Started).await.unwrap();
+        getter.life(events, steps, typed).await.unwrap();
+        assert!(getter.pending.is_empty());
+        // Its events are read again from the node, and said once.
+        let turns = getter.node.standing(content).await.turns;
+        assert_eq!((turns.len(), getter.said[&content]), (1, 1));
+        seeder.goodbye().await;
+    }
+
+    #[tokio::test]
+    async fn a_start_that_crashes_ends_the_program() {
+        let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+        let mut run = run(&network, folder.path(), End::Never);
+        let (_keep, typed) = mpsc::channel(1);
+        let (report, steps) = mpsc::channel::<Step>(1);
+        let start = tokio::spawn(async move {
+            let _report = report;
+            panic!("as if by a bug");
+        });
+        let ended = run.life(run.node.events(), steps, typed).await.unwrap_err();
+        assert_eq!(ended.code, ExitCode::Other);
+        assert!(start.await.is_err_and(|error| error.is_panic()));
+    }
 
     #[test]
     fn for_ever_is_said_in_words() {

@@ -24,7 +24,7 @@ use crate::buffers::Buffers;
 use crate::fetch::{self, PieceFetch};
 use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
-use crate::node::{NodeBuilder, PeerEvent};
+use crate::node::{NodeBuilder, PeerEvent, Standing};
 use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
@@ -72,6 +72,8 @@ struct Driver {
     items: HashMap<ContentId, Item>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
     looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
+    /// What no watcher may miss, of whatever was shared or wanted.
+    standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<PeerEvent>,
@@ -150,6 +152,7 @@ pub(crate) async fn run(
         next_serve: 0,
         items: HashMap::new(),
         looks: HashMap::new(),
+        standings: HashMap::new(),
         tracker: None,
         inputs,
         events,
@@ -269,7 +272,18 @@ impl Driver {
         }
     }
 
-    fn tell(&self, event: PeerEvent) {
+    fn tell(&mut self, event: PeerEvent) {
+        match &event {
+            PeerEvent::Lacking { content, runs } => {
+                self.standings.entry(*content).or_default().lacking = runs.clone();
+            }
+            PeerEvent::Completed { content, .. }
+            | PeerEvent::Failed { content, .. }
+            | PeerEvent::Withdrawn { content, .. } => {
+                self.standings.entry(*content).or_default().turns.push(event.clone());
+            }
+            _ => {}
+        }
         // Nobody may be watching.
         let _ = self.events.send(event);
     }
@@ -306,6 +320,9 @@ impl Driver {
             Command::Read { content, first, reply } => self.read(content, first, reply),
             Command::Progress { content, reply } => {
                 let _ = reply.send(self.progress(content));
+            }
+            Command::Standing { content, reply } => {
+                let _ = reply.send(self.standings.get(&content).cloned().unwrap_or_default());
             }
             Command::Shutdown { reply } => drop(reply),
         }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use transport::Connection;
 
 use crate::link::Question;
-use crate::node::Progress;
+use crate::node::{Progress, Standing};
 use crate::shelf::Opened;
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::{PeerError, ShareOptions};
@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Get { content: ContentId, reply: oneshot::Sender<Result<(), PeerError>> },
     Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
+    Standing { content: ContentId, reply: oneshot::Sender<Standing> },
     Shutdown { reply: oneshot::Sender<()> },
 }
 

@@ -25,7 +25,7 @@ mod waits;
 mod workers;
 
 pub use error::PeerError;
-pub use node::{Node, NodeBuilder, PeerEvent, Progress, Summary};
+pub use node::{Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
 pub use reach::interface_addresses;
 pub use share::{
     Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,

@@ -124,10 +124,11 @@ pub enum PeerEvent {
         /// Bytes in all.
         total: u64,
     },
-    /// A link or a special file lies in a folder that is to be shared: it is left out.
+    /// Links and special files lie in a folder that is to be shared: they are left out. One event of each folder, however many
+    /// they are.
     Skipped {
-        /// What it is.
-        path: PathBuf,
+        /// What they are.
+        paths: Vec<PathBuf>,
     },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
@@ -197,6 +198,15 @@ pub enum PeerEvent {
     TrackerBack,
 }
 
+/// What matters of the events of a content, for who may have missed some.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Pieces that nobody who is connected has.
+    pub lacking: Vec<Run>,
+    /// Whether it was completed, has failed or was withdrawn: these events, in their order.
+    pub turns: Vec<PeerEvent>,
+}
+
 /// How a content stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -257,7 +267,7 @@ impl Node {
         &self.listeners
     }
 
-    /// Events from now on. A watcher that falls far behind misses some.
+    /// Events from now on. A watcher that falls far behind misses some: [`Node::standing`] tells what matters of them.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         self.events.subscribe()
     }
@@ -307,6 +317,11 @@ impl Node {
     /// How a content stands; nothing if this node takes no part in it.
     pub async fn progress(&self, content: ContentId) -> Option<Progress> {
         self.ask(|reply| Command::Progress { content, reply }).await.ok().flatten()
+    }
+
+    /// What matters of the events of a content since it was shared, or wanted, last; nothing if it is unknown.
+    pub async fn standing(&self, content: ContentId) -> Standing {
+        self.ask(|reply| Command::Standing { content, reply }).await.unwrap_or_default()
     }
 
     /// The bytes of verified pieces from `first` on, in order and without a gap: at most a mebibyte, or one piece where that is

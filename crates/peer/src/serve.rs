@@ -61,8 +61,14 @@ pub(crate) struct PieceServe {
 impl PieceServe {
     /// Sends the pieces and says that it is over, well or not.
     pub(crate) async fn run(mut self) {
-        if let Err(error) = self.send().await {
-            let _ = self.inputs.send(Input::SourceFailed { content: self.shelf.id(), error }).await;
+        match self.send().await {
+            Ok(()) => {}
+            // The content is as good as before. The stream breaks off, and the other side asks again in a moment.
+            Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),
+            Err(error) => {
+                let source_failed = Input::SourceFailed { content: self.shelf.id(), error };
+                let _ = self.inputs.send(source_failed).await;
+            }
         }
         let _ = self.inputs.send(Input::Event(Event::Served { serve: self.serve })).await;
     }

@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use protocol::{
-    Algorithm, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name, default_piece_size,
+    Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
+    default_piece_size,
 };
 use storage::{Access, StorageError};
 
@@ -136,22 +138,52 @@ pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::R
     fs::rename(&beside, path)
 }
 
-/// All manifests of the hashes folder that can be read, in no order.
-pub fn kept_manifests(hashes: &Path) -> impl Iterator<Item = Manifest> {
+/// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read: to take one apart
+/// and check it costs a hundred times as much as its id does.
+pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl Iterator<Item = Manifest> {
     let paths = fs::read_dir(hashes).into_iter().flatten().flatten().map(|entry| entry.path());
     let manifests = paths.filter(|path| path.extension().is_some_and(|end| end == "manifest"));
-    manifests.filter_map(|path| read_manifest(&path).ok())
+    let bytes = manifests.filter_map(|path| read_manifest_bytes(&path).ok());
+    bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).filter_map(|bytes| Manifest::decode(bytes).ok())
 }
 
 /// Reads and checks a manifest's file.
 pub fn read_manifest(path: &Path) -> Result<Manifest, PeerError> {
+    let bytes = read_manifest_bytes(path)?;
+    Manifest::decode(bytes).map_err(|reason| PeerError::Manifest { path: path.to_owned(), reason })
+}
+
+fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
     let io = |source| StorageError::Io { path: path.to_owned(), source };
-    let too_long =
-        |len: u64| PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) };
     let len = fs::metadata(path).map_err(io)?.len();
     if len > protocol::MAX_MANIFEST_BYTES as u64 {
-        return Err(too_long(len));
+        return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }
-    let bytes = fs::read(path).map_err(io)?;
-    Manifest::decode(bytes.into()).map_err(|reason| PeerError::Manifest { path: path.to_owned(), reason })
+    Ok(fs::read(path).map_err(io)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_manifests_only_the_wanted_one_is_taken_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let ids: Vec<_> = (0..20)
+            .map(|number| {
+                let path = folder.path().join(format!("file {number}"));
+                fs::write(&path, [number; 3000]).unwrap();
+                let manifest = hash_content(&path, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
+                keep_manifest(&hashes, &manifest).unwrap();
+                manifest.id()
+            })
+            .collect();
+        fs::write(hashes.join("torn.manifest"), "half of one").unwrap();
+        for id in ids {
+            let found: Vec<_> = kept_manifests(&hashes, |kept| kept == id).map(|manifest| manifest.id()).collect();
+            assert_eq!(found, [id]);
+        }
+        assert_eq!(kept_manifests(&hashes, |_| true).count(), 20);
+    }
 }

@@ -99,8 +99,8 @@ impl Shelf {
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
         let survey = Survey::of(path)?;
-        for path in &survey.skipped {
-            let _ = events.send(PeerEvent::Skipped { path: path.clone() });
+        if !survey.skipped.is_empty() {
+            let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
         }
         let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
         let have = options.held.pieces(manifest.geometry().pieces());

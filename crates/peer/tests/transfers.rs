@@ -199,6 +199,30 @@ async fn a_manifest_that_is_known_twice_opens_the_output_once() {
     assert_eq!(world.output("d", "file"), bytes);
 }
 
+/// Too many open files were once taken for a file that had changed: nobody got it from then on.
+#[tokio::test]
+async fn a_seeder_without_a_descriptor_is_busy_and_shares_on() {
+    let world = World::new();
+    let bytes = noise(100_000, 10);
+    let path = world.file("file", &bytes);
+    let left = std::sync::atomic::AtomicU32::new(0);
+    let left: &'static std::sync::atomic::AtomicU32 = Box::leak(Box::new(left));
+    let full = Failing::new(storage::backend("file").unwrap(), |operation| {
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        let reads = matches!(operation, Operation::Read { .. });
+        (reads && left.fetch_update(relaxed, relaxed, |left| left.checked_sub(1)).is_ok())
+            .then(|| storage::StorageError::TooManyOpen("file".into()))
+    });
+    let seeder = world.node_on("seeder", Arc::new(full));
+    let content = share(&seeder, &path, Held::All).await;
+    left.store(3, std::sync::atomic::Ordering::Relaxed);
+    let downloader = world.node("d", "mmap");
+    get(&downloader, content, &[&seeder]).await;
+    assert_eq!(world.output("d", "file"), bytes);
+    assert_eq!(left.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert!(seeder.progress(content).await.is_some(), "it is still shared");
+}
+
 #[tokio::test]
 async fn a_different_file_in_the_way_is_kept() {
     let world = World::new();

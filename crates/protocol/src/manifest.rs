@@ -131,6 +131,11 @@ impl Manifest {
         Self::decode(bytes.into())
     }
 
+    /// The id of the manifest that these bytes are, if they are one.
+    pub fn id_of(bytes: &[u8]) -> ContentId {
+        ContentId(Digest::of(bytes))
+    }
+
     /// Reads and checks a manifest. Whether it is the right one is for the caller to see by its [`Manifest::id`].
     pub fn decode(bytes: Bytes) -> Result<Self, ManifestError> {
         if bytes.len() > MAX_MANIFEST_BYTES {
@@ -150,7 +155,7 @@ impl Manifest {
         if expected != found {
             return Err(ManifestError::Digests { expected, found });
         }
-        let id = ContentId(Digest::of(&bytes));
+        let id = Self::id_of(&bytes);
         let manifest = Manifest { bytes, header, geometry, id };
         for (index, file) in manifest.header.files.iter().enumerate() {
             let mut digests = manifest.geometry.pieces_of(index).map(|piece| manifest.digest(piece));

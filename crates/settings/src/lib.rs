@@ -8,6 +8,7 @@
 mod file;
 mod given;
 mod log;
+mod open_files;
 mod pages;
 mod surroundings;
 mod value;
@@ -19,6 +20,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 use file::File;
 use given::Given;
 pub use log::{log_filter, start_log};
+pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
 pub use surroundings::Surroundings;
 

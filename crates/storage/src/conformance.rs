@@ -107,7 +107,10 @@ fn what_was_never_written_is_zero(backend: &dyn Backend, folder: &Path) {
 fn what_is_missing_or_differs_is_said(backend: &dyn Backend, folder: &Path) {
     let missing = backend.open(&[spec(folder, "missing", 10)], Access::Read).map(|_| ());
     assert!(matches!(missing, Err(StorageError::NotFound(_))), "a missing file: {missing:?}");
-    open(backend, &[spec(folder, "differs", 10)], Access::Write).flush().expect("it can be flushed");
+    let storage = open(backend, &[spec(folder, "differs", 10)], Access::Write);
+    storage.write(0, 9, &[1]).expect("it may be written");
+    storage.flush().expect("it can be flushed");
+    drop(storage);
     let differs = backend.open(&[spec(folder, "differs", 11)], Access::Read).map(|_| ());
     assert!(matches!(differs, Err(StorageError::Changed(_))), "a file of another size: {differs:?}");
 }

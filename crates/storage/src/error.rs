@@ -18,6 +18,9 @@ pub enum StorageError {
     /// The file was changed, cut or replaced by someone else while it was in use.
     #[error("{0} was changed while it was in use")]
     Changed(PathBuf),
+    /// The process, or the machine, has as many files open as it may: a moment later it may be possible.
+    #[error("{0} cannot be opened: too many files are open")]
+    TooManyOpen(PathBuf),
     /// The range lies outside the file.
     #[error("range {offset}+{len} lies outside a file of {size} bytes")]
     OutOfRange {
@@ -52,9 +55,18 @@ pub enum StorageError {
     },
 }
 
+/// How a system says that too many files are open.
+#[cfg(unix)]
+const TOO_MANY_OPEN: [i32; 2] = [libc::EMFILE, libc::ENFILE];
+#[cfg(windows)]
+const TOO_MANY_OPEN: [i32; 1] = [4]; // ERROR_TOO_MANY_OPEN_FILES
+
 /// What the operating system said of a file.
 pub fn error_at(path: &Path, source: io::Error) -> StorageError {
     let path = path.to_owned();
+    if source.raw_os_error().is_some_and(|error| TOO_MANY_OPEN.contains(&error)) {
+        return StorageError::TooManyOpen(path);
+    }
     match source.kind() {
         io::ErrorKind::NotFound => StorageError::NotFound(path),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageError::Denied(path),

@@ -1,8 +1,7 @@
 //! Plain files with positional reads and writes: the backend without maps.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +26,10 @@ impl Backend for FileBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        Ok(Arc::new(Files(Handles::open(files, access, plain)?)))
+        if access == Access::Read {
+            files.iter().try_for_each(|spec| look(spec).map(drop))?;
+        }
+        Ok(Arc::new(Files(Handles::new(files, access)?)))
     }
 }
 
@@ -52,12 +54,20 @@ impl Storage for Files {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let spec = self.0.spec(file);
         in_range(offset, data.len(), spec.size)?;
-        write_all_at(&*self.0.get(file, plain)?, data, offset).map_err(|source| error_at(&spec.path, source))
+        let whole = data.len() as u64 == spec.size;
+        write_all_at(&*self.0.get_to_write(file, whole, plain)?, data, offset)
+            .map_err(|source| error_at(&spec.path, source))
     }
 
     fn flush(&self) -> Result<(), StorageError> {
         self.0.sync(|file, spec| self.0.get(file, plain)?.sync_data().map_err(|source| error_at(&spec.path, source)))
     }
+}
+
+/// Looks at a file that is to be read: it must have its size.
+pub(crate) fn look(spec: &FileSpec) -> Result<Metadata, StorageError> {
+    let there = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
+    if there.len() == spec.size { Ok(there) } else { Err(StorageError::Changed(spec.path.clone())) }
 }
 
 /// Opens one file for a backend that keeps files. What is to be written is made with its full size, and its space is
@@ -73,7 +83,7 @@ pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, Storage
             Ok(file)
         }
         Access::Write => {
-            let file = no_follow(&spec.path).map_err(error)?;
+            let file = without_links().create(true).open(&spec.path).map_err(error)?;
             if file.metadata().map_err(error)?.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
             }
@@ -90,23 +100,43 @@ pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, Storage
     }
 }
 
-/// Opens a file again that [`open_file`] made or checked.
+/// Whether a file is made only when something is written to it: what most of a folder of many small files costs is calls, and
+/// their space is not reserved anyway. An empty file is never written to.
+pub(crate) fn is_made_late(spec: &FileSpec) -> bool {
+    (1..=SMALL).contains(&spec.size)
+}
+
+/// Makes such a file, to write to it: all of it, or a part. One that an earlier run has left is used as it is.
+pub(crate) fn make_late(spec: &FileSpec, whole: bool) -> Result<File, StorageError> {
+    // A link in its place is something that is there, and not followed.
+    let file = match OpenOptions::new().read(true).write(true).create_new(true).open(&spec.path) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => return open_file(spec, Access::Write),
+        file => file.map_err(|source| error_at(&spec.path, source))?,
+    };
+    if !whole {
+        file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
+    }
+    Ok(file)
+}
+
+/// Opens a file again that was made or checked.
 pub(crate) fn reopen_file(spec: &FileSpec, access: Access) -> Result<File, StorageError> {
     match access {
         Access::Read => open_file(spec, access),
-        Access::Write => no_follow(&spec.path).map_err(|source| error_at(&spec.path, source)),
+        Access::Write => {
+            let mut options = without_links();
+            options.create(!is_made_late(spec)).open(&spec.path).map_err(|source| error_at(&spec.path, source))
+        }
     }
 }
 
-#[cfg(unix)]
-fn no_follow(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).open(path)
-}
-
-#[cfg(not(unix))]
-fn no_follow(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+/// Opens for reading and writing; a link is not followed.
+fn without_links() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+    options
 }
 
 #[cfg(unix)]

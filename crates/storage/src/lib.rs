@@ -17,6 +17,7 @@ mod handles;
 mod journal;
 mod memory;
 mod mmap;
+mod open_files;
 mod output;
 mod rename;
 pub mod wrappers;
@@ -49,7 +50,7 @@ pub enum Access {
     /// The files exist with their full size and are only read.
     Read,
     /// The files are made if they are missing, set to their size (space reserved where the file
-    /// system can), and read and written.
+    /// system can), and read and written. A small one need not be there before it is written to.
     Write,
 }
 

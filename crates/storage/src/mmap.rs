@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::{error_at, in_range};
-use crate::file::{SMALL, read_exact_at, write_all_at};
+use crate::file::{SMALL, look, read_exact_at, write_all_at};
 use crate::handles::Handles;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
@@ -32,7 +32,7 @@ impl Backend for MmapBackend {
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
         let seen = files.iter().map(|spec| Seen::of(spec, access)).collect::<Result<_, StorageError>>()?;
-        Ok(Arc::new(Maps { handles: Handles::open(files, access, map)?, seen }))
+        Ok(Arc::new(Maps { handles: Handles::new(files, access)?, seen }))
     }
 }
 
@@ -88,6 +88,7 @@ struct Maps {
 
 /// How a file was when the content was opened, and whether that has changed.
 struct Seen {
+    read_only: bool,
     /// The time stamp, of a file that is only read.
     modified: Option<SystemTime>,
     changed: AtomicBool,
@@ -103,18 +104,15 @@ struct Mapped {
 impl Seen {
     fn of(spec: &FileSpec, access: Access) -> Result<Self, StorageError> {
         let modified = match access {
-            Access::Read => {
-                let seen = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
-                seen.modified().ok()
-            }
+            Access::Read => look(spec)?.modified().ok(),
             Access::Write => None,
         };
-        Ok(Seen { modified, changed: AtomicBool::new(false) })
+        Ok(Seen { read_only: access == Access::Read, modified, changed: AtomicBool::new(false) })
     }
 }
 
 impl Maps {
-    /// The open file. Fails, now and ever after, once it is not what was opened first.
+    /// The open file. Fails once it is not what was opened first; if it is only read, ever after, too.
     fn checked(&self, file: usize) -> Result<Arc<Mapped>, StorageError> {
         let (spec, seen) = (self.handles.spec(file), &self.seen[file]);
         let same = |now: &Metadata| {
@@ -125,7 +123,8 @@ impl Maps {
         let now = mapped.file.metadata().map_err(|source| error_at(&spec.path, source))?;
         let damaged = mapped.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
         if damaged || seen.changed.load(Ordering::Relaxed) || !same(&now) {
-            seen.changed.store(true, Ordering::Relaxed);
+            // A file that is made late has its size only once it is written.
+            seen.changed.store(seen.read_only, Ordering::Relaxed);
             return Err(StorageError::Changed(spec.path.clone()));
         }
         Ok(mapped)
@@ -168,7 +167,9 @@ impl Storage for Maps {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let spec = self.handles.spec(file);
         in_range(offset, data.len(), spec.size)?;
-        write_all_at(&self.handles.get(file, map)?.file, data, offset).map_err(|source| error_at(&spec.path, source))
+        let whole = data.len() as u64 == spec.size;
+        let mapped = self.handles.get_to_write(file, whole, map)?;
+        write_all_at(&mapped.file, data, offset).map_err(|source| error_at(&spec.path, source))
     }
 
     fn flush(&self) -> Result<(), StorageError> {

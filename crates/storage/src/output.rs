@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use protocol::{NameError, case_collision, check_local_name, decorated_name};
 
 use crate::error::error_at;
-use crate::file::open_file;
+use crate::file::{SMALL, open_file};
 use crate::{Access, FileSpec, Storage, StorageError};
 
 /// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
@@ -67,7 +67,8 @@ impl Output {
         let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
         refuse_link(&journal)?;
         let whole = |(path, size, _): &(String, u64, bool)| {
-            fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)
+            // A small one is made only when it is written to.
+            *size <= SMALL || fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)
         };
         if journal.exists() && !files.iter().all(whole) {
             // What the journal speaks of is not there any more.

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     let words = std::env::args_os().collect();
     let arguments: Arguments =
         settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
+    settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
         eprintln!("tracker: {sentence}");
         return ExitCode::from(7);

@@ -101,6 +101,11 @@ impl Server {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Connected peers, and contents that someone shares or wants.
     pub fn counts(&self) -> (usize, usize) {
         (self.state.members.len(), self.state.contents.len())
@@ -135,31 +140,40 @@ impl State {
         announce: Announce,
     ) -> Result<(), String> {
         let (peer, content) = (connection.peer_id(), announce.content);
-        {
-            let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
-                return Ok(());
-            };
-            if member.contents.len() >= self.config.contents_per_peer && !member.contents.contains(&content) {
-                return Err(format!("more than {} contents of one peer", self.config.contents_per_peer));
-            }
-            member.contents.insert(content);
-        }
         if self.contents.len() >= self.config.contents && !self.contents.contains_key(&content) {
             return Err("the tracker knows as many contents as it can".to_owned());
         }
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(self.config.limits, seed));
-        let result = registry.announce(peer, connection.remote_addr(), listeners, announce.stake, announce.about);
+        // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
+        // is announced, or finds the content among the member's and takes the peer out of it.
+        let result = self.join(session, peer, content).and_then(|joined| {
+            let (from, Announce { stake, about, .. }) = (connection.remote_addr(), announce);
+            let announce = || registry.announce(peer, from, listeners, stake, about).map_err(|full| full.to_string());
+            joined.then(announce).transpose()
+        });
         if registry.is_empty() {
             drop(registry);
             self.contents.remove_if(&content, |_, registry| registry.is_empty());
-            return result.map(drop).map_err(|full| full.to_string());
+            return result.map(drop);
         }
-        let introductions = result.map_err(|full| full.to_string())?;
+        let Some(introductions) = result? else { return Ok(()) };
         self.catalogue.lock().expect("no panic holds it").add(content, registry.about().map(|(name, _)| name));
         self.tell(peer, TrackerMessage::Peers { content, joined: introductions.sample, gone: Vec::new() });
         self.push(content, introductions.pushes);
         Ok(())
+    }
+
+    /// Notes that a member takes part in a content. False if the session is not that of a member any more.
+    fn join(&self, session: u64, peer: PeerId, content: ContentId) -> Result<bool, String> {
+        let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
+            return Ok(false);
+        };
+        if member.contents.len() >= self.config.contents_per_peer && !member.contents.contains(&content) {
+            return Err(format!("more than {} contents of one peer", self.config.contents_per_peer));
+        }
+        member.contents.insert(content);
+        Ok(true)
     }
 
     /// A peer takes no part in a content any more. Unknown or repeated leaves harm nothing.
@@ -220,6 +234,49 @@ impl State {
             && member.outbox.try_send(message).is_err()
         {
             member.connection.close(1, "you do not read");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use protocol::{Digest, Stake};
+    use transport::MemoryNetwork;
+
+    use super::*;
+
+    /// A session that announced while another one of the same peer took its place once left a ghost in the content.
+    #[tokio::test]
+    async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost() {
+        let network = MemoryNetwork::new();
+        let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
+        let (tracker, peer) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"));
+        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+        let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
+        let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
+        let state = &*server.state;
+        let (outbox, _messages) = mpsc::channel(session::OUTBOX);
+        let announce =
+            |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
+        let together = Barrier::new(2);
+        for session in (0..4000).step_by(2) {
+            state.enter(session, &connection, outbox.clone());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    for number in 0..100 {
+                        state.announce(session, &*connection, &[], announce(number)).unwrap();
+                    }
+                    state.exit(session, connection.peer_id());
+                });
+                together.wait();
+                state.enter(session + 1, &connection, outbox.clone());
+            });
+            state.exit(session + 1, connection.peer_id());
+            assert_eq!(server.counts(), (0, 0), "after session {session}");
         }
     }
 }

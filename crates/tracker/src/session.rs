@@ -19,7 +19,7 @@ const TAKEN: Duration = Duration::from_secs(10);
 /// Answers that may wait for one peer. They are the large messages, and cost whoever asks next to nothing.
 const ANSWERS: usize = 2;
 /// Messages that may wait for one peer: the samples of all contents that it announces in one go, and news.
-const OUTBOX: usize = 32 * 1024;
+pub(crate) const OUTBOX: usize = 32 * 1024;
 /// Longest question.
 const LONGEST_QUERY: usize = 1024;
 
@@ -128,4 +128,62 @@ async fn say(send: &mut dyn SendStream, message: &TrackerMessage) -> Result<(), 
 async fn hear(recv: &mut dyn RecvStream) -> Result<Option<ToTracker>, TransportError> {
     let Some(bytes) = read_frame(recv, MAX_FRAME).await? else { return Ok(None) };
     ToTracker::decode(&bytes).map(Some).map_err(|error| TransportError::Io(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+    use transport::{BoxFuture, MemoryNetwork, Transport};
+
+    use super::*;
+    use crate::{Server, ServerConfig};
+
+    /// A peer that asks without end.
+    struct Asking {
+        frame: Vec<u8>,
+        at: usize,
+        asked: usize,
+    }
+
+    impl RecvStream for Asking {
+        fn recv<'a>(&'a mut self, buf: &'a mut [u8]) -> BoxFuture<'a, Result<usize, TransportError>> {
+            let count = buf.len().min(self.frame.len() - self.at);
+            buf[..count].copy_from_slice(&self.frame[self.at..self.at + count]);
+            self.at = (self.at + count) % self.frame.len();
+            self.asked += usize::from(self.at == 0);
+            assert!(self.asked < 100, "the tracker reads on, whatever it has to answer");
+            Box::pin(std::future::ready(Ok(count)))
+        }
+
+        fn stop(&mut self, _: u32) {}
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_does_not_read_has_two_answers_waiting_and_no_more() {
+        let network = MemoryNetwork::new();
+        let bind = |name: &[u8], at: &str| {
+            let transport = network.bind(PeerId::of_public_key(name), vec![at.parse().unwrap()]).unwrap();
+            Arc::new(transport) as Arc<dyn Transport>
+        };
+        let (tracker, peer) = (bind(b"tracker", "10.0.0.1:9999"), bind(b"peer", "10.0.0.2:9000"));
+        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+        let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
+        let server = Server::new(tracker, ServerConfig::default());
+        let (answers, mut asked) = mpsc::channel(ANSWERS);
+        let bytes = ToTracker::List { before: None }.encode().unwrap();
+        let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
+        let reading = read(1, &*connection, asking, &[], server.state(), answers);
+        tokio::pin!(reading);
+        // It gets as far as it can, and has to wait there.
+        for taken in 0..5 {
+            tokio::select! {
+                biased;
+                result = &mut reading => panic!("{result:?}"),
+                () = std::future::ready(()) => {}
+            }
+            assert_eq!(asked.len(), 2, "after {taken} were read");
+            assert!(matches!(asked.recv().await, Some(TrackerMessage::Listed { .. })));
+        }
+    }
 }

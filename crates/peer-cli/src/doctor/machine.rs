@@ -60,7 +60,7 @@ pub(super) fn descriptors() -> Finding {
         let found = if limit == u64::MAX { "unlimited".to_owned() } else { format!("{limit} may be open") };
         return Finding::good("files", found);
     }
-    let advice = "A peer over TCP and each shared file take one. Raise it with `ulimit -n 65536`";
+    let advice = "A peer over TCP takes one, and files of what is shared half of them. Raise it with `ulimit -n 65536`";
     Finding::poor("files", format!("{limit} may be open"), advice)
 }
 

@@ -104,12 +104,13 @@ impl Driver {
             claiming: None,
         };
         self.items.insert(content, item);
+        self.standings.remove(&content);
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
         let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let find = move || kept_manifests(&hashes).find(|manifest| manifest.id() == content);
+            let find = move || kept_manifests(&hashes, |kept| kept == content).next();
             let kept = tokio::task::spawn_blocking(find).await;
             if let Ok(Some(manifest)) = kept {
                 let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
@@ -208,6 +209,7 @@ impl Driver {
             claiming: None,
         };
         self.items.insert(content, item);
+        self.standings.remove(&content);
         self.event(Event::Content { content, geometry, have: opened.have, wanted: false });
         self.announce(content);
         content

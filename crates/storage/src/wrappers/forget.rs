@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use crate::error::in_range;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 /// Bytes that reach a disk together or not at all.
@@ -52,7 +53,8 @@ impl Backend for Forgetful {
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
         let inner = self.inner.open(files, access)?;
-        let cached = Arc::new(Cached { inner, access, unflushed: Mutex::new(Some(Vec::new())) });
+        let sizes = files.iter().map(|spec| spec.size).collect();
+        let cached = Arc::new(Cached { inner, access, sizes, unflushed: Mutex::new(Some(Vec::new())) });
         self.open.lock().expect("no panic holds it").push(cached.clone());
         Ok(cached)
     }
@@ -81,6 +83,7 @@ impl Write {
 struct Cached {
     inner: Arc<dyn Storage>,
     access: Access,
+    sizes: Vec<u64>,
     /// In the order of writing; nothing once the power has failed.
     unflushed: Mutex<Option<Vec<Write>>>,
 }
@@ -99,16 +102,21 @@ impl Storage for Cached {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
         let unflushed = self.unflushed.lock().expect("no panic holds it");
         let unflushed = unflushed.as_ref().ok_or_else(dead)?;
-        let below = self.inner.read(file, offset, len)?;
+        in_range(offset, len, self.sizes[file])?;
+        let below = self.inner.read(file, offset, len);
         let end = offset + len as u64;
         let mut over = unflushed
             .iter()
             .filter(|write| write.file == file && write.offset < end && write.offset + write.data.len() as u64 > offset)
             .peekable();
         if over.peek().is_none() {
-            return Ok(below);
+            return below;
         }
-        let mut bytes = below.to_vec();
+        let mut bytes = match below {
+            // A small file need not be there before something of it has reached the platter.
+            Err(StorageError::NotFound(_)) => vec![0; len],
+            below => below?.to_vec(),
+        };
         for write in over {
             let start = write.offset.max(offset);
             let stop = (write.offset + write.data.len() as u64).min(end);
@@ -125,8 +133,7 @@ impl Storage for Cached {
             // Only it knows how it refuses.
             return self.inner.write(file, offset, data);
         }
-        // Whether the range exists is known below.
-        self.inner.read(file, offset, data.len())?;
+        in_range(offset, data.len(), self.sizes[file])?;
         unflushed.push(Write { file, offset, data: data.to_vec() });
         Ok(())
     }
