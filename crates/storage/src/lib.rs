@@ -18,8 +18,10 @@ mod journal;
 mod memory;
 mod mmap;
 mod open_files;
+mod merge;
 mod output;
 mod rename;
+mod split;
 pub mod wrappers;
 
 use std::path::PathBuf;
@@ -33,7 +35,8 @@ pub use file::FileBackend;
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
-pub use output::Output;
+pub use output::{Output, make_executable};
+pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use protocol::{NameError, case_collision, check_local_name, decorated_name};
 
 use crate::error::error_at;
-use crate::file::{SMALL, open_file};
+use crate::file::open_file;
+use crate::merge::Merge;
 use crate::{Access, FileSpec, Storage, StorageError};
 
 /// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
@@ -22,13 +23,17 @@ pub struct Output {
     lock_path: PathBuf,
     lock: File,
     files: Vec<(PathBuf, u64, bool)>,
+    is_folder: bool,
+    empty_folders: Vec<String>,
     replaces: bool,
+    merges: bool,
 }
 
 impl Output {
     /// Prepares `folder` for a content called `name`: one file of that name, or, if `is_folder`, a folder with
     /// `files` (path inside with `/`, bytes, executable) and `empty_folders`. Every name is checked; nothing outside
-    /// `folder` is touched, and no link is followed.
+    /// `folder` is touched, and no link is followed. What the journal of an earlier run claims is to be verified before it is
+    /// believed: files may have changed since then, or be gone.
     pub fn prepare(
         folder: &Path,
         name: &str,
@@ -61,36 +66,34 @@ impl Output {
         if is_folder {
             make_folder(&part)?;
             let parents = files.iter().filter_map(|(path, ..)| path.rsplit_once('/')).map(|(parent, _)| parent);
-            BTreeSet::from_iter(parents).into_iter().try_for_each(|path| make_folders(&part, path))?;
-            empty_folders.iter().try_for_each(|path| make_folders(&part, path))?;
+            BTreeSet::from_iter(parents).into_iter().try_for_each(|path| make_folders(&part, path.as_ref()))?;
+            empty_folders.iter().try_for_each(|path| make_folders(&part, path.as_ref()))?;
         }
         let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
         refuse_link(&journal)?;
-        let whole = |(path, size, _): &(String, u64, bool)| {
-            // A small one is made only when it is written to.
-            *size <= SMALL || fs::symlink_metadata(place(path)).is_ok_and(|seen| seen.is_file() && seen.len() == *size)
-        };
-        if journal.exists() && !files.iter().all(whole) {
-            // What the journal speaks of is not there any more.
-            match fs::remove_file(&journal) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error_at(&journal, source)),
-                _ => {}
-            }
-        }
         Ok(Output {
             target: folder.join(name),
+            is_folder,
+            empty_folders: empty_folders.to_vec(),
             journal,
             files: files.iter().map(|(path, size, executable)| (place(path), *size, *executable)).collect(),
             part,
             lock_path,
             lock,
             replaces: false,
+            merges: false,
         })
     }
 
-    /// The download is one file, and replaces the one that has its name.
+    /// Files of the download replace those that have their names.
     pub fn replacing(self) -> Self {
         Output { replaces: true, ..self }
+    }
+
+    /// The download is a folder, of which others were, or will be, other parts: its files are put one by one into the folder
+    /// that has its name.
+    pub fn merging(self) -> Self {
+        Output { merges: true, ..self }
     }
 
     /// The files to open, where they are built.
@@ -134,26 +137,52 @@ impl Output {
             if fs::metadata(path).map_err(|source| error_at(path, source))?.len() != *size {
                 return Err(StorageError::Changed(path.clone()));
             }
+            // Who could read and write the old one can the new one.
+            if self.replaces
+                && let Ok(old) = fs::metadata(self.place_of(path))
+            {
+                fs::set_permissions(path, old.permissions()).map_err(|source| error_at(path, source))?;
+            }
             if *executable {
                 make_executable(path).map_err(|source| error_at(path, source))?;
             }
         }
-        let rename = if self.replaces { fs::rename } else { crate::rename::rename_new };
-        rename(&self.part, &self.target).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
-                StorageError::Exists(self.target.clone())
-            }
-            _ => error_at(&self.target, source),
-        })?;
+        let files: Vec<&Path> = self.files.iter().map(|(path, ..)| path.as_path()).collect();
+        let merge = Merge { part: &self.part, target: &self.target, files: &files, empty_folders: &self.empty_folders };
+        let done = if self.is_folder && (self.merges || merge.leaves_something()?) {
+            merge.run(self.replaces)?
+        } else {
+            rename(&self.part, &self.target, self.replaces)?;
+            true
+        };
         if let Some(folder) = self.target.parent() {
-            sync_folder(folder).map_err(|source| error_at(folder, source))?;
+            sync_folder(folder)?;
         }
-        // The name is durable: what helped to get there may go.
-        let _ = fs::remove_file(&self.journal);
-        let _ = fs::remove_file(&self.lock_path);
+        // The names are durable: what helped to get there may go, unless it helps with the rest.
+        if done {
+            let _ = fs::remove_file(&self.journal);
+            let _ = fs::remove_file(&self.lock_path);
+        }
         drop(self.lock);
         Ok(self.target)
     }
+
+    /// Where a file that is built will be.
+    fn place_of(&self, built: &Path) -> PathBuf {
+        match built.strip_prefix(&self.part) {
+            Ok(inside) if self.is_folder => self.target.join(inside),
+            _ => self.target.clone(),
+        }
+    }
+}
+
+/// Gives something its name, in place of what has it if it `replaces` that.
+pub(crate) fn rename(from: &Path, to: &Path, replaces: bool) -> Result<(), StorageError> {
+    let rename = if replaces { fs::rename } else { crate::rename::rename_new };
+    rename(from, to).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
+        _ => error_at(to, source),
+    })
 }
 
 /// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
@@ -193,7 +222,7 @@ fn refuse_link(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), StorageError> {
     refuse_link(path)?;
     match fs::create_dir(path) {
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -201,34 +230,36 @@ fn make_folder(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn make_folders(base: &Path, path: &str) -> Result<(), StorageError> {
+pub(crate) fn make_folders(base: &Path, path: &Path) -> Result<(), StorageError> {
     let mut folder = base.to_owned();
-    path.split('/').try_for_each(|name| {
+    path.iter().try_for_each(|name| {
         folder.push(name);
         make_folder(&folder)
     })
 }
 
+/// Lets whoever may read a file run it.
 #[cfg(unix)]
-fn make_executable(path: &Path) -> io::Result<()> {
+pub fn make_executable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut permissions = fs::metadata(path)?.permissions();
-    // Whoever may read it may run it.
     permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
     fs::set_permissions(path, permissions)
 }
 
+/// Nothing: files have no such bit here.
 #[cfg(not(unix))]
-fn make_executable(_: &Path) -> io::Result<()> {
+pub fn make_executable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the names in a folder durable.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| error_at(folder, source))
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_: &Path) -> Result<(), StorageError> {
     Ok(())
 }
