@@ -56,6 +56,9 @@ pub enum PeerError {
     /// Something is in the way of a download, and is not what may be replaced.
     #[error("{0} is in the way and is not replaced: only a file is, and only by a file")]
     Irreplaceable(PathBuf),
+    /// None of a content's files are wanted.
+    #[error("no file of {0:?} has one of the names that are wanted")]
+    NothingChosen(String),
     /// A name that cannot be stored here.
     #[error(transparent)]
     Name(#[from] protocol::NameError),

@@ -8,6 +8,7 @@ mod buffers;
 mod driver;
 mod error;
 mod fetch;
+mod in_place;
 mod inbox;
 mod link;
 mod node;

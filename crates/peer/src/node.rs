@@ -45,7 +45,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a download of one file may replace a different file that has its name, once it is complete. Until then the old
+    /// Whether files of a download may replace different ones that have their names, once it is complete. Until then the old
     /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
@@ -136,9 +136,9 @@ pub enum PeerEvent {
         content: ContentId,
         /// Its name.
         name: String,
-        /// Bytes.
+        /// Bytes; of the files that are wanted, if not all are.
         size: u64,
-        /// Pieces in all.
+        /// Pieces of them in all.
         pieces: u32,
         /// Pieces that an earlier run had stored, or that the file to be replaced has too.
         have: u32,
@@ -212,9 +212,9 @@ pub struct Standing {
 pub struct Progress {
     /// The content's name; empty while unknown.
     pub name: String,
-    /// Bytes in all; 0 while unknown.
+    /// Bytes in all, or of the files that are wanted; 0 while unknown.
     pub size: u64,
-    /// Pieces stored.
+    /// Pieces stored of those.
     pub have: u32,
     /// Pieces in all; 0 while unknown.
     pub pieces: u32,
@@ -311,7 +311,17 @@ impl Node {
     /// Downloads a content into the output folder; watch [`Node::events`] for how it ends. Goes on from what an
     /// earlier run had verified, and goes on sharing when it is done.
     pub async fn get(&self, content: ContentId) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, reply }).await?
+        self.ask(|reply| Command::Get { content, choice: None, reply }).await?
+    }
+
+    /// The same for some files of a folder: those whose paths inside, with `/`, are `wanted`. What others bring later goes
+    /// into the same folder. Ends with [`PeerError::NothingChosen`] where there are none.
+    pub async fn get_files(
+        &self,
+        content: ContentId,
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Get { content, choice: Some(Arc::new(wanted)), reply }).await?
     }
 
     /// How a content stands; nothing if this node takes no part in it.

@@ -11,16 +11,16 @@ use storage::{Access, FileSpec, StorageError};
 use crate::shelf::Shelf;
 use crate::waits::WaitBooks;
 
-/// Copies the pieces of the old file that are right and not in `have` to a shelf of one file, claims them, and adds them to
-/// `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
-pub(crate) fn reuse(shelf: &Shelf, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
+/// Copies the pieces of the old version of a file that are right and not in `have` to where the file is built, claims them,
+/// and adds them to `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
+pub(crate) fn reuse(shelf: &Shelf, file: usize, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
     let Ok(size) = std::fs::metadata(old).map(|metadata| metadata.len()) else { return Ok(()) };
     // Not mapped: what is verified must be what is copied, whoever writes to the old file meanwhile.
     let files = storage::backend("file").expect("it is built in");
     let Ok(source) = files.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
     let geometry = shelf.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
-    let lacked: Vec<u32> = (0..geometry.pieces()).filter(|&piece| !have.contains(piece) && within(piece)).collect();
+    let lacked: Vec<u32> = geometry.pieces_of(file).filter(|&piece| !have.contains(piece) && within(piece)).collect();
     let (found, waits) = (Mutex::new(have), WaitBooks::default());
     on_all_cores(&lacked, |first| {
         for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
@@ -53,7 +53,7 @@ pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) -> Result<(), Sto
 }
 
 /// Does the work for each piece, on as many threads as there are cores; a thread ends with its first error.
-fn on_all_cores(pieces: &[u32], work: impl Fn(u32) -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
+pub(crate) fn on_all_cores(pieces: &[u32], work: impl Fn(u32) -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
     let next = AtomicUsize::new(0);
     let some = || {
         while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, Digest, FileEntry, Manifest, PieceSet, Stretch};
-use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Output, Storage, StorageError};
+use storage::{Access, Backend, Checkpoint, Journal, Output, Place, Split, Storage, StorageError, make_executable};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
+use crate::in_place::{InPlace, holds_nothing_else, look, spec};
 use crate::reuse::{reuse, verify_again};
 use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
 use crate::survey::Survey;
@@ -24,11 +25,11 @@ use crate::{PeerError, PeerEvent};
 /// A content that is open.
 pub(crate) struct Shelf {
     manifest: Arc<Manifest>,
-    storage: Arc<dyn Storage>,
+    storage: RwLock<Arc<dyn Storage>>,
     /// Claims what is durable; none for what is shared where it lies, or kept in memory.
     checkpoint: Option<Checkpoint>,
     /// Where a download is built, until it is finished.
-    output: Mutex<Option<Output>>,
+    building: Mutex<Option<Building>>,
     /// Told when something waits to be claimed, and when so much waits that it should be claimed at once.
     waiting: Notify,
     full: Notify,
@@ -36,12 +37,29 @@ pub(crate) struct Shelf {
     finished: AtomicBool,
     sent: AtomicU64,
     path: PathBuf,
+    /// Bytes of the files that are wanted.
+    wanted: u64,
 }
+
+/// What a download needs until it is finished.
+struct Building {
+    output: Output,
+    /// The files that are built.
+    storage: Arc<dyn Storage>,
+    backend: Arc<dyn Backend>,
+    /// All that will be there then.
+    wanted: Vec<usize>,
+}
+
+/// Which files of a content are wanted, by their paths inside.
+pub(crate) type Choice = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// A shelf, and the pieces that are on it.
 pub(crate) struct Opened {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) have: PieceSet,
+    /// The pieces that are to be on it.
+    pub(crate) goal: PieceSet,
 }
 
 /// What is verified is claimed at most this long after.
@@ -75,6 +93,41 @@ fn sorted(names: &[String]) -> Vec<&String> {
     names
 }
 
+/// Where what lies on disk is read from, whatever downloads are kept in.
+fn kept_on_disk(backend: &dyn Backend) -> &dyn Backend {
+    if backend.persistent() { backend } else { &storage::FileBackend }
+}
+
+/// These files of a content, where they have their names; the others are nowhere.
+fn settled(
+    manifest: &Manifest,
+    backend: &dyn Backend,
+    path: &Path,
+    files: &[usize],
+) -> Result<Arc<dyn Storage>, StorageError> {
+    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, path, file)).collect();
+    let storage = kept_on_disk(backend).open(&specs, Access::Read)?;
+    if files.len() == manifest.header().files.len() {
+        return Ok(storage);
+    }
+    let place = |file: usize| files.binary_search(&file).map_or(Place::Nowhere, Place::InPlace);
+    let places = (0..manifest.header().files.len()).map(place).collect();
+    Ok(Arc::new(Split::new(path.to_owned(), places, storage.clone(), storage)))
+}
+
+/// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to
+/// their own file has it all the same.
+fn mend_bits(manifest: &Manifest, target: &Path, files: &[usize]) {
+    for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {
+        let _ = make_executable(&spec(manifest, target, file).path);
+    }
+}
+
+fn sized(mut set: PieceSet, len: u32) -> PieceSet {
+    set.resize(len);
+    set
+}
+
 /// Time between two words about hashing.
 const WORD: Duration = Duration::from_millis(100);
 
@@ -104,87 +157,142 @@ impl Shelf {
         }
         let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
         let have = options.held.pieces(manifest.geometry().pieces());
-        Ok(Opened { shelf: Arc::new(Self::in_place(path, manifest.into(), backend)?), have })
+        let shelf = Arc::new(Self::in_place(path, manifest.into(), backend)?);
+        Ok(Opened { shelf, have, goal: PieceSet::empty(0) })
     }
 
     fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
-        let header = manifest.header();
-        let place = |inside: &str| if header.folder { path.join(inside) } else { path.to_owned() };
-        let specs: Vec<_> =
-            header.files.iter().map(|file| FileSpec { path: place(&file.path), size: file.size }).collect();
-        // What lies on disk is read from there, whatever downloads are kept in.
-        let storage = if backend.persistent() {
-            backend.open(&specs, Access::Read)?
-        } else {
-            storage::backend("file").expect("it is built in").open(&specs, Access::Read)?
-        };
-        Ok(Shelf::new(manifest, storage, None, None, path.to_owned()))
+        let all: Vec<usize> = (0..manifest.header().files.len()).collect();
+        let storage = settled(&manifest, backend, path, &all)?;
+        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all))
     }
 
-    /// Opens, or goes on with, a download. A target that is there already is checked: if it is the content, it is
-    /// complete; if not, nothing is touched, unless `replace` says that a file may be replaced by a file when that is complete:
-    /// then what they have in common is here already. Blocks.
+    /// Opens, or goes on with, a download of all files, or of those that are chosen. What is there already is checked: files
+    /// that are right are kept; if one is not, nothing is touched, unless `replace` says that files may be replaced by files
+    /// when all is complete: then what they have in common is here already. Blocks.
     pub(crate) fn download(
         manifest: Arc<Manifest>,
-        backend: &dyn Backend,
+        backend: &Arc<dyn Backend>,
         hashes: &Path,
         folder: &Path,
         replace: bool,
+        choice: Option<&Choice>,
     ) -> Result<Opened, PeerError> {
         keep_manifest(hashes, &manifest)?;
-        let (header, pieces) = (manifest.header(), manifest.geometry().pieces());
+        let (header, geometry) = (manifest.header(), manifest.geometry());
+        let chosen = |path: &str| choice.is_none_or(|choice| choice(path));
+        let wanted: Vec<usize> = (0..header.files.len()).filter(|&file| chosen(&header.files[file].path)).collect();
+        let empty_folders: Vec<String> = header.empty_folders.iter().filter(|path| chosen(path)).cloned().collect();
+        if choice.is_some() && wanted.is_empty() && empty_folders.is_empty() {
+            return Err(PeerError::NothingChosen(header.name.clone()));
+        }
+        let goal: PieceSet = wanted.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
+        let goal = sized(goal, geometry.pieces());
         let target = folder.join(&header.name);
         let old = std::fs::symlink_metadata(&target).ok();
-        if let Some(old) = &old {
-            if lies_at(&manifest, &target)? {
-                let shelf = Self::in_place(&target, manifest, backend)?;
-                return Ok(Opened { shelf: Arc::new(shelf), have: PieceSet::full(pieces) });
+        let found = match &old {
+            None => InPlace::default(),
+            Some(old) if header.folder && old.is_dir() => {
+                let found = look(&manifest, &target, &wanted)?;
+                let known = replace || choice.is_some() || holds_nothing_else(&manifest, &target);
+                let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
+                match (&found.in_the_way, other) {
+                    _ if !known => return Err(StorageError::Exists(target).into()),
+                    (Some(path), _) if replace => return Err(PeerError::Irreplaceable(path.clone())),
+                    (Some(path), _) => return Err(StorageError::Exists(path.clone()).into()),
+                    (None, Some(path)) if !replace => return Err(StorageError::Exists(path).into()),
+                    _ => found,
+                }
             }
-            if !replace {
-                return Err(StorageError::Exists(target).into());
+            Some(old) => {
+                if lies_at(&manifest, &target)? {
+                    mend_bits(&manifest, &target, &wanted);
+                    let shelf = Self::in_place(&target, manifest, &**backend)?;
+                    return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
+                }
+                if !replace {
+                    return Err(StorageError::Exists(target).into());
+                }
+                if header.folder || !old.is_file() {
+                    return Err(PeerError::Irreplaceable(target));
+                }
+                InPlace { different: wanted.clone(), ..InPlace::default() }
             }
-            if header.folder || !old.is_file() {
-                return Err(PeerError::Irreplaceable(target));
-            }
+        };
+        mend_bits(&manifest, &target, &found.equal);
+        let equal: PieceSet = found.equal.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
+        let there = |path: &String| target.join(path).is_dir();
+        if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
+            let storage = settled(&manifest, &**backend, &target, &wanted)?;
+            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted);
+            return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
-        let files: Vec<_> = header.files.iter().map(|file| (file.path.clone(), file.size, file.executable)).collect();
-        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &header.empty_folders)?;
-        if old.is_some() {
+        let built: Vec<usize> = wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
+        let entry = |&file: &usize| {
+            let FileEntry { path, size, executable, .. } = &header.files[file];
+            (path.clone(), *size, *executable)
+        };
+        let files: Vec<_> = built.iter().map(entry).collect();
+        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &empty_folders)?;
+        if !found.different.is_empty() {
             output = output.replacing();
+        }
+        if header.folder && (old.is_some() || choice.is_some()) {
+            output = output.merging();
         }
         let storage = backend.open(&output.specs(), Access::Write)?;
         let (checkpoint, mut have) = if backend.persistent() {
-            let (journal, have) = Journal::open(output.journal_path(), manifest.id(), pieces)?;
+            let (journal, have) = Journal::open(output.journal_path(), manifest.id(), geometry.pieces())?;
             (Some(Checkpoint::new(storage.clone(), journal)), have)
         } else {
-            (None, PieceSet::empty(pieces))
+            (None, PieceSet::empty(geometry.pieces()))
         };
-        let shelf = Shelf::new(manifest, storage, checkpoint, Some(output), target);
+        let all: Arc<dyn Storage> = if built.len() == header.files.len() {
+            storage.clone()
+        } else {
+            let specs: Vec<_> = found.equal.iter().map(|&file| spec(&manifest, &target, file)).collect();
+            let in_place = kept_on_disk(&**backend).open(&specs, Access::Read)?;
+            let place = |file: usize| match (built.binary_search(&file), found.equal.binary_search(&file)) {
+                (Ok(number), _) => Place::Built(number),
+                (_, Ok(number)) => Place::InPlace(number),
+                _ => Place::Nowhere,
+            };
+            let places = (0..header.files.len()).map(place).collect();
+            Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
+        };
+        let building = Building { output, storage, backend: backend.clone(), wanted: wanted.clone() };
+        let shelf = Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted);
         verify_again(&shelf, &mut have)?;
-        if old.is_some() {
-            reuse(&shelf, &shelf.path, &mut have)?;
+        equal.iter().for_each(|piece| {
+            have.insert(piece);
+        });
+        for &file in &found.different {
+            reuse(&shelf, file, &spec(&manifest, &target, file).path, &mut have)?;
         }
-        Ok(Opened { shelf: Arc::new(shelf), have })
+        Ok(Opened { shelf: Arc::new(shelf), have, goal })
     }
 
     fn new(
         manifest: Arc<Manifest>,
         storage: Arc<dyn Storage>,
         checkpoint: Option<Checkpoint>,
-        output: Option<Output>,
+        building: Option<Building>,
         path: PathBuf,
+        wanted: &[usize],
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
+        let wanted = wanted.iter().map(|&file| manifest.header().files[file].size).sum();
         Shelf {
             manifest,
-            storage,
+            storage: RwLock::new(storage),
             checkpoint,
-            output: Mutex::new(output),
+            building: Mutex::new(building),
             waiting,
             full,
             finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
+            wanted,
         }
     }
 
@@ -199,7 +307,8 @@ impl Shelf {
     /// The bytes of pieces that are stored: of one file as the storage has them, of several put together. Blocks while they
     /// come from the disk.
     pub(crate) fn load(&self, block: &Block) -> Result<Bytes, StorageError> {
-        let read = |stretch: &Stretch| self.storage.read(stretch.file, stretch.offset, stretch.len);
+        let storage = self.storage();
+        let read = |stretch: &Stretch| storage.read(stretch.file, stretch.offset, stretch.len);
         if let [stretch] = &block.stretches[..] {
             return read(stretch);
         }
@@ -252,7 +361,7 @@ impl Shelf {
     }
 
     fn write(&self, stretch: Stretch, at: usize, bytes: &[u8], group: &[(u32, bool)]) -> Result<(), StorageError> {
-        self.storage.write(stretch.file, stretch.offset + at as u64, bytes)?;
+        self.storage().write(stretch.file, stretch.offset + at as u64, bytes)?;
         if let Some(checkpoint) = &self.checkpoint {
             self.waiting.notify_one();
             if checkpoint.stored(group.iter().map(|&(piece, _)| piece), bytes.len() as u64) {
@@ -283,27 +392,43 @@ impl Shelf {
     /// a task that was just aborted still holds this shelf. Blocks.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         let result = if self.finished.load(Ordering::Relaxed) { Ok(()) } else { self.sync() };
-        drop(self.output.lock().expect("no panic holds it").take());
+        drop(self.building.lock().expect("no panic holds it").take());
         result
     }
 
     /// Whether it is a download that is not complete yet.
     pub(crate) fn is_being_built(&self) -> bool {
-        self.output.lock().expect("no panic holds it").is_some()
+        self.building.lock().expect("no panic holds it").is_some()
     }
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(output) = self.output.lock().expect("no panic holds it").take() {
+        if let Some(Building { output, storage, backend, wanted }) =
+            self.building.lock().expect("no panic holds it").take()
+        {
             if self.checkpoint.is_some() {
-                self.storage.flush()?;
+                storage.flush()?;
             } else {
-                output.write_out(&*self.storage)?;
+                output.write_out(&*storage)?;
             }
             output.finish()?;
             self.finished.store(true, Ordering::Relaxed);
+            if backend.persistent() {
+                // A file that is closed meanwhile is opened again by its name, which is a new one.
+                let settled = settled(&self.manifest, &*backend, &self.path, &wanted)?;
+                *self.storage.write().expect("no panic holds it") = settled;
+            }
         }
         Ok(self.path.clone())
+    }
+
+    /// Bytes of the files that are wanted, or shared.
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        self.storage.read().expect("no panic holds it").clone()
     }
 
     pub(crate) fn count_sent(&self, bytes: u64) {

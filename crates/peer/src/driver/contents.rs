@@ -18,7 +18,7 @@ use crate::PeerError;
 use crate::inbox::Input;
 use crate::node::{PeerEvent, Progress, Summary};
 use crate::share::kept_manifests;
-use crate::shelf::{Opened, Shelf};
+use crate::shelf::{Choice, Opened, Shelf};
 use crate::tracker_client::ToClient;
 
 /// Most bytes that are read at once for who asks for them in order.
@@ -32,6 +32,8 @@ pub(super) struct Item {
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<protocol::PeerId, u64>,
     pub(super) wanted: bool,
+    /// Which files are, if not all.
+    pub(super) choice: Option<Choice>,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) looked_at: bool,
     pub(super) finished: bool,
@@ -77,7 +79,7 @@ impl Driver {
         let coming: u64 = of_content.map(|one| one.came.load(Ordering::Relaxed).saturating_sub(one.stored)).sum();
         Some(Progress {
             name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
-            size: header.map_or(0, |manifest| manifest.geometry().total()),
+            size: item.shelf.as_ref().map_or(0, |shelf| shelf.wanted()),
             have: view.have,
             pieces: view.pieces,
             peers: view.peers,
@@ -87,9 +89,12 @@ impl Driver {
         })
     }
 
-    pub(super) fn get(&mut self, content: ContentId) -> Result<(), PeerError> {
+    pub(super) fn get(&mut self, content: ContentId, choice: Option<Choice>) -> Result<(), PeerError> {
         if let Some(item) = self.items.get_mut(&content) {
             let only_looked_at = std::mem::take(&mut item.looked_at);
+            if only_looked_at {
+                item.choice = choice;
+            }
             return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
         let item = Item {
@@ -99,6 +104,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
+            choice,
             looked_at: false,
             finished: false,
             claiming: None,
@@ -127,7 +133,7 @@ impl Driver {
         }
         self.looks.entry(content).or_default().push(reply);
         // An error means that it is wanted already: then the manifest comes anyway.
-        if self.get(content).is_ok()
+        if self.get(content, None).is_ok()
             && let Some(item) = self.items.get_mut(&content)
         {
             item.looked_at = true;
@@ -147,10 +153,10 @@ impl Driver {
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
         item.opening = true;
-        let (storage, inputs) = (self.setup.storage.clone(), self.inputs.clone());
+        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
         let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &*storage, &hashes, &output, replace);
+            let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref());
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
@@ -165,7 +171,9 @@ impl Driver {
         item.shelf = Some(opened.shelf.clone());
         let manifest = opened.shelf.manifest().clone();
         let geometry = Arc::new(manifest.geometry().clone());
-        let whole = opened.have.is_full();
+        let have = opened.goal.iter().filter(|&piece| opened.have.contains(piece)).count() as u32;
+        let pieces = opened.goal.count();
+        let whole = have == pieces;
         let piece = geometry.piece_size();
         if !whole && self.setup.buffers.exceeded_by(piece as usize) {
             let mib = f64::from(piece) / f64::from(1 << 20);
@@ -182,11 +190,11 @@ impl Driver {
         self.tell(PeerEvent::Manifest {
             content,
             name: manifest.header().name.clone(),
-            size: geometry.total(),
-            pieces: geometry.pieces(),
-            have: opened.have.count(),
+            size: opened.shelf.wanted(),
+            pieces,
+            have,
         });
-        self.event(Event::Content { content, geometry, have: opened.have, wanted: true });
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         if whole {
             self.finish(content);
         } else {
@@ -204,13 +212,14 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
+            choice: None,
             looked_at: false,
             finished: true,
             claiming: None,
         };
         self.items.insert(content, item);
         self.standings.remove(&content);
-        self.event(Event::Content { content, geometry, have: opened.have, wanted: false });
+        self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.announce(content);
         content
     }

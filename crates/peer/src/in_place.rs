@@ -1,0 +1,104 @@
+//! What of a wanted folder lies in place already: files that are equal are kept and served from there, and what is different
+//! is in the way, or is to be replaced.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use protocol::{Manifest, Run};
+use storage::{Access, FileSpec, error_at};
+
+use crate::PeerError;
+use crate::reuse::on_all_cores;
+use crate::survey::Survey;
+
+/// What was found of the files that are wanted, as their numbers in the manifest.
+#[derive(Debug, Default)]
+pub(crate) struct InPlace {
+    /// Equal, byte for byte.
+    pub(crate) equal: Vec<usize>,
+    /// Other files.
+    pub(crate) different: Vec<usize>,
+    /// What is in the way and no file: a link, or a folder.
+    pub(crate) in_the_way: Option<PathBuf>,
+}
+
+/// Looks for the `wanted` files of a manifest in the folder `target`. No link is followed. Hashes, on all cores, what has the
+/// right size; blocks.
+pub(crate) fn look(manifest: &Manifest, target: &Path, wanted: &[usize]) -> Result<InPlace, PeerError> {
+    let (mut found, mut same_size) = (InPlace::default(), Vec::new());
+    let mut folders = BTreeSet::new();
+    for &file in wanted {
+        let entry = &manifest.header().files[file];
+        let path = target.join(&entry.path);
+        let parents = path.ancestors().skip(1).take_while(|&parent| parent != target);
+        let mut above: Vec<&Path> = parents.collect();
+        above.reverse();
+        for folder in above {
+            if folders.insert(folder.to_owned()) && kind_of(folder)?.is_some_and(|seen| !seen.is_dir()) {
+                found.in_the_way = Some(folder.to_owned());
+                return Ok(found);
+            }
+        }
+        match kind_of(&path)? {
+            None => {}
+            Some(seen) if !seen.is_file() => {
+                found.in_the_way = Some(path);
+                return Ok(found);
+            }
+            Some(seen) if seen.len() == entry.size => same_size.push(file),
+            Some(_) => found.different.push(file),
+        }
+    }
+    let different = Mutex::new(BTreeSet::new());
+    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, target, file)).collect();
+    // Not mapped: nothing of it is kept, and anyone may cut it meanwhile.
+    let storage = storage::backend("file").expect("it is built in").open(&specs, Access::Read)?;
+    let geometry = manifest.geometry();
+    let pieces: Vec<u32> = same_size.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
+    on_all_cores(&pieces, |first| {
+        for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+            let stretch = block.stretches[0];
+            let at = same_size.partition_point(|&file| file < stretch.file);
+            let bytes = storage.read(at, stretch.offset, stretch.len);
+            if !bytes.is_ok_and(|bytes| manifest.verify(first, &bytes)) {
+                different.lock().expect("no panic holds it").insert(stretch.file);
+            }
+        }
+        Ok(())
+    })?;
+    let different = different.into_inner().expect("no panic holds it");
+    found.equal = same_size.into_iter().filter(|file| !different.contains(file)).collect();
+    found.different.extend(different);
+    Ok(found)
+}
+
+/// Whether nothing lies in the folder `target` that is not, by its name, a part of the content.
+pub(crate) fn holds_nothing_else(manifest: &Manifest, target: &Path) -> bool {
+    let Ok(survey) = Survey::of(target) else { return false };
+    let header = manifest.header();
+    let files: BTreeSet<&str> = header.files.iter().map(|file| file.path.as_str()).collect();
+    let parents = files.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at]));
+    let folders: BTreeSet<&str> = parents.chain(header.empty_folders.iter().map(String::as_str)).collect();
+    survey.skipped.is_empty()
+        && survey.files.iter().all(|file| files.contains(file.path.as_str()))
+        && survey.empty_folders.iter().all(|path| folders.contains(path.as_str()))
+}
+
+/// Where a file of a content lies whose folder, or file, is `target`.
+pub(crate) fn spec(manifest: &Manifest, target: &Path, file: usize) -> FileSpec {
+    let (header, entry) = (manifest.header(), &manifest.header().files[file]);
+    let path = if header.folder { target.join(&entry.path) } else { target.to_owned() };
+    FileSpec { path, size: entry.size }
+}
+
+/// What is there, itself and not what it leads to; nothing if there is nothing.
+fn kind_of(path: &Path) -> Result<Option<fs::Metadata>, PeerError> {
+    match fs::symlink_metadata(path) {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(source) => Err(error_at(path, source).into()),
+    }
+}
