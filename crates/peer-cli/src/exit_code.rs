@@ -54,6 +54,10 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),
         PeerError::NotFound(_) => (ExitCode::NotFound, ""),
+        PeerError::NothingChosen(_) => (
+            ExitCode::NotFound,
+            "`peer-cli inspect` with the same ticket or name lists its files; put --only in quotes",
+        ),
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),

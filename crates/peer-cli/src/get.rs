@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::arguments::PeerArguments;
 use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::only::{self, Only};
 use crate::pipe;
 use crate::prompt;
 use crate::screen::Outlet;
@@ -22,7 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
   peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
-  peer-cli get p2p… --force                only what has changed of a file that is there
+  peer-cli get p2p… --force                only what has changed of a file or a folder that is there
+  peer-cli get p2p… --only '*.json'        of a folder, only those files
   peer-cli get p2p… -o - | tar x           to standard output, in order
   peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
 
@@ -38,8 +40,12 @@ pub struct Arguments {
     /// Folder to download into; `-` writes a file to standard output, and words to standard error
     #[arg(short, long, value_name = "DIR", default_value = "output")]
     output: PathBuf,
-    /// Replace a different file that has its name, once the download is complete; pieces that are equal at the same place are
-    /// taken from it. A folder is not replaced
+    /// Of a folder, fetch only files that this pattern fits: *.json by name, wherever it is, or data/* by path; several with
+    /// several --only. The rest can come later, into the same folder
+    #[arg(long, value_name = "GLOB", value_parser = only::only)]
+    only: Vec<Only>,
+    /// Replace files that differ from those that come, once the download is complete; pieces that are equal at the same place
+    /// are taken from them. Other files of a folder stay as they are
     #[arg(long)]
     force: bool,
     /// End when the download is complete; this is how it is unless one of the next two is given
@@ -174,12 +180,13 @@ async fn begin(
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
     let ContentMatch { content, name, size, .. } = start::find(node, &what, arguments.peer.wait, steps).await?;
+    let only = arguments.only.clone();
     if !arguments.to_stdout() {
-        report(Step::Wanted { content, name, size }).await;
+        report(Step::Wanted { content, name, size, only }).await;
         return Ok(());
     }
-    let length = pipe::length(node, content).await?;
-    report(Step::Wanted { content, name, size }).await;
+    let length = pipe::length(node, content, &only).await?;
+    report(Step::Wanted { content, name, size, only }).await;
     if !pipe::write(node, content, length).await? {
         report(Step::Unread).await;
     }

@@ -12,6 +12,7 @@ mod limiter;
 mod ls;
 mod missing;
 mod names;
+mod only;
 mod pipe;
 mod progress;
 mod prompt;

@@ -7,33 +7,47 @@ use peer::Node;
 use protocol::ContentId;
 
 use crate::exit_code::{ExitCode, Failure};
+use crate::only::{Only, fits};
 
 /// Time between two looks whether the next piece is here.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is to be written of a content: bytes, and those of a piece. A folder is refused before any of it comes.
+/// What is to be written of a content: from which piece on, how many bytes, and those of a piece. A folder is refused before any of it comes.
 pub struct Length {
+    first: u32,
     size: u64,
     piece_size: u64,
 }
 
-/// How long a content is that is wanted on standard output.
-pub async fn length(node: &Node, content: ContentId) -> Result<Length, Failure> {
+/// How long a content, or the one file that is wanted of it, is that is to go to standard output.
+pub async fn length(node: &Node, content: ContentId, wanted: &[Only]) -> Result<Length, Failure> {
     let manifest = node.manifest(content).await?;
     let header = manifest.header();
-    if header.folder {
-        let sentence =
-            format!("{:?} is a folder, and standard output takes one file: choose a folder with -o", header.name);
-        return Err(Failure::new(ExitCode::Usage, sentence));
+    let geometry = manifest.geometry();
+    let fits = |file: &usize| wanted.is_empty() || fits(wanted, &header.files[*file].path);
+    let mut files = (0..header.files.len()).filter(fits);
+    match (files.next(), files.next()) {
+        (Some(file), None) if !header.folder || !wanted.is_empty() => {
+            let first = geometry.pieces_of(file).start;
+            Ok(Length { first, size: geometry.sizes()[file], piece_size: header.piece_size.into() })
+        }
+        // Which it is not is said where any download would say it.
+        (None, _) if !wanted.is_empty() => Ok(Length { first: 0, size: 0, piece_size: 1 }),
+        _ => {
+            let sentence = format!(
+                "{:?} is a folder, and standard output takes one file: choose one with --only, or a folder with -o",
+                header.name
+            );
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
     }
-    Ok(Length { size: manifest.geometry().total(), piece_size: header.piece_size.into() })
 }
 
 /// Writes all of it as it comes. False if nobody reads it any more.
 pub async fn write(node: &Node, content: ContentId, length: Length) -> Result<bool, Failure> {
     let mut written = 0;
     while written < length.size {
-        let Some(bytes) = node.read(content, (written / length.piece_size) as u32).await? else {
+        let Some(bytes) = node.read(content, length.first + (written / length.piece_size) as u32).await? else {
             tokio::time::sleep(LOOK_AGAIN).await;
             continue;
         };

@@ -14,6 +14,7 @@ use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::missing::must_exist;
 use crate::names;
+use crate::only::Only;
 use crate::sizes;
 
 /// Time between two questions for a file that nobody shares yet.
@@ -30,7 +31,7 @@ pub enum Step {
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
     /// It is known what to download.
-    Wanted { content: ContentId, name: String, size: u64 },
+    Wanted { content: ContentId, name: String, size: u64, only: Vec<Only> },
     /// What is shared can be had with this ticket.
     Ticket(Ticket),
     /// Something in the input folder is no file.
@@ -73,7 +74,7 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     if !arguments.seeder {
         for wanted in arguments.wanted() {
             let ContentMatch { content, name, size, .. } = find(node, wanted, arguments.peer.wait, steps).await?;
-            report(Step::Wanted { content, name, size }).await;
+            report(Step::Wanted { content, name, size, only: Vec::new() }).await;
         }
     }
     for path in files {

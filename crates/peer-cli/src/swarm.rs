@@ -15,6 +15,7 @@ use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
 use crate::limiter::Limiter;
+use crate::only::fits;
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::{Outlet, Screen};
@@ -209,13 +210,17 @@ impl Run {
                     return Err(failure);
                 }
             }
-            Step::Wanted { content, name, size } => {
-                self.screen.say(&format!("Downloading {name}, {}, content id {content}", sizes::show(size)));
+            Step::Wanted { content, name, size, only } => {
+                let (shown, part) = (sizes::show(size), if only.is_empty() { "" } else { "some files of " });
+                self.screen.say(&format!("Downloading {part}{name}, {shown}, content id {content}"));
                 self.wanted_since.get_or_insert_with(Instant::now);
                 self.screen.event(&Event::Wanted { content: content.to_string(), name });
                 if self.contents.insert(content, None).is_none() {
                     self.pending.insert(content);
-                    self.node.get(content).await?;
+                    match only.is_empty() {
+                        true => self.node.get(content).await?,
+                        false => self.node.get_files(content, move |path| fits(&only, path)).await?,
+                    }
                 }
             }
             Step::Ticket(ticket) => {

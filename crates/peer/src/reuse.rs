@@ -53,7 +53,10 @@ pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) -> Result<(), Sto
 }
 
 /// Does the work for each piece, on as many threads as there are cores; a thread ends with its first error.
-pub(crate) fn on_all_cores(pieces: &[u32], work: impl Fn(u32) -> Result<(), StorageError> + Sync) -> Result<(), StorageError> {
+pub(crate) fn on_all_cores(
+    pieces: &[u32],
+    work: impl Fn(u32) -> Result<(), StorageError> + Sync,
+) -> Result<(), StorageError> {
     let next = AtomicUsize::new(0);
     let some = || {
         while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -227,7 +227,8 @@ impl Shelf {
             let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted);
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
-        let built: Vec<usize> = wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
+        let built: Vec<usize> =
+            wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
         let entry = |&file: &usize| {
             let FileEntry { path, size, executable, .. } = &header.files[file];
             (path.clone(), *size, *executable)

@@ -501,7 +501,13 @@ impl Engine {
                 && !self.requests.values().any(|request| request.content == id);
             let runs = if idle {
                 let nobody = |&piece: &u32| content.picker.availability(piece) == 0;
-                content.have.missing().filter(|&piece| content.goal.contains(piece)).filter(nobody).collect::<PieceSet>().runs()
+                content
+                    .have
+                    .missing()
+                    .filter(|&piece| content.goal.contains(piece))
+                    .filter(nobody)
+                    .collect::<PieceSet>()
+                    .runs()
             } else {
                 Vec::new()
             };

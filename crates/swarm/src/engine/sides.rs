@@ -76,7 +76,8 @@ impl Content {
         let coming = coming.filter(|&piece| !side.have.contains(piece));
         let promised = side.promised.keys().copied();
         let promised = promised.filter(|&piece| !side.have.contains(piece) && !side.coming.contains(piece));
-        let gets = |piece| side.have.contains(piece) || side.coming.contains(piece) || side.promised.contains_key(&piece);
+        let gets =
+            |piece| side.have.contains(piece) || side.coming.contains(piece) || side.promised.contains_key(&piece);
         let skipped = side.skipped.iter().filter(|&piece| !gets(piece));
         for piece in have.chain(coming).chain(promised).chain(skipped) {
             self.spread.change(piece, by);

@@ -75,7 +75,8 @@ impl World {
     }
 
     fn seed(&mut self, n: usize, have: PieceSet) {
-        let event = Event::Content { content: content(), geometry: geometry(self.pieces), have, wanted: PieceSet::empty(0) };
+        let event =
+            Event::Content { content: content(), geometry: geometry(self.pieces), have, wanted: PieceSet::empty(0) };
         self.events.push_back((n, event));
     }
 
@@ -592,7 +593,8 @@ fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
         engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
         if manifest_is_here {
             let have = PieceSet::empty(100);
-            let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
+            let event =
+                Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
             engine.handle(Duration::ZERO, event, &mut actions);
         }
         for seconds in 1..9 {
