@@ -81,7 +81,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::Exists(_) => (
             ExitCode::CannotWrite,
-            "Move it away, or choose another folder with --output; `peer-cli get --force` replaces a file",
+            "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
     }

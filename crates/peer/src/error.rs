@@ -54,7 +54,7 @@ pub enum PeerError {
         reason: String,
     },
     /// Something is in the way of a download, and is not what may be replaced.
-    #[error("{0} is in the way and is not replaced: only a file is, and only by a file")]
+    #[error("{0} is in the way and is not replaced: only files are, and only by files")]
     Irreplaceable(PathBuf),
     /// None of a content's files are wanted.
     #[error("no file of {0:?} has one of the names that are wanted")]

@@ -138,8 +138,8 @@ pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::R
     fs::rename(&beside, path)
 }
 
-/// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read: to take one apart
-/// and check it costs a hundred times as much as its id does.
+/// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read and hashed; none
+/// is taken apart and checked.
 pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl Iterator<Item = Manifest> {
     let paths = fs::read_dir(hashes).into_iter().flatten().flatten().map(|entry| entry.path());
     let manifests = paths.filter(|path| path.extension().is_some_and(|end| end == "manifest"));

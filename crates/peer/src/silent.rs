@@ -12,8 +12,8 @@ use tokio::time::Instant;
 const TRIES: f64 = 4.0;
 const ANOTHER: Duration = Duration::from_secs(5);
 /// Addresses that are remembered, some 64 bytes each. An address is forgotten when it has all its tries again, 20 seconds
-/// after its last one at the latest. The engine dials 16 peers at once at 16 addresses each, so in that time it takes
-/// strangers some thousand addresses a second that fail at once to have more than this in the account.
+/// after its last one at the latest. The engine dials 16 peers at once at 16 addresses each, so that
+/// dialling that fails slowly does not fill this; where it is full, the address with the most tries left is forgotten.
 const REMEMBERED: usize = 4096;
 
 /// The tries that are left, by address, of those that have not answered.
