@@ -17,7 +17,7 @@ const PIECE: usize = 16 << 10;
 /// An honest seeder of a content that takes a while, and what it is.
 fn honest(swarm: &Swarm, bytes: &[u8]) -> (Process, ContentId, u32) {
     swarm.put("honest", "file", bytes);
-    let mut seeder = swarm.peer("honest", &["-S", "--json", "--piece-size=16KiB", "--up-rate=2MiB"]);
+    let mut seeder = swarm.peer("honest", &["-S", "--json", "--piece-size=16KiB", "--up-rate=768KiB"]);
     let sharing = seeder.event("sharing");
     let content = sharing["content"].as_str().unwrap().parse().unwrap();
     (seeder, content, sharing["pieces"].as_u64().unwrap() as u32)
