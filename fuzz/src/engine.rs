@@ -44,12 +44,20 @@ struct World {
     next: u64,
     /// Connections that stand, and who is there.
     conns: BTreeMap<ConnId, PeerId>,
-    requests: BTreeMap<RequestId, (usize, Run, PieceSet)>,
+    requests: BTreeMap<RequestId, Request>,
     /// Requests that it has given up: bytes may still come, but none that count.
     given_up: BTreeSet<RequestId>,
     /// Questions that were neither answered nor refused, and what they ask for.
     asked: BTreeMap<ServeId, (ContentId, Run)>,
     serving: BTreeSet<ServeId>,
+}
+
+/// What it asked for and what it was told of that.
+struct Request {
+    run: Run,
+    /// Bytes that have not come. A piece may have come long before its verdict.
+    owed: u64,
+    judged: PieceSet,
 }
 
 /// Tells an engine what the bytes say, and checks what it wants done.
@@ -83,16 +91,9 @@ pub fn engine(bytes: &[u8]) {
         let actions = std::mem::take(&mut world.actions);
         actions.into_iter().for_each(|action| world.check(action));
         let counts = world.requests.iter().filter(|(request, _)| !world.given_up.contains(request));
-        let in_flight: u64 = counts.map(|(_, (number, run, told))| bytes_owed(*number, *run, told)).sum();
+        let in_flight: u64 = counts.map(|(_, request)| request.owed).sum();
         assert!(in_flight <= BUDGET.max(2 << 10), "{in_flight} bytes are asked for, over the budget");
     }
-}
-
-/// Of the pieces that have no verdict yet.
-fn bytes_owed(number: usize, run: Run, told: &PieceSet) -> u64 {
-    let geometry = geometry(number);
-    let owed = run.pieces().filter(|&piece| !told.contains(piece));
-    owed.filter_map(|piece| geometry.piece(piece)).map(|piece| piece.len as u64).sum()
 }
 
 fn some<K: Copy, V>(map: &BTreeMap<K, V>, input: &mut Input) -> Option<K> {
@@ -196,14 +197,17 @@ impl World {
                 Event::Served { serve }
             }
             18 => {
-                Event::Progress { request: some(&self.requests, input)?, bytes: u64::from(input.number()) % (1 << 20) }
+                let (request, bytes) = (some(&self.requests, input)?, u64::from(input.number()) % (1 << 20));
+                let asked = self.requests.get_mut(&request)?;
+                asked.owed = asked.owed.saturating_sub(bytes);
+                Event::Progress { request, bytes }
             }
             19..=20 => {
                 let request = some(&self.requests, input)?;
-                let (_, run, told) = self.requests.get_mut(&request)?;
-                let piece = run.first + input.below(run.count as usize) as u32;
+                let asked = self.requests.get_mut(&request)?;
+                let piece = asked.run.first + input.below(asked.run.count as usize) as u32;
                 // Each piece has one verdict.
-                if !told.insert(piece) {
+                if !asked.judged.insert(piece) {
                     return None;
                 }
                 if input.below(6) == 0 { Event::Wrong { request, piece } } else { Event::Stored { request, piece } }
@@ -248,8 +252,10 @@ impl World {
             Action::Fetch { conn, request, content: id, run } => {
                 assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
                 let number = (0..CONTENTS).find(|&number| content(number) == id).expect("it is known");
-                assert!(run.lies_within(geometry(number).pieces()), "{run:?} is asked for");
-                let new = self.requests.insert(request, (number, run, PieceSet::empty(run.first + run.count)));
+                let geometry = geometry(number);
+                assert!(run.lies_within(geometry.pieces()), "{run:?} is asked for");
+                let judged = PieceSet::empty(run.first + run.count);
+                let new = self.requests.insert(request, Request { run, owed: geometry.bytes(run), judged });
                 assert!(new.is_none(), "a number of a request was used twice");
             }
             Action::Cancel { request } => {

@@ -33,7 +33,8 @@ use upload::Uploads;
 /// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of pieces in flight over all connections.
+    /// Bytes of pieces in flight over all connections: asked for, and not come. What came and waits for its verdict is the
+    /// shell's to bound.
     pub budget: u64,
     /// Most bytes of one request (at least one piece).
     pub request_bytes: u64,

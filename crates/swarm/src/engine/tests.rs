@@ -542,6 +542,35 @@ fn pieces_in_flight_stay_within_the_budget() {
 }
 
 #[test]
+fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
+    let config = Config { budget: 8 * u64::from(PIECE), ..Config::default() };
+    let mut engine = Engine::new(config, peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    let have = PieceSet::empty(100);
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    engine.handle(Duration::ZERO, event, &mut actions);
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    // It does not say what it has: only what it offers is asked for, in two requests.
+    let runs = vec![Run { first: 0, count: 3 }, Run { first: 10, count: 90 }];
+    for message in [hello(1), PeerMessage::Offer { content: content(), runs }] {
+        engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    }
+    let asked = |actions: &[Action]| fetches(actions).iter().map(|&(_, _, run)| run).collect::<Vec<_>>();
+    assert_eq!(asked(&actions), [Run { first: 0, count: 3 }, Run { first: 10, count: 5 }]);
+    let (_, first, _) = fetches(&actions)[0];
+    for (bytes, makes_room) in [(u64::from(PIECE), Some(1)), (1 << 20, Some(2)), (1 << 20, None)] {
+        let mut actions = Vec::new();
+        engine.handle(Duration::ZERO, Event::Progress { request: first, bytes }, &mut actions);
+        let counts: Vec<_> = asked(&actions).iter().map(|run| run.count).collect();
+        assert_eq!(counts, makes_room.into_iter().collect::<Vec<_>>(), "{bytes} bytes came");
+    }
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Finished { request: first, failure: None }, &mut actions);
+    assert_eq!(asked(&actions), [], "its room was given back already");
+}
+
+#[test]
 fn pieces_that_do_not_exist_end_the_connection() {
     let (mut engine, _) = downloader(&[1]);
     for run in [Run { first: 99, count: 2 }, Run { first: u32::MAX, count: 1 }, Run { first: 0, count: 0 }] {
