@@ -547,7 +547,7 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
     let mut engine = Engine::new(config, peer(0), hello(0), 1);
     let mut actions = Vec::new();
     let have = PieceSet::empty(100);
-    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: true };
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::ZERO, event, &mut actions);
     let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true };
     engine.handle(Duration::ZERO, connected, &mut actions);
