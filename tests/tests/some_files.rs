@@ -134,3 +134,14 @@ fn nothing_is_written_through_a_link_in_a_folder_that_is_replaced() {
     assert_eq!(machines.read("there", "elsewhere/a.txt"), b"elsewhere");
     assert_eq!(machines.read("there", "output/model/config.json"), b"other");
 }
+
+#[test]
+fn a_file_in_place_of_an_empty_folder_is_not_taken_for_it() {
+    let machines = Machines::new();
+    let (_sharer, ticket) = shared(&machines);
+    machines.put("there", "output/model/nothing", b"mine");
+    machines.get("there", &[&ticket, "--force"]).ends_with(7);
+    machines.get("there", &[&ticket, "--only", "nothing"]).ends_with(7);
+    assert_eq!(machines.read("there", "output/model/nothing"), b"mine");
+    assert_eq!(lies_there(&machines), ["model/nothing"], "nothing else came");
+}

@@ -25,9 +25,14 @@ pub(crate) struct InPlace {
     pub(crate) in_the_way: Option<PathBuf>,
 }
 
-/// Looks for the `wanted` files of a manifest in the folder `target`. No link is followed. Hashes, on all cores, what has the
+/// Looks for the `wanted` files of a manifest in the folder `target`, and for what is in the way of `empty_folders`. No link is followed. Hashes, on all cores, what has the
 /// right size; blocks.
-pub(crate) fn look(manifest: &Manifest, target: &Path, wanted: &[usize]) -> Result<InPlace, PeerError> {
+pub(crate) fn look(
+    manifest: &Manifest,
+    target: &Path,
+    wanted: &[usize],
+    empty_folders: &[String],
+) -> Result<InPlace, PeerError> {
     let (mut found, mut same_size) = (InPlace::default(), Vec::new());
     let mut folders = BTreeSet::new();
     for &file in wanted {
@@ -50,6 +55,16 @@ pub(crate) fn look(manifest: &Manifest, target: &Path, wanted: &[usize]) -> Resu
             }
             Some(seen) if seen.len() == entry.size => same_size.push(file),
             Some(_) => found.different.push(file),
+        }
+    }
+    for path in empty_folders.iter().map(|path| target.join(path)) {
+        let mut above: Vec<&Path> = path.ancestors().take_while(|&folder| folder != target).collect();
+        above.reverse();
+        for folder in above {
+            if kind_of(folder)?.is_some_and(|seen| !seen.is_dir()) {
+                found.in_the_way = Some(folder.to_owned());
+                return Ok(found);
+            }
         }
     }
     let different = Mutex::new(BTreeSet::new());

@@ -193,7 +193,7 @@ impl Shelf {
         let found = match &old {
             None => InPlace::default(),
             Some(old) if header.folder && old.is_dir() => {
-                let found = look(&manifest, &target, &wanted)?;
+                let found = look(&manifest, &target, &wanted, &empty_folders)?;
                 let known = replace || choice.is_some() || holds_nothing_else(&manifest, &target);
                 let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
                 match (&found.in_the_way, other) {

@@ -100,7 +100,9 @@ impl Content {
         if !side.counted {
             return;
         }
-        let else_gets = |piece: &u32| side.have.contains(*piece) || side.promised.contains_key(piece);
+        let else_gets = |piece: &u32| {
+            side.have.contains(*piece) || side.skipped.contains(*piece) || side.promised.contains_key(piece)
+        };
         for piece in before.without(&side.coming).into_iter().filter(|piece| !else_gets(piece)) {
             self.spread.change(piece, -1);
         }
@@ -334,4 +336,26 @@ impl Engine {
 fn haves(content: ContentId, runs: &[Run], coming: &[Run]) -> Vec<PeerMessage> {
     let message = |runs: &[Run]| PeerMessage::Have { content, runs: runs.to_vec(), coming: coming.to_vec() };
     if runs.is_empty() { vec![message(runs)] } else { runs.chunks(MAX_RUNS).map(message).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_and_said_to_be_coming_is_counted_once() {
+        let (geometry, pieces) = (protocol::Geometry::new(1024, vec![4096]).unwrap(), 4);
+        let mut content = Content::new(Some(geometry.into()), PieceSet::full(pieces), PieceSet::empty(0));
+        let mut side = Side { have: PieceSet::empty(pieces), skipped: PieceSet::empty(pieces), ..Side::default() };
+        content.count(&mut side, true);
+        content.update(&mut side, 1, |side| {
+            side.skipped.insert(1);
+        });
+        content.expect(&mut side, Coming::new(&[Run { first: 1, count: 1 }]));
+        assert_eq!(content.spread.count(1), 1);
+        content.expect(&mut side, Coming::default());
+        assert_eq!(content.spread.count(1), 1);
+        content.count(&mut side, false);
+        assert_eq!(content.spread.count(1), 0);
+    }
 }
