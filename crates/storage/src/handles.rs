@@ -129,6 +129,8 @@ fn sync_file_system(spec: &FileSpec) -> Result<(), StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
 
     fn specs(folder: &std::path::Path, count: usize) -> Vec<FileSpec> {
@@ -139,7 +141,8 @@ mod tests {
     #[test]
     fn files_of_all_contents_together_are_no_more_than_may_be_open() {
         let folder = tempfile::tempdir().unwrap();
-        let all: &OpenFiles = Box::leak(Box::new(OpenFiles::new(4)));
+        static ALL: OnceLock<OpenFiles> = OnceLock::new();
+        let all = ALL.get_or_init(|| OpenFiles::new(4));
         let contents: Vec<_> = ["a", "b", "c"]
             .iter()
             .map(|name| {
@@ -170,7 +173,8 @@ mod tests {
     #[test]
     fn a_process_that_may_open_no_more_closes_others_and_tries_again() {
         let folder = tempfile::tempdir().unwrap();
-        let all: &OpenFiles = Box::leak(Box::new(OpenFiles::new(100)));
+        static ALL: OnceLock<OpenFiles> = OnceLock::new();
+        let all = ALL.get_or_init(|| OpenFiles::new(100));
         let content = Handles::among(all, &specs(folder.path(), 9), Access::Write).unwrap();
         (0..8).for_each(|file| drop(content.get_to_write(file, true, |file, _| Ok(file)).unwrap()));
         let full = |file, spec: &FileSpec| match content.open.0.lock().unwrap().len() {
