@@ -3,14 +3,13 @@
 //! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use protocol::{Block, ContentId, Digest, FileEntry, Manifest, PieceSet, Stretch};
+use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Run, Stretch};
 use storage::{Access, Backend, Checkpoint, Journal, Output, Place, Split, Storage, StorageError, make_executable};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
@@ -65,32 +64,17 @@ pub(crate) struct Opened {
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether a path is the content, with every byte of it and nothing else. Hashes only what has the right names and sizes.
+/// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
 fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
     // A link, too, is something that is in the way: what it leads to is nobody's business here.
     let there = std::fs::symlink_metadata(path).map_err(|source| StorageError::Io { path: path.to_owned(), source })?;
     let header = manifest.header();
-    if there.is_symlink() || there.is_dir() != header.folder {
+    if header.folder || !there.is_file() || there.len() != header.files[0].size {
         return Ok(false);
     }
     let Ok(survey) = Survey::of(path) else { return Ok(false) };
-    let found = survey.files.iter().map(|file| (file.path.as_str(), file.metadata.len()));
-    let wanted = header.files.iter().map(|file| (file.path.as_str(), file.size));
-    let same_folders = sorted(&survey.empty_folders) == sorted(&header.empty_folders);
-    if !survey.skipped.is_empty() || !same_folders || BTreeMap::from_iter(found) != BTreeMap::from_iter(wanted) {
-        return Ok(false);
-    }
     let there = hash_survey(path, &survey, header.algorithm, Some(header.piece_size), |_, _| {})?;
-    let roots = |files: &[FileEntry]| -> BTreeMap<String, Digest> {
-        files.iter().map(|file| (file.path.clone(), file.root)).collect()
-    };
-    Ok(roots(&there.header().files) == roots(&header.files))
-}
-
-fn sorted(names: &[String]) -> Vec<&String> {
-    let mut names: Vec<_> = names.iter().collect();
-    names.sort();
-    names
+    Ok(there.header().files[0].root == header.files[0].root)
 }
 
 /// Where what lies on disk is read from, whatever downloads are kept in.
@@ -123,9 +107,11 @@ fn mend_bits(manifest: &Manifest, target: &Path, files: &[usize]) {
     }
 }
 
-fn sized(mut set: PieceSet, len: u32) -> PieceSet {
-    set.resize(len);
-    set
+/// Puts the pieces of these files into a set.
+fn insert_files(set: &mut PieceSet, manifest: &Manifest, files: &[usize]) {
+    for pieces in files.iter().map(|&file| manifest.geometry().pieces_of(file)) {
+        set.insert_run(Run { first: pieces.start, count: pieces.end - pieces.start });
+    }
 }
 
 /// Time between two words about hashing.
@@ -186,18 +172,20 @@ impl Shelf {
         if choice.is_some() && wanted.is_empty() && empty_folders.is_empty() {
             return Err(PeerError::NothingChosen(header.name.clone()));
         }
-        let goal: PieceSet = wanted.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
-        let goal = sized(goal, geometry.pieces());
+        let mut goal = PieceSet::empty(geometry.pieces());
+        insert_files(&mut goal, &manifest, &wanted);
         let target = folder.join(&header.name);
         let old = std::fs::symlink_metadata(&target).ok();
         let found = match &old {
             None => InPlace::default(),
             Some(old) if header.folder && old.is_dir() => {
+                // Before anything is hashed.
+                if !replace && choice.is_none() && !holds_nothing_else(&manifest, &target) {
+                    return Err(StorageError::Exists(target).into());
+                }
                 let found = look(&manifest, &target, &wanted, &empty_folders)?;
-                let known = replace || choice.is_some() || holds_nothing_else(&manifest, &target);
                 let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
                 match (&found.in_the_way, other) {
-                    _ if !known => return Err(StorageError::Exists(target).into()),
                     (Some(path), _) if replace => return Err(PeerError::Irreplaceable(path.clone())),
                     (Some(path), _) => return Err(StorageError::Exists(path.clone()).into()),
                     (None, Some(path)) if !replace => return Err(StorageError::Exists(path).into()),
@@ -220,7 +208,6 @@ impl Shelf {
             }
         };
         mend_bits(&manifest, &target, &found.equal);
-        let equal: PieceSet = found.equal.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
         let there = |path: &String| target.join(path).is_dir();
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
             let storage = settled(&manifest, &**backend, &target, &wanted)?;
@@ -264,9 +251,7 @@ impl Shelf {
         let building = Building { output, storage, backend: backend.clone(), wanted: wanted.clone() };
         let shelf = Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted);
         verify_again(&shelf, &mut have)?;
-        equal.iter().for_each(|piece| {
-            have.insert(piece);
-        });
+        insert_files(&mut have, &shelf.manifest, &found.equal);
         for &file in &found.different {
             reuse(&shelf, file, &spec(&manifest, &target, file).path, &mut have)?;
         }
