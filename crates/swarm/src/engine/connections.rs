@@ -8,6 +8,7 @@ use protocol::{ContentId, PeerAddress, PeerId, PeerMessage, Run};
 
 use super::rate::Rate;
 use super::sides::Side;
+use super::trust::Credit;
 use super::{Engine, TICK};
 use crate::event::{Action, ConnId, RequestId};
 
@@ -28,7 +29,7 @@ pub(super) struct Known {
 pub(super) struct Connection {
     pub(super) peer: PeerId,
     pub(super) dialled: bool,
-    remote: SocketAddr,
+    pub(super) remote: SocketAddr,
     pub(super) greeted: bool,
     pub(super) listeners: Vec<SocketAddr>,
     /// The place that it says it is in.
@@ -40,6 +41,7 @@ pub(super) struct Connection {
     /// Bytes that we asked for and that have not come.
     pub(super) owed: u64,
     pub(super) rate: Rate,
+    pub(super) credit: Credit,
     /// When a byte last came, or we last asked with nothing under way.
     pub(super) heard: Duration,
     /// Since when something that we asked for waits without a byte having come, whoever sent it in the end.
@@ -49,8 +51,9 @@ pub(super) struct Connection {
     pub(super) wrong: u32,
     /// It sent too much that was wrong: when it is shut out, unless it withdraws the content by then.
     condemned: Option<Duration>,
-    /// After a refusal, ask again only from then on.
+    /// After a refusal, ask again only from then on; and how many refusals came in a row.
     pub(super) not_before: Duration,
+    pub(super) refusals: u32,
     /// Bytes that we have offered to it, or that it has asked for, and that are not sent.
     pub(super) promised: u64,
     /// Bytes that came from it, and bytes that it says it got from us.
@@ -146,7 +149,7 @@ impl Engine {
         let mut room = self
             .config
             .connections
-            .saturating_sub(self.conns.len() + self.dialling.len())
+            .saturating_sub(self.conns.values().filter(|conn| !Self::is_useless(conn)).count() + self.dialling.len())
             .min(DIALS.saturating_sub(self.dialling.len()));
         if room == 0 {
             return;
@@ -244,12 +247,14 @@ impl Engine {
             offers: VecDeque::new(),
             owed: 0,
             rate: Rate::new(self.now),
+            credit: self.first_credit(&peer, remote.ip()),
             heard: self.now,
             unanswered: None,
             crawled: Duration::ZERO,
             wrong: 0,
             condemned: None,
             not_before: Duration::ZERO,
+            refusals: 0,
             promised: 0,
             given: 0,
             taken: 0,
@@ -297,7 +302,11 @@ impl Engine {
         let sides: Vec<_> = self.conns.get(&conn).into_iter().flat_map(|state| state.sides.keys().copied()).collect();
         sides.into_iter().for_each(|id| self.forget_side(conn, id));
         self.forget_questions(conn);
+        // While it still stands, so that the sums are right.
+        let requests: Vec<RequestId> = self.conns.get(&conn).into_iter().flat_map(|s| s.requests.clone()).collect();
+        self.give_up(conn, &requests, actions);
         let Some(state) = self.conns.remove(&conn) else { return };
+        self.remember(&state);
         for content in self.contents.values_mut() {
             if content.manifest_from.is_some_and(|(from, _)| from == conn) {
                 content.manifest_from = None;
@@ -316,10 +325,6 @@ impl Engine {
             self.shut_out(state.peer, actions);
         }
         self.offering.remove(&conn);
-        for &request in &state.requests {
-            self.forget_request(request);
-            actions.push(Action::Cancel { request });
-        }
         self.next_tick = self.now;
     }
 
@@ -360,10 +365,8 @@ impl Engine {
         state.condemned = Some(self.now + MERCY);
         state.not_before = Duration::MAX;
         state.offers.clear();
-        for request in std::mem::take(&mut state.requests) {
-            self.forget_request(request);
-            actions.push(Action::Cancel { request });
-        }
+        let requests: Vec<RequestId> = state.requests.iter().copied().collect();
+        self.give_up(conn, &requests, actions);
     }
 
     /// A peer withdraws a content: if that is why it sent wrong pieces, they are forgiven.

@@ -35,7 +35,7 @@ impl Open {
         Open { first: run.first, pieces: PieceSet::full(run.count) }
     }
 
-    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.pieces.iter().map(|piece| self.first + piece)
     }
 
@@ -53,11 +53,6 @@ impl Open {
     }
 }
 
-/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
-/// budget does, and take it from there, but for so many bytes and not all.
-const LISTED: u64 = 56;
-const UNLISTED: u64 = 8 << 20;
-const LEFT: u64 = 8;
 /// A manifest that has not come within this time is asked of someone else too, and after twice as long of a third; of
 /// the only one who has it again, after the longest time.
 const MANIFEST: Duration = Duration::from_secs(1);
@@ -66,6 +61,11 @@ const LONGEST_MANIFEST: Duration = Duration::from_secs(10);
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
 const REFUSED: Duration = Duration::from_millis(300);
+/// After each further one in a row for twice as long, up to so many times.
+const LONGEST_REFUSED: u32 = 7;
+/// With nothing else left to ask for, what a peer that never gave anything does not begin to send within this time and four
+/// round trips is asked of someone else.
+const LATE: Duration = Duration::from_millis(250);
 /// With nothing under way and nothing offered for this long, we ask on our own account.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of such a request, if pieces are small.
@@ -129,10 +129,11 @@ impl Engine {
         if !runs.iter().all(|run| run.lies_within(len)) {
             return self.close(conn, "it offers pieces that do not exist", actions);
         }
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        if state.not_before == Duration::MAX {
+        let Some(state) = self.conns.get(&conn) else { return };
+        if state.not_before == Duration::MAX || self.now < state.credit.rests_until || self.refuses(conn) {
             return decline(conn, id, runs, actions);
         }
+        let Some(state) = self.conns.get_mut(&conn) else { return };
         let room = OFFERS.saturating_sub(state.offers.len());
         let (kept, dropped) = runs.split_at(runs.len().min(room));
         state.offers.extend(kept.iter().map(|&run| (id, run)));
@@ -141,6 +142,11 @@ impl Engine {
         }
         self.offering.insert(conn);
         self.take_offers(conn, actions);
+    }
+
+    /// Whether a peer refuses again and again what it offers: it is not asked for a while.
+    fn refuses(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|state| state.refusals > 1 && self.now < state.not_before)
     }
 
     /// Asks for what this peer offered, as far as there is room and it is not on its way already.
@@ -162,8 +168,11 @@ impl Engine {
                 self.close(conn, "it offers pieces that do not exist", actions);
                 return;
             }
-            let size = u64::from(geometry.piece_size());
-            let room = self.room(size);
+            let Some(state) = self.conns.get(&conn) else { break };
+            let room = self.room(state, geometry.total(), u64::from(geometry.piece_size()));
+            if room == 0 || state.requests.len() >= REQUESTS {
+                break;
+            }
             let first = run.pieces().find(|&piece| self.takes(conn, id, piece));
             let count = first.map_or(0, |first| {
                 (first..run.first + run.count).take_while(|&piece| self.takes(conn, id, piece)).count() as u32
@@ -175,7 +184,11 @@ impl Engine {
                 continue;
             };
             let least = geometry.bytes(Run { first, count: 1 });
-            if state.requests.len() >= REQUESTS || room == 0 || (room < least && self.in_flight > 0) {
+            if room < least && state.owed > 0 {
+                state.offers[0] = (id, Run { first, count: run.first + run.count - first });
+                if first > run.first {
+                    declined.push((id, Run { first: run.first, count: first - run.first }));
+                }
                 break;
             }
             let count = count.min(geometry.pieces_within(first, room));
@@ -189,6 +202,16 @@ impl Engine {
             }
             self.request(conn, id, asked, actions);
         }
+        self.decline_all(conn, declined, actions);
+    }
+
+    /// Says that runs will not be asked for, in as few messages as may be.
+    pub(super) fn decline_all(
+        &mut self,
+        conn: ConnId,
+        declined: impl IntoIterator<Item = (ContentId, Run)>,
+        actions: &mut Vec<Action>,
+    ) {
         for (id, run) in declined {
             match actions.last_mut() {
                 Some(Action::Send { conn: to, message: PeerMessage::Decline { content, runs } })
@@ -199,14 +222,6 @@ impl Engine {
                 _ => decline(conn, id, &[run], actions),
             }
         }
-    }
-
-    /// Bytes that may be asked for now, of a content in pieces of `size`: two of them may always be under way.
-    fn room(&self, size: u64) -> u64 {
-        let pieces: u64 = self.contents.values().map(|content| u64::from(content.pieces())).sum();
-        let listed = (pieces * LISTED).saturating_sub(UNLISTED);
-        let budget = self.config.budget.saturating_sub(listed).max(self.config.budget / LEFT);
-        budget.max(2 * size).saturating_sub(self.in_flight)
     }
 
     /// Whether to ask for a piece that this peer offers.
@@ -221,13 +236,14 @@ impl Engine {
         content.picker.is_open(piece) && (trusted || has()) && !nearer()
     }
 
-    /// There may be room again: takes what waits for it, of all peers in turn.
+    /// There may be room again: takes what waits for it, first from those whose debt is paid soonest.
     pub(super) fn take_waiting_offers(&mut self, actions: &mut Vec<Action>) {
         if self.offering.is_empty() {
             return;
         }
         let mut conns: Vec<ConnId> = self.offering.iter().copied().collect();
         self.rng.shuffle(&mut conns);
+        conns.sort_by_cached_key(|conn| self.conns.get(conn).map(|state| state.rate.time_for(state.owed)));
         conns.into_iter().for_each(|conn| self.take_offers(conn, actions));
     }
 
@@ -247,11 +263,10 @@ impl Engine {
         }
         state.unanswered.get_or_insert(self.now);
         state.requests.insert(request);
-        state.owed += owed;
-        self.in_flight += owed;
         content.busy = self.now;
         let outgoing = Outgoing { conn, content: id, run, open: Open::new(run), owed, heard: self.now, began: false };
         self.requests.insert(request, outgoing);
+        self.owe(conn, owed, 0);
         actions.push(Action::Fetch { conn, request, content: id, run });
     }
 
@@ -259,25 +274,32 @@ impl Engine {
     pub(super) fn ask_on_own_account(&mut self, actions: &mut Vec<Action>) {
         let wanted: Vec<ContentId> = self.contents.iter().filter(|(_, c)| c.wanted).map(|(&id, _)| id).collect();
         for id in wanted {
-            let under_way = self.requests.values().any(|request| request.content == id);
-            let offered = self.conns.values().any(|conn| conn.offers.iter().any(|(content, _)| *content == id));
+            // What stalls is not under way, and who may not be asked offers nothing.
+            let moves = |request: &Outgoing| self.conns.get(&request.conn).is_some_and(|conn| !conn.credit.stalled);
+            let under_way = self.requests.values().any(|request| request.content == id && moves(request));
+            let offers = |conn: &super::Connection| conn.offers.iter().any(|(content, _)| *content == id);
+            let offered = self.conns.values().any(|conn| self.may_ask(conn) && offers(conn));
             let Some(content) = self.contents.get(&id).filter(|content| content.geometry.is_some()) else { continue };
-            let size = content.piece_size();
-            let room = self.room(size);
-            let Some(content) = self.contents.get_mut(&id) else { continue };
-            if under_way || offered || room < size {
-                content.busy = self.now;
+            let (total, size) = (content.total(), content.piece_size());
+            if under_way || offered {
+                if let Some(content) = self.contents.get_mut(&id) {
+                    content.busy = self.now;
+                }
             } else if self.now.saturating_sub(content.busy) >= PATIENCE {
-                // Around the rarest piece, wherever that is: counted in whole pieces, so that it fits everywhere.
-                let most = (OWN_ACCOUNT.min(room) / size).max(1) as u32;
-                let able = |(_, conn): &(&ConnId, &super::Connection)| self.now >= conn.not_before;
+                let able = |(_, conn): &(&ConnId, &super::Connection)| self.may_ask(conn);
                 let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
                 self.rng.shuffle(&mut conns);
+                conns.sort_by_key(|conn| self.conns.get(conn).map(Self::is_useless));
+                let mut rng = self.rng.fork();
                 let pick = |conn: ConnId, rng: &mut fastrand::Rng| {
-                    let side = self.conns.get(&conn)?.sides.get(&id)?;
+                    let state = self.conns.get(&conn)?;
+                    // Around the rarest piece, wherever that is: counted in whole pieces, so that it fits everywhere.
+                    let room = self.room(state, total, size);
+                    let most = (OWN_ACCOUNT.min(room) / size) as u32;
+                    let side = state.sides.get(&id).filter(|_| most > 0)?;
                     Some((conn, content.picker.pick(&side.have, most, rng)?))
                 };
-                if let Some((conn, run)) = conns.into_iter().find_map(|conn| pick(conn, &mut self.rng)) {
+                if let Some((conn, run)) = conns.into_iter().find_map(|conn| pick(conn, &mut rng)) {
                     self.request(conn, id, run, actions);
                 }
             }
@@ -285,7 +307,8 @@ impl Engine {
     }
 
     /// A piece that is held up is asked of someone else too: one whose source has stalled, or is much slower than
-    /// another.
+    /// another. But only of someone who has nothing else to give, or when no other piece is left to ask for, or what comes
+    /// slowly would all come twice.
     pub(super) fn ask_again(&mut self, actions: &mut Vec<Action>) {
         let mut again = Vec::new();
         for request in self.requests.values() {
@@ -296,6 +319,9 @@ impl Engine {
             let size = content.piece_size();
             let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
             let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
+            let last = !content.picker.any_open();
+            let silent = self.now.saturating_sub(state.heard.max(request.heard)) >= LATE + state.rate.rtt * 4;
+            let stalled = stalled || (last && silent && state.credit.verified == 0);
             if !stalled && takes < SLOW {
                 continue;
             }
@@ -304,11 +330,13 @@ impl Engine {
                 let has = conn.sides.get(&request.content).is_some_and(|side| side.have.contains(piece));
                 let faster = stalled || (conn.rate.measured() && conn.rate.time_for(conn.owed + size) * 2 < takes);
                 has && faster
+                    && (last || conn.requests.is_empty())
                     && **number != request.conn
-                    && self.now >= conn.not_before
+                    && self.may_ask(conn)
                     && conn.requests.len() < REQUESTS
             };
-            let best = self.conns.iter().filter(able).min_by_key(|(_, conn)| (conn.owed, conn.rate.time_for(size)));
+            let rank = |conn: &super::Connection| (conn.credit.verified == 0, conn.owed, conn.rate.time_for(size));
+            let best = self.conns.iter().filter(able).min_by_key(|(_, conn)| rank(conn));
             if let Some((&conn, _)) = best {
                 again.push((conn, request.content, piece));
             }
@@ -316,8 +344,9 @@ impl Engine {
         for (conn, id, piece) in again {
             let Some(content) = self.contents.get(&id) else { continue };
             // Asking twice is no reason to hold more than may be held.
-            let size = content.piece_size();
-            if self.room(size) >= size && content.asked[piece as usize] == 1 {
+            let (total, size) = (content.total(), content.piece_size());
+            let room = self.conns.get(&conn).map_or(0, |state| self.room(state, total, size));
+            if room >= size && content.asked[piece as usize] == 1 {
                 self.request(conn, id, Run { first: piece, count: 1 }, actions);
             }
         }
@@ -335,9 +364,9 @@ impl Engine {
         let bytes_left = request.owed.saturating_sub(bytes);
         let came = request.owed - bytes_left;
         request.owed = bytes_left;
-        self.in_flight -= came;
-        if let Some(conn) = self.conns.get_mut(&request.conn) {
-            conn.owed -= came;
+        let conn = request.conn;
+        self.owe(conn, 0, came);
+        if let Some(conn) = self.conns.get_mut(&conn) {
             conn.given += came;
             if bytes > 0 {
                 (conn.heard, conn.unanswered) = (self.now, None);
@@ -387,6 +416,7 @@ impl Engine {
             content.asked[piece as usize] -= 1;
         }
         content.picker.close(piece);
+        let (conn, bytes) = (outgoing.conn, content.bytes(Run { first: piece, count: 1 }));
         if content.have.insert(piece) {
             content.grew = self.now;
             content.spread.list(piece);
@@ -414,6 +444,9 @@ impl Engine {
                 content.announce_at = Some(self.now);
                 self.lose_interest(id, actions);
             }
+        }
+        if came {
+            self.verified(conn, bytes);
         }
         self.serve_next(actions);
         self.take_waiting_offers(actions);
@@ -473,7 +506,10 @@ impl Engine {
                 state.not_before = self.now + REFUSED;
                 self.lacks_after_all(conn, id, run);
             }
-            Some(Failure::Refused(_)) | Some(Failure::Broken) => state.not_before = self.now + REFUSED,
+            Some(Failure::Refused(_)) | Some(Failure::Broken) => {
+                state.not_before = self.now + REFUSED * (1 << state.refusals.min(LONGEST_REFUSED));
+                state.refusals += 1;
+            }
             Some(Failure::Invalid) => {
                 state.not_before = self.now + REFUSED;
                 self.count_wrong(conn, actions);
@@ -486,10 +522,7 @@ impl Engine {
     /// Takes a request out of the books; what it still owed is open again.
     pub(super) fn forget_request(&mut self, request: RequestId) {
         let Some(outgoing) = self.requests.remove(&request) else { return };
-        self.in_flight -= outgoing.owed;
-        if let Some(conn) = self.conns.get_mut(&outgoing.conn) {
-            conn.owed -= outgoing.owed;
-        }
+        self.owe(outgoing.conn, 0, outgoing.owed);
         outgoing.open.iter().for_each(|piece| self.reopen(outgoing.content, piece));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It is cut by what is decided: `connections` (whom to know, dial and keep), `sides` (what peers say of themselves),
 //! `offers` (what to give to whom next), `upload` (when to serve), `download` (what to ask for, and when to give up),
-//! `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
+//! `trust` (how much to ask of whom), `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
 //! All state is in ordered maps, so that the order of decisions never depends on a hash.
 
 mod coming;
@@ -14,9 +14,11 @@ mod picker;
 mod rarity;
 mod rate;
 mod sides;
+mod trust;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use download::Outgoing;
 use noted::Noted;
 use picker::Picker;
 use rarity::Rarity;
+use trust::Record;
 use upload::Uploads;
 
 /// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
@@ -139,12 +142,17 @@ pub struct Engine {
     by_peer: BTreeMap<PeerId, ConnId>,
     dialling: BTreeSet<PeerId>,
     /// Peers that are shut out.
-    banned: Noted<()>,
+    banned: Noted<PeerId, ()>,
     /// How often peers were forgiven what they sent wrong.
-    pardons: Noted<u32>,
+    pardons: Noted<PeerId, u32>,
+    /// What is remembered of peers, and how often strangers of an address let us wait.
+    records: Noted<PeerId, Record>,
+    offences: Noted<IpAddr, u32>,
     requests: BTreeMap<RequestId, Outgoing>,
     next_request: RequestId,
+    /// Bytes that are under way from peers that have proven themselves, and from others.
     in_flight: u64,
+    probing: u64,
     /// Connections whose offers wait for room.
     offering: BTreeSet<ConnId>,
     uploads: Uploads,
@@ -177,9 +185,12 @@ impl Engine {
             dialling: BTreeSet::new(),
             banned: Noted::default(),
             pardons: Noted::default(),
+            records: Noted::default(),
+            offences: Noted::default(),
             requests: BTreeMap::new(),
             next_request: 0,
             in_flight: 0,
+            probing: 0,
             offering: BTreeSet::new(),
             uploads: Uploads::default(),
             longest_rtt: Duration::ZERO,
@@ -257,6 +268,7 @@ impl Engine {
             self.next_tick = self.now + TICK;
             self.ban_condemned(actions);
             self.drop_silent(actions);
+            self.review_pace(actions);
             self.dial_more(actions);
             self.exchange_peers(actions);
             self.fetch_manifests(actions);

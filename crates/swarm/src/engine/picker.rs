@@ -64,6 +64,11 @@ impl Picker {
         self.open.unlist(piece);
     }
 
+    /// Whether any piece is missing that nobody was asked for.
+    pub(super) fn any_open(&self) -> bool {
+        self.open.any_listed()
+    }
+
     /// Whether the piece is missing and nobody was asked for it.
     pub(super) fn is_open(&self, piece: u32) -> bool {
         self.open.listed(piece)

@@ -29,6 +29,11 @@ impl Rarity {
         u32::from(self.counts[piece as usize])
     }
 
+    /// Whether any piece is listed.
+    pub(super) fn any_listed(&self) -> bool {
+        self.buckets.iter().any(|bucket| !bucket.is_empty())
+    }
+
     /// Whether the piece is listed.
     pub(super) fn listed(&self, piece: u32) -> bool {
         self.positions.get(piece as usize).is_some_and(|&position| position != UNLISTED)

@@ -48,6 +48,11 @@ impl Rate {
         self.average
     }
 
+    /// Bytes that come in a time; nothing if not enough came to tell.
+    pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
+        self.measured().then(|| (self.average * time.as_secs_f64()) as u64)
+    }
+
     /// Enough came to tell a rate.
     pub(super) fn measured(&self) -> bool {
         self.average > 0.0

@@ -10,7 +10,7 @@ use super::coming::Coming;
 use super::connections::Word;
 use super::offers::{Promise, Stage};
 use super::{Content, Engine};
-use crate::event::{Action, ConnId};
+use crate::event::{Action, ConnId, RequestId};
 
 /// The other side's part in one content.
 #[derive(Debug, Default)]
@@ -295,9 +295,13 @@ impl Engine {
         self.pardon(conn);
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.offers.retain(|&(content, _)| content != id);
-        let requests =
-            state.requests.iter().filter(|request| self.requests.get(request).is_some_and(|r| r.content == id));
-        actions.extend(requests.map(|&request| Action::Cancel { request }));
+        let of_it = |request: &&RequestId| self.requests.get(request).is_some_and(|request| request.content == id);
+        let owed: Vec<RequestId> = state.requests.iter().filter(of_it).copied().collect();
+        if !owed.is_empty() {
+            // What it offered a moment ago.
+            self.give_up(conn, &owed, actions);
+            self.strike(conn, actions);
+        }
     }
 
     /// Takes a side out of all books: it takes no part any more.

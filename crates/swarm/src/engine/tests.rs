@@ -551,11 +551,23 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
     engine.handle(Duration::ZERO, event, &mut actions);
     let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true };
     engine.handle(Duration::ZERO, connected, &mut actions);
-    // It does not say what it has: only what it offers is asked for, in two requests.
-    let runs = vec![Run { first: 0, count: 3 }, Run { first: 10, count: 90 }];
-    for message in [hello(1), PeerMessage::Offer { content: content(), runs }] {
-        engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    // It does not say what it has: only what it offers is asked for, in two requests once it has given something.
+    let offer = |engine: &mut Engine, runs, actions: &mut Vec<Action>| {
+        let message = PeerMessage::Offer { content: content(), runs };
+        engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, actions);
+    };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
+    offer(&mut engine, vec![Run { first: 99, count: 1 }], &mut actions);
+    let (_, request, _) = fetches(&actions)[0];
+    for event in [
+        Event::Progress { request, bytes: u64::from(PIECE) },
+        Event::Stored { request, piece: 99 },
+        Event::Finished { request, failure: None },
+    ] {
+        engine.handle(Duration::ZERO, event, &mut actions);
     }
+    actions.clear();
+    offer(&mut engine, vec![Run { first: 0, count: 3 }, Run { first: 10, count: 80 }], &mut actions);
     let asked = |actions: &[Action]| fetches(actions).iter().map(|&(_, _, run)| run).collect::<Vec<_>>();
     assert_eq!(asked(&actions), [Run { first: 0, count: 3 }, Run { first: 10, count: 5 }]);
     let (_, first, _) = fetches(&actions)[0];

@@ -1,0 +1,305 @@
+//! How much is asked of whom: little of a peer that has given nothing yet, more with every piece that it gives, as in slow
+//! start (RFC 5681), and nothing for a while of one that let us wait although others have what it owes.
+//!
+//! Whoever stalls keeps neither memory nor pieces: what it owes goes elsewhere within about a second. What peers did is
+//! remembered by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer
+//! that has delivered is judged by that alone, whatever its address.
+
+use std::time::Duration;
+
+use protocol::{ContentId, PeerId};
+
+use super::Engine;
+use super::connections::Connection;
+use crate::event::{Action, ConnId, RequestId};
+
+/// Most bytes asked of a peer before its first piece came.
+const FIRST: u64 = 1 << 20;
+/// The part of the budget that all such peers may have together, and slow ones with them; of a content, no more than half
+/// is asked of them.
+const PROBES: u64 = 4;
+const PROBED: u64 = 2;
+/// A peer owes no more than it brings in this time: the rest of the budget is for others.
+const HORIZON: Duration = Duration::from_secs(4);
+const SLOW_HORIZON: Duration = Duration::from_secs(2);
+/// Whoever is this many times slower than the fastest counts among those who have to prove themselves.
+const BESIDE: f64 = 16.0;
+/// Fewer bytes a second than this are too few wherever someone else has the piece.
+const LEAST: f64 = 4096.0;
+/// A peer that never gave anything is given this long, and four round trips.
+const UNPROVEN: Duration = Duration::from_secs(1);
+/// Whoever sent something within this time moves.
+const MOVES: Duration = Duration::from_secs(1);
+/// After the first strike a peer rests for this long, after each further one twice as long. Who has delivered before rests
+/// for less.
+const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(600);
+const SHORT_REST: Duration = Duration::from_secs(8);
+/// So many bytes, verified, make up for all strikes.
+const ATONED: u64 = 8 << 20;
+/// Strikes from one address after which its strangers are asked for one piece at first.
+const SUSPECT: u32 = 3;
+
+/// What a peer has earned on its connection.
+#[derive(Debug, Default)]
+pub(super) struct Credit {
+    /// Bytes of verified pieces that came from it.
+    pub(super) verified: u64,
+    /// The same, but shrunk by strikes: how much more than at first may be asked of it.
+    earned: u64,
+    strikes: u32,
+    since_strike: u64,
+    /// It is asked for nothing before.
+    pub(super) rests_until: Duration,
+    /// Nothing, or next to nothing, came in the last interval though it owes us something.
+    pub(super) stalled: bool,
+    /// Whether it counts against the whole budget, and not only against the part for those that have to prove themselves.
+    pub(super) proven: bool,
+    /// When the interval began that its pace is judged by, and what had come from it.
+    since: Duration,
+    came: u64,
+}
+
+impl Credit {
+    fn strike(&mut self, now: Duration) {
+        self.strikes += 1;
+        (self.earned, self.since_strike) = (self.earned / 4, 0);
+        let most = if self.verified > 0 { SHORT_REST } else { LONGEST_REST };
+        self.rests_until = now + rest(self.strikes).min(most);
+    }
+
+    fn verify(&mut self, bytes: u64) {
+        self.verified += bytes;
+        self.earned += 2 * bytes;
+        self.since_strike += bytes;
+        if self.since_strike >= ATONED {
+            self.strikes = 0;
+        }
+    }
+
+    /// Bytes a second in an interval that is over; begins the next one.
+    fn pace(&mut self, now: Duration, came: u64) -> f64 {
+        let bytes = came - std::mem::replace(&mut self.came, came);
+        let elapsed = now.saturating_sub(std::mem::replace(&mut self.since, now));
+        bytes as f64 / elapsed.as_secs_f64().max(0.001)
+    }
+}
+
+fn rest(strikes: u32) -> Duration {
+    (REST * 2u32.pow(strikes.clamp(1, 16) - 1)).min(LONGEST_REST)
+}
+
+/// What is remembered of a peer that is not connected.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    strikes: u32,
+    rests_until: Duration,
+    delivered: bool,
+}
+
+impl Engine {
+    /// Credit for a connection that has just been made: none, but with what is remembered against it.
+    pub(super) fn first_credit(&self, peer: &PeerId, address: std::net::IpAddr) -> Credit {
+        let (strikes, rests_until) = match self.records.get(peer) {
+            Some(record) if record.delivered => (0, self.now),
+            Some(record) => (record.strikes, record.rests_until),
+            None => (u32::from(self.offences.get(&address).is_some_and(|&count| count >= SUSPECT)), self.now),
+        };
+        Credit { strikes, rests_until, since: self.now, ..Credit::default() }
+    }
+
+    /// A connection has ended: what is to be remembered of it.
+    pub(super) fn remember(&mut self, state: &Connection) {
+        let credit = &state.credit;
+        if credit.verified > 0 {
+            self.records.note(state.peer).delivered = true;
+        } else if credit.strikes > 0 {
+            let record = self.records.note(state.peer);
+            record.strikes = record.strikes.max(credit.strikes);
+            record.rests_until = credit.rests_until;
+        }
+    }
+
+    /// Bytes of memory for pieces that are under way, of contents in pieces of `size`: two of them always fit.
+    fn memory(&self, size: u64) -> u64 {
+        let pieces: u64 = self.contents.values().map(|content| u64::from(content.pieces())).sum();
+        let listed = (pieces * LISTED).saturating_sub(UNLISTED);
+        let budget = self.config.budget.saturating_sub(listed).max(self.config.budget / LEFT);
+        budget.max(2 * size)
+    }
+
+    /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`. Whoever owes nothing may
+    /// always be asked for a piece if there is memory for it.
+    pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
+        let (memory, credit) = (self.memory(size), &state.credit);
+        if credit.stalled || self.now < credit.rests_until {
+            return 0;
+        }
+        let probes = memory / PROBES;
+        if credit.proven {
+            let free = memory.saturating_sub(self.in_flight + self.probing.min(probes));
+            let lasting = state.rate.bytes_in(HORIZON).unwrap_or(u64::MAX);
+            let most = (FIRST + credit.earned).min(lasting).max(FIRST).max(2 * size);
+            return free.min(most.saturating_sub(state.owed));
+        }
+        let most = match (credit.verified, credit.strikes) {
+            (0, 0) => FIRST,
+            (0, _) => size,
+            _ => state.rate.bytes_in(SLOW_HORIZON).unwrap_or(size),
+        };
+        let free = probes.min(total / PROBED).saturating_sub(self.probing);
+        let room = most.saturating_sub(state.owed).min(free);
+        if state.owed == 0 { room.max(size) } else { room }
+    }
+
+    /// A peer is owed more, or less, than before.
+    pub(super) fn owe(&mut self, conn: ConnId, more: u64, less: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.owed = state.owed + more - less;
+        let sum = if state.credit.proven { &mut self.in_flight } else { &mut self.probing };
+        *sum = *sum + more - less;
+    }
+
+    /// Counts a peer among those that have proven themselves, or not.
+    fn prove(&mut self, conn: ConnId, proven: bool) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if std::mem::replace(&mut state.credit.proven, proven) == proven {
+            return;
+        }
+        let (from, to) = match proven {
+            true => (&mut self.probing, &mut self.in_flight),
+            false => (&mut self.in_flight, &mut self.probing),
+        };
+        *from -= state.owed;
+        *to += state.owed;
+    }
+
+    /// A verified piece of so many bytes came from a peer.
+    pub(super) fn verified(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let first = state.credit.verified == 0;
+        state.credit.verify(bytes);
+        state.refusals = 0;
+        if first {
+            self.prove(conn, true);
+        }
+    }
+
+    /// Judges the pace of all who owe us something: what the stalled ones owe goes to whoever else has it.
+    pub(super) fn review_pace(&mut self, actions: &mut Vec<Action>) {
+        let recent = |conn: &&Connection| self.now.saturating_sub(conn.heard) < HORIZON;
+        let fastest = self.conns.values().filter(recent).map(|conn| conn.rate.average()).fold(0.0, f64::max);
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            let (stall, now) = (self.config.stall, self.now);
+            let Some(state) = self.conns.get_mut(&conn) else { continue };
+            if state.requests.is_empty() {
+                state.credit.pace(now, state.given);
+                state.credit.stalled = false;
+            } else {
+                let patience = if state.credit.verified > 0 { stall } else { UNPROVEN.min(stall) };
+                if now.saturating_sub(state.credit.since) >= patience + state.rate.rtt * 4 {
+                    state.credit.stalled = state.credit.pace(now, state.given) < LEAST;
+                    if state.credit.stalled {
+                        self.move_requests(conn, actions);
+                    }
+                }
+            }
+            if let Some(state) = self.conns.get(&conn) {
+                let slow = state.rate.average() * BESIDE < fastest;
+                self.prove(conn, state.credit.verified > 0 && !state.credit.stalled && !slow);
+            }
+        }
+    }
+
+    /// Gives up what a stalled peer owes and others have.
+    fn move_requests(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let elsewhere = |request: &&RequestId| {
+            let request = &self.requests[request];
+            request.open.iter().any(|piece| self.someone_else_brings(conn, request.content, piece))
+        };
+        let moved: Vec<RequestId> = state.requests.iter().filter(elsewhere).copied().collect();
+        if moved.is_empty() {
+            return;
+        }
+        self.give_up(conn, &moved, actions);
+        self.strike(conn, actions);
+    }
+
+    /// Takes requests out of the books and off the wire.
+    pub(super) fn give_up(&mut self, conn: ConnId, requests: &[RequestId], actions: &mut Vec<Action>) {
+        for &request in requests {
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.requests.remove(&request);
+            }
+            self.forget_request(request);
+            actions.push(Action::Cancel { request });
+        }
+    }
+
+    /// Whether someone other than this peer has a piece, and moves or was not asked for anything yet.
+    fn someone_else_brings(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
+        self.conns.iter().any(|(&other, state)| {
+            let fresh = state.requests.is_empty() && state.credit.strikes == 0;
+            let moves = state.credit.verified > 0 && self.now.saturating_sub(state.heard) < MOVES;
+            other != conn
+                && (fresh || moves)
+                && self.may_ask(state)
+                && state.sides.get(&id).is_some_and(|side| side.have.contains(piece))
+        })
+    }
+
+    /// Whether a peer may be asked for anything now.
+    pub(super) fn may_ask(&self, state: &Connection) -> bool {
+        !state.credit.stalled && self.now >= state.credit.rests_until && self.now >= state.not_before
+    }
+
+    /// Whether a peer has let us wait and never gave us anything: it takes nobody's place.
+    pub(super) fn is_useless(state: &Connection) -> bool {
+        state.credit.strikes > 0 && state.credit.verified == 0
+    }
+
+    /// A peer let us wait, or broke off what it had offered: it rests, and what it offers is declined meanwhile.
+    pub(super) fn strike(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let now = self.now;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.credit.strike(now);
+        state.credit.stalled = false;
+        let offers = std::mem::take(&mut state.offers);
+        let delivered = state.credit.verified > 0 || self.records.get(&state.peer).is_some_and(|r| r.delivered);
+        if !delivered {
+            *self.offences.note(state.remote.ip()) += 1;
+        }
+        self.offering.remove(&conn);
+        self.decline_all(conn, offers, actions);
+    }
+}
+
+/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
+/// budget does, and take it from there, but for so many bytes and not all.
+const LISTED: u64 = 56;
+const UNLISTED: u64 = 8 << 20;
+const LEFT: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_double_and_deliveries_atone() {
+        let mut credit = Credit::default();
+        let mut rests = Vec::new();
+        for _ in 0..12 {
+            credit.strike(Duration::ZERO);
+            rests.push(credit.rests_until.as_secs());
+        }
+        assert_eq!(rests, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
+        credit.verify(ATONED);
+        credit.strike(Duration::ZERO);
+        assert_eq!((credit.strikes, credit.rests_until), (1, REST));
+        assert_eq!(credit.earned, ATONED / 2, "a strike costs three quarters of what was earned");
+        (0..9).for_each(|_| credit.strike(Duration::ZERO));
+        assert_eq!(credit.rests_until, SHORT_REST, "whoever has delivered is soon asked again");
+    }
+}
