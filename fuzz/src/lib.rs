@@ -6,11 +6,13 @@ mod decoders;
 mod disk;
 mod engine;
 mod input;
+mod progress;
 mod registry;
 
 pub use decoders::{manifest, messages, names, ticket};
 pub use disk::{checkpoint, journal};
 pub use engine::engine;
+pub use progress::progress;
 pub use registry::registry;
 
 #[cfg(test)]
@@ -58,6 +60,33 @@ mod tests {
     #[test]
     fn engine() {
         with_random_bytes(super::engine, 2_000, 4_000);
+    }
+
+    #[test]
+    fn progress() {
+        with_random_bytes(super::progress, 300, 200);
+    }
+
+    /// What a search is not needed for: a third peer that does one thing again and again.
+    #[test]
+    fn progress_beside_plain_attacks() {
+        // A pause, a connection, and what is done: see `act_third`.
+        let connects = [1, 0, 0, 1, 0];
+        let offers = [0, 0, 3, 0];
+        let trickles = [2, 0, 9, 0, 0];
+        let refuses = [1, 0, 9, 0, 6, 0];
+        let withdraws = [1, 0, 3, 8, 1, 0, 3, 5, 0, 1, 0, 3, 6, 0, 0];
+        for attack in [
+            [&connects[..], &offers].concat(),
+            [&connects[..], &offers, &trickles].concat(),
+            [&offers[..], &trickles].concat(),
+            [&connects[..], &offers, &refuses].concat(),
+            [&offers[..], &refuses].concat(),
+            [&connects[..], &offers, &withdraws].concat(),
+            [&offers[..], &withdraws].concat(),
+        ] {
+            super::progress(&attack);
+        }
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Equal {
             download: self.downlink / self.uplink,
             latency_ms: 0.0,
             loss: 0.0,
+            hostile: Vec::new(),
+            addresses: None,
+            address_of: None,
         };
         Plan {
             name: "equal".to_owned(),

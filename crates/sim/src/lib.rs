@@ -11,7 +11,7 @@ mod world;
 
 pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
-pub use plan::{Cut, Group, Holds, Plan, PlanError, Serves};
+pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Plan, PlanError, Serves};
 
 /// Runs a plan to its end. Panics, with the command that repeats the run, if something happens that must never.
 pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {

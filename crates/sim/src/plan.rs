@@ -103,6 +103,42 @@ pub struct Group {
     /// Part of what is sent to and from them that is lost, beyond the plan's.
     #[serde(default)]
     pub loss: f64,
+    /// They mean harm, each in one of these ways, in turn. They hold everything, or so they say.
+    #[serde(default)]
+    pub hostile: Vec<Hostile>,
+    /// They have so many addresses together. Without it each has its own.
+    pub addresses: Option<u32>,
+    /// The group at whose first peer's address they all are.
+    pub address_of: Option<String>,
+}
+
+/// How a hostile peer behaves. It joins the tracker as a seeder, dials everyone that it hears of, says that it has every piece,
+/// and offers all of them at once, again and again.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hostile {
+    /// How it answers questions.
+    pub answers: HostileAnswers,
+    /// Bytes a second that it sends, if it sends any.
+    #[serde(default)]
+    pub rate: f64,
+    /// Whether it withdraws what it offered half a second later, in a loop.
+    #[serde(default)]
+    pub withdraws: bool,
+    /// After so many seconds it leaves, and comes again under another id.
+    pub fresh_id_after: Option<f64>,
+}
+
+/// How a hostile peer answers questions for pieces and for the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostileAnswers {
+    /// Never.
+    Silent,
+    /// It refuses them all, as if it had too many.
+    Busy,
+    /// With good bytes at its `rate`; the manifest never.
+    Trickle,
 }
 
 /// Whether a peer serves.
@@ -219,6 +255,18 @@ impl Plan {
             }
             if group.latency_ms < 0.0 || !(0.0..1.0).contains(&group.loss) {
                 return bad("latency_ms or loss");
+            }
+            let sends = |hostile: &Hostile| (hostile.answers == HostileAnswers::Trickle) == (hostile.rate > 0.0);
+            if !group.hostile.iter().all(|hostile| sends(hostile) && positive(hostile.fresh_id_after)) {
+                return bad("hostile");
+            }
+            // What they hold is told by what they are, and nobody counts them as a loss.
+            if !group.hostile.is_empty() && (group.mean_stay.is_some() || group.seeds()) {
+                return bad("hostile: mean_stay, holds or range");
+            }
+            let known = |name: &String| self.group.iter().any(|group| group.name == *name);
+            if group.addresses == Some(0) || !group.address_of.iter().all(known) {
+                return bad("addresses or address_of");
             }
             let numbers = group.contents.iter().flatten();
             if !numbers.into_iter().all(|number| (1..=self.contents).contains(number)) {

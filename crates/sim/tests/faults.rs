@@ -31,6 +31,22 @@ fn whoever_could_have_had_everything_is_stuck() {
 }
 
 #[test]
+fn what_only_hostile_peers_claim_to_have_is_in_nobodys_reach() {
+    let hostile =
+        "[[group]]\nname = \"hostile\"\ncount = 3\nhostile = [{ answers = \"busy\" }, { answers = \"silent\" }]";
+    let outcome = run(&plan("", &format!("copies_then_crash = 0.5\n{hostile}")));
+    assert_eq!((outcome.stuck, outcome.cut_off), (0, 8));
+}
+
+#[test]
+fn hostile_peers_change_neither_the_bound_nor_the_number_of_downloads() {
+    let hostile = "[[group]]\nname = \"hostile\"\ncount = 3\naddress_of = \"seeder\"\nhostile = [{ answers = \"busy\", fresh_id_after = 5 }]";
+    let (without, with) = (run(&plan("", "")), run(&plan("", hostile)));
+    assert_eq!((with.bound, with.seconds.len()), (without.bound, 8));
+    assert!(with.last().is_some());
+}
+
+#[test]
 fn a_cut_that_never_ends_is_nobodys_fault() {
     let apart = "[[group]]\nname = \"apart\"\ncount = 3";
     let outcome = run(&plan("[[cut]]\nfrom = 0\nuntil = 1e6\ngroups = [\"apart\"]", apart));

@@ -50,6 +50,11 @@ fn a_plan_with_unknown_fields_or_impossible_numbers_is_refused() {
         "arrive_within = -1",
         "loss = 1",
         "contents = [2]",
+        "hostile = [{ answers = \"trickle\" }]",
+        "hostile = [{ answers = \"silent\", rate = 1 }]",
+        "hostile = [{ answers = \"silent\" }]\nholds = \"all\"",
+        "addresses = 0",
+        "address_of = \"nobody\"",
     ] {
         assert!(matches!(with(line), Err(PlanError::Range { .. })), "{line}");
     }

@@ -4,21 +4,29 @@
 //! The swarm is three seeders and one downloader whose down rate is capped, so that two seeders still fill it: what is
 //! slower is slower for the fault's sake. A family of cases is a file of its own.
 
+mod attack;
 mod crashes;
+mod crowding;
 mod disk;
 mod edits;
 mod floods;
 pub(crate) mod liars;
 pub(crate) mod links;
+mod manifests;
+mod message_floods;
 mod misuse;
 pub(crate) mod own_node;
 mod proven;
 mod report;
+mod sites;
 mod slow;
 pub(crate) mod stage;
+mod stallers;
+mod takers;
 mod trackers;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -51,6 +59,12 @@ pub struct Arguments {
     /// Leave the folders of cases that passed, too
     #[arg(long)]
     pub keep: bool,
+    /// Use `tracker` and `peer-cli` of this folder, and build none
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// Run the attacks of many peers with these numbers of them alone
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub attackers: Vec<usize>,
 }
 
 /// One fault, and how the swarm is judged under it.
@@ -72,17 +86,42 @@ pub struct Ground {
     file: PathBuf,
     size: u64,
     seed: u64,
+    attackers: Vec<usize>,
     undisturbed: OnceCell<f64>,
+    /// Seconds of a download without attackers, by how it is set up.
+    calm: RefCell<BTreeMap<String, f64>>,
 }
 
 impl Ground {
     /// A new folder with a random file of so many bytes.
     pub(crate) fn prepare(size: u64, seed: u64) -> anyhow::Result<Self> {
         let programs = programs::build(true)?;
-        watch_interrupts()?;
         let folder = run_folder(&programs.peer)?;
+        Self::prepare_in(programs, folder, size, seed)
+    }
+
+    /// The same with programs that are built already.
+    fn prepare_with(programs: &Path, size: u64, seed: u64) -> anyhow::Result<Self> {
+        let programs = std::path::absolute(programs)?;
+        let programs = Programs { tracker: programs.join("tracker"), peer: programs.join("peer-cli") };
+        let folder = run_folder(&std::env::current_exe()?)?;
+        Self::prepare_in(programs, folder, size, seed)
+    }
+
+    fn prepare_in(programs: Programs, folder: PathBuf, size: u64, seed: u64) -> anyhow::Result<Self> {
+        watch_interrupts()?;
         let file = random_file(&folder, size)?;
-        Ok(Ground { programs, folder, file, size, seed, undisturbed: OnceCell::new() })
+        Ok(Self::of(programs, folder, file, size, seed))
+    }
+
+    fn of(programs: Programs, folder: PathBuf, file: PathBuf, size: u64, seed: u64) -> Self {
+        let (undisturbed, calm) = (OnceCell::new(), RefCell::default());
+        Ground { programs, folder, file, size, seed, attackers: Vec::new(), undisturbed, calm }
+    }
+
+    /// The numbers of attackers to try: those that were asked for on the command line, or else these.
+    fn attackers(&self, numbers: &[usize]) -> Vec<usize> {
+        if self.attackers.is_empty() { numbers.to_vec() } else { self.attackers.clone() }
     }
 
     /// The same with a file of so many bytes at most.
@@ -91,8 +130,8 @@ impl Ground {
         let folder = self.folder.join(format!("file-{size}"));
         std::fs::create_dir_all(&folder)?;
         let file = random_file(&folder, size)?;
-        let (programs, folder) = (self.programs.clone(), self.folder.clone());
-        Ok(Ground { programs, folder, file, size, seed: self.seed, undisturbed: OnceCell::new() })
+        let (programs, attackers) = (self.programs.clone(), self.attackers.clone());
+        Ok(Ground { attackers, ..Self::of(programs, self.folder.clone(), file, size, self.seed) })
     }
 
     /// Removes the folder, or says where it is if it is of use.
@@ -124,6 +163,12 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         BASE,
         liars::CASES,
         slow::CASES,
+        stallers::CASES,
+        takers::CASES,
+        manifests::CASES,
+        crowding::CASES,
+        sites::CASES,
+        message_floods::CASES,
         trackers::CASES,
         crashes::CASES,
         disk::CASES,
@@ -155,7 +200,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let chosen: Vec<_> = cases().filter(asked).collect();
     ensure!(!chosen.is_empty(), "no case has such a name: --list names them all");
-    let ground = Ground::prepare(arguments.size.as_u64(), arguments.seed)?;
+    let (size, seed) = (arguments.size.as_u64(), arguments.seed);
+    let mut ground = match &arguments.programs {
+        Some(programs) => Ground::prepare_with(programs, size, seed)?,
+        None => Ground::prepare(size, seed)?,
+    };
+    ground.attackers.clone_from(&arguments.attackers);
     let result = run_all(&ground, &chosen, arguments);
     ground.clear(result.is_err() || arguments.keep)?;
     result

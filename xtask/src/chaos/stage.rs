@@ -194,13 +194,18 @@ impl<'a> Stage<'a> {
         Ok(number)
     }
 
-    /// Starts a seeder of the file, and waits until it shares it.
+    /// Starts a seeder of the file in pieces of 1 MiB, and waits until it shares it.
     pub fn seeder(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        self.seeder_with(name, &[&["--piece-size=1MiB"], flags].concat())
+    }
+
+    /// The same with these flags alone.
+    pub fn seeder_with(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
         let own = self.folder(name)?.join("input").join(self.wanted());
         if !own.exists() {
             fs::hard_link(&self.ground.file, own)?;
         }
-        let flags = [&["-S", "--piece-size=1MiB"], flags].concat();
+        let flags = [&["-S"], flags].concat();
         let number = self.start(name, self.command(&flags))?;
         self.event(number, "sharing", START)?;
         Ok(number)
@@ -297,7 +302,12 @@ impl<'a> Stage<'a> {
     /// Waits until a download is complete and durable, compares it, and gives the seconds from the start of its process
     /// until it was verified.
     pub fn verified(&mut self, who: usize) -> anyhow::Result<f64> {
-        self.event(who, "completed", self.patience())?;
+        self.verified_within(who, self.patience())
+    }
+
+    /// The same, waiting at most this long.
+    pub fn verified_within(&mut self, who: usize, most: Duration) -> anyhow::Result<f64> {
+        self.event(who, "completed", most)?;
         let peer = &self.peers[who];
         let verified = peer.when("verified").context("it was verified")?;
         let seconds = verified.duration_since(peer.started).as_secs_f64();

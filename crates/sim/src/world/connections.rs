@@ -6,10 +6,10 @@ use std::time::Duration;
 use protocol::{ContentId, PeerId, PeerMessage, PieceSet};
 use swarm::{ConnId, Event};
 
-use super::peers::{address, number};
+use super::peers::number;
 use super::transfers::TransferId;
 use super::{Happening, PeerIx, SECOND, World};
-use crate::plan::Serves;
+use crate::plan::{HostileAnswers, Serves};
 use crate::queue::Time;
 
 /// A dial that nobody answers is given up after this long, as in the peer's `reach.rs`.
@@ -110,26 +110,31 @@ impl Connections {
 
 impl World {
     pub(super) fn dial(&mut self, from: PeerIx, to: PeerId) {
-        let to = number(to);
-        if self.peers[to as usize].engine.is_some() && self.can_reach(from, to) {
-            self.after(2 * self.latency_between(from, to), Happening::Dialled { from, to });
+        if self.answers(from, to) {
+            self.after(2 * self.latency_between(from, number(to)), Happening::Dialled { from, to });
         } else {
             self.dial_failed(from, to);
         }
     }
 
-    fn dial_failed(&mut self, from: PeerIx, to: PeerIx) {
-        let peer = self.peers[to as usize].id;
+    /// Whether someone who proves this id can be reached.
+    fn answers(&self, from: PeerIx, to: PeerId) -> bool {
+        let other = &self.peers[number(to) as usize];
+        other.brain.is_some() && other.id == to && self.can_reach(from, number(to))
+    }
+
+    fn dial_failed(&mut self, from: PeerIx, peer: PeerId) {
         self.after(DIAL, Happening::Tell(from, Event::DialFailed { peer }));
     }
 
-    pub(super) fn dialled(&mut self, from: PeerIx, to: PeerIx) {
-        if self.peers[from as usize].engine.is_none() {
+    pub(super) fn dialled(&mut self, from: PeerIx, to: PeerId) {
+        if self.peers[from as usize].brain.is_none() {
             return;
         }
-        if self.peers[to as usize].engine.is_none() || !self.can_reach(from, to) {
+        if !self.answers(from, to) {
             return self.dial_failed(from, to);
         }
+        let to = number(to);
         let latency = self.latency_between(from, to);
         let conn = self.connections.add([from, to], latency);
         self.after(latency, Happening::Accepted(conn ^ 1));
@@ -146,7 +151,7 @@ impl World {
     }
 
     fn connected(&mut self, peer: PeerIx, conn: ConnId, other: PeerIx, dialled: bool) {
-        let (id, remote) = (self.peers[other as usize].id, address(other));
+        let (id, remote) = (self.peers[other as usize].id, self.peers[other as usize].address);
         self.tell(peer, Event::Connected { conn, peer: id, remote, dialled });
         self.tell(peer, Event::RoundTrip { conn, rtt: Duration::from_nanos(2 * self.latency_between(peer, other)) });
     }
@@ -254,6 +259,14 @@ impl World {
         let Some((state, end)) = self.connections.carrying(conn) else { return };
         let (peer, other) = (state.ends[end], state.ends[1 - end]);
         let (id, geometry) = (self.contents[content].id, self.contents[content].geometry.clone());
+        match self.peers[other as usize].hostile.as_ref().map(|hostile| hostile.answers) {
+            None => {}
+            Some(HostileAnswers::Busy) => {
+                return self.tell(peer, Event::ManifestFailed { content: id, conn, lied: false });
+            }
+            // The engine has a deadline of its own for this.
+            Some(HostileAnswers::Silent | HostileAnswers::Trickle) => return,
+        }
         if !self.peers[other as usize].holdings[content].manifest {
             return self.tell(peer, Event::ManifestFailed { content: id, conn, lied: false });
         }

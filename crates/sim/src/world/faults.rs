@@ -36,7 +36,7 @@ impl World {
 
     pub(super) fn crash(&mut self, peer: PeerIx) {
         let state = &mut self.peers[peer as usize];
-        if state.engine.take().is_none() {
+        if state.brain.take().is_none() {
             return;
         }
         state.crashed = true;

@@ -32,7 +32,7 @@ impl World {
     /// The engine and the world's books agree on what is held.
     fn check_books(&self, number: PeerIx) {
         let peer = &self.peers[number as usize];
-        let Some(engine) = &peer.engine else { return };
+        let Some(engine) = peer.engine() else { return };
         for (content, holding) in self.contents.iter().zip(&peer.holdings) {
             // Before the manifest is known the engine counts no pieces.
             let known = engine.have(content.id).filter(|have| !have.is_empty());
@@ -46,7 +46,7 @@ impl World {
     /// Every request has come to something or will, by a deadline that the engine will look at.
     fn check_deadlines(&self, number: PeerIx) {
         let peer = &self.peers[number as usize];
-        if peer.engine.is_none() {
+        if peer.engine().is_none() {
             return;
         }
         if peer.tick_at < self.now {

@@ -1,11 +1,12 @@
 //! The world: engines, what is under way between them, and the books that they are checked against.
 //!
 //! It is cut by what happens: `connections` (dial, say, close), `transfers` (ask, serve, cancel), `tracker`
-//! (announce, introduce), `peers` (who they are, how they come), `faults` (crashes, cuts, a tracker that dies). `invariants` is
-//! what must never happen, `verdict` says whose fault it is when someone does not get everything.
+//! (announce, introduce), `peers` (who they are, how they come), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
+//! that are no engine and mean harm). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
 mod connections;
 mod faults;
+mod hostile;
 mod invariants;
 mod peers;
 mod tracker;
@@ -15,7 +16,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Geometry, PeerMessage, PieceSet, RefusalReason};
+use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, RefusalReason};
 use swarm::{Action, Config, ConnId, Event};
 
 use crate::network::{LinkId, Network};
@@ -47,7 +48,7 @@ enum Happening {
     /// A message comes to one end of each of these connections.
     Say(Box<(Vec<ConnId>, PeerMessage)>),
     /// A dial comes to its end.
-    Dialled { from: PeerIx, to: PeerIx },
+    Dialled { from: PeerIx, to: PeerId },
     /// The dialled side learns of it.
     Accepted(ConnId),
     /// One end learns that the other has closed.
@@ -72,6 +73,8 @@ enum Happening {
     Cut(usize),
     /// A cut ends.
     Healed(usize),
+    /// A hostile peer takes another id.
+    FreshId(PeerIx),
     /// The tracker dies.
     TrackerDies,
     /// The tracker is there again.
@@ -248,6 +251,7 @@ impl World {
             Happening::ComeBack(peer) => self.come_back_to_tracker(peer),
             Happening::Cut(number) => self.cut(number),
             Happening::Healed(number) => self.healed(number),
+            Happening::FreshId(peer) => self.take_fresh_id(peer),
             Happening::TrackerDies => self.tracker_dies(),
             Happening::TrackerReturns => self.tracker_returns(),
             Happening::Sample => {
@@ -267,9 +271,9 @@ impl World {
         self.note(peer, &event);
         let mut actions = self.actions.pop().unwrap_or_default();
         let state = &mut self.peers[peer as usize];
-        let Some(engine) = &mut state.engine else { return };
-        engine.handle(Duration::from_nanos(self.now), event, &mut actions);
-        let next = engine.next_timeout().as_nanos() as Time;
+        let Some(brain) = &mut state.brain else { return };
+        brain.handle(Duration::from_nanos(self.now), event, &mut actions);
+        let next = brain.next_timeout().as_nanos() as Time;
         if next < state.tick_at || state.tick_at <= self.now {
             let next = next.max(self.now + 1);
             state.tick_at = next;
@@ -291,12 +295,12 @@ impl World {
 
     fn tick(&mut self, peer: PeerIx) {
         let state = &mut self.peers[peer as usize];
-        let Some(engine) = &state.engine else { return };
+        let Some(brain) = &state.brain else { return };
         // Others may have been asked for since.
         if state.tick_at != self.now {
             return;
         }
-        let next = engine.next_timeout().as_nanos() as Time;
+        let next = brain.next_timeout().as_nanos() as Time;
         if next > self.now {
             state.tick_at = next;
             self.queue.push(next, Happening::Tick(peer));

@@ -6,17 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, VERSION};
 use swarm::{Engine, Event, RequestId};
 
+use super::hostile::Brain;
 use super::transfers::TransferId;
 use super::{Happening, Holding, PeerIx, SECOND, World};
 use crate::bound::{Capacities, Demand, least_seconds, least_seconds_of_several};
 use crate::network::LinkId;
-use crate::plan::{Plan, Serves};
+use crate::plan::{Hostile, Plan, Serves};
 use crate::queue::Time;
 
 pub(super) struct Peer {
     /// Nothing before it comes and after it is gone.
-    pub(super) engine: Option<Box<Engine>>,
+    pub(super) brain: Option<Brain>,
     pub(super) id: PeerId,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    pub(super) hostile: Option<Hostile>,
     pub(super) seeder: bool,
     pub(super) crashed: bool,
     /// The cuts that keep it apart, a bit each.
@@ -38,8 +42,18 @@ pub(super) struct Peer {
     pub(super) holdings: Vec<Holding>,
 }
 
-/// Where a peer listens. Private addresses, which trackers pass on to everyone.
-pub(super) fn address(peer: PeerIx) -> SocketAddr {
+impl Peer {
+    /// What decides for it, if it is here and not hostile.
+    pub(super) fn engine(&self) -> Option<&Engine> {
+        match self.brain.as_ref()? {
+            Brain::Honest(engine) => Some(engine),
+            Brain::Hostile(_) => None,
+        }
+    }
+}
+
+/// Where a peer with an address of its own listens. Private addresses, which trackers pass on to everyone.
+fn address(peer: PeerIx) -> SocketAddr {
     let [_, b, c, d] = peer.to_be_bytes();
     SocketAddr::new(IpAddr::from([10, b, c, d]), 9000)
 }
@@ -55,8 +69,22 @@ impl World {
     pub(super) fn populate(&mut self, plan: &Plan, random: &mut fastrand::Rng) {
         let pieces = self.contents[0].geometry.pieces();
         let normal = self.contents[0].geometry.total() as f64 / plan.copy_seconds;
-        for (number, group) in plan.members().into_iter().enumerate() {
+        let members = plan.members();
+        let first = |group: usize| members.iter().position(|&other| other == group).unwrap_or(0);
+        let shift = if plan.group.iter().any(|group| !group.hostile.is_empty()) { random.usize(..) } else { 0 };
+        for (number, &group) in members.iter().enumerate() {
+            let in_group = number - first(group);
             let group = &plan.group[group];
+            let ways = &group.hostile;
+            let hostile = ways.get(in_group.wrapping_add(shift) % ways.len().max(1)).cloned();
+            let named = |name: &String| plan.group.iter().position(|group| group.name == *name).map(first);
+            let host = group.address_of.as_ref().and_then(named);
+            let shared = group.addresses.map(|count| number - in_group + in_group % count as usize);
+            let address = match host.or(shared) {
+                // Others at one address have other ports.
+                Some(host) => SocketAddr::new(address(host as PeerIx).ip(), 10_000 + (in_group % 50_000) as u16),
+                None => address(number as PeerIx),
+            };
             let mut id = [0; 32];
             random.fill(&mut id);
             id[28..].copy_from_slice(&(number as PeerIx).to_be_bytes());
@@ -64,20 +92,22 @@ impl World {
             let part = |share: f64| (f64::from(pieces) * share).round() as u32;
             let mut have: PieceSet = match group.range {
                 Some([from, to]) => (0..pieces).filter(|piece| (part(from)..part(to)).contains(piece)).collect(),
-                None if seeder => PieceSet::full(pieces),
+                None if seeder || hostile.is_some() => PieceSet::full(pieces),
                 None => PieceSet::empty(pieces),
             };
             have.resize(pieces);
             let holding = |content: usize| {
                 let takes_part = group.takes_part(content);
                 let have = if takes_part { have.clone() } else { PieceSet::empty(pieces) };
-                Holding { have, wanted: takes_part && !seeder, manifest: takes_part && seeder, done: None }
+                let holds = seeder || hostile.is_some();
+                Holding { have, wanted: takes_part && !holds, manifest: takes_part && holds, done: None }
             };
             let holdings: Vec<Holding> = (0..self.contents.len()).map(holding).collect();
             self.downloads += holdings.iter().filter(|holding| holding.wanted).count();
             self.peers.push(Peer {
-                engine: None,
+                brain: None,
                 id: PeerId(Digest(id)),
+                address,
                 seeder,
                 crashed: false,
                 cuts: 0,
@@ -88,7 +118,11 @@ impl World {
                 wrong: group.wrong,
                 site: group.site.clone(),
                 copies_then_crash: group.copies_then_crash,
-                up: self.network.add_link(group.upload * normal),
+                up: self.network.add_link(match &hostile {
+                    Some(hostile) if hostile.rate > 0.0 => hostile.rate,
+                    _ => group.upload * normal,
+                }),
+                hostile,
                 down: self.network.add_link(group.download * normal),
                 arrived: 0,
                 tick_at: 0,
@@ -116,6 +150,9 @@ impl World {
         let (mut demands, mut wanted) = (Vec::new(), vec![false; self.contents.len()]);
         for (group, peer) in plan.members().into_iter().zip(&self.peers) {
             let group = &plan.group[group];
+            if peer.hostile.is_some() {
+                continue;
+            }
             // What is lost takes its part of a link.
             let copies = |capacity: f64| capacity * self.goodput * peer.goodput / plan.copy_seconds;
             let uplink = if group.serves == Serves::Well { copies(group.upload) } else { 0.0 };
@@ -143,7 +180,8 @@ impl World {
         let sites: BTreeSet<&str> = self.peers.iter().map(|peer| peer.site.as_str()).collect();
         let mut pieces = 0;
         for (site, content) in sites.iter().flat_map(|&site| (0..self.contents.len()).map(move |at| (site, at))) {
-            let here = || self.peers.iter().filter(|peer| peer.site == site).map(|peer| &peer.holdings[content]);
+            let honest = |peer: &&Peer| peer.site == site && peer.hostile.is_none();
+            let here = || self.peers.iter().filter(honest).map(|peer| &peer.holdings[content]);
             if here().any(|holding| holding.wanted) {
                 let lacks = |piece: &u32| !here().any(|holding| holding.have.contains(*piece));
                 pieces += (0..self.contents[content].geometry.pieces()).filter(lacks).count();
@@ -154,10 +192,14 @@ impl World {
 
     pub(super) fn arrive(&mut self, peer: PeerIx) {
         let site = if self.sites_told { self.peers[peer as usize].site.clone() } else { String::new() };
-        let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(peer)], site };
+        let listeners = vec![self.peers[peer as usize].address];
+        let hello = PeerMessage::Hello { version: VERSION, listeners, site };
+        if self.peers[peer as usize].hostile.is_some() {
+            return self.arrive_hostile(peer, hello);
+        }
         let state = &mut self.peers[peer as usize];
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(peer));
-        state.engine = Some(Box::new(Engine::new(self.config.clone(), state.id, hello, seed)));
+        state.brain = Some(Brain::Honest(Box::new(Engine::new(self.config.clone(), state.id, hello, seed))));
         state.arrived = self.now;
         for content in 0..self.contents.len() {
             let (id, geometry) = (self.contents[content].id, self.contents[content].geometry.clone());

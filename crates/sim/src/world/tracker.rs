@@ -1,9 +1,9 @@
 //! The tracker: the registry that the real one runs, a latency away. It stands on the side of those whom no cut keeps apart.
 
-use protocol::{ContentId, Stake};
+use protocol::{ContentId, PeerId, Stake};
 use swarm::{Event, Push, Registry, RegistryLimits};
 
-use super::peers::{address, number};
+use super::peers::number;
 use super::{Happening, PeerIx, World};
 
 pub(super) struct Tracker {
@@ -51,7 +51,7 @@ impl World {
 
     /// A peer that was without the tracker announces everything again.
     pub(super) fn come_back_to_tracker(&mut self, peer: PeerIx) {
-        if self.peers[peer as usize].engine.is_none() {
+        if self.peers[peer as usize].brain.is_none() {
             return;
         }
         for content in 0..self.contents.len() {
@@ -66,7 +66,7 @@ impl World {
         if !self.talks_to_tracker(peer) {
             return;
         }
-        let (id, from) = (self.peers[peer as usize].id, address(peer));
+        let (id, from) = (self.peers[peer as usize].id, self.peers[peer as usize].address);
         let Some(registry) = self.tracker.registries.get_mut(content) else { return };
         let Ok(introductions) = registry.announce(id, from, &[from], stake, None) else { return };
         let content = self.contents[content].id;
@@ -78,10 +78,15 @@ impl World {
     /// The tracker has lost a peer: those who were told of it are told.
     pub(super) fn forgotten(&mut self, peer: PeerIx) {
         let state = &self.peers[peer as usize];
-        if state.engine.is_some() && state.cuts == 0 {
+        if state.brain.is_some() && state.cuts == 0 {
             return;
         }
         let id = state.id;
+        self.leave_tracker(id);
+    }
+
+    /// The tracker knows this id no more: those who were told of it are told.
+    pub(super) fn leave_tracker(&mut self, id: PeerId) {
         for at in 0..self.tracker.registries.len() {
             let pushes = self.tracker.registries[at].leave(id);
             self.push(self.contents[at].id, pushes);

@@ -253,6 +253,11 @@ impl World {
             }
             let until = if whole { transfer.piece_end } else { sent as u64 };
             let bytes = until - transfer.told;
+            if bytes == 0 && !whole {
+                // Less than a byte has come: there is nothing to tell.
+                transfer.told_at = now;
+                return false;
+            }
             let piece = whole.then_some(transfer.piece);
             let last = whole && transfer.piece + 1 == transfer.run.first + transfer.run.count;
             (transfer.told, transfer.told_at) = (until, now);
@@ -301,7 +306,7 @@ impl World {
     /// After a piece came, the engine takes it for held exactly if it was right, now or before.
     fn check_piece(&self, peer: PeerIx, content: usize, piece: u32) {
         let state = &self.peers[peer as usize];
-        let taken = state.engine.as_ref().and_then(|engine| engine.have(self.contents[content].id));
+        let taken = state.engine().and_then(|engine| engine.have(self.contents[content].id));
         if taken.is_some_and(|have| have.contains(piece) != state.holdings[content].have.contains(piece)) {
             self.violated(format_args!("peer {peer} takes piece {piece} for what it is not"));
         }
@@ -310,7 +315,8 @@ impl World {
     /// Whoever never sent anything wrong is never shut out.
     pub(super) fn check_ban(&self, peer: PeerIx, banned: PeerId) {
         let banned = number(banned);
-        if self.peers[banned as usize].wrong == 0.0 {
+        let other = &self.peers[banned as usize];
+        if other.wrong == 0.0 && other.hostile.is_none() {
             self.violated(format_args!("peer {peer} shuts out peer {banned}, which never lied"));
         }
     }

@@ -24,7 +24,7 @@ impl World {
                 let count = match () {
                     () if peer.crashed => &mut verdict.crashed,
                     // One that never came is not the swarm's either.
-                    () if peer.engine.is_some() && self.could_have(number as PeerIx, content) => &mut verdict.stuck,
+                    () if peer.brain.is_some() && self.could_have(number as PeerIx, content) => &mut verdict.stuck,
                     () => &mut verdict.cut_off,
                 };
                 *count += 1;
@@ -40,7 +40,8 @@ impl World {
         let peer = &self.peers[number as usize];
         let mut reach = peer.holdings[content].have.clone();
         for (other, state) in self.peers.iter().enumerate() {
-            let serves = state.engine.is_some() && state.serves == Serves::Well && state.wrong == 0.0;
+            let honest = state.hostile.is_none() && state.wrong == 0.0;
+            let serves = state.brain.is_some() && state.serves == Serves::Well && honest;
             if serves && other != number as usize && self.can_reach(number, other as PeerIx) {
                 add(&mut reach, &state.holdings[content].have);
             }

@@ -1,5 +1,9 @@
 //! A peer that speaks the protocol and means harm. It joins the tracker, says that it has a content, and then does to
-//! whoever comes what its script says, byte for byte.
+//! whoever comes what its script says, byte for byte. `crowd` runs many at once, each by a `behaviour` and not a script.
+
+mod behaviour;
+mod crowd;
+mod flood;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +18,10 @@ use protocol::{
 use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Quic, Stream, Transport, TransportError};
+
+pub use behaviour::{Answers, Behaviour, Says, Takes, Tally, Victim};
+pub use crowd::{Crowd, Hosts, Target};
+pub use flood::Flood;
 
 /// After this long nobody will do any more what is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,17 +146,7 @@ impl Hostile {
         name: &str,
         listeners: Vec<SocketAddr>,
     ) -> Result<Session, TransportError> {
-        let announce = Announce { content, about: Some((name.to_owned(), 5)), stake: Stake::Seeder };
-        let hello = ToTracker::Hello { version: VERSION, listeners };
-        self.runtime.block_on(async {
-            let connection = self.transport.dial(tracker.addresses[0], tracker.id).await?;
-            let (mut send, mut recv) = connection.open().await?;
-            for message in [hello, ToTracker::Announce(announce)] {
-                send.send(frame(&message.encode().expect("it has an encoding"))).await?;
-                read_frame(&mut *recv, MAX_FRAME).await?;
-            }
-            Ok(Session((connection, (send, recv))))
-        })
+        self.runtime.block_on(announce(&*self.transport, tracker, content, name, listeners))
     }
 
     /// The id that it proves.
@@ -266,6 +264,25 @@ impl Default for Hostile {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Says to the tracker that a seeder of a content listens at these addresses.
+async fn announce(
+    transport: &dyn Transport,
+    tracker: &TrackerAddress,
+    content: ContentId,
+    name: &str,
+    listeners: Vec<SocketAddr>,
+) -> Result<Session, TransportError> {
+    let announce = Announce { content, about: Some((name.to_owned(), 5)), stake: Stake::Seeder };
+    let hello = ToTracker::Hello { version: VERSION, listeners };
+    let connection = transport.dial(tracker.addresses[0], tracker.id).await?;
+    let (mut send, mut recv) = connection.open().await?;
+    for message in [hello, ToTracker::Announce(announce)] {
+        send.send(frame(&message.encode().expect("it has an encoding"))).await?;
+        read_frame(&mut *recv, MAX_FRAME).await?;
+    }
+    Ok(Session((connection, (send, recv))))
 }
 
 async fn meet_all(transport: Arc<dyn Transport>, script: Arc<Script>, ended: Sender<Ended>) {

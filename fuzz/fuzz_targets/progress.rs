@@ -1,0 +1,4 @@
+//! See `fuzz::progress`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::progress(data));
