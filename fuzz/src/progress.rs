@@ -185,6 +185,7 @@ impl World<'_> {
                     self.after(LATENCY, Due::Tell(other, Event::Message { conn, message }));
                 }
             }
+            Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => {
                 let (wait, event) = match self.ends.get(&(who, conn)) {
                     Some(End::Honest(..)) => {

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use protocol::{ContentId, Manifest, PeerMessage, RefusalReason, VERSION};
 use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
 use crate::buffers::Buffers;
-use crate::fetch::{self, PieceFetch};
+use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
 use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
 use crate::node::{NodeBuilder, PeerEvent, Standing};
@@ -46,6 +46,8 @@ struct Link {
     /// Bytes that have come over it in all, and when there were last more.
     received: u64,
     heard: Instant,
+    /// Whether a right piece came over it.
+    proven: bool,
 }
 
 impl Link {
@@ -67,6 +69,7 @@ struct Driver {
     links: HashMap<ConnId, Link>,
     next_conn: ConnId,
     requests: HashMap<RequestId, Fetching>,
+    manifests: HashMap<(ConnId, ContentId), (AbortHandle, Arc<ManifestProgress>)>,
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
@@ -81,6 +84,7 @@ struct Driver {
 
 /// A request that is under way.
 struct Fetching {
+    conn: ConnId,
     from: protocol::PeerId,
     task: AbortHandle,
     /// Payload bytes that have come, and how many of them the engine knows of.
@@ -109,6 +113,8 @@ struct Setup {
     up: Arc<RateCap>,
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
+    /// Memory for manifests that are under way.
+    manifest_memory: Arc<Semaphore>,
     workers: Arc<Workers>,
     waits: Arc<WaitBooks>,
     silent: Arc<Silent>,
@@ -134,6 +140,7 @@ pub(crate) async fn run(
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
+        manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
         workers: Workers::new(),
         waits,
         silent: Arc::default(),
@@ -148,6 +155,7 @@ pub(crate) async fn run(
         links: HashMap::new(),
         next_conn: 0,
         requests: HashMap::new(),
+        manifests: HashMap::new(),
         questions: HashMap::new(),
         next_serve: 0,
         items: HashMap::new(),
@@ -200,6 +208,11 @@ impl Driver {
         }
         let requests: Vec<_> = self.requests.keys().copied().collect();
         requests.into_iter().for_each(|request| self.progressed(request));
+        self.manifests.retain(|_, (task, _)| !task.is_finished());
+        let manifests: Vec<_> = self.manifests.iter().map(|(&key, (_, progress))| (key, progress.read())).collect();
+        for ((conn, content), (came, total)) in manifests.into_iter().filter(|(_, (came, _))| *came > 0) {
+            self.event(Event::ManifestProgress { content, conn, came, total });
+        }
         self.event(Event::Tick);
     }
 
@@ -256,6 +269,9 @@ impl Driver {
                 let len = len.map_or(0, |piece| piece.len as u64);
                 *item.sources.entry(fetching.from).or_default() += len;
                 fetching.stored += len;
+                if let Some(link) = self.links.get_mut(&fetching.conn) {
+                    link.proven = true;
+                }
             }
             if !right {
                 self.note_wrong(request, "a wrong piece");
@@ -345,7 +361,7 @@ impl Driver {
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
-        let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now() };
+        let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now(), proven: false };
         self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
         connection.spawn(Box::pin(talk));
@@ -390,8 +406,22 @@ impl Driver {
             }
             Action::FetchManifest { conn, content } => {
                 if let Some(link) = self.links.get(&conn) {
-                    let fetch = fetch::manifest(conn, link.connection.clone(), content, self.inputs.clone());
-                    link.connection.spawn(Box::pin(fetch));
+                    let progress = Arc::<ManifestProgress>::default();
+                    let fetch = fetch::ManifestFetch {
+                        conn,
+                        connection: link.connection.clone(),
+                        content,
+                        progress: progress.clone(),
+                        memory: self.setup.manifest_memory.clone(),
+                        inputs: self.inputs.clone(),
+                    };
+                    let task = link.connection.spawn(Box::pin(fetch.run()));
+                    self.manifests.insert((conn, content), (task.abort_handle(), progress));
+                }
+            }
+            Action::CancelManifest { conn, content } => {
+                if let Some((task, _)) = self.manifests.remove(&(conn, content)) {
+                    task.abort();
                 }
             }
             Action::Fetch { conn, request, content, run } => self.fetch(conn, request, content, run),
@@ -431,6 +461,7 @@ impl Driver {
             connection: link.connection.clone(),
             shelf,
             run,
+            proven: link.proven,
             came: came.clone(),
             buffers: self.setup.buffers.clone(),
             workers: self.setup.workers.clone(),
@@ -441,7 +472,7 @@ impl Driver {
         let task = link.connection.spawn(Box::pin(fetch.run()));
         let inputs = self.inputs.clone();
         let from = link.connection.peer_id();
-        self.requests.insert(request, Fetching { from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
+        self.requests.insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
         // A request that is given up ends like any other, so that the engine's books are right.
         tokio::spawn(async move {
             if task.await.is_err() {

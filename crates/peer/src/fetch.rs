@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Wire};
 use swarm::{ConnId, Event, Failure, RequestId};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
@@ -28,50 +28,87 @@ const MANIFEST_PART: Duration = Duration::from_secs(20);
 const MANIFEST: Duration = Duration::from_secs(15 * 60);
 /// Bytes that are received, verified and written as one: small pieces go together, larger ones alone.
 const BLOCK: usize = 1024 << 10;
+/// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
+const PROBE: usize = 64 << 10;
 
-/// Fetches a manifest and says how that went.
-pub(crate) async fn manifest(
-    conn: ConnId,
-    connection: Arc<dyn Connection>,
-    content: ContentId,
-    inputs: mpsc::Sender<Input>,
-) {
-    let result = timeout(MANIFEST, receive_manifest(&*connection, content)).await;
-    let input = match result {
-        Ok(Ok(Some(bytes))) => {
-            // Decoding checks every root, which takes a while for a million pieces.
-            match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
-                Ok(Ok(manifest)) => Input::Manifest { manifest: Arc::new(manifest) },
-                _ => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
-            }
-        }
-        Ok(Ok(None)) => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
-        Ok(Err(_)) | Err(_) => Input::Event(Event::ManifestFailed { content, conn, lied: false }),
-    };
-    let _ = inputs.send(input).await;
+/// Memory for all manifests that are under way, in parts.
+pub(crate) const MANIFEST_MEMORY: usize = 1024;
+const PART: usize = 64 << 10;
+
+/// How far a manifest has come: read by others now and then.
+#[derive(Debug, Default)]
+pub(crate) struct ManifestProgress {
+    came: AtomicU64,
+    total: AtomicU64,
 }
 
-/// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
-async fn receive_manifest(connection: &dyn Connection, content: ContentId) -> Result<Option<Bytes>, TransportError> {
-    let silent = |_| TransportError::Lost("the manifest does not come".to_owned());
-    let request = Request::Manifest { content };
-    let (answer, mut recv) = timeout(MANIFEST_PART, ask(connection, &request)).await.map_err(silent)??;
-    let Answer::Bytes(len) = answer else { return Err(TransportError::Truncated) };
-    if len > MAX_MANIFEST_BYTES as u64 {
-        return Ok(None);
+impl ManifestProgress {
+    /// Bytes that have come, and bytes that the sender says there are.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.came.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
-    // The buffer grows with what comes, not with what is claimed.
-    let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; 64 << 10]);
-    while (bytes.len() as u64) < len {
-        let most = part.len().min((len - bytes.len() as u64) as usize);
-        let count = timeout(MANIFEST_PART, recv.recv(&mut part[..most])).await.map_err(silent)??;
-        if count == 0 {
-            return Err(TransportError::Truncated);
+}
+
+/// One request for a manifest.
+pub(crate) struct ManifestFetch {
+    pub(crate) conn: ConnId,
+    pub(crate) connection: Arc<dyn Connection>,
+    pub(crate) content: ContentId,
+    pub(crate) progress: Arc<ManifestProgress>,
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+impl ManifestFetch {
+    /// Fetches the manifest and says how that went.
+    pub(crate) async fn run(self) {
+        let (content, conn) = (self.content, self.conn);
+        let input = match timeout(MANIFEST, self.receive()).await {
+            Ok(Ok(Some(bytes))) => {
+                // Decoding checks every root, which takes a while for a million pieces.
+                match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
+                    Ok(Ok(manifest)) => Input::Manifest { manifest: Arc::new(manifest) },
+                    _ => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
+                }
+            }
+            Ok(Ok(None)) => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
+            Ok(Err(_)) | Err(_) => Input::Event(Event::ManifestFailed { content, conn, lied: false }),
+        };
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
+    async fn receive(&self) -> Result<Option<Bytes>, TransportError> {
+        let silent = |_| TransportError::Lost("the manifest does not come".to_owned());
+        let request = Request::Manifest { content: self.content };
+        let (answer, mut recv) = timeout(MANIFEST_PART, ask(&*self.connection, &request)).await.map_err(silent)??;
+        let Answer::Bytes(len) = answer else { return Err(TransportError::Truncated) };
+        if len > MAX_MANIFEST_BYTES as u64 {
+            return Ok(None);
         }
-        hasher.update(&part[..count]);
-        bytes.extend_from_slice(&part[..count]);
+        self.progress.total.store(len, Ordering::Relaxed);
+        // The buffer grows with what comes, not with what is claimed, and as far as there is memory for all that come.
+        let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; PART]);
+        let mut taken: Option<OwnedSemaphorePermit> = None;
+        while (bytes.len() as u64) < len {
+            if bytes.len() >= taken.as_ref().map_or(0, |taken| taken.num_permits() * PART) {
+                let more = self.memory.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
+                match &mut taken {
+                    Some(taken) => taken.merge(more),
+                    None => taken = Some(more),
+                }
+            }
+            let most = part.len().min((len - bytes.len() as u64) as usize);
+            let count = timeout(MANIFEST_PART, recv.recv(&mut part[..most])).await.map_err(silent)??;
+            if count == 0 {
+                return Err(TransportError::Truncated);
+            }
+            hasher.update(&part[..count]);
+            bytes.extend_from_slice(&part[..count]);
+            self.progress.came.store(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok((ContentId(hasher.finish()) == self.content).then(|| bytes.into()))
     }
-    Ok((ContentId(hasher.finish()) == content).then(|| bytes.into()))
 }
 
 async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, Box<dyn RecvStream>), TransportError> {
@@ -91,6 +128,8 @@ pub(crate) struct PieceFetch {
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) run: Run,
+    /// Whether a piece came from there before.
+    pub(crate) proven: bool,
     /// Payload bytes that have come: read by others now and then, so that no message is needed for each part.
     pub(crate) came: Arc<AtomicU64>,
     pub(crate) buffers: Arc<Buffers>,
@@ -123,10 +162,17 @@ impl PieceFetch {
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
         let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
         let _flowing = self.waits.flowing();
+        // Taken only now that the answer flows: what merely waits for its turn holds no memory; and what only trickles, from
+        // someone who never gave anything, holds little.
+        let mut first = vec![0; if self.proven { 0 } else { PROBE.min(geometry.bytes(self.run) as usize) }];
         for block in geometry.blocks(self.run, BLOCK) {
-            // Taken only now that the answer flows: what merely waits for its turn holds no memory.
+            first.truncate(block.len);
+            self.fill(&mut *recv, &mut first).await.map_err(|_| Failure::Broken)?;
             let mut buffer = self.waits.during(For::Buffers, self.buffers.take(block.len)).await;
-            self.fill(&mut *recv, &mut buffer).await.map_err(|_| Failure::Broken)?;
+            let (probed, rest) = buffer.split_at_mut(first.len());
+            probed.copy_from_slice(&first);
+            self.fill(&mut *recv, rest).await.map_err(|_| Failure::Broken)?;
+            first.clear();
             self.waits.came_from(self.connection.peer_id(), block.len as u64);
             storing.retain(|work| !work.is_finished());
             storing.push(self.store(block, buffer).await);

@@ -33,6 +33,17 @@ pub enum Event {
         /// The pieces that are to be here; those that are already, or are not named, are not asked for.
         wanted: PieceSet,
     },
+    /// More of a manifest has come.
+    ManifestProgress {
+        /// The content.
+        content: ContentId,
+        /// Who sends it.
+        conn: ConnId,
+        /// Bytes that have come.
+        came: u64,
+        /// Bytes that it has, as its sender says.
+        total: u64,
+    },
     /// The manifest did not come, or was not the right one.
     ManifestFailed {
         /// The content.
@@ -184,6 +195,13 @@ pub enum Action {
     },
     /// Ask for the manifest; answer with `Content` or `ManifestFailed`.
     FetchManifest {
+        /// The connection.
+        conn: ConnId,
+        /// The content.
+        content: ContentId,
+    },
+    /// Give up asking for a manifest; nothing follows.
+    CancelManifest {
         /// The connection.
         conn: ConnId,
         /// The content.

@@ -333,6 +333,8 @@ impl World {
             Action::Dial { peer: to } => self.dial(peer, to.id),
             Action::Close { conn, .. } => self.close(conn),
             Action::Send { .. } => {}
+            // What comes all the same is of no use to anyone.
+            Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => self.fetch_manifest(peer, conn, content),
             Action::Fetch { conn, request, content, run } => self.ask(peer, conn, request, content, run),
             Action::Cancel { request } => self.cancel(peer, request),

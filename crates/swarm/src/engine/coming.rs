@@ -29,6 +29,26 @@ impl Coming {
         after > 0 && self.0[after - 1].pieces().contains(&piece)
     }
 
+    /// How many pieces are in one of two and not in the other.
+    pub(super) fn changes(&self, other: &Coming) -> u64 {
+        self.lacks(other) + other.lacks(self)
+    }
+
+    /// How many pieces are here and not in `other`.
+    fn lacks(&self, other: &Coming) -> u64 {
+        let all: u64 = self.0.iter().map(|run| u64::from(run.count)).sum();
+        let (mut both, mut at) = (0, 0);
+        for run in &self.0 {
+            while other.0.get(at).is_some_and(|other| other.pieces().end <= run.first) {
+                at += 1;
+            }
+            for other in other.0[at..].iter().take_while(|other| other.first < run.pieces().end) {
+                both += u64::from(other.pieces().end.min(run.pieces().end) - other.first.max(run.first));
+            }
+        }
+        all - both
+    }
+
     /// The pieces, ascending.
     pub(super) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|run| run.pieces())

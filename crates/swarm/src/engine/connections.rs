@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PeerAddress, PeerId, PeerMessage, Run};
 
+use super::flood::MessageBudget;
 use super::rate::Rate;
 use super::sides::Side;
 use super::trust::Credit;
@@ -32,8 +33,9 @@ pub(super) struct Connection {
     pub(super) remote: SocketAddr,
     pub(super) greeted: bool,
     pub(super) listeners: Vec<SocketAddr>,
-    /// The place that it says it is in.
+    /// The place that it says it is in, and whether others of it waited in vain for what it said to have.
     pub(super) site: String,
+    pub(super) doubted: bool,
     pub(super) sides: BTreeMap<ContentId, Side>,
     pub(super) requests: BTreeSet<RequestId>,
     /// What it offered us and we have not answered yet.
@@ -42,6 +44,7 @@ pub(super) struct Connection {
     pub(super) owed: u64,
     pub(super) rate: Rate,
     pub(super) credit: Credit,
+    pub(super) messages: MessageBudget,
     /// When a byte last came, or we last asked with nothing under way.
     pub(super) heard: Duration,
     /// Since when something that we asked for waits without a byte having come, whoever sent it in the end.
@@ -66,6 +69,8 @@ pub(super) struct Connection {
     /// When it last asked for something or declined it.
     pub(super) answered: Duration,
     pub(super) offer_after: Duration,
+    /// When it was made, and when peers were last exchanged over it.
+    since: Duration,
     exchanged: Duration,
 }
 
@@ -214,15 +219,14 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         self.dialling.remove(&peer);
-        if peer == self.me || self.banned.contains(&peer) {
+        if peer == self.me || self.banned.contains(&peer) || self.is_shunned(&peer) {
             return actions.push(Action::Close { conn, reason: "not welcome" });
         }
         if !self.by_peer.contains_key(&peer) && self.conns.len() >= self.config.connections * 2 {
-            // Whoever is here for nothing makes room: the one that has been for longest.
-            let Some(idle) = self.idlest() else {
+            let Some(least) = self.least_useful(remote.ip()) else {
                 return actions.push(Action::Close { conn, reason: "too many connections" });
             };
-            self.close(idle, "others have need of the room", actions);
+            self.close(least, "others have need of the room", actions);
         }
         if let Some(&old) = self.by_peer.get(&peer) {
             // Both dialled at once: both sides keep the one that the smaller id dialled. The same side twice: the
@@ -242,12 +246,14 @@ impl Engine {
             greeted: false,
             listeners: Vec::new(),
             site: String::new(),
+            doubted: false,
             sides: BTreeMap::new(),
             requests: BTreeSet::new(),
             offers: VecDeque::new(),
             owed: 0,
             rate: Rate::new(self.now),
             credit: self.first_credit(&peer, remote.ip()),
+            messages: MessageBudget::new(self.now, self.is_suspect(&peer, remote.ip())),
             heard: self.now,
             unanswered: None,
             crawled: Duration::ZERO,
@@ -262,6 +268,7 @@ impl Engine {
             ignored: 0,
             answered: Duration::ZERO,
             offer_after: Duration::ZERO,
+            since: self.now,
             exchanged: self.now,
         };
         self.conns.insert(conn, state);
@@ -277,17 +284,28 @@ impl Engine {
         }
     }
 
-    /// The oldest connection of those that have not said hello, or else of those that take part in nothing, or else the one
-    /// over which nothing was asked or sent for longest.
-    fn idlest(&self) -> Option<ConnId> {
-        let idle = self.conns.iter().filter(|(_, conn)| conn.sides.is_empty());
-        let idle = idle.min_by_key(|&(&number, conn)| (conn.greeted, number));
-        let last = |conn: &Connection| conn.heard.max(conn.answered);
-        let quiet = || {
-            let quiet = self.conns.iter().filter(|(_, conn)| self.now.saturating_sub(last(conn)) > QUIET);
-            quiet.min_by_key(|&(&number, conn)| (last(conn), number))
+    /// Who makes room for a newcomer from this address: of those over which no piece travelled lately, one of the network
+    /// that has most of them, who takes part in nothing, or has for longest done nothing. If all are of use, one of a
+    /// network that has more connections than the newcomer's would then.
+    fn least_useful(&self, newcomer: IpAddr) -> Option<ConnId> {
+        let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        self.conns.values().for_each(|conn| *networks.entry(network(conn.remote.ip())).or_default() += 1);
+        let share = |conn: &Connection| networks.get(&network(conn.remote.ip())).copied().unwrap_or(0);
+        let last = |conn: &Connection| conn.heard.max(conn.answered).max(conn.since);
+        let is_useful = |conn: &Connection| {
+            let travelled = conn.credit.verified > 0 || conn.taken > 0;
+            travelled && self.now.saturating_sub(conn.heard.max(conn.answered)) <= QUIET
         };
-        idle.or_else(quiet).map(|(&number, _)| number)
+        let idle = self.conns.iter().filter(|(_, conn)| !is_useful(conn) && conn.requests.is_empty());
+        let idle = idle.min_by_key(|&(&number, conn)| {
+            (usize::MAX - share(conn), !conn.sides.is_empty(), conn.greeted, last(conn), number)
+        });
+        let beyond_share = || {
+            let own = networks.get(&network(newcomer)).copied().unwrap_or(0) + 1;
+            let more = self.conns.iter().filter(|(_, conn)| share(conn) > own);
+            more.min_by_key(|&(&number, conn)| (usize::MAX - share(conn), last(conn), number))
+        };
+        idle.or_else(beyond_share).map(|(&number, _)| number)
     }
 
     /// Ends a connection from our side.
@@ -307,11 +325,7 @@ impl Engine {
         self.give_up(conn, &requests, actions);
         let Some(state) = self.conns.remove(&conn) else { return };
         self.remember(&state);
-        for content in self.contents.values_mut() {
-            if content.manifest_from.is_some_and(|(from, _)| from == conn) {
-                content.manifest_from = None;
-            }
-        }
+        self.forget_manifests(conn);
         if self.by_peer.get(&state.peer) == Some(&conn) {
             self.by_peer.remove(&state.peer);
             if state.given > 0 {
@@ -426,6 +440,14 @@ impl Engine {
             }
             self.conns.insert(conn, state);
         }
+    }
+}
+
+/// The network that an address counts with where room is short: an IPv4 /24, or an IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4((u32::from(address) & 0xffff_ff00).into()),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
     }
 }
 

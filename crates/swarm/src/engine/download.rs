@@ -53,10 +53,6 @@ impl Open {
     }
 }
 
-/// A manifest that has not come within this time is asked of someone else too, and after twice as long of a third; of
-/// the only one who has it again, after the longest time.
-const MANIFEST: Duration = Duration::from_secs(1);
-const LONGEST_MANIFEST: Duration = Duration::from_secs(10);
 /// Pieces must lack for this long before it is said.
 const LACKING: Duration = Duration::from_secs(2);
 /// After a refusal, the other side is left alone for this long.
@@ -80,45 +76,6 @@ const SOON: Duration = Duration::from_millis(20);
 const SLOW: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Asks one connected peer after another for manifests that we want.
-    pub(super) fn fetch_manifests(&mut self, actions: &mut Vec<Action>) {
-        for (&id, content) in &mut self.contents {
-            if content.geometry.is_some() || !content.wanted {
-                continue;
-            }
-            if content.manifest_from.is_some_and(|(_, until)| self.now < until) {
-                continue;
-            }
-            let wait = (MANIFEST * (1 << content.manifest_tries.min(4))).min(LONGEST_MANIFEST);
-            let last = content.manifest_from.map(|(conn, _)| conn);
-            let has = |(_, conn): &(&ConnId, &super::Connection)| conn.sides.get(&id).is_some_and(|side| side.manifest);
-            let holders: Vec<ConnId> = self.conns.iter().filter(has).map(|(&conn, _)| conn).collect();
-            let others: Vec<ConnId> = holders.iter().copied().filter(|&conn| Some(conn) != last).collect();
-            let alone = others.is_empty();
-            let from = if alone { holders } else { others };
-            if let Some(&conn) = self.rng.choice(&from) {
-                let until = self.now + if alone { LONGEST_MANIFEST } else { wait };
-                content.manifest_from = Some((conn, until));
-                content.manifest_tries += 1;
-                actions.push(Action::FetchManifest { conn, content: id });
-            }
-        }
-    }
-
-    pub(super) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool, actions: &mut Vec<Action>) {
-        let has = |other: &super::Connection| other.sides.get(&id).is_some_and(|side| side.manifest);
-        let holders = self.conns.values().filter(|state| has(state)).count();
-        if let Some(content) = self.contents.get_mut(&id) {
-            // Remembered as the last one asked. Others are asked at once; all over again, for it may have been the link, later.
-            let again = content.manifest_tries as usize >= holders;
-            content.manifest_from = Some((conn, if again { self.now + PATIENCE } else { self.now }));
-        }
-        if lied {
-            self.ban(conn, actions);
-        }
-        self.fetch_manifests(actions);
-    }
-
     /// The other side would give us these runs.
     pub(super) fn offered(&mut self, conn: ConnId, id: ContentId, runs: &[Run], actions: &mut Vec<Action>) {
         let Some(content) = self.contents.get(&id).filter(|content| content.wanted) else {
@@ -236,14 +193,15 @@ impl Engine {
         content.picker.is_open(piece) && (trusted || has()) && !nearer()
     }
 
-    /// There may be room again: takes what waits for it, first from those whose debt is paid soonest.
+    /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is
+    /// little room, then from those whose debt is paid soonest.
     pub(super) fn take_waiting_offers(&mut self, actions: &mut Vec<Action>) {
         if self.offering.is_empty() {
             return;
         }
         let mut conns: Vec<ConnId> = self.offering.iter().copied().collect();
         self.rng.shuffle(&mut conns);
-        conns.sort_by_cached_key(|conn| self.conns.get(conn).map(|state| state.rate.time_for(state.owed)));
+        conns.sort_by_cached_key(|conn| self.conns.get(conn).map(|state| (state.credit.proven, state.rate.time_for(state.owed))));
         conns.into_iter().for_each(|conn| self.take_offers(conn, actions));
     }
 

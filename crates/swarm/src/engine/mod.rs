@@ -2,12 +2,14 @@
 //!
 //! It is cut by what is decided: `connections` (whom to know, dial and keep), `sides` (what peers say of themselves),
 //! `offers` (what to give to whom next), `upload` (when to serve), `download` (what to ask for, and when to give up),
-//! `trust` (how much to ask of whom), `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
+//! `manifests` (whom to ask for one), `trust` (how much to ask of whom), `flood` (how much work a connection may make), `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
 //! All state is in ordered maps, so that the order of decisions never depends on a hash.
 
 mod coming;
 mod connections;
 mod download;
+mod flood;
+mod manifests;
 mod noted;
 mod offers;
 mod picker;
@@ -27,6 +29,7 @@ use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, Run};
 use crate::event::{Action, ConnId, Event, RequestId};
 use connections::{Connection, Known, Word};
 use download::Outgoing;
+use manifests::ManifestFetches;
 use noted::Noted;
 use picker::Picker;
 use rarity::Rarity;
@@ -97,9 +100,7 @@ struct Content {
     /// When a piece was last stored.
     grew: Duration,
     known: BTreeMap<PeerId, Known>,
-    /// Who was asked for the manifest last, and when someone else is to be.
-    manifest_from: Option<(ConnId, Duration)>,
-    manifest_tries: u32,
+    manifests: ManifestFetches,
     unannounced: BTreeSet<u32>,
     announce_at: Option<Duration>,
     lacking: Vec<Run>,
@@ -206,6 +207,9 @@ impl Engine {
             Event::Content { content, geometry, have, wanted } => {
                 self.content(content, geometry, have, wanted, actions)
             }
+            Event::ManifestProgress { content, conn, came, total } => {
+                self.manifest_progress(content, conn, came, total)
+            }
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied, actions),
             Event::Withdraw { content } => self.withdraw(content, actions),
             Event::Found { content, peers } => self.found(content, peers, Word::Tracker, actions),
@@ -269,6 +273,7 @@ impl Engine {
             self.ban_condemned(actions);
             self.drop_silent(actions);
             self.review_pace(actions);
+            self.doubt_sites();
             self.dial_more(actions);
             self.exchange_peers(actions);
             self.fetch_manifests(actions);
@@ -297,6 +302,7 @@ impl Engine {
         goal: PieceSet,
         actions: &mut Vec<Action>,
     ) {
+        self.cancel_manifests(id, actions);
         let known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
         let pieces = geometry.pieces();
         let mut content = Content::new(Some(geometry), have, goal);
@@ -329,6 +335,7 @@ impl Engine {
         let promised: Vec<(ConnId, u32)> =
             promised.flat_map(|(conn, side)| side.promised.keys().map(move |&piece| (conn, piece))).collect();
         promised.into_iter().for_each(|(conn, piece)| self.break_promise(conn, id, piece));
+        self.cancel_manifests(id, actions);
         self.contents.remove(&id);
         // Forgotten at once: should the content be wanted again before they have ended, they are none of its.
         let requests = self.requests.iter().filter(|(_, request)| request.content == id);
@@ -370,8 +377,7 @@ impl Content {
             wanted,
             picker,
             known: BTreeMap::new(),
-            manifest_from: None,
-            manifest_tries: 0,
+            manifests: ManifestFetches::default(),
             unannounced: BTreeSet::new(),
             announce_at: None,
             lacking: Vec::new(),

@@ -209,10 +209,31 @@ impl Engine {
         !taker.far || starves || !self.someone_gets(taker.site, id, piece)
     }
 
-    /// Whether a connected peer of this site has the piece or will have it.
+    /// Whether a connected peer of this site has the piece or will have it. A site is what a stranger says: it counts for who
+    /// has given us something, or taken from us, and as long as nobody waited in vain for what it claims.
     pub(super) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
         let gets = |conn: &Connection| conn.site == *site && conn.sides.get(&id).is_some_and(|side| side.gets(piece));
-        self.conns.values().any(gets)
+        let earned = |conn: &Connection| conn.credit.verified > 0 || (conn.taken > 0 && *site != *self.site);
+        self.conns.values().any(|conn| earned(conn) && !conn.doubted && gets(conn))
+    }
+
+    /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more.
+    pub(super) fn doubt_sites(&mut self) {
+        let now = self.now;
+        let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
+        let mut sites: Vec<String> = Vec::new();
+        if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && starves(content.grew)) {
+            sites.push(self.site.clone());
+        }
+        let starving = |conn: &&Connection| conn.sides.values().any(|side| side.takes && starves(side.grew));
+        let far = self.conns.values().filter(|conn| self.is_far(conn)).filter(starving);
+        sites.extend(far.map(|conn| conn.site.clone()));
+        if sites.is_empty() {
+            return;
+        }
+        for conn in self.conns.values_mut().filter(|conn| sites.contains(&conn.site)) {
+            conn.doubted |= conn.sides.values().any(|side| !side.takes || !starves(side.grew));
+        }
     }
 
     /// Whether a peer is in another place than this one, as far as both said where they are.

@@ -23,6 +23,8 @@ pub(super) struct Side {
     pub(super) manifest: bool,
     /// Whether it wants what it lacks.
     pub(super) takes: bool,
+    /// How often its manifest did not come.
+    pub(super) manifest_failures: u32,
     /// What it said is on its way to it.
     coming: Coming,
     /// What it said that it will never ask for; of no length until it says so.
@@ -40,6 +42,13 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// How many pieces change if it says that these are on their way to it.
+    pub(super) fn coming_changes(&self, said: &[Run]) -> u64 {
+        // What does not exist is refused anyway.
+        let valid = said.iter().all(|run| run.lies_within(self.have.len()));
+        if valid { self.coming.changes(&Coming::new(said)) } else { 0 }
+    }
+
     /// Whether it has the piece or will have it, or does not want it: there is nothing to give.
     pub(super) fn gets(&self, piece: u32) -> bool {
         let (here, skipped) = (self.have.contains(piece), self.skipped.contains(piece));
@@ -160,6 +169,9 @@ impl Engine {
         if !state.greeted {
             return self.close(conn, "it did not say hello", actions);
         }
+        if !self.may_say(conn, &message, actions) {
+            return;
+        }
         match message {
             PeerMessage::Hello { .. } => {}
             PeerMessage::Join { content, pieces, wants } => self.joined(conn, content, pieces, wants, actions),
@@ -242,6 +254,7 @@ impl Engine {
                     if promise.stage == Stage::Sent {
                         delivered += bytes;
                         state.taken += bytes;
+                        state.messages.earn();
                     }
                     state.promised -= self.uploads.settle(promise, bytes);
                 }

@@ -5,6 +5,7 @@
 //! remembered by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer
 //! that has delivered is judged by that alone, whatever its address.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::{ContentId, PeerId};
@@ -15,9 +16,11 @@ use crate::event::{Action, ConnId, RequestId};
 
 /// Most bytes asked of a peer before its first piece came.
 const FIRST: u64 = 1 << 20;
-/// The part of the budget that all such peers may have together, and slow ones with them; of a content, no more than half
-/// is asked of them.
+/// The part of the budget that such peers may have together, and slow ones with them, of which a little is always left for
+/// them; the part in which each may still have one piece; and the part of a content that is asked of them.
 const PROBES: u64 = 4;
+const LEFT_FOR_PROBES: u64 = 8;
+const SINGLE_PIECES: u64 = 2;
 const PROBED: u64 = 2;
 /// A peer owes no more than it brings in this time: the rest of the budget is for others.
 const HORIZON: Duration = Duration::from_secs(4);
@@ -95,17 +98,41 @@ pub(super) struct Record {
     strikes: u32,
     rests_until: Duration,
     delivered: bool,
+    /// It flooded: no connection with it before.
+    shunned_until: Duration,
+    floods: u32,
 }
 
 impl Engine {
     /// Credit for a connection that has just been made: none, but with what is remembered against it.
-    pub(super) fn first_credit(&self, peer: &PeerId, address: std::net::IpAddr) -> Credit {
+    pub(super) fn first_credit(&self, peer: &PeerId, address: IpAddr) -> Credit {
         let (strikes, rests_until) = match self.records.get(peer) {
             Some(record) if record.delivered => (0, self.now),
             Some(record) => (record.strikes, record.rests_until),
-            None => (u32::from(self.offences.get(&address).is_some_and(|&count| count >= SUSPECT)), self.now),
+            None => (u32::from(self.is_suspect(peer, address)), self.now),
         };
         Credit { strikes, rests_until, since: self.now, ..Credit::default() }
+    }
+
+    /// Whether a stranger comes from an address whose strangers misbehaved.
+    pub(super) fn is_suspect(&self, peer: &PeerId, address: IpAddr) -> bool {
+        let delivered = self.records.get(peer).is_some_and(|record| record.delivered);
+        !delivered && self.offences.get(&address).is_some_and(|&count| count >= SUSPECT)
+    }
+
+    /// Whether a peer is not to come back yet.
+    pub(super) fn is_shunned(&self, peer: &PeerId) -> bool {
+        self.records.get(peer).is_some_and(|record| self.now < record.shunned_until)
+    }
+
+    /// A peer flooded: it is to stay away for a while, and strangers of its address are looked at closely.
+    pub(super) fn shun(&mut self, conn: ConnId) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let (peer, address) = (state.peer, state.remote.ip());
+        let record = self.records.note(peer);
+        record.floods += 1;
+        record.shunned_until = self.now + rest(record.floods);
+        *self.offences.note(address) += SUSPECT;
     }
 
     /// A connection has ended: what is to be remembered of it.
@@ -128,16 +155,15 @@ impl Engine {
         budget.max(2 * size)
     }
 
-    /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`. Whoever owes nothing may
-    /// always be asked for a piece if there is memory for it.
+    /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`.
     pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
         let (memory, credit) = (self.memory(size), &state.credit);
         if credit.stalled || self.now < credit.rests_until {
             return 0;
         }
-        let probes = memory / PROBES;
         if credit.proven {
-            let free = memory.saturating_sub(self.in_flight + self.probing.min(probes));
+            let left = if memory / LEFT_FOR_PROBES < size { 0 } else { memory / LEFT_FOR_PROBES };
+            let free = memory.saturating_sub(self.in_flight + self.probing.max(left));
             let lasting = state.rate.bytes_in(HORIZON).unwrap_or(u64::MAX);
             let most = (FIRST + credit.earned).min(lasting).max(FIRST).max(2 * size);
             return free.min(most.saturating_sub(state.owed));
@@ -147,9 +173,11 @@ impl Engine {
             (0, _) => size,
             _ => state.rate.bytes_in(SLOW_HORIZON).unwrap_or(size),
         };
-        let free = probes.min(total / PROBED).saturating_sub(self.probing);
+        let free = (memory / PROBES).min(total / PROBED).saturating_sub(self.probing);
         let room = most.saturating_sub(state.owed).min(free);
-        if state.owed == 0 { room.max(size) } else { room }
+        let probing = self.probing + size;
+        let piece_fits = probing <= memory / SINGLE_PIECES && self.in_flight + probing <= memory;
+        if state.owed == 0 && piece_fits { room.max(size) } else { room }
     }
 
     /// A peer is owed more, or less, than before.
@@ -179,6 +207,7 @@ impl Engine {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let first = state.credit.verified == 0;
         state.credit.verify(bytes);
+        state.messages.earn();
         state.refusals = 0;
         if first {
             self.prove(conn, true);

@@ -1,0 +1,145 @@
+//! What peers' messages cost us: each connection may have us work so much a second, and whoever floods is let go.
+//!
+//! A message of a few bytes can make us look at every piece of a content. So what counts is the work that a message makes,
+//! in units of a look at one piece (some 50 ns), and not its bytes. What an honest peer says of a content changes each
+//! piece a few times in all; that much is always free.
+
+use std::time::Duration;
+
+use protocol::{ContentId, PeerMessage, Run};
+
+use super::Engine;
+use super::sides::Side;
+use crate::event::{Action, ConnId};
+
+/// Units for any message, for each run in it, and for each peer that is named.
+const MESSAGE: u64 = 40;
+const RUN: u64 = 2;
+const PEER: u64 = 40;
+/// Units a second of a connection over which pieces have travelled, and of others.
+const USEFUL: u64 = 300_000;
+const OTHERS: u64 = 60_000;
+/// Units to begin with; and of an address whose strangers flooded or stalled before.
+const BURST: u64 = 300_000;
+const SUSPECT_BURST: u64 = 30_000;
+/// Times that each piece of the contents that both take part in may be spoken of for nothing.
+const TIMES: u64 = 8;
+/// Units that a piece earns which travels either way.
+const EARNED: u64 = 400;
+
+/// Work that a connection may still make.
+#[derive(Debug)]
+pub(super) struct MessageBudget {
+    units: u64,
+    since: Duration,
+    /// Pieces that were granted for contents.
+    granted: u64,
+}
+
+impl MessageBudget {
+    pub(super) fn new(now: Duration, suspect: bool) -> Self {
+        MessageBudget { units: if suspect { SUSPECT_BURST } else { BURST }, since: now, granted: 0 }
+    }
+
+    /// Both take part in contents of so many pieces in all.
+    fn grant(&mut self, pieces: u64) {
+        self.units += pieces.saturating_sub(self.granted) * TIMES;
+        self.granted = self.granted.max(pieces);
+    }
+
+    pub(super) fn earn(&mut self) {
+        self.units = (self.units + EARNED).min(self.most());
+    }
+
+    fn most(&self) -> u64 {
+        BURST + self.granted * TIMES
+    }
+
+    /// Whether there is enough left for this much work.
+    fn spend(&mut self, now: Duration, rate: u64, units: u64) -> bool {
+        let elapsed = now.saturating_sub(self.since).min(Duration::from_secs(60));
+        let earned = (elapsed.as_micros() as u64 * rate) / 1_000_000;
+        if earned > 0 {
+            self.units = (self.units + earned).min(self.most().max(self.units));
+            self.since = now;
+        }
+        let enough = self.units >= units;
+        self.units = self.units.saturating_sub(units);
+        enough
+    }
+}
+
+impl Engine {
+    /// Whether a connection may have us do what this message means. If not it is let go, and remembered.
+    pub(super) fn may_say(&mut self, conn: ConnId, message: &PeerMessage, actions: &mut Vec<Action>) -> bool {
+        let Some(state) = self.conns.get(&conn) else { return false };
+        // As many as either side says; of a content that it joins only now, too.
+        let said = |(id, side): (&ContentId, &Side)| u64::from(side.have.len()).max(self.pieces_of(id));
+        let joins = match message {
+            PeerMessage::Join { content, .. } if !state.sides.contains_key(content) => self.pieces_of(content),
+            _ => 0,
+        };
+        let pieces = joins + state.sides.iter().map(said).sum::<u64>();
+        let cost = MESSAGE + self.work_of(conn, message);
+        let Some(state) = self.conns.get_mut(&conn) else { return false };
+        let rate = if state.credit.verified > 0 || state.taken > 0 { USEFUL } else { OTHERS };
+        state.messages.grant(pieces);
+        if state.messages.spend(self.now, rate, cost) {
+            return true;
+        }
+        self.shun(conn);
+        self.close(conn, "it floods", actions);
+        false
+    }
+
+    fn pieces_of(&self, id: &ContentId) -> u64 {
+        self.contents.get(id).map_or(0, |content| u64::from(content.pieces()))
+    }
+
+    /// Pieces, and what counts like them, that a message has us look at.
+    fn work_of(&self, conn: ConnId, message: &PeerMessage) -> u64 {
+        let looks = |runs: &[Run]| runs.iter().map(|run| RUN + u64::from(run.count)).sum::<u64>();
+        let side = |content| self.conns.get(&conn).and_then(|state| state.sides.get(content));
+        let whole = |content| self.pieces_of(content);
+        match message {
+            PeerMessage::Hello { .. } | PeerMessage::Bye => 0,
+            PeerMessage::Peers { peers, .. } => peers.len() as u64 * PEER,
+            PeerMessage::Join { content, wants, .. } => match side(content) {
+                Some(side) if side.takes == *wants => 0,
+                _ => whole(content),
+            },
+            PeerMessage::Interest { content, interested } => match side(content) {
+                Some(side) if side.takes != *interested => whole(content),
+                _ => 0,
+            },
+            PeerMessage::Withdraw { content } => side(content).map_or(0, |_| whole(content)),
+            PeerMessage::Have { content, runs, coming } => match side(content) {
+                Some(side) => looks(runs) + side.coming_changes(coming),
+                None => 0,
+            },
+            PeerMessage::Skip { runs, .. } | PeerMessage::Decline { runs, .. } | PeerMessage::Offer { runs, .. } => {
+                looks(runs)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_free_at_first_and_then_by_the_second() {
+        let mut budget = MessageBudget::new(Duration::ZERO, false);
+        budget.grant(1000);
+        assert!(budget.spend(Duration::ZERO, OTHERS, BURST + 1000 * TIMES));
+        assert!(!budget.spend(Duration::ZERO, OTHERS, 1));
+        budget.grant(1000);
+        assert!(!budget.spend(Duration::ZERO, OTHERS, 1), "a content is granted once");
+        assert!(budget.spend(Duration::from_secs(1), OTHERS, OTHERS));
+        assert!(!budget.spend(Duration::from_secs(1), OTHERS, 1));
+        budget.earn();
+        assert!(budget.spend(Duration::from_secs(1), OTHERS, EARNED));
+        assert!(!budget.spend(Duration::from_secs(9999), OTHERS, BURST + 1000 * TIMES + 1), "no more is saved up");
+    }
+}

@@ -1,0 +1,196 @@
+//! Whom to ask for a manifest that we want, and when to give up: nobody's word says how large it is, so whoever sends
+//! without end is measured against the others.
+//!
+//! One peer is asked, and while nothing flows as it should, twice as many more with each tick: of peers that are silent
+//! any number costs nothing. Of those that send, the two that will be done first go on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::ContentId;
+
+use super::Engine;
+use super::connections::Connection;
+use crate::event::{Action, ConnId};
+
+/// Most peers that are asked side by side, and most of them that send.
+const ASKED: usize = 16;
+const FLOWING: usize = 2;
+/// A manifest that will be here within this time needs nobody else.
+const SOON: Duration = Duration::from_secs(1);
+/// Whoever has not begun to send within this time and four round trips makes room for others, or is asked anew.
+const BEGINS: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(10);
+/// The pace of a manifest is judged by this time.
+const JUDGED: Duration = Duration::from_millis(500);
+/// With two that are slow, a third is tried after this long, and then after twice as long.
+const OTHERS: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(10);
+/// When all have failed, they are asked again after this long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is asked for the manifest of a content.
+#[derive(Debug, Default)]
+pub(super) struct ManifestFetches {
+    asked: BTreeMap<ConnId, Fetch>,
+    /// How many to ask at the next tick, and not before when.
+    next: usize,
+    not_before: Duration,
+    /// With as many sending as may: when another is tried, and how long to wait for the next one.
+    others_at: Duration,
+    others_after: Duration,
+}
+
+#[derive(Debug)]
+struct Fetch {
+    since: Duration,
+    came: u64,
+    total: u64,
+    began: Option<Duration>,
+}
+
+impl Fetch {
+    /// Time until all of it will have come at its pace so far.
+    fn left(&self, now: Duration) -> Duration {
+        let Some(began) = self.began else { return Duration::MAX };
+        let elapsed = now.saturating_sub(began).max(Duration::from_millis(1));
+        let pace = self.came as f64 / elapsed.as_secs_f64();
+        Duration::try_from_secs_f64((self.total.saturating_sub(self.came)) as f64 / pace.max(1.0))
+            .unwrap_or(Duration::MAX)
+    }
+
+    fn flows(&self) -> bool {
+        self.began.is_some()
+    }
+}
+
+impl Engine {
+    /// Looks after the manifests that we want.
+    pub(super) fn fetch_manifests(&mut self, actions: &mut Vec<Action>) {
+        let lacks = |content: &super::Content| content.geometry.is_none() && content.wanted;
+        let lacking: Vec<ContentId> = self.contents.iter().filter(|(_, c)| lacks(c)).map(|(&id, _)| id).collect();
+        for id in lacking {
+            self.drop_slow_manifests(id, actions);
+            self.ask_for_manifest(id, actions);
+        }
+    }
+
+    /// Gives up those that do not begin although others could be asked, and of those that send all but the best two.
+    fn drop_slow_manifests(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let (now, others) = (self.now, self.manifest_holders(id).len());
+        let Some(content) = self.contents.get(&id) else { return };
+        let mut dropped = Vec::new();
+        for (&conn, fetch) in &content.manifests.asked {
+            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            let waited = now.saturating_sub(fetch.since);
+            // Of the only ones that have it the answer may be long in coming.
+            let most = if others > 0 { BEGINS } else { AGAIN };
+            if !fetch.flows() && waited > most + rtt * 4 {
+                dropped.push(conn);
+            }
+        }
+        let judged = |fetch: &Fetch| fetch.began.is_some_and(|began| now.saturating_sub(began) >= JUDGED);
+        let mut flowing: Vec<_> = content.manifests.asked.iter().filter(|(_, fetch)| judged(fetch)).collect();
+        flowing.sort_by_key(|(_, fetch)| fetch.left(now));
+        dropped.extend(flowing.iter().skip(FLOWING).map(|&(&conn, _)| conn));
+        for conn in dropped {
+            actions.push(Action::CancelManifest { conn, content: id });
+            self.manifest_not_from(id, conn);
+            self.strike(conn, actions);
+        }
+    }
+
+    fn ask_for_manifest(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let mut holders = self.manifest_holders(id);
+        let now = self.now;
+        self.rng.shuffle(&mut holders);
+        holders.sort_by_key(|conn| self.conns.get(conn).map(|state| self.doubts(state, id)));
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        let fetches = &mut content.manifests;
+        let flowing: Vec<_> = fetches.asked.values().filter(|fetch| fetch.flows()).collect();
+        let soon = flowing.iter().any(|fetch| fetch.left(now) < SOON || now.saturating_sub(fetch.since) < JUDGED);
+        if soon || now < fetches.not_before || holders.is_empty() {
+            return;
+        }
+        let mut count = fetches.next.clamp(1, ASKED - fetches.asked.len().min(ASKED));
+        if fetches.asked.len() >= ASKED {
+            return;
+        }
+        if flowing.len() >= FLOWING {
+            if now < fetches.others_at {
+                return;
+            }
+            fetches.others_after = (fetches.others_after * 2).clamp(OTHERS, LONGEST);
+            (fetches.others_at, count) = (now + fetches.others_after, 1);
+        }
+        fetches.next = (count * 2).min(ASKED);
+        fetches.not_before = now + super::TICK;
+        for conn in holders.into_iter().take(count) {
+            fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None });
+            actions.push(Action::FetchManifest { conn, content: id });
+        }
+    }
+
+    /// Connections whose peers say that they have the manifest and are not asked for it.
+    fn manifest_holders(&self, id: ContentId) -> Vec<ConnId> {
+        let Some(content) = self.contents.get(&id) else { return Vec::new() };
+        let has = |(conn, state): &(&ConnId, &Connection)| {
+            !content.manifests.asked.contains_key(*conn) && state.sides.get(&id).is_some_and(|side| side.manifest)
+        };
+        self.conns.iter().filter(has).map(|(&conn, _)| conn).collect()
+    }
+
+    /// Who is asked later than others: those whose manifest did not come, and those that let us wait for anything.
+    fn doubts(&self, state: &Connection, id: ContentId) -> (u32, bool) {
+        (state.sides.get(&id).map_or(0, |side| side.manifest_failures), Self::is_useless(state))
+    }
+
+    /// More of a manifest has come, of so many bytes as its sender says.
+    pub(super) fn manifest_progress(&mut self, id: ContentId, conn: ConnId, came: u64, total: u64) {
+        let now = self.now;
+        let fetch = self.contents.get_mut(&id).and_then(|content| content.manifests.asked.get_mut(&conn));
+        if let Some(fetch) = fetch {
+            fetch.began.get_or_insert(now);
+            (fetch.came, fetch.total) = (came, total);
+        }
+    }
+
+    pub(super) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool, actions: &mut Vec<Action>) {
+        self.manifest_not_from(id, conn);
+        if lied {
+            self.ban(conn, actions);
+        }
+        // Others are asked at once; the same ones, for it may have been the link, a while later.
+        let failures = |conn: &ConnId| self.conns.get(conn).map_or(0, |state| self.doubts(state, id).0);
+        let fresh = self.manifest_holders(id).iter().any(|conn| failures(conn) == 0);
+        if let Some(content) = self.contents.get_mut(&id) {
+            content.manifests.not_before = self.now + if fresh { Duration::ZERO } else { PAUSE };
+        }
+        self.fetch_manifests(actions);
+    }
+
+    /// A manifest does not come from there.
+    fn manifest_not_from(&mut self, id: ContentId, conn: ConnId) {
+        if let Some(content) = self.contents.get_mut(&id) {
+            content.manifests.asked.remove(&conn);
+        }
+        if let Some(side) = self.conns.get_mut(&conn).and_then(|state| state.sides.get_mut(&id)) {
+            side.manifest_failures += 1;
+        }
+    }
+
+    /// The manifest is here, or not wanted any more: nobody else need send it.
+    pub(super) fn cancel_manifests(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        for &conn in std::mem::take(&mut content.manifests).asked.keys() {
+            actions.push(Action::CancelManifest { conn, content: id });
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn forget_manifests(&mut self, conn: ConnId) {
+        for content in self.contents.values_mut() {
+            content.manifests.asked.remove(&conn);
+        }
+    }
+}
