@@ -472,7 +472,8 @@ impl Driver {
         let task = link.connection.spawn(Box::pin(fetch.run()));
         let inputs = self.inputs.clone();
         let from = link.connection.peer_id();
-        self.requests.insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
+        self.requests
+            .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
         // A request that is given up ends like any other, so that the engine's books are right.
         tokio::spawn(async move {
             if task.await.is_err() {

@@ -17,14 +17,16 @@ use crate::rate::RateCap;
 use crate::shelf::Shelf;
 use crate::workers::Workers;
 
-/// One slice must be taken by the other side within this time.
-const TAKEN: Duration = Duration::from_secs(20);
+/// One part must be taken by the other side within this time: slow links are served, too, and even they take some 4 KB a
+/// second.
+const TAKEN: Duration = Duration::from_secs(30);
+const PART: usize = 128 << 10;
 /// Most bytes handed over at once.
 const SLICE: usize = 1 << 20;
 
 /// Sends a manifest. It may be large, and anyone may ask for it: the cap is for it too.
 pub(crate) async fn manifest(mut stream: Box<dyn SendStream>, bytes: Bytes, cap: Arc<RateCap>) {
-    let step = SLICE.min(cap.step());
+    let step = PART.min(cap.step());
     let _ = async {
         begin(&mut *stream, bytes.len() as u64).await?;
         for at in (0..bytes.len()).step_by(step) {
@@ -106,7 +108,7 @@ impl PieceServe {
     }
 
     async fn hand_over_all(&mut self, bytes: Bytes) -> Result<(), TransportError> {
-        let step = SLICE.min(self.cap.step());
+        let step = PART.min(self.cap.step());
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             self.cap.take(slice.len()).await;

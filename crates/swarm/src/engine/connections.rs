@@ -62,6 +62,11 @@ pub(super) struct Connection {
     /// Bytes that came from it, and bytes that it says it got from us.
     pub(super) given: u64,
     pub(super) taken: u64,
+    /// Whether it takes its answers much more slowly than they could be sent, whether it ever answered an offer, and whether
+    /// what it was promised counts among all that is promised: it does for who answers and takes.
+    pub(super) held_up: bool,
+    pub(super) has_answered: bool,
+    pub(super) counted: bool,
     /// Questions of it that wait.
     pub(super) waiting: usize,
     /// Offers in a row that it did not answer, and from when on it gets offers again.
@@ -264,6 +269,9 @@ impl Engine {
             promised: 0,
             given: 0,
             taken: 0,
+            held_up: false,
+            has_answered: false,
+            counted: false,
             waiting: 0,
             ignored: 0,
             answered: Duration::ZERO,
@@ -454,7 +462,7 @@ fn network(address: IpAddr) -> IpAddr {
 impl Connection {
     /// It has answered an offer, or asked on its own account.
     pub(super) fn answers(&mut self, now: Duration) {
-        (self.ignored, self.answered) = (0, now);
+        (self.ignored, self.answered, self.has_answered) = (0, now, true);
     }
 
     /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and

@@ -21,6 +21,8 @@ pub(super) struct Outgoing {
     heard: Duration,
     /// Whether the answer has begun to come.
     began: bool,
+    /// Whether the other side had offered it.
+    offered: bool,
 }
 
 /// Pieces of a run that have not come.
@@ -87,7 +89,7 @@ impl Engine {
             return self.close(conn, "it offers pieces that do not exist", actions);
         }
         let Some(state) = self.conns.get(&conn) else { return };
-        if state.not_before == Duration::MAX || self.now < state.credit.rests_until || self.refuses(conn) {
+        if state.not_before == Duration::MAX || self.now < state.credit.rests_until || self.refuses(state) {
             return decline(conn, id, runs, actions);
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
@@ -102,8 +104,8 @@ impl Engine {
     }
 
     /// Whether a peer refuses again and again what it offers: it is not asked for a while.
-    fn refuses(&self, conn: ConnId) -> bool {
-        self.conns.get(&conn).is_some_and(|state| state.refusals > 1 && self.now < state.not_before)
+    pub(super) fn refuses(&self, state: &super::Connection) -> bool {
+        state.refusals > 1 && self.now < state.not_before
     }
 
     /// Asks for what this peer offered, as far as there is room and it is not on its way already.
@@ -157,7 +159,7 @@ impl Engine {
                 0 => drop(state.offers.pop_front()),
                 rest => state.offers[0] = (id, Run { first: end, count: rest }),
             }
-            self.request(conn, id, asked, actions);
+            self.request(conn, id, asked, true, actions);
         }
         self.decline_all(conn, declined, actions);
     }
@@ -201,11 +203,13 @@ impl Engine {
         }
         let mut conns: Vec<ConnId> = self.offering.iter().copied().collect();
         self.rng.shuffle(&mut conns);
-        conns.sort_by_cached_key(|conn| self.conns.get(conn).map(|state| (state.credit.proven, state.rate.time_for(state.owed))));
+        conns.sort_by_cached_key(|conn| {
+            self.conns.get(conn).map(|state| (state.credit.proven, state.rate.time_for(state.owed)))
+        });
         conns.into_iter().for_each(|conn| self.take_offers(conn, actions));
     }
 
-    fn request(&mut self, conn: ConnId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
+    fn request(&mut self, conn: ConnId, id: ContentId, run: Run, offered: bool, actions: &mut Vec<Action>) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         for piece in run.pieces() {
             content.picker.close(piece);
@@ -222,7 +226,8 @@ impl Engine {
         state.unanswered.get_or_insert(self.now);
         state.requests.insert(request);
         content.busy = self.now;
-        let outgoing = Outgoing { conn, content: id, run, open: Open::new(run), owed, heard: self.now, began: false };
+        let (open, heard) = (Open::new(run), self.now);
+        let outgoing = Outgoing { conn, content: id, run, open, owed, heard, began: false, offered };
         self.requests.insert(request, outgoing);
         self.owe(conn, owed, 0);
         actions.push(Action::Fetch { conn, request, content: id, run });
@@ -258,7 +263,7 @@ impl Engine {
                     Some((conn, content.picker.pick(&side.have, most, rng)?))
                 };
                 if let Some((conn, run)) = conns.into_iter().find_map(|conn| pick(conn, &mut rng)) {
-                    self.request(conn, id, run, actions);
+                    self.request(conn, id, run, false, actions);
                 }
             }
         }
@@ -305,7 +310,7 @@ impl Engine {
             let (total, size) = (content.total(), content.piece_size());
             let room = self.conns.get(&conn).map_or(0, |state| self.room(state, total, size));
             if room >= size && content.asked[piece as usize] == 1 {
-                self.request(conn, id, Run { first: piece, count: 1 }, actions);
+                self.request(conn, id, Run { first: piece, count: 1 }, false, actions);
             }
         }
     }
@@ -448,7 +453,7 @@ impl Engine {
 
     pub(super) fn finished(&mut self, request: RequestId, failure: Option<Failure>, actions: &mut Vec<Action>) {
         let Some(outgoing) = self.requests.get(&request) else { return };
-        let (conn, id, run) = (outgoing.conn, outgoing.content, outgoing.run);
+        let (conn, id, run, offered) = (outgoing.conn, outgoing.content, outgoing.run, outgoing.offered);
         // What we gave up ourselves is no failure of the other side.
         let failure = failure.filter(|_| !outgoing.open.pieces.is_empty());
         self.forget_request(request);
@@ -465,8 +470,10 @@ impl Engine {
                 self.lacks_after_all(conn, id, run);
             }
             Some(Failure::Refused(_)) | Some(Failure::Broken) => {
-                state.not_before = self.now + REFUSED * (1 << state.refusals.min(LONGEST_REFUSED));
-                state.refusals += 1;
+                let most = if state.credit.verified > 0 { 2 } else { LONGEST_REFUSED };
+                state.not_before = self.now + REFUSED * (1 << state.refusals.min(most));
+                // Who did not offer it may have had no time for it.
+                state.refusals += u32::from(offered);
             }
             Some(Failure::Invalid) => {
                 state.not_before = self.now + REFUSED;

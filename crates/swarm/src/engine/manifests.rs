@@ -1,8 +1,8 @@
 //! Whom to ask for a manifest that we want, and when to give up: nobody's word says how large it is, so whoever sends
 //! without end is measured against the others.
 //!
-//! One peer is asked, and while nothing flows as it should, twice as many more with each tick: of peers that are silent
-//! any number costs nothing. Of those that send, the two that will be done first go on.
+//! One peer is asked, and while nothing comes as it should, twice as many more each time: of peers that are silent any
+//! number costs nothing. Of those that send, the two that will be done first go on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,9 +23,9 @@ const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
 /// The pace of a manifest is judged by this time.
 const JUDGED: Duration = Duration::from_millis(500);
-/// With two that are slow, a third is tried after this long, and then after twice as long.
-const OTHERS: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(10);
+/// While those that send are slow, others are tried at pauses that double up to this; and up to that, if all were tried.
+const PAUSE_BEFORE_OTHERS: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// When all have failed, they are asked again after this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,12 +33,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct ManifestFetches {
     asked: BTreeMap<ConnId, Fetch>,
-    /// How many to ask at the next tick, and not before when.
+    /// How many to ask next, not before when, and the pause after that.
     next: usize,
     not_before: Duration,
-    /// With as many sending as may: when another is tried, and how long to wait for the next one.
-    others_at: Duration,
-    others_after: Duration,
+    pause: Duration,
 }
 
 #[derive(Debug)]
@@ -105,26 +103,23 @@ impl Engine {
         let now = self.now;
         self.rng.shuffle(&mut holders);
         holders.sort_by_key(|conn| self.conns.get(conn).map(|state| self.doubts(state, id)));
+        let tried =
+            holders.first().and_then(|conn| self.conns.get(conn)).is_some_and(|state| self.doubts(state, id).0 > 0);
+        let longest = if tried { LONGEST_PAUSE } else { PAUSE_BEFORE_OTHERS };
         let Some(content) = self.contents.get_mut(&id) else { return };
         let fetches = &mut content.manifests;
-        let flowing: Vec<_> = fetches.asked.values().filter(|fetch| fetch.flows()).collect();
-        let soon = flowing.iter().any(|fetch| fetch.left(now) < SOON || now.saturating_sub(fetch.since) < JUDGED);
-        if soon || now < fetches.not_before || holders.is_empty() {
+        let mut flowing = fetches.asked.values().filter(|fetch| fetch.flows()).peekable();
+        let slow = flowing.peek().is_some();
+        let soon = flowing.any(|fetch| fetch.left(now) < SOON);
+        let free = ASKED.saturating_sub(fetches.asked.len());
+        if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
             return;
         }
-        let mut count = fetches.next.clamp(1, ASKED - fetches.asked.len().min(ASKED));
-        if fetches.asked.len() >= ASKED {
-            return;
-        }
-        if flowing.len() >= FLOWING {
-            if now < fetches.others_at {
-                return;
-            }
-            fetches.others_after = (fetches.others_after * 2).clamp(OTHERS, LONGEST);
-            (fetches.others_at, count) = (now + fetches.others_after, 1);
-        }
+        let count = fetches.next.clamp(1, free);
         fetches.next = (count * 2).min(ASKED);
-        fetches.not_before = now + super::TICK;
+        // Whoever is tried takes from the downlink of those that send.
+        fetches.pause = if slow { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
+        fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
             fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None });
             actions.push(Action::FetchManifest { conn, content: id });

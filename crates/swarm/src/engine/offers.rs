@@ -72,6 +72,9 @@ const BLOCK: u64 = 1 << 20;
 /// promised beyond what the uplink needs.
 const RARE: u32 = 8;
 const FRESH: u64 = 2;
+/// So many of those who have not answered yet, or do not take what they asked for, are promised a little at a time.
+const TRIED: usize = 8;
+const TRIAL: u64 = 64 << 10;
 /// Pieces that are looked at for one offer.
 const TRIES: u32 = 64;
 
@@ -87,6 +90,7 @@ struct Taker<'a> {
     site: &'a str,
     side: &'a Side,
     promised: u64,
+    counted: bool,
     far: bool,
     deficit: u64,
 }
@@ -133,11 +137,17 @@ impl Engine {
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        if self.uploads.promised >= target {
+        let mut rng = self.rng.fork();
+        let mut takers = self.takers_of(id);
+        let room = self.uploads.promised < target;
+        let places = [false, true].map(|manifest| self.tried_takers(manifest) < TRIED);
+        takers.retain(|taker| match taker.counted {
+            true => room,
+            false => taker.promised == 0 && places[usize::from(taker.side.manifest)],
+        });
+        if takers.is_empty() {
             return None;
         }
-        let mut rng = self.rng.fork();
-        let takers = self.takers_of(id);
         let mut tries = TRIES;
         let first = content.spread.rarest(content.takers, &mut rng, |piece| {
             tries = tries.saturating_sub(1);
@@ -157,7 +167,9 @@ impl Engine {
             return;
         }
         let mut rng = self.rng.fork();
-        if let Some(chosen) = self.choose_taker(&self.takers_of(id), id, piece, run, &mut rng) {
+        let mut takers = self.takers_of(id);
+        takers.retain(|taker| taker.counted);
+        if let Some(chosen) = self.choose_taker(&takers, id, piece, run, &mut rng) {
             let (conn, run) = self.promise_run(chosen, id);
             actions.push(Action::Send { conn, message: PeerMessage::Offer { content: id, runs: vec![run] } });
         }
@@ -176,6 +188,7 @@ impl Engine {
         let size = content.piece_size();
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
         let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
+        let bytes = if best.counted { bytes } else { bytes.min(TRIAL) };
         let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
     }
@@ -183,6 +196,12 @@ impl Engine {
     fn promise_run(&mut self, (conn, run): (ConnId, Run), id: ContentId) -> (ConnId, Run) {
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Offered));
         (conn, run)
+    }
+
+    /// How many of those who do not count yet, or any more, are promised something: with a manifest, or without.
+    fn tried_takers(&self, manifest: bool) -> usize {
+        let has = |conn: &Connection| conn.sides.values().any(|side| side.manifest == manifest && side.takes);
+        self.conns.values().filter(|conn| !conn.counted && conn.promised > 0 && has(conn)).count()
     }
 
     /// Who may be offered something of a content.
@@ -196,7 +215,7 @@ impl Engine {
         let far = self.is_far(state);
         let unpaid = state.taken.saturating_sub(state.given + CREDIT);
         let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
-        Some(Taker { conn, site: &state.site, side, promised: state.promised, far, deficit })
+        Some(Taker { conn, site: &state.site, side, promised: state.promised, counted: state.counted, far, deficit })
     }
 
     /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who
@@ -249,8 +268,8 @@ impl Engine {
         let promise = Promise { since: self.now, stage };
         let mut before = None;
         content.update(side, piece, |side| before = side.promised.insert(piece, promise));
-        let settled = before.map_or(0, |before| self.uploads.settle(before, bytes));
-        let added = self.uploads.owe(promise, bytes);
+        let settled = before.map_or(0, |before| self.uploads.settle(before, bytes, state.counted));
+        let added = self.uploads.owe(promise, bytes, state.counted);
         state.promised = state.promised + added - settled;
     }
 
@@ -262,7 +281,7 @@ impl Engine {
         let mut before = None;
         content.update(side, piece, |side| before = side.promised.remove(&piece));
         if let Some(before) = before {
-            state.promised -= self.uploads.settle(before, bytes);
+            state.promised -= self.uploads.settle(before, bytes, state.counted);
         }
     }
 
@@ -280,12 +299,13 @@ impl Engine {
         };
         let pieces: Vec<u32> = runs.iter().flat_map(offered).collect();
         pieces.into_iter().for_each(|piece| self.promise(conn, id, piece, Stage::Declined));
+        self.recount(conn);
         self.offer_more(actions);
     }
 
     /// Forgets promises that were not answered or not kept, and lets those rest who do not answer.
     pub(super) fn review_promises(&mut self) {
-        let mut broken = Vec::new();
+        let (mut broken, mut ignoring) = (Vec::new(), Vec::new());
         self.longest_rtt = Duration::ZERO;
         for (&number, conn) in &mut self.conns {
             let patience = conn.rate.rtt * 2 + PATIENCE;
@@ -300,7 +320,9 @@ impl Engine {
                     let age = self.now.saturating_sub(promise.since);
                     // Whoever has no manifest yet cannot answer.
                     late |= side.manifest && promise.stage == Stage::Offered && age.min(silent) > patience;
-                    if promise.stage != Stage::Asked && age > conn.rate.rtt * 2 + ANSWER {
+                    let stranger = side.manifest && !conn.has_answered && promise.stage == Stage::Offered;
+                    let most = if stranger { patience } else { conn.rate.rtt * 2 + ANSWER };
+                    if promise.stage != Stage::Asked && age > most {
                         broken.push((number, id, piece));
                     }
                 }
@@ -309,8 +331,10 @@ impl Engine {
                 let pause = ANSWER * (1 << conn.ignored.min(5));
                 conn.ignored += 1;
                 conn.offer_after = self.now + pause.min(LONGEST_PAUSE);
+                ignoring.push(number);
             }
         }
+        ignoring.into_iter().for_each(|conn| self.recount(conn));
         broken.into_iter().for_each(|(conn, id, piece)| self.break_promise(conn, id, piece));
     }
 }

@@ -256,7 +256,7 @@ impl Engine {
                         state.taken += bytes;
                         state.messages.earn();
                     }
-                    state.promised -= self.uploads.settle(promise, bytes);
+                    state.promised -= self.uploads.settle(promise, bytes, state.counted);
                 }
             }
         }
@@ -328,7 +328,7 @@ impl Engine {
         content.count(&mut side, false);
         for (piece, promise) in side.promised {
             let bytes = content.bytes(Run { first: piece, count: 1 });
-            state.promised -= self.uploads.settle(promise, bytes);
+            state.promised -= self.uploads.settle(promise, bytes, state.counted);
         }
     }
 

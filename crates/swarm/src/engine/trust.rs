@@ -95,7 +95,7 @@ fn rest(strikes: u32) -> Duration {
 /// What is remembered of a peer that is not connected.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    strikes: u32,
+    pub(super) strikes: u32,
     rests_until: Duration,
     delivered: bool,
     /// It flooded: no connection with it before.
@@ -274,7 +274,9 @@ impl Engine {
             let moves = state.credit.verified > 0 && self.now.saturating_sub(state.heard) < MOVES;
             other != conn
                 && (fresh || moves)
-                && self.may_ask(state)
+                && !state.credit.stalled
+                && self.now >= state.credit.rests_until
+                && !self.refuses(state)
                 && state.sides.get(&id).is_some_and(|side| side.have.contains(piece))
         })
     }

@@ -1,7 +1,7 @@
 //! Serving what was asked for: one answer after another, so that each piece is whole, and can be passed on, as soon as
 //! can be. More at a time only where one does not fill the uplink.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protocol::{ContentId, RefusalReason, Run};
@@ -17,8 +17,10 @@ pub(super) struct Uploads {
     /// Questions for pieces that are about to come.
     parked: Vec<Question>,
     active: BTreeMap<ServeId, Serve>,
-    /// Bytes that were offered or asked for and are not sent.
+    /// Bytes that were offered or asked for and are not sent, but for those of who holds answers up.
     pub(super) promised: u64,
+    /// When it was found of the last ones that they hold answers up.
+    found: VecDeque<Duration>,
     meter: Meter,
 }
 
@@ -53,11 +55,14 @@ const LATE: Duration = Duration::from_secs(1);
 const PARKED: Duration = Duration::from_secs(1);
 /// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
 const AT_ONCE: Duration = Duration::from_millis(20);
-/// A serve that takes this much longer than the uplink needs is held up by the other side, and holds up nobody else.
+/// A serve that takes this much longer than the uplink needs is held up by the other side: it gives its slot back.
 const HELD_UP: Duration = Duration::from_millis(200);
-/// While the uplink's rate is unknown, a serve that takes this long counts as held up. Less would start all serves side by
-/// side where a piece takes seconds, and none would be whole for long.
-const UNKNOWN: Duration = Duration::from_secs(10);
+/// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
+const UNKNOWN: Duration = Duration::from_secs(1);
+/// For so long after someone was found to hold an answer up, one more answer is sent beside.
+const FOUND: Duration = Duration::from_secs(2);
+/// While the rate is unknown, twice as many answers are started each time that this has passed.
+const DOUBLED: Duration = Duration::from_millis(500);
 
 /// Bytes a second that arrive at those whom we serve, as they tell by their haves.
 #[derive(Debug, Default)]
@@ -122,24 +127,56 @@ impl Uploads {
         }
     }
 
-    /// A promise is made: the bytes that are to be sent for it.
-    pub(super) fn owe(&mut self, promise: Promise, bytes: u64) -> u64 {
+    /// A promise is made: the bytes that are to be sent for it. Those for someone who does not take them keep nobody else
+    /// from being promised something.
+    pub(super) fn owe(&mut self, promise: Promise, bytes: u64, counted: bool) -> u64 {
         let owed = promise.owed(bytes);
-        self.promised += owed;
+        if counted {
+            self.promised += owed;
+        }
         owed
     }
 
     /// A promise is over: the bytes that are not owed any more.
-    pub(super) fn settle(&mut self, promise: Promise, bytes: u64) -> u64 {
+    pub(super) fn settle(&mut self, promise: Promise, bytes: u64, counted: bool) -> u64 {
         let owed = promise.owed(bytes);
-        self.promised -= owed;
+        if counted {
+            self.promised -= owed;
+        }
         owed
+    }
+
+    /// How many answers may be sent side by side, with so many bytes that move now: one more than fills the uplink.
+    /// While its rate is unknown, one, and twice as many whenever that has led to nothing for a while: whoever came first may
+    /// not be taking anything.
+    fn side_by_side(&self, now: Duration, bytes: u64) -> usize {
+        match self.meter.rate {
+            Some(rate) if (bytes as f64) < rate * AT_ONCE.as_secs_f64() => usize::MAX,
+            // Where some were found to hold their answers up, others may do so too.
+            Some(_) => 1 + self.found.iter().filter(|&&at| now.saturating_sub(at) < FOUND).count(),
+            None => {
+                let oldest = self.active.values().map(|serve| serve.began).min().unwrap_or(now);
+                let doublings = now.saturating_sub(oldest).as_millis() / DOUBLED.as_millis();
+                1 << doublings.min(16)
+            }
+        }
+    }
+
+    /// How long an answer may take: three times what the uplink needs for it and for those that move beside it.
+    fn patience(&self, moving: u64, own: u64) -> Duration {
+        let Some(rate) = self.meter.rate.filter(|&rate| rate > 0.0) else { return UNKNOWN };
+        let expected = Duration::try_from_secs_f64(3.0 * (moving + own) as f64 / rate).unwrap_or(Duration::MAX);
+        expected.saturating_add(HELD_UP)
     }
 }
 
 impl Engine {
     pub(super) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run, actions: &mut Vec<Action>) {
         let refuse = |reason| Action::Refuse { serve, reason };
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.answers(self.now);
+        }
+        self.recount(conn);
         let Some(content) = self.contents.get(&id) else { return actions.push(refuse(RefusalReason::NotHeld)) };
         let (_, target) = self.amounts(content.total(), content.piece_size());
         let Some(state) = self.conns.get_mut(&conn) else { return actions.push(refuse(RefusalReason::Busy)) };
@@ -150,7 +187,6 @@ impl Engine {
             return actions.push(refuse(RefusalReason::NotHeld));
         }
         let here = run.pieces().all(|piece| content.have.contains(piece));
-        state.answers(self.now);
         let was_offered = |piece| {
             let promise = state.sides.get(&id).and_then(|side| side.promised.get(&piece));
             promise.is_some_and(|promise| promise.stage == Stage::Offered)
@@ -207,8 +243,11 @@ impl Engine {
     }
 
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
-        if let Some(Serve { conn, content, run, .. }) = self.uploads.active.remove(&serve) {
+        if let Some(Serve { conn, content, run, bytes, began }) = self.uploads.active.remove(&serve) {
             run.pieces().for_each(|piece| self.sent(conn, content, piece));
+            if self.now.saturating_sub(began) <= self.uploads.patience(0, bytes) {
+                self.set_held_up(conn, false);
+            }
         }
         self.serve_next(actions);
         self.offer_more(actions);
@@ -222,29 +261,60 @@ impl Engine {
         }
     }
 
+    /// Finds out who holds its answers up. They keep nobody else waiting, and get one answer at a time.
+    fn find_held_up(&mut self) {
+        let held_up = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| state.held_up);
+        let moving = self.uploads.active.values().filter(|serve| !held_up(&serve.conn));
+        let moving: u64 = moving.map(|serve| serve.bytes).sum();
+        let late = |serve: &&Serve| {
+            let took = self.now.saturating_sub(serve.began);
+            !held_up(&serve.conn) && took > self.uploads.patience(moving - serve.bytes, serve.bytes)
+        };
+        let late: Vec<ConnId> = self.uploads.active.values().filter(late).map(|serve| serve.conn).collect();
+        for conn in late {
+            self.set_held_up(conn, true);
+            self.uploads.found.truncate(self.config.upload_slots - 1);
+            self.uploads.found.push_front(self.now);
+        }
+    }
+
+    fn set_held_up(&mut self, conn: ConnId, held_up: bool) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.held_up = held_up;
+            self.recount(conn);
+        }
+    }
+
+    /// Counts what someone was promised, or does not, as it answers and takes, or not.
+    pub(super) fn recount(&mut self, conn: ConnId) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let counted = state.has_answered && state.ignored == 0 && !state.held_up;
+        if std::mem::replace(&mut state.counted, counted) != counted {
+            match counted {
+                true => self.uploads.promised += state.promised,
+                false => self.uploads.promised -= state.promised,
+            }
+        }
+    }
+
     /// Starts what waits, as far as there is room: the rarest piece first, so that new pieces spread fast whatever was
     /// promised before, but nothing waits for long.
     pub(super) fn serve_next(&mut self, actions: &mut Vec<Action>) {
-        while self.uploads.active.len() < self.config.upload_slots {
-            // A rate that is not known yet is known to be more than nothing.
-            let rate = self.uploads.rate().unwrap_or(0.0);
-            let under_way: u64 = self.uploads.active.values().map(|serve| serve.bytes).sum();
-            let expected = Duration::try_from_secs_f64(3.0 * under_way as f64 / rate.max(1.0)).unwrap_or(Duration::MAX);
-            let patience = if rate > 0.0 { expected.saturating_add(HELD_UP) } else { UNKNOWN };
-            let held_up = |serve: &&Serve| self.now.saturating_sub(serve.began) > patience;
-            let moving = self.uploads.active.values().filter(|serve| !held_up(serve));
+        self.find_held_up();
+        loop {
+            let held_up = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| state.held_up);
+            let moving = self.uploads.active.values().filter(|serve| !held_up(&serve.conn));
             let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
-            if count > 0 && bytes as f64 >= rate * AT_ONCE.as_secs_f64() {
-                break;
-            }
-            let slow: Vec<ConnId> = self.uploads.active.values().filter(held_up).map(|serve| serve.conn).collect();
+            let full = count >= self.config.upload_slots.min(self.uploads.side_by_side(self.now, bytes));
+            let busy: BTreeSet<ConnId> = self.uploads.active.values().map(|serve| serve.conn).filter(held_up).collect();
+            let may_start = |conn: &ConnId| if held_up(conn) { !busy.contains(conn) } else { !full };
             let rank = |question: &Question| {
                 let spread = self.contents.get(&question.content).map(|content| &content.spread);
                 let count = spread.map_or(0, |spread| spread.count(question.run.first));
                 let late = self.now.saturating_sub(question.since) >= LATE;
                 if late { 0 } else { count }
             };
-            let able = self.uploads.waiting.iter().enumerate().filter(|(_, question)| !slow.contains(&question.conn));
+            let able = self.uploads.waiting.iter().enumerate().filter(|(_, question)| may_start(&question.conn));
             let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at);
             let Some(Question { conn, serve, content, run, bytes, .. }) =
                 next.and_then(|next| self.uploads.waiting.remove(next))

@@ -1,6 +1,8 @@
 //! Behaviour of the engine, in virtual time: a handful of engines talk through a world that delivers at once, or
 //! one engine is told things that a bad peer would make happen.
 
+mod hostile;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ struct World {
     goals: BTreeMap<usize, PieceSet>,
     /// This one sends only wrong pieces.
     liar: Option<usize>,
+    /// These answer nothing.
+    silent: Vec<usize>,
     completed: Vec<usize>,
     lacking: Vec<Vec<Run>>,
     banned: Vec<(usize, PeerId)>,
@@ -68,6 +72,7 @@ impl World {
             sent: vec![0; count],
             goals: BTreeMap::new(),
             liar: None,
+            silent: Vec::new(),
             completed: Vec::new(),
             lacking: vec![Vec::new(); count],
             banned: Vec::new(),
@@ -159,6 +164,7 @@ impl World {
                 let (asker, request, _) = self.serves.remove(&(n, serve)).unwrap();
                 self.finish(asker, request, Some(Failure::Refused(reason)));
             }
+            Action::Serve { .. } if self.silent.contains(&n) => {}
             Action::Serve { serve } => {
                 let (asker, request, run) = self.serves.remove(&(n, serve)).unwrap();
                 for piece in run.pieces() {
