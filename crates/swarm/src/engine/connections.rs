@@ -75,7 +75,7 @@ pub(super) struct Connection {
     pub(super) answered: Duration,
     pub(super) offer_after: Duration,
     /// When it was made, and when peers were last exchanged over it.
-    since: Duration,
+    pub(super) since: Duration,
     exchanged: Duration,
 }
 
@@ -251,7 +251,7 @@ impl Engine {
             greeted: false,
             listeners: Vec::new(),
             site: String::new(),
-            doubted: false,
+            doubted: self.is_suspect(&peer, remote.ip()),
             sides: BTreeMap::new(),
             requests: BTreeSet::new(),
             offers: VecDeque::new(),
@@ -271,7 +271,7 @@ impl Engine {
             taken: 0,
             held_up: false,
             has_answered: false,
-            counted: false,
+            counted: true,
             waiting: 0,
             ignored: 0,
             answered: Duration::ZERO,

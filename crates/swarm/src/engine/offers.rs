@@ -15,6 +15,7 @@ use protocol::{ContentId, MAX_OFFERS, PeerMessage, Run};
 use super::Engine;
 use super::connections::Connection;
 use super::sides::Side;
+use super::trust::SUSPECT;
 use crate::event::{Action, ConnId};
 
 /// A piece that was promised to a peer.
@@ -72,7 +73,8 @@ const BLOCK: u64 = 1 << 20;
 /// promised beyond what the uplink needs.
 const RARE: u32 = 8;
 const FRESH: u64 = 2;
-/// So many of those who have not answered yet, or do not take what they asked for, are promised a little at a time.
+/// So many of those who do not answer, or do not take what they asked for, are promised a little at a time, as is a
+/// stranger.
 const TRIED: usize = 8;
 const TRIAL: u64 = 64 << 10;
 /// Pieces that are looked at for one offer.
@@ -80,6 +82,8 @@ const TRIES: u32 = 64;
 
 /// Whoever has got nothing new for this long may get what someone near it has already.
 pub(super) const STARVING: Duration = Duration::from_secs(5);
+/// How long a stranger's word about its site counts.
+const BELIEVED: Duration = Duration::from_secs(3);
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
@@ -91,6 +95,7 @@ struct Taker<'a> {
     side: &'a Side,
     promised: u64,
     counted: bool,
+    stranger: bool,
     far: bool,
     deficit: u64,
 }
@@ -137,13 +142,24 @@ impl Engine {
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
+        let room = self.uploads.promised < target;
+        if !room && !self.conns.values().any(|conn| !conn.counted && conn.promised == 0) {
+            return None;
+        }
         let mut rng = self.rng.fork();
         let mut takers = self.takers_of(id);
-        let room = self.uploads.promised < target;
-        let places = [false, true].map(|manifest| self.tried_takers(manifest) < TRIED);
+        // Strangers may not take what they are offered: half of it is for those who have taken something.
+        let answers = takers.iter().any(|taker| !taker.stranger);
+        let strange =
+            takers.iter().filter(|taker| taker.counted && taker.stranger).map(|taker| taker.promised).sum::<u64>();
+        let open = !answers || strange < target / 2;
+        let place = self.tried_takers() < TRIED;
+        // A thin link between sites makes all beyond it slow: what they were promised counts among them.
+        let beyond = self.conns.values().filter(|conn| !conn.counted && self.is_far(conn));
+        let far_room = self.uploads.promised + beyond.map(|conn| conn.promised).sum::<u64>() < target;
         takers.retain(|taker| match taker.counted {
-            true => room,
-            false => taker.promised == 0 && places[usize::from(taker.side.manifest)],
+            true => room && (open || !taker.stranger) && (far_room || !taker.far),
+            false => taker.promised == 0 && place && (far_room || !taker.far),
         });
         if takers.is_empty() {
             return None;
@@ -188,7 +204,8 @@ impl Engine {
         let size = content.piece_size();
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
         let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
-        let bytes = if best.counted { bytes } else { bytes.min(TRIAL) };
+        let strangers = takers.iter().filter(|taker| taker.stranger).count() as u64;
+        let bytes = if best.counted && !best.stranger { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
         let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
     }
@@ -198,10 +215,9 @@ impl Engine {
         (conn, run)
     }
 
-    /// How many of those who do not count yet, or any more, are promised something: with a manifest, or without.
-    fn tried_takers(&self, manifest: bool) -> usize {
-        let has = |conn: &Connection| conn.sides.values().any(|side| side.manifest == manifest && side.takes);
-        self.conns.values().filter(|conn| !conn.counted && conn.promised > 0 && has(conn)).count()
+    /// How many of those who do not answer, or do not take what they asked for, are promised something.
+    fn tried_takers(&self) -> usize {
+        self.conns.values().filter(|conn| !conn.counted && conn.promised > 0).count()
     }
 
     /// Who may be offered something of a content.
@@ -215,7 +231,8 @@ impl Engine {
         let far = self.is_far(state);
         let unpaid = state.taken.saturating_sub(state.given + CREDIT);
         let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
-        Some(Taker { conn, site: &state.site, side, promised: state.promised, counted: state.counted, far, deficit })
+        let (promised, counted, stranger) = (state.promised, state.counted, state.taken == 0);
+        Some(Taker { conn, site: &state.site, side, promised, counted, stranger, far, deficit })
     }
 
     /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who
@@ -229,11 +246,13 @@ impl Engine {
     }
 
     /// Whether a connected peer of this site has the piece or will have it. A site is what a stranger says: it counts for who
-    /// has given us something, or taken from us, and as long as nobody waited in vain for what it claims.
+    /// has given us something or taken from us, for others only at first, and not once somebody waited in vain for what
+    /// they claim.
     pub(super) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
         let gets = |conn: &Connection| conn.site == *site && conn.sides.get(&id).is_some_and(|side| side.gets(piece));
-        let earned = |conn: &Connection| conn.credit.verified > 0 || (conn.taken > 0 && *site != *self.site);
-        self.conns.values().any(|conn| earned(conn) && !conn.doubted && gets(conn))
+        let earned = |conn: &Connection| conn.credit.verified > 0 || conn.taken > 0;
+        let new = |conn: &Connection| self.now.saturating_sub(conn.since) < BELIEVED;
+        self.conns.values().any(|conn| !conn.doubted && (earned(conn) || new(conn)) && gets(conn))
     }
 
     /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more.
@@ -250,8 +269,12 @@ impl Engine {
         if sites.is_empty() {
             return;
         }
-        for conn in self.conns.values_mut().filter(|conn| sites.contains(&conn.site)) {
-            conn.doubted |= conn.sides.values().any(|side| !side.takes || !starves(side.grew));
+        for conn in self.conns.values_mut().filter(|conn| !conn.doubted && sites.contains(&conn.site)) {
+            conn.doubted = conn.sides.values().any(|side| !side.takes || !starves(side.grew));
+            if conn.doubted && conn.credit.verified == 0 {
+                // Nor is it believed under its next id.
+                *self.offences.note(conn.remote.ip()) += SUSPECT;
+            }
         }
     }
 

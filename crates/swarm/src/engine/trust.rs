@@ -30,7 +30,7 @@ const BESIDE: f64 = 16.0;
 /// Fewer bytes a second than this are too few wherever someone else has the piece.
 const LEAST: f64 = 4096.0;
 /// A peer that never gave anything is given this long, and four round trips.
-const UNPROVEN: Duration = Duration::from_secs(1);
+const UNPROVEN: Duration = Duration::from_millis(1500);
 /// Whoever sent something within this time moves.
 const MOVES: Duration = Duration::from_secs(1);
 /// After the first strike a peer rests for this long, after each further one twice as long. Who has delivered before rests
@@ -41,7 +41,7 @@ const SHORT_REST: Duration = Duration::from_secs(8);
 /// So many bytes, verified, make up for all strikes.
 const ATONED: u64 = 8 << 20;
 /// Strikes from one address after which its strangers are asked for one piece at first.
-const SUSPECT: u32 = 3;
+pub(super) const SUSPECT: u32 = 3;
 
 /// What a peer has earned on its connection.
 #[derive(Debug, Default)]

@@ -288,7 +288,7 @@ impl Engine {
     /// Counts what someone was promised, or does not, as it answers and takes, or not.
     pub(super) fn recount(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        let counted = state.has_answered && state.ignored == 0 && !state.held_up;
+        let counted = state.ignored == 0 && !state.held_up;
         if std::mem::replace(&mut state.counted, counted) != counted {
             match counted {
                 true => self.uploads.promised += state.promised,
@@ -306,8 +306,14 @@ impl Engine {
             let moving = self.uploads.active.values().filter(|serve| !held_up(&serve.conn));
             let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
             let full = count >= self.config.upload_slots.min(self.uploads.side_by_side(self.now, bytes));
-            let busy: BTreeSet<ConnId> = self.uploads.active.values().map(|serve| serve.conn).filter(held_up).collect();
-            let may_start = |conn: &ConnId| if held_up(conn) { !busy.contains(conn) } else { !full };
+            // Whoever holds answers up, or has not taken one yet, gets one at a time.
+            let strange = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| state.taken == 0);
+            let busy: BTreeSet<ConnId> = self.uploads.active.values().map(|serve| serve.conn).collect();
+            let may_start = |conn: &ConnId| match (held_up(conn), strange(conn)) {
+                (true, _) => !busy.contains(conn),
+                (false, true) => !full && !busy.contains(conn),
+                (false, false) => !full,
+            };
             let rank = |question: &Question| {
                 let spread = self.contents.get(&question.content).map(|content| &content.spread);
                 let count = spread.map_or(0, |spread| spread.count(question.run.first));

@@ -315,7 +315,8 @@ fn a_strangers_word_about_its_site_starves_nobody() {
     }
     actions.clear();
     let message = PeerMessage::Offer { content: content(), runs: all };
-    engine.handle(Duration::ZERO, Event::Message { conn: 2, message }, &mut actions);
+    let after = Duration::from_secs(4);
+    engine.handle(after, Event::Message { conn: 2, message }, &mut actions);
     assert!(bytes_asked(&actions, 2) > 0, "the far one is asked, for the near one has given nothing");
 }
 
