@@ -59,7 +59,6 @@ pub fn registry(bytes: &[u8]) {
                 assert!(!elsewhere || own == theirs || theirs.is_loopback(), "{told:?} to {came_from}");
             }
             introductions.pushes
-        }
         };
         for Push { to, joined, gone } in pushes {
             assert!(members.contains(&to) && joined.len() + gone.len() <= MOST_KNOWN);

@@ -165,6 +165,11 @@ impl Registry {
         self.index.is_empty()
     }
 
+    /// The member, if there is one alone.
+    pub fn only(&self) -> Option<PeerId> {
+        self.index.keys().next().copied().filter(|_| self.index.len() == 1)
+    }
+
     /// Members that have everything.
     pub fn seeders(&self) -> u32 {
         self.seeders

@@ -11,25 +11,24 @@ pub(crate) const CONNECTION: usize = 48 << 10;
 /// What a transport may hold of what a connection sends while it is not read: the window that an idle one has.
 pub(crate) const UNREAD: usize = 256 << 10;
 /// A member of a content: in the registry, and on its connection's list.
-const MEMBER: usize = 700;
-/// A content, its place in the catalogue, and its name there but for the name's letters. Each of its members pays for it, as each
-/// alone keeps it here.
-const CONTENT: usize = 2200;
+const MEMBER: usize = 900;
+/// A content, its place in the catalogue, and its name there but for the name's letters.
+const CONTENT: usize = 2600;
 /// That two members know each other, for both.
 const ACQUAINTANCE: usize = 16;
 /// News of a content that wait to be said, and in them a peer.
 const NEWS: usize = 200;
 const NAMED: usize = 2 * size_of::<PeerId>();
 
-/// That a peer takes part in a content which it says has this name.
-pub(crate) fn membership(name: Option<&str>) -> usize {
-    // In the registry, in the catalogue, and in its order.
-    MEMBER + CONTENT + name.map_or(0, |name| 3 * name.len())
+/// That a peer takes part in a content, and was introduced to others there, each of whom may know it for as long as it is here.
+pub(crate) fn membership(introductions: &Introductions) -> usize {
+    MEMBER + ACQUAINTANCE * introductions.sample.len().max(introductions.pushes.len())
 }
 
-/// That it was introduced to so many others, each of whom may know it for as long as it is here.
-pub(crate) fn introductions(introductions: &Introductions) -> usize {
-    ACQUAINTANCE * introductions.sample.len().max(introductions.pushes.len())
+/// A content of this name. Who is, or is left, its only member pays for it.
+pub(crate) fn content(name: Option<&str>) -> usize {
+    // The letters are in the registry, and in the catalogue.
+    CONTENT + name.map_or(0, |name| 3 * name.len())
 }
 
 /// The addresses that a peer announces, once for all its contents.

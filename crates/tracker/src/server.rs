@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
 use protocol::{Announce, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
-use swarm::{Addresses, Origin, Push, Registry};
+use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::{Config, Connection, Identity, Transport, Trust};
 
 use crate::catalogue::{Catalogue, Namer};
@@ -88,6 +88,8 @@ struct Member {
 struct Membership {
     /// What it costs.
     bytes: usize,
+    /// Whether it pays for the content.
+    keeps: bool,
     /// Whether it has wanted pieces of it while it was here.
     wanted: bool,
 }
@@ -242,7 +244,7 @@ impl State {
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
             let introductions = registry.announce(peer, &addresses, stake, about.filter(|_| believed));
             let name = registry.about().map(|(name, _)| name);
-            self.charge(session, peer, content, cost::membership(name) + cost::introductions(&introductions));
+            self.charge(peer, content, cost::membership(&introductions), &registry);
             let by = Namer { peer, network: addresses.origin().network };
             self.catalogue().add(content, name, by, registry.spread());
             self.ledger().raise_use(session, Use::Alone);
@@ -268,10 +270,15 @@ impl State {
         Some((member.addresses.clone(), wanted))
     }
 
-    /// Notes what it costs that a member takes part in a content. It never becomes less while it does.
-    fn charge(&self, session: u64, peer: PeerId, content: ContentId, bytes: usize) {
-        let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
+    /// Notes what it costs that a member takes part in a content, and if it is the only one, the content too. It never becomes
+    /// less while it does.
+    fn charge(&self, peer: PeerId, content: ContentId, bytes: usize, registry: &Registry) {
+        let Some(mut member) = self.members.get_mut(&peer) else { return };
+        let session = member.session;
         let Some(membership) = member.contents.get_mut(&content) else { return };
+        membership.keeps |= registry.len() == 1;
+        let name = registry.about().map(|(name, _)| name);
+        let bytes = bytes + if membership.keeps { cost::content(name) } else { 0 };
         let more = bytes.saturating_sub(membership.bytes);
         membership.bytes += more;
         self.ledger().change(session, more as i64);
@@ -296,6 +303,9 @@ impl State {
             let pushes = registry.leave(peer);
             self.push(content, pushes);
             self.catalogue().weigh(content, registry.spread());
+            if let Some(only) = registry.only() {
+                self.charge(only, content, cost::membership(&Introductions::default()), &registry);
+            }
         }
         let gone = self.contents.remove_if(&content, |_, registry| {
             if registry.is_empty() {

@@ -96,6 +96,12 @@ impl Client {
         self.send.send(frame(&message.encode().unwrap())).await.unwrap();
     }
 
+    /// Reads what there is to read.
+    pub async fn rest(&mut self) {
+        const QUIET: Duration = Duration::from_millis(20);
+        while tokio::time::timeout(QUIET, read_frame(&mut *self.recv, MAX_FRAME)).await.is_ok() {}
+    }
+
     pub async fn hear(&mut self) -> TrackerMessage {
         let bytes = tokio::time::timeout(Duration::from_secs(30), read_frame(&mut *self.recv, MAX_FRAME));
         TrackerMessage::decode(&bytes.await.expect("an answer").unwrap().unwrap()).unwrap()
