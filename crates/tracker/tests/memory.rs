@@ -10,6 +10,9 @@ use world::World;
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
+/// How contents are called, by number.
+type Naming = fn(u64) -> Option<String>;
+
 /// What is counted, and what is allocated, since there were so many of each.
 struct Taken {
     world: World,
@@ -43,7 +46,7 @@ fn numbered(number: u64) -> ContentId {
 #[tokio::test]
 async fn what_is_counted_is_what_is_allocated() {
     // Contents without a name, with one of their own, and with one that all have.
-    let names: [(&str, fn(u64) -> Option<String>); 4] = [
+    let names: [(&str, Naming); 4] = [
         ("contents without a name", |_| None),
         ("contents with short names", |number| Some(format!("{number}.bin"))),
         ("contents with long names", |number| Some(format!("{number:0>250}"))),
