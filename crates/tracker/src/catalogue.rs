@@ -207,7 +207,8 @@ mod tests {
     /// Of one peer, of peers of one network; before the honest one and after it.
     #[test]
     fn ten_thousand_contents_of_a_name_hide_no_other() {
-        let floods: [(&str, fn(u32) -> Namer); 3] = [
+        type Flood = fn(u32) -> Namer;
+        let floods: [(&str, Flood); 3] = [
             ("a peer", |_| by(7, 7)),
             ("forty peers of a network", |number| by(number % 40 + 10, 7)),
             ("a peer of the network of the honest one", |_| by(7, 1)),
