@@ -224,6 +224,35 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
     assert!(swarm.output("late", "file") == bytes);
 }
 
+/// Where names are bound to a publisher, a member that takes one first gains nothing by it.
+#[test]
+fn a_name_leads_to_what_the_publisher_shares_and_to_nothing_else() {
+    let mut swarm = Swarm::closed();
+    let (certs, ca) = (swarm.certs(), member(&swarm));
+    let publisher = format!("--publisher={}", certs.join("peer-2.pem").display());
+    swarm.restart_tracker_with(&[&trusting(&certs.join("ca.pem")), &publisher]);
+    let own = |name: &str| {
+        [own_file(&swarm, "cert", &format!("{name}.pem")), own_file(&swarm, "key", &format!("{name}.key")), ca.clone()]
+    };
+    let start = |name: &str, who: &str| {
+        let [cert, key, ca] = own(who);
+        swarm.seeder(name, 1, &[&cert, &key, &ca])
+    };
+    let bytes = noise(100_000, 1);
+    swarm.put("hostile", "model.bin", &noise(100_000, 2));
+    let _hostile = start("hostile", "peer-1");
+    let [cert, key, ca] = own("peer-3");
+    let get = |flags: &[&str]| swarm.downloader("downloader", "model.bin", &[&[&*cert, &key, &ca], flags].concat());
+    get(&[]).ends_with(4);
+    swarm.put("publisher", "model.bin", &bytes);
+    let _publisher = start("publisher", "peer-2");
+    get(&["--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("downloader", "model.bin") == bytes);
+    // Who the publisher is must be said so that it is understood.
+    let said = swarm.tracker_ends(&["-p", "0", "--publisher=nobody.pem"], 2);
+    assert!(said.contains("neither the id of a peer nor the file"), "{said}");
+}
+
 fn trusting(path: &Path) -> String {
     format!("--ca={}", path.display())
 }

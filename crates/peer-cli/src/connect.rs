@@ -43,6 +43,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .announce(arguments.announce.clone())
+        .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
         .fair(arguments.fair))
 }

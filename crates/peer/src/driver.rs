@@ -21,6 +21,7 @@ use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
 use crate::buffers::Buffers;
+use crate::dial_filter::{DialFilter, Source};
 use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
 use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
@@ -118,6 +119,7 @@ struct Setup {
     workers: Arc<Workers>,
     waits: Arc<WaitBooks>,
     silent: Arc<Silent>,
+    dialled: Arc<DialFilter>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -130,6 +132,7 @@ pub(crate) async fn run(
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
     let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.clone(), site: builder.site };
+    let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
@@ -144,6 +147,7 @@ pub(crate) async fn run(
         workers: Workers::new(),
         waits,
         silent: Arc::default(),
+        dialled,
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -218,8 +222,13 @@ impl Driver {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::Event(event) => {
-                match &event {
+            Input::Event(mut event) => {
+                match &mut event {
+                    Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
+                        if let Some(link) = self.links.get(conn) {
+                            self.setup.dialled.keep(Source::Peer(link.connection.remote_addr().ip()), peers);
+                        }
+                    }
                     Event::Disconnected { conn } => drop(self.links.remove(conn)),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
@@ -308,7 +317,8 @@ impl Driver {
         match command {
             Command::Track { tracker, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.clone());
-                let client = tracker_client::start(transport, tracker, listeners, self.inputs.clone(), reply);
+                let (dialled, inputs) = (self.setup.dialled.clone(), self.inputs.clone());
+                let client = tracker_client::start(transport, tracker, listeners, dialled, inputs, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));

@@ -5,6 +5,7 @@
 //! the tokio runtime that it is started on; a current-thread runtime is enough.
 
 mod buffers;
+mod dial_filter;
 mod driver;
 mod error;
 mod fetch;

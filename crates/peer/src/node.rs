@@ -27,6 +27,7 @@ pub struct NodeBuilder {
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
+    pub(crate) dial_private: bool,
     pub(crate) engine: swarm::Config,
     pub(crate) site: String,
     pub(crate) seed: u64,
@@ -76,6 +77,13 @@ impl NodeBuilder {
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
         addresses.truncate(reach::MOST_ANNOUNCED);
         self.announce = addresses;
+        self
+    }
+
+    /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
+    /// they lead to the network or machine of the one that names them. [`Node::meet`] is not held to this.
+    pub fn dial_private(mut self, dial: bool) -> Self {
+        self.dial_private = dial;
         self
     }
 
@@ -251,6 +259,7 @@ impl Node {
             up: None,
             down: None,
             announce: Vec::new(),
+            dial_private: false,
             engine: swarm::Config::default(),
             site: String::new(),
             seed: fastrand::u64(..),

@@ -18,6 +18,7 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
+use crate::dial_filter::{DialFilter, Source};
 use crate::inbox::Input;
 use crate::reach;
 
@@ -100,12 +101,20 @@ pub(crate) fn start(
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
     listeners: Vec<SocketAddr>,
+    dialled: Arc<DialFilter>,
     inputs: mpsc::Sender<Input>,
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
-    let client =
-        Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::default() };
+    let client = Client {
+        transport,
+        tracker,
+        listeners,
+        dialled,
+        inputs,
+        announced: BTreeMap::new(),
+        waiting: Waiting::default(),
+    };
     tokio::spawn(client.run(inbox, first));
     commands
 }
@@ -114,6 +123,7 @@ struct Client {
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
     listeners: Vec<SocketAddr>,
+    dialled: Arc<DialFilter>,
     inputs: mpsc::Sender<Input>,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
@@ -276,7 +286,8 @@ impl Client {
                 }
                 message = messages.recv() => match message {
                     None => break false,
-                    Some(TrackerMessage::Peers { content, joined, gone }) => {
+                    Some(TrackerMessage::Peers { content, mut joined, gone }) => {
+                        self.dialled.keep(Source::Tracker(connection.remote_addr().ip()), &mut joined);
                         let found = Input::Event(Event::Found { content, peers: joined });
                         let gone = Input::Event(Event::Gone { content, peers: gone });
                         if inputs.send(found).await.is_err() || inputs.send(gone).await.is_err() {
