@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::uplink::{self, Path};
 use super::windows::Windows;
+use crate::expiry::{self, Expiry};
 use crate::identity::{not_admitted, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
@@ -25,7 +26,12 @@ pub(super) struct QuicConnection {
 
 impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold.
-    pub(super) fn new(inner: quinn::Connection, thread: Handle, windows: &Windows) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        inner: quinn::Connection,
+        thread: Handle,
+        windows: &Windows,
+        expiry: &Expiry,
+    ) -> Result<Self, TransportError> {
         let unnamed = || TransportError::Handshake("no certificate".to_owned());
         let identity = inner.peer_identity().ok_or_else(unnamed)?;
         let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unnamed())?;
@@ -33,6 +39,14 @@ impl QuicConnection {
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
         let inner = Arc::new(inner);
         windows.add(&inner);
+        let watched = Arc::downgrade(&inner);
+        expiry.watch(&thread, expiry.with(Some(certificate)), move |over| {
+            let standing = watched.upgrade().filter(|inner| inner.close_reason().is_none());
+            if let Some(inner) = standing.as_ref().filter(|_| over) {
+                inner.close(1u32.into(), expiry::REASON.as_bytes());
+            }
+            over || standing.is_none()
+        });
         let path = Path::new(inner.clone(), windows.uplink().clone());
         Ok(QuicConnection { inner, path: Arc::new(path), peer, thread })
     }

@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::socket::Socket;
 use crate::TransportError;
-use crate::identity::{SERVER_NAME, not_admitted};
+use crate::handshakes::HANDSHAKE;
+use crate::identity::{SERVER_NAME, not_admitted, speaks_our_protocol};
 
-/// A handshake must be over within this time, on either side.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
 /// What the other side says when it has taken a trunk: until then it may still refuse our certificate.
@@ -53,7 +53,7 @@ pub(super) struct Dialler {
 
 impl Dialler {
     /// One more TLS connection to the peer. A trunk is known to be taken.
-    pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<TcpStream>, TransportError> {
+    pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<Socket>, TransportError> {
         let unreachable = || TransportError::Unreachable(self.address);
         let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
         let socket = socket.map_err(|_| unreachable())?;
@@ -68,9 +68,12 @@ impl Dialler {
         })
     }
 
-    async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<Socket>> {
         let name = ServerName::try_from(SERVER_NAME).expect("it is a name");
-        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await?;
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, Socket::new(socket)).await?;
+        if !speaks_our_protocol(stream.get_ref().1.alpn_protocol()) {
+            return Err(std::io::Error::other("it speaks another protocol"));
+        }
         let mut greeting = vec![purpose as u8];
         greeting.extend_from_slice(&self.token);
         stream.write_all(&greeting).await?;
