@@ -16,12 +16,14 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 
 const PIECE: usize = 64 << 10;
 const PIECES: u32 = 1024;
+/// A connection ends after so long, wherever it has got to.
+const REACHES: Duration = Duration::from_millis(400);
 /// Connections of each state in a round.
-const ROUND: usize = 25;
+const ROUND: usize = 12;
 /// Bytes that three rounds of all states may leave: tables grow in steps. A connection takes several thousand.
-const LEFT: usize = 256 << 10;
+const LEFT: usize = 192 << 10;
 /// What was closed is forgotten within this time.
-const SETTLES: Duration = Duration::from_secs(60);
+const SETTLES: Duration = Duration::from_secs(40);
 
 /// Where a connection ends.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +95,7 @@ impl World {
     async fn go(&self, stranger: &dyn Transport, end: End) {
         let node = if SEEDERS.iter().any(|other| *other as u8 == end as u8) { &self.seeder } else { &self.downloader };
         let Ok(connection) = stranger.dial(node.listeners()[0], node.id()).await else { return };
-        let _ = timeout(Duration::from_secs(5), self.get_to(&*connection, end)).await;
+        let _ = timeout(REACHES, self.get_to(&*connection, end)).await;
         connection.close(0, "over");
     }
 

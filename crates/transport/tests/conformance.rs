@@ -150,7 +150,7 @@ async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
 async fn a_connection_ends_with_a_certificate_of_it() {
     let authority = Authority::generate().unwrap();
     let short = || {
-        let valid = from_now(std::time::Duration::from_secs(3));
+        let valid = from_now(std::time::Duration::from_secs(5));
         authority.certify("short", &Identity::generate().unwrap(), valid).unwrap()
     };
     for kind in KINDS {

@@ -35,7 +35,7 @@ const LEFT_AGAIN: f64 = 4.0;
 const AFTER: Duration = Duration::from_secs(12);
 
 /// What floods an address until it is told to stop, and says how much it has sent.
-type Flood = fn(SocketAddr, PeerId, &AtomicBool) -> anyhow::Result<u64>;
+pub(super) type Flood = fn(SocketAddr, PeerId, &AtomicBool) -> anyhow::Result<u64>;
 
 fn handshakes(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     flooded(ground, report, "handshakes", 10_000.0, half_open)
@@ -55,7 +55,13 @@ fn held(process: u32) -> [f64; 3] {
     [memory, usage::descriptors(process) as f64, usage::threads(process) as f64]
 }
 
-fn flooded(ground: &Ground, report: &mut Report, what: &str, count: f64, flood: Flood) -> anyhow::Result<()> {
+pub(super) fn flooded(
+    ground: &Ground,
+    report: &mut Report,
+    what: &str,
+    count: f64,
+    flood: Flood,
+) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     let seeder = stage.seeder("seeder", &[])?;
     let process = stage.peers[seeder].process.number();
@@ -163,11 +169,11 @@ impl Busy {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
-fn stranger() -> anyhow::Result<Arc<Quic>> {
+pub(super) fn stranger() -> anyhow::Result<Arc<Quic>> {
     Ok(Arc::new(Quic::bind(Config::new(Identity::generate()?, vec![([127, 0, 0, 1], 0).into()]))?))
 }
 

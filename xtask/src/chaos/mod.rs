@@ -8,6 +8,7 @@ mod crashes;
 mod disk;
 mod edits;
 mod floods;
+mod handshakes;
 pub(crate) mod liars;
 pub(crate) mod links;
 mod misuse;
@@ -130,6 +131,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         edits::CASES,
         links::CASES,
         floods::CASES,
+        handshakes::CASES,
         misuse::CASES,
         proven::CASES,
     ];

@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
+use crate::Trust;
 use crate::frame::read_exact;
 use crate::identity::SERVER_NAME;
-use crate::{RecvStream, SendStream, Trust};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// Handshakes that may be under way in these tests.
