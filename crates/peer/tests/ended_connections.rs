@@ -17,11 +17,11 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 const PIECE: usize = 64 << 10;
 const PIECES: u32 = 1024;
 /// A connection ends after so long, wherever it has got to.
-const REACHES: Duration = Duration::from_millis(400);
+const REACHES: Duration = Duration::from_millis(300);
 /// Connections of each state in a round.
-const ROUND: usize = 12;
+const ROUND: usize = 8;
 /// Bytes that three rounds of all states may leave: tables grow in steps. A connection takes several thousand.
-const LEFT: usize = 192 << 10;
+const LEFT: usize = 96 << 10;
 /// What was closed is forgotten within this time.
 const SETTLES: Duration = Duration::from_secs(40);
 

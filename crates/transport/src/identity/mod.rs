@@ -24,7 +24,7 @@ use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
 pub use folder::{Certs, Done, Wishes};
-pub(crate) use tls::{SERVER_NAME, not_admitted, offers_our_protocol, random, speaks_our_protocol};
+pub(crate) use tls::{SERVER_NAME, not_admitted, not_taken, offers_our_protocol, random, speaks_our_protocol};
 pub use trust::Trust;
 
 /// A key and its certificate.

@@ -78,6 +78,17 @@ pub(crate) fn not_admitted(alert: AlertDescription) -> Option<&'static str> {
     }
 }
 
+/// What we have against the other side's certificate, if that is why we have ended a handshake with this alert.
+pub(crate) fn not_taken(alert: AlertDescription) -> Option<&'static str> {
+    match alert {
+        AlertDescription::UnknownCA => {
+            Some("its certificate is not of a CA that is trusted here: is it of another swarm, or was its CA replaced?")
+        }
+        AlertDescription::CertificateExpired => Some("its certificate is expired, or not valid yet"),
+        _ => None,
+    }
+}
+
 /// Fills `bytes` with what nobody can guess.
 pub(crate) fn random(bytes: &mut [u8]) {
     provider().secure_random.fill(bytes).expect("the system has randomness");

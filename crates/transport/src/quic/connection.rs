@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::PeerId;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::uplink::{self, Path};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
-use crate::identity::{not_admitted, peer_id_of};
+use crate::identity::{not_admitted, not_taken, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
@@ -74,11 +75,20 @@ impl From<ConnectionError> for TransportError {
     }
 }
 
+/// What we have against the other side's certificate, if that is why the handshake failed.
+pub(super) fn not_taken_for(error: &ConnectionError) -> Option<&'static str> {
+    let ConnectionError::TransportError(error) = error else { return None };
+    not_taken(alert(error.code)?)
+}
+
+/// A TLS alert is a code of its own (RFC 9001, 4.8).
+fn alert(code: quinn::TransportErrorCode) -> Option<AlertDescription> {
+    u8::try_from(u64::from(code).checked_sub(0x100)?).ok().map(AlertDescription::from)
+}
+
 /// What the other side has against our certificate. It says so after a dialler's handshake seems done.
 fn refusal(code: quinn::TransportErrorCode) -> Option<&'static str> {
-    // A TLS alert is a code of its own (RFC 9001, 4.8).
-    let alert = u64::from(code).checked_sub(0x100)?;
-    not_admitted(u8::try_from(alert).ok()?.into())
+    not_admitted(alert(code)?)
 }
 
 fn code_of(code: VarInt) -> u32 {

@@ -160,9 +160,10 @@ impl Quic {
                 Err(TransportError::Unreachable(address))
             }
             Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
-            Ok(Err(error)) => Err(match error.into() {
-                TransportError::Lost(reason) => refused(reason),
-                other => other,
+            Ok(Err(error)) => Err(match (connection::not_taken_for(&error), error.into()) {
+                (Some(reason), _) => refused(reason.to_owned()),
+                (None, TransportError::Lost(reason)) => refused(reason),
+                (None, other) => other,
             }),
             Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows, &self.expiry),
         }

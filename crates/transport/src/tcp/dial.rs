@@ -14,7 +14,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::socket::Socket;
 use crate::TransportError;
 use crate::handshakes::HANDSHAKE;
-use crate::identity::{SERVER_NAME, not_admitted, speaks_our_protocol};
+use crate::identity::{SERVER_NAME, not_admitted, not_taken, speaks_our_protocol};
 
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
@@ -63,7 +63,9 @@ impl Dialler {
             match (self.found.get(), refusal(&error)) {
                 (Some(_), _) => TransportError::WrongPeer { addr, expected: self.expected },
                 (None, Some(reason)) => TransportError::NotAdmitted(reason),
-                (None, None) => TransportError::Handshake(error.to_string()),
+                (None, None) => {
+                    TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned))
+                }
             }
         })
     }
@@ -89,6 +91,14 @@ impl Dialler {
 fn refusal(error: &std::io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::AlertReceived(alert) => not_admitted(*alert),
+        _ => None,
+    }
+}
+
+/// What we have against the other side's certificate, if that is why we ended.
+fn not_taken_for(error: &std::io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(error) => not_taken(error.clone().into()),
         _ => None,
     }
 }
