@@ -16,9 +16,9 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 const HURRIED: Duration = Duration::from_secs(3);
 /// Whether room is short is looked at this often after that.
 const LOOK: Duration = Duration::from_millis(100);
-/// Handshakes under way at once: as many as a machine finishes in a third of a second. Those of a whole swarm that starts
-/// at the same moment are honest.
-pub(crate) const MOST: usize = 512;
+/// Handshakes under way at once: as many as a machine finishes in a quarter of a second, since those of a whole swarm that
+/// starts at the same moment are honest. Each takes some 30 KB.
+pub(crate) const MOST: usize = 384;
 
 /// The handshakes of all listeners of a transport.
 #[derive(Clone)]
@@ -63,11 +63,6 @@ impl Handshakes {
     /// How many are under way.
     pub(crate) fn under_way(&self) -> usize {
         self.0.taken()
-    }
-
-    /// Whether so many are under way that each costs less, and may take less time, than otherwise.
-    pub(crate) fn are_many(&self) -> bool {
-        self.0.is_short()
     }
 }
 

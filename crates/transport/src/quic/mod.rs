@@ -1,9 +1,11 @@
 //! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own, and further ones
 //! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
+mod abandoned;
 pub(crate) mod congestion;
 mod connection;
 mod endpoint;
+
 #[cfg(test)]
 mod hostile;
 pub(crate) mod kernel;
@@ -33,6 +35,7 @@ use crate::expiry::Expiry;
 use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::SERVER_NAME;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
+use abandoned::Abandoned;
 use congestion::Congestion;
 use connection::QuicConnection;
 use endpoint::Endpoint;
@@ -90,7 +93,8 @@ impl Quic {
             };
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
-            let listener = Listener { server, choices, arrivals, windows, expiry: expiry.clone() };
+            let (expiry, abandoned) = (expiry.clone(), Abandoned::default());
+            let listener = Listener { server, choices, arrivals, windows, expiry, abandoned };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -206,15 +210,21 @@ struct Listener {
     arrivals: mpsc::Sender<QuicConnection>,
     windows: Arc<Windows>,
     expiry: Expiry,
+    abandoned: Abandoned,
 }
 
 /// Takes handshakes, each in a task with a deadline, and hands the connections on.
 async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc<Listener>) {
     while let Some(incoming) = endpoint.accept().await {
-        if handshakes.under_way() > VALIDATE_ABOVE && !incoming.remote_address_validated() {
+        let many = handshakes.under_way() > VALIDATE_ABOVE;
+        if many && !incoming.remote_address_validated() {
             if let Err(error) = incoming.retry() {
                 error.into_incoming().ignore();
             }
+            continue;
+        }
+        if listener.abandoned.contains(incoming.orig_dst_cid()) {
+            incoming.ignore();
             continue;
         }
         // Who is honest asks again in a second.
@@ -222,16 +232,16 @@ async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc
             incoming.ignore();
             continue;
         };
-        tokio::spawn(listener.clone().shake_hands(incoming, handshake, handshakes.are_many()));
+        tokio::spawn(listener.clone().shake_hands(incoming, handshake, many));
     }
 }
 
 impl Listener {
     /// The place is held until the connection is taken: who waits in that queue is bounded too.
-    async fn shake_hands(self: Arc<Self>, incoming: Incoming, mut handshake: Handshake, hurried: bool) {
-        let from = incoming.remote_address();
+    async fn shake_hands(self: Arc<Self>, incoming: Incoming, mut handshake: Handshake, many: bool) {
+        let (from, id) = (incoming.remote_address(), incoming.orig_dst_cid());
         let mut server = self.server.clone();
-        server.transport_config(match hurried {
+        server.transport_config(match many {
             true => Arc::new(path_to(from, self.choices, &self.windows)),
             false => transport_to(from, self.choices, &self.windows),
         });
@@ -254,7 +264,10 @@ impl Listener {
                 // Until then it says why again, and takes as much memory as one that is under way.
                 handshake.failed(FORGOTTEN).await;
             }
-            Err(given_up) => tracing::debug!(%given_up, %from, "handshake"),
+            Err(given_up) => {
+                tracing::debug!(%given_up, %from, "handshake");
+                self.abandoned.add(id);
+            }
         }
         // quinn would keep what is left of it for another three seconds: whoever begins thousands of handshakes must not
         // make us hold thousands.

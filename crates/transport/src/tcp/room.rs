@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn half_of_the_descriptors_is_left_to_others() {
         assert_eq!(shared_out(1024), (128, 384));
-        assert_eq!(shared_out(4096), (512, 1536));
-        assert_eq!(shared_out(usize::MAX), (512, MOST));
+        assert_eq!(shared_out(4096), (384, 1664));
+        assert_eq!(shared_out(usize::MAX), (384, MOST));
         assert_eq!(shared_out(0), (2, 6));
     }
 }
