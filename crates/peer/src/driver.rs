@@ -229,7 +229,7 @@ impl Driver {
                             self.setup.dialled.keep(Source::Peer(link.connection.remote_addr().ip()), peers);
                         }
                     }
-                    Event::Disconnected { conn } => drop(self.links.remove(conn)),
+                    Event::Disconnected { conn } => self.forget_link(*conn),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");
@@ -256,6 +256,13 @@ impl Driver {
             Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
             Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
         }
+    }
+
+    /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
+    /// streams that they came on would keep the connection, with all its buffers, for ever.
+    fn forget_link(&mut self, conn: ConnId) {
+        self.links.remove(&conn);
+        self.questions.retain(|_, asked| asked.conn != conn);
     }
 
     /// Tells the engine what has come of a request since it was told last.
@@ -379,10 +386,13 @@ impl Driver {
     }
 
     fn question(&mut self, conn: ConnId, question: Question) {
+        // It may have waited in the inbox while we closed the connection.
+        let Some(link) = self.links.get(&conn) else { return };
         match question {
             Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
                 Some(shelf) => {
-                    drop(tokio::spawn(serve::manifest(stream, shelf.manifest().bytes().clone(), self.setup.up.clone())))
+                    let (bytes, cap) = (shelf.manifest().bytes().clone(), self.setup.up.clone());
+                    drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
                 }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
@@ -402,10 +412,11 @@ impl Driver {
                 drop(tokio::spawn(reach::dial(transport, silent, peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
-                if let Some(link) = self.links.remove(&conn) {
+                if let Some(link) = self.links.get(&conn) {
                     tracing::info!(peer = %link.connection.peer_id(), reason, "closes a connection");
                     link.connection.close(1, reason);
                 }
+                self.forget_link(conn);
             }
             Action::Send { conn, message } => {
                 if let Some(link) = self.links.get(&conn)
@@ -449,6 +460,8 @@ impl Driver {
                     let connection = link.connection.clone();
                     let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
                     link.connection.spawn(Box::pin(work.run()));
+                } else {
+                    self.event(Event::Served { serve });
                 }
             }
             Action::Refuse { serve, reason } => {
