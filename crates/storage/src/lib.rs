@@ -13,14 +13,16 @@ mod error;
 #[cfg(target_os = "linux")]
 mod fault;
 mod file;
+mod folder;
 mod handles;
+mod held;
 mod journal;
 mod memory;
 mod merge;
 mod mmap;
 mod open_files;
 mod output;
-mod rename;
+mod room;
 mod split;
 pub mod wrappers;
 
@@ -32,10 +34,13 @@ use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use error::{StorageError, error_at};
 pub use file::FileBackend;
+pub use folder::{Folder, Seen, Walk};
+pub use held::{Held, make_executable};
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
-pub use output::{Output, make_executable};
+pub use output::Output;
+pub use room::{Room, heed_size_limit};
 pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
