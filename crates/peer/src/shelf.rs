@@ -336,7 +336,7 @@ impl Shelf {
         bytes: &[u8],
         waits: &WaitBooks,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
-        self.store_stretches(block, bytes, waits).inspect_err(|error| self.make_room(error))
+        self.store_stretches(block, bytes, waits).inspect_err(|error| self.keep_verified(error))
     }
 
     fn store_stretches(
@@ -358,10 +358,12 @@ impl Shelf {
         Ok(verdicts)
     }
 
-    /// If that is what is missing: gives back what was reserved and holds no verified piece, and claims those that there are.
-    /// The next run goes on with them.
-    fn make_room(&self, error: &StorageError) {
+    /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
+    /// no verified piece is given back before.
+    fn keep_verified(&self, error: &StorageError) {
         if !error.is_no_room() {
+            // If that fails, too, nothing is claimed that is not there.
+            let _ = self.sync();
             return;
         }
         // Whoever writes is waited for, and nobody writes after that.
@@ -424,7 +426,7 @@ impl Shelf {
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
             let shelf = self.clone();
             let claim =
-                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.make_room(error));
+                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.keep_verified(error));
             if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }

@@ -146,6 +146,25 @@ mod tests {
         }
     }
 
+    /// Whoever may write to the folder can write a journal whose every record claims all pieces again.
+    #[test]
+    fn records_that_all_claim_everything_cost_no_more_than_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (content, pieces) = (ContentId(Digest([5; 32])), protocol::MAX_PIECES);
+        let everything = vec![Run { first: 0, count: pieces }; 200_000];
+        let (mut journal, _) = Journal::open(&path, content, pieces).unwrap();
+        let mut bytes = header(content, pieces).to_vec();
+        for run in everything {
+            let body = [run.first.to_le_bytes(), run.count.to_le_bytes()].concat();
+            journal.chain = checksum(&[&journal.chain, &body]);
+            bytes.extend_from_slice(&body);
+            bytes.extend_from_slice(&journal.chain);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert!(Journal::open(&path, content, pieces).unwrap().1.is_full());
+    }
+
     #[test]
     fn a_changed_byte_is_never_believed() {
         let folder = tempfile::tempdir().unwrap();
