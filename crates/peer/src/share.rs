@@ -106,7 +106,7 @@ pub(crate) fn hash_survey(
         empty_folders: survey.empty_folders.clone(),
     };
     // What no manifest can say is said before everything is hashed.
-    header.check().map_err(wrong)?;
+    header.check().map_err(|reason| PeerError::Unfit { path: path.to_owned(), reason: reason.to_string() })?;
     let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
     let read = |number: usize| {
         let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
@@ -170,6 +170,19 @@ fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder that no manifest can hold was hashed to its end before that was said.
+    #[test]
+    fn a_folder_that_is_too_deep_is_refused_before_it_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let deep = root.join(vec!["a"; 128].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "bytes").unwrap();
+        let hashed = hash_content(&root, Algorithm::Blake3, None, |_, _| panic!("it is hashed"));
+        let said = hashed.err().unwrap().to_string();
+        assert!(said.contains("cannot be shared") && said.contains("128 parts"), "{said}");
+    }
 
     #[test]
     fn of_many_manifests_only_the_wanted_one_is_taken_apart() {

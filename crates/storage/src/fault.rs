@@ -158,6 +158,13 @@ fn replace_page(address: usize) -> bool {
     placed != libc::MAP_FAILED
 }
 
+/// Handles what would end a program for what a file is like. For the start of one: what is needed for a file is set up with it
+/// anyway, but until then a signal that is sent might be taken for something else.
+pub fn handle_signals() {
+    INSTALL.call_once(install);
+    ignore_size_signal();
+}
+
 /// Ignores the signal for a file that has reached its limit, if nobody handles it: the write fails, too, and says so.
 pub(crate) fn ignore_size_signal() {
     // SAFETY: both structures are plain data, filled by zeros and by the call; to ignore a signal runs nothing.

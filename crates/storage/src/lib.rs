@@ -33,6 +33,8 @@ use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
 pub use error::{StorageError, error_at};
+#[cfg(target_os = "linux")]
+pub use fault::handle_signals;
 pub use file::FileBackend;
 pub use folder::{Folder, Seen, Walk};
 pub use held::{Held, make_executable};
@@ -40,7 +42,7 @@ pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
 pub use output::Output;
-pub use room::{Room, heed_size_limit};
+pub use room::Room;
 pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
@@ -61,6 +63,10 @@ pub enum Access {
     /// system can), and read and written. A small one need not be there before it is written to.
     Write,
 }
+
+/// Nothing: signals are handled on Linux alone.
+#[cfg(not(target_os = "linux"))]
+pub fn handle_signals() {}
 
 /// A kind of storage, chosen once at start by name.
 pub trait Backend: Send + Sync {

@@ -192,12 +192,16 @@ impl Output {
         for (number, file) in self.files.iter().enumerate() {
             let ranges = keeps(number);
             let inside = self.inside(file);
+            let open = self.folder().open_file(&inside, How::Write).ok();
+            let ours = open.filter(|open| open.metadata().is_ok_and(|seen| seen.is_file() && !has_other_names(&seen)));
             if ranges.is_empty() {
+                // Its storage may hold it open for a while yet.
+                let _ = ours.map(|open| open.set_len(0));
                 let _ = self.folder().remove_file(&inside);
                 continue;
             }
             kept = true;
-            if let Ok(open) = self.folder().open_file(&inside, How::Write) {
+            if let Some(open) = ours {
                 give_back(&open, file.spec.size, &ranges).map_err(|source| error_at(&file.spec.path, source))?;
             }
         }
@@ -207,11 +211,16 @@ impl Output {
         Ok(())
     }
 
-    /// Removes all that was made for it. What cannot be removed stays.
+    /// Removes all that was made for it, unless other files lie there: of a run that wanted others. What cannot be removed
+    /// stays.
     fn discard(&self) {
         let folder = self.folder();
         if self.is_folder {
-            let folders = folders_in(folder, &self.part, |file| drop(folder.remove_file(file)));
+            let mut left = false;
+            let folders = folders_in(folder, &self.part, |_| left = true);
+            if left {
+                return;
+            }
             folders.iter().flatten().rev().for_each(|inner| drop(folder.remove_folder(inner)));
         } else {
             let _ = folder.remove_file(&self.part);

@@ -63,7 +63,7 @@ impl Room {
         files: &[(String, u64, bool)],
         keep_free: Option<u64>,
     ) -> Result<Self, StorageError> {
-        heed_size_limit();
+        handle_size_signal();
         let target = folder.join(name);
         if let Some(limit) = file_size_limit()
             && files.iter().any(|&(_, size, _)| size > limit)
@@ -130,7 +130,7 @@ impl Room {
 
     /// Whether as much is free as is to be kept, whoever takes it.
     pub(crate) fn check(&self) -> Result<(), StorageError> {
-        match space(&self.path) {
+        match space(nearest(&self.path)) {
             Ok((free, total)) if total > 0 && free < self.keeps => {
                 Err(StorageError::Margin { path: self.path.clone(), free, keeps: self.keeps })
             }
@@ -195,9 +195,8 @@ pub(crate) fn file_size_limit() -> Option<u64> {
     None
 }
 
-/// From here on a file that may not grow further (`ulimit -f`) is an error to whoever writes to it, and no signal that ends the
-/// process. Nothing changes for a process that handles the signal itself.
-pub fn heed_size_limit() {
+/// From here on a file that may not grow further is an error to who writes to it, and no signal that ends the process.
+fn handle_size_signal() {
     #[cfg(target_os = "linux")]
     crate::fault::ignore_size_signal();
 }

@@ -3,9 +3,12 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
 
 use storage::{Access, Held, Output, StorageError, backend, make_executable};
 
@@ -41,20 +44,34 @@ fn download(output: &Path, kind: &str, files: &[(String, u64, bool)], is_folder:
     output.finish().map(drop)
 }
 
+/// The open folder that something is in, reached without a link: what is swapped must not be the outside itself.
+fn parent<'a>(output: &Path, name: &'a str) -> Option<(OwnedFd, &'a str)> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let mut folder = rustix::fs::open(output, flags, Mode::empty()).ok()?;
+    let (above, name) = name.rsplit_once('/').unwrap_or(("", name));
+    for step in above.split('/').filter(|step| !step.is_empty()) {
+        folder = openat(&folder, step, flags, Mode::empty()).ok()?;
+    }
+    Some((folder, name))
+}
+
 /// Swaps each of these names for a link to the folder or the file outside, and back, until it is told to stop.
 fn swap(output: &Path, outside: &Path, names: &[&str], stop: &AtomicBool) {
+    let top = rustix::fs::open(output, OFlags::DIRECTORY, Mode::empty()).unwrap();
     while !stop.load(Ordering::Relaxed) {
         for name in names {
-            let (at, aside) = (output.join(name), output.join("aside"));
+            let Some((folder, name)) = parent(output, name) else { continue };
             let target = outside.join(if name.ends_with('f') { "file" } else { "folder" });
-            let moved = fs::rename(&at, &aside).is_ok();
-            let linked = symlink(&target, &at).is_ok();
+            let moved = renameat(&folder, name, &top, "aside").is_ok();
+            let linked = symlinkat(&target, &folder, name).is_ok();
             std::thread::yield_now();
-            if linked && fs::symlink_metadata(&at).is_ok_and(|seen| seen.is_symlink()) {
-                let _ = fs::remove_file(&at);
+            // Only a link can be taken away like this, and a file that came in its place.
+            if linked {
+                let _ = unlinkat(&folder, name, AtFlags::empty());
             }
-            if moved && fs::rename(&aside, &at).is_err() {
-                let _ = fs::remove_dir_all(&aside);
+            if moved && renameat(&top, "aside", &folder, name).is_err() {
+                let _ = fs::remove_dir_all(output.join("aside"));
+                let _ = fs::remove_file(output.join("aside"));
             }
         }
     }

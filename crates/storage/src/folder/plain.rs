@@ -17,7 +17,8 @@ pub struct Folder {
 impl Folder {
     /// A folder that is there.
     pub fn open(path: &Path) -> io::Result<Arc<Self>> {
-        match fs::metadata(path)?.is_dir() {
+        let there = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match fs::metadata(there)?.is_dir() {
             true => Ok(Arc::new(Folder { path: path.to_owned() })),
             false => Err(io::ErrorKind::NotADirectory.into()),
         }

@@ -33,8 +33,7 @@ impl Folder {
     /// Opens a folder, following links. Those of one process that are the same folder are one, and hold one descriptor.
     pub fn open(path: &Path) -> io::Result<Arc<Self>> {
         static OPEN: Mutex<Option<HashMap<PathBuf, Weak<Folder>>>> = Mutex::new(None);
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let file = File::options().read(true).open(path)?;
+        let file = File::open(if path.as_os_str().is_empty() { Path::new(".") } else { path })?;
         let there = file.metadata()?;
         if !there.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -397,5 +396,54 @@ mod beneath {
             Err(Errno::PERM | Errno::AGAIN | Errno::INVAL | Errno::NAMETOOLONG) => None,
             result => Some(result),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the system has one call for it that is taken; what it refuses must be refused step by step, too.
+    #[test]
+    fn in_one_call_or_step_by_step_no_link_is_followed() {
+        let world = tempfile::tempdir().unwrap();
+        for path in ["in/a/b", "out"] {
+            std::fs::create_dir_all(world.path().join(path)).unwrap();
+        }
+        for path in ["in/a/b/f", "out/f"] {
+            std::fs::write(world.path().join(path), path).unwrap();
+        }
+        for (target, link) in
+            [("../../out", "in/a/link"), ("../out", "in/link"), ("/", "in/a/b/root"), ("f", "in/a/b/lf")]
+        {
+            std::os::unix::fs::symlink(target, world.path().join(link)).unwrap();
+        }
+        let folder = Folder::open(&world.path().join("in")).unwrap();
+        let by_steps = |path: &str| {
+            let mut walk = folder.walk();
+            let (parent, name) = walk.parent_by_steps(Path::new(path))?;
+            openat(parent, name, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty()).map_err(told).map(drop)
+        };
+        let at_once = |path: &str| folder.open_file(Path::new(path), How::Read).map(drop);
+        assert!(at_once("a/b/f").is_ok() && by_steps("a/b/f").is_ok());
+        for path in
+            ["a/link/f", "link/f", "a/b/root/etc", "a/b/lf", "../out/f", "a/../../out/f", "/etc/passwd", "a/./f", ""]
+        {
+            assert!(at_once(path).is_err() && by_steps(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_opened_anew_and_one_that_was_not_is_the_same() {
+        let world = tempfile::tempdir().unwrap();
+        let path = world.path().join("folder");
+        std::fs::create_dir(&path).unwrap();
+        let one = Folder::open(&path).unwrap();
+        assert!(Arc::ptr_eq(&one, &Folder::open(&path).unwrap()));
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let other = Folder::open(&path).unwrap();
+        other.make_folder(Path::new("made"), false).unwrap();
+        assert!(!Arc::ptr_eq(&one, &other) && path.join("made").is_dir());
     }
 }
