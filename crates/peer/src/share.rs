@@ -136,8 +136,8 @@ pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::R
     // Several peers may share one hashes folder.
     let mark = format!(".{:016x}", fastrand::u64(..));
     let beside = hashes.join(decorated_name(".", name, &mark));
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
+    // On a full disk half of it would stay, and another half with each try.
+    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
 /// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read and hashed; none
