@@ -241,7 +241,11 @@ impl Walk<'_> {
             parent => parent?,
         };
         match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            #[allow(clippy::unnecessary_cast, reason = "not every system has the same widths")]
+            #[allow(
+                clippy::unnecessary_cast,
+                clippy::useless_conversion,
+                reason = "not every system has the same widths"
+            )]
             Ok(seen) => {
                 let kind = FileType::from_raw_mode(seen.st_mode);
                 Ok(Some(Seen {
@@ -313,6 +317,7 @@ fn split(inside: &Path) -> io::Result<(&Path, &OsStr)> {
 
 /// The rights that a new file or folder has there: only a look at one tells, since they depend on the mask of the process and
 /// on what that folder hands down.
+#[allow(clippy::useless_conversion, reason = "not every system has the same widths")]
 fn usual_rights(folder: BorrowedFd<'_>, of_folder: bool) -> io::Result<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
