@@ -206,7 +206,7 @@ mod tests {
         {
             let taken = steps(pattern, &path);
             assert!(taken <= path.len() * pattern.len() * paths, "{pattern}: {taken} steps");
-            let twice = steps(pattern, &vec![path.as_str(); 2].join("/"));
+            let twice = steps(pattern, &[path.as_str(); 2].join("/"));
             assert!(twice <= taken * 3, "{pattern}: {taken} steps, then {twice}");
         }
     }
