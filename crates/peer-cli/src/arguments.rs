@@ -183,6 +183,10 @@ pub struct PeerArguments {
     /// Folder for manifests
     #[arg(long, value_name = "FOLDER", default_value = "hashes")]
     pub hashes: PathBuf,
+    /// Bytes that downloads leave free on the disk, as 5GiB or 0: one that would not is refused before anything is written
+    /// [default: 1 % of the file system, at most 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
+    pub keep_free: Option<u64>,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,

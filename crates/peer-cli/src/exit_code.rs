@@ -74,6 +74,14 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::NotFound(_) => (ExitCode::NotFound, "Check the name, and the folder that it is meant from"),
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
+        StorageError::NoRoom { .. } | StorageError::Margin { .. } => (
+            ExitCode::DiskFull,
+            "Make room and start again: what is verified is kept. Or choose another folder with --output",
+        ),
+        StorageError::TooLarge { .. } => (
+            ExitCode::DiskFull,
+            "Raise the limit, or choose another file system with --output, and start again: what is verified is kept",
+        ),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         StorageError::TooManyOpen(_) => (ExitCode::Other, "Raise the limit of open files (ulimit -n)"),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),

@@ -35,6 +35,7 @@ use clap::CommandFactory;
 fn main() -> ExitCode {
     let arguments = arguments::parse();
     settings::raise_limit();
+    storage::handle_signals();
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };

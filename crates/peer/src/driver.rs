@@ -109,6 +109,7 @@ struct Setup {
     hashes: PathBuf,
     output: PathBuf,
     replace: bool,
+    keep_free: Option<u64>,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -139,6 +140,7 @@ pub(crate) async fn run(
         hashes: builder.hashes,
         output: builder.output,
         replace: builder.replace,
+        keep_free: builder.keep_free,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),

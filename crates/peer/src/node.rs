@@ -24,6 +24,7 @@ pub struct NodeBuilder {
     pub(crate) hashes: PathBuf,
     pub(crate) output: PathBuf,
     pub(crate) replace: bool,
+    pub(crate) keep_free: Option<u64>,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -50,6 +51,14 @@ impl NodeBuilder {
     /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
+        self
+    }
+
+    /// Bytes that downloads leave free on the disk: one that would not is refused before anything is written, and one that runs
+    /// while others fill the disk is given up, with what is verified kept. A hundredth of the file system, and at most 1 GiB,
+    /// unless set.
+    pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
+        self.keep_free = bytes;
         self
     }
 
@@ -256,6 +265,7 @@ impl Node {
             hashes: "hashes".into(),
             output: "output".into(),
             replace: false,
+            keep_free: None,
             up: None,
             down: None,
             announce: Vec::new(),

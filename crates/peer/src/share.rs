@@ -1,7 +1,7 @@
 //! Making manifests: hash a file or a folder on all cores, and keep what came of it in the hashes folder.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use protocol::{
     Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
     default_piece_size,
 };
-use storage::{Access, StorageError};
+use storage::{Access, StorageError, error_at};
 
 use crate::PeerError;
 use crate::stamp::Stamp;
@@ -91,13 +91,6 @@ pub(crate) fn hash_survey(
     let sizes = survey.sizes();
     let piece_size = piece_size.unwrap_or_else(|| default_piece_size(&sizes));
     let geometry = Geometry::new(piece_size, sizes).map_err(|error| wrong(error.into()))?;
-    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
-    let read = |number: usize| {
-        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
-        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
-    };
-    let (count, total) = (geometry.pieces() as usize, geometry.total());
-    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
     let entry = |file: &Found| FileEntry {
         path: file.path.clone(),
         size: file.metadata.len(),
@@ -112,6 +105,15 @@ pub(crate) fn hash_survey(
         files: survey.files.iter().map(entry).collect(),
         empty_folders: survey.empty_folders.clone(),
     };
+    // What no manifest can say is said before everything is hashed.
+    header.check().map_err(|reason| PeerError::Unfit { path: path.to_owned(), reason: reason.to_string() })?;
+    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
+    let read = |number: usize| {
+        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
+        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
+    };
+    let (count, total) = (geometry.pieces() as usize, geometry.total());
+    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
     Manifest::build(header, &digests).map_err(wrong)
 }
 
@@ -125,7 +127,7 @@ pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError
     let name = &manifest.header().name;
     protocol::check_local_name(name, cfg!(windows))?;
     let path = manifest_path(hashes, name);
-    put(&path, hashes, name, manifest.bytes()).map_err(|source| StorageError::Io { path: path.clone(), source }.into())
+    put(&path, hashes, name, manifest.bytes()).map_err(|source| error_at(&path, source).into())
 }
 
 /// Writes a file of the hashes folder beside its place and renames it, so that nobody reads half of one.
@@ -134,8 +136,8 @@ pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::R
     // Several peers may share one hashes folder.
     let mark = format!(".{:016x}", fastrand::u64(..));
     let beside = hashes.join(decorated_name(".", name, &mark));
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
+    // On a full disk half of it would stay, and another half with each try.
+    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
 /// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read and hashed; none
@@ -159,12 +161,28 @@ fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
     if len > protocol::MAX_MANIFEST_BYTES as u64 {
         return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }
-    Ok(fs::read(path).map_err(io)?.into())
+    // No more than was looked at, whatever it has become.
+    let mut bytes = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(len).read_to_end(&mut bytes)).map_err(io)?;
+    Ok(bytes.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder that no manifest can hold was hashed to its end before that was said.
+    #[test]
+    fn a_folder_that_is_too_deep_is_refused_before_it_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let deep = root.join(vec!["a"; 128].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "bytes").unwrap();
+        let hashed = hash_content(&root, Algorithm::Blake3, None, |_, _| panic!("it is hashed"));
+        let said = hashed.err().unwrap().to_string();
+        assert!(said.contains("cannot be shared") && said.contains("128 parts"), "{said}");
+    }
 
     #[test]
     fn of_many_manifests_only_the_wanted_one_is_taken_apart() {

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Run, Stretch};
-use storage::{Access, Backend, Checkpoint, Journal, Output, Place, Split, Storage, StorageError, make_executable};
+use storage::{
+    Access, Backend, Checkpoint, Folder, Held, Output, Place, Room, Split, Storage, StorageError, error_at,
+    make_executable,
+};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
-use crate::reuse::{reuse, verify_again};
+use crate::reuse::{reuse, stored_ranges, verify_again};
 use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
@@ -38,6 +41,8 @@ pub(crate) struct Shelf {
     path: PathBuf,
     /// Bytes of the files that are wanted.
     wanted: u64,
+    /// Whether there was no room, and what holds nothing was given back: then nothing is written any more.
+    given_back: RwLock<bool>,
 }
 
 /// What a download needs until it is finished.
@@ -46,6 +51,8 @@ struct Building {
     /// The files that are built.
     storage: Arc<dyn Storage>,
     backend: Arc<dyn Backend>,
+    /// Which of the content's files they are.
+    built: Vec<usize>,
     /// All that will be there then.
     wanted: Vec<usize>,
 }
@@ -75,6 +82,11 @@ fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
     let Ok(survey) = Survey::of(path) else { return Ok(false) };
     let there = hash_survey(path, &survey, header.algorithm, Some(header.piece_size), |_, _| {})?;
     Ok(there.header().files[0].root == header.files[0].root)
+}
+
+/// Holds what lies in a folder under a name, or the folder itself.
+fn hold(folder: &Path, name: &str) -> Result<Arc<Held>, StorageError> {
+    Ok(Held::new(&Folder::open(folder).map_err(|source| error_at(folder, source))?, name))
 }
 
 /// Where what lies on disk is read from, whatever downloads are kept in.
@@ -138,6 +150,8 @@ impl Shelf {
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
         let survey = Survey::of(path)?;
+        // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
+        let _held = if survey.folder { Some(hold(path, "")?) } else { None };
         if !survey.skipped.is_empty() {
             let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
         }
@@ -163,6 +177,7 @@ impl Shelf {
         folder: &Path,
         replace: bool,
         choice: Option<&Choice>,
+        keep_free: Option<u64>,
     ) -> Result<Opened, PeerError> {
         keep_manifest(hashes, &manifest)?;
         let (header, geometry) = (manifest.header(), manifest.geometry());
@@ -176,6 +191,7 @@ impl Shelf {
         insert_files(&mut goal, &manifest, &wanted);
         let target = folder.join(&header.name);
         let old = std::fs::symlink_metadata(&target).ok();
+        let held = old.as_ref().map(|_| hold(folder, &header.name)).transpose()?;
         let found = match &old {
             None => InPlace::default(),
             Some(old) if header.folder && old.is_dir() => {
@@ -183,7 +199,8 @@ impl Shelf {
                 if !replace && choice.is_none() && !holds_nothing_else(&manifest, &target) {
                     return Err(StorageError::Exists(target).into());
                 }
-                let found = look(&manifest, &target, &wanted, &empty_folders)?;
+                let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
+                let found = look(&manifest, &within, &wanted, &empty_folders)?;
                 let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
                 match (&found.in_the_way, other) {
                     (Some(path), _) if replace => return Err(PeerError::Irreplaceable(path.clone())),
@@ -221,20 +238,24 @@ impl Shelf {
             (path.clone(), *size, *executable)
         };
         let files: Vec<_> = built.iter().map(entry).collect();
-        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &empty_folders)?;
+        let room = Room::look(folder, &header.name, header.folder, &files, keep_free)?;
+        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &empty_folders)?.in_room(room);
         if !found.different.is_empty() {
             output = output.replacing();
         }
         if header.folder && (old.is_some() || choice.is_some()) {
             output = output.merging();
         }
-        let storage = backend.open(&output.specs(), Access::Write)?;
-        let (checkpoint, mut have) = if backend.persistent() {
-            let (journal, have) = Journal::open(output.journal_path(), manifest.id(), geometry.pieces())?;
-            (Some(Checkpoint::new(storage.clone(), journal)), have)
-        } else {
-            (None, PieceSet::empty(geometry.pieces()))
+        let (journal, mut have) = match backend.persistent() {
+            true => output.journal(manifest.id(), geometry.pieces()).map(|(journal, have)| (Some(journal), have))?,
+            false => (None, PieceSet::empty(geometry.pieces())),
         };
+        let storage = backend.open(&output.specs(), Access::Write).inspect_err(|error| {
+            if error.is_no_room() {
+                let _ = output.cut_back(|number| stored_ranges(&manifest, built[number], &have));
+            }
+        })?;
+        let checkpoint = journal.map(|journal| Checkpoint::new(storage.clone(), journal));
         let all: Arc<dyn Storage> = if built.len() == header.files.len() {
             storage.clone()
         } else {
@@ -248,13 +269,14 @@ impl Shelf {
             let places = (0..header.files.len()).map(place).collect();
             Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
         };
-        let building = Building { output, storage, backend: backend.clone(), wanted: wanted.clone() };
+        let building = Building { output, storage, backend: backend.clone(), built, wanted: wanted.clone() };
         let shelf = Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted);
         verify_again(&shelf, &mut have)?;
         insert_files(&mut have, &shelf.manifest, &found.equal);
         for &file in &found.different {
             reuse(&shelf, file, &spec(&manifest, &target, file).path, &mut have)?;
         }
+        drop(held);
         Ok(Opened { shelf: Arc::new(shelf), have, goal })
     }
 
@@ -279,6 +301,7 @@ impl Shelf {
             sent: AtomicU64::new(0),
             path,
             wanted,
+            given_back: RwLock::new(false),
         }
     }
 
@@ -306,13 +329,26 @@ impl Shelf {
     }
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
-    /// whether it was. Blocks.
+    /// whether it was. Where there is no room for them, what is reserved and holds nothing is given back. Blocks.
     pub(crate) fn store(
         &self,
         block: &Block,
         bytes: &[u8],
         waits: &WaitBooks,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
+        self.store_stretches(block, bytes, waits).inspect_err(|error| self.keep_verified(error))
+    }
+
+    fn store_stretches(
+        &self,
+        block: &Block,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
+        let given_back = self.given_back.read().expect("no panic holds it");
+        if *given_back {
+            return Err(StorageError::Full(self.path.clone()));
+        }
         let (mut verdicts, mut rest) = (Vec::new(), bytes);
         for &stretch in &block.stretches {
             let (bytes, behind) = rest.split_at(stretch.len);
@@ -320,6 +356,32 @@ impl Shelf {
             rest = behind;
         }
         Ok(verdicts)
+    }
+
+    /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
+    /// no verified piece is given back before.
+    fn keep_verified(&self, error: &StorageError) {
+        if !error.is_no_room() {
+            // If that fails, too, nothing is claimed that is not there.
+            let _ = self.sync();
+            return;
+        }
+        // Whoever writes is waited for, and nobody writes after that.
+        let mut given_back = self.given_back.write().expect("no panic holds it");
+        if std::mem::replace(&mut *given_back, true) {
+            return;
+        }
+        if let Some(Building { output, built, .. }) = &*self.building.lock().expect("no panic holds it") {
+            let none = || PieceSet::empty(self.manifest.geometry().pieces());
+            let stored = self.checkpoint.as_ref().map_or_else(none, Checkpoint::stored_pieces);
+            if let Err(error) = output.cut_back(|number| stored_ranges(&self.manifest, built[number], &stored)) {
+                tracing::warn!(%error, "what was reserved is not given back");
+            }
+        }
+        // The journal has room now, if anything is to have it.
+        if let Err(error) = self.sync() {
+            tracing::warn!(%error, "the last verified pieces are not claimed");
+        }
     }
 
     fn store_stretch(
@@ -363,7 +425,9 @@ impl Shelf {
             self.waiting.notified().await;
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
             let shelf = self.clone();
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || shelf.sync()).await {
+            let claim =
+                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.keep_verified(error));
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
         }
@@ -372,6 +436,12 @@ impl Shelf {
     /// Makes what was verified durable and claims it in the journal. Blocks.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
+    }
+
+    /// Whether as much is free on the disk as is to be kept, while it is built.
+    fn check_room(&self) -> Result<(), StorageError> {
+        let building = self.building.lock().expect("no panic holds it");
+        building.as_ref().map_or(Ok(()), |building| building.output.check_room())
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
@@ -389,15 +459,20 @@ impl Shelf {
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(Building { output, storage, backend, wanted }) =
+        if let Some(Building { output, storage, backend, wanted, .. }) =
             self.building.lock().expect("no panic holds it").take()
         {
             if self.checkpoint.is_some() {
                 storage.flush()?;
-            } else {
-                output.write_out(&*storage)?;
+            } else if let Err(error) = output.write_out(&*storage) {
+                // All of it is in memory still, and nothing of it would be believed.
+                let _ = output.cut_back(|_| Vec::new());
+                return Err(error.into());
             }
-            output.finish()?;
+            // What is read from now on is read where it is then, not by way of a link.
+            let _held = output.hold_target();
+            // Should it fail for want of anything, the next run finds all pieces.
+            output.finish().inspect_err(|_| drop(self.sync()))?;
             self.finished.store(true, Ordering::Relaxed);
             if backend.persistent() {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.

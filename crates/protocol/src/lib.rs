@@ -9,6 +9,7 @@ mod id;
 mod manifest;
 mod message;
 mod name;
+mod paths;
 mod pieces;
 mod query;
 mod ticket;
@@ -23,6 +24,7 @@ pub use message::{
     PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
+pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
 pub use pieces::{PieceSet, Run};
 pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};

@@ -155,8 +155,10 @@ impl Driver {
         item.opening = true;
         let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
         let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
+        let keep_free = self.setup.keep_free;
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref());
+            let work =
+                move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref(), keep_free);
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
