@@ -24,7 +24,12 @@ pub(crate) enum Command {
     List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
     Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Get { content: ContentId, choice: Option<Choice>, reply: oneshot::Sender<Result<(), PeerError>> },
+    Get {
+        content: ContentId,
+        name: Option<String>,
+        choice: Option<Choice>,
+        reply: oneshot::Sender<Result<(), PeerError>>,
+    },
     Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
     Standing { content: ContentId, reply: oneshot::Sender<Standing> },

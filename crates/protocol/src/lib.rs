@@ -10,6 +10,7 @@ mod manifest;
 mod message;
 mod name;
 mod pieces;
+mod query;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
@@ -23,6 +24,7 @@ pub use message::{
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use pieces::{PieceSet, Run};
+pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.

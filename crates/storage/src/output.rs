@@ -243,7 +243,9 @@ pub(crate) fn make_folders(base: &Path, path: &Path) -> Result<(), StorageError>
 pub fn make_executable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut permissions = fs::metadata(path)?.permissions();
-    permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
+    // No setuid, setgid or sticky bit, even if it has one already: to be executable gives it a meaning.
+    let mode = permissions.mode() & 0o777;
+    permissions.set_mode(mode | (mode & 0o444) >> 2);
     fs::set_permissions(path, permissions)
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Announce, ContentId, Manifest, Run, Stake};
+use protocol::{Announce, ContentId, Manifest, Query, Run, Stake};
 use swarm::Event;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -17,7 +17,7 @@ use super::Driver;
 use crate::PeerError;
 use crate::inbox::Input;
 use crate::node::{PeerEvent, Progress, Summary};
-use crate::share::kept_manifests;
+use crate::share::received_manifest;
 use crate::shelf::{Choice, Opened, Shelf};
 use crate::tracker_client::ToClient;
 
@@ -32,6 +32,8 @@ pub(super) struct Item {
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<protocol::PeerId, u64>,
     pub(super) wanted: bool,
+    /// What it must be called, if it was asked for by name.
+    pub(super) name: Option<String>,
     /// Which files are, if not all.
     pub(super) choice: Option<Choice>,
     /// Only the manifest is wanted, and the content forgotten then.
@@ -89,11 +91,16 @@ impl Driver {
         })
     }
 
-    pub(super) fn get(&mut self, content: ContentId, choice: Option<Choice>) -> Result<(), PeerError> {
+    pub(super) fn get(
+        &mut self,
+        content: ContentId,
+        name: Option<String>,
+        choice: Option<Choice>,
+    ) -> Result<(), PeerError> {
         if let Some(item) = self.items.get_mut(&content) {
             let only_looked_at = std::mem::take(&mut item.looked_at);
             if only_looked_at {
-                item.choice = choice;
+                (item.name, item.choice) = (name, choice);
             }
             return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
@@ -104,6 +111,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
+            name,
             choice,
             looked_at: false,
             finished: false,
@@ -116,8 +124,7 @@ impl Driver {
         // A manifest that is here already saves asking for one.
         let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let find = move || kept_manifests(&hashes, |kept| kept == content).next();
-            let kept = tokio::task::spawn_blocking(find).await;
+            let kept = tokio::task::spawn_blocking(move || received_manifest(&hashes, content)).await;
             if let Ok(Some(manifest)) = kept {
                 let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
             }
@@ -133,7 +140,7 @@ impl Driver {
         }
         self.looks.entry(content).or_default().push(reply);
         // An error means that it is wanted already: then the manifest comes anyway.
-        if self.get(content, None).is_ok()
+        if self.get(content, None, None).is_ok()
             && let Some(item) = self.items.get_mut(&content)
         {
             item.looked_at = true;
@@ -152,6 +159,10 @@ impl Driver {
         }
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
+        if let Some(asked) = item.name.clone().filter(|asked| *asked != manifest.header().name) {
+            let found = manifest.header().name.clone();
+            return self.give_up(content, PeerError::OtherName { content, asked, found });
+        }
         item.opening = true;
         let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
         let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
@@ -212,6 +223,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
+            name: None,
             choice: None,
             looked_at: false,
             finished: true,
@@ -236,7 +248,9 @@ impl Driver {
         let about = item
             .shelf
             .as_ref()
-            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()));
+            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()))
+            // What could be taken for an id or a ticket is found by its id alone.
+            .filter(|(name, _)| Query::is_name(name));
         if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
@@ -271,6 +285,7 @@ impl Driver {
             verified: item.verified.unwrap_or(durable),
             durable,
             sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+            executable: item.shelf.as_ref().map(|shelf| shelf.executable()).unwrap_or_default().into(),
         };
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);
