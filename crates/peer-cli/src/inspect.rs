@@ -115,7 +115,8 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
     let node = arguments.visit.join(ticket.into(), Said::Ticket).await?;
-    let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    let id = ticket.content().to_string();
+    let result = ask(&node, &id, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
     node.shutdown().await;
     result
 }

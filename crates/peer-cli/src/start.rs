@@ -16,6 +16,7 @@ use crate::missing::must_exist;
 use crate::names;
 use crate::only::Only;
 use crate::sizes;
+use crate::visit::{ANSWER, silent};
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -124,11 +125,12 @@ pub async fn find(
     let patience = Instant::now() + wait.unwrap_or(Duration::ZERO).min(FOR_EVER);
     let mut said = false;
     loop {
-        let mut found = match node.find(wanted).await {
-            Ok(found) => found,
+        let mut found = match tokio::time::timeout(ANSWER, node.find(wanted)).await {
+            Ok(Ok(found)) => found,
             // It may come back while we wait anyway.
-            Err(PeerError::NoTracker) if Instant::now() < patience => Vec::new(),
-            Err(error) => return Err(error.into()),
+            Ok(Err(PeerError::NoTracker)) | Err(_) if Instant::now() < patience => Vec::new(),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(silent()),
         };
         match found.len() {
             1 => {
