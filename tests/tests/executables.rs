@@ -34,7 +34,8 @@ fn completed(machines: &Machines, arguments: &[&str]) -> Value {
 #[test]
 fn the_result_says_which_files_may_be_executed() {
     let machines = Machines::new();
-    for (path, bits) in [("evil.sh", 0o755), ("folder/a.txt", 0o644), ("folder/run", 0o700), ("folder/sub/x.sh", 0o755)] {
+    for (path, bits) in [("evil.sh", 0o755), ("folder/a.txt", 0o644), ("folder/run", 0o700), ("folder/sub/x.sh", 0o755)]
+    {
         machines.put("here", path, path.as_bytes());
         set_mode(&machines, "here", path, bits);
     }

@@ -203,3 +203,10 @@ fn a_list_over_the_limit_is_no_answer() {
     stage.ends_with(Way::Get, "real.bin", 3);
     stage.ends_with(Way::Get, &stage.wanted.to_string(), 3);
 }
+
+#[test]
+fn a_tracker_that_answers_nothing_is_given_up() {
+    let stage = Stage::new();
+    stage.tracker.answers(|_, _| Vec::new());
+    stage.ends_with(Way::Get, &stage.wanted.to_string(), 3);
+}

@@ -113,8 +113,8 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     Ok(())
 }
 
-/// The one content that the user means. By an id or a ticket, the tracker is asked only whether anyone takes part in it: which content
-/// it is, is known.
+/// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
+/// anyone takes part in it.
 pub async fn find(
     node: &Node,
     wanted: &str,

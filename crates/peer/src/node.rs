@@ -247,8 +247,8 @@ pub struct Summary {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct GetOptions {
-    name: Option<String>,
-    files: Option<Choice>,
+    pub(crate) name: Option<String>,
+    pub(crate) files: Option<Choice>,
 }
 
 impl GetOptions {
@@ -365,8 +365,7 @@ impl Node {
 
     /// The same, held to what the options say.
     pub async fn get_with(&self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
-        let GetOptions { name, files } = options;
-        self.ask(|reply| Command::Get { content, name, choice: files, reply }).await?
+        self.ask(|reply| Command::Get { content, options, reply }).await?
     }
 
     /// How a content stands; nothing if this node takes no part in it.

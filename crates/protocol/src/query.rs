@@ -112,7 +112,8 @@ mod tests {
     fn ids_and_tickets_ask_for_one_content_however_they_are_copied() {
         let (id, ticket) = (content(0xab).to_string(), ticket());
         for text in [&id, &ticket] {
-            for copied in [text.clone(), text.to_uppercase(), format!(" {text}\r\n"), format!("\u{feff}{text}\u{200b}")] {
+            for copied in [text.clone(), text.to_uppercase(), format!(" {text}\r\n"), format!("\u{feff}{text}\u{200b}")]
+            {
                 assert_eq!(copied.parse(), Ok(Query::Id(content(0xab))), "{copied:?}");
                 assert!(!Query::is_name(&copied), "{copied:?}");
             }

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::PeerError;
 use crate::inbox::Input;
-use crate::node::{PeerEvent, Progress, Summary};
+use crate::node::{GetOptions, PeerEvent, Progress, Summary};
 use crate::share::received_manifest;
-use crate::shelf::{Choice, Opened, Shelf};
+use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::ToClient;
 
 /// Most bytes that are read at once for who asks for them in order.
@@ -32,10 +32,8 @@ pub(super) struct Item {
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<protocol::PeerId, u64>,
     pub(super) wanted: bool,
-    /// What it must be called, if it was asked for by name.
-    pub(super) name: Option<String>,
-    /// Which files are, if not all.
-    pub(super) choice: Option<Choice>,
+    /// What it must be called, and which of its files are wanted.
+    pub(super) options: GetOptions,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) looked_at: bool,
     pub(super) finished: bool,
@@ -91,16 +89,11 @@ impl Driver {
         })
     }
 
-    pub(super) fn get(
-        &mut self,
-        content: ContentId,
-        name: Option<String>,
-        choice: Option<Choice>,
-    ) -> Result<(), PeerError> {
+    pub(super) fn get(&mut self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
         if let Some(item) = self.items.get_mut(&content) {
             let only_looked_at = std::mem::take(&mut item.looked_at);
             if only_looked_at {
-                (item.name, item.choice) = (name, choice);
+                item.options = options;
             }
             return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
@@ -111,8 +104,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
-            name,
-            choice,
+            options,
             looked_at: false,
             finished: false,
             claiming: None,
@@ -140,7 +132,7 @@ impl Driver {
         }
         self.looks.entry(content).or_default().push(reply);
         // An error means that it is wanted already: then the manifest comes anyway.
-        if self.get(content, None, None).is_ok()
+        if self.get(content, GetOptions::new()).is_ok()
             && let Some(item) = self.items.get_mut(&content)
         {
             item.looked_at = true;
@@ -159,12 +151,12 @@ impl Driver {
         }
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
-        if let Some(asked) = item.name.clone().filter(|asked| *asked != manifest.header().name) {
+        if let Some(asked) = item.options.name.clone().filter(|asked| *asked != manifest.header().name) {
             let found = manifest.header().name.clone();
             return self.give_up(content, PeerError::OtherName { content, asked, found });
         }
         item.opening = true;
-        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
+        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.options.files.clone());
         let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
         tokio::spawn(async move {
             let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref());
@@ -223,8 +215,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
-            name: None,
-            choice: None,
+            options: GetOptions::new(),
             looked_at: false,
             finished: true,
             claiming: None,
