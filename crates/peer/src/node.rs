@@ -245,7 +245,6 @@ pub struct Summary {
 
 /// What a download is held to, and how much of it is wanted.
 #[derive(Clone, Default)]
-#[non_exhaustive]
 pub struct GetOptions {
     pub(crate) name: Option<String>,
     pub(crate) files: Option<Choice>,
