@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Manifest, ManifestHeader, PeerMessage, Request, Ticket, ToTracker, TrackerMessage, Wire, case_collision,
-    check_local_name, check_name, decorated_name,
+    Answer, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, ToTracker, TrackerMessage, Wire,
+    case_collision, check_local_name, check_name, decorated_name,
 };
 
 /// Any bytes are a message or an error; a message has an encoding, which is the same message.
@@ -70,5 +70,9 @@ pub fn ticket(bytes: &[u8]) {
             assert_eq!(ticket.to_string().parse(), Ok(ticket));
         }
         let _ = Ticket::is_meant(&text);
+        // What a tracker is asked means the same to it.
+        if let Ok(query) = text.parse::<Query>() {
+            assert_eq!(query.to_string().parse(), Ok(query));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use protocol::Algorithm;
+use protocol::{Algorithm, ContentId, Query};
 use settings::{Names, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
@@ -79,9 +79,12 @@ pub enum Command {
     Verify {
         /// The file
         file: PathBuf,
-        /// The manifest; if not given, the one of the file's name in the hashes folder
+        /// The manifest; if not given, the one that was made here of a file of that name, by `hash` or by sharing it
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
+        /// Check against the content of this id, all 64 digits or a ticket, that was downloaded or hashed here
+        #[arg(long, value_name = "CONTENT_ID", value_parser = content_id, conflicts_with = "manifest")]
+        id: Option<ContentId>,
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,
@@ -273,6 +276,14 @@ pub fn with_port(text: &str) -> Result<SocketAddr, String> {
         Ok(address) if address.port() != 0 => Ok(address),
         Ok(_) => Err("nobody is reached at port 0: name the port that is forwarded".to_owned()),
         Err(_) => Err("an address is written like 203.0.113.7:9999 or [2001:db8::7]:9999".to_owned()),
+    }
+}
+
+fn content_id(text: &str) -> Result<ContentId, String> {
+    match text.parse() {
+        Ok(Query::Id(id)) => Ok(id),
+        Ok(_) => Err("a content id has 64 hexadecimal digits".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -84,6 +84,7 @@ pub enum Event {
         seconds_durable: f64,
         sources: BTreeMap<String, u64>,
         limiter: &'static str,
+        executable: Vec<String>,
     },
     Withdrawn {
         content: String,
@@ -187,6 +188,7 @@ mod tests {
                 seconds_durable: 1.0,
                 sources: BTreeMap::from([(text(), 1)]),
                 limiter: "disk",
+                executable: vec![text()],
             },
             Event::Limiter { limiter: "disk" },
             Event::Withdrawn { content: text(), reason: text() },

@@ -60,6 +60,11 @@ pub fn failure(error: &PeerError) -> Failure {
         ),
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
+        PeerError::Query(_) => (ExitCode::Usage, ""),
+        PeerError::OtherName { .. } => (
+            ExitCode::VerificationFailed,
+            "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
+        ),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest};
-use protocol::{ContentId, ContentMatch, Manifest, Ticket};
+use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_manifest};
+use protocol::{ContentId, Manifest, Query, Ticket};
 use tokio::sync::mpsc;
 
 use crate::connect::Said;
@@ -17,8 +17,6 @@ use crate::screen::print;
 use crate::visit::Visit;
 use crate::{sizes, start};
 
-/// Fewest characters of an id that are taken for one, as at a tracker.
-const SHORTEST_PREFIX: usize = 6;
 /// Most files of a folder that are shown in words.
 const SHOWN: usize = 50;
 /// How long peers may take to give a manifest, unless --wait says otherwise.
@@ -47,9 +45,6 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let manifest = match arguments.what.parse::<Ticket>() {
         Ok(ticket) => from_ticket(&arguments, &ticket).await?,
-        Err(error) if Ticket::is_meant(&arguments.what) => {
-            return Err(Failure::new(ExitCode::Usage, error.to_string()));
-        }
         Err(_) => match local(&arguments.what, &arguments.visit.peer.hashes)? {
             Some(manifest) => Arc::new(manifest),
             None => from_swarm(&arguments).await?,
@@ -58,8 +53,32 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.visit.peer.json { print(&format!("{}\n", event(&manifest).line())) } else { print(&words(&manifest)) }
 }
 
-/// The manifest that lies here, if there is one.
+/// The manifest that lies here, if there is one: by an id or the beginning of one, none that has another id, whatever the
+/// files here are called.
 fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
+    let digits = match what.parse().map_err(PeerError::from)? {
+        Query::Name(_) => return local_file(what, hashes),
+        Query::Id(id) => return Ok(kept(hashes, id)),
+        Query::Prefix(digits) => digits,
+    };
+    let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&digits)).collect();
+    fitting.sort_by_key(|manifest| manifest.id());
+    fitting.dedup_by_key(|manifest| manifest.id());
+    match fitting.len() {
+        0 | 1 => Ok(fitting.pop()),
+        count => {
+            let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+/// The manifest of this content, wherever in the hashes folder it is.
+pub fn kept(hashes: &Path, content: ContentId) -> Option<Manifest> {
+    received_manifest(hashes, content).or_else(|| kept_manifests(hashes, |kept| kept == content).next())
+}
+
+fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         return match read_manifest(path) {
@@ -76,34 +95,12 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
         };
     }
     let named = manifest_path(hashes, what);
-    if named.is_file() {
-        return Ok(Some(read_manifest(&named)?));
-    }
-    let id = what.to_ascii_lowercase();
-    if !could_be_id(&id) {
-        return Ok(None);
-    }
-    let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&id)).collect();
-    fitting.dedup_by_key(|manifest| manifest.id());
-    match fitting.len() {
-        0 | 1 => Ok(fitting.pop()),
-        count => {
-            let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
-            Err(Failure::new(ExitCode::Usage, sentence))
-        }
-    }
-}
-
-fn could_be_id(text: &str) -> bool {
-    (SHORTEST_PREFIX..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    if named.is_file() { Ok(Some(read_manifest(&named)?)) } else { Ok(None) }
 }
 
 async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
     let (what, hashes) = (&arguments.what, &arguments.visit.peer.hashes);
     if arguments.visit.tracker_ip.is_none() {
-        if let Some(cut) = Ticket::cut_off(what) {
-            return Err(Failure::new(ExitCode::Usage, cut.to_string()));
-        }
         let sentence = format!(
             "there is no file {what}, and no manifest of it in {}. Ask a swarm for it with -i TRACKER_IP",
             hashes.display()
@@ -118,7 +115,8 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
     let node = arguments.visit.join(ticket.into(), Said::Ticket).await?;
-    let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    let id = ticket.content().to_string();
+    let result = ask(&node, &id, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
     node.shutdown().await;
     result
 }
@@ -126,8 +124,10 @@ async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manif
 async fn ask(node: &Node, what: &str, wait: Duration) -> Result<Arc<Manifest>, Failure> {
     // Nobody listens to how it goes.
     let (steps, _) = mpsc::channel(1);
-    let ContentMatch { content, .. } = start::find(node, what, None, &steps).await?;
-    manifest(node, content, wait).await
+    let found = start::find(node, what, None, &steps).await?;
+    let manifest = manifest(node, found.content, wait).await?;
+    found.must_be_called_so(&manifest)?;
+    Ok(manifest)
 }
 
 async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc<Manifest>, Failure> {

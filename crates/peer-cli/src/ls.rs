@@ -2,7 +2,7 @@
 
 use clap::Args;
 use peer::Node;
-use protocol::ContentMatch;
+use protocol::{ContentMatch, MAX_MATCHES};
 
 use crate::events::Event;
 use crate::exit_code::Failure;
@@ -10,6 +10,9 @@ use crate::names::printable;
 use crate::screen::print;
 use crate::sizes;
 use crate::visit::{Visit, answer};
+
+/// Most pages that are asked for: as many contents as a tracker can know. One that goes on is not heard out.
+const PAGES: usize = (1 << 20) / MAX_MATCHES;
 
 const NOTES: &str = "\
 COPIES is how often even the rarest piece is there: each seeder has a copy of all. A `+` says that
@@ -46,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// All pages; as events, they are told as they come.
 async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failure> {
     let (mut all, mut before) = (Vec::new(), None);
-    loop {
+    for _ in 0..PAGES {
         let page = answer(node.list(before)).await?;
         if json {
             page.contents.iter().try_for_each(|content| print(&format!("{}\n", event(content).line())))?;
@@ -59,6 +62,7 @@ async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failur
             None => return Ok(all),
         }
     }
+    Ok(all)
 }
 
 fn event(found: &ContentMatch) -> Event {

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 use crate::arguments::{Arguments, Command};
 use crate::exit_code::Failure;
+use crate::hash::Against;
 use clap::CommandFactory;
 
 fn main() -> ExitCode {
@@ -57,7 +58,14 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
-        Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
+        Some(Command::Verify { file, manifest, id, hashes }) => {
+            let against = match (manifest, id) {
+                (Some(path), _) => Against::File(path),
+                (None, Some(id)) => Against::Id(id),
+                (None, None) => Against::Own,
+            };
+            hash::verify(&file, &against, &hashes)
+        }
         Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),

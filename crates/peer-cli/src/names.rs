@@ -1,6 +1,7 @@
 //! Names that others gave, as they may be shown, and those that are near to what was typed.
 
 use peer::Node;
+use protocol::Query;
 
 use crate::visit::answer;
 
@@ -38,7 +39,8 @@ pub async fn did_you_mean(node: &Node, typed: &str) -> String {
 }
 
 fn suggest(typed: &str, names: &[String]) -> String {
-    let mut left: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    // What reads as an id or a ticket would lead to something else.
+    let mut left: Vec<&str> = names.iter().map(String::as_str).filter(|name| Query::is_name(name)).collect();
     let mut near = Vec::new();
     while near.len() < SUGGESTIONS
         && let Some(name) = settings::nearest(typed, left.iter().copied())
@@ -59,6 +61,7 @@ mod tests {
         assert_eq!(suggest("model.safetensor", &names), " Did you mean \"model.safetensors\"?");
         assert_eq!(suggest("model.bin", &names), " Did you mean \"modal.bin\"?");
         assert_eq!(suggest("xyz", &names), "");
+        assert_eq!(suggest("decafe", &["decade".to_owned()]), "", "it reads as the beginning of an id");
     }
 
     #[test]

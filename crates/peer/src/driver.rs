@@ -349,8 +349,8 @@ impl Driver {
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });
             }
-            Command::Get { content, choice, reply } => {
-                let _ = reply.send(self.get(content, choice));
+            Command::Get { content, options, reply } => {
+                let _ = reply.send(self.get(content, options));
             }
             Command::Read { content, first, reply } => self.read(content, first, reply),
             Command::Progress { content, reply } => {

@@ -31,6 +31,19 @@ pub enum PeerError {
     /// Nobody shares this.
     #[error("nobody shares {0:?}")]
     NotFound(String),
+    /// Nothing can be asked for like this.
+    #[error(transparent)]
+    Query(#[from] protocol::QueryError),
+    /// What a tracker named is called otherwise by those who share it.
+    #[error("content {content} is called {found:?}, not {asked:?} as the tracker said: nothing of it is kept")]
+    OtherName {
+        /// What came.
+        content: ContentId,
+        /// The name that was asked for.
+        asked: String,
+        /// The name in its manifest.
+        found: String,
+    },
     /// The connection to the tracker is down at the moment.
     #[error("there is no tracker at the moment")]
     NoTracker,

@@ -27,10 +27,11 @@ mod waits;
 mod workers;
 
 pub use error::PeerError;
-pub use node::{Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
+pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
 pub use reach::interface_addresses;
 pub use share::{
     Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,
+    received_manifest, received_path,
 };
 pub use tracker_client::{Page, TrackerAddress};
 pub use waits::Waits;

@@ -1,18 +1,20 @@
 //! The handle that others hold: start a node, share, get, watch, shut down.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
+use crate::shelf::Choice;
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
@@ -254,6 +256,35 @@ pub struct Summary {
     pub durable: Duration,
     /// Payload bytes by the peer that they came from.
     pub sources: Vec<(PeerId, u64)>,
+    /// Paths, in the content, of files that may be executed: whoever shares them says so. Empty where files have no such bit.
+    pub executable: Arc<[String]>,
+}
+
+/// What a download is held to, and how much of it is wanted.
+#[derive(Clone, Default)]
+pub struct GetOptions {
+    pub(crate) name: Option<String>,
+    pub(crate) files: Option<Choice>,
+}
+
+impl GetOptions {
+    /// Any name, all files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name that the content's manifest must have. To be set where a name led to the id: which contents have a name is
+    /// what a tracker says, and one that has another is given up ([`PeerError::OtherName`]) before anything is written.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Of a folder, only the files whose paths inside, with `/`, are `wanted`.
+    pub fn files(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.files = Some(Arc::new(wanted));
+        self
+    }
 }
 
 impl Node {
@@ -302,9 +333,16 @@ impl Node {
         self.ask(|reply| Command::Meet { content, peer, reply }).await
     }
 
-    /// Contents with this name or id, or an id that begins so, newest first.
+    /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says, newest first. What it says is
+    /// held against the question: whatever has another id or name is dropped, so that of an id at most that content comes.
+    /// That the content of a name has it is still for [`GetOptions::name`] to see.
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
-        self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
+        let query: Query = query.parse()?;
+        let asked = query.to_string();
+        let mut found = self.ask(|reply| Command::Find { query: asked, reply }).await??;
+        let mut seen = BTreeSet::new();
+        found.retain(|found| query.fits(found.content, &found.name) && seen.insert(found.content));
+        Ok(found)
     }
 
     /// A page of what the tracker knows, newest first: the first one, or the one that goes on behind another.
@@ -330,7 +368,7 @@ impl Node {
     /// Downloads a content into the output folder; watch [`Node::events`] for how it ends. Goes on from what an
     /// earlier run had verified, and goes on sharing when it is done.
     pub async fn get(&self, content: ContentId) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, choice: None, reply }).await?
+        self.get_with(content, GetOptions::new()).await
     }
 
     /// The same for some files of a folder: those whose paths inside, with `/`, are `wanted`. What others bring later goes
@@ -340,7 +378,12 @@ impl Node {
         content: ContentId,
         wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, choice: Some(Arc::new(wanted)), reply }).await?
+        self.get_with(content, GetOptions::new().files(wanted)).await
+    }
+
+    /// The same, held to what the options say.
+    pub async fn get_with(&self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Get { content, options, reply }).await?
     }
 
     /// How a content stands; nothing if this node takes no part in it.

@@ -117,12 +117,22 @@ pub(crate) fn hash_survey(
     Manifest::build(header, &digests).map_err(wrong)
 }
 
-/// Where the manifest of a content of this name is kept.
+/// Folder in the hashes folder for the manifests of downloads. Whoever shares something chooses its name, so they are kept by
+/// their ids, apart from those of the user's own files.
+const BY_ID: &str = "by-id";
+const MANIFEST: &str = "manifest";
+
+/// Where the manifest is kept that was made here of a file or folder of this name.
 pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".manifest"))
 }
 
-/// Keeps a manifest in the hashes folder.
+/// Where the manifest of a download is kept.
+pub fn received_path(hashes: &Path, content: ContentId) -> PathBuf {
+    hashes.join(BY_ID).join(format!("{content}.{MANIFEST}"))
+}
+
+/// Keeps a manifest that was made here in the hashes folder, by the content's name.
 pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
     let name = &manifest.header().name;
     protocol::check_local_name(name, cfg!(windows))?;
@@ -130,23 +140,47 @@ pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError
     put(&path, hashes, name, manifest.bytes()).map_err(|source| error_at(&path, source).into())
 }
 
-/// Writes a file of the hashes folder beside its place and renames it, so that nobody reads half of one.
-pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(hashes)?;
+/// Keeps the manifest of a download in the hashes folder, by its id: no other content is ever kept there.
+pub(crate) fn keep_received(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
+    let path = received_path(hashes, manifest.id());
+    let kept = put(&path, &hashes.join(BY_ID), &manifest.id().to_string(), manifest.bytes());
+    kept.map_err(|source| error_at(&path, source).into())
+}
+
+/// Writes a file into a folder, beside its place, and renames it, so that nobody reads half of one.
+pub(crate) fn put(path: &Path, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
     // Several peers may share one hashes folder.
     let mark = format!(".{:016x}", fastrand::u64(..));
-    let beside = hashes.join(decorated_name(".", name, &mark));
+    let beside = folder.join(decorated_name(".", name, &mark));
     // On a full disk half of it would stay, and another half with each try.
     fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
-/// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read and hashed; none
-/// is taken apart and checked.
+/// The manifest of a download that is kept in the hashes folder. Opens that one file, however many there are.
+pub fn received_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> {
+    let bytes = read_manifest_bytes(&received_path(hashes, content)).ok()?;
+    // Anyone may have written to it since.
+    if Manifest::id_of(&bytes) != content {
+        return None;
+    }
+    Manifest::decode(bytes).ok()
+}
+
+/// The manifests of the hashes folder whose id is wanted, made here or downloaded, in no order. Those of downloads are known by
+/// their files' names; of the others the bytes are read and hashed. None is taken apart but those that are wanted.
 pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl Iterator<Item = Manifest> {
-    let paths = fs::read_dir(hashes).into_iter().flatten().flatten().map(|entry| entry.path());
-    let manifests = paths.filter(|path| path.extension().is_some_and(|end| end == "manifest"));
-    let bytes = manifests.filter_map(|path| read_manifest_bytes(&path).ok());
-    bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).filter_map(|bytes| Manifest::decode(bytes).ok())
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let by_id = files(&hashes.join(BY_ID)).filter_map(|path| path.file_stem()?.to_str()?.parse::<ContentId>().ok());
+    let by_id: Vec<_> = by_id.filter(|&content| wanted(content)).collect();
+    let received = by_id.into_iter().map({
+        let hashes = hashes.to_owned();
+        move |content| received_manifest(&hashes, content)
+    });
+    let named = files(hashes).filter(|path| path.extension().is_some_and(|end| end == MANIFEST));
+    let bytes = named.filter_map(|path| read_manifest_bytes(&path).ok());
+    let made = bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).map(|bytes| Manifest::decode(bytes).ok());
+    received.chain(made).flatten()
 }
 
 /// Reads and checks a manifest's file.
@@ -203,5 +237,53 @@ mod tests {
             assert_eq!(found, [id]);
         }
         assert_eq!(kept_manifests(&hashes, |_| true).count(), 20);
+    }
+
+    fn manifest_of_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Manifest {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        hash_content(&path, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest
+    }
+
+    #[test]
+    fn a_download_never_takes_the_place_of_the_manifest_of_an_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let own = manifest_of_bytes(folder.path(), "model.bin", b"own");
+        let other = manifest_of_bytes(folder.path(), "model.bin", b"of someone else");
+        keep_manifest(&hashes, &own).unwrap();
+        keep_received(&hashes, &other).unwrap();
+        assert_eq!(read_manifest(&manifest_path(&hashes, "model.bin")).unwrap().id(), own.id());
+        assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+        assert!(received_manifest(&hashes, own.id()).is_none());
+        let all: Vec<_> = kept_manifests(&hashes, |_| true).map(|manifest| manifest.id()).collect();
+        assert_eq!(all, [other.id(), own.id()]);
+        // An own file that is called as the manifest of a download is kept beside it, too.
+        let called = manifest_of_bytes(folder.path(), &other.id().to_string(), b"own");
+        keep_manifest(&hashes, &called).unwrap();
+        assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+    }
+
+    #[test]
+    fn a_kept_manifest_that_is_not_of_its_id_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let [one, other] = [b"one", b"two"].map(|bytes| manifest_of_bytes(folder.path(), "file", bytes));
+        keep_received(&hashes, &one).unwrap();
+        fs::write(received_path(&hashes, one.id()), other.bytes()).unwrap();
+        assert!(received_manifest(&hashes, one.id()).is_none());
+        assert_eq!(kept_manifests(&hashes, |_| true).count(), 0);
+    }
+
+    /// Earlier versions kept all manifests by name.
+    #[test]
+    fn manifests_of_an_old_folder_are_still_found_by_their_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let manifest = manifest_of_bytes(folder.path(), "file", b"downloaded long ago");
+        fs::create_dir(&hashes).unwrap();
+        fs::write(hashes.join("file.manifest"), manifest.bytes()).unwrap();
+        let found: Vec<_> = kept_manifests(&hashes, |kept| kept == manifest.id()).collect();
+        assert_eq!(found[0].id(), manifest.id());
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
 use crate::reuse::{reuse, stored_ranges, verify_again};
-use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
+use crate::share::{ShareOptions, hash_survey, keep_received, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
@@ -39,8 +39,8 @@ pub(crate) struct Shelf {
     finished: AtomicBool,
     sent: AtomicU64,
     path: PathBuf,
-    /// Bytes of the files that are wanted.
-    wanted: u64,
+    /// The files that are wanted, or shared.
+    wanted: Vec<usize>,
     /// Whether there was no room, and what holds nothing was given back: then nothing is written any more.
     given_back: RwLock<bool>,
 }
@@ -179,8 +179,9 @@ impl Shelf {
         choice: Option<&Choice>,
         keep_free: Option<u64>,
     ) -> Result<Opened, PeerError> {
-        keep_manifest(hashes, &manifest)?;
         let (header, geometry) = (manifest.header(), manifest.geometry());
+        protocol::check_local_name(&header.name, cfg!(windows))?;
+        keep_received(hashes, &manifest)?;
         let chosen = |path: &str| choice.is_none_or(|choice| choice(path));
         let wanted: Vec<usize> = (0..header.files.len()).filter(|&file| chosen(&header.files[file].path)).collect();
         let empty_folders: Vec<String> = header.empty_folders.iter().filter(|path| chosen(path)).cloned().collect();
@@ -289,7 +290,6 @@ impl Shelf {
         wanted: &[usize],
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
-        let wanted = wanted.iter().map(|&file| manifest.header().files[file].size).sum();
         Shelf {
             manifest,
             storage: RwLock::new(storage),
@@ -300,7 +300,7 @@ impl Shelf {
             finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
-            wanted,
+            wanted: wanted.to_owned(),
             given_back: RwLock::new(false),
         }
     }
@@ -485,7 +485,17 @@ impl Shelf {
 
     /// Bytes of the files that are wanted, or shared.
     pub(crate) fn wanted(&self) -> u64 {
-        self.wanted
+        self.wanted_files().map(|file| file.size).sum()
+    }
+
+    /// Paths in the content of those files that may be executed here.
+    pub(crate) fn executable(&self) -> Vec<String> {
+        let files = self.wanted_files().filter(|file| cfg!(unix) && file.executable);
+        files.map(|file| file.path.clone()).collect()
+    }
+
+    fn wanted_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.wanted.iter().map(|&file| &self.manifest.header().files[file])
     }
 
     fn storage(&self) -> Arc<dyn Storage> {

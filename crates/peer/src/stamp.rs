@@ -1,4 +1,4 @@
-//! What spares hashing again what has not changed: a stamp beside each manifest in the hashes folder.
+//! What spares hashing again what has not changed: a stamp beside each manifest that was made here, in the hashes folder.
 //!
 //! A stamp is two digests: the id of the manifest that it lies beside, and one of all that was seen of the files when they
 //! were hashed (paths, sizes, times, inodes) and of how they were cut. If both are as they were, so is the content; a stamp that

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire, check_name,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot};
@@ -295,12 +295,13 @@ impl Client {
                         }
                     }
                     Some(TrackerMessage::Found { query, matches }) => {
+                        let matches = named(matches);
                         for reply in self.waiting.finds.remove(&query).unwrap_or_default() {
                             let _ = reply.send(Ok(matches.clone()));
                         }
                     }
                     Some(TrackerMessage::Listed { before, contents, next }) => {
-                        let page = Page { contents, next };
+                        let page = Page { contents: named(contents), next };
                         for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
                             let _ = reply.send(Ok(page.clone()));
                         }
@@ -316,6 +317,13 @@ impl Client {
         }
         over
     }
+}
+
+/// What a tracker says of contents, without what no manifest could be called: names are only claimed to it.
+fn named(mut contents: Vec<ContentMatch>) -> Vec<ContentMatch> {
+    let wrong = contents.iter_mut().filter(|found| check_name(&found.name).is_err());
+    wrong.for_each(|found| found.name = String::new());
+    contents
 }
 
 /// How long to wait after so many tries, by a random number from 0 to 1. All peers lose a tracker at the same moment, and
