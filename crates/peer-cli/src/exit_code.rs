@@ -28,18 +28,21 @@ pub enum ExitCode {
 pub struct Failure {
     pub code: ExitCode,
     pub message: String,
+    /// Lines below it, such as what there is to choose from.
+    pub lines: Vec<String>,
     /// Whether it was said as an event already.
     pub told: bool,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into(), told: false }
+        Failure { code, message: message.into(), lines: Vec::new(), told: false }
     }
 
     /// As `--json` says it.
     pub fn event(&self) -> Event {
-        Event::Error { code: self.code as u8, message: self.message.clone() }
+        let message = std::iter::once(&self.message).chain(&self.lines);
+        Event::Error { code: self.code as u8, message: message.cloned().collect::<Vec<_>>().join("\n") }
     }
 }
 
@@ -61,6 +64,11 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Names { .. } => (
+            ExitCode::CannotWrite,
+            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes \
+             a hidden file that it spells out; or choose another folder with --output",
+        ),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };

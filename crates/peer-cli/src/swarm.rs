@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{Node, PeerEvent, Progress, Standing, Summary};
+use peer::{NameReport, Node, PeerError, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -15,7 +15,8 @@ use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
 use crate::limiter::Limiter;
-use crate::only::fits;
+use crate::names::report_words;
+use crate::only::{Only, fits, spelt_out};
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::{Outlet, Screen};
@@ -57,7 +58,8 @@ pub enum End {
 
 /// Shares or downloads as the original's flags say.
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
-    let node = connect::start(&arguments.peer, arguments.port, arguments.listeners, &arguments.output)?;
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let manner = Manner {
         seeder: arguments.seeder,
         strict: !arguments.file.is_empty(),
@@ -219,7 +221,7 @@ impl Run {
                     self.pending.insert(content);
                     match only.is_empty() {
                         true => self.node.get(content).await?,
-                        false => self.node.get_files(content, move |path| fits(&only, path)).await?,
+                        false => self.get_some(content, only).await?,
                     }
                 }
             }
@@ -239,6 +241,13 @@ impl Run {
             }
         }
         Ok(Next::GoOn)
+    }
+
+    /// Downloads the files that these patterns fit.
+    async fn get_some(&self, content: ContentId, only: Vec<Only>) -> Result<(), PeerError> {
+        let patterns = only.clone();
+        let spelt_out = move |path: &str, hidden: &str| spelt_out(&patterns, path, hidden);
+        self.node.get_spelt_out(content, move |path| fits(&only, path), spelt_out).await
     }
 
     async fn typed(&mut self, command: Typed) -> Result<Next, Failure> {
@@ -400,6 +409,7 @@ impl Run {
             Outlet::Errors => ("standard output".to_owned(), "-".to_owned()),
         };
         self.screen.say(&format!("Successfully Downloaded {file} to {to}"));
+        self.names(content, &summary.names);
         let limiter = self.limiter();
         if let Some((_, words)) = &limiter {
             self.screen.say(words);
@@ -415,6 +425,20 @@ impl Run {
         });
         self.pending.remove(&content);
         self.end_if_done()
+    }
+
+    /// Says what was done about names, unless nobody sees them.
+    fn names(&self, content: ContentId, report: &NameReport) {
+        if report.is_empty() || self.manner.outlet == Outlet::Errors {
+            return;
+        }
+        report_words(report).iter().for_each(|line| self.screen.say(line));
+        self.screen.event(&Event::Names {
+            content: content.to_string(),
+            skipped: report.skipped.clone(),
+            renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
+            unprintable: report.unprintable.clone(),
+        });
     }
 
     fn end_if_done(&mut self) -> Next {

@@ -11,6 +11,7 @@ use protocol::{Manifest, Run};
 use storage::{Access, FileSpec, error_at};
 
 use crate::PeerError;
+use crate::naming::LocalNames;
 use crate::reuse::on_all_cores;
 use crate::survey::Survey;
 
@@ -29,6 +30,7 @@ pub(crate) struct InPlace {
 /// right size; blocks.
 pub(crate) fn look(
     manifest: &Manifest,
+    names: &LocalNames,
     target: &Path,
     wanted: &[usize],
     empty_folders: &[String],
@@ -37,7 +39,7 @@ pub(crate) fn look(
     let mut folders = BTreeSet::new();
     for &file in wanted {
         let entry = &manifest.header().files[file];
-        let path = target.join(&entry.path);
+        let path = target.join(names.path(manifest, file));
         let parents = path.ancestors().skip(1).take_while(|&parent| parent != target);
         let mut above: Vec<&Path> = parents.collect();
         above.reverse();
@@ -68,7 +70,7 @@ pub(crate) fn look(
         }
     }
     let different = Mutex::new(BTreeSet::new());
-    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, target, file)).collect();
+    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, names, target, file)).collect();
     // Not mapped: nothing of it is kept, and anyone may cut it meanwhile.
     let storage = storage::backend("file").expect("it is built in").open(&specs, Access::Read)?;
     let geometry = manifest.geometry();
@@ -90,23 +92,27 @@ pub(crate) fn look(
     Ok(found)
 }
 
-/// Whether nothing lies in the folder `target` that is not, by its name, a part of the content.
-pub(crate) fn holds_nothing_else(manifest: &Manifest, target: &Path) -> bool {
+/// Whether nothing lies in the folder `target` that is not, by its name here, a part of the content.
+pub(crate) fn holds_nothing_else(
+    manifest: &Manifest,
+    names: &LocalNames,
+    empty_folders: &[String],
+    target: &Path,
+) -> bool {
     let Ok(survey) = Survey::of(target) else { return false };
-    let header = manifest.header();
-    let files: BTreeSet<&str> = header.files.iter().map(|file| file.path.as_str()).collect();
+    let files: BTreeSet<&str> = (0..manifest.header().files.len()).map(|file| names.path(manifest, file)).collect();
     let parents = files.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at]));
-    let folders: BTreeSet<&str> = parents.chain(header.empty_folders.iter().map(String::as_str)).collect();
+    let folders: BTreeSet<&str> = parents.chain(empty_folders.iter().map(String::as_str)).collect();
     survey.skipped.is_empty()
         && survey.files.iter().all(|file| files.contains(file.path.as_str()))
         && survey.empty_folders.iter().all(|path| folders.contains(path.as_str()))
 }
 
 /// Where a file of a content lies whose folder, or file, is `target`.
-pub(crate) fn spec(manifest: &Manifest, target: &Path, file: usize) -> FileSpec {
-    let (header, entry) = (manifest.header(), &manifest.header().files[file]);
-    let path = if header.folder { target.join(&entry.path) } else { target.to_owned() };
-    FileSpec { path, size: entry.size }
+pub(crate) fn spec(manifest: &Manifest, names: &LocalNames, target: &Path, file: usize) -> FileSpec {
+    let header = manifest.header();
+    let path = if header.folder { target.join(names.path(manifest, file)) } else { target.to_owned() };
+    FileSpec { path, size: header.files[file].size }
 }
 
 /// What is there, itself and not what it leads to; nothing if there is nothing.

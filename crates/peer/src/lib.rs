@@ -8,10 +8,13 @@ mod buffers;
 mod driver;
 mod error;
 mod fetch;
+mod folding;
 mod in_place;
 mod inbox;
 mod link;
+mod naming;
 mod node;
+mod places;
 mod rate;
 mod reach;
 mod reuse;
@@ -26,6 +29,7 @@ mod waits;
 mod workers;
 
 pub use error::PeerError;
+pub use naming::{NameDoubt, NamePolicy, NameReport};
 pub use node::{Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
 pub use reach::interface_addresses;
 pub use share::{

@@ -13,6 +13,8 @@ use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
+use crate::naming::{NamePolicy, NameReport};
+use crate::shelf::Choice;
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
@@ -24,6 +26,7 @@ pub struct NodeBuilder {
     pub(crate) hashes: PathBuf,
     pub(crate) output: PathBuf,
     pub(crate) replace: bool,
+    pub(crate) names: NamePolicy,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -49,6 +52,12 @@ impl NodeBuilder {
     /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
+        self
+    }
+
+    /// What becomes of downloads with names that should not be where they go; refused unless set.
+    pub fn names(mut self, policy: NamePolicy) -> Self {
+        self.names = policy;
         self
     }
 
@@ -237,6 +246,8 @@ pub struct Summary {
     pub durable: Duration,
     /// Payload bytes by the peer that they came from.
     pub sources: Vec<(PeerId, u64)>,
+    /// What was done about doubtful names.
+    pub names: NameReport,
 }
 
 impl Node {
@@ -248,6 +259,7 @@ impl Node {
             hashes: "hashes".into(),
             output: "output".into(),
             replace: false,
+            names: NamePolicy::Default,
             up: None,
             down: None,
             announce: Vec::new(),
@@ -321,7 +333,19 @@ impl Node {
         content: ContentId,
         wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, choice: Some(Arc::new(wanted)), reply }).await?
+        self.get_spelt_out(content, wanted, |_, _| false).await
+    }
+
+    /// The same, where the user may have spelt out hidden files: for the path of a file and the part of it up to a hidden name,
+    /// `spelt_out` says so. Then that name is not doubtful.
+    pub async fn get_spelt_out(
+        &self,
+        content: ContentId,
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+        spelt_out: impl Fn(&str, &str) -> bool + Send + Sync + 'static,
+    ) -> Result<(), PeerError> {
+        let choice = Some(Choice { wanted: Arc::new(wanted), spelt_out: Arc::new(spelt_out) });
+        self.ask(|reply| Command::Get { content, choice, reply }).await?
     }
 
     /// How a content stands; nothing if this node takes no part in it.

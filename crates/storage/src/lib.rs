@@ -35,7 +35,7 @@ pub use file::FileBackend;
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
-pub use output::{Output, make_executable};
+pub use output::{Output, is_state_name, make_executable};
 pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.

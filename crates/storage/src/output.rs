@@ -15,6 +15,11 @@ use crate::{Access, FileSpec, Storage, StorageError};
 /// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
 const STATE: [&str; 3] = [".part", ".part.journal", ".lock"];
 
+/// Whether something of this name, beside downloads, would be taken for the state of one.
+pub fn is_state_name(name: &str) -> bool {
+    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
+}
+
 /// A download that is being built.
 pub struct Output {
     target: PathBuf,
@@ -50,7 +55,7 @@ impl Output {
         std::iter::once(name)
             .chain(paths.clone().flat_map(|path| path.split('/')))
             .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
-        if name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end)) {
+        if is_state_name(name) {
             return Err(bad_name(NameError::State(name.to_owned())));
         }
         if cfg!(any(windows, target_os = "macos")) {

@@ -155,8 +155,9 @@ impl Driver {
         item.opening = true;
         let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
         let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
+        let names = self.setup.names;
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref());
+            let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, names, choice.as_ref());
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
@@ -271,6 +272,7 @@ impl Driver {
             verified: item.verified.unwrap_or(durable),
             durable,
             sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+            names: item.shelf.as_ref().map(|shelf| shelf.name_report().clone()).unwrap_or_default(),
         };
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);
