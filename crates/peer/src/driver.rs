@@ -104,6 +104,7 @@ struct Setup {
     hashes: PathBuf,
     output: PathBuf,
     replace: bool,
+    names: crate::NamePolicy,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -130,6 +131,7 @@ pub(crate) async fn run(
         hashes: builder.hashes,
         output: builder.output,
         replace: builder.replace,
+        names: builder.names,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),

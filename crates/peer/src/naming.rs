@@ -232,11 +232,15 @@ impl Judge<'_> {
 
     /// Goes down an entry's path. Says what is doubtful, and where it leads if doubtful names are mapped.
     fn judge(&mut self, entry: &Entry, maps: bool) -> Judged {
-        let (mut judged, mut parent, mut is_mapped) = (Judged::default(), self.folder.to_owned(), false);
+        let mut judged = Judged::default();
+        // Where the name lies, while there may be such a folder.
+        let (mut parent, mut above) = (Some(self.folder.to_owned()), "");
         for prefix in prefixes(&entry.full) {
             let component = prefix.rsplit('/').next().unwrap_or_default();
-            // Below a name that is mapped lies nothing but what is put there; and what is no name here makes no path.
-            let within = if is_mapped { Kind::default() } else { self.places.kind(&parent, component) };
+            let within = match &parent {
+                Some(parent) => self.places.kind(parent, component),
+                None => Kind::of_missing(above),
+            };
             let doubt = self.doubt(component, prefix, within);
             let doubt = doubt.filter(|&doubt| doubt != NameDoubt::Hidden || !self.is_spelt_out(entry, prefix));
             if matches!(judged.doubt, None | Some(NameDoubt::Unprintable)) {
@@ -248,14 +252,18 @@ impl Judge<'_> {
             } else {
                 component.to_owned()
             };
-            is_mapped |= local != component || doubt == Some(NameDoubt::Platform);
             if !judged.local.is_empty() {
                 judged.local.push('/');
             }
             judged.local.push_str(&local);
-            if !is_mapped {
+            // Below a name that is mapped lies nothing but what is put there; and what is no name here makes no path.
+            if local != component || doubt == Some(NameDoubt::Platform) || within.is_missing() {
+                parent = None;
+            }
+            if let Some(parent) = &mut parent {
                 parent.push(component);
             }
+            above = component;
         }
         judged
     }
@@ -310,7 +318,7 @@ impl Judge<'_> {
                 }
             }
             let (top, inside) = match self.manifest.header().folder {
-                true => local.split_once('/').unwrap_or((local, "")),
+                true => local.split_once('/').unwrap_or((local.as_str(), "")),
                 false => (local.as_str(), local.as_str()),
             };
             if top != self.manifest.header().name {

@@ -20,12 +20,23 @@ pub(crate) struct Kind {
     home: bool,
     working: bool,
     settings: bool,
+    missing: bool,
 }
 
 impl Kind {
     /// Whether what is hidden in it is read by other programs.
     pub(crate) fn is_top(self) -> bool {
         self.home || self.working
+    }
+
+    /// What a folder of this name is that is not there yet.
+    pub(crate) fn of_missing(name: &str) -> Self {
+        Kind { settings: folded(name) == SETTINGS_FOLDER, missing: true, ..Kind::default() }
+    }
+
+    /// Whether it is known that no such folder is there, nor one in it.
+    pub(crate) fn is_missing(self) -> bool {
+        self.missing
     }
 
     /// Whether programs of this project read what has this name in it.
@@ -58,6 +69,8 @@ pub(crate) struct Places {
 struct Folders {
     homes: Vec<FolderId>,
     working: Option<FolderId>,
+    /// Whether one of them is not there yet: then a download may be what makes it.
+    some_are_missing: bool,
 }
 
 impl Places {
@@ -75,17 +88,23 @@ impl Places {
         }
         let folders = self.folders.get_or_insert_with(Folders::of_this_process);
         let kind = folders.kind(folder);
-        self.known.insert(folder.to_owned(), kind);
+        // What is there is not much; what is not, a manifest may have without end.
+        if !kind.missing {
+            self.known.insert(folder.to_owned(), kind);
+        }
         kind
     }
 }
 
 impl Folders {
     fn of_this_process() -> Self {
-        let homes = std::env::home_dir().into_iter().chain(homes_of_users());
+        let own = std::env::home_dir();
+        let some_are_missing = own.as_ref().is_some_and(|home| !home.exists());
+        let homes = own.into_iter().chain(homes_of_users());
         Folders {
             homes: homes.map(|home| FolderId::of(&home)).collect(),
             working: std::env::current_dir().ok().map(|folder| FolderId::of(&folder)),
+            some_are_missing,
         }
     }
 
@@ -97,6 +116,7 @@ impl Folders {
             home: self.homes.contains(&id),
             working: self.working.as_ref() == Some(&id),
             settings: folded(&name) == SETTINGS_FOLDER,
+            missing: !self.some_are_missing && !folder.exists(),
         }
     }
 }
@@ -165,11 +185,16 @@ mod tests {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let link = other.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-        let folders = Folders { homes: vec![FolderId::of(folder.path())], working: Some(FolderId::of(other.path())) };
+        let folders = Folders {
+            homes: vec![FolderId::of(folder.path())],
+            working: Some(FolderId::of(other.path())),
+            some_are_missing: false,
+        };
         assert!(folders.kind(&link).home && folders.kind(&folder.path().join(".")).home);
         assert!(folders.kind(&folder.path().join("../").join(folder.path().file_name().unwrap())).home);
         let working = folders.kind(other.path());
         assert!(working.working && !working.home);
-        assert_eq!(folders.kind(&folder.path().join("not there")), Kind::default());
+        let missing = folders.kind(&folder.path().join("not there"));
+        assert_eq!(missing, Kind { missing: true, ..Kind::default() });
     }
 }
