@@ -96,6 +96,14 @@ impl Places {
     }
 }
 
+#[cfg(test)]
+impl Places {
+    /// How many folders were found.
+    pub(crate) fn known(&self) -> usize {
+        self.known.len()
+    }
+}
+
 impl Folders {
     fn of_this_process() -> Self {
         let own = std::env::home_dir();

@@ -256,7 +256,7 @@ fn the_working_folders_file_names_no_paths() {
     assert_eq!((flags.output, flags.ca.as_deref()), (Some("mine".into()), Some("ca.pem")));
     let notes = case.notes("");
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes[0].contains("`output` names a path"), "{notes:?}");
+    assert!(notes[1].contains("`output` names a path"), "{notes:?}");
     assert!(case.notes("--output x --list y").is_empty());
     // A file that is named may say everything.
     let named = Case::new(&[], file).flags("");
