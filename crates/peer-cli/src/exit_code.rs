@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::PeerError;
+use peer::{NameDoubt, PeerError};
 use storage::StorageError;
 
 use crate::events::Event;
@@ -64,11 +64,14 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
-        PeerError::Names { .. } => (
+        PeerError::Names { names, .. } if names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden) => (
             ExitCode::CannotWrite,
-            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes \
-             a hidden file that it spells out; or choose another folder with --output",
+            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
+             hidden file that it spells out; or choose another folder with --output",
         ),
+        PeerError::Names { .. } => {
+            (ExitCode::CannotWrite, "--names skip leaves these files out, --names rename writes them under other names")
+        }
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
