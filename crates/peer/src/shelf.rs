@@ -57,9 +57,11 @@ struct Building {
 #[derive(Clone)]
 pub(crate) struct Choice {
     pub(crate) wanted: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// Whether, for this path, the user has spelt out the hidden file or folder with this one.
-    pub(crate) spelt_out: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    pub(crate) spelt_out: Arc<SpeltOut>,
 }
+
+/// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
+pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 /// A shelf, and the pieces that are on it.
 pub(crate) struct Opened {
