@@ -93,8 +93,8 @@ fn doubtful_names_are_left_out_or_mapped_if_asked_for() {
     );
     assert_eq!(lies_in(&machines, "home"), ["%2Eprofile", "%2Essh", "good"]);
     assert_eq!(machines.read("home", "%2Essh/authorized_keys"), b"ssh-ed25519 AAAA");
-    let hashes = fs::read_dir(machines.folder("there").join("hashes")).unwrap().map(|entry| entry.unwrap().path());
-    let record = hashes.into_iter().find(|path| path.extension().is_some_and(|end| end == "names")).unwrap();
+    let mut hashes = fs::read_dir(machines.folder("there").join("hashes")).unwrap().map(|entry| entry.unwrap().path());
+    let record = hashes.find(|path| path.extension().is_some_and(|end| end == "names")).unwrap();
     assert!(fs::read_to_string(record).unwrap().contains("home/%2Essh\t\"home/.ssh\"\n"));
     // It is there already, whether that is said again or not.
     for arguments in [&["-o", "..", "--names=rename"][..], &["-o", ".."]] {
