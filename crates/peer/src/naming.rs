@@ -482,7 +482,7 @@ mod tests {
     /// However many hidden folders a path has, those are looked for that may be there.
     #[test]
     fn below_a_folder_that_is_not_there_nothing_is_looked_for() {
-        let deep = vec![".a"; 100].join("/");
+        let deep = [".a"; 100].join("/");
         let entry = Entry { file: None, path: &deep, full: deep.clone() };
         let manifest = manifest("x", &[], &[]);
         let folder = tempfile::tempdir().unwrap();
