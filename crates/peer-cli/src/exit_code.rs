@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::PeerError;
+use peer::{NameDoubt, PeerError};
 use storage::StorageError;
 
 use crate::events::Event;
@@ -28,18 +28,21 @@ pub enum ExitCode {
 pub struct Failure {
     pub code: ExitCode,
     pub message: String,
+    /// Lines below it, such as what there is to choose from.
+    pub lines: Vec<String>,
     /// Whether it was said as an event already.
     pub told: bool,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into(), told: false }
+        Failure { code, message: message.into(), lines: Vec::new(), told: false }
     }
 
     /// As `--json` says it.
     pub fn event(&self) -> Event {
-        Event::Error { code: self.code as u8, message: self.message.clone() }
+        let message = std::iter::once(&self.message).chain(&self.lines);
+        Event::Error { code: self.code as u8, message: message.cloned().collect::<Vec<_>>().join("\n") }
     }
 }
 
@@ -66,6 +69,14 @@ pub fn failure(error: &PeerError) -> Failure {
             "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
         ),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Names { names, .. } if names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden) => (
+            ExitCode::CannotWrite,
+            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
+             hidden file that it spells out; or choose another folder with --output",
+        ),
+        PeerError::Names { .. } => {
+            (ExitCode::CannotWrite, "--names skip leaves these files out, --names rename writes them under other names")
+        }
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };

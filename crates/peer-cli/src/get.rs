@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use peer::Node;
+use peer::{NamePolicy, Node};
 use protocol::{Query, Ticket};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::names::NameArguments;
 use crate::only::{self, Only};
 use crate::pipe;
 use crate::prompt;
@@ -48,6 +49,8 @@ pub struct Arguments {
     /// are taken from them. Other files of a folder stay as they are
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    names: NameArguments,
     /// End when the download is complete; this is how it is unless one of the next two is given
     #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
     exit_when_done: bool,
@@ -115,7 +118,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let outlet = arguments.outlet();
     let waiting = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
     let output = waiting.as_ref().map_or(arguments.output.as_path(), Waiting::path);
-    let node = node.output(output).replace(arguments.force).start();
+    // Of what goes to standard output nobody sees a name.
+    let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
+    let node = node.output(output).replace(arguments.force).names(names).start();
     let manner = Manner {
         seeder: false,
         strict: true,

@@ -20,7 +20,7 @@ pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
     let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
     let kept = manifest_path(hashes, &manifest.header().name);
-    print(&format!("{}manifest    {}\n", inspect::words(&manifest), kept.display()))
+    print(inspect::words(&manifest).into_iter().chain([format!("manifest    {}", kept.display())]))
 }
 
 /// What a file is checked against.
@@ -47,13 +47,13 @@ pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failu
         .len();
     let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
     if bad.is_empty() && size == entry.size {
-        return print(&format!("{}: good, {} pieces\n", file.display(), manifest.geometry().pieces()));
+        return print([format!("{}: good, {} pieces", file.display(), manifest.geometry().pieces())]);
     }
     for Range { start, end } in &bad {
-        print(&format!("{}: bytes {start} to {} differ\n", file.display(), end - 1))?;
+        print([format!("{}: bytes {start} to {} differ", file.display(), end - 1)])?;
     }
     if size != entry.size {
-        print(&format!("{}: it has {size} bytes, not {}\n", file.display(), entry.size))?;
+        print([format!("{}: it has {size} bytes, not {}", file.display(), entry.size)])?;
     }
     Err(Failure::new(ExitCode::VerificationFailed, format!("{} is not what its manifest says", file.display())))
 }

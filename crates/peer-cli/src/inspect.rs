@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use crate::connect::Said;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
-use crate::names::printable;
 use crate::screen::print;
 use crate::visit::Visit;
 use crate::{sizes, start};
@@ -50,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             None => from_swarm(&arguments).await?,
         },
     };
-    if arguments.visit.peer.json { print(&format!("{}\n", event(&manifest).line())) } else { print(&words(&manifest)) }
+    if arguments.visit.peer.json { print([event(&manifest).line()]) } else { print(words(&manifest)) }
 }
 
 /// The manifest that lies here, if there is one: by an id or the beginning of one, none that has another id, whatever the
@@ -138,11 +137,11 @@ async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc
     Ok(tokio::time::timeout(wait, node.manifest(content)).await.map_err(late)??)
 }
 
-/// What a manifest says, for people.
-pub fn words(manifest: &Manifest) -> String {
+/// What a manifest says, for people: a line each.
+pub fn words(manifest: &Manifest) -> Vec<String> {
     let (header, geometry) = (manifest.header(), manifest.geometry());
     let mut lines = vec![
-        format!("name        {}", printable(&header.name)),
+        format!("name        {}", header.name),
         format!("size        {} ({})", geometry.total(), sizes::show(geometry.total())),
         format!("hash        {}", header.algorithm),
         format!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into())),
@@ -150,7 +149,7 @@ pub fn words(manifest: &Manifest) -> String {
     if header.folder {
         lines.push(format!("files       {}", header.files.len()));
         for file in header.files.iter().take(SHOWN) {
-            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), printable(&file.path)));
+            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), file.path));
         }
         if header.files.len() > SHOWN {
             lines.push(format!("  … and {} more, which --json lists", header.files.len() - SHOWN));
@@ -162,7 +161,7 @@ pub fn words(manifest: &Manifest) -> String {
         lines.extend(header.files.iter().map(|file| format!("root        {}", file.root)));
     }
     lines.push(format!("content id  {}", manifest.id()));
-    lines.join("\n") + "\n"
+    lines
 }
 
 fn event(manifest: &Manifest) -> Event {
@@ -210,7 +209,7 @@ mod tests {
         assert_eq!(found(&id.to_string()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..8].to_uppercase()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..5]).unwrap(), None, "too short to be meant as an id");
-        let text = words(&manifest);
+        let text = words(&manifest).join("\n");
         assert!(
             text.contains("size        5000 (4.9 KiB)\nhash        blake3\npieces      5 of 1.0 KiB\nroot"),
             "{text}"

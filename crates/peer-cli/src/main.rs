@@ -32,9 +32,11 @@ use crate::arguments::{Arguments, Command};
 use crate::exit_code::Failure;
 use crate::hash::Against;
 use clap::CommandFactory;
+use settings::Parsed;
 
 fn main() -> ExitCode {
-    let arguments = arguments::parse();
+    let Parsed { arguments, notes } = arguments::parse();
+    notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
             if let Some(outlet) = events.filter(|_| !failure.told) {
                 screen::tell(outlet, &failure.event());
             }
-            screen::complain(&failure.message);
+            screen::complain_at_length(&failure.message, &failure.lines);
             ExitCode::from(failure.code as u8)
         }
     }
@@ -71,7 +73,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
-        Some(Command::Completions { shell }) => screen::print(&settings::completions(Arguments::command(), shell)),
+        Some(Command::Completions { shell }) => {
+            screen::print_script(&settings::completions(Arguments::command(), shell))
+        }
         Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
             .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
         None => in_runtime(swarm::run(arguments.swarm)),

@@ -10,6 +10,8 @@ use glob::Pattern;
 #[derive(Debug, Clone)]
 pub struct Only {
     parts: Vec<Part>,
+    /// The text, if it is of one name or path alone.
+    literal: Option<String>,
     /// Of names, and not of paths.
     of_names: bool,
 }
@@ -42,7 +44,10 @@ pub fn only(text: &str) -> Result<Only, String> {
     }
     let of_names = !pattern.contains('/') && !text.starts_with('/');
     match Pattern::new(pattern) {
-        Ok(_) => Ok(Only { parts: parts(pattern), of_names }),
+        Ok(_) => {
+            let literal = (!text.contains(['*', '?', '['])).then(|| pattern.to_owned());
+            Ok(Only { parts: parts(pattern), literal, of_names })
+        }
         Err(error) => Err(format!("it is no pattern: {} at character {}", error.msg, error.pos + 1)),
     }
 }
@@ -171,6 +176,20 @@ impl Only {
         }
         false
     }
+
+    /// Whether it fits a path, and spells out the hidden name at the end of `hidden`, which is a part of it.
+    fn spells_out(&self, path: &str, hidden: &str) -> bool {
+        let Some(literal) = self.literal.as_deref().filter(|_| self.fits(path)) else { return false };
+        match self.of_names {
+            true => hidden.rsplit('/').next() == Some(literal),
+            false => literal.strip_prefix(hidden).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+}
+
+/// Whether one of the patterns fits a path inside a content and spells out the hidden name at the end of `hidden`.
+pub fn spelt_out(patterns: &[Only], path: &str, hidden: &str) -> bool {
+    patterns.iter().any(|only| only.spells_out(path, hidden))
 }
 
 /// Whether one of the patterns fits a path inside a content.
@@ -255,7 +274,7 @@ mod tests {
         ];
         for pattern in patterns {
             let theirs = Pattern::new(pattern).unwrap();
-            let ours = Only { parts: parts(pattern), of_names: false };
+            let ours = Only { parts: parts(pattern), literal: None, of_names: false };
             for path in paths {
                 // Whoever wants a folder wants all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -293,5 +312,22 @@ mod tests {
             assert!(!fits(pattern, path), "{pattern} {path}");
         }
         assert!(only("").is_err() && only("/").is_err() && only("a[").is_err());
+    }
+
+    #[test]
+    fn a_hidden_name_is_spelt_out_by_itself_and_by_no_star() {
+        let spelt = |pattern: &str, path: &str, hidden: &str| spelt_out(&[only(pattern).unwrap()], path, hidden);
+        for pattern in [".bashrc", "/.bashrc", "./.bashrc"] {
+            assert!(spelt(pattern, ".bashrc", ".bashrc"), "{pattern}");
+        }
+        for pattern in [".ssh", ".ssh/config", "/.ssh/"] {
+            assert!(spelt(pattern, ".ssh/config", ".ssh"), "{pattern}");
+        }
+        for pattern in ["*", ".*", ".b*", "?bashrc", "**/.bashrc", ".[b]ashrc"] {
+            assert!(!spelt(pattern, ".bashrc", ".bashrc"), "{pattern}");
+        }
+        for pattern in [".x", "config", ".ssh/other"] {
+            assert!(!spelt(pattern, ".ssh/.x", ".ssh") && !spelt(pattern, ".ssh/config", ".ssh"), "{pattern}");
+        }
     }
 }

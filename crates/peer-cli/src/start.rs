@@ -146,7 +146,7 @@ pub async fn find(
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             0 => return Err(nobody(node, wanted, &query).await),
-            _ => return Err(Failure::new(ExitCode::Usage, choose(wanted, &found))),
+            _ => return Err(choose(wanted, &found)),
         }
     }
 }
@@ -161,18 +161,16 @@ async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
     Failure::new(ExitCode::NotFound, format!("nobody shares {wanted:?}.{near} {advice}"))
 }
 
-fn choose(wanted: &str, found: &[ContentMatch]) -> String {
-    let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
-    for ContentMatch { content, name, size, seeders, others, .. } in found {
-        let size = sizes::show(*size);
-        text.push_str(&format!(
-            "  {content}  {size}  {seeders} seeders, {others} others  {}\n",
-            names::printable(name)
-        ));
-    }
+fn choose(wanted: &str, found: &[ContentMatch]) -> Failure {
+    let line = |found: &ContentMatch| {
+        let ContentMatch { content, name, size, seeders, others, .. } = found;
+        format!("  {content}  {}  {seeders} seeders, {others} others  {name}", sizes::show(*size))
+    };
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
-    text.push_str(&format!("Choose one by its id or the beginning of it, as {prefix}"));
-    text
+    let last = format!("Choose one by its id or the beginning of it, as {prefix}");
+    let message = format!("{} contents answer to {wanted:?}:", found.len());
+    let lines = found.iter().map(line).chain([last]).collect();
+    Failure { lines, ..Failure::new(ExitCode::Usage, message) }
 }
 
 fn held(arguments: &SwarmArguments) -> Held {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{GetOptions, Node, PeerEvent, Progress, Standing, Summary};
+use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Query, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -15,8 +15,8 @@ use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
 use crate::limiter::Limiter;
-use crate::names::printable;
-use crate::only::fits;
+use crate::names::{printable, report_words};
+use crate::only::{fits, spelt_out};
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::{Outlet, Screen};
@@ -60,7 +60,8 @@ pub enum End {
 
 /// Shares or downloads as the original's flags say.
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
-    let node = connect::start(&arguments.peer, arguments.port, arguments.listeners, &arguments.output)?;
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let manner = Manner {
         seeder: arguments.seeder,
         strict: !arguments.file.is_empty(),
@@ -232,7 +233,9 @@ impl Run {
                         options = options.name(asked);
                     }
                     if !only.is_empty() {
-                        options = options.files(move |path| fits(&only, path));
+                        let patterns = only.clone();
+                        let spelt_out = move |path: &str, hidden: &str| spelt_out(&patterns, path, hidden);
+                        options = options.files(move |path| fits(&only, path)).spelt_out(spelt_out);
                     }
                     self.node.get_with(content, options).await?;
                 }
@@ -419,6 +422,7 @@ impl Run {
         {
             self.screen.say(&words);
         }
+        self.names(content, &summary.names);
         let limiter = self.limiter();
         if let Some((_, words)) = &limiter {
             self.screen.say(words);
@@ -435,6 +439,20 @@ impl Run {
         });
         self.pending.remove(&content);
         self.end_if_done()
+    }
+
+    /// Says what was done about names, unless nobody sees them.
+    fn names(&self, content: ContentId, report: &NameReport) {
+        if report.is_empty() || self.manner.outlet == Outlet::Errors {
+            return;
+        }
+        report_words(report).iter().for_each(|line| self.screen.say(line));
+        self.screen.event(&Event::Names {
+            content: content.to_string(),
+            skipped: report.skipped.clone(),
+            renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
+            unprintable: report.unprintable.clone(),
+        });
     }
 
     fn end_if_done(&mut self) -> Next {

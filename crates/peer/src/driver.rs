@@ -7,7 +7,6 @@ mod contents;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +28,7 @@ use crate::node::{NodeBuilder, PeerEvent, Standing};
 use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
-use crate::shelf::Shelf;
+use crate::shelf::{Downloads, Shelf};
 use crate::silent::Silent;
 use crate::tracker_client::{self, ToClient};
 use crate::waits::WaitBooks;
@@ -106,10 +105,7 @@ struct Asked {
 struct Setup {
     transport: Arc<dyn Transport>,
     storage: Arc<dyn storage::Backend>,
-    hashes: PathBuf,
-    output: PathBuf,
-    replace: bool,
-    keep_free: Option<u64>,
+    downloads: Downloads,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -137,10 +133,7 @@ pub(crate) async fn run(
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
-        hashes: builder.hashes,
-        output: builder.output,
-        replace: builder.replace,
-        keep_free: builder.keep_free,
+        downloads: builder.downloads,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
@@ -341,7 +334,7 @@ impl Driver {
             Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
-                    (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
+                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
                 let events = self.events.clone();
                 tokio::spawn(async move {
                     let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);

@@ -6,6 +6,11 @@ use protocol::ContentId;
 use storage::StorageError;
 use transport::TransportError;
 
+use crate::NameDoubt;
+
+/// Most names that are said of many.
+const NAMED: usize = 10;
+
 /// Why a node did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
@@ -72,6 +77,14 @@ pub enum PeerError {
     /// None of a content's files are wanted.
     #[error("no file of {0:?} has one of the names that are wanted")]
     NothingChosen(String),
+    /// Names that should not be where the download goes, with the content's name in front, and why.
+    #[error("{content:?} is not downloaded, for names that it has: {}", listed(.names))]
+    Names {
+        /// What the content is called.
+        content: String,
+        /// The files and empty folders.
+        names: Vec<(String, NameDoubt)>,
+    },
     /// A name that cannot be stored here.
     #[error(transparent)]
     Name(#[from] protocol::NameError),
@@ -81,4 +94,12 @@ pub enum PeerError {
     /// The node was shut down.
     #[error("the peer is shut down")]
     ShutDown,
+}
+
+fn listed(names: &[(String, NameDoubt)]) -> String {
+    let named = names.iter().take(NAMED).map(|(name, doubt)| format!("{name:?} ({doubt})"));
+    let named: Vec<_> = named.collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &more
 }

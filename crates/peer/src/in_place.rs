@@ -9,6 +9,7 @@ use protocol::{Manifest, PathTree, Run};
 use storage::{Access, FileSpec, Folder, error_at};
 
 use crate::PeerError;
+use crate::naming::LocalNames;
 use crate::reuse::on_all_cores;
 use crate::survey::Survey;
 
@@ -27,18 +28,20 @@ pub(crate) struct InPlace {
 /// `empty_folders`. No link is followed. Hashes, on all cores, what has the right size; blocks.
 pub(crate) fn look(
     manifest: &Manifest,
+    names: &LocalNames,
     folder: &Folder,
     wanted: &[usize],
     empty_folders: &[String],
 ) -> Result<InPlace, PeerError> {
     let header = manifest.header();
-    let (target, mut walk) = (folder.path().join(&header.name), folder.walk());
+    let name = names.name(manifest);
+    let (target, mut walk) = (folder.path().join(name), folder.walk());
     let mut seen_at = |path: &str| {
-        let inside = Path::new(&header.name).join(path);
+        let inside = Path::new(name).join(path);
         walk.look(&inside).map_err(|source| PeerError::from(error_at(&folder.path().join(inside), source)))
     };
     let (mut found, mut same_size) = (InPlace::default(), Vec::new());
-    let files = wanted.iter().map(|&file| header.files[file].path.as_str());
+    let files = wanted.iter().map(|&file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
     for path in tree.folders().chain(empty_folders.iter().map(String::as_str)) {
         if seen_at(path)?.is_some_and(|seen| !seen.is_folder) {
@@ -47,19 +50,19 @@ pub(crate) fn look(
         }
     }
     for &file in wanted {
-        let entry = &header.files[file];
-        match seen_at(&entry.path)? {
+        let (path, size) = (names.path(manifest, file), header.files[file].size);
+        match seen_at(path)? {
             None => {}
             Some(seen) if !seen.is_file => {
-                found.in_the_way = Some(target.join(&entry.path));
+                found.in_the_way = Some(target.join(path));
                 return Ok(found);
             }
-            Some(seen) if seen.len == entry.size => same_size.push(file),
+            Some(seen) if seen.len == size => same_size.push(file),
             Some(_) => found.different.push(file),
         }
     }
     let different = Mutex::new(BTreeSet::new());
-    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, &target, file)).collect();
+    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, names, &target, file)).collect();
     // Not mapped: nothing of it is kept, and anyone may cut it meanwhile.
     let storage = storage::backend("file").expect("it is built in").open(&specs, Access::Read)?;
     let geometry = manifest.geometry();
@@ -81,20 +84,24 @@ pub(crate) fn look(
     Ok(found)
 }
 
-/// Whether nothing lies in the folder `target` that is not, by its name, a part of the content.
-pub(crate) fn holds_nothing_else(manifest: &Manifest, target: &Path) -> bool {
+/// Whether nothing lies in the folder `target` that is not, by its name here, a part of the content.
+pub(crate) fn holds_nothing_else(
+    manifest: &Manifest,
+    names: &LocalNames,
+    empty_folders: &[String],
+    target: &Path,
+) -> bool {
     let Ok(survey) = Survey::of(target) else { return false };
-    let header = manifest.header();
-    let files = header.files.iter().map(|file| file.path.as_str());
-    let tree = PathTree::new(files, header.empty_folders.iter().map(String::as_str));
+    let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
+    let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
     survey.skipped.is_empty()
         && survey.files.iter().all(|file| tree.is_file(&file.path))
         && survey.empty_folders.iter().all(|path| tree.is_folder(path))
 }
 
 /// Where a file of a content lies whose folder, or file, is `target`.
-pub(crate) fn spec(manifest: &Manifest, target: &Path, file: usize) -> FileSpec {
-    let (header, entry) = (manifest.header(), &manifest.header().files[file]);
-    let path = if header.folder { target.join(&entry.path) } else { target.to_owned() };
-    FileSpec { path, size: entry.size }
+pub(crate) fn spec(manifest: &Manifest, names: &LocalNames, target: &Path, file: usize) -> FileSpec {
+    let header = manifest.header();
+    let path = if header.folder { target.join(names.path(manifest, file)) } else { target.to_owned() };
+    FileSpec { path, size: header.files[file].size }
 }

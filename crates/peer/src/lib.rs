@@ -9,10 +9,13 @@ mod dial_filter;
 mod driver;
 mod error;
 mod fetch;
+mod folding;
 mod in_place;
 mod inbox;
 mod link;
+mod naming;
 mod node;
+mod places;
 mod rate;
 mod reach;
 mod reuse;
@@ -27,6 +30,7 @@ mod waits;
 mod workers;
 
 pub use error::PeerError;
+pub use naming::{NameDoubt, NamePolicy, NameReport};
 pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
 pub use reach::interface_addresses;
 pub use share::{

@@ -14,7 +14,8 @@ use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
-use crate::shelf::Choice;
+use crate::naming::{NamePolicy, NameReport};
+use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
@@ -23,10 +24,7 @@ use crate::{Held, PeerError, ShareOptions, reach};
 pub struct NodeBuilder {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) storage: Arc<dyn Backend>,
-    pub(crate) hashes: PathBuf,
-    pub(crate) output: PathBuf,
-    pub(crate) replace: bool,
-    pub(crate) keep_free: Option<u64>,
+    pub(crate) downloads: Downloads,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -39,20 +37,20 @@ pub struct NodeBuilder {
 impl NodeBuilder {
     /// The folder where manifests are kept; `hashes` unless set.
     pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.hashes = folder.into();
+        self.downloads.hashes = folder.into();
         self
     }
 
     /// The folder where downloads go; `output` unless set.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.output = folder.into();
+        self.downloads.folder = folder.into();
         self
     }
 
     /// Whether files of a download may replace different ones that have their names, once it is complete. Until then the old
     /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
     pub fn replace(mut self, replace: bool) -> Self {
-        self.replace = replace;
+        self.downloads.replace = replace;
         self
     }
 
@@ -60,7 +58,13 @@ impl NodeBuilder {
     /// while others fill the disk is given up, with what is verified kept. A hundredth of the file system, and at most 1 GiB,
     /// unless set.
     pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
-        self.keep_free = bytes;
+        self.downloads.keep_free = bytes;
+        self
+    }
+
+    /// What becomes of downloads with names that should not be where they go; refused unless set.
+    pub fn names(mut self, policy: NamePolicy) -> Self {
+        self.downloads.names = policy;
         self
     }
 
@@ -258,13 +262,16 @@ pub struct Summary {
     pub sources: Vec<(PeerId, u64)>,
     /// Paths, in the content, of files that may be executed: whoever shares them says so. Empty where files have no such bit.
     pub executable: Arc<[String]>,
+    /// What was done about doubtful names.
+    pub names: NameReport,
 }
 
 /// What a download is held to, and how much of it is wanted.
 #[derive(Clone, Default)]
 pub struct GetOptions {
     pub(crate) name: Option<String>,
-    pub(crate) files: Option<Choice>,
+    files: Option<Arc<Wanted>>,
+    spelt_out: Option<Arc<SpeltOut>>,
 }
 
 impl GetOptions {
@@ -285,6 +292,19 @@ impl GetOptions {
         self.files = Some(Arc::new(wanted));
         self
     }
+
+    /// Where only some files are wanted, the user may have spelt out hidden ones: `spelt_out` says so for the path of a file
+    /// and the part of it up to a hidden name. Then that name is not doubtful ([`crate::NamePolicy`]).
+    pub fn spelt_out(mut self, spelt_out: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        self.spelt_out = Some(Arc::new(spelt_out));
+        self
+    }
+
+    /// The files, if not all are wanted.
+    pub(crate) fn choice(&self) -> Option<Choice> {
+        let spelt_out = self.spelt_out.clone().unwrap_or_else(|| Arc::new(|_: &str, _: &str| false));
+        Some(Choice { wanted: self.files.clone()?, spelt_out })
+    }
 }
 
 impl Node {
@@ -293,10 +313,13 @@ impl Node {
         NodeBuilder {
             transport,
             storage,
-            hashes: "hashes".into(),
-            output: "output".into(),
-            replace: false,
-            keep_free: None,
+            downloads: Downloads {
+                hashes: "hashes".into(),
+                folder: "output".into(),
+                replace: false,
+                names: NamePolicy::Default,
+                keep_free: None,
+            },
             up: None,
             down: None,
             announce: Vec::new(),
@@ -333,7 +356,7 @@ impl Node {
         self.ask(|reply| Command::Meet { content, peer, reply }).await
     }
 
-    /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says, newest first. What it says is
+    /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says and in its order. What it says is
     /// held against the question: whatever has another id or name is dropped, so that of an id at most that content comes.
     /// That the content of a name has it is still for [`GetOptions::name`] to see.
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
+use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::reuse::{reuse, stored_ranges, verify_again};
 use crate::share::{ShareOptions, hash_survey, keep_received, manifest_of};
 use crate::survey::Survey;
@@ -43,6 +44,8 @@ pub(crate) struct Shelf {
     wanted: Vec<usize>,
     /// Whether there was no room, and what holds nothing was given back: then nothing is written any more.
     given_back: RwLock<bool>,
+    names: LocalNames,
+    name_report: NameReport,
 }
 
 /// What a download needs until it is finished.
@@ -57,8 +60,31 @@ struct Building {
     wanted: Vec<usize>,
 }
 
+/// Where downloads go, and what is kept to there.
+#[derive(Debug, Clone)]
+pub(crate) struct Downloads {
+    /// For manifests.
+    pub(crate) hashes: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// Whether they may replace files.
+    pub(crate) replace: bool,
+    pub(crate) names: NamePolicy,
+    /// Bytes that they leave free.
+    pub(crate) keep_free: Option<u64>,
+}
+
 /// Which files of a content are wanted, by their paths inside.
-pub(crate) type Choice = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct Choice {
+    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) spelt_out: Arc<SpeltOut>,
+}
+
+/// Whether the file of this path is wanted.
+pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
+pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 /// A shelf, and the pieces that are on it.
 pub(crate) struct Opened {
@@ -97,11 +123,12 @@ fn kept_on_disk(backend: &dyn Backend) -> &dyn Backend {
 /// These files of a content, where they have their names; the others are nowhere.
 fn settled(
     manifest: &Manifest,
+    names: &LocalNames,
     backend: &dyn Backend,
     path: &Path,
     files: &[usize],
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, path, file)).collect();
+    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, names, path, file)).collect();
     let storage = kept_on_disk(backend).open(&specs, Access::Read)?;
     if files.len() == manifest.header().files.len() {
         return Ok(storage);
@@ -113,9 +140,9 @@ fn settled(
 
 /// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to
 /// their own file has it all the same.
-fn mend_bits(manifest: &Manifest, target: &Path, files: &[usize]) {
+fn mend_bits(manifest: &Manifest, names: &LocalNames, target: &Path, files: &[usize]) {
     for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {
-        let _ = make_executable(&spec(manifest, target, file).path);
+        let _ = make_executable(&spec(manifest, names, target, file).path);
     }
 }
 
@@ -163,8 +190,9 @@ impl Shelf {
 
     fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
         let all: Vec<usize> = (0..manifest.header().files.len()).collect();
-        let storage = settled(&manifest, backend, path, &all)?;
-        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all))
+        let names = LocalNames::default();
+        let storage = settled(&manifest, &names, backend, path, &all)?;
+        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all, (names, NameReport::default())))
     }
 
     /// Opens, or goes on with, a download of all files, or of those that are chosen. What is there already is checked: files
@@ -173,50 +201,49 @@ impl Shelf {
     pub(crate) fn download(
         manifest: Arc<Manifest>,
         backend: &Arc<dyn Backend>,
-        hashes: &Path,
-        folder: &Path,
-        replace: bool,
+        downloads: &Downloads,
         choice: Option<&Choice>,
-        keep_free: Option<u64>,
     ) -> Result<Opened, PeerError> {
-        let (header, geometry) = (manifest.header(), manifest.geometry());
-        protocol::check_local_name(&header.name, cfg!(windows))?;
+        let Downloads { hashes, folder, replace, names: policy, keep_free } = downloads;
+        // Before anything is written.
+        let plan = plan(&manifest, folder, hashes, choice, *policy)?;
         keep_received(hashes, &manifest)?;
-        let chosen = |path: &str| choice.is_none_or(|choice| choice(path));
-        let wanted: Vec<usize> = (0..header.files.len()).filter(|&file| chosen(&header.files[file].path)).collect();
-        let empty_folders: Vec<String> = header.empty_folders.iter().filter(|path| chosen(path)).cloned().collect();
-        if choice.is_some() && wanted.is_empty() && empty_folders.is_empty() {
-            return Err(PeerError::NothingChosen(header.name.clone()));
-        }
+        plan.record(hashes, manifest.id())?;
+        let (header, geometry) = (manifest.header(), manifest.geometry());
+        let some = choice.is_some() || !plan.report.skipped.is_empty();
+        let Plan { wanted, empty_folders, names, report } = plan;
         let mut goal = PieceSet::empty(geometry.pieces());
         insert_files(&mut goal, &manifest, &wanted);
-        let target = folder.join(&header.name);
+        let name = names.name(&manifest).to_owned();
+        let target = folder.join(&name);
         let old = std::fs::symlink_metadata(&target).ok();
-        let held = old.as_ref().map(|_| hold(folder, &header.name)).transpose()?;
+        let held = old.as_ref().map(|_| hold(folder, &name)).transpose()?;
         let found = match &old {
             None => InPlace::default(),
             Some(old) if header.folder && old.is_dir() => {
                 // Before anything is hashed.
-                if !replace && choice.is_none() && !holds_nothing_else(&manifest, &target) {
+                if !*replace && !some && !holds_nothing_else(&manifest, &names, &empty_folders, &target) {
                     return Err(StorageError::Exists(target).into());
                 }
                 let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
-                let found = look(&manifest, &within, &wanted, &empty_folders)?;
-                let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
+                let found = look(&manifest, &names, &within, &wanted, &empty_folders)?;
+                let other = found.different.first().map(|&file| spec(&manifest, &names, &target, file).path);
                 match (&found.in_the_way, other) {
-                    (Some(path), _) if replace => return Err(PeerError::Irreplaceable(path.clone())),
+                    (Some(path), _) if *replace => return Err(PeerError::Irreplaceable(path.clone())),
                     (Some(path), _) => return Err(StorageError::Exists(path.clone()).into()),
-                    (None, Some(path)) if !replace => return Err(StorageError::Exists(path).into()),
+                    (None, Some(path)) if !*replace => return Err(StorageError::Exists(path).into()),
                     _ => found,
                 }
             }
             Some(old) => {
                 if lies_at(&manifest, &target)? {
-                    mend_bits(&manifest, &target, &wanted);
-                    let shelf = Self::in_place(&target, manifest, &**backend)?;
+                    mend_bits(&manifest, &names, &target, &wanted);
+                    let all = [0];
+                    let storage = settled(&manifest, &names, &**backend, &target, &all)?;
+                    let shelf = Shelf::new(manifest, storage, None, None, target, &all, (names, report));
                     return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
                 }
-                if !replace {
+                if !*replace {
                     return Err(StorageError::Exists(target).into());
                 }
                 if header.folder || !old.is_file() {
@@ -225,26 +252,26 @@ impl Shelf {
                 InPlace { different: wanted.clone(), ..InPlace::default() }
             }
         };
-        mend_bits(&manifest, &target, &found.equal);
+        mend_bits(&manifest, &names, &target, &found.equal);
         let there = |path: &String| target.join(path).is_dir();
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
-            let storage = settled(&manifest, &**backend, &target, &wanted)?;
-            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted);
+            let storage = settled(&manifest, &names, &**backend, &target, &wanted)?;
+            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
         let built: Vec<usize> =
             wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
         let entry = |&file: &usize| {
-            let FileEntry { path, size, executable, .. } = &header.files[file];
-            (path.clone(), *size, *executable)
+            let FileEntry { size, executable, .. } = header.files[file];
+            (names.path(&manifest, file).to_owned(), size, executable)
         };
         let files: Vec<_> = built.iter().map(entry).collect();
-        let room = Room::look(folder, &header.name, header.folder, &files, keep_free)?;
-        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &empty_folders)?.in_room(room);
+        let room = Room::look(folder, &name, header.folder, &files, *keep_free)?;
+        let mut output = Output::prepare(folder, &name, header.folder, &files, &empty_folders)?.in_room(room);
         if !found.different.is_empty() {
             output = output.replacing();
         }
-        if header.folder && (old.is_some() || choice.is_some()) {
+        if header.folder && (old.is_some() || some) {
             output = output.merging();
         }
         let (journal, mut have) = match backend.persistent() {
@@ -260,7 +287,7 @@ impl Shelf {
         let all: Arc<dyn Storage> = if built.len() == header.files.len() {
             storage.clone()
         } else {
-            let specs: Vec<_> = found.equal.iter().map(|&file| spec(&manifest, &target, file)).collect();
+            let specs: Vec<_> = found.equal.iter().map(|&file| spec(&manifest, &names, &target, file)).collect();
             let in_place = kept_on_disk(&**backend).open(&specs, Access::Read)?;
             let place = |file: usize| match (built.binary_search(&file), found.equal.binary_search(&file)) {
                 (Ok(number), _) => Place::Built(number),
@@ -271,11 +298,12 @@ impl Shelf {
             Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
         };
         let building = Building { output, storage, backend: backend.clone(), built, wanted: wanted.clone() };
-        let shelf = Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted);
+        let shelf =
+            Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
         verify_again(&shelf, &mut have)?;
         insert_files(&mut have, &shelf.manifest, &found.equal);
         for &file in &found.different {
-            reuse(&shelf, file, &spec(&manifest, &target, file).path, &mut have)?;
+            reuse(&shelf, file, &spec(&manifest, &shelf.names, &target, file).path, &mut have)?;
         }
         drop(held);
         Ok(Opened { shelf: Arc::new(shelf), have, goal })
@@ -288,6 +316,7 @@ impl Shelf {
         building: Option<Building>,
         path: PathBuf,
         wanted: &[usize],
+        (names, name_report): (LocalNames, NameReport),
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
         Shelf {
@@ -302,6 +331,8 @@ impl Shelf {
             path,
             wanted: wanted.to_owned(),
             given_back: RwLock::new(false),
+            names,
+            name_report,
         }
     }
 
@@ -476,11 +507,16 @@ impl Shelf {
             self.finished.store(true, Ordering::Relaxed);
             if backend.persistent() {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.
-                let settled = settled(&self.manifest, &*backend, &self.path, &wanted)?;
+                let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
                 *self.storage.write().expect("no panic holds it") = settled;
             }
         }
         Ok(self.path.clone())
+    }
+
+    /// What was done about doubtful names.
+    pub(crate) fn name_report(&self) -> &NameReport {
+        &self.name_report
     }
 
     /// Bytes of the files that are wanted, or shared.

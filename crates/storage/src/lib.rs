@@ -41,7 +41,7 @@ pub use held::{Held, make_executable};
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
-pub use output::Output;
+pub use output::{Output, is_state_name};
 pub use room::Room;
 pub use split::{Place, Split};
 

@@ -26,6 +26,11 @@ pub(crate) const PART: &str = ".part";
 /// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
 const STATE: [&str; 3] = [PART, ".part.journal", ".lock"];
 
+/// Whether something of this name, beside downloads, would be taken for the state of one.
+pub fn is_state_name(name: &str) -> bool {
+    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
+}
+
 /// A download that is being built.
 pub struct Output {
     /// What is built, and where it is built from.
@@ -335,7 +340,7 @@ fn check_names(
         check_path(path).map_err(bad_name)?;
         path.split('/').try_for_each(|part| check_local_name(part, cfg!(windows))).map_err(bad_name)?;
     }
-    if name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end)) {
+    if is_state_name(name) {
         return Err(bad_name(NameError::State(name.to_owned())));
     }
     if cfg!(any(windows, target_os = "macos")) {

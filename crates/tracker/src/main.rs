@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
-use protocol::PeerId;
+use protocol::{PeerId, printable};
 use transport::{Kind, TransportError, peer_id_of_certificate_pem};
 
-use settings::{Names, Shell, Surroundings};
+use settings::{Names, Parsed, Shell, Surroundings};
 use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
@@ -63,7 +63,7 @@ struct Arguments {
     /// Write the man page into a folder, and end
     #[arg(long, value_name = "FOLDER", hide = true)]
     man: Option<PathBuf>,
-    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -75,17 +75,18 @@ const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
-    let arguments: Arguments =
-        settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
+    let Parsed { arguments, notes } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
+        .unwrap_or_else(|error| settings::exit(&error));
+    notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
-        eprintln!("tracker: {sentence}");
+        complain(&sentence);
         return ExitCode::from(7);
     }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
-            eprintln!("tracker: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(code)
         }
     }
@@ -160,10 +161,15 @@ fn publisher(text: &str) -> Result<PeerId, String> {
     })
 }
 
+/// Names and errors from elsewhere may stand in a sentence: it stays one line.
+fn complain(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "tracker: {}", printable(sentence));
+}
+
 /// A closed standard output is no reason to stop: peers still need the tracker.
 fn say(line: std::fmt::Arguments) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
+    let _ = writeln!(out, "{}", printable(&line.to_string()));
     let _ = out.flush();
 }
 

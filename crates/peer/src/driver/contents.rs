@@ -114,7 +114,7 @@ impl Driver {
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
-        let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
+        let (hashes, inputs) = (self.setup.downloads.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
             let kept = tokio::task::spawn_blocking(move || received_manifest(&hashes, content)).await;
             if let Ok(Some(manifest)) = kept {
@@ -156,12 +156,10 @@ impl Driver {
             return self.give_up(content, PeerError::OtherName { content, asked, found });
         }
         item.opening = true;
-        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.options.files.clone());
-        let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
-        let keep_free = self.setup.keep_free;
+        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.options.choice());
+        let downloads = self.setup.downloads.clone();
         tokio::spawn(async move {
-            let work =
-                move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref(), keep_free);
+            let work = move || Shelf::download(manifest, &storage, &downloads, choice.as_ref());
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
@@ -279,6 +277,7 @@ impl Driver {
             durable,
             sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
             executable: item.shelf.as_ref().map(|shelf| shelf.executable()).unwrap_or_default().into(),
+            names: item.shelf.as_ref().map(|shelf| shelf.name_report().clone()).unwrap_or_default(),
         };
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);
