@@ -69,20 +69,29 @@ pub fn failure(error: &PeerError) -> Failure {
             "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
         ),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
-        PeerError::Names { names, .. } if names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden) => (
-            ExitCode::CannotWrite,
-            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
-             hidden file that it spells out; or choose another folder with --output",
-        ),
-        PeerError::Names { .. } => {
-            (ExitCode::CannotWrite, "--names skip leaves these files out, --names rename writes them under other names")
-        }
+        PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     // What others chose, a name or a reason, may stand in it.
     Failure::new(code, printable(&message))
+}
+
+/// What to do about names: leaving these files out helps only if others are left.
+fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
+    match (all, names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden)) {
+        (false, false) => "--names skip leaves these files out, --names rename writes them under other names",
+        (true, false) => "--names rename writes them under other names",
+        (false, true) => {
+            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
+             hidden file that it spells out; or choose another folder with --output"
+        }
+        (true, true) => {
+            "--names rename writes them under other names; `peer-cli get --only` takes a hidden file that it spells out; or \
+             choose another folder with --output"
+        }
+    }
 }
 
 fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {

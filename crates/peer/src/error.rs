@@ -84,6 +84,8 @@ pub enum PeerError {
         content: String,
         /// The files and empty folders.
         names: Vec<(String, NameDoubt)>,
+        /// Whether nothing else of it is wanted: without them there is nothing to download.
+        all: bool,
     },
     /// A name that cannot be stored here.
     #[error(transparent)]

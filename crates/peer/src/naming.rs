@@ -189,7 +189,7 @@ type Doubts = BTreeMap<usize, NameDoubt>;
 
 fn refused(manifest: &Manifest, entries: &[Entry], doubts: &Doubts) -> PeerError {
     let names = doubts.iter().map(|(&at, &doubt)| (entries[at].full.clone(), doubt)).collect();
-    PeerError::Names { content: manifest.header().name.clone(), names }
+    PeerError::Names { content: manifest.header().name.clone(), names, all: doubts.len() == entries.len() }
 }
 
 fn as_they_are(entries: &[Entry], report: NameReport) -> Plan {

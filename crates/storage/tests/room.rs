@@ -122,7 +122,7 @@ fn what_holds_nothing_is_given_back_and_what_holds_something_stays() {
             storage.write(number, MIB, &[1; MIB as usize]).unwrap();
         }
         assert!(disk.free() < free - 30 * MIB);
-        let first = |number: usize| if number == 0 { vec![MIB..2 * MIB] } else { Vec::new() };
+        let first = |number: usize| (number == 0).then_some(MIB..2 * MIB).into_iter().collect();
         output.cut_back(first).unwrap();
         assert!(disk.free() > free - 2 * MIB, "{} of {free} are free, folder: {is_folder}", disk.free());
         let mut kept = storage.read(0, MIB, MIB as usize).unwrap().to_vec();

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
 
 use storage::{Access, Held, Output, StorageError, backend, make_executable};
 
-const BYTES: [u8; 20_000] = [7; 20_000];
+static BYTES: [u8; 20_000] = [7; 20_000];
 
 /// What lies in a folder, with sizes and rights.
 fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, u64, u32)> {
@@ -237,7 +237,7 @@ fn a_link_in_a_folder_that_is_held_is_not_read() {
     let held = Held::new(&storage::Folder::open(&shared).unwrap(), "");
     let spec = storage::FileSpec { path: shared.join("f"), size: 20_000 };
     for kind in ["file", "mmap"] {
-        assert!(backend(kind).unwrap().open(&[spec.clone()], Access::Read).is_err(), "{kind}");
+        assert!(backend(kind).unwrap().open(std::slice::from_ref(&spec), Access::Read).is_err(), "{kind}");
     }
     drop(held);
     assert!(backend("file").unwrap().open(&[spec], Access::Read).is_ok(), "who is not told to hold it follows links");
