@@ -42,8 +42,8 @@ pub(crate) struct Shelf {
     path: PathBuf,
     /// The files that are wanted, or shared.
     wanted: Vec<usize>,
-    /// Whether there was no room, and what holds nothing was given back: then nothing is written any more.
-    given_back: RwLock<bool>,
+    /// That there was no room, and what holds nothing was given back: then nothing is written any more.
+    given_back: RwLock<Option<StorageError>>,
     names: LocalNames,
     name_report: NameReport,
 }
@@ -330,7 +330,7 @@ impl Shelf {
             sent: AtomicU64::new(0),
             path,
             wanted: wanted.to_owned(),
-            given_back: RwLock::new(false),
+            given_back: RwLock::new(None),
             names,
             name_report,
         }
@@ -377,8 +377,8 @@ impl Shelf {
         waits: &WaitBooks,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         let given_back = self.given_back.read().expect("no panic holds it");
-        if *given_back {
-            return Err(StorageError::Full(self.path.clone()));
+        if let Some(error) = given_back.as_ref().and_then(StorageError::no_room) {
+            return Err(error);
         }
         let (mut verdicts, mut rest) = (Vec::new(), bytes);
         for &stretch in &block.stretches {
@@ -392,16 +392,17 @@ impl Shelf {
     /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
     /// no verified piece is given back before.
     fn keep_verified(&self, error: &StorageError) {
-        if !error.is_no_room() {
+        let Some(no_room) = error.no_room() else {
             // If that fails, too, nothing is claimed that is not there.
             let _ = self.sync();
             return;
-        }
+        };
         // Whoever writes is waited for, and nobody writes after that.
         let mut given_back = self.given_back.write().expect("no panic holds it");
-        if std::mem::replace(&mut *given_back, true) {
+        if given_back.is_some() {
             return;
         }
+        *given_back = Some(no_room);
         if let Some(Building { output, built, .. }) = &*self.building.lock().expect("no panic holds it") {
             let none = || PieceSet::empty(self.manifest.geometry().pieces());
             let stored = self.checkpoint.as_ref().map_or_else(none, Checkpoint::stored_pieces);

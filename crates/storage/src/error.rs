@@ -94,6 +94,21 @@ impl StorageError {
         use StorageError::{Full, Margin, NoRoom, TooLarge};
         matches!(self, Full(_) | NoRoom { .. } | Margin { .. } | TooLarge { .. })
     }
+
+    /// The same once more, if it is for want of room: what goes for one write goes for those behind it.
+    pub fn no_room(&self) -> Option<Self> {
+        Some(match self {
+            StorageError::Full(path) => StorageError::Full(path.clone()),
+            StorageError::NoRoom { path, needs, free, keeps } => {
+                StorageError::NoRoom { path: path.clone(), needs: *needs, free: *free, keeps: *keeps }
+            }
+            StorageError::Margin { path, free, keeps } => {
+                StorageError::Margin { path: path.clone(), free: *free, keeps: *keeps }
+            }
+            StorageError::TooLarge { path, limit } => StorageError::TooLarge { path: path.clone(), limit: *limit },
+            _ => return None,
+        })
+    }
 }
 
 /// A size for people.
