@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Manifest, ManifestHeader, PeerMessage, Request, Ticket, ToTracker, TrackerMessage, Wire, case_collision,
-    check_local_name, check_name, decorated_name,
+    Answer, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, ToTracker, TrackerMessage, Wire,
+    case_collision, check_local_name, check_name, decorated_name, is_unprintable, mapped_name, unmapped_name,
 };
 
 /// Any bytes are a message or an error; a message has an encoding, which is the same message.
@@ -56,6 +56,13 @@ pub fn names(bytes: &[u8]) {
     if check_name(name).is_ok() {
         let beside = decorated_name(".", name, ".part.journal");
         assert!(check_name(&beside).is_ok() && beside.len() <= 255);
+        for windows in [false, true] {
+            let mapped = mapped_name(name, windows, |_| false);
+            assert_eq!(check_local_name(&mapped, windows), Ok(()));
+            assert!(mapped != name && !mapped.chars().any(is_unprintable));
+            // A longer one may end with a digest.
+            assert!(name.len() > 85 || unmapped_name(&mapped).as_deref() == Some(name));
+        }
     }
     let _ = case_collision(name.split('\n'));
 }
@@ -70,5 +77,9 @@ pub fn ticket(bytes: &[u8]) {
             assert_eq!(ticket.to_string().parse(), Ok(ticket));
         }
         let _ = Ticket::is_meant(&text);
+        // What a tracker is asked means the same to it.
+        if let Ok(query) = text.parse::<Query>() {
+            assert_eq!(query.to_string().parse(), Ok(query));
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use protocol::{PeerId, Stake};
-use swarm::{MOST_KNOWN, Push, Registry, RegistryLimits, SAMPLE};
+use swarm::{Addresses, MOST_KNOWN, Push, Registry, SAMPLE};
 
 use crate::input::Input;
 
@@ -28,8 +29,7 @@ fn address(input: &mut Input) -> SocketAddr {
 /// Members hear of members, never of themselves, of few enough, and never of someone else's loopback addresses.
 pub fn registry(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let limits = RegistryLimits { members: 24, members_per_address: 4 };
-    let mut registry = Registry::new(limits, u64::from(input.byte()));
+    let mut registry = Registry::new(u64::from(input.byte()));
     let mut members: BTreeSet<PeerId> = BTreeSet::new();
     let mut from = std::collections::BTreeMap::new();
     while !input.is_empty() {
@@ -42,24 +42,23 @@ pub fn registry(bytes: &[u8]) {
             let listeners: Vec<_> = (0..input.below(5)).map(|_| address(&mut input)).collect();
             let stake = [Stake::Seeder, Stake::Partial, Stake::Downloader][input.below(3)];
             let about = input.flag().then(|| (String::from_utf8_lossy(&[input.byte(); 3]).into_owned(), 5));
-            match registry.announce(who, came_from, &listeners, stake, about) {
-                Ok(introductions) => {
-                    members.insert(who);
-                    from.insert(who, came_from);
-                    assert!(introductions.sample.len() <= SAMPLE);
-                    for told in &introductions.sample {
-                        assert!(told.id != who && members.contains(&told.id) && !told.addresses.is_empty());
-                        let near = |id| from.get(&id).is_some_and(|from: &SocketAddr| from.ip().is_loopback());
-                        let loopback = told.addresses.iter().any(|address| address.ip().is_loopback());
-                        assert!(!loopback || (near(who) && near(told.id)), "{told:?} to {came_from}");
-                    }
-                    introductions.pushes
-                }
-                Err(_) => {
-                    assert!(!members.contains(&who), "a member may always announce again");
-                    Vec::new()
-                }
+            let addresses = Arc::new(Addresses::new(came_from.ip(), &listeners));
+            let introductions = registry.announce(who, &addresses, stake, about);
+            members.insert(who);
+            from.insert(who, came_from);
+            assert!(introductions.sample.len() <= SAMPLE);
+            for told in &introductions.sample {
+                assert!(told.id != who && members.contains(&told.id) && !told.addresses.is_empty());
+                let near = |id| from.get(&id).is_some_and(|from: &SocketAddr| from.ip().is_loopback());
+                let loopback = told.addresses.iter().any(|address| address.ip().is_loopback());
+                assert!(!loopback || (near(who) && near(told.id)), "{told:?} to {came_from}");
+                // Nobody is pointed at a network that the tracker has not seen the other in.
+                let (own, theirs) = (came_from.ip(), from[&told.id].ip());
+                let private = |ip: std::net::IpAddr| matches!(ip, std::net::IpAddr::V4(ip) if ip.is_private());
+                let elsewhere = told.addresses.iter().any(|address| private(address.ip()) && address.ip() != theirs);
+                assert!(!elsewhere || own == theirs || theirs.is_loopback(), "{told:?} to {came_from}");
             }
+            introductions.pushes
         };
         for Push { to, joined, gone } in pushes {
             assert!(members.contains(&to) && joined.len() + gone.len() <= MOST_KNOWN);
@@ -68,6 +67,5 @@ pub fn registry(bytes: &[u8]) {
         }
         assert_eq!(registry.len(), members.len());
         assert_eq!(registry.seeders() + registry.others(), members.len() as u32);
-        assert!(registry.len() <= limits.members);
     }
 }

@@ -3,6 +3,7 @@
 //! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
 //! ends a test that hangs; no test judges how long something took.
 
+pub mod false_tracker;
 pub mod machines;
 
 use std::collections::VecDeque;

@@ -224,6 +224,63 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
     assert!(swarm.output("late", "file") == bytes);
 }
 
+/// Where names are bound to a publisher, a member that takes one first gains nothing by it.
+#[test]
+fn a_name_leads_to_what_the_publisher_shares_and_to_nothing_else() {
+    let mut swarm = Swarm::closed();
+    let (certs, ca) = (swarm.certs(), member(&swarm));
+    let publisher = format!("--publisher={}", certs.join("peer-2.pem").display());
+    swarm.restart_tracker_with(&[&trusting(&certs.join("ca.pem")), &publisher]);
+    let own = |name: &str| {
+        [own_file(&swarm, "cert", &format!("{name}.pem")), own_file(&swarm, "key", &format!("{name}.key")), ca.clone()]
+    };
+    let start = |name: &str, who: &str| {
+        let [cert, key, ca] = own(who);
+        swarm.seeder(name, 1, &[&cert, &key, &ca])
+    };
+    let bytes = noise(100_000, 1);
+    swarm.put("hostile", "model.bin", &noise(100_000, 2));
+    let _hostile = start("hostile", "peer-1");
+    let [cert, key, ca] = own("peer-3");
+    let get = |flags: &[&str]| swarm.downloader("downloader", "model.bin", &[&[&*cert, &key, &ca], flags].concat());
+    get(&[]).ends_with(4);
+    swarm.put("publisher", "model.bin", &bytes);
+    let _publisher = start("publisher", "peer-2");
+    get(&["--exit-when-done"]).ends_with(0);
+    assert!(swarm.output("downloader", "model.bin") == bytes);
+    // Who the publisher is must be said so that it is understood.
+    let said = swarm.tracker_ends(&["-p", "0", "--publisher=nobody.pem"], 2);
+    assert!(said.contains("neither the id of a peer nor the file"), "{said}");
+}
+
+/// `--rotate` while everything runs: what runs goes on with the CA that it was started with, and who comes with files of the
+/// new one is told why it is not taken.
+#[test]
+fn programs_that_run_go_on_with_the_ca_that_they_started_with() {
+    let swarm = Swarm::closed();
+    let bytes = noise(200_000, 2);
+    // What another machine was given before.
+    let machine = swarm.folder("old").join("certs");
+    std::fs::create_dir(&machine).unwrap();
+    for name in ["ca.pem", "tracker.pem", "peer-2.pem", "peer-2.key"] {
+        std::fs::copy(swarm.certs().join(name), machine.join(name)).unwrap();
+    }
+    swarm.put("seeder", "file", &bytes);
+    let mut seeder = swarm.peer("seeder", &["-S", "--json", &member(&swarm)]);
+    seeder.event("sharing");
+    swarm.tracker_ends(&["--init-closed", "--rotate"], 0);
+    let mut new = swarm.peer("new", &["-f", "file", &member(&swarm)]);
+    new.ends_with(3);
+    assert!(new.errors().contains("not of a CA that is trusted here"), "{}", new.errors());
+    let both = ["ca.pem", "ca-old.pem"].map(|name| trusting(&swarm.certs().join(name)));
+    let mut trusts_both = swarm.peer("new", &["-f", "file", &both[0], &both[1]]);
+    trusts_both.ends_with(10);
+    assert!(trusts_both.errors().contains("not taken there"), "{}", trusts_both.errors());
+    let old = ["--ca=certs/ca.pem", "--cert=certs/peer-2.pem", "--key=certs/peer-2.key", "--exit-when-done"];
+    swarm.downloader("old", "file", &old).ends_with(0);
+    assert!(swarm.output("old", "file") == bytes);
+}
+
 fn trusting(path: &Path) -> String {
     format!("--ca={}", path.display())
 }

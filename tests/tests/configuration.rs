@@ -13,16 +13,16 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     swarm.put("seeder", "from-the-file", &noise(3_000, 3));
     let _seeder = swarm.seeder("seeder", 3, &[]);
     let folder = swarm.folder("peer");
-    let certs = swarm.certs().display().to_string().replace('\\', "/");
+    let certs = format!("--certs={}", swarm.certs().display());
     let file = format!(
         "# How peers start here.\n[peer-cli]\ntracker-ip = \"127.0.0.1\"\ntracker-port = {}\nport = 0\nbind = \"127.0.0.1\"\n\
-         certs = \"{certs}\"\nfile = [\"from-the-file\"]\nexit-when-done = true\njson = true\n\n[tracker]\nport = 1\n",
+         file = [\"from-the-file\"]\nexit-when-done = true\njson = true\n\n[tracker]\nport = 1\n",
         swarm.port
     );
     fs::write(folder.join("p2p-fileshare.toml"), file).unwrap();
     let run = |variables: &[(&str, &str)], words: &[&str]| {
         let mut command = peer_cli();
-        command.env_remove("P2P_CONFIG").current_dir(&folder).args(words).envs(variables.iter().copied());
+        command.env_remove("P2P_CONFIG").current_dir(&folder).arg(&certs).args(words).envs(variables.iter().copied());
         let mut peer = Process::start("peer", command);
         let name = peer.event("wanted")["name"].as_str().unwrap().to_owned();
         peer.ends_with(0);

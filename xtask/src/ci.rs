@@ -34,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("storage", &["protocol"]),
     ("transport", &["protocol"]),
     ("peer", &["swarm", "storage", "transport"]),
-    ("settings", &[]),
+    ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport", "settings"]),
     ("sim", &["swarm"]),
     ("peer-cli", &["peer", "tracker"]),

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use protocol::Algorithm;
-use settings::{Names, Shell, Surroundings};
+use protocol::{Algorithm, ContentId, Query};
+use settings::{Names, Parsed, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
+use crate::names::NameArguments;
 use crate::screen::Outlet;
 use crate::{range_flags, sizes};
 
@@ -48,7 +49,7 @@ pub struct Arguments {
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE", global = true)]
     pub log_file: Option<PathBuf>,
-    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a subcommand, here
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 }
@@ -79,9 +80,12 @@ pub enum Command {
     Verify {
         /// The file
         file: PathBuf,
-        /// The manifest; if not given, the one of the file's name in the hashes folder
+        /// The manifest; if not given, the one that was made here of a file of that name, by `hash` or by sharing it
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
+        /// Check against the content of this id, all 64 digits or a ticket, that was downloaded or hashed here
+        #[arg(long, value_name = "CONTENT_ID", value_parser = content_id, conflicts_with = "manifest")]
+        id: Option<ContentId>,
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,
@@ -152,6 +156,8 @@ pub struct SwarmArguments {
     #[arg(long, value_name = "FOLDER", default_value = "output")]
     pub output: PathBuf,
     #[command(flatten)]
+    pub names: NameArguments,
+    #[command(flatten)]
     pub cut: Cut,
     /// End when the download is complete, instead of sharing it on
     #[arg(long)]
@@ -170,6 +176,10 @@ pub struct PeerArguments {
     /// With 0.0.0.0 only the port counts, at the address that the tracker sees; several with several --announce
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     pub announce: Vec<SocketAddr>,
+    /// Dial private addresses, loopback and those of links whoever names them, and not only where they lead to the network or
+    /// the machine of the one that names them
+    #[arg(long)]
+    pub dial_private: bool,
     /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
     #[arg(long, value_name = "FINGERPRINT")]
     pub tracker_id: Option<protocol::PeerId>,
@@ -179,6 +189,10 @@ pub struct PeerArguments {
     /// Folder for manifests
     #[arg(long, value_name = "FOLDER", default_value = "hashes")]
     pub hashes: PathBuf,
+    /// Bytes that downloads leave free on the disk, as 5GiB or 0: one that would not is refused before anything is written
+    /// [default: 1 % of the file system, at most 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
+    pub keep_free: Option<u64>,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,
@@ -268,6 +282,14 @@ pub fn with_port(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+fn content_id(text: &str) -> Result<ContentId, String> {
+    match text.parse() {
+        Ok(Query::Id(id)) => Ok(id),
+        Ok(_) => Err("a content id has 64 hexadecimal digits".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -305,20 +327,20 @@ impl SwarmArguments {
 }
 
 /// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
-pub fn parse() -> Arguments {
+pub fn parse() -> Parsed<Arguments> {
     match try_parse(std::env::args_os(), &Surroundings::of_this_process()) {
-        Ok(arguments) => arguments,
-        Err(error) => error.exit(),
+        Ok(parsed) => parsed,
+        Err(error) => settings::exit(&error),
     }
 }
 
 fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
-) -> Result<Arguments, clap::Error> {
+) -> Result<Parsed<Arguments>, clap::Error> {
     let words = range_flags::rewrite(arguments, &Arguments::command());
-    let parsed: Arguments = settings::parse(&NAMES, words, surroundings)?;
-    let SwarmArguments { r1, r2, ref file, port, listeners, .. } = parsed.swarm;
+    let parsed: Parsed<Arguments> = settings::parse(&NAMES, words, surroundings)?;
+    let SwarmArguments { r1, r2, ref file, port, listeners, .. } = parsed.arguments.swarm;
     let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
         return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
@@ -338,12 +360,52 @@ mod tests {
 
     fn parse(line: &str) -> Result<SwarmArguments, clap::Error> {
         let words = std::iter::once("peer-cli").chain(line.split(' ')).map(OsString::from);
-        try_parse(words, &Surroundings::default()).map(|arguments| arguments.swarm)
+        try_parse(words, &Surroundings::default()).map(|parsed| parsed.arguments.swarm)
     }
 
     #[test]
     fn the_manifest_of_flags_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// The working folder's file of settings names no paths: clap must know which flags do.
+    #[test]
+    fn no_flag_for_a_path_is_taken_from_the_working_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let working = folder.path().join("p2p-fileshare.toml");
+        let surroundings = Surroundings { working: Some(working.clone()), ..Surroundings::default() };
+        let mut paths = Vec::new();
+        for flag in
+            Arguments::command().get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "config"))
+        {
+            let (long, names) = (flag.get_long().unwrap(), flag.get_value_names().unwrap_or_default());
+            if !names.iter().any(|name| ["FILE", "FOLDER", "DIR", "PATH"].contains(&name.as_str())) {
+                continue;
+            }
+            std::fs::write(&working, format!("[peer-cli]\ntracker-ip = \"h\"\n{long} = \"elsewhere\"\n")).unwrap();
+            let Parsed { arguments, notes } = try_parse(["peer-cli".into()], &surroundings).unwrap();
+            assert!(!format!("{arguments:?}").contains("elsewhere"), "--{long}");
+            assert!(notes.len() == 1 && notes[0].contains(&format!("`{long}` names a path")), "{notes:?}");
+            paths.push(long.to_owned());
+        }
+        paths.sort();
+        assert_eq!(paths, ["ca", "cert", "certs", "hashes", "identity", "input", "key", "log-file", "output"]);
+    }
+
+    /// A new flag for a path is named like one, wherever it is.
+    #[test]
+    fn flags_for_paths_are_named_like_some() {
+        fn look(command: &clap::Command) {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some()) {
+                let names = flag.get_value_names().unwrap_or_default();
+                let is_named = names.iter().any(|name| ["FILE", "FOLDER", "DIR", "PATH"].contains(&name.as_str()));
+                assert_eq!(is_named, flag.get_value_hint() == clap::ValueHint::AnyPath, "{flag}");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        look(&command);
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
         .hashes(&arguments.hashes)
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
+        .keep_free(arguments.keep_free)
         .announce(arguments.announce.clone())
+        .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
         .fair(arguments.fair))
 }

@@ -80,9 +80,10 @@ impl Finding {
         Event::Check { check: self.name, status: self.status(), found, advice }
     }
 
-    fn words(&self) -> String {
-        let advice = if self.advice.is_empty() { String::new() } else { format!("\n{:19}-> {}", "", self.advice) };
-        format!("{:8} {:9} {}{advice}", self.status(), self.name, self.found)
+    fn words(&self) -> Vec<String> {
+        let found = format!("{:8} {:9} {}", self.status(), self.name, self.found);
+        let advice = (!self.advice.is_empty()).then(|| format!("{:19}-> {}", "", self.advice));
+        std::iter::once(found).chain(advice).collect()
     }
 }
 
@@ -92,7 +93,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {
         for finding in more {
-            print(&format!("{}\n", if json { finding.event().line() } else { finding.words() }))?;
+            print(if json { vec![finding.event().line()] } else { finding.words() })?;
             findings.push(finding);
         }
         Ok::<_, Failure>(())
@@ -119,11 +120,11 @@ mod tests {
     #[test]
     fn a_finding_says_what_to_do() {
         let poor = Finding::poor("buffers", "small", "make them large");
-        assert_eq!(poor.words(), "poor     buffers   small\n                   -> make them large");
+        assert_eq!(poor.words(), ["poor     buffers   small", "                   -> make them large"]);
         assert_eq!(
             poor.event().line(),
             r#"{"v":1,"event":"check","check":"buffers","status":"poor","found":"small","advice":"make them large"}"#
         );
-        assert_eq!(Finding::good("clock", "right").words(), "good     clock     right");
+        assert_eq!(Finding::good("clock", "right").words(), ["good     clock     right"]);
     }
 }

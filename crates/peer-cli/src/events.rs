@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::is_unprintable;
 use serde::Serialize;
 
 /// Version of the schema. It changes when a field goes or means something else, never when one is added.
@@ -84,6 +85,13 @@ pub enum Event {
         seconds_durable: f64,
         sources: BTreeMap<String, u64>,
         limiter: &'static str,
+        executable: Vec<String>,
+    },
+    Names {
+        content: String,
+        skipped: Vec<String>,
+        renamed: Vec<[String; 2]>,
+        unprintable: Vec<String>,
     },
     Withdrawn {
         content: String,
@@ -144,9 +152,23 @@ pub struct InspectedFile {
 }
 
 impl Event {
-    /// The line, without its end.
+    /// The line, without its end. What JSON may have as it is, and a terminal takes for more than text, is escaped too: it
+    /// means the same to programs.
     pub fn line(&self) -> String {
-        serde_json::to_string(&Line { v: VERSION, event: self }).expect("an event has no maps with odd keys")
+        let line =
+            serde_json::to_string(&Line { v: VERSION, event: self }).expect("an event has no maps with odd keys");
+        if !line.chars().any(is_unprintable) {
+            return line;
+        }
+        let mut escaped = String::new();
+        for c in line.chars() {
+            if is_unprintable(c) {
+                escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            } else {
+                escaped.push(c);
+            }
+        }
+        escaped
     }
 }
 
@@ -155,6 +177,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_line_moves_no_cursor_and_says_the_same() {
+        let name = "\u{1b}[2J\u{9b}2J\u{202e}\u{7f}\n\u{e0041}ü";
+        let event = Event::Wanted { content: String::new(), name: name.to_owned() };
+        assert!(!event.line().chars().any(is_unprintable), "{}", event.line());
+        let read: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
+        assert_eq!(read["name"], name);
+    }
 
     #[test]
     fn a_line_has_version_and_name_first() {
@@ -187,8 +218,10 @@ mod tests {
                 seconds_durable: 1.0,
                 sources: BTreeMap::from([(text(), 1)]),
                 limiter: "disk",
+                executable: vec![text()],
             },
             Event::Limiter { limiter: "disk" },
+            Event::Names { content: text(), skipped: vec![], renamed: vec![], unprintable: vec![] },
             Event::Withdrawn { content: text(), reason: text() },
             Event::Banned { peer: text() },
             Event::TrackerLost,

@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::PeerError;
+use peer::{NameDoubt, PeerError};
 use storage::StorageError;
 
 use crate::events::Event;
@@ -28,18 +28,21 @@ pub enum ExitCode {
 pub struct Failure {
     pub code: ExitCode,
     pub message: String,
+    /// Lines below it, such as what there is to choose from.
+    pub lines: Vec<String>,
     /// Whether it was said as an event already.
     pub told: bool,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into(), told: false }
+        Failure { code, message: message.into(), lines: Vec::new(), told: false }
     }
 
     /// As `--json` says it.
     pub fn event(&self) -> Event {
-        Event::Error { code: self.code as u8, message: self.message.clone() }
+        let message = std::iter::once(&self.message).chain(&self.lines);
+        Event::Error { code: self.code as u8, message: message.cloned().collect::<Vec<_>>().join("\n") }
     }
 }
 
@@ -60,7 +63,13 @@ pub fn failure(error: &PeerError) -> Failure {
         ),
         PeerError::Storage(error) => of_storage(error),
         PeerError::Manifest { .. } => (ExitCode::VerificationFailed, ""),
+        PeerError::Query(_) => (ExitCode::Usage, ""),
+        PeerError::OtherName { .. } => (
+            ExitCode::VerificationFailed,
+            "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
+        ),
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
@@ -69,11 +78,35 @@ pub fn failure(error: &PeerError) -> Failure {
     Failure::new(code, printable(&message))
 }
 
+/// What to do about names: leaving these files out helps only if others are left.
+fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
+    match (all, names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden)) {
+        (false, false) => "--names skip leaves these files out, --names rename writes them under other names",
+        (true, false) => "--names rename writes them under other names",
+        (false, true) => {
+            "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
+             hidden file that it spells out; or choose another folder with --output"
+        }
+        (true, true) => {
+            "--names rename writes them under other names; `peer-cli get --only` takes a hidden file that it spells out; or \
+             choose another folder with --output"
+        }
+    }
+}
+
 fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
     match error {
         StorageError::NotFound(_) => (ExitCode::NotFound, "Check the name, and the folder that it is meant from"),
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
+        StorageError::NoRoom { .. } | StorageError::Margin { .. } => (
+            ExitCode::DiskFull,
+            "Make room and start again: what is verified is kept. Or choose another folder with --output",
+        ),
+        StorageError::TooLarge { .. } => (
+            ExitCode::DiskFull,
+            "Raise the limit, or choose another file system with --output, and start again: what is verified is kept",
+        ),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         StorageError::TooManyOpen(_) => (ExitCode::Other, "Raise the limit of open files (ulimit -n)"),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),

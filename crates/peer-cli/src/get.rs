@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use peer::Node;
-use protocol::{ContentMatch, Ticket, TicketError};
+use peer::{NamePolicy, Node};
+use protocol::{Query, Ticket};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::names::NameArguments;
 use crate::only::{self, Only};
 use crate::pipe;
 use crate::prompt;
@@ -48,6 +49,8 @@ pub struct Arguments {
     /// are taken from them. Other files of a folder stay as they are
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    names: NameArguments,
     /// End when the download is complete; this is how it is unless one of the next two is given
     #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
     exit_when_done: bool,
@@ -115,7 +118,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let outlet = arguments.outlet();
     let waiting = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
     let output = waiting.as_ref().map_or(arguments.output.as_path(), Waiting::path);
-    let node = node.output(output).replace(arguments.force).start();
+    // Of what goes to standard output nobody sees a name.
+    let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
+    let node = node.output(output).replace(arguments.force).names(names).start();
     let manner = Manner {
         seeder: false,
         strict: true,
@@ -143,19 +148,18 @@ fn temporary_folder() -> Result<Waiting, Failure> {
 /// The ticket, if it is one; nothing for a name or an id, which a tracker must be asked for.
 fn ticket(arguments: &Arguments) -> Result<Option<Ticket>, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
-    match arguments.what.parse::<Ticket>() {
-        // A tracker may stand in the settings; the ticket knows better.
-        Ok(ticket) => Ok(Some(ticket)),
-        // A tracker takes it for everything.
-        Err(_) if arguments.what.is_empty() => usage("it needs a ticket, a name or a content id".to_owned()),
-        Err(error) if Ticket::is_meant(&arguments.what) => usage(error.to_string()),
-        Err(error @ TicketError::CutOff(_)) if arguments.tracker_ip.is_none() => usage(error.to_string()),
-        Err(_) if arguments.tracker_ip.is_none() => usage(format!(
+    // A tracker may stand in the settings; the ticket knows better.
+    if let Ok(ticket) = arguments.what.parse() {
+        return Ok(Some(ticket));
+    }
+    match arguments.what.parse::<Query>() {
+        Err(error) => usage(error.to_string()),
+        Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
             "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
              that name",
             arguments.what
         )),
-        Err(_) => Ok(None),
+        Ok(_) => Ok(None),
     }
 }
 
@@ -179,14 +183,15 @@ async fn begin(
     report(Step::Joined(id)).await;
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
-    let ContentMatch { content, name, size, .. } = start::find(node, &what, arguments.peer.wait, steps).await?;
+    let found = start::find(node, &what, arguments.peer.wait, steps).await?;
     let only = arguments.only.clone();
     if !arguments.to_stdout() {
-        report(Step::Wanted { content, name, size, only }).await;
+        report(Step::Wanted { found, only }).await;
         return Ok(());
     }
-    let length = pipe::length(node, content, &only).await?;
-    report(Step::Wanted { content, name, size, only }).await;
+    let content = found.content;
+    let length = pipe::length(node, &found, &only).await?;
+    report(Step::Wanted { found, only }).await;
     if !pipe::write(node, content, length).await? {
         report(Step::Unread).await;
     }

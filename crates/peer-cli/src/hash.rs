@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use peer::{hash_content, keep_manifest, manifest_path, read_manifest};
-use protocol::Manifest;
+use protocol::{ContentId, Manifest};
 use storage::{Access, FileSpec};
 
 use crate::arguments::Cut;
@@ -20,39 +20,64 @@ pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
     let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
     keep_manifest(hashes, &manifest)?;
     let kept = manifest_path(hashes, &manifest.header().name);
-    print(&format!("{}manifest    {}\n", inspect::words(&manifest), kept.display()))
+    print(inspect::words(&manifest).into_iter().chain([format!("manifest    {}", kept.display())]))
 }
 
-/// Checks a file against its manifest; fails and names the byte ranges that differ.
-pub fn verify(file: &Path, manifest: Option<&PathBuf>, hashes: &Path) -> Result<(), Failure> {
+/// What a file is checked against.
+#[derive(Debug)]
+pub enum Against {
+    /// The manifest that was made here of a file of that name: by `hash`, or when it was shared.
+    Own,
+    /// A manifest's file.
+    File(PathBuf),
+    /// The manifest of this content, from the hashes folder.
+    Id(ContentId),
+}
+
+/// Checks a file against a manifest; fails and names the byte ranges that differ.
+pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failure> {
     must_exist(file)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let path = manifest.cloned().unwrap_or_else(|| manifest_path(hashes, &name));
-    if !path.is_file() {
-        let sentence = format!(
-            "there is no manifest {}. Make it with `peer-cli hash`, or name another with --manifest",
-            path.display()
-        );
-        return Err(Failure::new(ExitCode::Other, sentence));
-    }
-    let manifest = read_manifest(&path)?;
+    let manifest = manifest(file, against, hashes)?;
     let [entry] = &manifest.header().files[..] else {
-        return Err(Failure::new(ExitCode::Other, format!("{} is the manifest of a folder", path.display())));
+        let sentence = format!("content {} is not one file: it is a folder", manifest.id());
+        return Err(Failure::new(ExitCode::Other, sentence));
     };
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
         .len();
     let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
     if bad.is_empty() && size == entry.size {
-        return print(&format!("{}: good, {} pieces\n", file.display(), manifest.geometry().pieces()));
+        return print([format!("{}: good, {} pieces", file.display(), manifest.geometry().pieces())]);
     }
     for Range { start, end } in &bad {
-        print(&format!("{}: bytes {start} to {} differ\n", file.display(), end - 1))?;
+        print([format!("{}: bytes {start} to {} differ", file.display(), end - 1)])?;
     }
     if size != entry.size {
-        print(&format!("{}: it has {size} bytes, not {}\n", file.display(), entry.size))?;
+        print([format!("{}: it has {size} bytes, not {}", file.display(), entry.size)])?;
     }
     Err(Failure::new(ExitCode::VerificationFailed, format!("{} is not what its manifest says", file.display())))
+}
+
+fn manifest(file: &Path, against: &Against, hashes: &Path) -> Result<Manifest, Failure> {
+    let path = match against {
+        Against::Own => manifest_path(hashes, &file.file_name().unwrap_or_default().to_string_lossy()),
+        Against::File(path) => path.clone(),
+        Against::Id(id) => {
+            return inspect::kept(hashes, *id).ok_or_else(|| {
+                let sentence = format!("there is no manifest of content {id} in {}", hashes.display());
+                Failure::new(ExitCode::Other, sentence)
+            });
+        }
+    };
+    if path.is_file() {
+        return Ok(read_manifest(&path)?);
+    }
+    let sentence = format!(
+        "there is no manifest {}. Make it with `peer-cli hash`; for what was downloaded, give the content id with --id; or name \
+         another manifest with --manifest",
+        path.display()
+    );
+    Err(Failure::new(ExitCode::Other, sentence))
 }
 
 /// Byte ranges of pieces that differ or are missing, neighbours as one.

@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest};
-use protocol::{ContentId, ContentMatch, Manifest, Ticket};
+use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_manifest};
+use protocol::{ContentId, Manifest, Query, Ticket};
 use tokio::sync::mpsc;
 
 use crate::connect::Said;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
-use crate::names::printable;
 use crate::screen::print;
 use crate::visit::Visit;
 use crate::{sizes, start};
 
-/// Fewest characters of an id that are taken for one, as at a tracker.
-const SHORTEST_PREFIX: usize = 6;
 /// Most files of a folder that are shown in words.
 const SHOWN: usize = 50;
 /// How long peers may take to give a manifest, unless --wait says otherwise.
@@ -47,19 +44,40 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let manifest = match arguments.what.parse::<Ticket>() {
         Ok(ticket) => from_ticket(&arguments, &ticket).await?,
-        Err(error) if Ticket::is_meant(&arguments.what) => {
-            return Err(Failure::new(ExitCode::Usage, error.to_string()));
-        }
         Err(_) => match local(&arguments.what, &arguments.visit.peer.hashes)? {
             Some(manifest) => Arc::new(manifest),
             None => from_swarm(&arguments).await?,
         },
     };
-    if arguments.visit.peer.json { print(&format!("{}\n", event(&manifest).line())) } else { print(&words(&manifest)) }
+    if arguments.visit.peer.json { print([event(&manifest).line()]) } else { print(words(&manifest)) }
 }
 
-/// The manifest that lies here, if there is one.
+/// The manifest that lies here, if there is one: by an id or the beginning of one, none that has another id, whatever the
+/// files here are called.
 fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
+    let digits = match what.parse().map_err(PeerError::from)? {
+        Query::Name(_) => return local_file(what, hashes),
+        Query::Id(id) => return Ok(kept(hashes, id)),
+        Query::Prefix(digits) => digits,
+    };
+    let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&digits)).collect();
+    fitting.sort_by_key(|manifest| manifest.id());
+    fitting.dedup_by_key(|manifest| manifest.id());
+    match fitting.len() {
+        0 | 1 => Ok(fitting.pop()),
+        count => {
+            let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+/// The manifest of this content, wherever in the hashes folder it is.
+pub fn kept(hashes: &Path, content: ContentId) -> Option<Manifest> {
+    received_manifest(hashes, content).or_else(|| kept_manifests(hashes, |kept| kept == content).next())
+}
+
+fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         return match read_manifest(path) {
@@ -76,34 +94,12 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
         };
     }
     let named = manifest_path(hashes, what);
-    if named.is_file() {
-        return Ok(Some(read_manifest(&named)?));
-    }
-    let id = what.to_ascii_lowercase();
-    if !could_be_id(&id) {
-        return Ok(None);
-    }
-    let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&id)).collect();
-    fitting.dedup_by_key(|manifest| manifest.id());
-    match fitting.len() {
-        0 | 1 => Ok(fitting.pop()),
-        count => {
-            let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
-            Err(Failure::new(ExitCode::Usage, sentence))
-        }
-    }
-}
-
-fn could_be_id(text: &str) -> bool {
-    (SHORTEST_PREFIX..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    if named.is_file() { Ok(Some(read_manifest(&named)?)) } else { Ok(None) }
 }
 
 async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
     let (what, hashes) = (&arguments.what, &arguments.visit.peer.hashes);
     if arguments.visit.tracker_ip.is_none() {
-        if let Some(cut) = Ticket::cut_off(what) {
-            return Err(Failure::new(ExitCode::Usage, cut.to_string()));
-        }
         let sentence = format!(
             "there is no file {what}, and no manifest of it in {}. Ask a swarm for it with -i TRACKER_IP",
             hashes.display()
@@ -118,7 +114,8 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
     let node = arguments.visit.join(ticket.into(), Said::Ticket).await?;
-    let result = manifest(&node, ticket.content(), arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    let id = ticket.content().to_string();
+    let result = ask(&node, &id, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
     node.shutdown().await;
     result
 }
@@ -126,8 +123,10 @@ async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manif
 async fn ask(node: &Node, what: &str, wait: Duration) -> Result<Arc<Manifest>, Failure> {
     // Nobody listens to how it goes.
     let (steps, _) = mpsc::channel(1);
-    let ContentMatch { content, .. } = start::find(node, what, None, &steps).await?;
-    manifest(node, content, wait).await
+    let found = start::find(node, what, None, &steps).await?;
+    let manifest = manifest(node, found.content, wait).await?;
+    found.must_be_called_so(&manifest)?;
+    Ok(manifest)
 }
 
 async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc<Manifest>, Failure> {
@@ -138,11 +137,11 @@ async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc
     Ok(tokio::time::timeout(wait, node.manifest(content)).await.map_err(late)??)
 }
 
-/// What a manifest says, for people.
-pub fn words(manifest: &Manifest) -> String {
+/// What a manifest says, for people: a line each.
+pub fn words(manifest: &Manifest) -> Vec<String> {
     let (header, geometry) = (manifest.header(), manifest.geometry());
     let mut lines = vec![
-        format!("name        {}", printable(&header.name)),
+        format!("name        {}", header.name),
         format!("size        {} ({})", geometry.total(), sizes::show(geometry.total())),
         format!("hash        {}", header.algorithm),
         format!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into())),
@@ -150,7 +149,7 @@ pub fn words(manifest: &Manifest) -> String {
     if header.folder {
         lines.push(format!("files       {}", header.files.len()));
         for file in header.files.iter().take(SHOWN) {
-            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), printable(&file.path)));
+            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), file.path));
         }
         if header.files.len() > SHOWN {
             lines.push(format!("  … and {} more, which --json lists", header.files.len() - SHOWN));
@@ -162,7 +161,7 @@ pub fn words(manifest: &Manifest) -> String {
         lines.extend(header.files.iter().map(|file| format!("root        {}", file.root)));
     }
     lines.push(format!("content id  {}", manifest.id()));
-    lines.join("\n") + "\n"
+    lines
 }
 
 fn event(manifest: &Manifest) -> Event {
@@ -210,7 +209,7 @@ mod tests {
         assert_eq!(found(&id.to_string()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..8].to_uppercase()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..5]).unwrap(), None, "too short to be meant as an id");
-        let text = words(&manifest);
+        let text = words(&manifest).join("\n");
         assert!(
             text.contains("size        5000 (4.9 KiB)\nhash        blake3\npieces      5 of 1.0 KiB\nroot"),
             "{text}"

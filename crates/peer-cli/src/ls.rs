@@ -2,7 +2,7 @@
 
 use clap::Args;
 use peer::Node;
-use protocol::ContentMatch;
+use protocol::{ContentMatch, MAX_MATCHES};
 
 use crate::events::Event;
 use crate::exit_code::Failure;
@@ -10,6 +10,9 @@ use crate::names::printable;
 use crate::screen::print;
 use crate::sizes;
 use crate::visit::{Visit, answer};
+
+/// Most pages that are asked for: as many contents as a tracker can know. One that goes on is not heard out.
+const PAGES: usize = (1 << 20) / MAX_MATCHES;
 
 const NOTES: &str = "\
 COPIES is how often even the rarest piece is there: each seeder has a copy of all. A `+` says that
@@ -38,7 +41,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     node.shutdown().await;
     let contents = listed?;
     if !json {
-        print(&table(&contents))?;
+        print(table(&contents))?;
     }
     Ok(())
 }
@@ -46,10 +49,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// All pages; as events, they are told as they come.
 async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failure> {
     let (mut all, mut before) = (Vec::new(), None);
-    loop {
+    for _ in 0..PAGES {
         let page = answer(node.list(before)).await?;
         if json {
-            page.contents.iter().try_for_each(|content| print(&format!("{}\n", event(content).line())))?;
+            page.contents.iter().try_for_each(|content| print([event(content).line()]))?;
         } else {
             all.extend(page.contents);
         }
@@ -59,6 +62,7 @@ async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failur
             None => return Ok(all),
         }
     }
+    Ok(all)
 }
 
 fn event(found: &ContentMatch) -> Event {
@@ -79,9 +83,9 @@ fn partial(found: &ContentMatch) -> u32 {
     found.others.saturating_sub(found.downloaders)
 }
 
-fn table(contents: &[ContentMatch]) -> String {
+fn table(contents: &[ContentMatch]) -> Vec<String> {
     if contents.is_empty() {
-        return "Nobody shares anything.\n".to_owned();
+        return vec!["Nobody shares anything.".to_owned()];
     }
     let head = ["NAME", "SIZE", "SEEDERS", "PARTIAL", "DOWNLOADERS", "COPIES", "CONTENT ID"].map(str::to_owned);
     let row = |found: &ContentMatch| {
@@ -99,15 +103,11 @@ fn table(contents: &[ContentMatch]) -> String {
     let rows: Vec<_> = std::iter::once(head).chain(contents.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..7).map(width).collect();
-    let mut text = String::new();
-    for [name, numbers @ .., id] in &rows {
-        text.push_str(&format!("{name:width$}", width = widths[0]));
-        for (number, width) in numbers.iter().zip(&widths[1..]) {
-            text.push_str(&format!("  {number:>width$}"));
-        }
-        text.push_str(&format!("  {id}\n"));
-    }
-    text
+    let line = |[name, numbers @ .., id]: &[String; 7]| {
+        let numbers = numbers.iter().zip(&widths[1..]).map(|(number, width)| format!("  {number:>width$}"));
+        format!("{name:width$}{}  {id}", numbers.collect::<String>(), width = widths[0])
+    };
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -125,20 +125,20 @@ mod tests {
             others,
             downloaders,
         };
-        let text = table(&[found(0xab, "a\u{1b}[31m.bin", 2, 0, 0), found(1, "b", 1, 5, 3), found(2, "", 0, 1, 1)]);
+        let lines = table(&[found(0xab, "a\u{1b}[31m.bin", 2, 0, 0), found(1, "b", 1, 5, 3), found(2, "", 0, 1, 1)]);
         let expected = [
             "NAME              SIZE  SEEDERS  PARTIAL  DOWNLOADERS  COPIES  CONTENT ID",
             r"a\u{1b}[31m.bin  2.0 KiB        2        0            0       2  abababababababab",
             "b                2.0 KiB        1        2            3      1+  0101010101010101",
             "(no name yet)          ?        0        0            1      0+  0202020202020202",
         ];
-        for (line, expected) in text.lines().zip(expected) {
+        for (line, expected) in lines.iter().zip(expected) {
             assert_eq!(
                 line.split_whitespace().collect::<Vec<_>>(),
                 expected.split_whitespace().collect::<Vec<_>>(),
-                "\n{text}"
+                "\n{lines:?}"
             );
         }
-        assert_eq!(table(&[]), "Nobody shares anything.\n");
+        assert_eq!(table(&[]), ["Nobody shares anything."]);
     }
 }

@@ -30,11 +30,15 @@ use std::process::ExitCode;
 
 use crate::arguments::{Arguments, Command};
 use crate::exit_code::Failure;
+use crate::hash::Against;
 use clap::CommandFactory;
+use settings::Parsed;
 
 fn main() -> ExitCode {
-    let arguments = arguments::parse();
+    let Parsed { arguments, notes } = arguments::parse();
+    notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
+    storage::handle_signals();
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
             if let Some(outlet) = events.filter(|_| !failure.told) {
                 screen::tell(outlet, &failure.event());
             }
-            screen::complain(&failure.message);
+            screen::complain_at_length(&failure.message, &failure.lines);
             ExitCode::from(failure.code as u8)
         }
     }
@@ -56,13 +60,22 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
-        Some(Command::Verify { file, manifest, hashes }) => hash::verify(&file, manifest.as_ref(), &hashes),
+        Some(Command::Verify { file, manifest, id, hashes }) => {
+            let against = match (manifest, id) {
+                (Some(path), _) => Against::File(path),
+                (None, Some(id)) => Against::Id(id),
+                (None, None) => Against::Own,
+            };
+            hash::verify(&file, &against, &hashes)
+        }
         Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
-        Some(Command::Completions { shell }) => screen::print(&settings::completions(Arguments::command(), shell)),
+        Some(Command::Completions { shell }) => {
+            screen::print_script(&settings::completions(Arguments::command(), shell))
+        }
         Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
             .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
         None => in_runtime(swarm::run(arguments.swarm)),

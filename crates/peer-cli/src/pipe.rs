@@ -8,6 +8,7 @@ use protocol::ContentId;
 
 use crate::exit_code::{ExitCode, Failure};
 use crate::only::{Only, fits};
+use crate::start::Found;
 
 /// Time between two looks whether the next piece is here.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -20,8 +21,9 @@ pub struct Length {
 }
 
 /// How long a content, or the one file that is wanted of it, is that is to go to standard output.
-pub async fn length(node: &Node, content: ContentId, wanted: &[Only]) -> Result<Length, Failure> {
-    let manifest = node.manifest(content).await?;
+pub async fn length(node: &Node, found: &Found, wanted: &[Only]) -> Result<Length, Failure> {
+    let manifest = node.manifest(found.content).await?;
+    found.must_be_called_so(&manifest)?;
     let header = manifest.header();
     let geometry = manifest.geometry();
     let fits = |file: &usize| wanted.is_empty() || fits(wanted, &header.files[*file].path);

@@ -155,9 +155,15 @@ pub fn tell(outlet: Outlet, event: &Event) {
     plain(outlet, &event.line());
 }
 
-/// What was asked for, lines of any number, on standard output. If whoever reads it has seen enough and has closed the pipe
-/// that is the end and no error.
-pub fn print(text: &str) -> Result<(), Failure> {
+/// What was asked for, on standard output: each line stays one, whatever stands in it.
+pub fn print(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), Failure> {
+    let lines = lines.into_iter().map(|line| printable(line.as_ref()) + "\n");
+    print_script(&lines.collect::<String>())
+}
+
+/// A text of our own, as it is, on standard output. If whoever reads it has seen enough and has closed the pipe that is the
+/// end and no error.
+pub fn print_script(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -167,10 +173,15 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The sentence that the program ends with. Names of others may stand in it.
+/// The sentence that the program ends with, or a note. Names of others may stand in it.
 pub fn complain(message: &str) {
-    let lines: Vec<_> = message.lines().map(printable).collect();
-    let _ = writeln!(std::io::stderr().lock(), "peer-cli: {}", lines.join("\n"));
+    let _ = writeln!(std::io::stderr().lock(), "peer-cli: {}", printable(message));
+}
+
+/// The same, with lines below it.
+pub fn complain_at_length(message: &str, lines: &[String]) {
+    complain(message);
+    lines.iter().for_each(|line| drop(writeln!(std::io::stderr().lock(), "{}", printable(line))));
 }
 
 /// A closed pipe is no reason to crash: there is nobody left to tell.

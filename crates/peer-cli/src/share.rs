@@ -18,6 +18,7 @@ use crate::exit_code::{ExitCode, Failure};
 use crate::missing::must_exist;
 use crate::prompt;
 use crate::screen::Outlet;
+use crate::sizes;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
 
@@ -54,6 +55,9 @@ pub struct Arguments {
     /// forwards to it; several with several --ticket-address
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     ticket_address: Vec<SocketAddr>,
+    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room
+    #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
+    tracker_memory: u64,
     #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
@@ -183,7 +187,10 @@ impl OwnTracker {
             }
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
-        let server = Server::new(transport.clone(), ServerConfig::default());
+        let server = Server::new(
+            transport.clone(),
+            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
+        );
         tokio::spawn(async move { server.run().await });
         Ok(OwnTracker { transport, id })
     }

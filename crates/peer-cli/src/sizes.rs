@@ -29,6 +29,12 @@ pub fn budget(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Bytes that a tracker may take. With less than a few mebibytes it has no room for the peers of one file.
+pub fn tracker_memory(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if (16 << 20..=1 << 44).contains(&size) { Ok(size) } else { Err("a tracker takes 16MiB to 16TiB".to_owned()) }
+}
+
 /// Bytes a second, as `10MiB` (bytes) or `80mbit` (bits). With less than a kibibyte peers would be given up before anything
 /// has come; more than a tebibyte is no limit.
 pub fn rate(text: &str) -> Result<u64, String> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peer::{Held, Node, PeerError, ShareOptions};
-use protocol::{ContentId, ContentMatch, PeerId, Ticket, default_piece_size};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Ticket, default_piece_size};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
@@ -16,6 +16,7 @@ use crate::missing::must_exist;
 use crate::names;
 use crate::only::Only;
 use crate::sizes;
+use crate::visit::{ANSWER, silent};
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ pub enum Step {
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
     /// It is known what to download.
-    Wanted { content: ContentId, name: String, size: u64, only: Vec<Only> },
+    Wanted { found: Found, only: Vec<Only> },
     /// What is shared can be had with this ticket.
     Ticket(Ticket),
     /// Something in the input folder is no file.
@@ -42,6 +43,29 @@ pub enum Step {
     Failed(Failure),
     /// Nothing is left to start.
     Started,
+}
+
+/// A content that answers to what was asked for.
+pub struct Found {
+    pub content: ContentId,
+    /// What the tracker says it is called, or nothing, and how large it is; others may have said so who lie.
+    pub name: String,
+    pub size: u64,
+    /// What it must be called: it was asked for by this name.
+    pub asked: Option<String>,
+}
+
+impl Found {
+    /// A name led to it, and what came has another one.
+    pub fn must_be_called_so(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let found = &manifest.header().name;
+        match &self.asked {
+            Some(asked) if asked != found => {
+                Err(PeerError::OtherName { content: self.content, asked: asked.clone(), found: found.clone() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Does all steps, reporting each.
@@ -64,6 +88,9 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     // What is wrong here should be known before anything is sent.
     let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
     some_file_has(arguments, &files)?;
+    if !arguments.seeder {
+        arguments.wanted().iter().try_for_each(|wanted| wanted.parse::<Query>().map(drop)).map_err(PeerError::from)?;
+    }
     let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
     let id = tracker.id;
     connect::join(node, tracker, Said::Flags).await?;
@@ -73,8 +100,8 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let ContentMatch { content, name, size, .. } = find(node, wanted, arguments.peer.wait, steps).await?;
-            report(Step::Wanted { content, name, size, only: Vec::new() }).await;
+            let found = find(node, wanted, arguments.peer.wait, steps).await?;
+            report(Step::Wanted { found, only: Vec::new() }).await;
         }
     }
     for path in files {
@@ -86,24 +113,31 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     Ok(())
 }
 
-/// The one content that the user means.
+/// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
+/// anyone takes part in it.
 pub async fn find(
     node: &Node,
     wanted: &str,
     wait: Option<Duration>,
     steps: &mpsc::Sender<Step>,
-) -> Result<ContentMatch, Failure> {
+) -> Result<Found, Failure> {
+    let query: Query = wanted.parse().map_err(PeerError::from)?;
     let patience = Instant::now() + wait.unwrap_or(Duration::ZERO).min(FOR_EVER);
     let mut said = false;
     loop {
-        let mut found = match node.find(wanted).await {
-            Ok(found) => found,
+        let mut found = match tokio::time::timeout(ANSWER, node.find(wanted)).await {
+            Ok(Ok(found)) => found,
             // It may come back while we wait anyway.
-            Err(PeerError::NoTracker) if Instant::now() < patience => Vec::new(),
-            Err(error) => return Err(error.into()),
+            Ok(Err(PeerError::NoTracker)) | Err(_) if Instant::now() < patience => Vec::new(),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(silent()),
         };
         match found.len() {
-            1 => return Ok(found.remove(0)),
+            1 => {
+                let ContentMatch { content, name, size, .. } = found.remove(0);
+                let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
+                return Ok(Found { content, name, size, asked });
+            }
             0 if Instant::now() < patience => {
                 if !said {
                     let _ = steps.send(Step::NobodyYet(wanted.to_owned())).await;
@@ -111,31 +145,32 @@ pub async fn find(
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
-            0 => return Err(nobody(node, wanted).await),
-            _ => return Err(Failure::new(ExitCode::Usage, choose(wanted, &found))),
+            0 => return Err(nobody(node, wanted, &query).await),
+            _ => return Err(choose(wanted, &found)),
         }
     }
 }
 
 /// Nobody shares it; what comes near is named.
-async fn nobody(node: &Node, wanted: &str) -> Failure {
-    let near = names::did_you_mean(node, wanted).await;
-    let advice = "Start its seeder first, check the name, or wait for it with --wait 5m";
+async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
+    let (near, what) = match query {
+        Query::Name(_) => (names::did_you_mean(node, wanted).await, "name"),
+        Query::Id(_) | Query::Prefix(_) => (String::new(), "id"),
+    };
+    let advice = format!("Start its seeder first, check the {what}, or wait for it with --wait 5m");
     Failure::new(ExitCode::NotFound, format!("nobody shares {wanted:?}.{near} {advice}"))
 }
 
-fn choose(wanted: &str, found: &[ContentMatch]) -> String {
-    let mut text = format!("{} contents answer to {wanted:?}, newest first:\n", found.len());
-    for ContentMatch { content, name, size, seeders, others, .. } in found {
-        let size = sizes::show(*size);
-        text.push_str(&format!(
-            "  {content}  {size}  {seeders} seeders, {others} others  {}\n",
-            names::printable(name)
-        ));
-    }
+fn choose(wanted: &str, found: &[ContentMatch]) -> Failure {
+    let line = |found: &ContentMatch| {
+        let ContentMatch { content, name, size, seeders, others, .. } = found;
+        format!("  {content}  {}  {seeders} seeders, {others} others  {name}", sizes::show(*size))
+    };
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
-    text.push_str(&format!("Choose one by its id or the beginning of it, as {prefix}"));
-    text
+    let last = format!("Choose one by its id or the beginning of it, as {prefix}");
+    let message = format!("{} contents answer to {wanted:?}:", found.len());
+    let lines = found.iter().map(line).chain([last]).collect();
+    Failure { lines, ..Failure::new(ExitCode::Usage, message) }
 }
 
 fn held(arguments: &SwarmArguments) -> Held {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{Node, PeerEvent, Progress, Standing, Summary};
-use protocol::{ContentId, Run as Pieces};
+use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
+use protocol::{ContentId, Query, Run as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
@@ -15,17 +15,20 @@ use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
 use crate::limiter::Limiter;
-use crate::only::fits;
+use crate::names::{printable, report_words};
+use crate::only::{fits, spelt_out};
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
-use crate::start::{Step, start};
+use crate::start::{Found, Step, start};
 
 /// Time between two looks at the progress.
 const TICK: Duration = Duration::from_millis(250);
 /// Time between two progress lines where lines stay.
 const PLAIN_LINE: Duration = Duration::from_secs(1);
+/// Most executable files that are named.
+const NAMED: usize = 5;
 
 /// What kind of run it is.
 pub struct Manner {
@@ -57,7 +60,8 @@ pub enum End {
 
 /// Shares or downloads as the original's flags say.
 pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
-    let node = connect::start(&arguments.peer, arguments.port, arguments.listeners, &arguments.output)?;
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let manner = Manner {
         seeder: arguments.seeder,
         strict: !arguments.file.is_empty(),
@@ -196,6 +200,11 @@ impl Run {
                 let Progress { name, size, pieces, have, .. } = progress;
                 let shown = sizes::show(size);
                 self.screen.say(&format!("Sharing {name}: {have} of {pieces} pieces, {shown}, content id {content}"));
+                if !Query::is_name(&name) {
+                    self.screen.say(&format!(
+                        "{name} could be taken for an id or a ticket, so nobody finds it by its name: give its ticket or its content id."
+                    ));
+                }
                 let content = content.to_string();
                 self.screen.event(&Event::Sharing { content, name, size, pieces, held: have });
             }
@@ -210,17 +219,25 @@ impl Run {
                     return Err(failure);
                 }
             }
-            Step::Wanted { content, name, size, only } => {
-                let (shown, part) = (sizes::show(size), if only.is_empty() { "" } else { "some files of " });
-                self.screen.say(&format!("Downloading {part}{name}, {shown}, content id {content}"));
+            Step::Wanted { found: Found { content, name, size, asked }, only } => {
+                let part = if only.is_empty() { "" } else { "some files of " };
+                // Whoever shares it has not said what it is called, or must not.
+                let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
+                self.screen.say(&format!("Downloading {part}{named}content id {content}"));
                 self.wanted_since.get_or_insert_with(Instant::now);
                 self.screen.event(&Event::Wanted { content: content.to_string(), name });
                 if self.contents.insert(content, None).is_none() {
                     self.pending.insert(content);
-                    match only.is_empty() {
-                        true => self.node.get(content).await?,
-                        false => self.node.get_files(content, move |path| fits(&only, path)).await?,
+                    let mut options = GetOptions::new();
+                    if let Some(asked) = asked {
+                        options = options.name(asked);
                     }
+                    if !only.is_empty() {
+                        let patterns = only.clone();
+                        let spelt_out = move |path: &str, hidden: &str| spelt_out(&patterns, path, hidden);
+                        options = options.files(move |path| fits(&only, path)).spelt_out(spelt_out);
+                    }
+                    self.node.get_with(content, options).await?;
                 }
             }
             Step::Ticket(ticket) => {
@@ -400,6 +417,12 @@ impl Run {
             Outlet::Errors => ("standard output".to_owned(), "-".to_owned()),
         };
         self.screen.say(&format!("Successfully Downloaded {file} to {to}"));
+        if self.manner.outlet == Outlet::Output
+            && let Some(words) = executable_words(&summary.executable)
+        {
+            self.screen.say(&words);
+        }
+        self.names(content, &summary.names);
         let limiter = self.limiter();
         if let Some((_, words)) = &limiter {
             self.screen.say(words);
@@ -412,9 +435,24 @@ impl Run {
             seconds_durable: summary.durable.as_secs_f64(),
             sources: summary.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
             limiter: limiter.map_or("", |(limiter, _)| limiter.name()),
+            executable: summary.executable.to_vec(),
         });
         self.pending.remove(&content);
         self.end_if_done()
+    }
+
+    /// Says what was done about names, unless nobody sees them.
+    fn names(&self, content: ContentId, report: &NameReport) {
+        if report.is_empty() || self.manner.outlet == Outlet::Errors {
+            return;
+        }
+        report_words(report).iter().for_each(|line| self.screen.say(line));
+        self.screen.event(&Event::Names {
+            content: content.to_string(),
+            skipped: report.skipped.clone(),
+            renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
+            unprintable: report.unprintable.clone(),
+        });
     }
 
     fn end_if_done(&mut self) -> Next {
@@ -505,6 +543,17 @@ fn lacking_words(runs: &[Pieces]) -> String {
     let more = if runs.len() > 8 { ", …" } else { "" };
     let pieces = if total == 1 { "piece" } else { "pieces" };
     format!("Nobody who is connected has {total} {pieces}: {}{more}", named.join(", "))
+}
+
+/// Which files may be executed, at most a handful of them by name; nothing if none may.
+fn executable_words(files: &[String]) -> Option<String> {
+    let named = files.iter().take(NAMED).map(|file| printable(file)).collect::<Vec<_>>().join(", ");
+    match files.len() {
+        0 => None,
+        1 => Some(format!("{named} may be executed.")),
+        count if count <= NAMED => Some(format!("{count} files may be executed: {named}.")),
+        count => Some(format!("{count} files may be executed: {named} and {} more.", count - NAMED)),
+    }
 }
 
 /// For how long what is complete is shared on.
@@ -613,6 +662,16 @@ mod tests {
         let ended = run.life(run.node.events(), steps, typed).await.unwrap_err();
         assert_eq!(ended.code, ExitCode::Other);
         assert!(start.await.is_err_and(|error| error.is_panic()));
+    }
+
+    #[test]
+    fn executable_files_are_named_up_to_a_handful() {
+        let words = |count| executable_words(&(0..count).map(|n| format!("{n}\n.sh")).collect::<Vec<_>>());
+        assert_eq!(words(0), None);
+        assert_eq!(words(1).unwrap(), r"0\u{a}.sh may be executed.");
+        assert_eq!(words(2).unwrap(), r"2 files may be executed: 0\u{a}.sh, 1\u{a}.sh.");
+        let many = words(100).unwrap();
+        assert!(many.starts_with("100 files may be executed: 0") && many.ends_with(" and 95 more."), "{many}");
     }
 
     #[test]

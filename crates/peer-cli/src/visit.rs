@@ -11,7 +11,7 @@ use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 
 /// Longest wait for an answer of a tracker that is connected.
-const ANSWER: Duration = Duration::from_secs(10);
+pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// Which tracker, and as whom.
 #[derive(Debug, Args)]
@@ -62,8 +62,12 @@ impl Visit {
 
 /// An answer of the tracker, if it comes in time.
 pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) -> Result<T, Failure> {
-    let silent = |_| Failure::new(ExitCode::TrackerUnreachable, "the tracker does not answer; is it an older one?");
-    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(silent)??)
+    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(|_| silent())??)
+}
+
+/// No answer came.
+pub fn silent() -> Failure {
+    Failure::new(ExitCode::TrackerUnreachable, "the tracker does not answer; is it an older one?")
 }
 
 /// `HOST`, `HOST:PORT`, `[IPv6]:PORT` or an IPv6 address alone.

@@ -7,7 +7,6 @@ mod contents;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
 use crate::buffers::Buffers;
+use crate::dial_filter::{DialFilter, Source};
 use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
 use crate::inbox::{Command, Input};
 use crate::link::{self, Question};
@@ -28,7 +28,7 @@ use crate::node::{NodeBuilder, PeerEvent, Standing};
 use crate::rate::RateCap;
 use crate::reach;
 use crate::serve::{self, PieceServe};
-use crate::shelf::Shelf;
+use crate::shelf::{Downloads, Shelf};
 use crate::silent::Silent;
 use crate::tracker_client::{self, ToClient};
 use crate::waits::WaitBooks;
@@ -105,9 +105,7 @@ struct Asked {
 struct Setup {
     transport: Arc<dyn Transport>,
     storage: Arc<dyn storage::Backend>,
-    hashes: PathBuf,
-    output: PathBuf,
-    replace: bool,
+    downloads: Downloads,
     /// Where others may reach us.
     listeners: Vec<SocketAddr>,
     up: Arc<RateCap>,
@@ -118,6 +116,7 @@ struct Setup {
     workers: Arc<Workers>,
     waits: Arc<WaitBooks>,
     silent: Arc<Silent>,
+    dialled: Arc<DialFilter>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -130,12 +129,11 @@ pub(crate) async fn run(
     let (inputs, mut inbox) = mpsc::channel(INBOX);
     let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
     let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.clone(), site: builder.site };
+    let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
-        hashes: builder.hashes,
-        output: builder.output,
-        replace: builder.replace,
+        downloads: builder.downloads,
         listeners,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
@@ -144,6 +142,7 @@ pub(crate) async fn run(
         workers: Workers::new(),
         waits,
         silent: Arc::default(),
+        dialled,
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
@@ -218,9 +217,14 @@ impl Driver {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::Event(event) => {
-                match &event {
-                    Event::Disconnected { conn } => drop(self.links.remove(conn)),
+            Input::Event(mut event) => {
+                match &mut event {
+                    Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
+                        if let Some(link) = self.links.get(conn) {
+                            self.setup.dialled.keep(Source::Peer(link.connection.remote_addr().ip()), peers);
+                        }
+                    }
+                    Event::Disconnected { conn } => self.forget_link(*conn),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");
@@ -247,6 +251,13 @@ impl Driver {
             Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
             Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
         }
+    }
+
+    /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
+    /// streams that they came on would keep the connection, with all its buffers, for ever.
+    fn forget_link(&mut self, conn: ConnId) {
+        self.links.remove(&conn);
+        self.questions.retain(|_, asked| asked.conn != conn);
     }
 
     /// Tells the engine what has come of a request since it was told last.
@@ -308,7 +319,8 @@ impl Driver {
         match command {
             Command::Track { tracker, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.clone());
-                let client = tracker_client::start(transport, tracker, listeners, self.inputs.clone(), reply);
+                let (dialled, inputs) = (self.setup.dialled.clone(), self.inputs.clone());
+                let client = tracker_client::start(transport, tracker, listeners, dialled, inputs, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
@@ -322,7 +334,7 @@ impl Driver {
             Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
-                    (self.setup.storage.clone(), self.setup.hashes.clone(), self.inputs.clone());
+                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
                 let events = self.events.clone();
                 tokio::spawn(async move {
                     let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);
@@ -330,8 +342,8 @@ impl Driver {
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });
             }
-            Command::Get { content, choice, reply } => {
-                let _ = reply.send(self.get(content, choice));
+            Command::Get { content, options, reply } => {
+                let _ = reply.send(self.get(content, options));
             }
             Command::Read { content, first, reply } => self.read(content, first, reply),
             Command::Progress { content, reply } => {
@@ -369,10 +381,13 @@ impl Driver {
     }
 
     fn question(&mut self, conn: ConnId, question: Question) {
+        // It may have waited in the inbox while we closed the connection.
+        let Some(link) = self.links.get(&conn) else { return };
         match question {
             Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
                 Some(shelf) => {
-                    drop(tokio::spawn(serve::manifest(stream, shelf.manifest().bytes().clone(), self.setup.up.clone())))
+                    let (bytes, cap) = (shelf.manifest().bytes().clone(), self.setup.up.clone());
+                    drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
                 }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
@@ -392,10 +407,11 @@ impl Driver {
                 drop(tokio::spawn(reach::dial(transport, silent, peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
-                if let Some(link) = self.links.remove(&conn) {
+                if let Some(link) = self.links.get(&conn) {
                     tracing::info!(peer = %link.connection.peer_id(), reason, "closes a connection");
                     link.connection.close(1, reason);
                 }
+                self.forget_link(conn);
             }
             Action::Send { conn, message } => {
                 if let Some(link) = self.links.get(&conn)
@@ -439,6 +455,8 @@ impl Driver {
                     let connection = link.connection.clone();
                     let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
                     link.connection.spawn(Box::pin(work.run()));
+                } else {
+                    self.event(Event::Served { serve });
                 }
             }
             Action::Refuse { serve, reason } => {

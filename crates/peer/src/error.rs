@@ -6,6 +6,11 @@ use protocol::ContentId;
 use storage::StorageError;
 use transport::TransportError;
 
+use crate::NameDoubt;
+
+/// Most names that are said of many.
+const NAMED: usize = 10;
+
 /// Why a node did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
@@ -31,6 +36,19 @@ pub enum PeerError {
     /// Nobody shares this.
     #[error("nobody shares {0:?}")]
     NotFound(String),
+    /// Nothing can be asked for like this.
+    #[error(transparent)]
+    Query(#[from] protocol::QueryError),
+    /// What a tracker named is called otherwise by those who share it.
+    #[error("content {content} is called {found:?}, not {asked:?} as the tracker said: nothing of it is kept")]
+    OtherName {
+        /// What came.
+        content: ContentId,
+        /// The name that was asked for.
+        asked: String,
+        /// The name in its manifest.
+        found: String,
+    },
     /// The connection to the tracker is down at the moment.
     #[error("there is no tracker at the moment")]
     NoTracker,
@@ -59,6 +77,16 @@ pub enum PeerError {
     /// None of a content's files are wanted.
     #[error("no file of {0:?} has one of the names that are wanted")]
     NothingChosen(String),
+    /// Names that should not be where the download goes, with the content's name in front, and why.
+    #[error("{content:?} is not downloaded, for names that it has: {}", listed(.names))]
+    Names {
+        /// What the content is called.
+        content: String,
+        /// The files and empty folders.
+        names: Vec<(String, NameDoubt)>,
+        /// Whether nothing else of it is wanted: without them there is nothing to download.
+        all: bool,
+    },
     /// A name that cannot be stored here.
     #[error(transparent)]
     Name(#[from] protocol::NameError),
@@ -68,4 +96,12 @@ pub enum PeerError {
     /// The node was shut down.
     #[error("the peer is shut down")]
     ShutDown,
+}
+
+fn listed(names: &[(String, NameDoubt)]) -> String {
+    let named = names.iter().take(NAMED).map(|(name, doubt)| format!("{name:?} ({doubt})"));
+    let named: Vec<_> = named.collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &more
 }

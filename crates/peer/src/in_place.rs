@@ -2,15 +2,14 @@
 //! is in the way, or is to be replaced.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use protocol::{Manifest, Run};
-use storage::{Access, FileSpec, error_at};
+use protocol::{Manifest, PathTree, Run};
+use storage::{Access, FileSpec, Folder, error_at};
 
 use crate::PeerError;
+use crate::naming::LocalNames;
 use crate::reuse::on_all_cores;
 use crate::survey::Survey;
 
@@ -25,50 +24,45 @@ pub(crate) struct InPlace {
     pub(crate) in_the_way: Option<PathBuf>,
 }
 
-/// Looks for the `wanted` files of a manifest in the folder `target`, and for what is in the way of `empty_folders`. No link is followed. Hashes, on all cores, what has the
-/// right size; blocks.
+/// Looks for the `wanted` files of a manifest in its folder, which lies in `folder`, and for what is in the way of
+/// `empty_folders`. No link is followed. Hashes, on all cores, what has the right size; blocks.
 pub(crate) fn look(
     manifest: &Manifest,
-    target: &Path,
+    names: &LocalNames,
+    folder: &Folder,
     wanted: &[usize],
     empty_folders: &[String],
 ) -> Result<InPlace, PeerError> {
+    let header = manifest.header();
+    let name = names.name(manifest);
+    let (target, mut walk) = (folder.path().join(name), folder.walk());
+    let mut seen_at = |path: &str| {
+        let inside = Path::new(name).join(path);
+        walk.look(&inside).map_err(|source| PeerError::from(error_at(&folder.path().join(inside), source)))
+    };
     let (mut found, mut same_size) = (InPlace::default(), Vec::new());
-    let mut folders = BTreeSet::new();
-    for &file in wanted {
-        let entry = &manifest.header().files[file];
-        let path = target.join(&entry.path);
-        let parents = path.ancestors().skip(1).take_while(|&parent| parent != target);
-        let mut above: Vec<&Path> = parents.collect();
-        above.reverse();
-        for folder in above {
-            if folders.insert(folder.to_owned()) && kind_of(folder)?.is_some_and(|seen| !seen.is_dir()) {
-                found.in_the_way = Some(folder.to_owned());
-                return Ok(found);
-            }
+    let files = wanted.iter().map(|&file| names.path(manifest, file));
+    let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
+    for path in tree.folders().chain(empty_folders.iter().map(String::as_str)) {
+        if seen_at(path)?.is_some_and(|seen| !seen.is_folder) {
+            found.in_the_way = Some(target.join(path));
+            return Ok(found);
         }
-        match kind_of(&path)? {
+    }
+    for &file in wanted {
+        let (path, size) = (names.path(manifest, file), header.files[file].size);
+        match seen_at(path)? {
             None => {}
-            Some(seen) if !seen.is_file() => {
-                found.in_the_way = Some(path);
+            Some(seen) if !seen.is_file => {
+                found.in_the_way = Some(target.join(path));
                 return Ok(found);
             }
-            Some(seen) if seen.len() == entry.size => same_size.push(file),
+            Some(seen) if seen.len == size => same_size.push(file),
             Some(_) => found.different.push(file),
         }
     }
-    for path in empty_folders.iter().map(|path| target.join(path)) {
-        let mut above: Vec<&Path> = path.ancestors().take_while(|&folder| folder != target).collect();
-        above.reverse();
-        for folder in above {
-            if kind_of(folder)?.is_some_and(|seen| !seen.is_dir()) {
-                found.in_the_way = Some(folder.to_owned());
-                return Ok(found);
-            }
-        }
-    }
     let different = Mutex::new(BTreeSet::new());
-    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, target, file)).collect();
+    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, names, &target, file)).collect();
     // Not mapped: nothing of it is kept, and anyone may cut it meanwhile.
     let storage = storage::backend("file").expect("it is built in").open(&specs, Access::Read)?;
     let geometry = manifest.geometry();
@@ -90,30 +84,24 @@ pub(crate) fn look(
     Ok(found)
 }
 
-/// Whether nothing lies in the folder `target` that is not, by its name, a part of the content.
-pub(crate) fn holds_nothing_else(manifest: &Manifest, target: &Path) -> bool {
+/// Whether nothing lies in the folder `target` that is not, by its name here, a part of the content.
+pub(crate) fn holds_nothing_else(
+    manifest: &Manifest,
+    names: &LocalNames,
+    empty_folders: &[String],
+    target: &Path,
+) -> bool {
     let Ok(survey) = Survey::of(target) else { return false };
-    let header = manifest.header();
-    let files: BTreeSet<&str> = header.files.iter().map(|file| file.path.as_str()).collect();
-    let parents = files.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at]));
-    let folders: BTreeSet<&str> = parents.chain(header.empty_folders.iter().map(String::as_str)).collect();
+    let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
+    let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
     survey.skipped.is_empty()
-        && survey.files.iter().all(|file| files.contains(file.path.as_str()))
-        && survey.empty_folders.iter().all(|path| folders.contains(path.as_str()))
+        && survey.files.iter().all(|file| tree.is_file(&file.path))
+        && survey.empty_folders.iter().all(|path| tree.is_folder(path))
 }
 
 /// Where a file of a content lies whose folder, or file, is `target`.
-pub(crate) fn spec(manifest: &Manifest, target: &Path, file: usize) -> FileSpec {
-    let (header, entry) = (manifest.header(), &manifest.header().files[file]);
-    let path = if header.folder { target.join(&entry.path) } else { target.to_owned() };
-    FileSpec { path, size: entry.size }
-}
-
-/// What is there, itself and not what it leads to; nothing if there is nothing.
-fn kind_of(path: &Path) -> Result<Option<fs::Metadata>, PeerError> {
-    match fs::symlink_metadata(path) {
-        Ok(seen) => Ok(Some(seen)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(source) => Err(error_at(path, source).into()),
-    }
+pub(crate) fn spec(manifest: &Manifest, names: &LocalNames, target: &Path, file: usize) -> FileSpec {
+    let header = manifest.header();
+    let path = if header.folder { target.join(names.path(manifest, file)) } else { target.to_owned() };
+    FileSpec { path, size: header.files[file].size }
 }

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use transport::Connection;
 
 use crate::link::Question;
-use crate::node::{Progress, Standing};
-use crate::shelf::{Choice, Opened};
+use crate::node::{GetOptions, Progress, Standing};
+use crate::shelf::Opened;
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::{PeerError, ShareOptions};
 
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
     Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Get { content: ContentId, choice: Option<Choice>, reply: oneshot::Sender<Result<(), PeerError>> },
+    Get { content: ContentId, options: GetOptions, reply: oneshot::Sender<Result<(), PeerError>> },
     Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
     Standing { content: ContentId, reply: oneshot::Sender<Standing> },

@@ -5,13 +5,17 @@
 //! the tokio runtime that it is started on; a current-thread runtime is enough.
 
 mod buffers;
+mod dial_filter;
 mod driver;
 mod error;
 mod fetch;
+mod folding;
 mod in_place;
 mod inbox;
 mod link;
+mod naming;
 mod node;
+mod places;
 mod rate;
 mod reach;
 mod reuse;
@@ -26,10 +30,12 @@ mod waits;
 mod workers;
 
 pub use error::PeerError;
-pub use node::{Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
+pub use naming::{NameDoubt, NamePolicy, NameReport};
+pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
 pub use reach::interface_addresses;
 pub use share::{
     Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,
+    received_manifest, received_path,
 };
 pub use tracker_client::{Page, TrackerAddress};
 pub use waits::Waits;

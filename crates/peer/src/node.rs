@@ -1,18 +1,21 @@
 //! The handle that others hold: start a node, share, get, watch, shut down.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Run};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Run};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use transport::Transport;
 
 use crate::driver;
 use crate::inbox::Command;
+use crate::naming::{NamePolicy, NameReport};
+use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
 use crate::{Held, PeerError, ShareOptions, reach};
@@ -21,12 +24,11 @@ use crate::{Held, PeerError, ShareOptions, reach};
 pub struct NodeBuilder {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) storage: Arc<dyn Backend>,
-    pub(crate) hashes: PathBuf,
-    pub(crate) output: PathBuf,
-    pub(crate) replace: bool,
+    pub(crate) downloads: Downloads,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
+    pub(crate) dial_private: bool,
     pub(crate) engine: swarm::Config,
     pub(crate) site: String,
     pub(crate) seed: u64,
@@ -35,20 +37,34 @@ pub struct NodeBuilder {
 impl NodeBuilder {
     /// The folder where manifests are kept; `hashes` unless set.
     pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.hashes = folder.into();
+        self.downloads.hashes = folder.into();
         self
     }
 
     /// The folder where downloads go; `output` unless set.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.output = folder.into();
+        self.downloads.folder = folder.into();
         self
     }
 
     /// Whether files of a download may replace different ones that have their names, once it is complete. Until then the old
     /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
     pub fn replace(mut self, replace: bool) -> Self {
-        self.replace = replace;
+        self.downloads.replace = replace;
+        self
+    }
+
+    /// Bytes that downloads leave free on the disk: one that would not is refused before anything is written, and one that runs
+    /// while others fill the disk is given up, with what is verified kept. A hundredth of the file system, and at most 1 GiB,
+    /// unless set.
+    pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
+        self.downloads.keep_free = bytes;
+        self
+    }
+
+    /// What becomes of downloads with names that should not be where they go; refused unless set.
+    pub fn names(mut self, policy: NamePolicy) -> Self {
+        self.downloads.names = policy;
         self
     }
 
@@ -76,6 +92,13 @@ impl NodeBuilder {
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
         addresses.truncate(reach::MOST_ANNOUNCED);
         self.announce = addresses;
+        self
+    }
+
+    /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
+    /// they lead to the network or machine of the one that names them. [`Node::meet`] is not held to this.
+    pub fn dial_private(mut self, dial: bool) -> Self {
+        self.dial_private = dial;
         self
     }
 
@@ -237,6 +260,51 @@ pub struct Summary {
     pub durable: Duration,
     /// Payload bytes by the peer that they came from.
     pub sources: Vec<(PeerId, u64)>,
+    /// Paths, in the content, of files that may be executed: whoever shares them says so. Empty where files have no such bit.
+    pub executable: Arc<[String]>,
+    /// What was done about doubtful names.
+    pub names: NameReport,
+}
+
+/// What a download is held to, and how much of it is wanted.
+#[derive(Clone, Default)]
+pub struct GetOptions {
+    pub(crate) name: Option<String>,
+    files: Option<Arc<Wanted>>,
+    spelt_out: Option<Arc<SpeltOut>>,
+}
+
+impl GetOptions {
+    /// Any name, all files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name that the content's manifest must have. To be set where a name led to the id: which contents have a name is
+    /// what a tracker says, and one that has another is given up ([`PeerError::OtherName`]) before anything is written.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Of a folder, only the files whose paths inside, with `/`, are `wanted`.
+    pub fn files(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.files = Some(Arc::new(wanted));
+        self
+    }
+
+    /// Where only some files are wanted, the user may have spelt out hidden ones: `spelt_out` says so for the path of a file
+    /// and the part of it up to a hidden name. Then that name is not doubtful ([`crate::NamePolicy`]).
+    pub fn spelt_out(mut self, spelt_out: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        self.spelt_out = Some(Arc::new(spelt_out));
+        self
+    }
+
+    /// The files, if not all are wanted.
+    pub(crate) fn choice(&self) -> Option<Choice> {
+        let spelt_out = self.spelt_out.clone().unwrap_or_else(|| Arc::new(|_: &str, _: &str| false));
+        Some(Choice { wanted: self.files.clone()?, spelt_out })
+    }
 }
 
 impl Node {
@@ -245,12 +313,17 @@ impl Node {
         NodeBuilder {
             transport,
             storage,
-            hashes: "hashes".into(),
-            output: "output".into(),
-            replace: false,
+            downloads: Downloads {
+                hashes: "hashes".into(),
+                folder: "output".into(),
+                replace: false,
+                names: NamePolicy::Default,
+                keep_free: None,
+            },
             up: None,
             down: None,
             announce: Vec::new(),
+            dial_private: false,
             engine: swarm::Config::default(),
             site: String::new(),
             seed: fastrand::u64(..),
@@ -283,9 +356,16 @@ impl Node {
         self.ask(|reply| Command::Meet { content, peer, reply }).await
     }
 
-    /// Contents with this name or id, or an id that begins so, newest first.
+    /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says and in its order. What it says is
+    /// held against the question: whatever has another id or name is dropped, so that of an id at most that content comes.
+    /// That the content of a name has it is still for [`GetOptions::name`] to see.
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
-        self.ask(|reply| Command::Find { query: query.to_owned(), reply }).await?
+        let query: Query = query.parse()?;
+        let asked = query.to_string();
+        let mut found = self.ask(|reply| Command::Find { query: asked, reply }).await??;
+        let mut seen = BTreeSet::new();
+        found.retain(|found| query.fits(found.content, &found.name) && seen.insert(found.content));
+        Ok(found)
     }
 
     /// A page of what the tracker knows, newest first: the first one, or the one that goes on behind another.
@@ -311,7 +391,7 @@ impl Node {
     /// Downloads a content into the output folder; watch [`Node::events`] for how it ends. Goes on from what an
     /// earlier run had verified, and goes on sharing when it is done.
     pub async fn get(&self, content: ContentId) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, choice: None, reply }).await?
+        self.get_with(content, GetOptions::new()).await
     }
 
     /// The same for some files of a folder: those whose paths inside, with `/`, are `wanted`. What others bring later goes
@@ -321,7 +401,12 @@ impl Node {
         content: ContentId,
         wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Get { content, choice: Some(Arc::new(wanted)), reply }).await?
+        self.get_with(content, GetOptions::new().files(wanted)).await
+    }
+
+    /// The same, held to what the options say.
+    pub async fn get_with(&self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Get { content, options, reply }).await?
     }
 
     /// How a content stands; nothing if this node takes no part in it.

@@ -1,11 +1,12 @@
 //! What lies on the disk already and need not be asked of others: what an earlier run has stored, and pieces of a file that is
 //! to be replaced which are equal at the same place. Neither is believed before it is hashed.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::{PieceSet, Run};
+use protocol::{Manifest, PieceSet, Run};
 use storage::{Access, FileSpec, StorageError};
 
 use crate::shelf::Shelf;
@@ -69,4 +70,19 @@ pub(crate) fn on_all_cores(
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
     })
+}
+
+/// The bytes of each file that hold pieces which are stored: ranges in ascending order, for what is given back to the disk.
+pub(crate) fn stored_ranges(manifest: &Manifest, file: usize, stored: &PieceSet) -> Vec<Range<u64>> {
+    let geometry = manifest.geometry();
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for piece in geometry.pieces_of(file).filter(|&piece| stored.contains(piece)) {
+        let Some(at) = geometry.piece(piece) else { continue };
+        let end = at.offset + at.len as u64;
+        match ranges.last_mut() {
+            Some(last) if last.end == at.offset => last.end = end,
+            _ => ranges.push(at.offset..end),
+        }
+    }
+    ranges
 }

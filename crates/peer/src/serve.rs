@@ -25,9 +25,14 @@ const PART: usize = 128 << 10;
 const SLICE: usize = 1 << 20;
 
 /// Sends a manifest. It may be large, and anyone may ask for it: the cap is for it too.
-pub(crate) async fn manifest(mut stream: Box<dyn SendStream>, bytes: Bytes, cap: Arc<RateCap>) {
+pub(crate) async fn manifest(
+    connection: Arc<dyn Connection>,
+    mut stream: Box<dyn SendStream>,
+    bytes: Bytes,
+    cap: Arc<RateCap>,
+) {
     let step = PART.min(cap.step());
-    let _ = async {
+    let sending = async {
         begin(&mut *stream, bytes.len() as u64).await?;
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
@@ -35,8 +40,12 @@ pub(crate) async fn manifest(mut stream: Box<dyn SendStream>, bytes: Bytes, cap:
             hand_over(&mut *stream, slice).await?;
         }
         stream.finish()
+    };
+    // Who waits for the cap would not see the end of the connection, and keep all of it until then.
+    tokio::select! {
+        _ = sending => {}
+        _ = connection.closed() => {}
     }
-    .await;
 }
 
 async fn begin(stream: &mut dyn SendStream, len: u64) -> Result<(), TransportError> {
@@ -63,7 +72,13 @@ pub(crate) struct PieceServe {
 impl PieceServe {
     /// Sends the pieces and says that it is over, well or not.
     pub(crate) async fn run(mut self) {
-        match self.send().await {
+        let connection = self.connection.clone();
+        let sent = tokio::select! {
+            sent = self.send() => sent,
+            // Who waits for the cap, or a worker, would not see it.
+            _ = connection.closed() => Ok(()),
+        };
+        match sent {
             Ok(()) => {}
             // The content is as good as before. The stream breaks off, and the other side asks again in a moment.
             Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),

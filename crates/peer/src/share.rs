@@ -1,7 +1,7 @@
 //! Making manifests: hash a file or a folder on all cores, and keep what came of it in the hashes folder.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use protocol::{
     Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
     default_piece_size,
 };
-use storage::{Access, StorageError};
+use storage::{Access, StorageError, error_at};
 
 use crate::PeerError;
 use crate::stamp::Stamp;
@@ -91,13 +91,6 @@ pub(crate) fn hash_survey(
     let sizes = survey.sizes();
     let piece_size = piece_size.unwrap_or_else(|| default_piece_size(&sizes));
     let geometry = Geometry::new(piece_size, sizes).map_err(|error| wrong(error.into()))?;
-    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
-    let read = |number: usize| {
-        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
-        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
-    };
-    let (count, total) = (geometry.pieces() as usize, geometry.total());
-    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
     let entry = |file: &Found| FileEntry {
         path: file.path.clone(),
         size: file.metadata.len(),
@@ -112,39 +105,82 @@ pub(crate) fn hash_survey(
         files: survey.files.iter().map(entry).collect(),
         empty_folders: survey.empty_folders.clone(),
     };
+    // What no manifest can say is said before everything is hashed.
+    header.check().map_err(|reason| PeerError::Unfit { path: path.to_owned(), reason: reason.to_string() })?;
+    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
+    let read = |number: usize| {
+        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
+        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
+    };
+    let (count, total) = (geometry.pieces() as usize, geometry.total());
+    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
     Manifest::build(header, &digests).map_err(wrong)
 }
 
-/// Where the manifest of a content of this name is kept.
+/// Folder in the hashes folder for the manifests of downloads. Whoever shares something chooses its name, so they are kept by
+/// their ids, apart from those of the user's own files.
+const BY_ID: &str = "by-id";
+const MANIFEST: &str = "manifest";
+
+/// Where the manifest is kept that was made here of a file or folder of this name.
 pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".manifest"))
 }
 
-/// Keeps a manifest in the hashes folder.
+/// Where the manifest of a download is kept.
+pub fn received_path(hashes: &Path, content: ContentId) -> PathBuf {
+    hashes.join(BY_ID).join(format!("{content}.{MANIFEST}"))
+}
+
+/// Keeps a manifest that was made here in the hashes folder, by the content's name.
 pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
     let name = &manifest.header().name;
     protocol::check_local_name(name, cfg!(windows))?;
     let path = manifest_path(hashes, name);
-    put(&path, hashes, name, manifest.bytes()).map_err(|source| StorageError::Io { path: path.clone(), source }.into())
+    put(&path, hashes, name, manifest.bytes()).map_err(|source| error_at(&path, source).into())
 }
 
-/// Writes a file of the hashes folder beside its place and renames it, so that nobody reads half of one.
-pub(crate) fn put(path: &Path, hashes: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(hashes)?;
+/// Keeps the manifest of a download in the hashes folder, by its id: no other content is ever kept there.
+pub(crate) fn keep_received(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
+    let path = received_path(hashes, manifest.id());
+    let kept = put(&path, &hashes.join(BY_ID), &manifest.id().to_string(), manifest.bytes());
+    kept.map_err(|source| error_at(&path, source).into())
+}
+
+/// Writes a file into a folder, beside its place, and renames it, so that nobody reads half of one.
+pub(crate) fn put(path: &Path, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
     // Several peers may share one hashes folder.
     let mark = format!(".{:016x}", fastrand::u64(..));
-    let beside = hashes.join(decorated_name(".", name, &mark));
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
+    let beside = folder.join(decorated_name(".", name, &mark));
+    // On a full disk half of it would stay, and another half with each try.
+    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
-/// The manifests of the hashes folder whose id is wanted, in no order. Of the others only the bytes are read and hashed; none
-/// is taken apart and checked.
+/// The manifest of a download that is kept in the hashes folder. Opens that one file, however many there are.
+pub fn received_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> {
+    let bytes = read_manifest_bytes(&received_path(hashes, content)).ok()?;
+    // Anyone may have written to it since.
+    if Manifest::id_of(&bytes) != content {
+        return None;
+    }
+    Manifest::decode(bytes).ok()
+}
+
+/// The manifests of the hashes folder whose id is wanted, made here or downloaded, in no order. Those of downloads are known by
+/// their files' names; of the others the bytes are read and hashed. None is taken apart but those that are wanted.
 pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl Iterator<Item = Manifest> {
-    let paths = fs::read_dir(hashes).into_iter().flatten().flatten().map(|entry| entry.path());
-    let manifests = paths.filter(|path| path.extension().is_some_and(|end| end == "manifest"));
-    let bytes = manifests.filter_map(|path| read_manifest_bytes(&path).ok());
-    bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).filter_map(|bytes| Manifest::decode(bytes).ok())
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let by_id = files(&hashes.join(BY_ID)).filter_map(|path| path.file_stem()?.to_str()?.parse::<ContentId>().ok());
+    let by_id: Vec<_> = by_id.filter(|&content| wanted(content)).collect();
+    let received = by_id.into_iter().map({
+        let hashes = hashes.to_owned();
+        move |content| received_manifest(&hashes, content)
+    });
+    let named = files(hashes).filter(|path| path.extension().is_some_and(|end| end == MANIFEST));
+    let bytes = named.filter_map(|path| read_manifest_bytes(&path).ok());
+    let made = bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).map(|bytes| Manifest::decode(bytes).ok());
+    received.chain(made).flatten()
 }
 
 /// Reads and checks a manifest's file.
@@ -159,12 +195,28 @@ fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
     if len > protocol::MAX_MANIFEST_BYTES as u64 {
         return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }
-    Ok(fs::read(path).map_err(io)?.into())
+    // No more than was looked at, whatever it has become.
+    let mut bytes = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(len).read_to_end(&mut bytes)).map_err(io)?;
+    Ok(bytes.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder that no manifest can hold was hashed to its end before that was said.
+    #[test]
+    fn a_folder_that_is_too_deep_is_refused_before_it_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let deep = root.join(vec!["a"; 128].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "bytes").unwrap();
+        let hashed = hash_content(&root, Algorithm::Blake3, None, |_, _| panic!("it is hashed"));
+        let said = hashed.err().unwrap().to_string();
+        assert!(said.contains("cannot be shared") && said.contains("128 parts"), "{said}");
+    }
 
     #[test]
     fn of_many_manifests_only_the_wanted_one_is_taken_apart() {
@@ -185,5 +237,53 @@ mod tests {
             assert_eq!(found, [id]);
         }
         assert_eq!(kept_manifests(&hashes, |_| true).count(), 20);
+    }
+
+    fn manifest_of_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Manifest {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        hash_content(&path, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest
+    }
+
+    #[test]
+    fn a_download_never_takes_the_place_of_the_manifest_of_an_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let own = manifest_of_bytes(folder.path(), "model.bin", b"own");
+        let other = manifest_of_bytes(folder.path(), "model.bin", b"of someone else");
+        keep_manifest(&hashes, &own).unwrap();
+        keep_received(&hashes, &other).unwrap();
+        assert_eq!(read_manifest(&manifest_path(&hashes, "model.bin")).unwrap().id(), own.id());
+        assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+        assert!(received_manifest(&hashes, own.id()).is_none());
+        let all: Vec<_> = kept_manifests(&hashes, |_| true).map(|manifest| manifest.id()).collect();
+        assert_eq!(all, [other.id(), own.id()]);
+        // An own file that is called as the manifest of a download is kept beside it, too.
+        let called = manifest_of_bytes(folder.path(), &other.id().to_string(), b"own");
+        keep_manifest(&hashes, &called).unwrap();
+        assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+    }
+
+    #[test]
+    fn a_kept_manifest_that_is_not_of_its_id_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let [one, other] = [b"one", b"two"].map(|bytes| manifest_of_bytes(folder.path(), "file", bytes));
+        keep_received(&hashes, &one).unwrap();
+        fs::write(received_path(&hashes, one.id()), other.bytes()).unwrap();
+        assert!(received_manifest(&hashes, one.id()).is_none());
+        assert_eq!(kept_manifests(&hashes, |_| true).count(), 0);
+    }
+
+    /// Earlier versions kept all manifests by name.
+    #[test]
+    fn manifests_of_an_old_folder_are_still_found_by_their_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let manifest = manifest_of_bytes(folder.path(), "file", b"downloaded long ago");
+        fs::create_dir(&hashes).unwrap();
+        fs::write(hashes.join("file.manifest"), manifest.bytes()).unwrap();
+        let found: Vec<_> = kept_manifests(&hashes, |kept| kept == manifest.id()).collect();
+        assert_eq!(found[0].id(), manifest.id());
     }
 }

@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Run, Stretch};
-use storage::{Access, Backend, Checkpoint, Journal, Output, Place, Split, Storage, StorageError, make_executable};
+use storage::{
+    Access, Backend, Checkpoint, Folder, Held, Output, Place, Room, Split, Storage, StorageError, error_at,
+    make_executable,
+};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
-use crate::reuse::{reuse, verify_again};
-use crate::share::{ShareOptions, hash_survey, keep_manifest, manifest_of};
+use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
+use crate::reuse::{reuse, stored_ranges, verify_again};
+use crate::share::{ShareOptions, hash_survey, keep_received, manifest_of};
 use crate::survey::Survey;
 use crate::waits::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
@@ -36,8 +40,12 @@ pub(crate) struct Shelf {
     finished: AtomicBool,
     sent: AtomicU64,
     path: PathBuf,
-    /// Bytes of the files that are wanted.
-    wanted: u64,
+    /// The files that are wanted, or shared.
+    wanted: Vec<usize>,
+    /// That there was no room, and what holds nothing was given back: then nothing is written any more.
+    given_back: RwLock<Option<StorageError>>,
+    names: LocalNames,
+    name_report: NameReport,
 }
 
 /// What a download needs until it is finished.
@@ -46,12 +54,37 @@ struct Building {
     /// The files that are built.
     storage: Arc<dyn Storage>,
     backend: Arc<dyn Backend>,
+    /// Which of the content's files they are.
+    built: Vec<usize>,
     /// All that will be there then.
     wanted: Vec<usize>,
 }
 
+/// Where downloads go, and what is kept to there.
+#[derive(Debug, Clone)]
+pub(crate) struct Downloads {
+    /// For manifests.
+    pub(crate) hashes: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// Whether they may replace files.
+    pub(crate) replace: bool,
+    pub(crate) names: NamePolicy,
+    /// Bytes that they leave free.
+    pub(crate) keep_free: Option<u64>,
+}
+
 /// Which files of a content are wanted, by their paths inside.
-pub(crate) type Choice = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct Choice {
+    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) spelt_out: Arc<SpeltOut>,
+}
+
+/// Whether the file of this path is wanted.
+pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
+pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 /// A shelf, and the pieces that are on it.
 pub(crate) struct Opened {
@@ -77,6 +110,11 @@ fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
     Ok(there.header().files[0].root == header.files[0].root)
 }
 
+/// Holds what lies in a folder under a name, or the folder itself.
+fn hold(folder: &Path, name: &str) -> Result<Arc<Held>, StorageError> {
+    Ok(Held::new(&Folder::open(folder).map_err(|source| error_at(folder, source))?, name))
+}
+
 /// Where what lies on disk is read from, whatever downloads are kept in.
 fn kept_on_disk(backend: &dyn Backend) -> &dyn Backend {
     if backend.persistent() { backend } else { &storage::FileBackend }
@@ -85,11 +123,12 @@ fn kept_on_disk(backend: &dyn Backend) -> &dyn Backend {
 /// These files of a content, where they have their names; the others are nowhere.
 fn settled(
     manifest: &Manifest,
+    names: &LocalNames,
     backend: &dyn Backend,
     path: &Path,
     files: &[usize],
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, path, file)).collect();
+    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, names, path, file)).collect();
     let storage = kept_on_disk(backend).open(&specs, Access::Read)?;
     if files.len() == manifest.header().files.len() {
         return Ok(storage);
@@ -101,9 +140,9 @@ fn settled(
 
 /// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to
 /// their own file has it all the same.
-fn mend_bits(manifest: &Manifest, target: &Path, files: &[usize]) {
+fn mend_bits(manifest: &Manifest, names: &LocalNames, target: &Path, files: &[usize]) {
     for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {
-        let _ = make_executable(&spec(manifest, target, file).path);
+        let _ = make_executable(&spec(manifest, names, target, file).path);
     }
 }
 
@@ -138,6 +177,8 @@ impl Shelf {
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
         let survey = Survey::of(path)?;
+        // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
+        let _held = if survey.folder { Some(hold(path, "")?) } else { None };
         if !survey.skipped.is_empty() {
             let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
         }
@@ -149,8 +190,9 @@ impl Shelf {
 
     fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
         let all: Vec<usize> = (0..manifest.header().files.len()).collect();
-        let storage = settled(&manifest, backend, path, &all)?;
-        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all))
+        let names = LocalNames::default();
+        let storage = settled(&manifest, &names, backend, path, &all)?;
+        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all, (names, NameReport::default())))
     }
 
     /// Opens, or goes on with, a download of all files, or of those that are chosen. What is there already is checked: files
@@ -159,46 +201,49 @@ impl Shelf {
     pub(crate) fn download(
         manifest: Arc<Manifest>,
         backend: &Arc<dyn Backend>,
-        hashes: &Path,
-        folder: &Path,
-        replace: bool,
+        downloads: &Downloads,
         choice: Option<&Choice>,
     ) -> Result<Opened, PeerError> {
-        keep_manifest(hashes, &manifest)?;
+        let Downloads { hashes, folder, replace, names: policy, keep_free } = downloads;
+        // Before anything is written.
+        let plan = plan(&manifest, folder, hashes, choice, *policy)?;
+        keep_received(hashes, &manifest)?;
+        plan.record(hashes, manifest.id())?;
         let (header, geometry) = (manifest.header(), manifest.geometry());
-        let chosen = |path: &str| choice.is_none_or(|choice| choice(path));
-        let wanted: Vec<usize> = (0..header.files.len()).filter(|&file| chosen(&header.files[file].path)).collect();
-        let empty_folders: Vec<String> = header.empty_folders.iter().filter(|path| chosen(path)).cloned().collect();
-        if choice.is_some() && wanted.is_empty() && empty_folders.is_empty() {
-            return Err(PeerError::NothingChosen(header.name.clone()));
-        }
+        let some = choice.is_some() || !plan.report.skipped.is_empty();
+        let Plan { wanted, empty_folders, names, report } = plan;
         let mut goal = PieceSet::empty(geometry.pieces());
         insert_files(&mut goal, &manifest, &wanted);
-        let target = folder.join(&header.name);
+        let name = names.name(&manifest).to_owned();
+        let target = folder.join(&name);
         let old = std::fs::symlink_metadata(&target).ok();
+        let held = old.as_ref().map(|_| hold(folder, &name)).transpose()?;
         let found = match &old {
             None => InPlace::default(),
             Some(old) if header.folder && old.is_dir() => {
                 // Before anything is hashed.
-                if !replace && choice.is_none() && !holds_nothing_else(&manifest, &target) {
+                if !*replace && !some && !holds_nothing_else(&manifest, &names, &empty_folders, &target) {
                     return Err(StorageError::Exists(target).into());
                 }
-                let found = look(&manifest, &target, &wanted, &empty_folders)?;
-                let other = found.different.first().map(|&file| spec(&manifest, &target, file).path);
+                let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
+                let found = look(&manifest, &names, &within, &wanted, &empty_folders)?;
+                let other = found.different.first().map(|&file| spec(&manifest, &names, &target, file).path);
                 match (&found.in_the_way, other) {
-                    (Some(path), _) if replace => return Err(PeerError::Irreplaceable(path.clone())),
+                    (Some(path), _) if *replace => return Err(PeerError::Irreplaceable(path.clone())),
                     (Some(path), _) => return Err(StorageError::Exists(path.clone()).into()),
-                    (None, Some(path)) if !replace => return Err(StorageError::Exists(path).into()),
+                    (None, Some(path)) if !*replace => return Err(StorageError::Exists(path).into()),
                     _ => found,
                 }
             }
             Some(old) => {
                 if lies_at(&manifest, &target)? {
-                    mend_bits(&manifest, &target, &wanted);
-                    let shelf = Self::in_place(&target, manifest, &**backend)?;
+                    mend_bits(&manifest, &names, &target, &wanted);
+                    let all = [0];
+                    let storage = settled(&manifest, &names, &**backend, &target, &all)?;
+                    let shelf = Shelf::new(manifest, storage, None, None, target, &all, (names, report));
                     return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
                 }
-                if !replace {
+                if !*replace {
                     return Err(StorageError::Exists(target).into());
                 }
                 if header.folder || !old.is_file() {
@@ -207,38 +252,42 @@ impl Shelf {
                 InPlace { different: wanted.clone(), ..InPlace::default() }
             }
         };
-        mend_bits(&manifest, &target, &found.equal);
+        mend_bits(&manifest, &names, &target, &found.equal);
         let there = |path: &String| target.join(path).is_dir();
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
-            let storage = settled(&manifest, &**backend, &target, &wanted)?;
-            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted);
+            let storage = settled(&manifest, &names, &**backend, &target, &wanted)?;
+            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
         let built: Vec<usize> =
             wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
         let entry = |&file: &usize| {
-            let FileEntry { path, size, executable, .. } = &header.files[file];
-            (path.clone(), *size, *executable)
+            let FileEntry { size, executable, .. } = header.files[file];
+            (names.path(&manifest, file).to_owned(), size, executable)
         };
         let files: Vec<_> = built.iter().map(entry).collect();
-        let mut output = Output::prepare(folder, &header.name, header.folder, &files, &empty_folders)?;
+        let room = Room::look(folder, &name, header.folder, &files, *keep_free)?;
+        let mut output = Output::prepare(folder, &name, header.folder, &files, &empty_folders)?.in_room(room);
         if !found.different.is_empty() {
             output = output.replacing();
         }
-        if header.folder && (old.is_some() || choice.is_some()) {
+        if header.folder && (old.is_some() || some) {
             output = output.merging();
         }
-        let storage = backend.open(&output.specs(), Access::Write)?;
-        let (checkpoint, mut have) = if backend.persistent() {
-            let (journal, have) = Journal::open(output.journal_path(), manifest.id(), geometry.pieces())?;
-            (Some(Checkpoint::new(storage.clone(), journal)), have)
-        } else {
-            (None, PieceSet::empty(geometry.pieces()))
+        let (journal, mut have) = match backend.persistent() {
+            true => output.journal(manifest.id(), geometry.pieces()).map(|(journal, have)| (Some(journal), have))?,
+            false => (None, PieceSet::empty(geometry.pieces())),
         };
+        let storage = backend.open(&output.specs(), Access::Write).inspect_err(|error| {
+            if error.is_no_room() {
+                let _ = output.cut_back(|number| stored_ranges(&manifest, built[number], &have));
+            }
+        })?;
+        let checkpoint = journal.map(|journal| Checkpoint::new(storage.clone(), journal));
         let all: Arc<dyn Storage> = if built.len() == header.files.len() {
             storage.clone()
         } else {
-            let specs: Vec<_> = found.equal.iter().map(|&file| spec(&manifest, &target, file)).collect();
+            let specs: Vec<_> = found.equal.iter().map(|&file| spec(&manifest, &names, &target, file)).collect();
             let in_place = kept_on_disk(&**backend).open(&specs, Access::Read)?;
             let place = |file: usize| match (built.binary_search(&file), found.equal.binary_search(&file)) {
                 (Ok(number), _) => Place::Built(number),
@@ -248,13 +297,15 @@ impl Shelf {
             let places = (0..header.files.len()).map(place).collect();
             Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
         };
-        let building = Building { output, storage, backend: backend.clone(), wanted: wanted.clone() };
-        let shelf = Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted);
+        let building = Building { output, storage, backend: backend.clone(), built, wanted: wanted.clone() };
+        let shelf =
+            Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
         verify_again(&shelf, &mut have)?;
         insert_files(&mut have, &shelf.manifest, &found.equal);
         for &file in &found.different {
-            reuse(&shelf, file, &spec(&manifest, &target, file).path, &mut have)?;
+            reuse(&shelf, file, &spec(&manifest, &shelf.names, &target, file).path, &mut have)?;
         }
+        drop(held);
         Ok(Opened { shelf: Arc::new(shelf), have, goal })
     }
 
@@ -265,9 +316,9 @@ impl Shelf {
         building: Option<Building>,
         path: PathBuf,
         wanted: &[usize],
+        (names, name_report): (LocalNames, NameReport),
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
-        let wanted = wanted.iter().map(|&file| manifest.header().files[file].size).sum();
         Shelf {
             manifest,
             storage: RwLock::new(storage),
@@ -278,7 +329,10 @@ impl Shelf {
             finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
-            wanted,
+            wanted: wanted.to_owned(),
+            given_back: RwLock::new(None),
+            names,
+            name_report,
         }
     }
 
@@ -306,13 +360,26 @@ impl Shelf {
     }
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
-    /// whether it was. Blocks.
+    /// whether it was. Where there is no room for them, what is reserved and holds nothing is given back. Blocks.
     pub(crate) fn store(
         &self,
         block: &Block,
         bytes: &[u8],
         waits: &WaitBooks,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
+        self.store_stretches(block, bytes, waits).inspect_err(|error| self.keep_verified(error))
+    }
+
+    fn store_stretches(
+        &self,
+        block: &Block,
+        bytes: &[u8],
+        waits: &WaitBooks,
+    ) -> Result<Vec<(u32, bool)>, StorageError> {
+        let given_back = self.given_back.read().expect("no panic holds it");
+        if let Some(error) = given_back.as_ref().and_then(StorageError::no_room) {
+            return Err(error);
+        }
         let (mut verdicts, mut rest) = (Vec::new(), bytes);
         for &stretch in &block.stretches {
             let (bytes, behind) = rest.split_at(stretch.len);
@@ -320,6 +387,33 @@ impl Shelf {
             rest = behind;
         }
         Ok(verdicts)
+    }
+
+    /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
+    /// no verified piece is given back before.
+    fn keep_verified(&self, error: &StorageError) {
+        let Some(no_room) = error.no_room() else {
+            // If that fails, too, nothing is claimed that is not there.
+            let _ = self.sync();
+            return;
+        };
+        // Whoever writes is waited for, and nobody writes after that.
+        let mut given_back = self.given_back.write().expect("no panic holds it");
+        if given_back.is_some() {
+            return;
+        }
+        *given_back = Some(no_room);
+        if let Some(Building { output, built, .. }) = &*self.building.lock().expect("no panic holds it") {
+            let none = || PieceSet::empty(self.manifest.geometry().pieces());
+            let stored = self.checkpoint.as_ref().map_or_else(none, Checkpoint::stored_pieces);
+            if let Err(error) = output.cut_back(|number| stored_ranges(&self.manifest, built[number], &stored)) {
+                tracing::warn!(%error, "what was reserved is not given back");
+            }
+        }
+        // The journal has room now, if anything is to have it.
+        if let Err(error) = self.sync() {
+            tracing::warn!(%error, "the last verified pieces are not claimed");
+        }
     }
 
     fn store_stretch(
@@ -363,7 +457,9 @@ impl Shelf {
             self.waiting.notified().await;
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
             let shelf = self.clone();
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || shelf.sync()).await {
+            let claim =
+                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.keep_verified(error));
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
         }
@@ -372,6 +468,12 @@ impl Shelf {
     /// Makes what was verified durable and claims it in the journal. Blocks.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
+    }
+
+    /// Whether as much is free on the disk as is to be kept, while it is built.
+    fn check_room(&self) -> Result<(), StorageError> {
+        let building = self.building.lock().expect("no panic holds it");
+        building.as_ref().map_or(Ok(()), |building| building.output.check_room())
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
@@ -389,28 +491,48 @@ impl Shelf {
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(Building { output, storage, backend, wanted }) =
+        if let Some(Building { output, storage, backend, wanted, .. }) =
             self.building.lock().expect("no panic holds it").take()
         {
             if self.checkpoint.is_some() {
                 storage.flush()?;
-            } else {
-                output.write_out(&*storage)?;
+            } else if let Err(error) = output.write_out(&*storage) {
+                // All of it is in memory still, and nothing of it would be believed.
+                let _ = output.cut_back(|_| Vec::new());
+                return Err(error.into());
             }
-            output.finish()?;
+            // What is read from now on is read where it is then, not by way of a link.
+            let _held = output.hold_target();
+            // Should it fail for want of anything, the next run finds all pieces.
+            output.finish().inspect_err(|_| drop(self.sync()))?;
             self.finished.store(true, Ordering::Relaxed);
             if backend.persistent() {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.
-                let settled = settled(&self.manifest, &*backend, &self.path, &wanted)?;
+                let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
                 *self.storage.write().expect("no panic holds it") = settled;
             }
         }
         Ok(self.path.clone())
     }
 
+    /// What was done about doubtful names.
+    pub(crate) fn name_report(&self) -> &NameReport {
+        &self.name_report
+    }
+
     /// Bytes of the files that are wanted, or shared.
     pub(crate) fn wanted(&self) -> u64 {
-        self.wanted
+        self.wanted_files().map(|file| file.size).sum()
+    }
+
+    /// Paths in the content of those files that may be executed here.
+    pub(crate) fn executable(&self) -> Vec<String> {
+        let files = self.wanted_files().filter(|file| cfg!(unix) && file.executable);
+        files.map(|file| file.path.clone()).collect()
+    }
+
+    fn wanted_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.wanted.iter().map(|&file| &self.manifest.header().files[file])
     }
 
     fn storage(&self) -> Arc<dyn Storage> {

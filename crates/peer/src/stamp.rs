@@ -1,11 +1,12 @@
-//! What spares hashing again what has not changed: a stamp beside each manifest in the hashes folder.
+//! What spares hashing again what has not changed: a stamp beside each manifest that was made here, in the hashes folder.
 //!
 //! A stamp is two digests: the id of the manifest that it lies beside, and one of all that was seen of the files when they
 //! were hashed (paths, sizes, times, inodes) and of how they were cut. If both are as they were, so is the content; a stamp that
 //! is torn, old or of something else fits nothing and is as good as none. As in git, files that changed within the last
 //! seconds have no stamp: they could change again without any sign of it.
 
-use std::fs::{self, Metadata};
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,8 @@ use crate::survey::Survey;
 
 /// Two files changed within this time may have the same times: the coarsest clock of a file system (FAT) ticks so.
 const TICK: Duration = Duration::from_secs(2);
+/// Bytes of a stamp.
+const BYTES: u64 = 64;
 /// Begins what is digested; another one whenever that changes.
 const VERSION: &[u8] = b"P2PSTMP1";
 
@@ -53,7 +56,9 @@ impl Stamp {
 
     /// The manifest that was made when all looked as it does now.
     pub(crate) fn manifest(&self, hashes: &Path, name: &str) -> Option<Manifest> {
-        let kept = fs::read(stamp_path(hashes, name)).ok()?;
+        // One byte more than it may have shows that it is none.
+        let mut kept = Vec::new();
+        File::open(stamp_path(hashes, name)).ok()?.take(BYTES + 1).read_to_end(&mut kept).ok()?;
         let manifest = read_manifest(&manifest_path(hashes, name)).ok()?;
         (kept == self.bytes(&manifest)).then_some(manifest)
     }
@@ -93,6 +98,8 @@ fn traits(metadata: &Metadata) -> Option<([i128; 2], [u64; 0])> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::share::{hash_survey, keep_manifest};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire, check_name,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +18,7 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
+use crate::dial_filter::{DialFilter, Source};
 use crate::inbox::Input;
 use crate::reach;
 
@@ -100,12 +101,20 @@ pub(crate) fn start(
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
     listeners: Vec<SocketAddr>,
+    dialled: Arc<DialFilter>,
     inputs: mpsc::Sender<Input>,
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
-    let client =
-        Client { transport, tracker, listeners, inputs, announced: BTreeMap::new(), waiting: Waiting::default() };
+    let client = Client {
+        transport,
+        tracker,
+        listeners,
+        dialled,
+        inputs,
+        announced: BTreeMap::new(),
+        waiting: Waiting::default(),
+    };
     tokio::spawn(client.run(inbox, first));
     commands
 }
@@ -114,6 +123,7 @@ struct Client {
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
     listeners: Vec<SocketAddr>,
+    dialled: Arc<DialFilter>,
     inputs: mpsc::Sender<Input>,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
@@ -276,7 +286,8 @@ impl Client {
                 }
                 message = messages.recv() => match message {
                     None => break false,
-                    Some(TrackerMessage::Peers { content, joined, gone }) => {
+                    Some(TrackerMessage::Peers { content, mut joined, gone }) => {
+                        self.dialled.keep(Source::Tracker(connection.remote_addr().ip()), &mut joined);
                         let found = Input::Event(Event::Found { content, peers: joined });
                         let gone = Input::Event(Event::Gone { content, peers: gone });
                         if inputs.send(found).await.is_err() || inputs.send(gone).await.is_err() {
@@ -284,12 +295,13 @@ impl Client {
                         }
                     }
                     Some(TrackerMessage::Found { query, matches }) => {
+                        let matches = named(matches);
                         for reply in self.waiting.finds.remove(&query).unwrap_or_default() {
                             let _ = reply.send(Ok(matches.clone()));
                         }
                     }
                     Some(TrackerMessage::Listed { before, contents, next }) => {
-                        let page = Page { contents, next };
+                        let page = Page { contents: named(contents), next };
                         for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
                             let _ = reply.send(Ok(page.clone()));
                         }
@@ -305,6 +317,13 @@ impl Client {
         }
         over
     }
+}
+
+/// What a tracker says of contents, without what no manifest could be called: names are only claimed to it.
+fn named(mut contents: Vec<ContentMatch>) -> Vec<ContentMatch> {
+    let wrong = contents.iter_mut().filter(|found| check_name(&found.name).is_err());
+    wrong.for_each(|found| found.name = String::new());
+    contents
 }
 
 /// How long to wait after so many tries, by a random number from 0 to 1. All peers lose a tracker at the same moment, and

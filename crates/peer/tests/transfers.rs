@@ -185,9 +185,9 @@ async fn a_manifest_that_is_known_twice_opens_the_output_once() {
     let path = world.file("file", &bytes);
     let seeder = world.node("seeder", "mmap");
     let content = share(&seeder, &path, Held::All).await;
-    let hashes = world.folder.path().join("d/hashes");
-    std::fs::create_dir_all(&hashes).unwrap();
-    std::fs::copy(world.folder.path().join("seeder/hashes/file.manifest"), hashes.join("file.manifest")).unwrap();
+    let kept = peer::received_path(&world.folder.path().join("d/hashes"), content);
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::copy(world.folder.path().join("seeder/hashes/file.manifest"), kept).unwrap();
     let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {
         if operation == Operation::Open {
             std::thread::sleep(Duration::from_millis(300));

@@ -7,9 +7,13 @@ mod codec;
 mod geometry;
 mod id;
 mod manifest;
+mod mapped_name;
 mod message;
 mod name;
+mod paths;
 mod pieces;
+mod printable;
+mod query;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
@@ -17,12 +21,16 @@ pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece
 pub use id::{ContentId, PeerId};
 pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
+pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress,
     PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
+pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
 pub use pieces::{PieceSet, Run};
+pub use printable::{is_unprintable, printable};
+pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.

@@ -4,14 +4,13 @@
 //! (bincode), then 32 bytes a piece. The digests are never parsed into a second copy: they are read where they
 //! came in. The content id is the digest of all these bytes.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use integrity::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Wire, bounded};
 use crate::name::check_name;
+use crate::paths::check_tree;
 use crate::{ContentId, DecodeError, EncodeError, Geometry, GeometryError, NameError};
 
 const MAGIC: &[u8; 5] = b"P2PM\x01";
@@ -55,6 +54,15 @@ pub struct ManifestHeader {
     pub empty_folders: Vec<String>,
 }
 
+impl ManifestHeader {
+    /// Whether a manifest with this header can be: so that it shows before gigabytes are hashed for one that cannot.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        check_names(self)?;
+        self.encode()?;
+        Ok(())
+    }
+}
+
 impl Wire for ManifestHeader {
     const MAX_BYTES: usize = MAX_HEADER_BYTES;
 }
@@ -89,6 +97,14 @@ pub enum ManifestError {
     /// Two entries are the same, or one lies inside another.
     #[error("two entries of the manifest overlap: {0:?}")]
     Overlap(String),
+    /// The paths make more folders than their files need.
+    #[error("the content would have {folders} folders, and of its files and empty folders at most {most} may be made")]
+    TooManyFolders {
+        /// Folders that the paths make.
+        folders: usize,
+        /// Most that so many paths may make.
+        most: usize,
+    },
     /// Sizes and piece size make no geometry.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
@@ -216,22 +232,7 @@ fn check_names(header: &ManifestHeader) -> Result<(), ManifestError> {
             Err(ManifestError::Single)
         };
     }
-    let mut leaves = HashSet::new();
-    let mut folders = HashSet::new();
-    let paths = header.files.iter().map(|file| &file.path).chain(&header.empty_folders);
-    for path in paths {
-        path.split('/').try_for_each(check_name)?;
-        if !leaves.insert(path.as_str()) {
-            return Err(ManifestError::Overlap(path.clone()));
-        }
-        for (at, _) in path.match_indices('/') {
-            folders.insert(&path[..at]);
-        }
-    }
-    match leaves.iter().find(|leaf| folders.contains(**leaf)) {
-        Some(leaf) => Err(ManifestError::Overlap((*leaf).to_owned())),
-        None => Ok(()),
-    }
+    check_tree(header.files.iter().map(|file| file.path.as_str()), &header.empty_folders)
 }
 
 #[cfg(test)]

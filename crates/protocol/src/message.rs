@@ -203,7 +203,7 @@ pub enum ToTracker {
     Announce(Announce),
     /// The sender takes no part in this content any more.
     Leave(ContentId),
-    /// Which contents have this name, this id, or an id with this prefix?
+    /// Which content has this id, which have an id with this prefix, or else which have this name?
     Find(String),
     /// The sender leaves everything.
     Bye,
@@ -254,11 +254,11 @@ pub enum TrackerMessage {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PEERS>")]
         gone: Vec<PeerId>,
     },
-    /// Answer to `Find`, newest first.
+    /// Answer to `Find`. Of a name, in an order in which nobody's contents hide another's, and then the first one first.
     Found {
         /// What was asked.
         query: String,
-        /// Every content that fits, at most 64.
+        /// The contents that fit, at most 64.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_MATCHES>")]
         matches: Vec<ContentMatch>,
     },

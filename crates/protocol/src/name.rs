@@ -1,8 +1,8 @@
 //! Which names a manifest may carry: one path component that can never leave the output folder.
 
-use std::collections::HashMap;
-
 use integrity::DigestHasher;
+
+use crate::paths::path_order;
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +13,12 @@ pub enum NameError {
     /// Longer than file systems take.
     #[error("a name of {0} bytes is longer than 255")]
     TooLong(usize),
+    /// A path of more bytes than a content may have.
+    #[error("a path of {0} bytes is longer than 4096")]
+    PathTooLong(usize),
+    /// A path of more parts than a content may have.
+    #[error("a path has more than 128 parts")]
+    TooDeep,
     /// It holds a separator or a NUL.
     #[error("{0:?} holds a character that no file name may have")]
     Character(String),
@@ -66,14 +72,17 @@ pub fn check_local_name(name: &str, windows: bool) -> Result<(), NameError> {
 /// Refuses paths that are one file where upper and lower case are the same, as on Windows and macOS: what one peer wrote
 /// for the first would be overwritten for the second.
 pub fn case_collision<'a>(paths: impl Iterator<Item = &'a str>) -> Result<(), NameError> {
-    // What is called how: a folder, too, must be spelt alike wherever it stands.
-    let mut spelt: HashMap<String, &str> = HashMap::new();
-    for path in paths {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        for part in ends.map(|end| &path[..end]) {
-            if *spelt.entry(part.to_lowercase()).or_insert(part) != part {
-                return Err(NameError::Case(path.to_owned()));
-            }
+    // What is called how: a folder, too, must be spelt alike wherever it stands. In the order of what they are here, those
+    // that begin alike follow each other, and each is compared with the one before it alone.
+    let lower = |path: &str| path.split('/').map(str::to_lowercase).collect::<Vec<_>>().join("/");
+    let mut spelt: Vec<(String, &str)> = paths.map(|path| (lower(path), path)).collect();
+    spelt.sort_unstable_by(|(one, _), (other, _)| path_order(one, other));
+    for pair in spelt.windows(2) {
+        let [(one_lower, one), (other_lower, other)] = pair else { continue };
+        let lower = one_lower.split('/').zip(other_lower.split('/'));
+        let parts = lower.zip(one.split('/').zip(other.split('/')));
+        if parts.take_while(|((one, other), _)| one == other).any(|(_, (one, other))| one != other) {
+            return Err(NameError::Case((*other).to_owned()));
         }
     }
     Ok(())

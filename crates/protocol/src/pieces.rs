@@ -94,10 +94,29 @@ impl PieceSet {
         there
     }
 
-    /// Puts a whole run in, as far as it lies within the set's length.
+    /// Puts a whole run in, as far as it lies within the set's length: 64 pieces at a time.
     pub fn insert_run(&mut self, run: Run) {
-        for piece in run.first..run.first.saturating_add(run.count).min(self.len) {
-            self.insert(piece);
+        let (mut at, end) = (run.first, run.first.saturating_add(run.count).min(self.len));
+        while at < end {
+            let (bit, count) = (at % 64, (64 - at % 64).min(end - at));
+            let mask = (u64::MAX >> (64 - count)) << bit;
+            let word = &mut self.words[(at / 64) as usize];
+            self.count += (mask & !*word).count_ones();
+            *word |= mask;
+            at += count;
+        }
+    }
+
+    /// Puts many runs in. However many there are, and however they overlap, no piece is touched twice.
+    pub fn insert_runs(&mut self, mut runs: Vec<Run>) {
+        runs.sort_unstable_by_key(|run| run.first);
+        let mut end = 0;
+        for run in runs {
+            let (first, stop) = (run.first.max(end), run.first.saturating_add(run.count));
+            if first < stop {
+                self.insert_run(Run { first, count: stop - first });
+                end = stop;
+            }
         }
     }
 
@@ -191,6 +210,27 @@ mod tests {
         assert_eq!(set.count(), 2);
         set.insert_run(Run { first: u32::MAX, count: u32::MAX });
         assert_eq!(set.count(), 2);
+    }
+
+    #[test]
+    fn runs_that_overlap_are_put_in_like_one_by_one() {
+        let runs =
+            [(3, 70), (0, 5), (190, 20), (3, 70), (60, 1), (64, 64), (199, 1), (150, 0), (200, 9), (5, u32::MAX)];
+        for len in [0, 1, 63, 64, 65, 128, 200] {
+            for count in 0..=runs.len() {
+                let runs: Vec<_> = runs[..count].iter().map(|&(first, count)| Run { first, count }).collect();
+                let mut expected = PieceSet::empty(len);
+                for run in &runs {
+                    (run.first..run.first.saturating_add(run.count).min(len)).for_each(|piece| {
+                        expected.insert(piece);
+                    });
+                }
+                let (mut together, mut one_by_one) = (PieceSet::empty(len), PieceSet::empty(len));
+                together.insert_runs(runs.clone());
+                runs.into_iter().for_each(|run| one_by_one.insert_run(run));
+                assert_eq!((&together, &one_by_one), (&expected, &expected), "{count} runs of {len}");
+            }
+        }
     }
 
     #[test]

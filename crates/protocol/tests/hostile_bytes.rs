@@ -110,6 +110,18 @@ fn hostile_manifests() -> Vec<(String, Vec<u8>)> {
     for path in ["/a", "a/", "a//b", "./a", "a/./b", "../a", "a/../b", "a/..", "", "/", "a/\0", &format!("a/{long}")] {
         add(&format!("a path {path:?}"), of(&folder(vec![file(path, 0)]), 0));
     }
+    let parts = |count: usize| vec!["a"; count].join("/");
+    add("a path of 4 million parts", of(&folder(vec![file(&parts(4_000_000), 0)]), 0));
+    add("a path of 129 parts", of(&folder(vec![file(&parts(129), 0)]), 0));
+    add("an empty folder of 129 parts", of(&ManifestHeader { empty_folders: vec![parts(129)], ..folder(vec![]) }, 0));
+    add("a path of 4,097 bytes", of(&folder(vec![file(&format!("{}/a", vec!["x".repeat(4); 819].join("/")), 0)]), 0));
+    add("2,000 paths of 4,096 bytes that overlap", {
+        let long = vec!["x".repeat(240); 17].join("/");
+        let files = (0..2000).map(|n| file(&long[..long.len() - n % 200], 0)).collect();
+        of(&folder(files), 0)
+    });
+    let deep = (0..1434).map(|n| file(&format!("{n}/{}", parts(127)), 0)).collect();
+    add("182,118 folders", of(&folder(deep), 0));
     let header = single("a", 0);
     add("no file, and no folder", of(&ManifestHeader { files: vec![], ..header.clone() }, 0));
     let two = vec![file("a", 0), file("b", 0)];

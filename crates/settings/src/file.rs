@@ -1,12 +1,12 @@
 //! The file `p2p-fileshare.toml`: a table a program, with the long names of its flags as keys.
 
-use std::ffi::OsString;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Command;
 use toml::de::{DeTable, DeValue};
 
-use crate::{CONFIG, Found, Names, Surroundings, given, nearest, value};
+use crate::{CONFIG, Found, Names, given, nearest, value};
 
 /// Longest file that is read: settings are short, and a wrong path may name anything.
 const LONGEST: u64 = 1 << 20;
@@ -15,23 +15,47 @@ const LONGEST: u64 = 1 << 20;
 pub(crate) struct File {
     path: PathBuf,
     text: String,
+    /// Whether it is the one of the working folder.
+    working: bool,
 }
 
 impl File {
-    /// Reads the chosen file, which must be there, or else the first of the surroundings that is. Errors are sentences.
-    pub(crate) fn open(chosen: Option<OsString>, surroundings: &Surroundings) -> Result<Option<Self>, String> {
-        if let Some(path) = chosen {
-            return Self::read(Path::new(&path)).map(Some);
-        }
-        surroundings.files.iter().find(|path| path.is_file()).map(|path| Self::read(path)).transpose()
+    /// Reads a file that must be there. Errors are sentences.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+        Ok(File { path: path.to_owned(), text: text(path, file)?, working: false })
     }
 
-    fn read(path: &Path) -> Result<Self, String> {
-        let cannot = |error: std::io::Error| format!("the settings in {} cannot be read: {error}", path.display());
-        if std::fs::metadata(path).map_err(cannot)?.len() > LONGEST {
-            return Err(format!("{} is too long to be a file of settings", path.display()));
+    /// Reads the first of these files that is there.
+    pub(crate) fn first(paths: &[PathBuf]) -> Result<Option<Self>, String> {
+        paths.iter().find(|path| path.is_file()).map(|path| Self::read(path)).transpose()
+    }
+
+    /// Reads the file of the working folder, if one is there that nobody else can have written. An error is a sentence that
+    /// says why it is left alone.
+    pub(crate) fn working(path: &Path) -> Result<Option<Self>, String> {
+        let left = |why: &str| Err(format!("{} in the working folder is not read: {why}", path.display()));
+        match std::fs::symlink_metadata(path) {
+            Ok(seen) if seen.is_symlink() => return left("it is a link"),
+            Ok(seen) if seen.is_file() => {}
+            _ => return Ok(None),
         }
-        Ok(File { path: path.to_owned(), text: std::fs::read_to_string(path).map_err(cannot)? })
+        let file = match open_no_link(path) {
+            Ok(file) => file,
+            Err(error) => return left(&error.to_string()),
+        };
+        // What was opened is asked, not what has the name by now.
+        let seen = file.metadata().map_err(|error| unreadable(path, &error))?;
+        match foreign(&seen) {
+            _ if !seen.is_file() => Ok(None),
+            Some(why) => left(why),
+            None => Ok(Some(File { path: path.to_owned(), text: text(path, file)?, working: true })),
+        }
+    }
+
+    /// Whether it is the one of the working folder.
+    pub(crate) fn is_working(&self) -> bool {
+        self.working
     }
 
     /// Words for every setting of this program. An unknown name or a value that does not fit is an error that says where.
@@ -96,4 +120,49 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str> + Cl
 fn every_flag(command: &Command, known: &mut Vec<String>) {
     known.extend(command.get_arguments().filter_map(given::long));
     command.get_subcommands().for_each(|subcommand| every_flag(subcommand, known));
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("the settings in {} cannot be read: {error}", path.display())
+}
+
+fn text(path: &Path, file: std::fs::File) -> Result<String, String> {
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+    if text.len() as u64 > LONGEST {
+        return Err(format!("{} is too long to be a file of settings", path.display()));
+    }
+    Ok(text)
+}
+
+/// Opens a file to read, but not through a link that has just been put there.
+#[cfg(unix)]
+fn open_no_link(path: &Path) -> io::Result<std::fs::File> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    // A pipe would be waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    std::fs::File::options().read(true).custom_flags(flags.bits() as i32).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_no_link(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::File::open(path)
+}
+
+/// Why someone else may have written a file.
+#[cfg(unix)]
+fn foreign(seen: &std::fs::Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    if seen.uid() != rustix::process::geteuid().as_raw() {
+        return Some("it belongs to another user");
+    }
+    // Bits for the group and for others.
+    (seen.mode() & 0o022 != 0).then_some("others than its owner may write to it (chmod go-w mends that)")
+}
+
+/// Who may write to a file is not told here by its metadata.
+#[cfg(not(unix))]
+fn foreign(_: &std::fs::Metadata) -> Option<&'static str> {
+    None
 }

@@ -16,12 +16,14 @@ pub(crate) struct Given {
     config: Option<OsString>,
     /// Where words go: behind the program's name or the subcommand's.
     place: usize,
+    has_subcommand: bool,
 }
 
 impl Given {
     /// Nothing if the line asks for help or the version. What is wrong in the line is for a later look to find.
     pub(crate) fn find(command: &Command, words: &[OsString]) -> Option<Self> {
         let matches = command.clone().ignore_errors(true).try_get_matches_from(words).ok()?;
+        let has_subcommand = matches.subcommand().is_some();
         let (mut command, mut matches, mut place) = (command, &matches, 1.min(words.len()));
         while let Some((name, deeper)) = matches.subcommand()
             && let Some(subcommand) = command.find_subcommand(name)
@@ -40,7 +42,12 @@ impl Given {
             in_the_environment: from(ValueSource::EnvVariable),
             config: raw(matches, crate::CONFIG),
             place,
+            has_subcommand,
         })
+    }
+
+    pub(crate) fn has_subcommand(&self) -> bool {
+        self.has_subcommand
     }
 
     /// Flags that can be set.

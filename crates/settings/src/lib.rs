@@ -4,6 +4,9 @@
 //! No flag is listed twice. What the program's clap command says is asked for every name; what is found elsewhere is
 //! turned into words of the command line and put before the user's own, so that clap checks everything in one way:
 //! a `--ca` from the file conflicts with an `--identity` that was typed, and is named in the same sentence.
+//!
+//! Files are the user's own, the machine's, or one that `--config` names. What lies in the working folder may have been
+//! downloaded: it counts only for command lines without a subcommand, and never for a flag that names a path.
 
 mod file;
 mod given;
@@ -14,8 +17,10 @@ mod surroundings;
 mod value;
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
 
-use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, ValueHint, error::ErrorKind};
 
 use file::File;
 use given::Given;
@@ -43,14 +48,23 @@ pub fn variable(names: &Names, long: &str) -> String {
     format!("{}{}", names.prefix, long.replace('-', "_").to_ascii_uppercase())
 }
 
+/// A command line that was parsed.
+#[derive(Debug)]
+pub struct Parsed<T> {
+    /// What it says, with the settings.
+    pub arguments: T,
+    /// Settings that were left alone, as sentences to tell the user.
+    pub notes: Vec<String>,
+}
+
 /// Parses a command line, with what the surroundings say where it is silent.
 ///
-/// Errors are clap's, for `--help` and `--version` too: whoever prints one with `clap::Error::exit` ends with its status.
+/// Errors are clap's, for `--help` and `--version` too: whoever prints one with [`exit`] ends with its status.
 pub fn parse<T: CommandFactory + FromArgMatches>(
     names: &Names,
     words: Vec<OsString>,
     surroundings: &Surroundings,
-) -> Result<T, clap::Error> {
+) -> Result<Parsed<T>, clap::Error> {
     let plain = T::command();
     let mut command = value::with_switches_that_can_be_off(plain.clone());
     command.build();
@@ -61,18 +75,75 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     };
     let mut found = from_environment(names, &command, &given, surroundings)?;
     let mut sources: Vec<_> = found.iter().map(|(long, _)| (long.clone(), variable(names, long))).collect();
-    let named = || surroundings.variable(&variable(names, CONFIG)).filter(|path| !path.is_empty());
-    let chosen = given.config().or_else(named);
-    if let Some(file) = File::open(chosen, surroundings).map_err(wrong)? {
-        let settings = file.settings(names, &command).map_err(wrong)?;
+    let mut notes = Vec::new();
+    for file in files(names, &given, surroundings, &mut notes)? {
         let silent = |long: &str| !given.anywhere(long) && !found.iter().any(|(other, _)| other == long);
+        let settings = file.settings(names, &command).map_err(wrong)?;
         let rest: Vec<_> = settings.into_iter().filter(|(long, _)| given.takes(long) && silent(long)).collect();
+        let may_not = |long: &str| file.is_working() && names_a_path(&command, long);
+        let (left, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(long, _)| may_not(long));
+        notes.extend(left.iter().map(|(long, _)| {
+            format!(
+                "{}: `{long}` names a path, and is not read in the working folder: say it on the command line, or name the \
+                 file with --config",
+                file.name()
+            )
+        }));
         sources.extend(rest.iter().map(|(long, _)| (long.clone(), file.name())));
         found.extend(rest);
     }
     let more = found.into_iter().flat_map(|(_, words)| words);
     let matches = command.try_get_matches_from(given.insert(words, more));
-    T::from_arg_matches(&matches.map_err(|error| with_sources(error, &sources))?)
+    let arguments = T::from_arg_matches(&matches.map_err(|error| with_sources(error, &sources))?)?;
+    Ok(Parsed { arguments, notes })
+}
+
+/// The files that have a say, in their order.
+fn files(
+    names: &Names,
+    given: &Given,
+    surroundings: &Surroundings,
+    notes: &mut Vec<String>,
+) -> Result<Vec<File>, clap::Error> {
+    let named = || surroundings.variable(&variable(names, CONFIG)).filter(|path| !path.is_empty());
+    if let Some(path) = given.config().or_else(named) {
+        return Ok(vec![File::read(Path::new(&path)).map_err(wrong)?]);
+    }
+    let mut files = Vec::new();
+    if !given.has_subcommand()
+        && let Some(path) = surroundings.working()
+    {
+        match File::working(path) {
+            Ok(file) => files.extend(file),
+            Err(sentence) => notes.push(sentence),
+        }
+    }
+    files.extend(File::first(&surroundings.files).map_err(wrong)?);
+    Ok(files)
+}
+
+/// Whether a flag names a file or a folder, as far as clap knows: by the type of its values, or by its hint.
+fn names_a_path(command: &Command, long: &str) -> bool {
+    let is_path = |arg: &Arg| {
+        matches!(
+            arg.get_value_hint(),
+            ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath | ValueHint::ExecutablePath
+        )
+    };
+    command.get_arguments().find(|arg| arg.get_long() == Some(long)).is_some_and(is_path)
+}
+
+/// Says what is wrong with a command line, or the help that it asks for, and ends the program with clap's status. Words from
+/// elsewhere stand in it.
+pub fn exit(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    if text.chars().any(|c| c != '\n' && protocol::is_unprintable(c)) {
+        let lines: Vec<_> = text.lines().map(protocol::printable).collect();
+        let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
+    } else {
+        let _ = error.print();
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Whoever is told that two flags contradict each other must know where the one that was not typed comes from.
@@ -112,7 +183,7 @@ fn from_environment(
 }
 
 fn wrong(sentence: String) -> clap::Error {
-    clap::Error::raw(ErrorKind::ValueValidation, format!("{sentence}\n"))
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", protocol::printable(&sentence)))
 }
 
 /// The name among `names` that a mistyped one most likely stands for, if any is near.

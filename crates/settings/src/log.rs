@@ -1,12 +1,20 @@
 //! Where a program's log goes: to standard error, with colours if that is a terminal, or to a file.
+//!
+//! Much of what is logged others have said: why a peer closed its connection, what a tracker refused, names. So every field
+//! of every event is escaped where it is written: none of them ends a line or moves a cursor.
 
+use std::fmt;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Mutex;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// What may be given as a filter: levels, and levels of parts. A word alone would be taken for the name of a part, so a
 /// mistyped level would silence everything; it is refused, unless it stands in `RUST_LOG`, which other programs read, too.
@@ -30,7 +38,7 @@ pub fn log_filter(text: &str) -> Result<String, String> {
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).fmt_fields(escaped());
     match file {
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
@@ -44,4 +52,44 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Fields as they are written by default, and escaped.
+fn escaped() -> impl for<'writer> FormatFields<'writer> + 'static {
+    debug_fn(field).delimited(" ")
+}
+
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = protocol::printable(&format!("{value:?}"));
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name if writer.has_ansi_escapes() => write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}"),
+        name => write!(writer, "{name}={value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_stays_one_line_whoever_said_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = Arc::new(File::create(&path).unwrap());
+        let log = tracing_subscriber::fmt().fmt_fields(escaped()).with_ansi(false).with_writer(file).finish();
+        let reason = "x\nssh-ed25519 AAAA\r\u{1b}[2J\u{9b}2J\u{202e}";
+        tracing::subscriber::with_default(log, || {
+            let _span = tracing::info_span!("of", name = reason).entered();
+            tracing::warn!(%reason, quoted = reason, also = ?reason, "it ended: {reason}");
+            tracing::warn!("{reason}");
+        });
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(!log.chars().any(|c| c != '\n' && protocol::is_unprintable(c)), "{log:?}");
+        let shown = r"x\u{a}ssh-ed25519 AAAA\u{d}\u{1b}[2J\u{9b}2J\u{202e}";
+        assert!(log.contains(&format!("it ended: {shown} reason={shown} quoted=\"x")), "{log}");
+    }
 }

@@ -2,29 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Name of the file, in whatever folder.
-const FILE: &str = "p2p-fileshare.toml";
+pub(crate) const FILE: &str = "p2p-fileshare.toml";
 /// Our folder among the configuration of other programs.
 const FOLDER: &str = "p2p-fileshare";
 
-/// Environment variables, and the files that are looked for in turn.
+/// Environment variables, and the files that are looked for.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
     /// Variables by name. Those whose names are not Unicode are none of ours.
     pub variables: BTreeMap<String, OsString>,
-    /// Files of which the first that exists counts.
+    /// The file of the working folder. Anyone may have put it there, by a download for one: it is read only for command
+    /// lines without a subcommand, and names no paths.
+    pub working: Option<PathBuf>,
+    /// Files of the user and of the machine, of which the first that exists counts.
     pub files: Vec<PathBuf>,
 }
 
 impl Surroundings {
-    /// Those of this process: `p2p-fileshare.toml` in the working folder, or in the platform's folder for
-    /// configuration (`$XDG_CONFIG_HOME` or `~/.config`, `~/Library/Application Support`, `%APPDATA%`).
+    /// Those of this process: `p2p-fileshare.toml` in the working folder; and in the user's folder for configuration
+    /// (`$XDG_CONFIG_HOME` or `~/.config`, `~/Library/Application Support`, `%APPDATA%`), or in `/etc/p2p-fileshare`.
     pub fn of_this_process() -> Self {
         let variables: BTreeMap<_, _> =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        let folder = |name: &str| variables.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        // A relative path would be one of the working folder, whatever that is.
+        let folder = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || folder("HOME");
         let configuration = if cfg!(windows) {
             folder("APPDATA")
@@ -33,13 +37,20 @@ impl Surroundings {
         } else {
             folder("XDG_CONFIG_HOME").or_else(|| home().map(|home| home.join(".config")))
         };
-        let files = std::iter::once(PathBuf::from(FILE))
-            .chain(configuration.map(|folder| folder.join(FOLDER).join(FILE)))
-            .collect();
-        Surroundings { variables, files }
+        let machine = cfg!(unix).then(|| PathBuf::from("/etc"));
+        let files = configuration.into_iter().chain(machine).map(|folder| folder.join(FOLDER).join(FILE)).collect();
+        Surroundings { variables, working: Some(FILE.into()), files }
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         self.variables.get(name).cloned()
+    }
+
+    /// The file of the working folder, unless that is the user's or the machine's own.
+    pub(crate) fn working(&self) -> Option<&Path> {
+        let same = |one: &Path, other: &Path| {
+            one.canonicalize().ok().is_some_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+        };
+        self.working.as_deref().filter(|working| !self.files.iter().any(|file| same(working, file)))
     }
 }

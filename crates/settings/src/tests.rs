@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use super::*;
 
@@ -38,6 +38,10 @@ struct Flags {
     ca: Option<String>,
     #[arg(long, conflicts_with = "ca")]
     identity: Option<String>,
+    #[arg(long)]
+    output: Option<PathBuf>,
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    list: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +65,23 @@ impl Case {
         let path = folder.path().join("p2p-fileshare.toml");
         std::fs::write(&path, file).unwrap();
         let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
-        Case { folder, surroundings: Surroundings { variables, files: vec!["not there".into(), path] } }
+        Case { folder, surroundings: Surroundings { variables, working: None, files: vec!["not there".into(), path] } }
+    }
+
+    /// The file is that of the working folder, and the user has another one.
+    fn working(file: &str, users: &str) -> Self {
+        let mut case = Case::new(&[], file);
+        let user = case.folder.path().join("users.toml");
+        std::fs::write(&user, users).unwrap();
+        case.surroundings.working = case.surroundings.files.pop();
+        case.surroundings.files.push(user);
+        case
+    }
+
+    fn notes(&self, line: &str) -> Vec<String> {
+        let words = std::iter::once("program").chain(line.split_whitespace()).map(OsString::from).collect();
+        let parsed = parse::<Line>(&NAMES, words, &self.surroundings);
+        parsed.unwrap_or_else(|error| panic!("{line}: {error}")).notes
     }
 
     fn parse(&self, line: &str) -> Result<Line, String> {
@@ -70,7 +90,7 @@ impl Case {
             assert_eq!(error.exit_code(), 2);
             error.to_string().replace(&format!("{}/", self.folder.path().display()), "")
         };
-        parse(&NAMES, words, &self.surroundings).map_err(error)
+        parse(&NAMES, words, &self.surroundings).map(|parsed| parsed.arguments).map_err(error)
     }
 
     fn flags(&self, line: &str) -> Flags {
@@ -211,4 +231,69 @@ fn the_nearest_name_is_near() {
     assert_eq!(nearest("listners", ["listeners", "bind"]), Some("listeners"));
     assert_eq!(nearest("upRate", ["up-rate", "down-rate"]), Some("up-rate"));
     assert_eq!(nearest("zzz", ["listeners", "bind"]), None);
+}
+
+#[test]
+fn the_working_folders_file_counts_only_without_a_subcommand() {
+    let case = Case::working("[program]\nhost = \"here\"\nlevel = \"debug\"\nhashes = \"x\"\n", "");
+    let line = case.parse("").unwrap();
+    assert_eq!((line.flags.host.as_deref(), line.level.as_str()), (Some("here"), "debug"));
+    let line = case.parse("hash x").unwrap();
+    let Some(Sub::Hash { hashes, .. }) = line.command else { panic!("it is a subcommand") };
+    assert_eq!((hashes, line.level.as_str()), ("hashes".into(), "warn"));
+    // Nor is it judged then.
+    assert!(Case::working("[progam]\n", "").parse("hash x").is_ok());
+    assert!(case.notes("hash x").is_empty());
+}
+
+#[test]
+fn the_working_folders_file_names_no_paths() {
+    let file = "[program]\nhost = \"here\"\noutput = \"/etc\"\nlist = \"/etc/passwd\"\nport = 7\n";
+    let case = Case::working(file, "[program]\nhost = \"there\"\noutput = \"mine\"\nca = \"ca.pem\"\nport = 8\n");
+    let flags = case.flags("");
+    assert_eq!((flags.host.as_deref(), flags.port, flags.list), (Some("here"), 7, None));
+    // What the user has set is not taken away by a file that came from elsewhere.
+    assert_eq!((flags.output, flags.ca.as_deref()), (Some("mine".into()), Some("ca.pem")));
+    let notes = case.notes("");
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[1].contains("`output` names a path"), "{notes:?}");
+    assert!(case.notes("--output x --list y").is_empty());
+    // A file that is named may say everything.
+    let named = Case::new(&[], file).flags("");
+    assert_eq!((named.output, named.list.as_deref()), (Some("/etc".into()), Some("/etc/passwd")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_working_folders_file_that_others_can_write_to_is_left_alone() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let case = Case::working("[program]\nhost = \"here\"\n", "[program]\nhost = \"mine\"\n");
+    let path = case.surroundings.working.clone().unwrap();
+    let host = |notes: &[&str]| {
+        let said = case.notes("");
+        assert_eq!(said.len(), notes.len(), "{said:?}");
+        assert!(said.iter().zip(notes).all(|(said, note)| said.contains(note)), "{said:?}");
+        case.flags("").host.unwrap()
+    };
+    for (mode, expected) in [(0o664, "mine"), (0o646, "mine"), (0o644, "here")] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let notes: &[&str] = if expected == "mine" { &["others than its owner may write to it"] } else { &[] };
+        assert_eq!(host(notes), expected, "{mode:o}");
+    }
+    // Only root can give a file away.
+    if chown(&path, Some(12345), None).is_ok() {
+        assert_eq!(host(&["it belongs to another user"]), "mine");
+    }
+    let other = case.folder.path().join("other.toml");
+    std::fs::rename(&path, &other).unwrap();
+    symlink(&other, &path).unwrap();
+    assert_eq!(host(&["it is a link"]), "mine");
+}
+
+#[test]
+fn a_users_file_in_the_working_folder_is_the_users() {
+    let mut case = Case::new(&[], "[program]\nhost = \"h\"\noutput = \"mine\"\n");
+    case.surroundings.working = case.surroundings.files.last().cloned();
+    assert_eq!(case.flags("").output, Some("mine".into()));
+    assert!(case.notes("").is_empty());
 }

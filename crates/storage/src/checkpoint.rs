@@ -56,4 +56,14 @@ impl Checkpoint {
         self.storage.flush()?;
         journal.commit(&batch.pieces.into_iter().collect::<PieceSet>().runs())
     }
+
+    /// The pieces that were claimed, and those that were written since then.
+    pub fn stored_pieces(&self) -> PieceSet {
+        let journal = self.journal.lock().expect("no panic holds it");
+        let mut stored = journal.claimed().clone();
+        self.pending.lock().expect("no panic holds it").pieces.iter().for_each(|&piece| {
+            stored.insert(piece);
+        });
+        stored
+    }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::room::file_size_limit;
+
 /// Why a disk did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -15,6 +17,37 @@ pub enum StorageError {
     /// No room is left.
     #[error("no space left for {0}")]
     Full(PathBuf),
+    /// Not even looked at: what is free is not enough, or would leave less than is to be kept free.
+    #[error("no room for {path}: it needs {}, {} are free, and {} are kept free (--keep-free)",
+        shown(*.needs), shown(*.free), shown(*.keeps))]
+    NoRoom {
+        /// What it is for.
+        path: PathBuf,
+        /// Bytes that it needs beside those that are reserved for it.
+        needs: u64,
+        /// Bytes that are free, but for what other downloads are about to take.
+        free: u64,
+        /// Bytes that are to stay free.
+        keeps: u64,
+    },
+    /// Somebody has filled the disk so far that less is free than is to be kept.
+    #[error("only {} are free in {path}, and {} are kept free (--keep-free)", shown(*.free), shown(*.keeps))]
+    Margin {
+        /// Where.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to stay free.
+        keeps: u64,
+    },
+    /// No file may be so large here.
+    #[error("{path} is larger than a file may be here{}", limit_words(*.limit))]
+    TooLarge {
+        /// The file, or what it is part of.
+        path: PathBuf,
+        /// The limit of this process in bytes, if that is what it is.
+        limit: Option<u64>,
+    },
     /// The file was changed, cut or replaced by someone else while it was in use.
     #[error("{0} was changed while it was in use")]
     Changed(PathBuf),
@@ -55,6 +88,43 @@ pub enum StorageError {
     },
 }
 
+impl StorageError {
+    /// Whether it is for want of room: on the disk, in a quota, or for so large a file.
+    pub fn is_no_room(&self) -> bool {
+        use StorageError::{Full, Margin, NoRoom, TooLarge};
+        matches!(self, Full(_) | NoRoom { .. } | Margin { .. } | TooLarge { .. })
+    }
+
+    /// The same once more, if it is for want of room: what goes for one write goes for those behind it.
+    pub fn no_room(&self) -> Option<Self> {
+        Some(match self {
+            StorageError::Full(path) => StorageError::Full(path.clone()),
+            StorageError::NoRoom { path, needs, free, keeps } => {
+                StorageError::NoRoom { path: path.clone(), needs: *needs, free: *free, keeps: *keeps }
+            }
+            StorageError::Margin { path, free, keeps } => {
+                StorageError::Margin { path: path.clone(), free: *free, keeps: *keeps }
+            }
+            StorageError::TooLarge { path, limit } => StorageError::TooLarge { path: path.clone(), limit: *limit },
+            _ => return None,
+        })
+    }
+}
+
+/// A size for people.
+fn shown(bytes: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let unit = (bytes.max(1).ilog2() / 10) as usize;
+    match unit {
+        0 => format!("{bytes} bytes"),
+        unit => format!("{:.1} {}", bytes as f64 / (1u64 << (10 * unit)) as f64, units[unit]),
+    }
+}
+
+fn limit_words(limit: Option<u64>) -> String {
+    limit.map_or_else(String::new, |limit| format!(": the limit of this process is {} (ulimit -f)", shown(limit)))
+}
+
 /// How a system says that too many files are open.
 #[cfg(unix)]
 const TOO_MANY_OPEN: [i32; 2] = [libc::EMFILE, libc::ENFILE];
@@ -71,6 +141,7 @@ pub fn error_at(path: &Path, source: io::Error) -> StorageError {
         io::ErrorKind::NotFound => StorageError::NotFound(path),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageError::Denied(path),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full(path),
+        io::ErrorKind::FileTooLarge => StorageError::TooLarge { path, limit: file_size_limit() },
         _ => StorageError::Io { path, source },
     }
 }
@@ -80,5 +151,16 @@ pub(crate) fn in_range(offset: u64, len: usize, size: u64) -> Result<(), Storage
     match offset.checked_add(len as u64) {
         Some(end) if end <= size => Ok(()),
         _ => Err(StorageError::OutOfRange { offset, len, size }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_said_as_people_read_them() {
+        let all = [0, 1023, 1024, 1536 << 10, 1 << 40, u64::MAX].map(shown);
+        assert_eq!(all, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB", "1.0 TiB", "16.0 EiB"]);
     }
 }

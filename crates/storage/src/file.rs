@@ -2,12 +2,17 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use crate::error::{error_at, in_range};
+use crate::folder::How;
 use crate::handles::Handles;
+use crate::held::Held;
+use crate::room::is_no_room;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 /// Files up to this size are small: a call less for each counts more than what it would do for so few bytes.
@@ -27,7 +32,7 @@ impl Backend for FileBackend {
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
         if access == Access::Read {
-            files.iter().try_for_each(|spec| look(spec).map(drop))?;
+            look_at_all(files)?;
         }
         Ok(Arc::new(Files(Handles::new(files, access)?)))
     }
@@ -64,79 +69,150 @@ impl Storage for Files {
     }
 }
 
-/// Looks at a file that is to be read: it must have its size.
-pub(crate) fn look(spec: &FileSpec) -> Result<Metadata, StorageError> {
-    let there = std::fs::metadata(&spec.path).map_err(|source| error_at(&spec.path, source))?;
-    if there.len() == spec.size { Ok(there) } else { Err(StorageError::Changed(spec.path.clone())) }
+/// Looks at files that are to be read, and says when each was changed last: it must have its size.
+pub(crate) fn look_at_all(files: &[FileSpec]) -> Result<Vec<Option<SystemTime>>, StorageError> {
+    let held = files.first().and_then(|first| Held::of(&first.path));
+    let mut walk = held.as_ref().map(|held| held.folder().walk());
+    let mut look = |spec: &FileSpec| {
+        let error = |source| error_at(&spec.path, source);
+        let inside = held.as_ref().and_then(|held| held.inside(&spec.path));
+        let (len, modified) = match (&mut walk, inside) {
+            // What is looked at is what is opened then: no link leads elsewhere.
+            (Some(walk), Some(inside)) => match walk.look(&inside).map_err(error)? {
+                None => return Err(StorageError::NotFound(spec.path.clone())),
+                Some(seen) if !seen.is_file => return Err(StorageError::Changed(spec.path.clone())),
+                Some(seen) => (seen.len, seen.modified),
+            },
+            _ => {
+                let there = std::fs::metadata(&spec.path).map_err(error)?;
+                (there.len(), there.modified().ok())
+            }
+        };
+        if len == spec.size { Ok(modified) } else { Err(StorageError::Changed(spec.path.clone())) }
+    };
+    files.iter().map(&mut look).collect()
 }
 
 /// Opens one file for a backend that keeps files. What is to be written is made with its full size, and its space is
 /// reserved, so that a full disk shows at the start.
-pub(crate) fn open_file(spec: &FileSpec, access: Access) -> Result<File, StorageError> {
+pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) -> Result<File, StorageError> {
     let error = |source| error_at(&spec.path, source);
     match access {
         Access::Read => {
-            let file = File::open(&spec.path).map_err(error)?;
-            if file.metadata().map_err(error)?.len() != spec.size {
+            let file = open(held, spec, How::Read).map_err(error)?;
+            let there = file.metadata().map_err(error)?;
+            if there.len() != spec.size || !there.is_file() {
                 return Err(StorageError::Changed(spec.path.clone()));
             }
             Ok(file)
         }
         Access::Write => {
-            let file = without_links().create(true).open(&spec.path).map_err(error)?;
-            if file.metadata().map_err(error)?.len() != spec.size {
+            let file = open(held, spec, How::Make { private: false }).map_err(error)?;
+            let there = file.metadata().map_err(error)?;
+            if !there.is_file() || has_other_names(&there) {
+                return Err(error(io::Error::other("it is not a file that a download has made")));
+            }
+            if there.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
             }
-            // Again at each start: the first may have found no room. What fits into a few blocks is not worth the call. Not
-            // every file system can reserve; then a full disk shows when it is full.
-            if spec.size > SMALL
-                && let Err(source) = fs4::FileExt::allocate(&file, spec.size)
-                && source.kind() == io::ErrorKind::StorageFull
-            {
-                return Err(error(source));
-            }
+            // Again at each start: the first may have found no room.
+            reserve(held, &file, spec)?;
             Ok(file)
         }
     }
 }
 
+/// Reserves the space of a file. What fits into a few blocks is not worth the call. Not every file system can reserve; then a
+/// full disk shows when it is full.
+fn reserve(held: Option<&Held>, file: &File, spec: &FileSpec) -> Result<(), StorageError> {
+    if let Some(room) = held.and_then(Held::room) {
+        room.take(spec.size);
+    }
+    if spec.size > SMALL
+        && let Err(source) = fs4::FileExt::allocate(file, spec.size)
+        && is_no_room(&source)
+    {
+        return Err(error_at(&spec.path, source));
+    }
+    Ok(())
+}
+
 /// Whether a file is made only when something is written to it: what most of a folder of many small files costs is calls, and
-/// their space is not reserved anyway. An empty file is never written to.
-pub(crate) fn is_made_late(spec: &FileSpec) -> bool {
-    (1..=SMALL).contains(&spec.size)
+/// their space is not reserved anyway; and no folder of a stranger's manifest is made before something of it has come. An
+/// empty file is never written to.
+pub(crate) fn is_made_late(held: Option<&Held>, spec: &FileSpec) -> bool {
+    (1..=SMALL).contains(&spec.size) || held.is_some_and(|held| !held.is_all(&spec.path))
 }
 
 /// Makes such a file, to write to it: all of it, or a part. One that an earlier run has left is used as it is.
-pub(crate) fn make_late(spec: &FileSpec, whole: bool) -> Result<File, StorageError> {
+pub(crate) fn make_late(held: Option<&Held>, spec: &FileSpec, whole: bool) -> Result<File, StorageError> {
     // A link in its place is something that is there, and not followed.
-    let file = match OpenOptions::new().read(true).write(true).create_new(true).open(&spec.path) {
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => return open_file(spec, Access::Write),
+    let file = match open(held, spec, How::MakeNew { private: false }) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => return open_file(held, spec, Access::Write),
         file => file.map_err(|source| error_at(&spec.path, source))?,
     };
-    if !whole {
+    if !whole || spec.size > SMALL {
         file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
     }
+    reserve(held, &file, spec)?;
     Ok(file)
 }
 
 /// Opens a file again that was made or checked.
-pub(crate) fn reopen_file(spec: &FileSpec, access: Access) -> Result<File, StorageError> {
-    match access {
-        Access::Read => open_file(spec, access),
-        Access::Write => {
-            let mut options = without_links();
-            options.create(!is_made_late(spec)).open(&spec.path).map_err(|source| error_at(&spec.path, source))
+pub(crate) fn reopen_file(held: Option<&Held>, spec: &FileSpec, access: Access) -> Result<File, StorageError> {
+    let how = match access {
+        Access::Read => return open_file(held, spec, access),
+        Access::Write if is_made_late(held, spec) => How::Write,
+        Access::Write => How::Make { private: false },
+    };
+    open(held, spec, how).map_err(|source| error_at(&spec.path, source))
+}
+
+/// Opens a file from the folder that is held for it, with the folders on its way if it is made; or by its path. A link is
+/// followed only by path and to read.
+fn open(held: Option<&Held>, spec: &FileSpec, how: How) -> io::Result<File> {
+    let Some((held, inside)) = held.and_then(|held| Some((held, held.inside(&spec.path)?))) else {
+        return open_by_path(&spec.path, how);
+    };
+    // A file of its own may be seen by all who see its folder; others wait in a folder that nobody else may enter.
+    let private = held.is_all(&spec.path);
+    let how = match how {
+        How::Make { .. } => How::Make { private },
+        How::MakeNew { .. } => How::MakeNew { private },
+        how => how,
+    };
+    match held.folder().open_file(&inside, how) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !matches!(how, How::Read | How::Write) => {
+            held.folder().make_parents(&inside)?;
+            held.folder().open_file(&inside, how)
         }
+        result => result,
     }
 }
 
-/// Opens for reading and writing; a link is not followed.
-fn without_links() -> OpenOptions {
+fn open_by_path(path: &Path, how: How) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).truncate(false);
+    options.read(true);
+    match how {
+        How::Read => return options.open(path),
+        How::Write => options.write(true),
+        How::Make { .. } => options.write(true).create(true).truncate(false),
+        How::MakeNew { .. } => options.write(true).create_new(true),
+    };
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
-    options
+    options.open(path)
+}
+
+/// Whether a file has other names, too: what is written to it would be written there.
+#[cfg(unix)]
+pub(crate) fn has_other_names(seen: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(seen) > 1
+}
+
+#[cfg(not(unix))]
+pub(crate) fn has_other_names(_: &Metadata) -> bool {
+    false
 }
 
 #[cfg(unix)]

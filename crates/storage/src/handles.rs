@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::file::{is_made_late, make_late, open_file, reopen_file};
+use crate::held::Held;
 use crate::open_files::{Holder, OpenFiles};
 use crate::{Access, FileSpec, StorageError};
 
@@ -18,6 +19,8 @@ const FEW: usize = 128;
 /// Files of a content.
 pub(crate) struct Handles<T: Send + Sync + 'static> {
     specs: Vec<FileSpec>,
+    /// Where they are reached from, if a folder is held open for that: one for all, since they are of one content.
+    held: Option<Arc<Held>>,
     access: Access,
     /// Which of the files to write are there, as far as is known: small ones are made when they are written to.
     made: Vec<AtomicBool>,
@@ -42,12 +45,15 @@ impl<T: Send + Sync + 'static> Handles<T> {
     }
 
     fn among(all: &'static OpenFiles, specs: &[FileSpec], access: Access) -> Result<Self, StorageError> {
+        let found = specs.first().and_then(|first| Held::of(&first.path));
+        let held = found.as_deref();
         if access == Access::Write {
-            let mut early = specs.iter().filter(|spec| !is_made_late(spec));
-            early.try_for_each(|spec| all.open(|| open_file(spec, access)).map(drop))?;
+            let mut early = specs.iter().filter(|spec| !is_made_late(held, spec));
+            early.try_for_each(|spec| all.open(|| open_file(held, spec, access)).map(drop))?;
         }
-        let made = specs.iter().map(|spec| AtomicBool::new(!is_made_late(spec))).collect();
-        Ok(Handles { specs: specs.to_vec(), access, made, open: Arc::new(Open(Mutex::new(HashMap::new()))), all })
+        let made = specs.iter().map(|spec| AtomicBool::new(!is_made_late(held, spec))).collect();
+        let open = Arc::new(Open(Mutex::new(HashMap::new())));
+        Ok(Handles { specs: specs.to_vec(), held: found, access, made, open, all })
     }
 
     pub(crate) fn spec(&self, file: usize) -> &FileSpec {
@@ -63,7 +69,7 @@ impl<T: Send + Sync + 'static> Handles<T> {
         if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
             return Ok(open.clone());
         }
-        self.open(file, |spec| reopen_file(spec, self.access), make)
+        self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make)
     }
 
     /// A file to write to, all of it or a part; it is made now if it is not there.
@@ -77,7 +83,7 @@ impl<T: Send + Sync + 'static> Handles<T> {
             return self.get(file, make);
         }
         // Should two do it at once, the second one finds what the first has made.
-        let opened = self.open(file, |spec| make_late(spec, whole), make)?;
+        let opened = self.open(file, |spec| make_late(self.held.as_deref(), spec, whole), make)?;
         self.made[file].store(true, Ordering::Relaxed);
         Ok(opened)
     }
@@ -105,7 +111,7 @@ impl<T: Send + Sync + 'static> Handles<T> {
         }
         #[cfg(target_os = "linux")]
         if self.specs.len() > FEW {
-            return self.all.open(|| sync_file_system(&self.specs[0]));
+            return self.all.open(|| sync_file_system(self.held.as_deref(), &self.specs[0]));
         }
         let mut made = self.specs.iter().enumerate().filter(|&(file, _)| self.made[file].load(Ordering::Relaxed));
         made.try_for_each(|(file, spec)| sync(file, spec))
@@ -121,10 +127,13 @@ impl<T: Send + Sync> Drop for Handles<T> {
 /// Makes everything durable that was written to the file system of this file, which need not be there itself: the files of one
 /// content lie in one. Since Linux 5.8 errors are told, too.
 #[cfg(target_os = "linux")]
-fn sync_file_system(spec: &FileSpec) -> Result<(), StorageError> {
+fn sync_file_system(held: Option<&Held>, spec: &FileSpec) -> Result<(), StorageError> {
     let folder = spec.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let error = |source| crate::error::error_at(folder, source);
-    rustix::fs::syncfs(&File::open(folder).map_err(error)?).map_err(|errno| error(errno.into()))
+    let result = match held {
+        Some(held) => held.folder().sync_file_system(),
+        None => File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)),
+    };
+    result.map_err(|source| crate::error::error_at(folder, source))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub struct Journal {
     path: PathBuf,
     /// Checksum of the last record; the next one's is computed over it.
     chain: [u8; 8],
+    claimed: PieceSet,
 }
 
 fn header(content: ContentId, pieces: u32) -> [u8; HEADER] {
@@ -45,13 +46,24 @@ impl Journal {
     /// Opens or makes the journal of a content of `pieces` pieces, and says which of them are durable. Nothing is synced:
     /// what is written here claims nothing, and becomes durable with the first claim.
     pub fn open(path: &Path, content: ContentId, pieces: u32) -> Result<(Self, PieceSet), StorageError> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        Self::of(file.map_err(|source| error_at(path, source))?, path, content, pieces)
+    }
+
+    /// The same of a file that is open.
+    pub(crate) fn of(
+        mut file: File,
+        path: &Path,
+        content: ContentId,
+        pieces: u32,
+    ) -> Result<(Self, PieceSet), StorageError> {
         let error = |source| error_at(path, source);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(error)?;
         let mut bytes = Vec::new();
         (&mut file).take(MOST).read_to_end(&mut bytes).map_err(error)?;
         let header = header(content, pieces);
         let mut have = PieceSet::empty(pieces);
+        // Put in together: records that all speak of the same pieces cost no more than others.
+        let mut runs = Vec::new();
         let mut chain = checksum(&[&header]);
         let mut good = HEADER;
         if bytes.starts_with(&header) {
@@ -64,7 +76,7 @@ impl Journal {
                 if sum != next || run.end().is_none_or(|end| end > pieces) {
                     break;
                 }
-                have.insert_run(run);
+                runs.push(run);
                 chain = next;
                 good += RECORD;
             }
@@ -74,9 +86,10 @@ impl Journal {
             file.seek(SeekFrom::Start(0)).map_err(error)?;
             file.write_all(&header).map_err(error)?;
         }
+        have.insert_runs(runs);
         file.set_len(good as u64).map_err(error)?;
         file.seek(SeekFrom::Start(good as u64)).map_err(error)?;
-        Ok((Journal { file, path: path.to_owned(), chain }, have))
+        Ok((Journal { file, path: path.to_owned(), chain, claimed: have.clone() }, have))
     }
 
     /// Claims runs of pieces whose bytes are durable already. Returns once the claim is durable too.
@@ -98,7 +111,13 @@ impl Journal {
             return Err(error_at(&self.path, source));
         }
         self.chain = chain;
+        runs.iter().for_each(|&run| self.claimed.insert_run(run));
         Ok(())
+    }
+
+    /// The pieces that were claimed, now or by an earlier run.
+    pub(crate) fn claimed(&self) -> &PieceSet {
+        &self.claimed
     }
 }
 
@@ -125,6 +144,25 @@ mod tests {
             journal.commit(&[Run { first: 0, count: 1 }]).unwrap();
             assert!(Journal::open(&path, content, 100).unwrap().1.contains(0));
         }
+    }
+
+    /// Whoever may write to the folder can write a journal whose every record claims all pieces again.
+    #[test]
+    fn records_that_all_claim_everything_cost_no_more_than_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (content, pieces) = (ContentId(Digest([5; 32])), protocol::MAX_PIECES);
+        let everything = vec![Run { first: 0, count: pieces }; 200_000];
+        let (mut journal, _) = Journal::open(&path, content, pieces).unwrap();
+        let mut bytes = header(content, pieces).to_vec();
+        for run in everything {
+            let body = [run.first.to_le_bytes(), run.count.to_le_bytes()].concat();
+            journal.chain = checksum(&[&journal.chain, &body]);
+            bytes.extend_from_slice(&body);
+            bytes.extend_from_slice(&journal.chain);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert!(Journal::open(&path, content, pieces).unwrap().1.is_full());
     }
 
     #[test]

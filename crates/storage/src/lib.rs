@@ -13,14 +13,16 @@ mod error;
 #[cfg(target_os = "linux")]
 mod fault;
 mod file;
+mod folder;
 mod handles;
+mod held;
 mod journal;
 mod memory;
 mod merge;
 mod mmap;
 mod open_files;
 mod output;
-mod rename;
+mod room;
 mod split;
 pub mod wrappers;
 
@@ -31,11 +33,16 @@ use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
 pub use error::{StorageError, error_at};
+#[cfg(target_os = "linux")]
+pub use fault::handle_signals;
 pub use file::FileBackend;
+pub use folder::{Folder, Seen, Walk};
+pub use held::{Held, make_executable};
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
-pub use output::{Output, make_executable};
+pub use output::{Output, is_state_name};
+pub use room::Room;
 pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
@@ -56,6 +63,10 @@ pub enum Access {
     /// system can), and read and written. A small one need not be there before it is written to.
     Write,
 }
+
+/// Nothing: signals are handled on Linux alone.
+#[cfg(not(target_os = "linux"))]
+pub fn handle_signals() {}
 
 /// A kind of storage, chosen once at start by name.
 pub trait Backend: Send + Sync {

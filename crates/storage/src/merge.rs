@@ -1,39 +1,32 @@
 //! Files of a folder that are put one by one where they belong: into a folder that is there, or beside others that are still
 //! to come. A crash in between leaves each file in one of both places, and the next run goes on.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use protocol::PathTree;
 
 use crate::StorageError;
 use crate::error::error_at;
-use crate::output::{make_folder, make_folders, rename, sync_folder};
+use crate::folder::Folder;
+use crate::output::renamed;
 
-/// What was built in `part` and belongs into `target`.
+/// What was built in `part` and belongs into `target`, both in one folder.
 pub(crate) struct Merge<'a> {
+    pub(crate) folder: &'a Folder,
     pub(crate) part: &'a Path,
     pub(crate) target: &'a Path,
-    /// In `part`.
-    pub(crate) files: &'a [&'a Path],
-    /// Inside, with `/`.
-    pub(crate) empty_folders: &'a [String],
+    pub(crate) paths: PathTree<'a>,
 }
 
 impl Merge<'_> {
     /// Whether something else than these files and folders lies in `part`: left by a run that wanted more, or something else.
     pub(crate) fn leaves_something(&self) -> Result<bool, StorageError> {
-        let files: BTreeSet<&Path> = self.files.iter().copied().collect();
-        let empty = self.empty_folders.iter().map(|path| self.part.join(path));
-        let parents = self.files.iter().filter_map(|path| path.parent()).map(Path::to_owned);
-        let folders: BTreeSet<PathBuf> = parents.chain(empty).collect();
-        let folders: BTreeSet<&Path> = folders.iter().flat_map(|path| path.ancestors()).collect();
-        let mut waiting = vec![self.part.to_owned()];
-        while let Some(folder) = waiting.pop() {
-            let error = |source| error_at(&folder, source);
-            for entry in fs::read_dir(&folder).map_err(error)? {
-                let entry = entry.map_err(error)?;
-                let (path, is_folder) = (entry.path(), entry.file_type().map_err(error)?.is_dir());
-                let known = if is_folder { folders.contains(path.as_path()) } else { files.contains(path.as_path()) };
+        let mut waiting = vec![String::new()];
+        while let Some(inside) = waiting.pop() {
+            for (name, is_folder) in self.entries(&self.part.join(&inside))? {
+                let Some(name) = name.to_str() else { return Ok(true) };
+                let path = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
+                let known = if is_folder { self.paths.is_folder(&path) } else { self.paths.is_file(&path) };
                 if !known {
                     return Ok(true);
                 }
@@ -48,28 +41,62 @@ impl Merge<'_> {
     /// Puts everything in its place, in place of what has its name if it `replaces` that, and makes the names durable. Says
     /// whether nothing is left in `part`: then that is gone.
     pub(crate) fn run(&self, replaces: bool) -> Result<bool, StorageError> {
-        make_folder(self.target)?;
-        let mut touched = BTreeSet::from([self.target.to_owned()]);
-        let inside = |path: &Path| path.strip_prefix(self.part).map(Path::to_owned).unwrap_or_default();
-        let parents = self.files.iter().filter_map(|path| path.parent()).map(inside);
-        let folders: BTreeSet<PathBuf> = parents.chain(self.empty_folders.iter().map(PathBuf::from)).collect();
-        for folder in folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folders(self.target, folder)?;
-            touched.extend(folder.ancestors().map(|folder| self.target.join(folder)));
+        let error = |path: &Path, source| error_at(&self.folder.path().join(path), source);
+        self.folder.make_folder(self.target, false).map_err(|source| error(self.target, source))?;
+        let inner =
+            self.paths.folders().chain(self.paths.all().iter().copied().filter(|path| !self.paths.is_file(path)));
+        for path in inner.map(|path| self.target.join(path)) {
+            self.folder.make_folder(&path, false).map_err(|source| error(&path, source))?;
         }
-        self.files.iter().try_for_each(|path| rename(path, &self.target.join(inside(path)), replaces))?;
-        touched.iter().try_for_each(|folder| sync_folder(folder))?;
-        remove_empty(self.part);
-        Ok(!self.part.exists())
+        let (mut from, mut to) = (self.folder.walk(), self.folder.walk());
+        for path in self.paths.files() {
+            let place = self.target.join(path);
+            let result = from.rename(&self.part.join(path), &mut to, &place, replaces);
+            renamed(result, &self.folder.path().join(&place))?;
+        }
+        self.sync_folders()?;
+        self.remove_empty()
+    }
+
+    /// Makes the names in each folder of the target durable that something was put into.
+    fn sync_folders(&self) -> Result<(), StorageError> {
+        let sync =
+            |path: &Path| self.folder.sync(path).map_err(|source| error_at(&self.folder.path().join(path), source));
+        sync(self.target)?;
+        self.paths.folders().try_for_each(|path| sync(&self.target.join(path)))
+    }
+
+    /// Removes `part` if there is nothing in it but folders, and otherwise the folders in it of which that is so. Says whether
+    /// it is gone.
+    fn remove_empty(&self) -> Result<bool, StorageError> {
+        for folder in folders_in(self.folder, self.part, |_| ())?.iter().rev() {
+            let _ = self.folder.remove_folder(folder);
+        }
+        let left =
+            self.folder.look(self.part).map_err(|source| error_at(&self.folder.path().join(self.part), source))?;
+        Ok(left.is_none())
+    }
+
+    fn entries(&self, path: &Path) -> Result<Vec<(std::ffi::OsString, bool)>, StorageError> {
+        self.folder.entries(path).map_err(|source| error_at(&self.folder.path().join(path), source))
     }
 }
 
-/// Removes a folder in which there are nothing but folders, and of any other those inside it.
-fn remove_empty(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty(&entry.path());
+/// A folder inside another one and all that are in it, each before those in it. What is no folder is given to `other`.
+pub(crate) fn folders_in(
+    folder: &Folder,
+    inside: &Path,
+    mut other: impl FnMut(&Path),
+) -> Result<Vec<PathBuf>, StorageError> {
+    let mut found = vec![inside.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        let entries = folder.entries(&path).map_err(|source| error_at(&folder.path().join(&path), source))?;
+        for (name, is_folder) in entries {
+            let entry = path.join(name);
+            if is_folder { found.push(entry) } else { other(&entry) }
         }
+        next += 1;
     }
-    let _ = fs::remove_dir(folder);
+    Ok(found)
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::{error_at, in_range};
-use crate::file::{SMALL, look, read_exact_at, write_all_at};
+use crate::file::{SMALL, look_at_all, read_exact_at, write_all_at};
 use crate::handles::Handles;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
@@ -31,7 +31,10 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        let seen = files.iter().map(|spec| Seen::of(spec, access)).collect::<Result<_, StorageError>>()?;
+        let seen = match access {
+            Access::Read => look_at_all(files)?.into_iter().map(|modified| Seen::of(true, modified)).collect(),
+            Access::Write => files.iter().map(|_| Seen::of(false, None)).collect(),
+        };
         Ok(Arc::new(Maps { handles: Handles::new(files, access)?, seen }))
     }
 }
@@ -102,12 +105,8 @@ struct Mapped {
 }
 
 impl Seen {
-    fn of(spec: &FileSpec, access: Access) -> Result<Self, StorageError> {
-        let modified = match access {
-            Access::Read => look(spec)?.modified().ok(),
-            Access::Write => None,
-        };
-        Ok(Seen { read_only: access == Access::Read, modified, changed: AtomicBool::new(false) })
+    fn of(read_only: bool, modified: Option<SystemTime>) -> Self {
+        Seen { read_only, modified, changed: AtomicBool::new(false) }
     }
 }
 

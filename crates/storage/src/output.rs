@@ -1,39 +1,69 @@
 //! Where a download is built, and how it gets its name: beside the target, under a lock, and by one rename.
+//!
+//! The folder that it is built in is opened once, and all is reached from there (`folder`); until it is finished, a folder is
+//! for its owner alone, and so is a file that stands by itself.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use protocol::{NameError, case_collision, check_local_name, decorated_name};
+use protocol::{
+    ContentId, NameError, PathTree, PieceSet, case_collision, check_local_name, check_path, decorated_name,
+};
 
 use crate::error::error_at;
-use crate::file::open_file;
-use crate::merge::Merge;
-use crate::{Access, FileSpec, Storage, StorageError};
+use crate::file::{has_other_names, open_file};
+use crate::folder::{Folder, How};
+use crate::held::Held;
+use crate::merge::{Merge, folders_in};
+use crate::room::Room;
+use crate::{Access, FileSpec, Journal, Storage, StorageError};
 
+/// End of the name of what is built.
+pub(crate) const PART: &str = ".part";
 /// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
-const STATE: [&str; 3] = [".part", ".part.journal", ".lock"];
+const STATE: [&str; 3] = [PART, ".part.journal", ".lock"];
+
+/// Whether something of this name, beside downloads, would be taken for the state of one.
+pub fn is_state_name(name: &str) -> bool {
+    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
+}
 
 /// A download that is being built.
 pub struct Output {
-    target: PathBuf,
+    /// What is built, and where it is built from.
+    held: Arc<Held>,
+    /// Names in that folder.
+    name: PathBuf,
     part: PathBuf,
     journal: PathBuf,
-    lock_path: PathBuf,
+    lock_name: PathBuf,
     lock: File,
-    files: Vec<(PathBuf, u64, bool)>,
+    files: Vec<Built>,
     is_folder: bool,
     empty_folders: Vec<String>,
     replaces: bool,
     merges: bool,
+    /// Whether the folder that it is built in was made for it.
+    made_folder: bool,
+}
+
+/// A file of a download.
+struct Built {
+    /// Its path in the content, with `/`.
+    path: String,
+    spec: FileSpec,
+    executable: bool,
 }
 
 impl Output {
     /// Prepares `folder` for a content called `name`: one file of that name, or, if `is_folder`, a folder with
     /// `files` (path inside with `/`, bytes, executable) and `empty_folders`. Every name is checked; nothing outside
-    /// `folder` is touched, and no link is followed. What the journal of an earlier run claims is to be verified before it is
-    /// believed: files may have changed since then, or be gone.
+    /// `folder` is touched, and no link is followed. The folders of a content are made when their first file comes, and those
+    /// that are empty at the end. What the journal of an earlier run claims is to be verified before it is believed: files may
+    /// have changed since then, or be gone.
     pub fn prepare(
         folder: &Path,
         name: &str,
@@ -41,48 +71,53 @@ impl Output {
         files: &[(String, u64, bool)],
         empty_folders: &[String],
     ) -> Result<Self, StorageError> {
-        let [part, journal, lock_path] = STATE.map(|end| folder.join(decorated_name(".", name, end)));
-        let bad_name = |error: NameError| StorageError::Io {
-            path: folder.join("…"),
-            source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
-        };
-        let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
-        std::iter::once(name)
-            .chain(paths.clone().flat_map(|path| path.split('/')))
-            .try_for_each(|part| check_local_name(part, cfg!(windows)).map_err(bad_name))?;
-        if name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end)) {
-            return Err(bad_name(NameError::State(name.to_owned())));
-        }
-        if cfg!(any(windows, target_os = "macos")) {
-            case_collision(paths.map(String::as_str)).map_err(bad_name)?;
-        }
+        let [part, journal, lock_name] = STATE.map(|end| PathBuf::from(decorated_name(".", name, end)));
+        check_names(folder, name, files, empty_folders)?;
+        let made_folder = fs::symlink_metadata(folder).is_err();
         make_output_folder(folder)?;
+        let base = Folder::open(folder).map_err(|source| error_at(folder, source))?;
+        let look = |name: &PathBuf| base.look(name).map_err(|source| error_at(&folder.join(name), source));
         // A lock stays as long as what it is for: without one, what lies there is somebody else's.
-        let ours = fs::symlink_metadata(&lock_path).is_ok();
-        if let Some(other) = [&part, &journal].into_iter().find(|path| !ours && fs::symlink_metadata(path).is_ok()) {
-            return Err(StorageError::Exists(other.clone()));
+        let ours = look(&lock_name)?.is_some();
+        for other in [&part, &journal] {
+            if !ours && look(other)?.is_some() {
+                return Err(StorageError::Exists(folder.join(other)));
+            }
         }
-        let lock = lock(&lock_path)?;
+        let lock = lock(&base, &lock_name)?;
         if is_folder {
-            make_folder(&part)?;
-            let parents = files.iter().filter_map(|(path, ..)| path.rsplit_once('/')).map(|(parent, _)| parent);
-            BTreeSet::from_iter(parents).into_iter().try_for_each(|path| make_folders(&part, path.as_ref()))?;
-            empty_folders.iter().try_for_each(|path| make_folders(&part, path.as_ref()))?;
+            base.make_folder(&part, true).map_err(|source| error_at(&folder.join(&part), source))?;
         }
-        let place = |path: &str| if is_folder { part.join(path) } else { part.clone() };
-        refuse_link(&journal)?;
+        if look(&journal)?.is_some_and(|seen| !seen.is_file) {
+            return Err(not_ours(&folder.join(journal)));
+        }
+        let built = |(path, size, executable): &(String, u64, bool)| {
+            let at = if is_folder { folder.join(&part).join(path) } else { folder.join(&part) };
+            Built { path: path.clone(), spec: FileSpec { path: at, size: *size }, executable: *executable }
+        };
         Ok(Output {
-            target: folder.join(name),
+            held: Held::new(&base, part.to_str().unwrap_or_default()),
+            name: name.into(),
+            files: files.iter().map(built).collect(),
+            part,
+            journal,
+            lock_name,
+            lock,
             is_folder,
             empty_folders: empty_folders.to_vec(),
-            journal,
-            files: files.iter().map(|(path, size, executable)| (place(path), *size, *executable)).collect(),
-            part,
-            lock_path,
-            lock,
             replaces: false,
             merges: false,
+            made_folder,
         })
+    }
+
+    /// The space that was found for the download is reserved for it, as far as that can be, and watched while it is built.
+    pub fn in_room(self, room: Room) -> Self {
+        if self.is_folder {
+            room.reserve(self.folder());
+        }
+        let held = Held::with_room(self.folder(), self.part.to_str().unwrap_or_default(), Some(room));
+        Output { held, ..self }
     }
 
     /// Files of the download replace those that have their names.
@@ -98,29 +133,51 @@ impl Output {
 
     /// The files to open, where they are built.
     pub fn specs(&self) -> Vec<FileSpec> {
-        self.files.iter().map(|(path, size, _)| FileSpec { path: path.clone(), size: *size }).collect()
+        self.files.iter().map(|file| file.spec.clone()).collect()
     }
 
     /// Where the journal of this download is kept.
-    pub fn journal_path(&self) -> &Path {
-        &self.journal
+    pub fn journal_path(&self) -> PathBuf {
+        self.path_of(&self.journal)
+    }
+
+    /// Opens the journal of this download, as [`Journal::open`] does, without following a link.
+    pub fn journal(&self, content: ContentId, pieces: u32) -> Result<(Journal, PieceSet), StorageError> {
+        let path = self.journal_path();
+        let error = |source| error_at(&path, source);
+        let file = self.folder().open_file(&self.journal, How::Make { private: true }).map_err(error)?;
+        let there = file.metadata().map_err(error)?;
+        if !there.is_file() || has_other_names(&there) {
+            return Err(not_ours(&path));
+        }
+        Journal::of(file, &path, content, pieces)
     }
 
     /// Where it will be.
-    pub fn target(&self) -> &Path {
-        &self.target
+    pub fn target(&self) -> PathBuf {
+        self.path_of(&self.name)
+    }
+
+    /// Holds the place where it will be: what is read from there later is read from the same folder, and not by way of a link.
+    pub fn hold_target(&self) -> Arc<Held> {
+        Held::new(self.folder(), self.name.to_str().unwrap_or_default())
+    }
+
+    /// Whether as much is free on the disk as is to be kept, whoever fills it.
+    pub fn check_room(&self) -> Result<(), StorageError> {
+        self.held.room().map_or(Ok(()), Room::check)
     }
 
     /// Copies what a storage that is not persistent holds to where the files are built, and syncs it.
     pub fn write_out(&self, storage: &dyn Storage) -> Result<(), StorageError> {
         use std::io::Write;
-        for (index, (path, size, _)) in self.files.iter().enumerate() {
-            let error = |source| error_at(path, source);
+        for (index, Built { spec, .. }) in self.files.iter().enumerate() {
+            let error = |source| error_at(&spec.path, source);
             // As the other backends open it: a link that lies there is not followed.
-            let mut file = open_file(&FileSpec { path: path.clone(), size: *size }, Access::Write)?;
+            let mut file = open_file(Some(&self.held), spec, Access::Write)?;
             let mut offset = 0;
-            while offset < *size {
-                let bytes = storage.read(index, offset, (*size - offset).min(1 << 20) as usize)?;
+            while offset < spec.size {
+                let bytes = storage.read(index, offset, (spec.size - offset).min(1 << 20) as usize)?;
                 file.write_all(&bytes).map_err(error)?;
                 offset += bytes.len() as u64;
             }
@@ -129,57 +186,172 @@ impl Output {
         Ok(())
     }
 
+    /// Gives the disk back what is reserved, or was written, and holds nothing that `keeps` names: of each file, by its number,
+    /// ranges of bytes in ascending order. A file of which nothing is kept goes, and if nothing is kept of any, all of the
+    /// download does.
+    pub fn cut_back(&self, keeps: impl Fn(usize) -> Vec<Range<u64>>) -> Result<(), StorageError> {
+        if let Some(room) = self.held.room() {
+            room.release();
+        }
+        let mut kept = false;
+        for (number, file) in self.files.iter().enumerate() {
+            let ranges = keeps(number);
+            let inside = self.inside(file);
+            let open = self.folder().open_file(&inside, How::Write).ok();
+            let ours = open.filter(|open| open.metadata().is_ok_and(|seen| seen.is_file() && !has_other_names(&seen)));
+            if ranges.is_empty() {
+                // Its storage may hold it open for a while yet.
+                let _ = ours.map(|open| open.set_len(0));
+                let _ = self.folder().remove_file(&inside);
+                continue;
+            }
+            kept = true;
+            if let Some(open) = ours {
+                give_back(&open, file.spec.size, &ranges).map_err(|source| error_at(&file.spec.path, source))?;
+            }
+        }
+        if !kept {
+            self.discard();
+        }
+        Ok(())
+    }
+
+    /// Removes all that was made for it, unless other files lie there: of a run that wanted others. What cannot be removed
+    /// stays.
+    fn discard(&self) {
+        let folder = self.folder();
+        if self.is_folder {
+            let mut left = false;
+            let folders = folders_in(folder, &self.part, |_| left = true);
+            if left {
+                return;
+            }
+            folders.iter().flatten().rev().for_each(|inner| drop(folder.remove_folder(inner)));
+        } else {
+            let _ = folder.remove_file(&self.part);
+        }
+        let _ = folder.remove_file(&self.journal);
+        let _ = folder.remove_file(&self.lock_name);
+        if self.made_folder {
+            // Unless something else is in it by now.
+            let _ = fs::remove_dir(folder.path());
+        }
+    }
+
     /// Gives the download its name. What was written must be durable already. Replaces nothing, unless it was said to be
     /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
     pub fn finish(self) -> Result<PathBuf, StorageError> {
-        for (path, size, executable) in &self.files {
-            // What was verified was written; whoever has cut the file since then takes its name from it.
-            if fs::metadata(path).map_err(|source| error_at(path, source))?.len() != *size {
-                return Err(StorageError::Changed(path.clone()));
+        let held = self.held.clone();
+        let folder = held.folder();
+        let error = |path: &Path, source| error_at(&folder.path().join(path), source);
+        self.make_empty()?;
+        let mut walk = folder.walk();
+        for file in &self.files {
+            let inside = self.inside(file);
+            // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
+            // its name from it.
+            match walk.look(&inside).map_err(|source| error(&inside, source))? {
+                None => return Err(StorageError::NotFound(file.spec.path.clone())),
+                Some(seen) if !seen.is_file || seen.len != file.spec.size => {
+                    return Err(StorageError::Changed(file.spec.path.clone()));
+                }
+                Some(_) => {}
             }
             // Who could read and write the old one can the new one.
-            if self.replaces
-                && let Ok(old) = fs::metadata(self.place_of(path))
-            {
-                fs::set_permissions(path, old.permissions()).map_err(|source| error_at(path, source))?;
-            }
-            if *executable {
-                make_executable(path).map_err(|source| error_at(path, source))?;
-            }
+            let old =
+                self.replaces.then(|| if self.is_folder { self.name.join(&file.path) } else { self.name.clone() });
+            let result = folder.finish_file(&inside, old.as_deref(), file.executable);
+            result.map_err(|source| error(&inside, source))?;
         }
-        let files: Vec<&Path> = self.files.iter().map(|(path, ..)| path.as_path()).collect();
-        let merge = Merge { part: &self.part, target: &self.target, files: &files, empty_folders: &self.empty_folders };
+        let files = self.files.iter().map(|file| file.path.as_str());
+        let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
+        let merge = Merge { folder, part: &self.part, target: &self.name, paths };
         let done = if self.is_folder && (self.merges || merge.leaves_something()?) {
             merge.run(self.replaces)?
         } else {
-            rename(&self.part, &self.target, self.replaces)?;
+            self.rename()?;
             true
         };
-        if let Some(folder) = self.target.parent() {
-            sync_folder(folder)?;
-        }
+        folder.sync(Path::new("")).map_err(|source| error_at(folder.path(), source))?;
         // The names are durable: what helped to get there may go, unless it helps with the rest.
         if done {
-            let _ = fs::remove_file(&self.journal);
-            let _ = fs::remove_file(&self.lock_path);
+            let _ = folder.remove_file(&self.journal);
+            let _ = folder.remove_file(&self.lock_name);
         }
         drop(self.lock);
-        Ok(self.target)
+        Ok(folder.path().join(&self.name))
     }
 
-    /// Where a file that is built will be.
-    fn place_of(&self, built: &Path) -> PathBuf {
-        match built.strip_prefix(&self.part) {
-            Ok(inside) if self.is_folder => self.target.join(inside),
-            _ => self.target.clone(),
+    /// Makes the files that have no bytes, and the folders that have no files: nothing of them ever comes.
+    fn make_empty(&self) -> Result<(), StorageError> {
+        for file in self.files.iter().filter(|file| file.spec.size == 0) {
+            open_file(Some(&self.held), &file.spec, Access::Write)?;
         }
+        for path in &self.empty_folders {
+            let inside = self.part.join(path);
+            let made = self.folder().make_parents(&inside).and_then(|()| self.folder().make_folder(&inside, false));
+            made.map_err(|source| error_at(&self.path_of(&inside), source))?;
+        }
+        Ok(())
+    }
+
+    /// Gives what was built its name, and makes sure that it was that which got it.
+    fn rename(&self) -> Result<(), StorageError> {
+        let (folder, target) = (self.folder(), self.target());
+        let look = |path: &Path| {
+            let seen = folder.look(path).map_err(|source| error_at(&self.path_of(path), source))?;
+            Ok::<_, StorageError>(seen.map(|seen| seen.identity))
+        };
+        if self.is_folder {
+            folder.open_to_others(&self.part).map_err(|source| error_at(&self.path_of(&self.part), source))?;
+        }
+        let built = look(&self.part)?;
+        renamed(folder.walk().rename(&self.part, &mut folder.walk(), &self.name, self.replaces), &target)?;
+        if look(&self.name)? == built { Ok(()) } else { Err(StorageError::Changed(target)) }
+    }
+
+    fn folder(&self) -> &Arc<Folder> {
+        self.held.folder()
+    }
+
+    /// The place of a file in the folder that all is built in.
+    fn inside(&self, file: &Built) -> PathBuf {
+        if self.is_folder { self.part.join(&file.path) } else { self.part.clone() }
+    }
+
+    fn path_of(&self, inside: &Path) -> PathBuf {
+        self.folder().path().join(inside)
     }
 }
 
-/// Gives something its name, in place of what has it if it `replaces` that.
-pub(crate) fn rename(from: &Path, to: &Path, replaces: bool) -> Result<(), StorageError> {
-    let rename = if replaces { fs::rename } else { crate::rename::rename_new };
-    rename(from, to).map_err(|source| match source.kind() {
+fn check_names(
+    folder: &Path,
+    name: &str,
+    files: &[(String, u64, bool)],
+    empty_folders: &[String],
+) -> Result<(), StorageError> {
+    let bad_name = |error: NameError| StorageError::Io {
+        path: folder.join("…"),
+        source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+    };
+    let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
+    check_local_name(name, cfg!(windows)).map_err(bad_name)?;
+    for path in paths.clone() {
+        check_path(path).map_err(bad_name)?;
+        path.split('/').try_for_each(|part| check_local_name(part, cfg!(windows))).map_err(bad_name)?;
+    }
+    if is_state_name(name) {
+        return Err(bad_name(NameError::State(name.to_owned())));
+    }
+    if cfg!(any(windows, target_os = "macos")) {
+        case_collision(paths.map(String::as_str)).map_err(bad_name)?;
+    }
+    Ok(())
+}
+
+/// What came of giving something the name `to`.
+pub(crate) fn renamed(result: io::Result<()>, to: &Path) -> Result<(), StorageError> {
+    result.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
         _ => error_at(to, source),
     })
@@ -194,72 +366,42 @@ fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
     })
 }
 
-fn lock(path: &Path) -> Result<File, StorageError> {
-    let error = |source| error_at(path, source);
-    refuse_link(path)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    // A pipe that someone has put there would be waited for until somebody reads it.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
-    let file = options.open(path).map_err(error)?;
+fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
+    let path = folder.path().join(name);
+    let error = |source| error_at(&path, source);
+    let file = folder.open_file(name, How::Make { private: false }).map_err(error)?;
     if !file.metadata().map_err(error)?.is_file() {
-        return Err(StorageError::Exists(path.to_owned()));
+        return Err(StorageError::Exists(path));
     }
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path.to_owned())),
+        Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path)),
         Err(fs::TryLockError::Error(source)) => Err(error(source)),
     }
 }
 
-fn refuse_link(path: &Path) -> Result<(), StorageError> {
-    match fs::symlink_metadata(path) {
-        Ok(seen) if seen.is_symlink() => {
-            Err(error_at(path, io::Error::other("it is a link, and links are not followed")))
+/// Something lies where a download keeps its state and is not of a download.
+fn not_ours(path: &Path) -> StorageError {
+    error_at(path, io::Error::other("it is a link or something else that no download has made"))
+}
+
+/// Gives the disk back what lies between and behind these ranges of a file. Its size stays.
+fn give_back(file: &File, size: u64, keeps: &[Range<u64>]) -> io::Result<()> {
+    let end = keeps.last().map_or(0, |range| range.end);
+    file.set_len(end)?;
+    file.set_len(size)?;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let mut at = 0;
+        for range in keeps {
+            if at < range.start {
+                // Where holes cannot be made, what lies between stays.
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let _ = fallocate(file, flags, at, range.start - at);
+            }
+            at = range.end;
         }
-        _ => Ok(()),
     }
-}
-
-pub(crate) fn make_folder(path: &Path) -> Result<(), StorageError> {
-    refuse_link(path)?;
-    match fs::create_dir(path) {
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.map_err(|source| error_at(path, source)),
-    }
-}
-
-pub(crate) fn make_folders(base: &Path, path: &Path) -> Result<(), StorageError> {
-    let mut folder = base.to_owned();
-    path.iter().try_for_each(|name| {
-        folder.push(name);
-        make_folder(&folder)
-    })
-}
-
-/// Lets whoever may read a file run it.
-#[cfg(unix)]
-pub fn make_executable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut permissions = fs::metadata(path)?.permissions();
-    permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
-    fs::set_permissions(path, permissions)
-}
-
-/// Nothing: files have no such bit here.
-#[cfg(not(unix))]
-pub fn make_executable(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// Makes the names in a folder durable.
-#[cfg(unix)]
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| error_at(folder, source))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn sync_folder(_: &Path) -> Result<(), StorageError> {
     Ok(())
 }

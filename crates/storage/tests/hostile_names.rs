@@ -126,6 +126,30 @@ fn hundreds_of_hostile_names_leave_everything_else_alone() {
     assert_eq!(fs::read(outside.join("evil")).unwrap(), b"mine");
 }
 
+/// A manifest of a megabyte once made 182,021 folders before a single piece was known.
+#[test]
+fn a_folder_is_made_when_its_first_file_comes_and_an_empty_one_at_the_end() {
+    for storage in ["file", "mmap"] {
+        let output = tempfile::tempdir().unwrap();
+        let files: Vec<_> = (0..300u64).map(|n| (format!("{}/{n}/f", n % 10), (n % 3) * 20_000, false)).collect();
+        let prepared = Output::prepare(output.path(), "a", true, &files, &["empty/one".to_owned()]).unwrap();
+        let backend = backend(storage).unwrap();
+        let open = backend.open(&prepared.specs(), Access::Write).unwrap();
+        let part = output.path().join(".a.part");
+        assert_eq!(snapshot(&part).len(), 0, "nothing has come");
+        open.write(11, 0, b"bytes").unwrap();
+        let made: Vec<_> = snapshot(&part).into_keys().collect();
+        assert_eq!(made, ["1", "1/11", "1/11/f"].map(|path| part.join(path)));
+        for (number, (_, size, _)) in files.iter().enumerate().filter(|(_, (_, size, _))| *size > 0) {
+            open.write(number, 0, &vec![7; *size as usize]).unwrap();
+        }
+        assert!(!part.join("empty").exists() && !part.join("0/0").exists());
+        let target = prepared.finish().unwrap();
+        assert!(target.join("empty/one").is_dir() && target.join("0/0/f").is_file());
+        assert_eq!(snapshot(&target).len(), 300 + 300 + 10 + 2);
+    }
+}
+
 /// Wherever a link could lie, it lies, and leads out.
 #[cfg(unix)]
 #[test]

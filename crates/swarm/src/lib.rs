@@ -7,7 +7,9 @@
 mod engine;
 mod event;
 mod registry;
+mod scope;
 
 pub use engine::{Config, ConnectionView, ContentView, Engine};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
-pub use registry::{Introductions, MOST_KNOWN, Push, Registry, RegistryFull, RegistryLimits, SAMPLE};
+pub use registry::{Addresses, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
+pub use scope::Scope;

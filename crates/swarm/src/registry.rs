@@ -9,16 +9,19 @@
 //! is the only source of randomness and nothing iterates over a hash map, so that equal calls give equal answers.
 
 mod addresses;
+mod candidates;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use fastrand::Rng;
-use protocol::{PeerAddress, PeerId, Stake, check_name};
+use protocol::{PeerAddress, PeerId, Query, Stake, check_name};
 
-use addresses::{Addresses, origin};
+pub use addresses::{Addresses, Origin};
+use candidates::{Candidates, Place};
 
 /// Most peers that a newcomer is told of.
 pub const SAMPLE: usize = 50;
@@ -27,27 +30,6 @@ pub const MOST_KNOWN: usize = 200;
 /// A member that wants pieces and knows fewer is introduced to others even when they know many, and again when those
 /// it knows leave.
 const FEWEST_KNOWN: usize = 8;
-/// Beyond so many members of one address, all others come first: a thousand ids of one machine must not hide everyone else.
-const FROM_ONE_ADDRESS: u32 = 4;
-/// Candidates looked at in one draw, so that its cost does not grow with the swarm. More than come from one address.
-const TRIES: usize = 512;
-
-/// What one content may cost a tracker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegistryLimits {
-    /// Most members.
-    pub members: usize,
-    /// Most members that come from one address (an IPv6 /64 counts as one). Loopback is exempt.
-    pub members_per_address: u32,
-}
-
-impl Default for RegistryLimits {
-    fn default() -> Self {
-        // Generous enough for a large site behind one public address, small against a swarm.
-        RegistryLimits { members: 100_000, members_per_address: 256 }
-    }
-}
-
 /// News for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
@@ -68,91 +50,66 @@ pub struct Introductions {
     pub pushes: Vec<Push>,
 }
 
-/// Why a peer may not take part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegistryFull {
-    /// The content has as many members as it may have.
-    Members,
-    /// As many of its members come from the peer's address as may.
-    Address,
-}
-
-impl std::fmt::Display for RegistryFull {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            RegistryFull::Members => "this content has too many peers",
-            RegistryFull::Address => "too many peers of this content come from your address",
-        })
-    }
-}
-
-impl std::error::Error for RegistryFull {}
-
 struct Member {
     id: PeerId,
-    addresses: Addresses,
-    origin: Option<IpAddr>,
+    addresses: Arc<Addresses>,
     stake: Stake,
     /// Position in `givers` or `takers`.
-    place: usize,
+    place: Place,
     /// Acquaintances. Whoever stands here has this member in its own list.
     known: Vec<u32>,
 }
 
 /// The members of one content.
 pub struct Registry {
-    limits: RegistryLimits,
     random: Rng,
     /// Members by slot; small numbers instead of ids keep the acquaintances cheap.
     slots: Vec<Option<Member>>,
     free: Vec<u32>,
     index: HashMap<PeerId, u32>,
     /// Who wants nothing.
-    givers: Vec<u32>,
+    givers: Candidates,
     /// Who wants something.
-    takers: Vec<u32>,
+    takers: Candidates,
     seeders: u32,
-    origins: HashMap<IpAddr, u32>,
     about: Option<(String, u64)>,
 }
 
 impl Registry {
     /// A content without members.
-    pub fn new(limits: RegistryLimits, seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Registry {
-            limits,
             random: Rng::with_seed(seed),
-            slots: Vec::new(),
+            // Most contents have one member, and the least that a growing list takes is four.
+            slots: Vec::with_capacity(1),
             free: Vec::new(),
             index: HashMap::new(),
-            givers: Vec::new(),
-            takers: Vec::new(),
+            givers: Candidates::default(),
+            takers: Candidates::default(),
             seeders: 0,
-            origins: HashMap::new(),
             about: None,
         }
     }
 
-    /// A peer takes part, or takes part in another way than before. `from` is where its connection comes from,
-    /// `listeners` what it says about where it listens.
+    /// A peer takes part, or takes part in another way than before. `about` is the name and size that it says the content
+    /// has.
     ///
     /// Announcing again is harmless: the answer names those whom the peer knows already, filled up with others.
     pub fn announce(
         &mut self,
         peer: PeerId,
-        from: SocketAddr,
-        listeners: &[SocketAddr],
+        addresses: &Arc<Addresses>,
         stake: Stake,
         about: Option<(String, u64)>,
-    ) -> Result<Introductions, RegistryFull> {
-        let addresses = Addresses::new(from.ip(), listeners);
+    ) -> Introductions {
         let (slot, moved) = match self.index.get(&peer) {
-            Some(&slot) => (slot, self.update(slot, addresses, origin(from.ip()), stake)),
-            None => (self.insert(peer, addresses, origin(from.ip()), stake)?, false),
+            Some(&slot) => (slot, self.update(slot, addresses, stake)),
+            None => (self.insert(peer, addresses, stake), false),
         };
         // Only a claim: what a content is called is checked by whoever has its manifest. The first one stays, so that
-        // nobody renames what others look for.
-        self.about = self.about.take().or(about.filter(|(name, _)| check_name(name).is_ok()));
+        // nobody renames what others look for. What reads as an id or a ticket is never a name.
+        let is_name = |name: &str| check_name(name).is_ok() && Query::is_name(name);
+        self.about = self.about.take().or(about.filter(|(name, _)| is_name(name)));
         let old = self.member(slot).known.clone();
         let new = self.draw(slot, SAMPLE.saturating_sub(old.len()));
         for &other in &new {
@@ -166,7 +123,7 @@ impl Registry {
         let mut known = self.member(slot).known.clone();
         self.random.shuffle(&mut known);
         let sample = known.into_iter().filter_map(|other| self.seen_by(slot, other)).take(SAMPLE).collect();
-        Ok(Introductions { sample, pushes })
+        Introductions { sample, pushes }
     }
 
     /// A peer is gone. Leaving twice, or without having been there, is harmless.
@@ -174,7 +131,6 @@ impl Registry {
         let Some(slot) = self.index.remove(&peer) else { return Vec::new() };
         self.remove_from_group(slot);
         let Some(member) = self.slots[slot as usize].take() else { return Vec::new() };
-        self.count_origin(member.origin, -1);
         for &other in &member.known {
             self.member_mut(other).known.retain(|&known| known != slot);
         }
@@ -209,6 +165,11 @@ impl Registry {
         self.index.is_empty()
     }
 
+    /// The member, if there is one alone.
+    pub fn only(&self) -> Option<PeerId> {
+        self.index.keys().next().copied().filter(|_| self.index.len() == 1)
+    }
+
     /// Members that have everything.
     pub fn seeders(&self) -> u32 {
         self.seeders
@@ -229,41 +190,40 @@ impl Registry {
         self.about.as_ref().map(|(name, size)| (name.as_str(), *size))
     }
 
-    fn insert(
-        &mut self,
-        id: PeerId,
-        addresses: Addresses,
-        origin: Option<IpAddr>,
-        stake: Stake,
-    ) -> Result<u32, RegistryFull> {
-        if self.index.len() >= self.limits.members {
-            return Err(RegistryFull::Members);
-        }
-        let here = origin.and_then(|origin| self.origins.get(&origin)).copied().unwrap_or(0);
-        if here >= self.limits.members_per_address {
-            return Err(RegistryFull::Address);
-        }
+    /// How many networks the members that have everything come from, counted among the first of them only.
+    pub fn spread(&self) -> usize {
+        const COUNTED: usize = 64;
+        let seeders = self.givers.all().iter().map(|&slot| self.member(slot)).filter(|one| one.stake == Stake::Seeder);
+        let networks: BTreeSet<IpAddr> = seeders.take(COUNTED).map(|one| one.addresses.origin().network).collect();
+        networks.len()
+    }
+
+    /// Members as one of them may see them: those of `peers` that still take part and that it can reach.
+    pub fn addresses_for(&self, viewer: PeerId, peers: &[PeerId]) -> Vec<PeerAddress> {
+        let Some(&viewer) = self.index.get(&viewer) else { return Vec::new() };
+        let slots = peers.iter().filter_map(|peer| self.index.get(peer));
+        slots.filter_map(|&slot| self.seen_by(viewer, slot)).collect()
+    }
+
+    fn insert(&mut self, id: PeerId, addresses: &Arc<Addresses>, stake: Stake) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        self.slots[slot as usize] = Some(Member { id, addresses, origin, stake, place: 0, known: Vec::new() });
+        let member = Member { id, addresses: addresses.clone(), stake, place: Place::default(), known: Vec::new() };
+        self.slots[slot as usize] = Some(member);
         self.index.insert(id, slot);
-        self.count_origin(origin, 1);
         self.add_to_group(slot);
-        Ok(slot)
+        slot
     }
 
     /// True if those who know the member must hear of new addresses.
-    fn update(&mut self, slot: u32, addresses: Addresses, origin: Option<IpAddr>, stake: Stake) -> bool {
+    fn update(&mut self, slot: u32, addresses: &Arc<Addresses>, stake: Stake) -> bool {
         self.remove_from_group(slot);
         let member = self.member_mut(slot);
-        let moved = member.addresses != addresses;
-        let before = std::mem::replace(&mut member.origin, origin);
-        member.addresses = addresses;
+        let moved = member.addresses != *addresses;
+        member.addresses = addresses.clone();
         member.stake = stake;
-        self.count_origin(before, -1);
-        self.count_origin(origin, 1);
         self.add_to_group(slot);
         if stake != Stake::Downloader {
             // It has no use any more for others that want nothing; that makes room for those that do.
@@ -288,10 +248,10 @@ impl Registry {
         if wanted == 0 {
             return drawn;
         }
-        let takers = self.candidates(false);
+        let takers = self.candidates(Stake::Downloader);
         if wants {
             // Half of those who have the pieces, as far as there are any; the rest of those who will have them.
-            let givers = self.candidates(true);
+            let givers = self.candidates(Stake::Seeder);
             self.take(slot, &givers, wanted.div_ceil(2), false, &mut drawn);
             self.take(slot, &takers, wanted, false, &mut drawn);
             self.take(slot, &givers, wanted, false, &mut drawn);
@@ -322,26 +282,11 @@ impl Registry {
         }
     }
 
-    /// Some of the givers or takers in random order, each once; the many of one address last.
-    fn candidates(&mut self, givers: bool) -> Vec<u32> {
-        let group = if givers { &self.givers } else { &self.takers };
-        let drawn: Vec<u32> = if group.len() <= TRIES {
-            let mut all = group.clone();
-            self.random.shuffle(&mut all);
-            all
-        } else {
-            let mut seen = BTreeSet::new();
-            let draws = (0..TRIES).map(|_| group[self.random.usize(..group.len())]);
-            draws.filter(|&slot| seen.insert(slot)).collect()
-        };
-        let mut from: HashMap<Option<IpAddr>, u32> = HashMap::new();
-        let (mut few, crowd): (Vec<_>, Vec<_>) = drawn.into_iter().partition(|&slot| {
-            let count = from.entry(self.member(slot).origin).or_default();
-            *count += 1;
-            *count <= FROM_ONE_ADDRESS
-        });
-        few.extend(crowd);
-        few
+    /// Some of those with a stake like this in random order, each once; the many of one address or network last.
+    fn candidates(&mut self, stake: Stake) -> Vec<u32> {
+        let mut random = self.random.fork();
+        let group = if stake == Stake::Downloader { &self.takers } else { &self.givers };
+        group.draw(&mut random, |slot| self.member(slot).addresses.origin())
     }
 
     /// Makes two members acquaintances. Whoever knows too many forgets a random one.
@@ -370,31 +315,28 @@ impl Registry {
     }
 
     fn add_to_group(&mut self, slot: u32) {
-        let stake = self.member(slot).stake;
+        let Member { stake, ref addresses, .. } = *self.member(slot);
+        let origin = addresses.origin();
         self.seeders += u32::from(stake == Stake::Seeder);
-        let group = if stake == Stake::Downloader { &mut self.takers } else { &mut self.givers };
-        let place = group.len();
-        group.push(slot);
+        let place = self.group(stake).add(slot, origin);
         self.member_mut(slot).place = place;
     }
 
     fn remove_from_group(&mut self, slot: u32) {
-        let Member { stake, place, .. } = *self.member(slot);
+        let Member { stake, place, ref addresses, .. } = *self.member(slot);
+        let origin = addresses.origin();
         self.seeders -= u32::from(stake == Stake::Seeder);
-        let group = if stake == Stake::Downloader { &mut self.takers } else { &mut self.givers };
-        group.swap_remove(place);
-        if let Some(&last) = group.get(place) {
-            self.member_mut(last).place = place;
+        let (moved, moved_few) = self.group(stake).remove(place, origin);
+        if let Some(moved) = moved {
+            self.member_mut(moved).place.at = place.at;
+        }
+        if let Some(moved) = moved_few {
+            self.member_mut(moved).place.few = place.few;
         }
     }
 
-    fn count_origin(&mut self, origin: Option<IpAddr>, change: i32) {
-        let Some(origin) = origin else { return };
-        let count = self.origins.entry(origin).or_insert(0);
-        *count = count.saturating_add_signed(change);
-        if *count == 0 {
-            self.origins.remove(&origin);
-        }
+    fn group(&mut self, stake: Stake) -> &mut Candidates {
+        if stake == Stake::Downloader { &mut self.takers } else { &mut self.givers }
     }
 
     fn member(&self, slot: u32) -> &Member {

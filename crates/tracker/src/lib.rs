@@ -4,7 +4,12 @@
 //! nothing that matters: kill it and running downloads go on; start it and the peers come back.
 
 mod catalogue;
+mod cost;
+mod ledger;
+mod outbox;
+mod pace;
 mod server;
 mod session;
 
-pub use server::{Server, ServerConfig, transport_config};
+pub use pace::Pace;
+pub use server::{MEMORY, Server, ServerConfig, transport_config};

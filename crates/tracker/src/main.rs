@@ -4,13 +4,15 @@ mod certs;
 
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
-use transport::{Kind, TransportError};
+use protocol::{PeerId, printable};
+use transport::{Kind, TransportError, peer_id_of_certificate_pem};
 
-use settings::{Names, Shell, Surroundings};
+use settings::{Names, Parsed, Shell, Surroundings};
 use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
@@ -37,6 +39,13 @@ struct Arguments {
     /// while one replaces another
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
+    /// Most memory for connections and contents; where it is reached, those who are of least use to others make room
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
+    memory: u64,
+    /// Contents are known by name only if this peer gave them the name: its id, or the file of its certificate; several
+    /// with several --publisher. Others are known by their ids
+    #[arg(long, value_name = "PEER", value_parser = publisher)]
+    publisher: Vec<PeerId>,
     #[command(flatten)]
     init: certs::Arguments,
     /// How peers reach it: quic, tcp, or auto for both on the same port
@@ -54,7 +63,7 @@ struct Arguments {
     /// Write the man page into a folder, and end
     #[arg(long, value_name = "FOLDER", hide = true)]
     man: Option<PathBuf>,
-    /// File of settings, instead of p2p-fileshare.toml here or in the folder for configuration
+    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -66,17 +75,18 @@ const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
-    let arguments: Arguments =
-        settings::parse(&NAMES, words, &Surroundings::of_this_process()).unwrap_or_else(|error| error.exit());
+    let Parsed { arguments, notes } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
+        .unwrap_or_else(|error| settings::exit(&error));
+    notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
-        eprintln!("tracker: {sentence}");
+        complain(&sentence);
         return ExitCode::from(7);
     }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
-            eprintln!("tracker: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(code)
         }
     }
@@ -120,7 +130,9 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
     runtime.block_on(async {
-        let server = Server::new(transport.clone(), ServerConfig::default());
+        let publishers = arguments.publisher.iter().copied().collect();
+        let config = ServerConfig { memory: arguments.memory, publishers, ..ServerConfig::default() };
+        let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}
             () = told_to_stop() => {}
@@ -134,10 +146,30 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     Ok(())
 }
 
+/// Bytes, as `512MiB`. With less than a few mebibytes there is no room for the peers of one file.
+fn memory(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse().map_err(|_| format!("{text:?} is no size: write it like 512MiB or 1GiB"))?;
+    let range = 16 << 20..=1 << 44;
+    Some(size.as_u64()).filter(|size| range.contains(size)).ok_or_else(|| "a tracker takes 16MiB to 16TiB".to_owned())
+}
+
+/// A peer, by its id or its certificate.
+fn publisher(text: &str) -> Result<PeerId, String> {
+    text.parse().or_else(|_| {
+        let no = |error| format!("{text:?} is neither the id of a peer nor the file of its certificate: {error}");
+        peer_id_of_certificate_pem(Path::new(text)).map_err(no)
+    })
+}
+
+/// Names and errors from elsewhere may stand in a sentence: it stays one line.
+fn complain(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "tracker: {}", printable(sentence));
+}
+
 /// A closed standard output is no reason to stop: peers still need the tracker.
 fn say(line: std::fmt::Arguments) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
+    let _ = writeln!(out, "{}", printable(&line.to_string()));
     let _ = out.flush();
 }
 

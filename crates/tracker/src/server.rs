@@ -1,33 +1,42 @@
 //! Everything that the tracker knows, and the loop that takes connections.
 //!
 //! Contents lie in a `DashMap`, so that they never wait for each other. A content's lock is held while its news are
-//! put into the members' queues (which never waits), so that news of one content arrive in order. Locks are taken
-//! in one order: content, then catalogue or member.
+//! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
+//! in one order: content, then catalogue or member, then ledger, then outbox.
+//!
+//! What each connection takes is in the ledger's books. Whoever lets them grow makes room afterwards, holding no lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
-use protocol::{Announce, ContentId, ContentMatch, PeerId, TrackerMessage};
-use swarm::{Push, Registry, RegistryLimits};
-use tokio::sync::mpsc;
+use protocol::{Announce, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
+use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::{Config, Connection, Identity, Transport, Trust};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Namer};
+use crate::cost;
+use crate::ledger::{Ledger, Room, Use};
+use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::session;
 
-/// What a tracker may spend.
+/// Bytes that a tracker may take unless it is told otherwise.
+pub const MEMORY: u64 = 1 << 30;
+
+/// What a tracker may spend, and whom it believes.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// What one content may cost.
-    pub limits: RegistryLimits,
-    /// Most connections at once.
+    /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
+    /// [`Server`].
+    pub memory: u64,
+    /// Most connections at once; the same holds for them.
     pub connections: usize,
-    /// Most contents that one peer takes part in.
-    pub contents_per_peer: usize,
-    /// Most contents in all.
-    pub contents: usize,
+    /// How fast each connection may say the same again.
+    pub pace: Pace,
+    /// Those whose names for contents count; everyone's if there are none.
+    pub publishers: BTreeSet<PeerId>,
     /// Seed of all random choices.
     pub seed: u64,
 }
@@ -35,16 +44,21 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
-            limits: RegistryLimits::default(),
-            connections: 20_000,
-            contents_per_peer: 16_384,
-            contents: 1 << 20,
+            memory: MEMORY,
+            // Of TCP, each takes descriptors.
+            connections: 60_000,
+            pace: Pace::default(),
+            publishers: BTreeSet::new(),
             seed: fastrand::u64(..),
         }
     }
 }
 
 /// A running tracker over any transport.
+///
+/// Nobody has a fixed share of it. Where there is no room for more, a connection that announces nothing, or whose contents
+/// nobody else has or wants, goes before one that others need, and one from the network and address that take most before
+/// others; whoever goes may come back.
 pub struct Server {
     transport: Arc<dyn Transport>,
     state: Arc<State>,
@@ -56,14 +70,28 @@ pub(crate) struct State {
     contents: DashMap<ContentId, Registry>,
     catalogue: Mutex<Catalogue>,
     members: DashMap<PeerId, Member>,
+    /// Every connection, from the first moment on.
+    sessions: DashMap<u64, Arc<dyn Connection>>,
+    ledger: Mutex<Ledger>,
 }
 
-/// A connected peer.
+/// A connected peer that has said hello.
 struct Member {
     session: u64,
-    connection: Arc<dyn Connection>,
-    outbox: mpsc::Sender<TrackerMessage>,
-    contents: BTreeSet<ContentId>,
+    outbox: Arc<Outbox>,
+    addresses: Arc<Addresses>,
+    contents: BTreeMap<ContentId, Membership>,
+}
+
+/// That a peer takes part in a content.
+#[derive(Default)]
+struct Membership {
+    /// What it costs.
+    bytes: usize,
+    /// Whether it pays for the content.
+    keeps: bool,
+    /// Whether it has wanted pieces of it while it was here.
+    wanted: bool,
 }
 
 /// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
@@ -79,11 +107,16 @@ pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) 
 impl Server {
     /// A tracker that nobody has reached yet.
     pub fn new(transport: Arc<dyn Transport>, config: ServerConfig) -> Self {
+        // An allocator keeps a part of what was freed, and a connection that was let go takes a moment to end.
+        let memory = config.memory - config.memory / 5;
+        let room = Room { memory, connections: config.connections };
         let state = State {
             config,
             contents: DashMap::new(),
             catalogue: Mutex::new(Catalogue::default()),
             members: DashMap::new(),
+            sessions: DashMap::new(),
+            ledger: Mutex::new(Ledger::new(room)),
         };
         Server { transport, state: Arc::new(state) }
     }
@@ -93,11 +126,9 @@ impl Server {
         let mut session = 0;
         while let Some(connection) = self.transport.accept().await {
             session += 1;
-            if self.state.members.len() >= self.state.config.connections {
-                connection.close(1, "the tracker is full");
-                continue;
+            if self.state.open(session, &connection) {
+                tokio::spawn(session::run(session, connection, self.state.clone()));
             }
-            tokio::spawn(session::run(session, connection, self.state.clone()));
         }
     }
 
@@ -106,94 +137,181 @@ impl Server {
         &self.state
     }
 
-    /// Connected peers, and contents that someone shares or wants.
+    /// Peers that have said hello, and contents that someone shares or wants.
     pub fn counts(&self) -> (usize, usize) {
         (self.state.members.len(), self.state.contents.len())
+    }
+
+    /// What its connections and contents take, in bytes, as it counts.
+    pub fn bytes(&self) -> u64 {
+        self.state.ledger().bytes()
+    }
+}
+
+/// Bytes that a session takes for a while.
+pub(crate) struct Held<'a> {
+    state: &'a State,
+    session: u64,
+    bytes: i64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.state.ledger().change(self.session, -self.bytes);
     }
 }
 
 impl State {
-    /// A peer has said hello. One that comes back before its old connection was found dead replaces it.
-    pub(crate) fn enter(&self, session: u64, connection: &Arc<dyn Connection>, outbox: mpsc::Sender<TrackerMessage>) {
+    /// A connection is here. False if it cannot stay.
+    fn open(&self, session: u64, connection: &Arc<dyn Connection>) -> bool {
+        self.sessions.insert(session, connection.clone());
+        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
+        self.make_room();
+        self.sessions.contains_key(&session)
+    }
+
+    /// A peer has said hello. One that comes back before its old connection was found dead replaces it. False if there was
+    /// no room for it meanwhile.
+    pub(crate) fn enter(
+        &self,
+        session: u64,
+        connection: &Arc<dyn Connection>,
+        outbox: Arc<Outbox>,
+        listeners: &[SocketAddr],
+    ) -> bool {
         let peer = connection.peer_id();
-        let member = Member { session, connection: connection.clone(), outbox, contents: BTreeSet::new() };
+        let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), listeners));
+        self.ledger().change(session, cost::addresses(&addresses) as i64);
+        let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
         if let Some(old) = self.members.insert(peer, member) {
-            old.connection.close(1, "you came back");
-            old.contents.into_iter().for_each(|content| self.depart(peer, content));
+            if let Some((_, connection)) = self.sessions.remove(&old.session) {
+                connection.close(1, "you came back");
+            }
+            self.ledger().close(old.session);
+            old.contents.into_keys().for_each(|content| self.depart(peer, content));
         }
+        self.make_room();
+        let stays = self.sessions.contains_key(&session);
+        if !stays {
+            self.exit(session, peer);
+        }
+        stays
     }
 
     /// A session has ended, by a goodbye or by silence. Another session of the same peer is not touched.
     pub(crate) fn exit(&self, session: u64, peer: PeerId) {
+        self.sessions.remove(&session);
         let ended = self.members.remove_if(&peer, |_, member| member.session == session);
+        self.ledger().close(session);
         if let Some((_, member)) = ended {
-            member.contents.into_iter().for_each(|content| self.depart(peer, content));
+            member.contents.into_keys().for_each(|content| self.depart(peer, content));
         }
     }
 
-    /// A peer takes part in a content, or in another way than before; an error is a sentence for it.
-    pub(crate) fn announce(
-        &self,
-        session: u64,
-        connection: &dyn Connection,
-        listeners: &[SocketAddr],
-        announce: Announce,
-    ) -> Result<(), String> {
-        let (peer, content) = (connection.peer_id(), announce.content);
-        if self.contents.len() >= self.config.contents && !self.contents.contains_key(&content) {
-            return Err("the tracker knows as many contents as it can".to_owned());
+    /// Lets go whoever has to, until there is room. To be called with no lock held.
+    fn make_room(&self) {
+        loop {
+            let Some(session) = self.ledger().surplus() else { return };
+            let connection = self.sessions.get(&session).map(|connection| connection.clone());
+            match connection {
+                Some(connection) => {
+                    tracing::debug!(peer = %connection.peer_id(), from = %connection.remote_addr(), "makes room");
+                    connection.close(1, "the tracker needs the room");
+                    self.exit(session, connection.peer_id());
+                }
+                None => self.ledger().close(session),
+            }
         }
+    }
+
+    /// Notes that a session takes so many bytes more until what is returned is dropped.
+    pub(crate) fn hold(&self, session: u64, bytes: usize) -> Held<'_> {
+        let bytes = bytes as i64;
+        self.ledger().change(session, bytes);
+        let held = Held { state: self, session, bytes };
+        self.make_room();
+        held
+    }
+
+    /// A peer takes part in a content, or in another way than before. True if it takes part since now only.
+    pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> bool {
+        let Announce { content, about, stake } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
-        let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(self.config.limits, seed));
+        let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
+        let new = !registry.contains(peer);
         // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
-        let result = self.join(session, peer, content).and_then(|joined| {
-            let (from, Announce { stake, about, .. }) = (connection.remote_addr(), announce);
-            let announce = || registry.announce(peer, from, listeners, stake, about).map_err(|full| full.to_string());
-            joined.then(announce).transpose()
-        });
-        if registry.is_empty() {
-            drop(registry);
-            self.contents.remove_if(&content, |_, registry| registry.is_empty());
-            return result.map(drop);
+        if let Some((addresses, wanted)) = self.join(session, peer, content, stake) {
+            let publishers = &self.config.publishers;
+            let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
+            let introductions = registry.announce(peer, &addresses, stake, about.filter(|_| believed));
+            let name = registry.about().map(|(name, _)| name);
+            self.charge(peer, content, cost::membership(&introductions), &registry);
+            let by = Namer { peer, network: addresses.origin().network };
+            self.catalogue().add(content, name, by, registry.spread());
+            self.ledger().raise_use(session, Use::Alone);
+            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone: Vec::new() }]);
+            self.push(content, introductions.pushes);
         }
-        let Some(introductions) = result? else { return Ok(()) };
-        self.catalogue.lock().expect("no panic holds it").add(content, registry.about().map(|(name, _)| name));
-        self.tell(peer, TrackerMessage::Peers { content, joined: introductions.sample, gone: Vec::new() });
-        self.push(content, introductions.pushes);
-        Ok(())
+        let empty = registry.is_empty();
+        drop(registry);
+        if empty {
+            self.contents.remove_if(&content, |_, registry| registry.is_empty());
+        }
+        self.make_room();
+        new
     }
 
-    /// Notes that a member takes part in a content. False if the session is not that of a member any more.
-    fn join(&self, session: u64, peer: PeerId, content: ContentId) -> Result<bool, String> {
-        let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
-            return Ok(false);
-        };
-        if member.contents.len() >= self.config.contents_per_peer && !member.contents.contains(&content) {
-            return Err(format!("more than {} contents of one peer", self.config.contents_per_peer));
-        }
-        member.contents.insert(content);
-        Ok(true)
+    /// Notes that a member takes part in a content: gives its addresses, and whether it has wanted pieces of it. Nothing if the
+    /// session is not that of a member any more.
+    fn join(&self, session: u64, peer: PeerId, content: ContentId, stake: Stake) -> Option<(Arc<Addresses>, bool)> {
+        let mut member = self.members.get_mut(&peer).filter(|member| member.session == session)?;
+        let membership = member.contents.entry(content).or_default();
+        membership.wanted |= stake == Stake::Downloader;
+        let wanted = membership.wanted;
+        Some((member.addresses.clone(), wanted))
+    }
+
+    /// Notes what it costs that a member takes part in a content, and if it is the only one, the content too. It never becomes
+    /// less while it does.
+    fn charge(&self, peer: PeerId, content: ContentId, bytes: usize, registry: &Registry) {
+        let Some(mut member) = self.members.get_mut(&peer) else { return };
+        let session = member.session;
+        let Some(membership) = member.contents.get_mut(&content) else { return };
+        membership.keeps |= registry.len() == 1;
+        let name = registry.about().map(|(name, _)| name);
+        let bytes = bytes + if membership.keeps { cost::content(name) } else { 0 };
+        let more = bytes.saturating_sub(membership.bytes);
+        membership.bytes += more;
+        self.ledger().change(session, more as i64);
     }
 
     /// A peer takes no part in a content any more. Unknown or repeated leaves harm nothing.
     pub(crate) fn leave(&self, session: u64, peer: PeerId, content: ContentId) {
-        let mut member = self.members.get_mut(&peer).filter(|member| member.session == session);
-        let was_there = member.as_mut().is_some_and(|member| member.contents.remove(&content));
-        drop(member);
-        if was_there {
-            self.depart(peer, content);
+        let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
+        let Some(membership) = member.contents.remove(&content) else { return };
+        let mut ledger = self.ledger();
+        ledger.change(session, -(membership.bytes as i64));
+        if member.contents.is_empty() {
+            ledger.set_use(session, Use::Idle);
         }
+        drop((ledger, member));
+        self.depart(peer, content);
+        self.make_room();
     }
 
     fn depart(&self, peer: PeerId, content: ContentId) {
         if let Some(mut registry) = self.contents.get_mut(&content) {
             let pushes = registry.leave(peer);
             self.push(content, pushes);
+            self.catalogue().weigh(content, registry.spread());
+            if let Some(only) = registry.only() {
+                self.charge(only, content, cost::membership(&Introductions::default()), &registry);
+            }
         }
         let gone = self.contents.remove_if(&content, |_, registry| {
             if registry.is_empty() {
-                self.catalogue.lock().expect("no panic holds it").remove(content);
+                self.catalogue().remove(content);
             }
             registry.is_empty()
         });
@@ -202,13 +320,13 @@ impl State {
 
     /// What fits a question.
     pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
-        let found = self.catalogue.lock().expect("no panic holds it").find(query);
+        let found = self.catalogue().find(query);
         self.describe(found)
     }
 
     /// A page of everything, and how to ask for the next one.
     pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
-        let (page, next) = self.catalogue.lock().expect("no panic holds it").page(before);
+        let (page, next) = self.catalogue().page(before);
         (self.describe(page), next)
     }
 
@@ -222,19 +340,42 @@ impl State {
         contents.into_iter().filter_map(describe).collect()
     }
 
+    /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
     fn push(&self, content: ContentId, pushes: Vec<Push>) {
         for Push { to, joined, gone } in pushes {
-            self.tell(to, TrackerMessage::Peers { content, joined, gone });
+            let Some(member) = self.members.get(&to) else { continue };
+            let mut ledger = self.ledger();
+            if !joined.is_empty() {
+                ledger.raise_use(member.session, Use::Met);
+            }
+            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone);
+            ledger.change(member.session, more);
         }
     }
 
-    /// Puts a message into a peer's queue; a peer that does not read is let go.
-    fn tell(&self, peer: PeerId, message: TrackerMessage) {
-        if let Some(member) = self.members.get(&peer)
-            && member.outbox.try_send(message).is_err()
-        {
-            member.connection.close(1, "you do not read");
-        }
+    /// The next message of news for a member, if there are any.
+    pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerMessage> {
+        let mut ledger = self.ledger();
+        let (content, news, less) = outbox.take()?;
+        ledger.change(session, -less);
+        drop(ledger);
+        let registry = self.contents.get(&content);
+        let joined: Vec<PeerAddress> =
+            registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
+        Some(TrackerMessage::Peers { content, joined, gone: news.gone })
+    }
+
+    /// How fast a connection may say the same again.
+    pub(crate) fn pace(&self) -> Pace {
+        self.config.pace
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no panic holds it")
+    }
+
+    fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
+        self.catalogue.lock().expect("no panic holds it")
     }
 }
 
@@ -258,25 +399,26 @@ mod tests {
         let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
         let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
         let state = &*server.state;
-        let (outbox, _messages) = mpsc::channel(session::OUTBOX);
+        let outbox = Arc::new(Outbox::default());
         let announce =
             |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
         let together = Barrier::new(2);
         for session in (0..4000).step_by(2) {
-            state.enter(session, &connection, outbox.clone());
+            assert!(state.open(session, &connection) && state.open(session + 1, &connection));
+            state.enter(session, &connection, outbox.clone(), &[]);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     together.wait();
                     for number in 0..100 {
-                        state.announce(session, &*connection, &[], announce(number)).unwrap();
+                        state.announce(session, connection.peer_id(), announce(number));
                     }
                     state.exit(session, connection.peer_id());
                 });
                 together.wait();
-                state.enter(session + 1, &connection, outbox.clone());
+                state.enter(session + 1, &connection, outbox.clone(), &[]);
             });
             state.exit(session + 1, connection.peer_id());
-            assert_eq!(server.counts(), (0, 0), "after session {session}");
+            assert_eq!((server.counts(), server.bytes()), ((0, 0), 0), "after session {session}");
         }
     }
 }

@@ -1,27 +1,33 @@
 //! One peer's connection to the tracker: hello, then announcements and questions, and news the other way.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{MAX_FRAME, ToTracker, TrackerMessage, VERSION, Wire};
+use bytes::Bytes;
+use protocol::{ToTracker, TrackerMessage, VERSION, Wire};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, TransportError};
 
+use crate::cost;
+use crate::outbox::Outbox;
+use crate::pace::Paced;
 use crate::server::State;
 
 /// A peer must say hello within this time.
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
-/// Answers that may wait for one peer. They are the large messages, and cost whoever asks next to nothing.
-const ANSWERS: usize = 2;
-/// Messages that may wait for one peer: the samples of all contents that it announces in one go, and news.
-pub(crate) const OUTBOX: usize = 32 * 1024;
+/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost whoever asks
+/// next to nothing.
+const QUESTIONS: usize = 2;
+/// Most bytes of what a peer says. Its addresses, or a name, take less, and it may never send the rest.
+const LONGEST: usize = 4096;
 /// Longest question.
 const LONGEST_QUERY: usize = 1024;
+/// After so many messages it is others' turn, however many more have come.
+const A_TURN: usize = 16;
 
 /// Runs a session until it ends, and takes the peer out of everything then.
 pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Arc<State>) {
@@ -55,30 +61,64 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
         }
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
-    let (outbox, messages) = mpsc::channel(OUTBOX);
-    let (answers, asked) = mpsc::channel(ANSWERS);
-    let _ = outbox.try_send(TrackerMessage::Welcome { seen: connection.remote_addr() });
-    state.enter(session, connection, outbox);
+    say(&mut *send, &TrackerMessage::Welcome { seen: connection.remote_addr() }).await?;
+    let outbox = Arc::new(Outbox::default());
+    if !state.enter(session, connection, outbox.clone(), &listeners) {
+        return Ok(());
+    }
+    let (questions, asked) = mpsc::channel(QUESTIONS);
     tokio::select! {
-        result = write(send, messages, asked) => result,
-        result = read(session, &**connection, recv, &listeners, state, answers) => result,
+        result = write(session, &**connection, send, &outbox, asked, state) => result,
+        result = read(session, &**connection, recv, state, questions) => result,
     }
 }
 
 async fn write(
+    session: u64,
+    connection: &dyn Connection,
     mut send: Box<dyn SendStream>,
-    mut messages: mpsc::Receiver<TrackerMessage>,
-    mut answers: mpsc::Receiver<TrackerMessage>,
+    outbox: &Outbox,
+    mut asked: mpsc::Receiver<ToTracker>,
+    state: &State,
 ) -> Result<(), TransportError> {
     loop {
-        // Welcome comes before any answer.
-        let message = tokio::select! {
-            biased;
-            Some(message) = messages.recv() => message,
-            Some(message) = answers.recv() => message,
-            else => return Ok(()),
-        };
-        say(&mut *send, &message).await?;
+        tokio::select! {
+            question = asked.recv() => match question {
+                Some(question) => {
+                    if let Some(answer) = answer(question, state) {
+                        tell(session, &mut *send, answer, state).await?;
+                    }
+                }
+                None => return Ok(()),
+            },
+            () = outbox.filled() => {
+                while let Some(news) = state.take(session, connection.peer_id(), outbox) {
+                    tell(session, &mut *send, news, state).await?;
+                    // Whoever has asked meanwhile has waited for a message, and not for all news.
+                    if let Ok(question) = asked.try_recv()
+                        && let Some(answer) = answer(question, state)
+                    {
+                        tell(session, &mut *send, answer, state).await?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a question is answered with.
+fn answer(question: ToTracker, state: &State) -> Option<TrackerMessage> {
+    match question {
+        ToTracker::Find(query) => {
+            // Nothing has so long a name, and whoever asks waits for an answer.
+            let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
+            Some(TrackerMessage::Found { query, matches })
+        }
+        ToTracker::List { before } => {
+            let (contents, next) = state.list(before);
+            Some(TrackerMessage::Listed { before, contents, next })
+        }
+        _ => None,
     }
 }
 
@@ -86,47 +126,67 @@ async fn read(
     session: u64,
     connection: &dyn Connection,
     mut recv: Box<dyn RecvStream>,
-    listeners: &[SocketAddr],
     state: &State,
-    answers: mpsc::Sender<TrackerMessage>,
+    questions: mpsc::Sender<ToTracker>,
 ) -> Result<(), TransportError> {
+    let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
     while let Some(message) = hear(&mut *recv).await? {
-        match message {
-            ToTracker::Announce(announce) => {
-                if let Err(sentence) = state.announce(session, connection, listeners, announce) {
-                    answer(&answers, TrackerMessage::Refused(sentence)).await?;
-                }
+        let free = match message {
+            ToTracker::Announce(announce) => state.announce(session, connection.peer_id(), announce),
+            ToTracker::Leave(content) => {
+                state.leave(session, connection.peer_id(), content);
+                false
             }
-            ToTracker::Leave(content) => state.leave(session, connection.peer_id(), content),
-            ToTracker::Find(query) => {
-                // Nothing has so long a name, and whoever asks waits for an answer.
-                let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
-                answer(&answers, TrackerMessage::Found { query, matches }).await?;
-            }
-            ToTracker::List { before } => {
-                let (contents, next) = state.list(before);
-                answer(&answers, TrackerMessage::Listed { before, contents, next }).await?;
+            question @ (ToTracker::Find(_) | ToTracker::List { .. }) => {
+                // Waits for room: who asks faster than it reads waits for itself.
+                questions.send(question).await.map_err(|_| TransportError::Closed)?;
+                false
             }
             ToTracker::Bye => return Ok(()),
             ToTracker::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
+        };
+        let wait = if free { Duration::ZERO } else { paced.spend() };
+        if !wait.is_zero() {
+            // What comes meanwhile lies in the transport.
+            let _held = state.hold(session, cost::UNREAD);
+            tokio::time::sleep(wait).await;
+        }
+        turn += 1;
+        if turn % A_TURN == 0 {
+            tokio::task::yield_now().await;
         }
     }
     Ok(())
 }
 
-/// Waits for room: who asks faster than it reads waits for itself.
-async fn answer(answers: &mpsc::Sender<TrackerMessage>, message: TrackerMessage) -> Result<(), TransportError> {
-    answers.send(message).await.map_err(|_| TransportError::Closed)
+/// Says a message, which counts for as long as it is not taken.
+async fn tell(
+    session: u64,
+    send: &mut dyn SendStream,
+    message: TrackerMessage,
+    state: &State,
+) -> Result<(), TransportError> {
+    let bytes = encoded(&message)?;
+    drop(message);
+    let _held = state.hold(session, cost::message(bytes.len()));
+    said(send, bytes).await
 }
 
 async fn say(send: &mut dyn SendStream, message: &TrackerMessage) -> Result<(), TransportError> {
-    let bytes = message.encode().map_err(|error| TransportError::Io(error.to_string()))?;
+    said(send, encoded(message)?).await
+}
+
+fn encoded(message: &TrackerMessage) -> Result<Bytes, TransportError> {
+    message.encode().map(|bytes| frame(&bytes)).map_err(|error| TransportError::Io(error.to_string()))
+}
+
+async fn said(send: &mut dyn SendStream, bytes: Bytes) -> Result<(), TransportError> {
     let silent = |_| TransportError::Lost("it does not read".to_owned());
-    timeout(TAKEN, send.send(frame(&bytes))).await.map_err(silent)?
+    timeout(TAKEN, send.send(bytes)).await.map_err(silent)?
 }
 
 async fn hear(recv: &mut dyn RecvStream) -> Result<Option<ToTracker>, TransportError> {
-    let Some(bytes) = read_frame(recv, MAX_FRAME).await? else { return Ok(None) };
+    let Some(bytes) = read_frame(recv, LONGEST).await? else { return Ok(None) };
     ToTracker::decode(&bytes).map(Some).map_err(|error| TransportError::Io(error.to_string()))
 }
 
@@ -159,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_and_does_not_read_has_two_answers_waiting_and_no_more() {
+    async fn who_asks_and_does_not_read_has_two_questions_waiting_and_no_more() {
         let network = MemoryNetwork::new();
         let bind = |name: &[u8], at: &str| {
             let transport = network.bind(PeerId::of_public_key(name), vec![at.parse().unwrap()]).unwrap();
@@ -170,10 +230,10 @@ mod tests {
         let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
         let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
         let server = Server::new(tracker, ServerConfig::default());
-        let (answers, mut asked) = mpsc::channel(ANSWERS);
+        let (questions, mut asked) = mpsc::channel(QUESTIONS);
         let bytes = ToTracker::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
-        let reading = read(1, &*connection, asking, &[], server.state(), answers);
+        let reading = read(1, &*connection, asking, server.state(), questions);
         tokio::pin!(reading);
         // It gets as far as it can, and has to wait there.
         for taken in 0..5 {
@@ -183,7 +243,7 @@ mod tests {
                 () = std::future::ready(()) => {}
             }
             assert_eq!(asked.len(), 2, "after {taken} were read");
-            assert!(matches!(asked.recv().await, Some(TrackerMessage::Listed { .. })));
+            assert!(matches!(asked.recv().await, Some(ToTracker::List { .. })));
         }
     }
 }

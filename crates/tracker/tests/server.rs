@@ -1,117 +1,17 @@
 //! The server's promises, seen from its clients, over the in-process network.
 
-use std::sync::Arc;
+mod world;
+
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Stake, ToTracker, TrackerMessage,
-    VERSION, Wire,
+    ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Stake, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
 };
-use tracker::{Server, ServerConfig};
-use transport::frame::{frame, read_frame};
-use transport::{Connection, Identity, MemoryNetwork, RecvStream, SendStream, Transport, TransportError};
+use tracker::ServerConfig;
+use transport::frame::frame;
+use transport::{Identity, TransportError};
 
-struct World {
-    network: MemoryNetwork,
-    tracker: Arc<dyn Transport>,
-    server: Arc<Server>,
-}
-
-struct Client {
-    transport: Arc<dyn Transport>,
-    connection: Arc<dyn Connection>,
-    send: Box<dyn SendStream>,
-    recv: Box<dyn RecvStream>,
-}
-
-impl World {
-    fn new() -> Self {
-        let network = MemoryNetwork::new();
-        let tracker: Arc<dyn Transport> =
-            Arc::new(network.bind(PeerId(Digest([0; 32])), vec!["127.0.0.1:9999".parse().unwrap()]).unwrap());
-        let server = Arc::new(Server::new(tracker.clone(), ServerConfig { seed: 1, ..ServerConfig::default() }));
-        let running = server.clone();
-        tokio::spawn(async move { running.run().await });
-        World { network, tracker, server }
-    }
-
-    fn bind(&self, id: PeerId) -> Arc<dyn Transport> {
-        Arc::new(self.network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap())
-    }
-
-    async fn client(&self) -> Client {
-        let transport = self.bind(Identity::generate().unwrap().peer_id());
-        let mut client = self.silent(transport).await;
-        let listeners = client.transport.listeners();
-        client.say(ToTracker::Hello { version: VERSION, listeners }).await;
-        assert!(matches!(client.hear().await, TrackerMessage::Welcome { .. }));
-        client
-    }
-
-    async fn silent(&self, transport: Arc<dyn Transport>) -> Client {
-        let connection = transport.dial(self.tracker.listeners()[0], self.tracker.peer_id()).await.unwrap();
-        let (send, recv) = connection.open().await.unwrap();
-        Client { transport, connection, send, recv }
-    }
-
-    /// Waits until the server knows this many peers and contents.
-    async fn settled(&self, peers: usize, contents: usize) {
-        for _ in 0..2000 {
-            if self.server.counts() == (peers, contents) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("peers and contents are {:?}, not {:?}", self.server.counts(), (peers, contents));
-    }
-}
-
-impl Client {
-    fn id(&self) -> PeerId {
-        self.transport.peer_id()
-    }
-
-    async fn say(&mut self, message: ToTracker) {
-        self.send.send(frame(&message.encode().unwrap())).await.unwrap();
-    }
-
-    async fn hear(&mut self) -> TrackerMessage {
-        let bytes = tokio::time::timeout(Duration::from_secs(30), read_frame(&mut *self.recv, MAX_FRAME));
-        TrackerMessage::decode(&bytes.await.expect("an answer").unwrap().unwrap()).unwrap()
-    }
-
-    async fn announce(&mut self, content: ContentId, stake: Stake, name: &str) -> Vec<PeerId> {
-        let about = Some((name.to_owned(), 5));
-        self.say(ToTracker::Announce(Announce { content, about, stake })).await;
-        self.joined().await
-    }
-
-    async fn joined(&mut self) -> Vec<PeerId> {
-        match self.hear().await {
-            TrackerMessage::Peers { joined, gone, .. } if gone.is_empty() => joined.into_iter().map(|p| p.id).collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn gone(&mut self) -> Vec<PeerId> {
-        match self.hear().await {
-            TrackerMessage::Peers { joined, gone, .. } if joined.is_empty() => gone,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn find(&mut self, query: &str) -> Vec<ContentMatch> {
-        self.say(ToTracker::Find(query.to_owned())).await;
-        match self.hear().await {
-            TrackerMessage::Found { query: about, matches } if about == query => matches,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn content(first: u8) -> ContentId {
-    ContentId(Digest([first; 32]))
-}
+use world::{Client, World, content};
 
 #[tokio::test]
 async fn peers_are_introduced_told_of_changes_and_forgotten() {
@@ -166,10 +66,75 @@ async fn contents_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
         others,
         downloaders: others,
     };
-    assert_eq!(found, [expected(2, 0, 1), expected(1, 1, 0)]);
+    assert_eq!(found, [expected(1, 1, 0), expected(2, 0, 1)]);
     assert_eq!(client.find(&content(1).to_string()).await, [expected(1, 1, 0)]);
     assert_eq!(client.find("020202").await, [expected(2, 0, 1)]);
     assert_eq!(client.find("b").await, []);
+}
+
+/// A file may be called like an id or a ticket: it has no name then, and whoever asks for the id gets nothing else.
+#[tokio::test]
+async fn an_id_or_a_ticket_is_never_answered_with_a_name() {
+    let world = World::new();
+    let (mut honest, mut hostile) = (world.client().await, world.client().await);
+    let id = content(1).to_string();
+    let ticket = Ticket::new(world.tracker.peer_id(), world.tracker.listeners(), content(1)).unwrap().to_string();
+    let likenesses = [id.clone(), id.to_uppercase(), format!(" {id}"), id[..20].to_owned(), ticket.clone()];
+    for (number, name) in likenesses.iter().chain([&ticket[..30].to_owned(), &format!("{id}\n")]).enumerate() {
+        hostile.announce(content(100 + number as u8), Stake::Seeder, name).await;
+    }
+    for question in &likenesses {
+        assert_eq!(honest.find(question).await, [], "{question}");
+    }
+    honest.announce(content(1), Stake::Seeder, "a").await;
+    for question in &likenesses {
+        let found = honest.find(question).await;
+        assert_eq!(found.iter().map(|found| found.content).collect::<Vec<_>>(), [content(1)], "{question}");
+    }
+    honest.say(ToTracker::List { before: None }).await;
+    let TrackerMessage::Listed { contents, .. } = honest.hear().await else { panic!("a page") };
+    assert!(contents.iter().all(|listed| listed.name.is_empty() || listed.content == content(1)));
+}
+
+#[tokio::test]
+async fn a_flood_of_one_name_leaves_the_first_content_where_it_is_found() {
+    let world = World::new();
+    let mut honest = world.client_at("127.0.0.1").await;
+    let mut hostile = world.client_at("127.0.1.1").await;
+    let numbered = |number: u32| {
+        let mut digest = [9; 32];
+        digest[..4].copy_from_slice(&number.to_be_bytes());
+        protocol::ContentId(Digest(digest))
+    };
+    for number in 0..500 {
+        hostile.announce(numbered(number), Stake::Seeder, "model.bin").await;
+    }
+    honest.announce(content(1), Stake::Seeder, "model.bin").await;
+    for number in 500..1000 {
+        hostile.announce(numbered(number), Stake::Seeder, "model.bin").await;
+    }
+    let found = honest.find("model.bin").await;
+    assert_eq!(found.len(), MAX_MATCHES);
+    assert!(found[..2].iter().any(|found| found.content == content(1)));
+}
+
+#[tokio::test]
+async fn only_what_a_publisher_shares_has_a_name() {
+    let publisher = Identity::generate().unwrap().peer_id();
+    let world = World::with(ServerConfig { publishers: [publisher].into(), seed: 1, ..ServerConfig::default() });
+    let mut other = world.client().await;
+    other.announce(content(1), Stake::Seeder, "model.bin").await;
+    other.announce(content(2), Stake::Seeder, "model.bin").await;
+    other.announce(content(3), Stake::Seeder, "model.bin").await;
+    assert_eq!(other.find("model.bin").await, []);
+    let mut publisher = world.client_as(publisher, "127.0.0.1").await;
+    publisher.announce(content(2), Stake::Seeder, "model.bin").await;
+    // What it only wants, and what it has got here since, is not its own.
+    publisher.announce(content(3), Stake::Downloader, "model.bin").await;
+    publisher.announce(content(3), Stake::Seeder, "model.bin").await;
+    let found = publisher.find("model.bin").await;
+    assert_eq!(found.iter().map(|found| found.content).collect::<Vec<_>>(), [content(2)]);
+    assert_eq!(publisher.find(&content(1).to_string()).await.len(), 1, "by its id it is found");
 }
 
 #[tokio::test]

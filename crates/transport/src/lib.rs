@@ -8,10 +8,13 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod admission;
 mod auto;
 pub mod conformance;
 mod dual_stack;
+mod expiry;
 pub mod frame;
+mod handshakes;
 mod identity;
 pub mod memory;
 mod quic;

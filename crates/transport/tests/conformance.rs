@@ -144,3 +144,40 @@ async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
         conformance::keeps_out(&*done, &*one).await;
     }
 }
+
+/// Certificates that end within seconds, of a swarm that is older.
+#[tokio::test]
+async fn a_connection_ends_with_a_certificate_of_it() {
+    let authority = Authority::generate().unwrap();
+    let short = || {
+        let valid = from_now(std::time::Duration::from_secs(5));
+        authority.certify("short", &Identity::generate().unwrap(), valid).unwrap()
+    };
+    for kind in KINDS {
+        let [lasting, other] = [(); 2].map(|()| trusting(kind, signed(&authority), authority.trust()));
+        let ending = trusting(kind, short(), authority.trust());
+        let (stays, stays_there) = tokio::join!(lasting.dial(other.listeners()[0], other.peer_id()), other.accept());
+        let (stays, _stays_there) = (stays.unwrap(), stays_there.unwrap());
+        let mut ends = Vec::new();
+        for (dialer, listener) in [(&lasting, &ending), (&ending, &other)] {
+            let dial = dialer.dial(listener.listeners()[0], listener.peer_id());
+            let (dialled, accepted) = tokio::join!(dial, listener.accept());
+            ends.extend([dialled.unwrap(), accepted.unwrap()]);
+        }
+        // Whoever dialled, both ends say why.
+        for end in ends {
+            let end = end.closed().await;
+            let expired = matches!(&end, TransportError::ClosedByPeer { reason, .. } if reason.contains("expired"));
+            assert!(expired || end == TransportError::Closed, "{end}");
+        }
+        // From then on nobody takes it, and says so.
+        let dialled = ending.dial(other.listeners()[0], other.peer_id()).await;
+        let error = match dialled {
+            Ok(connection) => connection.closed().await,
+            Err(error) => error,
+        };
+        assert!(matches!(error, TransportError::NotAdmitted(_)), "{error}");
+        let closed = tokio::time::timeout(std::time::Duration::from_millis(300), stays.closed()).await;
+        assert!(closed.is_err(), "the others stay connected: {closed:?}");
+    }
+}

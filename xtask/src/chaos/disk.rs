@@ -76,6 +76,7 @@ fn too_small(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     for _ in 0..2 {
         let downloader = stage.downloader("downloader", &[])?;
         ends_for_want_of_room(&mut stage, downloader, report)?;
+        report.holds("nothing was written", std::fs::read_dir(&disk.0)?.next().is_none());
     }
     disk.grow(ground.size * 2)?;
     let downloader = stage.downloader("downloader", &[])?;

@@ -35,18 +35,18 @@ const LEFT_AGAIN: f64 = 4.0;
 const AFTER: Duration = Duration::from_secs(12);
 
 /// What floods an address until it is told to stop, and says how much it has sent.
-type Flood = fn(SocketAddr, PeerId, &AtomicBool) -> anyhow::Result<u64>;
+pub(super) type Flood = fn(SocketAddr, PeerId, &AtomicBool) -> anyhow::Result<u64>;
 
 fn handshakes(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    flooded(ground, report, "handshakes", 10_000.0, half_open)
+    flooded(ground, report, "handshakes", 10_000.0, LEFT, half_open)
 }
 
 fn garbage(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    flooded(ground, report, "datagrams", 0.9 * 20.0 * 100_000.0, send_garbage)
+    flooded(ground, report, "datagrams", 0.9 * 20.0 * 100_000.0, LEFT, send_garbage)
 }
 
 fn connections(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    flooded(ground, report, "connections", 0.9 * 60.0 * 200.0, connect_and_stay)
+    flooded(ground, report, "connections", 0.9 * 60.0 * 200.0, LEFT, connect_and_stay)
 }
 
 /// What a process holds: MiB of its own, descriptors and threads.
@@ -55,7 +55,14 @@ fn held(process: u32) -> [f64; 3] {
     [memory, usage::descriptors(process) as f64, usage::threads(process) as f64]
 }
 
-fn flooded(ground: &Ground, report: &mut Report, what: &str, count: f64, flood: Flood) -> anyhow::Result<()> {
+pub(super) fn flooded(
+    ground: &Ground,
+    report: &mut Report,
+    what: &str,
+    count: f64,
+    left: f64,
+    flood: Flood,
+) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     let seeder = stage.seeder("seeder", &[])?;
     let process = stage.peers[seeder].process.number();
@@ -70,7 +77,7 @@ fn flooded(ground: &Ground, report: &mut Report, what: &str, count: f64, flood: 
     report.at_least("honest download's rate", rate / mib, KEPT * RATE as f64 / mib, "MiB/s");
     report.at_most("an honest peer connects after", connected, CONNECTS, "s");
     for (what, at, limit, unit) in
-        [("memory left", 0, LEFT, "MiB"), ("descriptors left", 1, LEFT_OPEN, ""), ("threads left", 2, LEFT_OPEN, "")]
+        [("memory left", 0, left, "MiB"), ("descriptors left", 1, LEFT_OPEN, ""), ("threads left", 2, LEFT_OPEN, "")]
     {
         report.at_most(what, (after[at] - before[at]).max(0.0), limit, unit);
     }
@@ -163,11 +170,11 @@ impl Busy {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
-fn stranger() -> anyhow::Result<Arc<Quic>> {
+pub(super) fn stranger() -> anyhow::Result<Arc<Quic>> {
     Ok(Arc::new(Quic::bind(Config::new(Identity::generate()?, vec![([127, 0, 0, 1], 0).into()]))?))
 }
 

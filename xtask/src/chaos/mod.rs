@@ -10,6 +10,7 @@ mod crowding;
 mod disk;
 mod edits;
 mod floods;
+mod handshakes;
 pub(crate) mod liars;
 pub(crate) mod links;
 mod manifests;
@@ -175,6 +176,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         edits::CASES,
         links::CASES,
         floods::CASES,
+        handshakes::CASES,
         misuse::CASES,
         proven::CASES,
     ];

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Announce, ContentId, Manifest, Run, Stake};
+use protocol::{Announce, ContentId, Manifest, Query, Run, Stake};
 use swarm::Event;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::PeerError;
 use crate::inbox::Input;
-use crate::node::{PeerEvent, Progress, Summary};
-use crate::share::kept_manifests;
-use crate::shelf::{Choice, Opened, Shelf};
+use crate::node::{GetOptions, PeerEvent, Progress, Summary};
+use crate::share::received_manifest;
+use crate::shelf::{Opened, Shelf};
 use crate::tracker_client::ToClient;
 
 /// Most bytes that are read at once for who asks for them in order.
@@ -32,8 +32,8 @@ pub(super) struct Item {
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<protocol::PeerId, u64>,
     pub(super) wanted: bool,
-    /// Which files are, if not all.
-    pub(super) choice: Option<Choice>,
+    /// What it must be called, and which of its files are wanted.
+    pub(super) options: GetOptions,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) looked_at: bool,
     pub(super) finished: bool,
@@ -89,11 +89,11 @@ impl Driver {
         })
     }
 
-    pub(super) fn get(&mut self, content: ContentId, choice: Option<Choice>) -> Result<(), PeerError> {
+    pub(super) fn get(&mut self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
         if let Some(item) = self.items.get_mut(&content) {
             let only_looked_at = std::mem::take(&mut item.looked_at);
             if only_looked_at {
-                item.choice = choice;
+                item.options = options;
             }
             return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
         }
@@ -104,7 +104,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: true,
-            choice,
+            options,
             looked_at: false,
             finished: false,
             claiming: None,
@@ -114,10 +114,9 @@ impl Driver {
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
-        let (hashes, inputs) = (self.setup.hashes.clone(), self.inputs.clone());
+        let (hashes, inputs) = (self.setup.downloads.hashes.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let find = move || kept_manifests(&hashes, |kept| kept == content).next();
-            let kept = tokio::task::spawn_blocking(find).await;
+            let kept = tokio::task::spawn_blocking(move || received_manifest(&hashes, content)).await;
             if let Ok(Some(manifest)) = kept {
                 let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
             }
@@ -133,7 +132,7 @@ impl Driver {
         }
         self.looks.entry(content).or_default().push(reply);
         // An error means that it is wanted already: then the manifest comes anyway.
-        if self.get(content, None).is_ok()
+        if self.get(content, GetOptions::new()).is_ok()
             && let Some(item) = self.items.get_mut(&content)
         {
             item.looked_at = true;
@@ -152,11 +151,15 @@ impl Driver {
         }
         // It may be known from the hashes folder and from several peers: the first one counts.
         let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
+        if let Some(asked) = item.options.name.clone().filter(|asked| *asked != manifest.header().name) {
+            let found = manifest.header().name.clone();
+            return self.give_up(content, PeerError::OtherName { content, asked, found });
+        }
         item.opening = true;
-        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.choice.clone());
-        let (hashes, output, replace) = (self.setup.hashes.clone(), self.setup.output.clone(), self.setup.replace);
+        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.options.choice());
+        let downloads = self.setup.downloads.clone();
         tokio::spawn(async move {
-            let work = move || Shelf::download(manifest, &storage, &hashes, &output, replace, choice.as_ref());
+            let work = move || Shelf::download(manifest, &storage, &downloads, choice.as_ref());
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
@@ -212,7 +215,7 @@ impl Driver {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
-            choice: None,
+            options: GetOptions::new(),
             looked_at: false,
             finished: true,
             claiming: None,
@@ -236,7 +239,9 @@ impl Driver {
         let about = item
             .shelf
             .as_ref()
-            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()));
+            .map(|shelf| (shelf.manifest().header().name.clone(), shelf.manifest().geometry().total()))
+            // What could be taken for an id or a ticket is found by its id alone.
+            .filter(|(name, _)| Query::is_name(name));
         if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
@@ -271,6 +276,8 @@ impl Driver {
             verified: item.verified.unwrap_or(durable),
             durable,
             sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+            executable: item.shelf.as_ref().map(|shelf| shelf.executable()).unwrap_or_default().into(),
+            names: item.shelf.as_ref().map(|shelf| shelf.name_report().clone()).unwrap_or_default(),
         };
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);

@@ -1,7 +1,9 @@
 //! The tracker: the registry that the real one runs, a latency away. It stands on the side of those whom no cut keeps apart.
 
+use std::sync::Arc;
+
 use protocol::{ContentId, PeerId, Stake};
-use swarm::{Event, Push, Registry, RegistryLimits};
+use swarm::{Addresses, Event, Push, Registry};
 
 use super::peers::number;
 use super::{Happening, PeerIx, World};
@@ -28,7 +30,7 @@ impl Tracker {
 
     /// It runs, and knows nobody.
     pub(super) fn start(&mut self, contents: usize) {
-        let registry = |content| Registry::new(RegistryLimits::default(), self.seed.wrapping_add(content as u64));
+        let registry = |content| Registry::new(self.seed.wrapping_add(content as u64));
         self.registries = (0..contents).map(registry).collect();
     }
 
@@ -68,7 +70,8 @@ impl World {
         }
         let (id, from) = (self.peers[peer as usize].id, self.peers[peer as usize].address);
         let Some(registry) = self.tracker.registries.get_mut(content) else { return };
-        let Ok(introductions) = registry.announce(id, from, &[from], stake, None) else { return };
+        let addresses = Arc::new(Addresses::new(from.ip(), &[from]));
+        let introductions = registry.announce(id, &addresses, stake, None);
         let content = self.contents[content].id;
         let found = Event::Found { content, peers: introductions.sample };
         self.after(self.latency_of(peer), Happening::Tell(peer, found));

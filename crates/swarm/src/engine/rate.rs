@@ -50,7 +50,7 @@ impl Rate {
 
     /// Bytes that come in a time; nothing if not enough came to tell.
     pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
-        self.measured().then(|| (self.average * time.as_secs_f64()) as u64)
+        self.measured().then_some((self.average * time.as_secs_f64()) as u64)
     }
 
     /// Enough came to tell a rate.

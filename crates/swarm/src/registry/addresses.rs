@@ -1,93 +1,129 @@
 //! Which of a member's addresses others are told, and which others.
 //!
 //! Whatever a peer announces is dialled by strangers, so it must not be able to point a swarm at a third party: a
-//! public address is passed on only if the tracker saw it itself. Private addresses lead nowhere but into the network
-//! of whoever dials them, and are what makes peers of one network find each other. A peer on the tracker's own
-//! machine is trusted with the public addresses of that machine, since the tracker sees it through loopback only.
+//! public address is passed on only if the tracker saw it itself. A private one leads, for whoever dials it, into a network
+//! of its own: so it too is passed on only if the tracker saw it, or to those whom the tracker sees at the very address at
+//! which it sees the member: they are behind one router, or on one machine. A loopback address stays within the tracker's
+//! machine, and one of a link on that link.
+//!
+//! A peer on the tracker's own machine is trusted with that machine's addresses, since the tracker sees it through loopback
+//! only: with its public ones to everyone, with its private ones to those who come from private addresses themselves.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::Scope;
 
 /// Most addresses of one member, as many as a message carries.
 const MOST: usize = 32;
 
+/// Where someone comes from, as far as shares are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The address; of IPv6 the /64, as whoever has an address has 2^64 of them.
+    pub address: IpAddr,
+    /// The network that the address is in: a /24 of IPv4, a /48 of IPv6, which is what a site is given.
+    pub network: IpAddr,
+}
+
+impl Origin {
+    /// The origin of whoever is seen at this address.
+    pub fn of(seen: IpAddr) -> Self {
+        match seen.to_canonical() {
+            IpAddr::V4(seen) => {
+                let network = Ipv4Addr::from_bits(seen.to_bits() >> 8 << 8);
+                Origin { address: seen.into(), network: network.into() }
+            }
+            IpAddr::V6(seen) => {
+                let prefix = |bits: u32| Ipv6Addr::from_bits(seen.to_bits() >> (128 - bits) << (128 - bits));
+                Origin { address: prefix(64).into(), network: prefix(48).into() }
+            }
+        }
+    }
+}
+
 /// A member's addresses, split by who may hear of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Addresses {
-    /// Whether the member came from loopback.
-    local: bool,
+pub struct Addresses {
+    /// Where the tracker sees the member.
+    seen: IpAddr,
     /// For peers on the tracker's own machine.
     loopback: Vec<SocketAddr>,
+    /// For those on the member's own link.
+    link: Vec<SocketAddr>,
+    /// For those behind the same address; of a member on the tracker's own machine, for all who come from private addresses.
+    private: Vec<SocketAddr>,
     /// For everyone.
     open: Vec<SocketAddr>,
 }
 
 impl Addresses {
     /// What is worth passing on of what a peer that was seen at `seen` announces.
-    pub(super) fn new(seen: IpAddr, listeners: &[SocketAddr]) -> Self {
+    pub fn new(seen: IpAddr, listeners: &[SocketAddr]) -> Self {
         let seen = seen.to_canonical();
-        let local = seen.is_loopback();
-        let mut addresses = Addresses { local, loopback: Vec::new(), open: Vec::new() };
+        let (loopback, link, private, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut addresses = Addresses { seen, loopback, link, private, open };
         // Those with the seen address first: they are the likeliest, and the cap must not cut them off.
         for listener in listeners {
             addresses.add(SocketAddr::new(seen, listener.port()));
         }
         for listener in listeners {
-            let ip = listener.ip().to_canonical();
-            let listed = match ip {
-                _ if ip == seen => true,
-                IpAddr::V4(v4) if v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast() => false,
-                IpAddr::V6(v6) if v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() => false,
-                _ => local || is_private(ip),
-            };
-            if listed {
-                addresses.add(SocketAddr::new(ip, listener.port()));
-            }
+            addresses.add(SocketAddr::new(listener.ip().to_canonical(), listener.port()));
         }
         addresses
     }
 
+    /// Where the member comes from.
+    pub fn origin(&self) -> Origin {
+        Origin::of(self.seen)
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let lists = [&self.loopback, &self.link, &self.private, &self.open];
+        let listed: usize = lists.iter().map(|list| list.capacity()).sum();
+        size_of::<Self>() + listed * size_of::<SocketAddr>()
+    }
+
     fn add(&mut self, address: SocketAddr) {
-        // Loopback of another machine is nobody's business.
-        let list = match address.ip().is_loopback() {
-            true if !self.local => return,
-            true => &mut self.loopback,
-            false => &mut self.open,
+        let (ip, local) = (address.ip(), self.seen.is_loopback());
+        let list = match Scope::of(ip) {
+            Scope::Nowhere => return,
+            // Loopback of another machine is nobody's business.
+            Scope::Loopback if local => &mut self.loopback,
+            Scope::Loopback => return,
+            Scope::Link if ip == self.seen => &mut self.link,
+            Scope::Link => return,
+            _ if ip == self.seen => &mut self.open,
+            Scope::Private => &mut self.private,
+            Scope::Public if local => &mut self.open,
+            Scope::Public => return,
         };
         if address.port() != 0 && list.len() < MOST && !list.contains(&address) {
             list.push(address);
         }
     }
 
+    /// The lists that `viewer` may be told of, in the order in which they are told.
+    fn lists_for(&self, viewer: &Addresses) -> [&[SocketAddr]; 4] {
+        let from = Scope::of(viewer.seen);
+        let machine = self.seen.is_loopback() && from == Scope::Private;
+        let near = viewer.seen == self.seen || machine || (self.seen.is_loopback() && from == Scope::Loopback);
+        [
+            if from == Scope::Loopback { &self.loopback } else { &[] },
+            if from == Scope::Link { &self.link } else { &[] },
+            &self.open,
+            if near { &self.private } else { &[] },
+        ]
+    }
+
     /// What `viewer` may be told.
     pub(super) fn for_viewer(&self, viewer: &Addresses) -> Vec<SocketAddr> {
-        let loopback = if viewer.local { &self.loopback[..] } else { &[] };
-        loopback.iter().chain(&self.open).take(MOST).copied().collect()
+        self.lists_for(viewer).concat().into_iter().take(MOST).collect()
     }
 
     /// Whether `viewer` may be told anything.
     pub(super) fn any_for(&self, viewer: &Addresses) -> bool {
-        !self.open.is_empty() || viewer.local && !self.loopback.is_empty()
-    }
-}
-
-/// What counts as one address when members are counted: whoever has an IPv6 address has 2^64 of them.
-pub(super) fn origin(seen: IpAddr) -> Option<IpAddr> {
-    match seen.to_canonical() {
-        seen if seen.is_loopback() => None,
-        IpAddr::V6(seen) => Some(IpAddr::V6(Ipv6Addr::from_bits(seen.to_bits() >> 64 << 64))),
-        seen => Some(seen),
-    }
-}
-
-/// Addresses that lead nowhere outside of a network. The shared space of RFC 6598 is one: overlay networks use it.
-/// IPv6 link-local ones are none here, as they mean nothing without the interface's name.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_link_local() || ip.is_loopback() || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+        self.lists_for(viewer).iter().any(|list| !list.is_empty())
     }
 }
 
@@ -106,9 +142,46 @@ mod tests {
 
     #[test]
     fn a_public_address_is_listed_only_if_the_tracker_saw_it() {
-        let listeners = ["8.8.8.8:53", "[2001:4860::8888]:53", "10.1.2.3:9000", "[fd00::1]:9000", "100.64.1.1:9000"];
-        let expected = ["1.2.3.4:53", "1.2.3.4:9000", "10.1.2.3:9000", "[fd00::1]:9000", "100.64.1.1:9000"];
-        assert_eq!(told("1.2.3.4", &listeners, "5.6.7.8"), parse(&expected));
+        let listeners = ["8.8.8.8:53", "[2001:4860::8888]:53", "0.0.0.0:9000"];
+        assert_eq!(told("1.2.3.4", &listeners, "5.6.7.8"), parse(&["1.2.3.4:53", "1.2.3.4:9000"]));
+    }
+
+    /// Seen at, announced, told to whom, and what.
+    #[test]
+    fn a_private_address_is_told_only_where_it_means_the_same() {
+        let rows: [(&str, &str, &str, &[&str]); 22] = [
+            // The tracker saw it.
+            ("10.1.2.3", "10.1.2.3:80", "5.6.7.8", &["10.1.2.3:80"]),
+            ("10.1.2.3", "10.1.2.3:80", "192.168.1.2", &["10.1.2.3:80"]),
+            ("fd00::1", "[fd00::1]:80", "fd00::2", &["[fd00::1]:80"]),
+            // Someone else's network.
+            ("1.2.3.4", "192.168.1.1:80", "5.6.7.8", &["1.2.3.4:80"]),
+            ("1.2.3.4", "192.168.1.1:80", "192.168.1.2", &["1.2.3.4:80"]),
+            ("1.2.3.4", "[fd00::1]:80", "fd00::2", &["1.2.3.4:80"]),
+            ("1.2.3.4", "100.64.1.1:80", "100.64.1.2", &["1.2.3.4:80"]),
+            ("10.1.2.3", "192.168.1.1:80", "10.1.2.4", &["10.1.2.3:80"]),
+            ("10.1.2.3", "10.1.2.1:80", "10.1.2.4", &["10.1.2.3:80"]),
+            // Behind one router, or on one machine.
+            ("1.2.3.4", "192.168.1.7:80", "1.2.3.4", &["1.2.3.4:80", "192.168.1.7:80"]),
+            ("172.17.0.1", "10.0.0.1:80", "172.17.0.1", &["172.17.0.1:80", "10.0.0.1:80"]),
+            ("127.0.0.1", "10.0.0.1:80", "127.0.0.1", &["127.0.0.1:80", "10.0.0.1:80"]),
+            // On the tracker's machine, for others of its network.
+            ("127.0.0.1", "192.168.0.7:80", "192.168.0.8", &["192.168.0.7:80"]),
+            ("::1", "192.168.0.7:80", "10.77.0.8", &["192.168.0.7:80"]),
+            ("127.0.0.1", "192.168.0.7:80", "5.6.7.8", &[]),
+            // A machine and a link of its own.
+            ("1.2.3.4", "127.0.0.1:22", "127.0.0.1", &["1.2.3.4:22"]),
+            ("10.0.0.2", "127.0.0.1:22", "10.0.0.2", &["10.0.0.2:22"]),
+            ("10.0.0.2", "169.254.169.254:80", "10.0.0.2", &["10.0.0.2:80"]),
+            ("127.0.0.1", "169.254.169.254:80", "127.0.0.1", &["127.0.0.1:80"]),
+            ("169.254.0.1", "169.254.0.1:80", "169.254.0.2", &["169.254.0.1:80"]),
+            ("169.254.0.1", "169.254.0.1:80", "10.0.0.2", &[]),
+            // Private ones in other clothes.
+            ("1.2.3.4", "[::ffff:127.0.0.1]:22", "127.0.0.1", &["1.2.3.4:22"]),
+        ];
+        for (seen, listener, viewer, expected) in rows {
+            assert_eq!(told(seen, &[listener], viewer), parse(expected), "{listener} of {seen} for {viewer}");
+        }
     }
 
     #[test]
@@ -129,7 +202,8 @@ mod tests {
     fn an_ipv4_peer_of_a_dual_stack_socket_is_an_ipv4_peer() {
         assert_eq!(told("::ffff:1.2.3.4", &["[::]:9000"], "5.6.7.8"), parse(&["1.2.3.4:9000"]));
         assert_eq!(told("::ffff:127.0.0.1", &["[::]:9000"], "5.6.7.8"), []);
-        assert_eq!(origin("::ffff:127.0.0.1".parse().unwrap()), None);
+        let origin = Origin::of("::ffff:10.1.2.3".parse().unwrap());
+        assert_eq!((origin.address.to_string(), origin.network.to_string()), ("10.1.2.3".into(), "10.1.2.0".into()));
     }
 
     #[test]

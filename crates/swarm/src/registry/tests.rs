@@ -1,6 +1,7 @@
 //! The registry's promises, one test each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::*;
 use protocol::Stake::{Downloader, Partial, Seeder};
@@ -14,20 +15,30 @@ fn address(n: u32) -> SocketAddr {
 }
 
 fn registry() -> Registry {
-    Registry::new(RegistryLimits::default(), 1)
+    Registry::new(1)
+}
+
+/// A peer that is seen at this address, and listens there.
+fn at(address: SocketAddr) -> Arc<Addresses> {
+    Arc::new(Addresses::new(address.ip(), &[address]))
 }
 
 fn join(registry: &mut Registry, n: u32, stake: Stake) -> Introductions {
-    registry.announce(peer(n), address(n), &[address(n)], stake, None).unwrap()
+    registry.announce(peer(n), &at(address(n)), stake, None)
 }
 
 fn ids(peers: &[PeerAddress]) -> BTreeSet<PeerId> {
     peers.iter().map(|peer| peer.id).collect()
 }
 
-/// Acquaintance is symmetric, bounded, and names members only.
+/// Acquaintance is symmetric, bounded, and names members only; everyone stands where it says.
 fn check(registry: &Registry) {
     assert_eq!(registry.givers.len() + registry.takers.len(), registry.len());
+    for &slot in registry.index.values() {
+        let member = registry.member(slot);
+        let group = if member.stake == Downloader { &registry.takers } else { &registry.givers };
+        assert!(group.stands(slot, member.place));
+    }
     for &slot in registry.index.values() {
         let known = &registry.member(slot).known;
         assert!(known.len() <= MOST_KNOWN && !known.contains(&slot));
@@ -183,7 +194,7 @@ fn a_full_swarm_still_opens_to_a_newcomer() {
 #[test]
 fn the_same_seed_gives_the_same_answers() {
     let play = |seed| {
-        let mut registry = Registry::new(RegistryLimits::default(), seed);
+        let mut registry = Registry::new(seed);
         let mut answers = Vec::new();
         for n in 0..600 {
             answers.push(join(&mut registry, n, if n % 5 == 0 { Seeder } else { Downloader }));
@@ -202,43 +213,40 @@ fn a_peer_that_moves_is_told_anew_to_those_who_know_it() {
     let mut registry = registry();
     join(&mut registry, 1, Seeder);
     join(&mut registry, 2, Downloader);
-    let moved = registry.announce(peer(1), address(77), &[address(77)], Seeder, None).unwrap();
+    let moved = registry.announce(peer(1), &at(address(77)), Seeder, None);
     let joined = vec![PeerAddress { id: peer(1), addresses: vec![address(77)] }];
     assert_eq!(moved.pushes, [Push { to: peer(2), joined, gone: vec![] }]);
     assert_eq!(registry.len(), 1 + 1);
 }
 
 #[test]
-fn one_address_holds_a_bounded_number_of_members_unless_it_is_loopback() {
-    let limits = RegistryLimits { members: 50, members_per_address: 3 };
-    let mut registry = Registry::new(limits, 1);
-    for n in 0..3 {
-        registry.announce(peer(n), address(1), &[], Downloader, None).unwrap();
+fn five_hundred_peers_behind_one_address_take_part() {
+    for ip in [[10, 0, 0, 1], [127, 0, 0, 1]] {
+        let mut registry = registry();
+        for n in 0..500 {
+            let found = registry.announce(peer(n), &at(SocketAddr::from((ip, 9000))), Downloader, None);
+            assert!(n < 8 || found.sample.len() >= FEWEST_KNOWN, "{n}: {}", found.sample.len());
+        }
+        assert_eq!(registry.len(), 500);
+        check(&registry);
     }
-    let refused = registry.announce(peer(3), address(1), &[], Downloader, Some(("name".into(), 1)));
-    assert_eq!(refused, Err(RegistryFull::Address));
-    assert_eq!((registry.len(), registry.about()), (3, None), "who is refused leaves no trace");
-    registry.announce(peer(0), address(1), &[], Seeder, None).expect("a member may announce again");
-    registry.leave(peer(0));
-    registry.announce(peer(3), address(1), &[], Downloader, None).expect("there is room again");
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 9000));
-    for n in 100..147 {
-        registry.announce(peer(n), loopback, &[], Downloader, None).unwrap();
-    }
-    assert_eq!(registry.announce(peer(999), loopback, &[], Downloader, None), Err(RegistryFull::Members));
 }
 
+/// Ten thousand, from one address and from all addresses of a network: more than a draw looks at.
 #[test]
-fn a_thousand_ids_of_one_address_hide_nobody() {
+fn ten_thousand_ids_of_one_network_hide_nobody() {
     for stake in [Seeder, Downloader] {
-        let mut registry = registry();
-        for n in 0..1000 {
-            let _ = registry.announce(peer(n), address(1), &[address(1)], stake, None);
+        for addresses in [1, 254] {
+            let mut registry = registry();
+            for n in 0..10_000 {
+                registry.announce(peer(n), &at(address(256 + n % addresses)), stake, None);
+            }
+            (20_000..20_003).for_each(|n| drop(join(&mut registry, n, Seeder)));
+            let sample = ids(&join(&mut registry, 30_000, Downloader).sample);
+            assert!((20_000..20_003).all(|n| sample.contains(&peer(n))), "among {addresses} with a stake as {stake:?}");
+            assert_eq!(sample.len(), SAMPLE, "where nobody else is, a crowd is as good as any");
+            check(&registry);
         }
-        (2000..2003).for_each(|n| drop(join(&mut registry, n, Seeder)));
-        let sample = ids(&join(&mut registry, 3000, Downloader).sample);
-        assert!((2000..2003).all(|n| sample.contains(&peer(n))), "among those with a stake as {stake:?}");
-        assert_eq!(sample.len(), SAMPLE, "where nobody else is, a crowd is as good as any");
     }
 }
 
@@ -246,10 +254,13 @@ fn a_thousand_ids_of_one_address_hide_nobody() {
 fn the_first_usable_name_stays() {
     let mut registry = registry();
     let mut say = |n, name: &str| {
-        registry.announce(peer(n), address(n), &[], Seeder, Some((name.to_owned(), 5))).unwrap();
+        registry.announce(peer(n), &at(address(n)), Seeder, Some((name.to_owned(), 5)));
         registry.about().map(|(name, size)| (name.to_owned(), size))
     };
     assert_eq!(say(1, "../evil"), None);
+    for id_like in ["ab".repeat(32), "AB".repeat(32), "ababab".to_owned(), format!("p2paeb{}", "a".repeat(120))] {
+        assert_eq!(say(1, &id_like), None, "{id_like} is no name");
+    }
     assert_eq!(say(2, "model.bin"), Some(("model.bin".to_owned(), 5)));
     assert_eq!(say(3, "other"), Some(("model.bin".to_owned(), 5)));
 }
@@ -259,8 +270,7 @@ fn the_first_usable_name_stays() {
 fn whatever_members_do_the_books_agree() {
     for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let limits = RegistryLimits { members: 60, members_per_address: 5 };
-        let mut registry = Registry::new(limits, seed);
+        let mut registry = Registry::new(seed);
         let mut members = BTreeMap::new();
         for _ in 0..400 {
             let (n, stake) = (random.u32(..90), [Seeder, Partial, Downloader][random.usize(..3)]);
@@ -269,22 +279,12 @@ fn whatever_members_do_the_books_agree() {
                 registry.leave(peer(n))
             } else {
                 let from = address(random.u32(..20));
-                match registry.announce(peer(n), from, &[from], stake, None) {
-                    Ok(found) => {
-                        members.insert(peer(n), stake);
-                        let told = ids(&found.sample);
-                        assert!(found.sample.len() <= SAMPLE && told.len() == found.sample.len(), "seed {seed}");
-                        assert!(
-                            !told.contains(&peer(n)) && told.iter().all(|id| members.contains_key(id)),
-                            "seed {seed}"
-                        );
-                        found.pushes
-                    }
-                    Err(_) => {
-                        assert!(!members.contains_key(&peer(n)), "seed {seed}: a member may announce again");
-                        Vec::new()
-                    }
-                }
+                let found = registry.announce(peer(n), &at(from), stake, None);
+                members.insert(peer(n), stake);
+                let told = ids(&found.sample);
+                assert!(found.sample.len() <= SAMPLE && told.len() == found.sample.len(), "seed {seed}");
+                assert!(!told.contains(&peer(n)) && told.iter().all(|id| members.contains_key(id)), "seed {seed}");
+                found.pushes
             };
             for push in pushes {
                 assert!(members.contains_key(&push.to), "seed {seed}: {push:?}");

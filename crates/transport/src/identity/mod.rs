@@ -24,7 +24,7 @@ use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
 pub use folder::{Certs, Done, Wishes};
-pub(crate) use tls::{SERVER_NAME, not_admitted, random};
+pub(crate) use tls::{SERVER_NAME, not_admitted, not_taken, offers_our_protocol, random, speaks_our_protocol};
 pub use trust::Trust;
 
 /// A key and its certificate.
@@ -170,6 +170,10 @@ impl Identity {
     /// Writes the certificate, which is public, as PEM: others read the id from it.
     pub fn write_certificate(&self, path: &Path) -> Result<(), IdentityError> {
         pem::write_certificate(path, &self.certificate)
+    }
+
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
     }
 
     /// The id that this identity proves.

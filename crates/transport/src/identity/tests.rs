@@ -73,6 +73,22 @@ fn a_certificate_counts_in_its_time_only() {
 }
 
 #[test]
+fn a_certificate_lasts_no_longer_than_its_authority() {
+    let authority = Authority::generate().unwrap();
+    let member = |days| authority.certify("member", &Identity::generate().unwrap(), from_now(days * DAY)).unwrap();
+    let until = |trust: &Trust, identity: &Identity| {
+        trust
+            .until(&identity.certificate)
+            .map(|end| end.duration_since(SystemTime::now()).unwrap().as_secs() / DAY.as_secs())
+    };
+    assert_eq!(until(&authority.trust(), &member(10)), Some(10));
+    assert_eq!(until(&authority.trust(), &member(9000)), Some(3650));
+    // Who is not taken has no end to wait for, and in an open swarm nobody has.
+    assert_eq!(until(&Authority::generate().unwrap().trust(), &member(10)), None);
+    assert_eq!(until(&Trust::Anyone, &Identity::generate().unwrap()), None);
+}
+
+#[test]
 fn an_identity_outlives_its_process_and_its_key_is_private() {
     let folder = tempfile::tempdir().unwrap();
     let (key, certificate) = (folder.path().join("tracker.key"), folder.path().join("tracker.pem"));

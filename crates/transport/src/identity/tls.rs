@@ -6,6 +6,7 @@ use protocol::PeerId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ClientHello;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::KeyUsage;
@@ -14,6 +15,16 @@ use super::{Identity, Trust};
 
 /// The protocol's name in the handshake; whoever speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
+/// Whether this is the protocol that both agreed on. QUIC demands one; TLS would go on without any.
+pub(crate) fn speaks_our_protocol(agreed: Option<&[u8]>) -> bool {
+    agreed == Some(ALPN)
+}
+
+/// Whether who begins a handshake would speak our protocol.
+pub(crate) fn offers_our_protocol(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN))
+}
+
 /// TLS wants a name; nobody checks it.
 pub(crate) const SERVER_NAME: &str = "p2p-fileshare";
 
@@ -63,6 +74,17 @@ pub(crate) fn not_admitted(alert: AlertDescription) -> Option<&'static str> {
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateRevoked
         | AlertDescription::AccessDenied => Some("it is not of the kind that counts there"),
+        _ => None,
+    }
+}
+
+/// What we have against the other side's certificate, if that is why we have ended a handshake with this alert.
+pub(crate) fn not_taken(alert: AlertDescription) -> Option<&'static str> {
+    match alert {
+        AlertDescription::UnknownCA => {
+            Some("its certificate is not of a CA that is trusted here: is it of another swarm, or was its CA replaced?")
+        }
+        AlertDescription::CertificateExpired => Some("its certificate is expired, or not valid yet"),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::PeerId;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -43,6 +43,18 @@ impl Trust {
     /// Whether everyone may come.
     pub fn is_open(&self) -> bool {
         matches!(self, Trust::Anyone)
+    }
+
+    /// When a certificate that is to be taken now is not any more: at its end, or at that of the authority that signed it.
+    /// In an open swarm it says nothing of anybody but its key, and has no end.
+    pub(crate) fn until(&self, end: &CertificateDer<'_>) -> Option<SystemTime> {
+        let Trust::Authorities(authorities) = self else { return None };
+        let signed_by = |authority: &&CertificateDer<'static>| {
+            let alone = Trust::Authorities([(*authority).clone()].into());
+            alone.check(end, &[], UnixTime::now(), KeyUsage::client_auth()).is_ok()
+        };
+        let of_authorities = authorities.iter().filter(signed_by).filter_map(expires).max()?;
+        Some(expires(end)?.min(of_authorities))
     }
 
     /// Whose certificate this is, if it is to be taken: exactly one, of an Ed25519 key. The list of schemes alone would
@@ -115,6 +127,18 @@ impl OutOfDate {
 /// The day of a time, as 2026-11-25.
 fn day(time: UnixTime) -> String {
     (rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(time.as_secs())).date().to_string()
+}
+
+/// When a certificate ends.
+fn expires(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let never = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+    match valid_at(certificate, never) {
+        Err(OutOfDate::Expired(not_after)) => {
+            // Its last second counts.
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs() + 1))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a certificate is valid at this time, whoever signed it. webpki looks at the dates before it looks for a signer.

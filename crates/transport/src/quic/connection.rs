@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::PeerId;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::uplink::{self, Path};
 use super::windows::Windows;
-use crate::identity::{not_admitted, peer_id_of};
+use crate::expiry::{self, Expiry};
+use crate::identity::{not_admitted, not_taken, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
@@ -25,7 +27,12 @@ pub(super) struct QuicConnection {
 
 impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold.
-    pub(super) fn new(inner: quinn::Connection, thread: Handle, windows: &Windows) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        inner: quinn::Connection,
+        thread: Handle,
+        windows: &Windows,
+        expiry: &Expiry,
+    ) -> Result<Self, TransportError> {
         let unnamed = || TransportError::Handshake("no certificate".to_owned());
         let identity = inner.peer_identity().ok_or_else(unnamed)?;
         let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unnamed())?;
@@ -33,6 +40,14 @@ impl QuicConnection {
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
         let inner = Arc::new(inner);
         windows.add(&inner);
+        let watched = Arc::downgrade(&inner);
+        expiry.watch(&thread, expiry.with(Some(certificate)), move |over| {
+            let standing = watched.upgrade().filter(|inner| inner.close_reason().is_none());
+            if let Some(inner) = standing.as_ref().filter(|_| over) {
+                inner.close(1u32.into(), expiry::REASON.as_bytes());
+            }
+            over || standing.is_none()
+        });
         let path = Path::new(inner.clone(), windows.uplink().clone());
         Ok(QuicConnection { inner, path: Arc::new(path), peer, thread })
     }
@@ -60,11 +75,20 @@ impl From<ConnectionError> for TransportError {
     }
 }
 
+/// What we have against the other side's certificate, if that is why the handshake failed.
+pub(super) fn not_taken_for(error: &ConnectionError) -> Option<&'static str> {
+    let ConnectionError::TransportError(error) = error else { return None };
+    not_taken(alert(error.code)?)
+}
+
+/// A TLS alert is a code of its own (RFC 9001, 4.8).
+fn alert(code: quinn::TransportErrorCode) -> Option<AlertDescription> {
+    u8::try_from(u64::from(code).checked_sub(0x100)?).ok().map(AlertDescription::from)
+}
+
 /// What the other side has against our certificate. It says so after a dialler's handshake seems done.
 fn refusal(code: quinn::TransportErrorCode) -> Option<&'static str> {
-    // A TLS alert is a code of its own (RFC 9001, 4.8).
-    let alert = u64::from(code).checked_sub(0x100)?;
-    not_admitted(u8::try_from(alert).ok()?.into())
+    not_admitted(alert(code)?)
 }
 
 fn code_of(code: VarInt) -> u32 {

@@ -138,3 +138,57 @@ async fn a_silent_address_is_given_up() {
     }
     assert!((1..=3).contains(&packets), "{packets} packets went to an address that never answered");
 }
+
+/// Carries what clients send, but of the answers only those that ask them to show that their address is theirs (RFC 9000,
+/// 17.2.5): their handshakes stall right after.
+async fn carry_retries_only(front: tokio::net::UdpSocket, listener: SocketAddr) {
+    let back = tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap();
+    let (mut to, mut fro, mut client) = (vec![0; 65_536], vec![0; 65_536], LOOPBACK);
+    loop {
+        tokio::select! {
+            Ok((len, from)) = front.recv_from(&mut to) => {
+                client = from;
+                let _ = back.send_to(&to[..len], listener).await;
+            }
+            Ok((len, _)) = back.recv_from(&mut fro) => {
+                if fro[0] & 0xf0 == 0xf0 {
+                    let _ = front.send_to(&fro[..len], client).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn handshakes_that_stall_after_address_validation_do_not_shut_the_door() {
+    let (listener, stranger, honest) = (quic(), Arc::new(quic()), quic());
+    let address = listener.listeners()[0];
+    let front = tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap();
+    let through = front.local_addr().unwrap();
+    let relay = tokio::spawn(carry_retries_only(front, address));
+    let mut dials = tokio::task::JoinSet::new();
+    for _ in 0..2 * crate::handshakes::MOST {
+        let (stranger, id) = (stranger.clone(), listener.peer_id());
+        dials.spawn(async move { stranger.dial(through, id).await.is_ok() });
+    }
+    let stalled = async {
+        // More than are let in without validation, and all that there is room for.
+        while listener.handshakes.under_way() < crate::handshakes::MOST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), stalled).await.expect("they stall");
+    let (dialled, accepted) = tokio::join!(honest.dial(address, listener.peer_id()), listener.accept());
+    assert_eq!((dialled.unwrap().peer_id(), accepted.unwrap().peer_id()), (listener.peer_id(), honest.peer_id()));
+    while let Some(connected) = dials.join_next().await {
+        assert!(!connected.unwrap());
+    }
+    relay.abort();
+    // What was given up is not kept for three timeouts: quinn knows of no connection but one.
+    let gone = async {
+        while listener.handshakes.under_way() > 0 || listener.listeners[0].quinn.open_connections() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nothing is left of them");
+}

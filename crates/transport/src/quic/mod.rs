@@ -1,9 +1,11 @@
 //! QUIC (RFC 9000) by quinn: the default transport. One endpoint a listener, each on a thread of its own, and further ones
 //! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
+mod abandoned;
 pub(crate) mod congestion;
 mod connection;
 mod endpoint;
+
 #[cfg(test)]
 mod hostile;
 pub(crate) mod kernel;
@@ -24,27 +26,26 @@ use protocol::PeerId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Incoming, TransportConfig};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 pub(crate) use settings::STREAMS;
 
+use crate::expiry::Expiry;
+use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::SERVER_NAME;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
+use abandoned::Abandoned;
 use congestion::Congestion;
 use connection::QuicConnection;
 use endpoint::Endpoint;
 use windows::Windows;
 
-/// A handshake must be over within this time, on either side.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// An address that was silent for this long is given up. quinn sends at 0 s and 1 s and would send again at 3 s, and
 /// addresses come from strangers: what they can make us send must be little.
 const SILENCE: Duration = Duration::from_secs(2);
 /// What a failed handshake leaves is gone after so long: quinn keeps a closed connection for three timeouts (RFC 9000, 10.2).
 const FORGOTTEN: Duration = Duration::from_secs(3);
-/// Handshakes under way at once; who comes then is refused.
-const HANDSHAKES: usize = 256;
 /// With more handshakes under way than this, strangers must first show that their address is theirs (RFC 9000, 8.1). A
 /// handshake from within this machine takes 200 KB, for datagrams as large as loopback carries.
 const VALIDATE_ABOVE: usize = 16;
@@ -67,6 +68,9 @@ pub struct Quic {
     closed: AtomicBool,
     choices: Choices,
     windows: Arc<Windows>,
+    expiry: Expiry,
+    #[cfg(test)]
+    handshakes: Handshakes,
     accepted: Mutex<mpsc::Receiver<QuicConnection>>,
 }
 
@@ -79,7 +83,8 @@ impl Quic {
         let choices = Choices { mtu: config.mtu, streams: config.streams, congestion: config.congestion };
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let windows = Arc::new(Windows::default());
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = Handshakes::new(handshakes::MOST);
+        let expiry = Expiry::new(&config.identity, &config.trust);
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
             let error = |error: io::Error| match error.kind() {
@@ -88,7 +93,8 @@ impl Quic {
             };
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
-            let listener = Listener { server, choices, arrivals, windows };
+            let (expiry, abandoned) = (expiry.clone(), Abandoned::default());
+            let listener = Listener { server, choices, arrivals, windows, expiry, abandoned };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -105,6 +111,9 @@ impl Quic {
             closed: AtomicBool::new(false),
             choices,
             windows,
+            expiry,
+            #[cfg(test)]
+            handshakes,
             accepted: Mutex::new(accepted),
         })
     }
@@ -155,11 +164,12 @@ impl Quic {
                 Err(TransportError::Unreachable(address))
             }
             Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
-            Ok(Err(error)) => Err(match error.into() {
-                TransportError::Lost(reason) => refused(reason),
-                other => other,
+            Ok(Err(error)) => Err(match (connection::not_taken_for(&error), error.into()) {
+                (Some(reason), _) => refused(reason.to_owned()),
+                (None, TransportError::Lost(reason)) => refused(reason),
+                (None, other) => other,
             }),
-            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows),
+            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows, &self.expiry),
         }
     }
 }
@@ -174,17 +184,23 @@ struct Choices {
 
 /// The settings of a connection to or from this address.
 fn transport_to(address: SocketAddr, choices: Choices, windows: &Windows) -> Arc<TransportConfig> {
+    let mut transport = path_to(address, choices, windows);
+    // Who caps the size may know of something on the way that carries less.
+    if choices.mtu.is_none() && address.ip().to_canonical().is_loopback() {
+        settings::known_path(&mut transport, path::largest_datagram(address));
+    }
+    Arc::new(transport)
+}
+
+/// The same, of which nothing is known before: a handshake then takes a tenth of the memory, where datagrams may be large.
+fn path_to(address: SocketAddr, choices: Choices, windows: &Windows) -> TransportConfig {
     let Choices { mtu, streams, congestion } = choices;
     let carried = path::largest_datagram(address);
     let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
     transport.congestion_controller_factory(congestion.factory());
     // What is to be sent waits where it can still be chosen, until it is known how fast it leaves.
     transport.max_concurrent_bidi_streams(streams.into()).send_window(windows::LEAST);
-    // Who caps the size may know of something on the way that carries less.
-    if mtu.is_none() && address.ip().to_canonical().is_loopback() {
-        settings::known_path(&mut transport, carried);
-    }
-    Arc::new(transport)
+    transport
 }
 
 /// What is needed to take a connection.
@@ -193,50 +209,70 @@ struct Listener {
     choices: Choices,
     arrivals: mpsc::Sender<QuicConnection>,
     windows: Arc<Windows>,
+    expiry: Expiry,
+    abandoned: Abandoned,
 }
 
 /// Takes handshakes, each in a task with a deadline, and hands the connections on.
-async fn accept(endpoint: quinn::Endpoint, handshakes: Arc<Semaphore>, listener: Arc<Listener>) {
+async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc<Listener>) {
     while let Some(incoming) = endpoint.accept().await {
-        let under_way = HANDSHAKES - handshakes.available_permits();
-        if under_way > VALIDATE_ABOVE && !incoming.remote_address_validated() {
+        let many = handshakes.under_way() > VALIDATE_ABOVE;
+        if many && !incoming.remote_address_validated() {
             if let Err(error) = incoming.retry() {
                 error.into_incoming().ignore();
             }
             continue;
         }
-        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
-            incoming.refuse();
+        if listener.abandoned.contains(incoming.orig_dst_cid()) {
+            incoming.ignore();
+            continue;
+        }
+        // Who is honest asks again in a second.
+        let Some(handshake) = handshakes.begin(incoming.remote_address().ip()) else {
+            incoming.ignore();
             continue;
         };
-        let listener = listener.clone();
-        tokio::spawn(async move {
-            // Kept until the connection is taken: who waits in this queue is bounded too.
-            let _permit = permit;
-            match listener.shake_hands(incoming).await {
-                Ok(connection) => drop(timeout(HANDSHAKE, listener.arrivals.send(connection)).await),
-                Err(error) => {
-                    tracing::debug!(%error, "handshake");
-                    // Until then it takes as much memory as one that is under way: whoever gives up thousands of
-                    // handshakes must not make us hold thousands.
-                    tokio::time::sleep(FORGOTTEN).await;
-                }
-            }
-        });
+        tokio::spawn(listener.clone().shake_hands(incoming, handshake, many));
     }
 }
 
 impl Listener {
-    async fn shake_hands(&self, incoming: Incoming) -> Result<QuicConnection, TransportError> {
-        let from = incoming.remote_address();
+    /// The place is held until the connection is taken: who waits in that queue is bounded too.
+    async fn shake_hands(self: Arc<Self>, incoming: Incoming, mut handshake: Handshake, many: bool) {
+        let (from, id) = (incoming.remote_address(), incoming.orig_dst_cid());
         let mut server = self.server.clone();
-        server.transport_config(transport_to(from, self.choices, &self.windows));
-        let refused = |error: quinn::ConnectionError| TransportError::Handshake(error.to_string());
-        let connecting = incoming.accept_with(Arc::new(server)).map_err(refused)?;
-        match timeout(HANDSHAKE, connecting).await {
-            Err(_) => Err(TransportError::Unreachable(from)),
-            Ok(Err(error)) => Err(refused(error)),
-            Ok(Ok(connection)) => QuicConnection::new(connection, Handle::current(), &self.windows),
+        server.transport_config(match many {
+            true => Arc::new(path_to(from, self.choices, &self.windows)),
+            false => transport_to(from, self.choices, &self.windows),
+        });
+        let (connecting, driver) = runtime::driver_of(|| incoming.accept_with(Arc::new(server)));
+        let connecting = match connecting {
+            Ok(connecting) => connecting,
+            Err(error) => return tracing::debug!(%error, %from, "handshake"),
+        };
+        match handshake.run(connecting).await {
+            Ok(Ok(connection)) => {
+                handshake.is_done();
+                let connection = QuicConnection::new(connection, Handle::current(), &self.windows, &self.expiry);
+                if let Ok(connection) = connection {
+                    let _ = handshake.run(self.arrivals.send(connection)).await;
+                }
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, %from, "handshake");
+                // Until then it says why again, and takes as much memory as one that is under way.
+                handshake.failed(FORGOTTEN).await;
+            }
+            Err(given_up) => {
+                tracing::debug!(%given_up, %from, "handshake");
+                self.abandoned.add(id);
+            }
+        }
+        // quinn would keep what is left of it for another three seconds: whoever begins thousands of handshakes must not
+        // make us hold thousands.
+        if let Some(driver) = driver {
+            driver.abort();
         }
     }
 }

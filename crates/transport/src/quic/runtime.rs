@@ -1,5 +1,6 @@
 //! quinn's view of an endpoint's thread.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 /// Runs quinn's tasks on one thread, whoever calls quinn.
 #[derive(Debug)]
@@ -20,7 +22,8 @@ impl Runtime for OnThread {
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.0.spawn(task);
+        let task = self.0.spawn(task).abort_handle();
+        LATEST.with_borrow_mut(|latest| *latest = Some(task));
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -31,4 +34,17 @@ impl Runtime for OnThread {
     fn now(&self) -> Instant {
         TokioRuntime.now()
     }
+}
+
+thread_local! {
+    /// The task that quinn started last from this thread.
+    static LATEST: RefCell<Option<AbortHandle>> = const { RefCell::new(None) };
+}
+
+/// Has a connection begun, and gives the task that drives it. To abort that is to forget the connection at once, once all
+/// handles of it are gone, too: a close would be kept for three timeouts (RFC 9000, 10.2).
+pub(super) fn driver_of<T>(begin: impl FnOnce() -> T) -> (T, Option<AbortHandle>) {
+    LATEST.take();
+    let begun = begin();
+    (begun, LATEST.take())
 }

@@ -1,30 +1,38 @@
 //! One connection: a trunk, and lanes that its streams take turns on.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::PeerId;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
 use super::lane::{Lane, Said};
+use super::socket::{Counted, Handle as SocketHandle, Socket};
 use super::stream;
 use super::trunk::{self, Word};
+use crate::admission::{Admission, Newcomer, Worth};
 use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
 
 /// Streams that one side may have open at once.
 const STREAMS: usize = 100;
 /// Lanes that the other side may open: one for each stream of either side, and some that are just ending.
 const LANES: usize = 2 * STREAMS + 20;
-/// Lanes that are kept for later; more are closed.
-const IDLE_LANES: usize = 8;
+/// Lanes of ours that are kept for later, and for how long; the others are closed.
+pub(super) const IDLE_LANES: usize = 8;
+const KEPT: Duration = Duration::from_secs(5);
+/// A lane of the other side, which does the same, may be without a stream for so long. A stream that it has opened and
+/// sends nothing on is none yet.
+const WITHOUT_STREAM: Duration = Duration::from_secs(15);
+/// But no longer than this if it is not one of a few: those that come side by side all have their streams soon.
+pub(super) const FEW: usize = 16;
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 #[derive(Debug, Clone)]
@@ -44,6 +52,26 @@ impl End {
     }
 }
 
+/// The part of a connection in all sockets that others made us open.
+pub(super) struct Share {
+    pub(super) sockets: Arc<Admission>,
+    /// Tells this connection from others of its address.
+    pub(super) number: u64,
+    pub(super) remote: SocketAddr,
+}
+
+impl Share {
+    /// Gives a socket a place, for as long as it is open. False if there is none for it.
+    fn admit(&self, socket: &SocketHandle, worth: Worth, counted: Option<Counted>) -> bool {
+        let newcomer = Newcomer { from: self.remote.ip(), holder: Some(self.number), worth };
+        let closes = socket.downgrade();
+        let place = self.sockets.enter(Instant::now(), newcomer, move || closes.close());
+        let admitted = place.is_some();
+        socket.hold(place, counted);
+        admitted
+    }
+}
+
 /// What the tasks of a connection share. It is over when nobody holds a [`TcpConnection`] any more.
 pub(super) struct Core {
     pub(super) peer: PeerId,
@@ -51,7 +79,12 @@ pub(super) struct Core {
     end: watch::Sender<Option<End>>,
     idle: Mutex<Vec<Lane>>,
     came: Notify,
-    lanes: AtomicUsize,
+    /// Lanes that the other side wanted, and how many of them wait for a stream of it.
+    lanes: Arc<AtomicUsize>,
+    waiting: AtomicUsize,
+    share: Share,
+    trunk: SocketHandle,
+    used: AtomicBool,
     arrivals: mpsc::Sender<(Lane, Said)>,
     words: mpsc::Sender<Word>,
     /// Dials further lanes; only the side that dialled can.
@@ -94,6 +127,13 @@ impl Core {
         self.idle.lock().expect("no panic holds it").clear();
     }
 
+    /// There is a stream on it.
+    pub(super) fn is_used(&self) {
+        if !self.used.swap(true, Ordering::Relaxed) {
+            self.trunk.set_worth(Worth::Trunk);
+        }
+    }
+
     pub(super) fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -133,43 +173,74 @@ impl Core {
         self.came.notify_one();
     }
 
+    /// Closes lanes of ours that were of no use lately, before the other side does.
+    pub(super) fn close_idle_lanes(&self) {
+        self.idle.lock().expect("no panic holds it").retain(|lane| lane.idle.elapsed() < KEPT);
+    }
+
     /// Waits on a lane of the other side for its next stream.
-    fn listen(self: Arc<Self>, mut lane: Lane) {
+    fn listen(self: Arc<Self>, lane: Lane) {
         let core = self.clone();
         self.spawn(async move {
-            let first = tokio::select! {
-                first = lane.reader.said(lane.next) => first,
-                _ = core.end_of_all() => return,
-            };
-            if let Ok(first) = first {
+            core.waiting.fetch_add(1, Ordering::Relaxed);
+            let heard = core.first_said(lane).await;
+            core.waiting.fetch_sub(1, Ordering::Relaxed);
+            if let Some(arrival) = heard {
                 tokio::select! {
-                    _ = core.arrivals.send((lane, first)) => return,
-                    _ = core.end_of_all() => return,
+                    _ = core.arrivals.send(arrival) => {}
+                    _ = core.end_of_all() => {}
                 }
             }
-            core.lanes.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
+    /// What is said first of a lane's next stream, if that is soon enough.
+    async fn first_said(&self, mut lane: Lane) -> Option<(Lane, Said)> {
+        let (idle, next) = (lane.idle, lane.next);
+        let said = {
+            let said = lane.reader.said(next);
+            tokio::pin!(said);
+            let soon = async {
+                match timeout_at(idle + FRESH, &mut said).await {
+                    Err(_) if self.waiting.load(Ordering::Relaxed) > FEW => None,
+                    Err(_) => timeout_at(idle + WITHOUT_STREAM, &mut said).await.ok(),
+                    Ok(said) => Some(said),
+                }
+            };
+            tokio::select! {
+                said = soon => said,
+                _ = self.end_of_all() => None,
+            }
+        };
+        Some((lane, said?.ok()?))
+    }
+
     /// A lane came from the side that dials.
-    pub(super) fn lane_came(self: Arc<Self>, stream: TlsStream<TcpStream>, purpose: Purpose) {
-        if self.lanes.fetch_add(1, Ordering::Relaxed) >= LANES {
+    pub(super) fn lane_came(self: Arc<Self>, stream: TlsStream<Socket>, purpose: Purpose) {
+        let Some(counted) = Counted::below(LANES, &self.lanes) else {
             return self.finish(End::Local { code: 1, reason: "too many lanes".to_owned() });
-        }
+        };
         let lane = Lane::new(stream);
+        if !self.share.admit(&lane.socket, Worth::IdleLane, Some(counted)) {
+            return;
+        }
         if purpose == Purpose::Theirs { self.listen(lane) } else { self.keep(lane) }
     }
 
     /// The other side, which cannot dial us, needs a lane.
     pub(super) fn give_lane(self: Arc<Self>) {
-        if self.dialler.is_none() || self.lanes.fetch_add(1, Ordering::Relaxed) >= LANES {
+        if self.dialler.is_none() {
             return;
         }
+        let Some(counted) = Counted::below(LANES, &self.lanes) else { return };
         let core = self.clone();
         self.spawn(async move {
             let Some(dialler) = &core.dialler else { return };
             if let Ok(stream) = dialler.dial(Purpose::Yours).await {
-                core.clone().listen(Lane::new(stream));
+                let lane = Lane::new(stream);
+                if core.share.admit(&lane.socket, Worth::IdleLane, Some(counted)) {
+                    core.clone().listen(lane);
+                }
             }
         });
     }
@@ -217,13 +288,14 @@ impl Drop for Held {
 impl TcpConnection {
     /// A connection over this trunk, whose tasks run on the current thread's runtime.
     pub(super) fn start(
-        trunk: TlsStream<TcpStream>,
+        trunk: TlsStream<Socket>,
         peer: PeerId,
-        remote: SocketAddr,
+        share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
         running: watch::Sender<usize>,
     ) -> (Self, Arc<Core>) {
+        let (remote, dialled) = (share.remote, dialler.is_some());
         let (arrivals, arrived) = mpsc::channel(STREAMS);
         let (words, said) = mpsc::channel(trunk::QUEUE);
         let core = Arc::new(Core {
@@ -232,7 +304,11 @@ impl TcpConnection {
             end: watch::Sender::new(None),
             idle: Mutex::default(),
             came: Notify::new(),
-            lanes: AtomicUsize::new(0),
+            lanes: Arc::default(),
+            waiting: AtomicUsize::new(0),
+            share,
+            trunk: trunk.get_ref().0.handle(),
+            used: AtomicBool::new(false),
             arrivals,
             words,
             dialler,
@@ -241,6 +317,10 @@ impl TcpConnection {
             rtt: AtomicU64::new(1000),
             heard: AtomicU64::new(0),
         });
+        // Whom we dial is our own choice.
+        if !dialled && !core.share.admit(&core.trunk, Worth::Unused, None) {
+            core.finish(End::Local { code: 1, reason: "too many connections from there".to_owned() });
+        }
         running.send_modify(|running| *running += 1);
         let task = core.clone();
         core.spawn(async move {

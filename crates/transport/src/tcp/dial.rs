@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::socket::Socket;
 use crate::TransportError;
-use crate::identity::{SERVER_NAME, not_admitted};
+use crate::handshakes::HANDSHAKE;
+use crate::identity::{SERVER_NAME, not_admitted, not_taken, speaks_our_protocol};
 
-/// A handshake must be over within this time, on either side.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
 /// What the other side says when it has taken a trunk: until then it may still refuse our certificate.
@@ -53,7 +53,7 @@ pub(super) struct Dialler {
 
 impl Dialler {
     /// One more TLS connection to the peer. A trunk is known to be taken.
-    pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<TcpStream>, TransportError> {
+    pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<Socket>, TransportError> {
         let unreachable = || TransportError::Unreachable(self.address);
         let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
         let socket = socket.map_err(|_| unreachable())?;
@@ -63,14 +63,19 @@ impl Dialler {
             match (self.found.get(), refusal(&error)) {
                 (Some(_), _) => TransportError::WrongPeer { addr, expected: self.expected },
                 (None, Some(reason)) => TransportError::NotAdmitted(reason),
-                (None, None) => TransportError::Handshake(error.to_string()),
+                (None, None) => {
+                    TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned))
+                }
             }
         })
     }
 
-    async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<Socket>> {
         let name = ServerName::try_from(SERVER_NAME).expect("it is a name");
-        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await?;
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, Socket::new(socket)).await?;
+        if !speaks_our_protocol(stream.get_ref().1.alpn_protocol()) {
+            return Err(std::io::Error::other("it speaks another protocol"));
+        }
         let mut greeting = vec![purpose as u8];
         greeting.extend_from_slice(&self.token);
         stream.write_all(&greeting).await?;
@@ -86,6 +91,14 @@ impl Dialler {
 fn refusal(error: &std::io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::AlertReceived(alert) => not_admitted(*alert),
+        _ => None,
+    }
+}
+
+/// What we have against the other side's certificate, if that is why we ended.
+fn not_taken_for(error: &std::io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(error) => not_taken(error.clone().into()),
         _ => None,
     }
 }

@@ -7,8 +7,10 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsStream;
+
+use super::socket::{Handle, Socket};
 
 const DATA: u8 = 0;
 const FIN: u8 = 1;
@@ -24,6 +26,9 @@ pub(super) struct Lane {
     pub(super) writer: Writer,
     /// The number of its next stream; the lower 24 bits are on the wire.
     pub(super) next: u32,
+    pub(super) socket: Handle,
+    /// Since when it has carried no stream.
+    pub(super) idle: Instant,
 }
 
 /// What the other side says of a stream.
@@ -40,7 +45,7 @@ pub(super) enum Said {
 }
 
 pub(super) struct Reader {
-    io: ReadHalf<TlsStream<TcpStream>>,
+    io: ReadHalf<TlsStream<Socket>>,
     header: [u8; HEADER],
     filled: usize,
     /// Bytes of payload that are still to come.
@@ -48,14 +53,15 @@ pub(super) struct Reader {
 }
 
 pub(super) struct Writer {
-    io: WriteHalf<TlsStream<TcpStream>>,
+    io: WriteHalf<TlsStream<Socket>>,
 }
 
 impl Lane {
-    pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn new(stream: TlsStream<Socket>) -> Self {
+        let socket = stream.get_ref().0.handle();
         let (reader, writer) = tokio::io::split(stream);
         let reader = Reader { io: reader, header: [0; HEADER], filled: 0, left: 0 };
-        Lane { reader, writer: Writer { io: writer }, next: 0 }
+        Lane { reader, writer: Writer { io: writer }, next: 0, socket, idle: Instant::now() }
     }
 }
 

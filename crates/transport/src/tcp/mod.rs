@@ -6,41 +6,55 @@
 
 mod connection;
 mod dial;
+#[cfg(test)]
+mod hostile;
 mod lane;
+mod room;
+mod socket;
 mod stream;
 mod trunk;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::PeerId;
+use rustls::pki_types::CertificateDer;
 use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
+use crate::admission::Admission;
 use crate::dual_stack;
-use crate::identity::peer_id_of;
+use crate::expiry::{self, Expiry};
+use crate::handshakes::{Handshake, Handshakes};
+use crate::identity::{offers_our_protocol, peer_id_of, speaks_our_protocol};
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
-use connection::{Core, End, TcpConnection};
-use dial::{Dialler, HANDSHAKE, Purpose, Token, WELCOME};
+use connection::{Core, End, Share, TcpConnection};
+use dial::{Dialler, Purpose, Token, WELCOME};
+use socket::Socket;
 
-/// Handshakes under way at once; who comes then is refused.
-const HANDSHAKES: usize = 256;
 /// Connections that wait to be taken by [`Transport::accept`].
 const BACKLOG: usize = 128;
 /// The others are told goodbye within this time.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
 const PAUSE: Duration = Duration::from_millis(50);
+/// While those under way from an address have all just begun, another one of it waits for so long at a time.
+const BREATH: Duration = Duration::from_millis(2);
+/// Connections that the system holds for us meanwhile, as far as it does; Linux usually grants as many.
+const QUEUE: i32 = 4096;
+
+/// A fatal alert of TLS before anything is encrypted (RFC 8446, 5.1 and 6; RFC 7301, 3.2).
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 /// TCP listeners, each with a thread of its own, that also dial.
 pub struct Tcp {
@@ -49,12 +63,18 @@ pub struct Tcp {
     listeners: Vec<(SocketAddr, NetworkThread)>,
     turn: AtomicUsize,
     shared: Arc<Shared>,
+    #[cfg(test)]
+    handshakes: Handshakes,
     accepted: AsyncMutex<mpsc::Receiver<TcpConnection>>,
 }
 
 /// What listeners and diallers know of connections.
 struct Shared {
     by_token: Mutex<HashMap<Token, Weak<Core>>>,
+    /// Sockets of connections that stand, as far as others wanted them.
+    sockets: Arc<Admission>,
+    connections: AtomicU64,
+    expiry: Expiry,
     /// Trunks that run.
     running: watch::Sender<usize>,
     closed: watch::Sender<bool>,
@@ -72,6 +92,23 @@ impl Shared {
         new
     }
 
+    /// Closes a connection when a certificate of it ends.
+    fn watch(&self, core: &Arc<Core>, thread: &Handle, until: Option<SystemTime>) {
+        let watched = Arc::downgrade(core);
+        self.expiry.watch(thread, until, move |over| {
+            let standing = watched.upgrade().filter(|core| core.end().is_none());
+            if let Some(core) = standing.as_ref().filter(|_| over) {
+                core.finish(End::Local { code: 1, reason: expiry::REASON.to_owned() });
+            }
+            over || standing.is_none()
+        });
+    }
+
+    fn share(&self, remote: SocketAddr) -> Share {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        Share { sockets: self.sockets.clone(), number, remote }
+    }
+
     fn find(&self, token: &Token) -> Option<Arc<Core>> {
         self.by_token.lock().expect("no panic holds it").get(token)?.upgrade()
     }
@@ -80,15 +117,23 @@ impl Shared {
 impl Tcp {
     /// Binds every listener, or none.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
+        Self::bind_within(config, room::room())
+    }
+
+    /// With room for so many handshakes and sockets.
+    fn bind_within(config: Config, (handshakes, sockets): (usize, usize)) -> Result<Self, TransportError> {
         let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let tls = Arc::new(tls);
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let shared = Arc::new(Shared {
             by_token: Mutex::default(),
+            sockets: Admission::new(sockets),
+            connections: AtomicU64::new(0),
+            expiry: Expiry::new(&config.identity, &config.trust),
             running: watch::Sender::new(0),
             closed: watch::Sender::new(false),
         });
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = Handshakes::new(handshakes);
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
             let error = |error: io::Error| match error.kind() {
@@ -102,8 +147,7 @@ impl Tcp {
                 let bound = listener.local_addr().map_err(error)?;
                 (listener, bound)
             };
-            let door =
-                Arc::new(Door { acceptor: acceptor.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
+            let door = Arc::new(Door { tls: tls.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
             thread.handle.spawn(door.open(listener, handshakes.clone()));
             listeners.push((bound, thread));
         }
@@ -112,7 +156,16 @@ impl Tcp {
         }
         let accepted = AsyncMutex::new(accepted);
         let (identity, trust) = (config.identity, config.trust);
-        Ok(Tcp { identity, trust, listeners, turn: AtomicUsize::new(0), shared, accepted })
+        Ok(Tcp {
+            identity,
+            trust,
+            listeners,
+            turn: AtomicUsize::new(0),
+            shared,
+            #[cfg(test)]
+            handshakes,
+            accepted,
+        })
     }
 
     async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<TcpConnection, TransportError> {
@@ -130,7 +183,10 @@ impl Tcp {
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
             let trunk = dialler.dial(Purpose::Trunk).await?;
-            let (connection, core) = TcpConnection::start(trunk, expected, address, Some(dialler), thread, running);
+            let (share, until) = (shared.share(address), shared.expiry.with(certificate_of(&trunk)));
+            let (connection, core) =
+                TcpConnection::start(trunk, expected, share, Some(dialler), thread.clone(), running);
+            shared.watch(&core, &thread, until);
             shared.add(token, &core);
             Ok(connection)
         });
@@ -152,43 +208,52 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
+    socket.listen(QUEUE)?;
     Ok(socket.into())
 }
 
 /// Takes TCP connections and finds out what they are for.
 struct Door {
-    acceptor: TlsAcceptor,
+    tls: Arc<rustls::ServerConfig>,
     arrivals: mpsc::Sender<TcpConnection>,
     shared: Arc<Shared>,
 }
 
 impl Door {
-    async fn open(self: Arc<Self>, listener: TcpListener, handshakes: Arc<Semaphore>) {
+    async fn open(self: Arc<Self>, listener: TcpListener, handshakes: Handshakes) {
         loop {
             let Ok((socket, from)) = listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
-            let door = self.clone();
-            tokio::spawn(async move {
-                // Kept until a connection is taken: who waits in that queue is bounded too.
-                let _permit = permit;
-                match timeout(HANDSHAKE, door.receive(socket, from)).await {
-                    Ok(Ok(Some(connection))) => drop(timeout(HANDSHAKE, door.arrivals.send(connection)).await),
-                    Ok(Ok(None)) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, %from, "handshake"),
-                    Err(_) => tracing::debug!(%from, "handshake took too long"),
+            // What floods us faster than that waits where it costs least, and is not told to come again.
+            let handshake = loop {
+                match handshakes.begin(from.ip()) {
+                    Some(handshake) => break handshake,
+                    None => tokio::time::sleep(BREATH).await,
                 }
-            });
+            };
+            tokio::spawn(self.clone().shake_hands(socket, from, handshake));
+        }
+    }
+
+    /// The place is held until a connection is taken: who waits in that queue is bounded too.
+    async fn shake_hands(self: Arc<Self>, socket: TcpStream, from: SocketAddr, mut handshake: Handshake) {
+        match handshake.run(self.receive(socket, from)).await {
+            Ok(Ok(Some(connection))) => {
+                handshake.is_done();
+                let _ = handshake.run(self.arrivals.send(connection)).await;
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, %from, "handshake"),
+            Err(given_up) => tracing::debug!(%given_up, %from, "handshake"),
         }
     }
 
     /// A new connection, or nothing if it was a lane of one that stands.
     async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<TcpConnection>> {
         let _ = socket.set_nodelay(true);
-        let mut stream = TlsStream::from(self.acceptor.accept(socket).await?);
+        let mut stream = self.prove(Socket::new(socket)).await?;
         let peer = peer_of(&stream).ok_or_else(|| io::Error::other("no certificate"))?;
         let (mut purpose, mut token) = ([0], Token::default());
         stream.read_exact(&mut purpose).await?;
@@ -197,8 +262,10 @@ impl Door {
             Purpose::Trunk => {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
-                let running = self.shared.running.clone();
-                let (connection, core) = TcpConnection::start(stream, peer, from, None, Handle::current(), running);
+                let (share, running) = (self.shared.share(from), self.shared.running.clone());
+                let until = self.shared.expiry.with(certificate_of(&stream));
+                let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
+                self.shared.watch(&core, &Handle::current(), until);
                 match self.shared.add(token, &core) {
                     true => Ok(Some(connection)),
                     false => Err(io::Error::other("the connection is known already")),
@@ -211,10 +278,29 @@ impl Door {
             }
         }
     }
+
+    /// The TLS handshake. Who does not offer our protocol hears so, and nothing else.
+    async fn prove(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+        if !offers_our_protocol(&begun.client_hello()) {
+            let mut socket = begun.io;
+            socket.write_all(&NO_APPLICATION_PROTOCOL).await?;
+            return Err(io::Error::other("it speaks another protocol"));
+        }
+        let stream = begun.into_stream(self.tls.clone()).await?;
+        match speaks_our_protocol(stream.get_ref().1.alpn_protocol()) {
+            true => Ok(stream.into()),
+            false => Err(io::Error::other("it speaks another protocol")),
+        }
+    }
 }
 
-fn peer_of(stream: &TlsStream<TcpStream>) -> Option<PeerId> {
-    peer_id_of(stream.get_ref().1.peer_certificates()?.first()?).ok()
+fn peer_of(stream: &TlsStream<Socket>) -> Option<PeerId> {
+    peer_id_of(certificate_of(stream)?).ok()
+}
+
+fn certificate_of(stream: &TlsStream<Socket>) -> Option<&CertificateDer<'static>> {
+    stream.get_ref().1.peer_certificates()?.first()
 }
 
 impl Transport for Tcp {

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{Core, Held};
 use super::lane::{Lane, Reader, Said, Writer};
+use super::socket::Handle;
+use crate::admission::Worth;
 use crate::{BoxFuture, RecvStream, SendStream, TransportError};
 
 /// Most bytes of a frame: what must be written to its end after the other side has said stop.
@@ -28,6 +30,7 @@ pub(super) struct OneStream {
     /// A stream that is held keeps its connection.
     _held: Arc<Held>,
     number: u32,
+    socket: Handle,
     /// Whether this side opens streams on the lane.
     ours: bool,
     reader: AsyncMutex<Option<Reader>>,
@@ -59,10 +62,13 @@ pub(super) fn halves(
     first: Option<Said>,
     place: Option<OwnedSemaphorePermit>,
 ) -> (SendHalf, RecvHalf) {
+    lane.socket.set_worth(Worth::BusyLane);
+    held.0.is_used();
     let stream = Arc::new(OneStream {
         core: held.0.clone(),
         _held: held,
         number: lane.next,
+        socket: lane.socket,
         ours,
         reader: AsyncMutex::new(Some(lane.reader)),
         writer: AsyncMutex::new(Some(lane.writer)),
@@ -159,7 +165,9 @@ impl OneStream {
         }
         let (mut reader, mut writer) = (self.reader.lock().await, self.writer.lock().await);
         if let (Some(reader), Some(writer)) = (reader.take(), writer.take()) {
-            self.core.clone().give_back(Lane { reader, writer, next: self.number.wrapping_add(1) }, self.ours);
+            let (next, socket) = (self.number.wrapping_add(1), self.socket.clone());
+            socket.set_worth(Worth::IdleLane);
+            self.core.clone().give_back(Lane { reader, writer, next, socket, idle: Instant::now() }, self.ours);
         }
     }
 

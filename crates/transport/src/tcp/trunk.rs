@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 use tokio_rustls::TlsStream;
 
 use super::connection::{Core, End};
+use super::socket::Socket;
 
 const PING: u8 = 0;
 const PONG: u8 = 1;
@@ -40,7 +40,7 @@ pub(super) enum Word {
 }
 
 /// Runs until the connection ends, for whatever reason, and the other side had time to hear of it.
-pub(super) async fn run(core: Arc<Core>, stream: TlsStream<TcpStream>, words: mpsc::Receiver<Word>) {
+pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, words: mpsc::Receiver<Word>) {
     let (mut reader, writer) = tokio::io::split(stream);
     let began = Instant::now();
     {
@@ -72,7 +72,7 @@ pub(super) async fn run(core: Arc<Core>, stream: TlsStream<TcpStream>, words: mp
     }
 }
 
-async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<TcpStream>>, began: Instant) -> io::Result<End> {
+async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began: Instant) -> io::Result<End> {
     loop {
         let (kind, value) = (reader.read_u8().await?, reader.read_u32_le().await?);
         core.heard(began.elapsed());
@@ -97,7 +97,7 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<TcpStream>>, beg
 
 async fn write(
     core: &Arc<Core>,
-    mut writer: WriteHalf<TlsStream<TcpStream>>,
+    mut writer: WriteHalf<TlsStream<Socket>>,
     mut words: mpsc::Receiver<Word>,
     began: Instant,
 ) -> io::Result<End> {
@@ -110,6 +110,7 @@ async fn write(
                 None => return Ok(End::Local { code: 0, reason: String::new() }),
             },
             _ = keep_alive.tick() => {
+                core.close_idle_lanes();
                 if began.elapsed().saturating_sub(core.last_heard()) > IDLE {
                     return Ok(End::Lost("nothing was heard for too long".to_owned()));
                 }

@@ -1,0 +1,399 @@
+//! What becomes of a download's names that should not, or cannot, be where it goes: refused, left out, or mapped to others.
+//!
+//! A name comes from whoever shares it, and some are more than names where they lie: a hidden file at the top of a home folder
+//! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
+//! component of its path is judged with the folder that it would lie in.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use protocol::{ContentId, Manifest, check_local_name, decorated_name, is_unprintable, mapped_name};
+use storage::{error_at, is_state_name};
+
+use crate::PeerError;
+use crate::folding::twins;
+use crate::places::{Kind, Places, is_hidden};
+use crate::share::put;
+use crate::shelf::Choice;
+
+/// What becomes of files with doubtful names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NamePolicy {
+    /// A download with such names is refused, before anything is written. Names with control characters or invisible marks
+    /// are written as they are.
+    #[default]
+    Default,
+    /// The same, and names with control characters or invisible marks are refused as well.
+    Refuse,
+    /// Files with such names are left out.
+    Skip,
+    /// They are written under others, from which their own can be read back ([`protocol::mapped_name`]).
+    Rename,
+}
+
+/// Why a name is doubtful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameDoubt {
+    /// Hidden, at the top of a home folder or of the working folder.
+    Hidden,
+    /// There it would be read by programs of this project, as settings, certificates or manifests.
+    Reserved,
+    /// This platform does not take it.
+    Platform,
+    /// Another download keeps its state under it.
+    State,
+    /// It is one with another name of the content here, where upper and lower case or ways to write an accent are the same.
+    Twin,
+    /// It has control characters or invisible marks.
+    Unprintable,
+}
+
+impl fmt::Display for NameDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NameDoubt::Hidden => "hidden, at the top of a home or working folder",
+            NameDoubt::Reserved => "there it would be read by these programs",
+            NameDoubt::Platform => "no file name on this platform",
+            NameDoubt::State => "how the state of a download is called",
+            NameDoubt::Twin => "the same as another name here",
+            NameDoubt::Unprintable => "with control characters or invisible marks",
+        })
+    }
+}
+
+/// What was done about the names of a download. Paths begin with the content's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameReport {
+    /// Files and empty folders that were left out.
+    pub skipped: Vec<String>,
+    /// Files and folders that were written under other names, with the path as it is here.
+    pub renamed: Vec<(String, String)>,
+    /// Files and folders that were written as they are called, with control characters or invisible marks.
+    pub unprintable: Vec<String>,
+}
+
+impl NameReport {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.skipped.is_empty() && self.renamed.is_empty() && self.unprintable.is_empty()
+    }
+}
+
+/// How a content and its files are called here, where that is not how its manifest calls them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LocalNames {
+    name: Option<String>,
+    files: BTreeMap<usize, String>,
+}
+
+impl LocalNames {
+    /// The content's name.
+    pub(crate) fn name<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
+        self.name.as_deref().unwrap_or(&manifest.header().name)
+    }
+
+    /// A file's path inside the content.
+    pub(crate) fn path<'a>(&'a self, manifest: &'a Manifest, file: usize) -> &'a str {
+        self.files.get(&file).map_or(&manifest.header().files[file].path, String::as_str)
+    }
+}
+
+/// Which files of a content are to be had, and under which names.
+pub(crate) struct Plan {
+    pub(crate) wanted: Vec<usize>,
+    /// As they are called here.
+    pub(crate) empty_folders: Vec<String>,
+    pub(crate) names: LocalNames,
+    pub(crate) report: NameReport,
+}
+
+/// A file or a folder without files that is wanted.
+struct Entry<'a> {
+    /// Its number; nothing for a folder.
+    file: Option<usize>,
+    /// Inside the content; empty for a content that is an empty folder.
+    path: &'a str,
+    /// With the content's name in front.
+    full: String,
+}
+
+impl<'a> Entry<'a> {
+    fn new(manifest: &Manifest, file: Option<usize>, path: &'a str) -> Self {
+        let header = manifest.header();
+        let full = match path {
+            path if !header.folder => path.to_owned(),
+            "" => header.name.clone(),
+            path => format!("{}/{path}", header.name),
+        };
+        Entry { file, path, full }
+    }
+}
+
+/// Judges the names of what is wanted for the folder that it goes to.
+pub(crate) fn plan(
+    manifest: &Manifest,
+    folder: &Path,
+    hashes: &Path,
+    choice: Option<&Choice>,
+    policy: NamePolicy,
+) -> Result<Plan, PeerError> {
+    let header = manifest.header();
+    let chosen = |path: &str| choice.is_none_or(|choice| (choice.wanted)(path));
+    let files = header.files.iter().enumerate().map(|(file, entry)| (Some(file), entry.path.as_str()));
+    let all = files.chain(header.empty_folders.iter().map(|path| (None, path.as_str())));
+    let wanted = all.filter(|(_, path)| chosen(path)).map(|(file, path)| Entry::new(manifest, file, path));
+    let mut entries: Vec<_> = wanted.collect();
+    if choice.is_some() && entries.is_empty() {
+        return Err(PeerError::NothingChosen(header.name.clone()));
+    }
+    if entries.is_empty() {
+        entries.push(Entry::new(manifest, None, ""));
+    }
+    let twins = twins(entries.iter().map(|entry| entry.full.as_str()), folder);
+    let mut judge = Judge { manifest, folder, choice, places: Places::default(), twins, literal: HashSet::new() };
+    let mut report = NameReport::default();
+    match policy {
+        NamePolicy::Default => {
+            let doubts = judge.doubts(&entries, false);
+            if doubts.is_empty() {
+                report.unprintable = judge.unprintable(&entries);
+                return Ok(as_they_are(&entries, report));
+            }
+            // An earlier run has written this very content here under other names.
+            if is_recorded(hashes, manifest.id()) {
+                let plan = judge.renamed(&entries);
+                if plan.is_there(manifest, folder) {
+                    return Ok(plan);
+                }
+            }
+            Err(refused(manifest, &entries, &doubts))
+        }
+        NamePolicy::Rename => Ok(judge.renamed(&entries)),
+        NamePolicy::Refuse | NamePolicy::Skip => {
+            let doubts = judge.doubts(&entries, true);
+            if !doubts.is_empty() && (policy == NamePolicy::Refuse || doubts.len() == entries.len()) {
+                return Err(refused(manifest, &entries, &doubts));
+            }
+            report.skipped = doubts.keys().map(|&at| entries[at].full.clone()).collect();
+            let left = entries.into_iter().enumerate().filter(|(at, _)| !doubts.contains_key(at));
+            Ok(as_they_are(&left.map(|(_, entry)| entry).collect::<Vec<_>>(), report))
+        }
+    }
+}
+
+/// Reasons by the numbers of entries.
+type Doubts = BTreeMap<usize, NameDoubt>;
+
+fn refused(manifest: &Manifest, entries: &[Entry], doubts: &Doubts) -> PeerError {
+    let names = doubts.iter().map(|(&at, &doubt)| (entries[at].full.clone(), doubt)).collect();
+    PeerError::Names { content: manifest.header().name.clone(), names, all: doubts.len() == entries.len() }
+}
+
+fn as_they_are(entries: &[Entry], report: NameReport) -> Plan {
+    let empty = entries.iter().filter(|entry| entry.file.is_none() && !entry.path.is_empty());
+    Plan {
+        wanted: entries.iter().filter_map(|entry| entry.file).collect(),
+        empty_folders: empty.map(|entry| entry.path.to_owned()).collect(),
+        names: LocalNames::default(),
+        report,
+    }
+}
+
+/// What names are judged by.
+struct Judge<'a> {
+    manifest: &'a Manifest,
+    folder: &'a Path,
+    choice: Option<&'a Choice>,
+    places: Places,
+    /// Paths that are one with an earlier one.
+    twins: HashSet<String>,
+    /// Paths that are what others are mapped to: they are mapped, too.
+    literal: HashSet<String>,
+}
+
+/// Where an entry would lie, and what is doubtful about that.
+#[derive(Default)]
+struct Judged {
+    /// The path, as it is here.
+    local: String,
+    doubt: Option<NameDoubt>,
+}
+
+impl Judge<'_> {
+    /// The entries that are doubtful, each with its first reason that counts: control characters do so if it is `strict`.
+    fn doubts(&mut self, entries: &[Entry], strict: bool) -> Doubts {
+        let counts = |doubt: &NameDoubt| strict || *doubt != NameDoubt::Unprintable;
+        let judged = entries.iter().enumerate().map(|(at, entry)| (at, self.judge(entry, false).doubt.filter(counts)));
+        judged.filter_map(|(at, doubt)| Some((at, doubt?))).collect()
+    }
+
+    /// Goes down an entry's path. Says what is doubtful, and where it leads if doubtful names are mapped.
+    fn judge(&mut self, entry: &Entry, maps: bool) -> Judged {
+        let mut judged = Judged::default();
+        // Where the name lies, while there may be such a folder.
+        let (mut parent, mut above) = (Some(self.folder.to_owned()), "");
+        for prefix in prefixes(&entry.full) {
+            let component = prefix.rsplit('/').next().unwrap_or_default();
+            let within = match &parent {
+                Some(parent) => self.places.kind(parent, component),
+                None => Kind::of_missing(above),
+            };
+            let doubt = self.doubt(component, prefix, within);
+            let doubt = doubt.filter(|&doubt| doubt != NameDoubt::Hidden || !self.is_spelt_out(entry, prefix));
+            if matches!(judged.doubt, None | Some(NameDoubt::Unprintable)) {
+                judged.doubt = doubt.or(judged.doubt);
+            }
+            let local = if maps && (doubt.is_some() || self.literal.contains(prefix)) {
+                let also = |c: char| doubt == Some(NameDoubt::Twin) && (!c.is_ascii() || c.is_ascii_uppercase());
+                mapped_name(component, cfg!(windows), also)
+            } else {
+                component.to_owned()
+            };
+            if !judged.local.is_empty() {
+                judged.local.push('/');
+            }
+            judged.local.push_str(&local);
+            // Below a name that is mapped lies nothing but what is put there; and what is no name here makes no path.
+            if local != component || doubt == Some(NameDoubt::Platform) || within.is_missing() {
+                parent = None;
+            }
+            if let Some(parent) = &mut parent {
+                parent.push(component);
+            }
+            above = component;
+        }
+        judged
+    }
+
+    fn doubt(&self, component: &str, prefix: &str, within: Kind) -> Option<NameDoubt> {
+        if check_local_name(component, cfg!(windows)).is_err() {
+            Some(NameDoubt::Platform)
+        } else if within.reserves(component) {
+            Some(NameDoubt::Reserved)
+        } else if within.is_top() && is_hidden(component) {
+            Some(NameDoubt::Hidden)
+        } else if component == prefix && is_state_name(component) {
+            Some(NameDoubt::State)
+        } else if self.twins.contains(prefix) {
+            Some(NameDoubt::Twin)
+        } else {
+            component.chars().any(is_unprintable).then_some(NameDoubt::Unprintable)
+        }
+    }
+
+    /// Whether the user has spelt out the hidden name at the end of `prefix` for this entry.
+    fn is_spelt_out(&self, entry: &Entry, prefix: &str) -> bool {
+        let Some(choice) = self.choice else { return false };
+        // Of a folder's own name a path inside it says nothing.
+        let above = entry.full.len() - entry.path.len();
+        prefix.get(above..).is_some_and(|hidden| !hidden.is_empty() && (choice.spelt_out)(entry.path, hidden))
+    }
+
+    /// Paths that end with a name that has control characters or invisible marks.
+    fn unprintable(&self, entries: &[Entry]) -> Vec<String> {
+        let mut found = HashSet::new();
+        let all = entries.iter().flat_map(|entry| prefixes(&entry.full));
+        let last = |path: &str| path.rsplit('/').next().is_some_and(|name| name.chars().any(is_unprintable));
+        all.filter(|path| last(path) && found.insert(*path)).map(str::to_owned).collect()
+    }
+
+    fn renamed(&mut self, entries: &[Entry]) -> Plan {
+        let locals = loop {
+            let locals: Vec<_> = entries.iter().map(|entry| self.judge(entry, true).local).collect();
+            let more = in_the_way(entries, &locals);
+            let before = self.literal.len();
+            self.literal.extend(more);
+            if self.literal.len() == before {
+                break locals;
+            }
+        };
+        let (mut plan, mut seen) = (as_they_are(&[], NameReport::default()), HashSet::new());
+        for (entry, local) in entries.iter().zip(&locals) {
+            for (own, here) in prefixes(&entry.full).zip(prefixes(local)) {
+                if own.rsplit('/').next() != here.rsplit('/').next() && seen.insert(own) {
+                    plan.report.renamed.push((own.to_owned(), here.to_owned()));
+                }
+            }
+            let (top, inside) = match self.manifest.header().folder {
+                true => local.split_once('/').unwrap_or((local.as_str(), "")),
+                false => (local.as_str(), local.as_str()),
+            };
+            if top != self.manifest.header().name {
+                plan.names.name = Some(top.to_owned());
+            }
+            match entry.file {
+                Some(file) => plan.wanted.push(file),
+                None if inside.is_empty() => {}
+                None => plan.empty_folders.push(inside.to_owned()),
+            }
+            if let Some(file) = entry.file.filter(|_| inside != entry.path) {
+                plan.names.files.insert(file, inside.to_owned());
+            }
+        }
+        plan
+    }
+}
+
+/// Paths whose names are what others are mapped to.
+fn in_the_way(entries: &[Entry], locals: &[String]) -> Vec<String> {
+    let (mut own_by_local, mut found) = (HashMap::new(), Vec::new());
+    for (entry, local) in entries.iter().zip(locals) {
+        for (own, here) in prefixes(&entry.full).zip(prefixes(local)) {
+            let first = *own_by_local.entry(here).or_insert(own);
+            if first != own {
+                // Mapped names are never the same: one of the two is not mapped.
+                found.push(if own.rsplit('/').next() == here.rsplit('/').next() { own } else { first }.to_owned());
+                // What lies below moves with it.
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// `a`, `a/b` and `a/b/c` of `a/b/c`.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| at).chain([path.len()]).map(move |end| &path[..end])
+}
+
+impl Plan {
+    /// Whether something lies in `folder`, or is being built there, under a name that this maps to.
+    fn is_there(&self, manifest: &Manifest, folder: &Path) -> bool {
+        let name = self.names.name(manifest);
+        let part = folder.join(decorated_name(".", name, ".part"));
+        self.report.renamed.iter().any(|(_, here)| {
+            let inside = here.split_once('/').map_or("", |(_, inside)| inside);
+            let built = if inside.is_empty() { part.clone() } else { part.join(inside) };
+            [folder.join(here), built].iter().any(|path| path.symlink_metadata().is_ok())
+        })
+    }
+
+    /// Keeps which names were mapped in the hashes folder, for people and for the next run.
+    pub(crate) fn record(&self, hashes: &Path, content: ContentId) -> Result<(), PeerError> {
+        if self.report.renamed.is_empty() {
+            return Ok(());
+        }
+        let lines = self.report.renamed.iter().map(|(own, here)| format!("{here}\t{own:?}\n"));
+        let text = format!(
+            "# Names as they are here, and as they are in the content {content}.\n{}",
+            lines.collect::<String>()
+        );
+        let path = record_path(hashes, content);
+        let kept = put(&path, hashes, &content.to_string(), text.as_bytes());
+        kept.map_err(|source| error_at(&path, source).into())
+    }
+}
+
+fn record_path(hashes: &Path, content: ContentId) -> PathBuf {
+    hashes.join(format!("{content}.names"))
+}
+
+fn is_recorded(hashes: &Path, content: ContentId) -> bool {
+    record_path(hashes, content).is_file()
+}
+
+#[cfg(test)]
+mod tests;

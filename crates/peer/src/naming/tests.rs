@@ -1,0 +1,97 @@
+//! Names and folders, without a network.
+
+use std::sync::Arc;
+
+use protocol::{Algorithm, Digest, FileEntry, ManifestHeader};
+
+use super::*;
+
+/// A folder of empty files.
+fn manifest(name: &str, files: &[&str], empty_folders: &[&str]) -> Manifest {
+    let root = Digest([0; 32]);
+    let file = |path: &&str| FileEntry { path: (*path).to_owned(), size: 0, executable: false, root };
+    let header = ManifestHeader {
+        name: name.to_owned(),
+        folder: true,
+        algorithm: Algorithm::Blake3,
+        piece_size: 1024,
+        files: files.iter().map(file).collect(),
+        empty_folders: empty_folders.iter().map(|&path| path.to_owned()).collect(),
+    };
+    Manifest::build(header, &[]).unwrap()
+}
+
+/// A plan for the folder that the tests run in, or for another.
+fn planned(manifest: &Manifest, here: bool, policy: NamePolicy) -> Result<Plan, Vec<(String, NameDoubt)>> {
+    let (hashes, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = if here { Path::new(".") } else { other.path() };
+    let planned = plan(manifest, folder, hashes.path(), None, policy);
+    assert!(fs_is_empty(hashes.path()) && fs_is_empty(other.path()), "nothing is written");
+    planned.map_err(|error| match error {
+        PeerError::Names { names, .. } => names,
+        error => panic!("{error}"),
+    })
+}
+
+fn fs_is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn what_would_be_hidden_at_the_top_is_doubtful_and_nothing_below() {
+    let hidden = manifest(".config", &["a", "b/c"], &["d"]);
+    let doubts = planned(&hidden, true, NamePolicy::Default).err().unwrap();
+    let expected = [".config/a", ".config/b/c", ".config/d"].map(|path| (path.to_owned(), NameDoubt::Hidden));
+    assert_eq!(doubts, expected);
+    assert!(planned(&hidden, false, NamePolicy::Refuse).unwrap().report.is_empty());
+    assert!(planned(&manifest("x", &[".a", "b/.c"], &[]), true, NamePolicy::Refuse).is_ok());
+    // A folder with nothing in it, too.
+    assert_eq!(planned(&manifest(".ssh", &[], &[]), true, NamePolicy::Skip).err().unwrap().len(), 1);
+    let mapped = planned(&hidden, true, NamePolicy::Rename).unwrap();
+    assert_eq!((mapped.names.name(&hidden), mapped.names.path(&hidden, 1)), ("%2Econfig", "b/c"));
+    assert_eq!((mapped.empty_folders, mapped.wanted), (vec!["d".to_owned()], vec![0, 1]));
+    assert_eq!(mapped.report.renamed, [(".config".to_owned(), "%2Econfig".to_owned())]);
+}
+
+#[test]
+fn state_files_of_other_downloads_are_doubtful_beside_them_alone() {
+    let state = manifest(".a.part", &["x"], &[]);
+    assert_eq!(planned(&state, false, NamePolicy::Default).err().unwrap()[0].1, NameDoubt::State);
+    assert!(planned(&manifest("x", &[".a.part"], &[]), false, NamePolicy::Default).is_ok());
+}
+
+#[test]
+fn mapped_names_never_meet() {
+    let odd = manifest("odd", &["\n", "%0A", "%250A", "d\u{202e}/x", "d%E2%80%AE/x"], &[]);
+    let plan = planned(&odd, false, NamePolicy::Rename).unwrap();
+    let paths: Vec<_> = (0..5).map(|file| plan.names.path(&odd, file)).collect();
+    assert_eq!(paths, ["%0A", "%250A", "%25250A", "d%E2%80%AE/x", "d%25E2%2580%25AE/x"]);
+    let plan = planned(&odd, false, NamePolicy::Default).unwrap();
+    assert_eq!(plan.report.unprintable, ["odd/\n", "odd/d\u{202e}"]);
+    let plan = planned(&odd, false, NamePolicy::Skip).unwrap();
+    assert_eq!((plan.wanted, plan.report.skipped.len()), (vec![1, 2, 4], 2));
+}
+
+#[test]
+fn only_what_was_spelt_out_may_be_hidden() {
+    let spelt = Choice { wanted: Arc::new(|_| true), spelt_out: Arc::new(|_, hidden| hidden == ".a") };
+    let name = std::env::current_dir().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let above = manifest(&name, &[".a", ".b/.a"], &[]);
+    let planned = plan(&above, Path::new(".."), Path::new("hashes"), Some(&spelt), NamePolicy::Default);
+    let Err(PeerError::Names { names, .. }) = planned else { panic!("it is refused") };
+    assert_eq!(names, [(format!("{name}/.b/.a"), NameDoubt::Hidden)]);
+}
+
+/// However many hidden folders a path has, those are looked for that may be there.
+#[test]
+fn below_a_folder_that_is_not_there_nothing_is_looked_for() {
+    let deep = [".a"; 100].join("/");
+    let entry = Entry { file: None, path: &deep, full: deep.clone() };
+    let manifest = manifest("x", &[], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (twins, literal) = (HashSet::new(), HashSet::new());
+    let mut judge =
+        Judge { manifest: &manifest, folder: folder.path(), choice: None, places: Places::default(), twins, literal };
+    assert_eq!(judge.judge(&entry, false).doubt, None);
+    assert_eq!(judge.places.known(), 1);
+}

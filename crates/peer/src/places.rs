@@ -1,0 +1,208 @@
+//! Folders in which a name means something: homes, the folder that this process works in, and that of our settings.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use protocol::is_unprintable;
+
+/// Settings of these programs, in whatever folder they are looked for.
+const SETTINGS: &str = "p2p-fileshare.toml";
+/// The folder of settings among the configuration of other programs.
+const SETTINGS_FOLDER: &str = "p2p-fileshare";
+/// What the programs read in the folder that they work in, unless they are told otherwise: who the tracker is and which CA
+/// counts, and the manifests that files are checked against.
+const READ_WHERE_WE_WORK: [&str; 2] = ["certs", "hashes"];
+
+/// What a folder is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kind {
+    home: bool,
+    working: bool,
+    settings: bool,
+    missing: bool,
+}
+
+impl Kind {
+    /// Whether what is hidden in it is read by other programs.
+    pub(crate) fn is_top(self) -> bool {
+        self.home || self.working
+    }
+
+    /// What a folder of this name is that is not there yet.
+    pub(crate) fn of_missing(name: &str) -> Self {
+        Kind { settings: folded(name) == SETTINGS_FOLDER, missing: true, ..Kind::default() }
+    }
+
+    /// Whether it is known that no such folder is there, nor one in it.
+    pub(crate) fn is_missing(self) -> bool {
+        self.missing
+    }
+
+    /// Whether programs of this project read what has this name in it.
+    pub(crate) fn reserves(self, name: &str) -> bool {
+        let name = folded(name);
+        let settings = name == SETTINGS && (self.is_top() || self.settings);
+        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str()))
+    }
+}
+
+/// Whether a file of this name is hidden. Some file systems leave out marks that cannot be seen.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.chars().find(|&c| !is_unprintable(c)) == Some('.')
+}
+
+/// A name as it is where file systems take the most names for one.
+fn folded(name: &str) -> String {
+    let seen: String = name.chars().filter(|&c| !is_unprintable(c)).collect();
+    seen.to_uppercase().to_lowercase().trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// Knows such folders again, whatever path leads to them.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// Asked for when it matters.
+    folders: Option<Folders>,
+    known: HashMap<PathBuf, Kind>,
+}
+
+struct Folders {
+    homes: Vec<FolderId>,
+    working: Option<FolderId>,
+    /// Whether one of them is not there yet: then a download may be what makes it.
+    some_are_missing: bool,
+}
+
+impl Places {
+    /// What the folder is that `name` would lie in, as far as it matters for such a name.
+    pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
+        let name_matters = is_hidden(name) || {
+            let name = folded(name);
+            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str())
+        };
+        if !name_matters {
+            return Kind::default();
+        }
+        if let Some(&kind) = self.known.get(folder) {
+            return kind;
+        }
+        let folders = self.folders.get_or_insert_with(Folders::of_this_process);
+        let kind = folders.kind(folder);
+        // What is there is not much; what is not, a manifest may have without end.
+        if !kind.missing {
+            self.known.insert(folder.to_owned(), kind);
+        }
+        kind
+    }
+}
+
+#[cfg(test)]
+impl Places {
+    /// How many folders were found.
+    pub(crate) fn known(&self) -> usize {
+        self.known.len()
+    }
+}
+
+impl Folders {
+    fn of_this_process() -> Self {
+        let own = std::env::home_dir();
+        let some_are_missing = own.as_ref().is_some_and(|home| !home.exists());
+        let homes = own.into_iter().chain(homes_of_users());
+        Folders {
+            homes: homes.map(|home| FolderId::of(&home)).collect(),
+            working: std::env::current_dir().ok().map(|folder| FolderId::of(&folder)),
+            some_are_missing,
+        }
+    }
+
+    fn kind(&self, folder: &Path) -> Kind {
+        let id = FolderId::of(folder);
+        let called = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let name = called.file_name().unwrap_or_default().to_string_lossy();
+        Kind {
+            home: self.homes.contains(&id),
+            working: self.working.as_ref() == Some(&id),
+            settings: folded(&name) == SETTINGS_FOLDER,
+            missing: !self.some_are_missing && !folder.exists(),
+        }
+    }
+}
+
+/// Which folder a path leads to: the same for every path to it, links and all.
+#[derive(Debug, PartialEq, Eq)]
+enum FolderId {
+    #[cfg(unix)]
+    Inode(u64, u64),
+    /// Not there yet, or a platform that does not tell.
+    Path(PathBuf),
+}
+
+impl FolderId {
+    #[cfg(unix)]
+    fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        match fs::metadata(path) {
+            Ok(seen) => FolderId::Inode(seen.dev(), seen.ino()),
+            Err(_) => FolderId::Path(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(path: &Path) -> Self {
+        let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+        FolderId::Path(folded(&path.to_string_lossy()).into())
+    }
+}
+
+/// The homes of everyone who has one on this machine: root may write into all of them.
+#[cfg(unix)]
+fn homes_of_users() -> Vec<PathBuf> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let homes = users.lines().filter_map(|line| line.split(':').nth(5)).map(PathBuf::from);
+    // Users that are no people have the root folder for one.
+    homes.filter(|home| home.is_absolute() && home.parent().is_some()).collect()
+}
+
+#[cfg(not(unix))]
+fn homes_of_users() -> Vec<PathBuf> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_however_they_are_spelt() {
+        let working = Kind { working: true, ..Kind::default() };
+        for name in
+            ["p2p-fileshare.toml", "P2P-FileShare.TOML", "p2p-file\u{200b}share.toml", "p2p-ﬁleshare.toml", "Certs"]
+        {
+            assert!(working.reserves(name), "{name:?}");
+            assert!(!Kind::default().reserves(name), "{name:?}");
+        }
+        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml"));
+        assert!(!working.reserves("p2p-fileshare.toml.txt") && !working.reserves("input"));
+        assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_is_the_same_by_every_path() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = other.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        let folders = Folders {
+            homes: vec![FolderId::of(folder.path())],
+            working: Some(FolderId::of(other.path())),
+            some_are_missing: false,
+        };
+        assert!(folders.kind(&link).home && folders.kind(&folder.path().join(".")).home);
+        assert!(folders.kind(&folder.path().join("../").join(folder.path().file_name().unwrap())).home);
+        let working = folders.kind(other.path());
+        assert!(working.working && !working.home);
+        let missing = folders.kind(&folder.path().join("not there"));
+        assert_eq!(missing, Kind { missing: true, ..Kind::default() });
+    }
+}

@@ -1,0 +1,63 @@
+//! A folder that is held open, and what is reached from it without following a link.
+//!
+//! A path that was checked is worth nothing to who may write to a folder on its way: between the check and the use they put a
+//! link there, and the write goes where that leads. So where it matters nothing is opened by a path from the root. The folder
+//! that a user named is opened once, links and all, since that is what they said; everything in it is reached from there in one
+//! step (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), or, where there is no such call, folder by folder with
+//! `O_NOFOLLOW`. A name is given, and taken, from the open folder that it is in.
+//!
+//! On Windows each part is looked at right before it is used. That leaves a moment to who makes links there, which takes a
+//! right that users do not have by default.
+
+#[cfg(not(unix))]
+mod plain;
+#[cfg(unix)]
+mod unix;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+#[cfg(not(unix))]
+pub use plain::{Folder, Walk};
+#[cfg(unix)]
+pub(crate) use unix::set_rights;
+#[cfg(unix)]
+pub use unix::{Folder, Walk};
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// To read it.
+    Read,
+    /// To read and write it; it must be there.
+    Write,
+    /// To read and write it; made if it is not there, for its owner alone if that is said.
+    Make { private: bool },
+    /// To read and write it; it must not be there.
+    MakeNew { private: bool },
+}
+
+/// What lies somewhere: itself, not what it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it is a plain file.
+    pub is_file: bool,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Its size in bytes.
+    pub len: u64,
+    /// When it was changed last.
+    pub(crate) modified: Option<SystemTime>,
+    /// Bytes that it takes on the disk.
+    pub(crate) taken: u64,
+    /// Who may do what with it, where the system says that in numbers.
+    pub(crate) mode: u32,
+    /// What tells it from all others, where the system says that.
+    pub(crate) identity: (u64, u64),
+}
+
+/// Whether a path has names alone, and at least one.
+fn is_inside(path: &Path) -> bool {
+    let mut parts = path.components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+}

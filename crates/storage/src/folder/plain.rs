@@ -1,0 +1,160 @@
+//! Folders by their paths, each part looked at right before it is used.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{How, Seen, is_inside};
+
+/// A folder.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A folder that is there.
+    pub fn open(path: &Path) -> io::Result<Arc<Self>> {
+        let there = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match fs::metadata(there)?.is_dir() {
+            true => Ok(Arc::new(Folder { path: path.to_owned() })),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
+        let path = self.reach(inside)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(how != How::Read);
+        match how {
+            How::Read | How::Write => {}
+            How::Make { .. } => drop(options.create(true).truncate(false)),
+            How::MakeNew { .. } => drop(options.create_new(true)),
+        }
+        options.open(path)
+    }
+
+    /// Makes a folder. One that is there is as good.
+    pub(crate) fn make_folder(&self, inside: &Path, _private: bool) -> io::Result<()> {
+        match fs::create_dir(self.reach(inside)?) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Makes the folders that a path goes through, and not what it leads to.
+    pub(crate) fn make_parents(&self, inside: &Path) -> io::Result<()> {
+        let mut path = PathBuf::new();
+        for name in inside.parent().into_iter().flat_map(Path::iter) {
+            path.push(name);
+            self.make_folder(&path, false)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at, or renames, many things.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk { folder: self }
+    }
+
+    pub(crate) fn look(&self, inside: &Path) -> io::Result<Option<Seen>> {
+        self.walk().look(inside)
+    }
+
+    pub(crate) fn remove_file(&self, inside: &Path) -> io::Result<()> {
+        fs::remove_file(self.reach(inside)?)
+    }
+
+    /// Removes a folder that is empty.
+    pub(crate) fn remove_folder(&self, inside: &Path) -> io::Result<()> {
+        fs::remove_dir(self.reach(inside)?)
+    }
+
+    /// What is in a folder: names, and whether they are folders.
+    pub(crate) fn entries(&self, inside: &Path) -> io::Result<Vec<(OsString, bool)>> {
+        let entries = fs::read_dir(self.reach(inside)?)?;
+        entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_dir())))).collect()
+    }
+
+    /// Nothing: names are as durable as the system makes them.
+    pub(crate) fn sync(&self, _inside: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn unnamed(&self) -> Option<File> {
+        None
+    }
+
+    /// Nothing: it was made with the rights that any new one has.
+    pub(crate) fn open_to_others(&self, _inside: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Gives a file that was built the rights of the one that it replaces.
+    pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, _: bool) -> io::Result<()> {
+        let Some(old) = old.and_then(|old| fs::symlink_metadata(self.path.join(old)).ok()) else { return Ok(()) };
+        if old.is_file() { fs::set_permissions(self.reach(inside)?, old.permissions()) } else { Ok(()) }
+    }
+
+    /// The path of something inside, of which no part is a link now.
+    fn reach(&self, inside: &Path) -> io::Result<PathBuf> {
+        if !is_inside(inside) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut path = self.path.clone();
+        for name in inside.iter() {
+            path.push(name);
+            if fs::symlink_metadata(&path).is_ok_and(|seen| seen.is_symlink()) {
+                return Err(io::Error::other("it is a link, and links are not followed"));
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// Looks at, and renames, many things.
+pub struct Walk<'a> {
+    folder: &'a Folder,
+}
+
+impl Walk<'_> {
+    /// What lies there; nothing if there is nothing.
+    pub fn look(&mut self, inside: &Path) -> io::Result<Option<Seen>> {
+        if !is_inside(inside) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match fs::symlink_metadata(self.folder.path.join(inside)) {
+            Ok(seen) => Ok(Some(Seen {
+                is_file: seen.is_file(),
+                is_folder: seen.is_dir(),
+                len: seen.len(),
+                modified: seen.modified().ok(),
+                taken: seen.len(),
+                mode: 0,
+                identity: (0, 0),
+            })),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives something its name, in place of what has it only if it `replaces` that.
+    pub(crate) fn rename(&mut self, from: &Path, to: &mut Walk<'_>, name: &Path, replaces: bool) -> io::Result<()> {
+        let from = self.folder.reach(from)?;
+        let to = match replaces {
+            true => to.folder.path.join(name),
+            false => to.folder.reach(name).map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?,
+        };
+        if !replaces && to.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(from, to)
+    }
+}

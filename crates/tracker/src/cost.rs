@@ -1,0 +1,47 @@
+//! What things take of the tracker's memory, in bytes.
+//!
+//! Counted high rather than low: a growing table has room for as many again, and an allocator keeps what was freed.
+//! `tests/memory.rs` holds the figures to what is really allocated.
+
+use protocol::PeerId;
+use swarm::{Addresses, Introductions};
+
+/// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench idle` weighs one.
+pub(crate) const CONNECTION: usize = 48 << 10;
+/// What a transport may hold of what a connection sends while it is not read: the window that an idle one has.
+pub(crate) const UNREAD: usize = 256 << 10;
+/// A member of a content: in the registry, and on its connection's list.
+const MEMBER: usize = 900;
+/// A content, its place in the catalogue, and its name there but for the name's letters.
+const CONTENT: usize = 2600;
+/// That two members know each other, for both.
+const ACQUAINTANCE: usize = 16;
+/// News of a content that wait to be said, and in them a peer.
+const NEWS: usize = 200;
+const NAMED: usize = 2 * size_of::<PeerId>();
+
+/// That a peer takes part in a content, and was introduced to others there, each of whom may know it for as long as it is here.
+pub(crate) fn membership(introductions: &Introductions) -> usize {
+    MEMBER + ACQUAINTANCE * introductions.sample.len().max(introductions.pushes.len())
+}
+
+/// A content of this name. Who is, or is left, its only member pays for it.
+pub(crate) fn content(name: Option<&str>) -> usize {
+    // The letters are in the registry, and in the catalogue.
+    CONTENT + name.map_or(0, |name| 3 * name.len())
+}
+
+/// The addresses that a peer announces, once for all its contents.
+pub(crate) fn addresses(addresses: &Addresses) -> usize {
+    2 * addresses.bytes()
+}
+
+/// News of a content that name so many peers and wait to be said.
+pub(crate) fn news(peers: usize) -> usize {
+    NEWS + peers * NAMED
+}
+
+/// A message of so many bytes that is being said: itself, its frame, and what it was made of.
+pub(crate) fn message(bytes: usize) -> usize {
+    4 * bytes
+}

@@ -1,0 +1,175 @@
+//! What a peer is still to be told.
+//!
+//! It is kept as what has changed and not as messages: whatever a peer announces, and whoever comes and goes meanwhile, one
+//! who does not read has one entry for each content, with ids of peers in it and nothing else. Their addresses are looked up
+//! when the message is said.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use protocol::{ContentId, PeerId};
+use swarm::MOST_KNOWN;
+use tokio::sync::Notify;
+
+use crate::cost;
+
+/// Most peers in one message, either way. More wait for the next.
+pub(crate) const A_MESSAGE: usize = 64;
+
+/// Most peers that wait to be named, either way. Nobody knows more; where others come and go while someone does not read, the
+/// oldest news are forgotten: it finds out by itself who is not there.
+const MOST: usize = MOST_KNOWN;
+
+/// What waits for one peer.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<Waiting>,
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    news: HashMap<ContentId, News>,
+    /// Contents of which there are news, in the order in which they are said.
+    order: VecDeque<ContentId>,
+}
+
+/// What is to be said of one content.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Whom the peer is to be told of, and of whose end. Nobody is in both.
+    pub(crate) joined: Vec<PeerId>,
+    pub(crate) gone: Vec<PeerId>,
+}
+
+impl News {
+    fn cost(&self) -> i64 {
+        cost::news(self.joined.len() + self.gone.len()) as i64
+    }
+}
+
+/// Puts a peer at the end of one list, and takes it out of the other.
+fn note(peer: PeerId, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
+    other.retain(|known| *known != peer);
+    if !list.contains(&peer) {
+        if list.len() >= MOST {
+            list.remove(0);
+        }
+        list.push(peer);
+    }
+}
+
+impl Outbox {
+    /// There is news of a content; none at all is an answer, too. Returns by how many bytes more wait now.
+    pub(crate) fn add(&self, content: ContentId, joined: impl IntoIterator<Item = PeerId>, gone: Vec<PeerId>) -> i64 {
+        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let Waiting { news, order } = &mut *waiting;
+        let mut before = 0;
+        let news = news.entry(content).and_modify(|news| before = news.cost()).or_insert_with(|| {
+            order.push_back(content);
+            News::default()
+        });
+        for peer in joined {
+            note(peer, &mut news.joined, &mut news.gone);
+        }
+        for peer in gone {
+            note(peer, &mut news.gone, &mut news.joined);
+        }
+        let more = news.cost() - before;
+        drop(waiting);
+        self.more.notify_one();
+        more
+    }
+
+    /// Waits until there may be news.
+    pub(crate) async fn filled(&self) {
+        self.more.notified().await;
+    }
+
+    /// Takes as much as goes into a message, and says by how many bytes less wait now.
+    pub(crate) fn take(&self) -> Option<(ContentId, News, i64)> {
+        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let Waiting { news, order } = &mut *waiting;
+        let content = order.pop_front()?;
+        let mut here = news.remove(&content)?;
+        let before = here.cost();
+        let rest = |list: &mut Vec<PeerId>| list.split_off(list.len().min(A_MESSAGE));
+        let later = News { joined: rest(&mut here.joined), gone: rest(&mut here.gone) };
+        let mut less = before;
+        if later != News::default() {
+            less -= later.cost();
+            news.insert(content, later);
+            order.push_back(content);
+        }
+        if order.is_empty() {
+            // Whoever had much to hear keeps no room for it.
+            *waiting = Waiting::default();
+        }
+        Some((content, here, less))
+    }
+
+    /// Contents of which there are news.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.waiting.lock().unwrap().news.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    fn content(n: u8) -> ContentId {
+        ContentId(Digest([n; 32]))
+    }
+
+    fn peer(n: u32) -> PeerId {
+        PeerId::of_public_key(&n.to_le_bytes())
+    }
+
+    #[test]
+    fn whatever_happens_to_a_content_waits_once() {
+        let outbox = Outbox::default();
+        let mut held = 0;
+        for _ in 0..100_000 {
+            held += outbox.add(content(1), (0..50).map(peer), vec![]);
+        }
+        assert_eq!((outbox.len(), held), (1, cost::news(50) as i64));
+        for round in 0..1000 {
+            held += outbox.add(content(1), [peer(1000 + round)], vec![]);
+            held += outbox.add(content(1), [], vec![peer(1000 + round)]);
+        }
+        assert_eq!((outbox.len(), held), (1, cost::news(50 + MOST) as i64), "those who came and went meanwhile");
+        let mut named = 0;
+        while let Some((_, news, less)) = outbox.take() {
+            named += news.joined.len();
+            held -= less;
+        }
+        assert_eq!((named, held, outbox.len()), (50, 0, 0));
+    }
+
+    #[test]
+    fn news_are_said_in_turn_and_in_parts() {
+        let outbox = Outbox::default();
+        let mut held = outbox.add(content(1), (0..100).map(peer), (200..270).map(peer).collect());
+        held += outbox.add(content(2), [], vec![]);
+        let mut said = Vec::new();
+        while let Some((content, news, less)) = outbox.take() {
+            held -= less;
+            said.push((content, news.joined.len(), news.gone.len()));
+        }
+        assert_eq!(said, [(content(1), 64, 64), (content(2), 0, 0), (content(1), 36, 6)]);
+        assert_eq!(held, 0);
+    }
+
+    #[test]
+    fn who_comes_back_is_not_gone() {
+        let outbox = Outbox::default();
+        outbox.add(content(1), [], vec![peer(1)]);
+        outbox.add(content(1), [peer(1)], vec![]);
+        let (_, news, _) = outbox.take().unwrap();
+        assert_eq!(news, News { joined: vec![peer(1)], gone: vec![] });
+    }
+}

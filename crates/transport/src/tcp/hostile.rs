@@ -1,0 +1,229 @@
+//! Peers that do not play by the rules of TCP or TLS, or that want all descriptors there are.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::*;
+use crate::Trust;
+use crate::frame::read_exact;
+use crate::identity::SERVER_NAME;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+/// Handshakes that may be under way in these tests.
+const HANDSHAKES: usize = 32;
+
+fn tcp(sockets: usize) -> Tcp {
+    let config = Config::new(Identity::generate().unwrap(), vec![LOOPBACK]);
+    Tcp::bind_within(config, (HANDSHAKES, sockets)).unwrap()
+}
+
+fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
+    let found = Arc::new(OnceLock::new());
+    let tls = Arc::new(stranger.identity.client_tls(&Trust::Anyone, to.peer_id(), found.clone()).unwrap());
+    Dialler { address: to.listeners()[0], expected: to.peer_id(), tls, found, token: rand_token() }
+}
+
+/// Waits until something that takes its time is so.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// The first bytes of a TLS handshake.
+fn client_hello() -> Vec<u8> {
+    let tls = Identity::generate().unwrap().client_tls(&Trust::Anyone, PeerId::of_public_key(b""), Arc::default());
+    let name = ServerName::try_from(SERVER_NAME).unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(tls.unwrap()), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+async fn gets_through(honest: &Tcp, to: &Tcp) {
+    let dial = honest.dial(to.listeners()[0], to.peer_id());
+    let (dialled, accepted) = tokio::join!(dial, timeout(Duration::from_secs(30), to.accept()));
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap().unwrap());
+    let (mut send, _recv) = dialled.open().await.unwrap();
+    send.send(Bytes::from_static(b"through")).await.unwrap();
+    let (_send, mut recv) = accepted.accept().await.unwrap();
+    let mut got = [0; 7];
+    read_exact(&mut *recv, &mut got).await.unwrap();
+    assert_eq!(&got, b"through");
+}
+
+#[tokio::test]
+async fn half_open_connections_do_not_shut_the_door() {
+    let (listener, honest) = (tcp(64), tcp(64));
+    let (address, hello) = (listener.listeners()[0], client_hello());
+    for begun in [0, 1, hello.len() / 2, hello.len()] {
+        let mut stalled = Vec::new();
+        for _ in 0..3 * HANDSHAKES {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            // The listener may have closed it for the next one already.
+            let _ = socket.write_all(&hello[..begun]).await;
+            stalled.push(socket);
+        }
+        until("handshakes are bounded", || listener.handshakes.under_way() <= HANDSHAKES).await;
+        // Those who came just now are not given up yet.
+        sleep(Duration::from_millis(100)).await;
+        gets_through(&honest, &listener).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_hello_byte_by_byte_has_no_more_time_than_another() {
+    let listener = tcp(64);
+    let mut socket = TcpStream::connect(listener.listeners()[0]).await.unwrap();
+    let (mut reader, mut writer) = socket.split();
+    let trickle = async {
+        for byte in client_hello() {
+            if writer.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        () = trickle => {}
+        ended = timeout(Duration::from_secs(30), reader.read_to_end(&mut answer)) => {
+            let _ = ended.expect("it is ended");
+            assert!(answer.is_empty());
+        }
+    }
+    until("its place is free", || listener.handshakes.under_way() == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_offers_no_protocol_or_another_is_refused() {
+    let listener = tcp(64);
+    for offered in [vec![], vec![b"h2".to_vec()]] {
+        let stranger = Identity::generate().unwrap();
+        let mut tls = stranger.client_tls(&Trust::Anyone, listener.peer_id(), Arc::default()).unwrap();
+        tls.alpn_protocols = offered;
+        let socket = TcpStream::connect(listener.listeners()[0]).await.unwrap();
+        let name = ServerName::try_from(SERVER_NAME).unwrap();
+        let error = TlsConnector::from(Arc::new(tls)).connect(name, socket).await.unwrap_err();
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
+        assert!(error.to_string().contains(&alert.to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_chooses_no_protocol_is_refused() {
+    let identity = Identity::generate().unwrap();
+    let mut tls = identity.server_tls(&Trust::Anyone).unwrap();
+    tls.alpn_protocols.clear();
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(tls)).accept(socket).await.unwrap();
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard).await;
+        heard
+    });
+    let error = tcp(64).dial(address, identity.peer_id()).await.err();
+    assert!(matches!(error, Some(TransportError::Handshake(_))), "{error:?}");
+    assert!(answering.await.unwrap().is_empty(), "it hears nothing of us");
+}
+
+/// Opens lanes of a connection that is known by its dialler, and keeps them.
+async fn lanes(dialler: &Dialler, count: usize, purpose: Purpose) -> Vec<TlsStream<Socket>> {
+    let mut lanes = Vec::new();
+    for _ in 0..count {
+        lanes.extend(dialler.dial(purpose).await.ok());
+    }
+    lanes
+}
+
+async fn has_few_lanes_without_a_stream(purpose: Purpose, most: usize) {
+    let (listener, stranger) = (tcp(1000), tcp(64));
+    let dialler = dialler(&stranger, &listener);
+    let _trunk = dialler.dial(Purpose::Trunk).await.unwrap();
+    let _connection = listener.accept().await.unwrap();
+    let _lanes = lanes(&dialler, 60, purpose).await;
+    until("most are closed", || listener.shared.sockets.taken() <= 1 + most).await;
+    until("and in the end all", || listener.shared.sockets.taken() <= 1).await;
+    drop(_connection);
+    until("nothing is left", || listener.shared.sockets.taken() == 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_has_few_lanes_without_a_stream() {
+    tokio::join!(
+        has_few_lanes_without_a_stream(Purpose::Theirs, connection::FEW),
+        has_few_lanes_without_a_stream(Purpose::Yours, connection::IDLE_LANES)
+    );
+}
+
+#[tokio::test]
+async fn lanes_that_come_and_go_are_not_counted_for_ever() {
+    let (listener, stranger) = (tcp(1000), tcp(64));
+    let dialler = dialler(&stranger, &listener);
+    let _trunk = dialler.dial(Purpose::Trunk).await.unwrap();
+    let connection = listener.accept().await.unwrap();
+    for _ in 0..6 {
+        for purpose in [Purpose::Theirs, Purpose::Yours] {
+            drop(lanes(&dialler, 50, purpose).await);
+            until("they are gone", || listener.shared.sockets.taken() <= 1 + connection::IDLE_LANES).await;
+        }
+    }
+    let ended = timeout(Duration::from_millis(500), connection.closed()).await;
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_greedy_connection_leaves_descriptors_to_others() {
+    const SOCKETS: usize = 24;
+    let (listener, stranger, honest) = (tcp(SOCKETS), tcp(64), tcp(64));
+    let dial = honest.dial(listener.listeners()[0], listener.peer_id());
+    let (dialled, accepted) = tokio::join!(dial, listener.accept());
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    let (mut send, mut answer) = dialled.open().await.unwrap();
+    send.send(Bytes::from_static(b"one")).await.unwrap();
+    let (mut reply, mut recv) = accepted.accept().await.unwrap();
+
+    // Connections whose lanes all have a stream, which nobody waits on.
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let dialler = dialler(&stranger, &listener);
+        greedy.push(dialler.dial(Purpose::Trunk).await.unwrap());
+        let connection = listener.accept().await.unwrap();
+        let mut parked = Vec::new();
+        for _ in 0..20 {
+            let Ok(mut lane) = dialler.dial(Purpose::Theirs).await else { continue };
+            // A frame of one byte on the lane's first stream.
+            let said = lane.write_all(&[0, 0, 0, 0, 1, 0, 0, 0, 7]).await.and(lane.flush().await);
+            if said.is_ok()
+                && let Ok(Ok(stream)) = timeout(Duration::from_secs(1), connection.accept()).await
+            {
+                parked.push(stream);
+            }
+            greedy.push(lane);
+            assert!(listener.shared.sockets.taken() <= SOCKETS);
+        }
+        std::mem::forget(parked); // as a queue that is never looked at
+    }
+    // One that was given up may not be replaced yet.
+    assert!(listener.shared.sockets.taken() + 3 >= SOCKETS, "descriptors are short");
+
+    send.send(Bytes::from_static(b"two")).await.unwrap();
+    let mut got = [0; 6];
+    read_exact(&mut *recv, &mut got).await.unwrap();
+    assert_eq!(&got, b"onetwo", "who holds little keeps it");
+    reply.send(Bytes::from_static(b"yes")).await.unwrap();
+    read_exact(&mut *answer, &mut got[..3]).await.unwrap();
+    gets_through(&tcp(64), &listener).await;
+}

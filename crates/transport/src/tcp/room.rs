@@ -1,0 +1,44 @@
+//! How many sockets a transport may hold that others made it open. Files need descriptors too, and so do our own dials.
+
+use crate::handshakes;
+
+/// Most sockets of connections that stand, whatever the system grants.
+const MOST: usize = 65_536;
+
+/// Handshakes under way at once, and sockets of connections that stand.
+pub(super) fn room() -> (usize, usize) {
+    shared_out(granted())
+}
+
+/// Half of all descriptors, of which handshakes get a fourth and no more than they need.
+fn shared_out(granted: usize) -> (usize, usize) {
+    let half = (granted / 2).max(8);
+    let handshakes = (half / 4).min(handshakes::MOST);
+    (handshakes, (half - handshakes).min(MOST))
+}
+
+/// How many files and sockets this process may have open.
+#[cfg(unix)]
+fn granted() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    // No limit is said as none.
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+#[cfg(not(unix))]
+fn granted() -> usize {
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_descriptors_is_left_to_others() {
+        assert_eq!(shared_out(1024), (128, 384));
+        assert_eq!(shared_out(4096), (384, 1664));
+        assert_eq!(shared_out(usize::MAX), (384, MOST));
+        assert_eq!(shared_out(0), (2, 6));
+    }
+}

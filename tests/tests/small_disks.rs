@@ -1,0 +1,156 @@
+//! Too little room, in whatever way: a sentence and status 8, nothing written that would not be of use, and no full disk left
+//! behind. Small disks are file systems in memory, which need root: without it those stories show nothing.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::machines::{Machines, ticket};
+use tests::{Process, noise, peer_cli};
+
+const MIB: usize = 1 << 20;
+
+/// A file system in memory, gone when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(path: &Path, mib: usize) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        let size = format!("size={mib}m");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output();
+        output.is_ok_and(|output| output.status.success()).then(|| SmallDisk(path.to_owned()))
+    }
+
+    fn free(&self) -> usize {
+        let stats = rustix::fs::statvfs(&self.0).unwrap();
+        (stats.f_bavail * stats.f_frsize) as usize
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// What is in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+/// A program that may make no file larger than so many blocks of 512 bytes.
+fn limited(blocks: usize, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")]).arg(command.get_program());
+    limited.args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    limited.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    limited
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_written() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(24 * MIB, 1));
+    for name in ["1", "2", "3"] {
+        machines.put("here", &format!("folder/{name}"), &noise(8 * MIB, 1));
+    }
+    let mut sharer = machines.share("here", &["-d=0", "file", "folder"]);
+    let tickets = [ticket(&mut sharer), ticket(&mut sharer)];
+    let Some(disk) = SmallDisk::at(&machines.folder("there").join("output"), 28) else { return };
+    let free = disk.free();
+    for ticket in &tickets {
+        for (flags, kept) in
+            [(&["--keep-free=8MiB"][..], "8.0 MiB"), (&["--keep-free=26MiB", "--storage=memory"], "26.0 MiB")]
+        {
+            let mut get = machines.get("there", &[&[ticket.as_str()], flags].concat());
+            get.ends_with(8);
+            let said = get.errors();
+            assert!(said.contains("no room") && said.contains("24.0 MiB") && said.contains(kept), "{said}");
+            assert!(said.contains("Make room and start again"), "{said}");
+            assert_eq!((names(&disk.0), disk.free()), (vec![], free), "{said}");
+        }
+    }
+    machines.get("there", &[&tickets[0], "--keep-free=0"]).ends_with(0);
+    machines.get("there", &[&tickets[1], "--keep-free=0"]).ends_with(8);
+    assert_eq!(names(&disk.0), ["file"]);
+}
+
+#[test]
+fn a_disk_that_others_fill_ends_a_download_which_goes_on_later() {
+    let machines = Machines::new();
+    let bytes = noise(24 * MIB, 2);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    let Some(disk) = SmallDisk::at(&machines.folder("there").join("output"), 64) else { return };
+    let flags = ["--json", "--keep-free=8MiB", "--down-rate=4MiB"];
+    let mut get = machines.get("there", &[&[ticket.as_str()], &flags[..]].concat());
+    get.pieces(100);
+    fs::write(disk.0.join("ballast"), noise(34 * MIB, 3)).unwrap();
+    get.ends_with(8);
+    assert!(get.errors().contains("are kept free (--keep-free)"), "{}", get.errors());
+    assert!(disk.free() > 8 * MIB, "what was reserved is given back: {} are free", disk.free());
+    fs::remove_file(disk.0.join("ballast")).unwrap();
+    let mut again = machines.get("there", &[&ticket, "--json", "--keep-free=8MiB"]);
+    let have = again.event("manifest")["have"].as_u64().unwrap();
+    again.ends_with(0);
+    assert!(have >= 50, "{have} pieces were kept");
+    assert!(machines.read("there", "output/file") == bytes);
+}
+
+#[test]
+fn what_waits_for_standard_output_is_refused_likewise() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(24 * MIB, 4));
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    let Some(disk) = SmallDisk::at(&machines.folder("temporary"), 16) else { return };
+    let mut command = machines.command("there", "get", &[&ticket, "-o", "-"]);
+    command.env("TMPDIR", &disk.0);
+    let mut get = Process::start("get", command);
+    get.ends_with(8);
+    assert!(get.errors().contains("no room"), "{}", get.errors());
+    assert_eq!(names(&disk.0), [""; 0]);
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_a_sentence_and_no_death() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(4 * MIB, 5));
+    machines.put("here", "folder/inner", &noise(4 * MIB, 6));
+    let mut sharer = machines.share("here", &["-d=0", "file", "folder"]);
+    for ticket in [ticket(&mut sharer), ticket(&mut sharer)] {
+        for storage in ["mmap", "file", "memory"] {
+            let command = machines.command("there", "get", &[&ticket, "--storage", storage]);
+            let mut get = Process::start("get", limited(2048, &command));
+            get.ends_with(8);
+            let said = get.errors();
+            assert!(said.contains("ulimit -f") && said.contains("1.0 MiB"), "{storage}: {said}");
+            assert_eq!(names(&machines.folder("there").join("output")), [""; 0]);
+        }
+    }
+    // Not even a manifest may be written.
+    let mut command = peer_cli();
+    command.current_dir(machines.folder("here")).args(["hash", "file"]);
+    let mut hash = Process::start("hash", limited(0, &command));
+    hash.ends_with(8);
+    assert!(hash.errors().contains("ulimit -f"), "{}", hash.errors());
+}
+
+/// The handler for pages of maps that cannot be had once swallowed it, and was gone then.
+#[test]
+fn a_signal_for_a_bus_error_that_is_sent_ends_the_program() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(4 * MIB, 7));
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    machines.get("there", &[&ticket]).ends_with(0);
+    sharer.signal("BUS");
+    assert_eq!(sharer.wait().signal(), Some(7));
+}
