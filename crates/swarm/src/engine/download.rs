@@ -61,9 +61,6 @@ const LACKING: Duration = Duration::from_secs(2);
 const REFUSED: Duration = Duration::from_millis(300);
 /// After each further one in a row for twice as long, up to so many times.
 const LONGEST_REFUSED: u32 = 7;
-/// With nothing else left to ask for, what a peer that never gave anything does not begin to send within this time and four
-/// round trips is asked of someone else.
-const LATE: Duration = Duration::from_millis(250);
 /// With nothing under way and nothing offered for this long, we ask on our own account.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of such a request, if pieces are small.
@@ -75,7 +72,7 @@ const OFFERS: usize = 1024;
 /// A piece that will be here within this time and a round trip and a half may be offered.
 const SOON: Duration = Duration::from_millis(20);
 /// A piece that would take longer than this is asked of someone faster too.
-const SLOW: Duration = Duration::from_secs(1);
+pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// The other side would give us these runs.
@@ -283,8 +280,6 @@ impl Engine {
             let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
             let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
             let last = !content.picker.any_open();
-            let silent = self.now.saturating_sub(state.heard.max(request.heard)) >= LATE + state.rate.rtt * 4;
-            let stalled = stalled || (last && silent && state.credit.verified == 0);
             if !stalled && takes < SLOW {
                 continue;
             }

@@ -12,6 +12,7 @@ use protocol::{ContentId, PeerId};
 
 use super::Engine;
 use super::connections::Connection;
+use super::download::SLOW;
 use crate::event::{Action, ConnId, RequestId};
 
 /// Most bytes asked of a peer before its first piece came.
@@ -31,6 +32,8 @@ const BESIDE: f64 = 16.0;
 const LEAST: f64 = 4096.0;
 /// A peer that never gave anything is given this long, and four round trips.
 const UNPROVEN: Duration = Duration::from_millis(1500);
+/// With nothing else left to ask for it is given this long.
+const LATE: Duration = Duration::from_millis(250);
 /// Whoever sent something within this time moves.
 const MOVES: Duration = Duration::from_secs(1);
 /// After the first strike a peer rests for this long, after each further one twice as long. Who has delivered before rests
@@ -158,7 +161,7 @@ impl Engine {
     /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`.
     pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
         let (memory, credit) = (self.memory(size), &state.credit);
-        if credit.stalled || self.now < credit.rests_until {
+        if credit.stalled || self.now < credit.rests_until || self.refuses(state) {
             return 0;
         }
         if credit.proven {
@@ -234,6 +237,7 @@ impl Engine {
                     }
                 }
             }
+            self.move_last_requests(conn, actions);
             if let Some(state) = self.conns.get(&conn) {
                 let slow = state.rate.average() * BESIDE < fastest;
                 self.prove(conn, state.credit.verified > 0 && !state.credit.stalled && !slow);
@@ -241,7 +245,21 @@ impl Engine {
         }
     }
 
-    /// Gives up what a stalled peer owes and others have.
+    /// With nothing else left to ask for, whoever has not proven itself and is late with what it owes, or would take long for
+    /// it, keeps everyone waiting: others bring it sooner.
+    fn move_last_requests(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+        let Some(state) = self.conns.get(&conn).filter(|state| !state.credit.proven) else { return };
+        let silent = self.now.saturating_sub(state.heard) >= LATE + state.rate.rtt * 4;
+        let late = state.credit.verified == 0 && silent;
+        let slow = state.rate.measured() && state.rate.time_for(state.owed) >= SLOW;
+        let open = |id: &ContentId| self.contents.get(id).is_some_and(|content| content.picker.any_open());
+        let last = state.requests.iter().all(|request| !open(&self.requests[request].content));
+        if last && (late || slow) {
+            self.move_requests(conn, actions);
+        }
+    }
+
+    /// Gives up what a peer owes and others have.
     fn move_requests(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
         let Some(state) = self.conns.get(&conn) else { return };
         let elsewhere = |request: &&RequestId| {
