@@ -14,7 +14,7 @@ use std::time::Duration;
 use protocol::{ContentId, Manifest, PeerMessage, RefusalReason, VERSION};
 use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
@@ -73,6 +73,8 @@ struct Driver {
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
+    /// Shelves of what was given up, while others still write to them.
+    closing: Vec<JoinHandle<()>>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
     looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     /// What no watcher may miss, of whatever was shared or wanted.
@@ -158,6 +160,7 @@ pub(crate) async fn run(
         questions: HashMap::new(),
         next_serve: 0,
         items: HashMap::new(),
+        closing: Vec::new(),
         looks: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
@@ -501,6 +504,16 @@ impl Driver {
         });
     }
 
+    /// Claims what is verified and lets go of the output, away from here.
+    fn close_shelf(&mut self, shelf: Arc<Shelf>) {
+        self.closing.retain(|closing| !closing.is_finished());
+        self.closing.push(tokio::task::spawn_blocking(move || {
+            if let Err(error) = shelf.close() {
+                tracing::warn!(%error, "the last verified pieces are not claimed");
+            }
+        }));
+    }
+
     /// Goodbye to everyone, then the disk, then the sockets; each within a bounded time.
     async fn shut_down(&mut self) {
         for fetching in self.requests.values() {
@@ -516,12 +529,14 @@ impl Driver {
             }
         }
         let shelves: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.shelf.take()).collect();
-        let sync = tokio::task::spawn_blocking(move || {
-            for error in shelves.iter().filter_map(|shelf| shelf.close().err()) {
-                tracing::warn!(%error, "the last verified pieces are not claimed");
+        shelves.into_iter().for_each(|shelf| self.close_shelf(shelf));
+        let closing = std::mem::take(&mut self.closing);
+        let all = async {
+            for shelf in closing {
+                let _ = shelf.await;
             }
-        });
-        let _ = timeout(Duration::from_secs(30), sync).await;
+        };
+        let _ = timeout(Duration::from_secs(30), all).await;
         let _ = timeout(Duration::from_secs(3), self.setup.transport.close()).await;
     }
 }

@@ -392,13 +392,14 @@ impl Shelf {
     /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
     /// no verified piece is given back before.
     fn keep_verified(&self, error: &StorageError) {
+        // Whoever writes is waited for: what they have verified counts, too.
+        let mut given_back = self.given_back.write().expect("no panic holds it");
         let Some(no_room) = error.no_room() else {
             // If that fails, too, nothing is claimed that is not there.
             let _ = self.sync();
             return;
         };
-        // Whoever writes is waited for, and nobody writes after that.
-        let mut given_back = self.given_back.write().expect("no panic holds it");
+        // Nobody writes after that.
         if given_back.is_some() {
             return;
         }

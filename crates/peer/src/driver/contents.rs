@@ -308,8 +308,12 @@ impl Driver {
     }
 
     fn drop_content(&mut self, content: ContentId) -> bool {
-        let there = self.items.remove(&content).is_some();
-        if there {
+        let removed = self.items.remove(&content);
+        let there = removed.is_some();
+        if let Some(mut item) = removed {
+            if let Some(shelf) = item.shelf.take() {
+                self.close_shelf(shelf);
+            }
             self.event(Event::Withdraw { content });
             if let Some(tracker) = &self.tracker {
                 let _ = tracker.try_send(ToClient::Leave(content));
