@@ -260,8 +260,13 @@ impl Engine {
                 }
             }
         }
-        content.expect(side, Coming::new(coming));
+        let coming = Coming::new(coming);
+        // What it declined because it was on its way, and is not any more, it would take after all.
+        let declined = |piece: &u32| side.promised.get(piece).is_some_and(|promise| promise.stage == Stage::Declined);
+        let lost: Vec<u32> = side.coming.without(&coming).into_iter().filter(declined).collect();
+        content.expect(side, coming);
         side.manifest = true;
+        lost.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
         self.uploads.delivered(self.now, delivered);
         self.fetch_manifests(actions);
         self.offer_more(actions);

@@ -28,6 +28,8 @@ const HORIZON: Duration = Duration::from_secs(4);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
 /// Whoever is this many times slower than the fastest counts among those who have to prove themselves.
 const BESIDE: f64 = 16.0;
+/// What is left of a pace after a tick without anything.
+const FORGETS: f64 = 0.9;
 /// Fewer bytes a second than this are too few wherever someone else has the piece.
 const LEAST: f64 = 4096.0;
 /// A peer that never gave anything is given this long, and four round trips.
@@ -64,6 +66,9 @@ pub(super) struct Credit {
     /// When the interval began that its pace is judged by, and what had come from it.
     since: Duration,
     came: u64,
+    /// Bytes a second at its best, lately, and what had come at the last tick: requests may be too short for a rate.
+    best: f64,
+    ticked: u64,
 }
 
 impl Credit {
@@ -81,6 +86,12 @@ impl Credit {
         if self.since_strike >= ATONED {
             self.strikes = 0;
         }
+    }
+
+    /// A tick has passed.
+    fn tick(&mut self, came: u64) {
+        let bytes = came - std::mem::replace(&mut self.ticked, came);
+        self.best = (bytes as f64 / super::TICK.as_secs_f64()).max(self.best * FORGETS);
     }
 
     /// Bytes a second in an interval that is over; begins the next one.
@@ -167,6 +178,9 @@ impl Engine {
         if credit.proven {
             let left = if memory / LEFT_FOR_PROBES < size { 0 } else { memory / LEFT_FOR_PROBES };
             let free = memory.saturating_sub(self.in_flight + self.probing.max(left));
+            if free < size && self.in_flight + self.probing > 0 {
+                return 0;
+            }
             let lasting = state.rate.bytes_in(HORIZON).unwrap_or(u64::MAX);
             let most = (FIRST + credit.earned).min(lasting).max(FIRST).max(2 * size);
             return free.min(most.saturating_sub(state.owed));
@@ -219,8 +233,8 @@ impl Engine {
 
     /// Judges the pace of all who owe us something: what the stalled ones owe goes to whoever else has it.
     pub(super) fn review_pace(&mut self, actions: &mut Vec<Action>) {
-        let recent = |conn: &&Connection| self.now.saturating_sub(conn.heard) < HORIZON;
-        let fastest = self.conns.values().filter(recent).map(|conn| conn.rate.average()).fold(0.0, f64::max);
+        self.conns.values_mut().for_each(|conn| conn.credit.tick(conn.given));
+        let fastest = self.conns.values().map(|conn| conn.credit.best).fold(0.0, f64::max);
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in conns {
             let (stall, now) = (self.config.stall, self.now);
@@ -239,7 +253,7 @@ impl Engine {
             }
             self.move_last_requests(conn, actions);
             if let Some(state) = self.conns.get(&conn) {
-                let slow = state.rate.average() * BESIDE < fastest;
+                let slow = state.rate.average().max(state.credit.best) * BESIDE < fastest;
                 self.prove(conn, state.credit.verified > 0 && !state.credit.stalled && !slow);
             }
         }

@@ -347,3 +347,60 @@ fn a_crowd_of_one_network_makes_room_for_others() {
     assert!(!closed(&actions, 1000), "a newcomer from elsewhere stays");
     assert!(!closed(&actions, 1), "whoever has given something stays");
 }
+
+/// Slow, but not so slow that it counts as nothing.
+#[test]
+fn the_last_pieces_do_not_wait_for_a_slow_peer() {
+    let (mut engine, mut actions) = (wants(4000), Vec::new());
+    offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 4000, &mut actions);
+    let mut slow: VecDeque<_> = fetches(&actions).into_iter().map(|(_, request, run)| (request, run, 0)).collect();
+    actions.clear();
+    offers_all(&mut engine, Duration::ZERO, 2, stranger(2), 4000, &mut actions);
+    let mut fast = fetches(&actions);
+    let mut done = None;
+    for tick in 1..=40 {
+        let (now, mut actions) = (Duration::from_millis(tick * 250), Vec::new());
+        // A piece takes the slow one 20 ms.
+        let mut budget = 12;
+        while let Some((request, run, came)) = slow.front_mut().filter(|_| budget > 0) {
+            engine.handle(now, Event::Progress { request: *request, bytes: u64::from(PIECE) }, &mut actions);
+            engine.handle(now, Event::Stored { request: *request, piece: run.first + *came }, &mut actions);
+            (*came, budget) = (*came + 1, budget - 1);
+            if *came == run.count {
+                engine.handle(now, Event::Finished { request: *request, failure: None }, &mut actions);
+                slow.pop_front();
+            }
+        }
+        let mut left = 2000;
+        while let Some((conn, request, run)) = fast.pop() {
+            if conn == 1 {
+                slow.push_back((request, run, 0));
+                continue;
+            }
+            left -= run.count.min(left);
+            for piece in run.pieces() {
+                engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
+                engine.handle(now, Event::Stored { request, piece }, &mut actions);
+            }
+            engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
+            let open = engine.have(content()).unwrap().missing().collect::<PieceSet>().runs();
+            let message = PeerMessage::Offer { content: content(), runs: open.into_iter().take(256).collect() };
+            engine.handle(now, Event::Message { conn: 2, message }, &mut actions);
+            fast.extend(fetches(&actions));
+            actions.clear();
+            if left == 0 {
+                break;
+            }
+        }
+        engine.handle(now, Event::Tick, &mut actions);
+        let open = engine.have(content()).unwrap().missing().collect::<PieceSet>().runs();
+        let message = PeerMessage::Offer { content: content(), runs: open.into_iter().take(256).collect() };
+        engine.handle(now, Event::Message { conn: 2, message }, &mut actions);
+        fast.extend(fetches(&actions));
+        slow.retain(|(request, ..)| !actions.contains(&Action::Cancel { request: *request }));
+        if engine.view(content()).unwrap().have == 4000 {
+            done = done.or(Some(now));
+        }
+    }
+    assert!(done.is_some_and(|done| done <= Duration::from_secs(5)), "{done:?}");
+}
