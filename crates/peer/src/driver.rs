@@ -261,6 +261,9 @@ impl Driver {
     fn forget_link(&mut self, conn: ConnId) {
         self.links.remove(&conn);
         self.questions.retain(|_, asked| asked.conn != conn);
+        for (_, (task, _)) in self.manifests.extract_if(|(from, _), _| *from == conn) {
+            task.abort();
+        }
     }
 
     /// Tells the engine what has come of a request since it was told last.
@@ -435,7 +438,10 @@ impl Driver {
                         inputs: self.inputs.clone(),
                     };
                     let task = link.connection.spawn(Box::pin(fetch.run()));
-                    self.manifests.insert((conn, content), (task.abort_handle(), progress));
+                    let before = self.manifests.insert((conn, content), (task.abort_handle(), progress));
+                    if let Some((before, _)) = before {
+                        before.abort();
+                    }
                 }
             }
             Action::CancelManifest { conn, content } => {

@@ -31,8 +31,8 @@ const BLOCK: usize = 1024 << 10;
 /// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
 const PROBE: usize = 64 << 10;
 
-/// Memory for all manifests that are under way, in parts.
-pub(crate) const MANIFEST_MEMORY: usize = 1024;
+/// Memory for all manifests that are under way, in parts: two of the largest, and a little for others beside them.
+pub(crate) const MANIFEST_MEMORY: usize = 2 * MAX_MANIFEST_BYTES / PART + 64;
 const PART: usize = 64 << 10;
 
 /// How far a manifest has come: read by others now and then.
@@ -63,7 +63,14 @@ impl ManifestFetch {
     /// Fetches the manifest and says how that went.
     pub(crate) async fn run(self) {
         let (content, conn) = (self.content, self.conn);
-        let input = match timeout(MANIFEST, self.receive()).await {
+        // What waits for memory must not outlive its connection.
+        let ends = async {
+            tokio::select! {
+                received = self.receive() => received,
+                reason = self.connection.closed() => Err(reason),
+            }
+        };
+        let input = match timeout(MANIFEST, ends).await {
             Ok(Ok(Some(bytes))) => {
                 // Decoding checks every root, which takes a while for a million pieces.
                 match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
@@ -92,7 +99,8 @@ impl ManifestFetch {
         let mut taken: Option<OwnedSemaphorePermit> = None;
         while (bytes.len() as u64) < len {
             if bytes.len() >= taken.as_ref().map_or(0, |taken| taken.num_permits() * PART) {
-                let more = self.memory.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
+                let more = timeout(MANIFEST_PART, self.memory.clone().acquire_owned()).await.map_err(silent)?;
+                let more = more.map_err(|_| TransportError::Closed)?;
                 match &mut taken {
                     Some(taken) => taken.merge(more),
                     None => taken = Some(more),

@@ -44,6 +44,11 @@ pub enum Event {
         /// Bytes that it has, as its sender says.
         total: u64,
     },
+    /// The right manifest has come, or was here; [`Event::Content`] follows once it is known which pieces are here.
+    ManifestCame {
+        /// The content.
+        content: ContentId,
+    },
     /// The manifest did not come, or was not the right one.
     ManifestFailed {
         /// The content.

@@ -163,6 +163,7 @@ impl Driver {
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
             let _ = inputs.send(Input::Opened { content, result }).await;
         });
+        self.event(Event::ManifestCame { content });
     }
 
     pub(super) fn opened(&mut self, content: ContentId, result: Result<Opened, PeerError>) {

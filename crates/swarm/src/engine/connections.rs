@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pub(super) doubted: bool,
     pub(super) sides: BTreeMap<ContentId, Side>,
     pub(super) requests: BTreeSet<RequestId>,
+    /// When it last offered us something.
+    pub(super) offered: Option<Duration>,
     /// What it offered us and we have not answered yet.
     pub(super) offers: VecDeque<(ContentId, Run)>,
     /// Bytes that we asked for and that have not come.
@@ -92,6 +94,7 @@ const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
 /// Whoever asks for nothing and sends nothing for this long makes room for others.
 const QUIET: Duration = Duration::from_secs(60);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// Most peers that are remembered for one content.
 const KNOWN: usize = 400;
 /// Dials under way at once.
@@ -225,6 +228,7 @@ impl Engine {
     ) {
         self.dialling.remove(&peer);
         if peer == self.me || self.banned.contains(&peer) || self.is_shunned(&peer) {
+            self.back_off(peer);
             return actions.push(Action::Close { conn, reason: "not welcome" });
         }
         if !self.by_peer.contains_key(&peer) && self.conns.len() >= self.config.connections * 2 {
@@ -254,6 +258,7 @@ impl Engine {
             doubted: self.is_suspect(&peer, remote.ip()),
             sides: BTreeMap::new(),
             requests: BTreeSet::new(),
+            offered: None,
             offers: VecDeque::new(),
             owed: 0,
             rate: Rate::new(self.now),
@@ -330,7 +335,12 @@ impl Engine {
         self.forget_questions(conn);
         // While it still stands, so that the sums are right.
         let requests: Vec<RequestId> = self.conns.get(&conn).into_iter().flat_map(|s| s.requests.clone()).collect();
+        let left = self.conns.get(&conn).is_some_and(|state| state.unanswered.is_some() && !requests.is_empty());
         self.give_up(conn, &requests, actions);
+        if left {
+            // To leave with what was asked of it is no better than to be silent. It hears nothing any more.
+            self.strike(conn, &mut Vec::new());
+        }
         let Some(state) = self.conns.remove(&conn) else { return };
         self.remember(&state);
         self.forget_manifests(conn);
@@ -452,7 +462,7 @@ impl Engine {
 }
 
 /// The network that an address counts with where room is short: an IPv4 /24, or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4((u32::from(address) & 0xffff_ff00).into()),
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
@@ -460,6 +470,11 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 impl Connection {
+    /// The round trip, as far as it may buy patience: the other side can make it as long as it likes.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.rate.rtt.min(LONGEST_ROUND_TRIP)
+    }
+
     /// It has answered an offer, or asked on its own account.
     pub(super) fn answers(&mut self, now: Duration) {
         (self.ignored, self.answered, self.has_answered) = (0, now, true);

@@ -85,8 +85,11 @@ impl Engine {
         if !runs.iter().all(|run| run.lies_within(len)) {
             return self.close(conn, "it offers pieces that do not exist", actions);
         }
+        let now = self.now;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.offered = Some(now);
         let Some(state) = self.conns.get(&conn) else { return };
-        if state.not_before == Duration::MAX || self.now < state.credit.rests_until || self.refuses(state) {
+        if state.not_before == Duration::MAX || self.rests(state) || self.refuses(state) {
             return decline(conn, id, runs, actions);
         }
         let Some(state) = self.conns.get_mut(&conn) else { return };
@@ -255,7 +258,7 @@ impl Engine {
                     let state = self.conns.get(&conn)?;
                     // Around the rarest piece, wherever that is: counted in whole pieces, so that it fits everywhere.
                     let room = self.room(state, total, size);
-                    let most = (OWN_ACCOUNT.min(room) / size) as u32;
+                    let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
                     let side = state.sides.get(&id).filter(|_| most > 0)?;
                     Some((conn, content.picker.pick(&side.have, most, rng)?))
                 };

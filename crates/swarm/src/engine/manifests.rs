@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Who is asked for the manifest of a content.
 #[derive(Debug, Default)]
 pub(super) struct ManifestFetches {
+    /// It is here, and the files are being looked at.
+    here: bool,
     asked: BTreeMap<ConnId, Fetch>,
     /// How many to ask next, not before when, and the pause after that.
     next: usize,
@@ -45,12 +47,17 @@ struct Fetch {
     came: u64,
     total: u64,
     began: Option<Duration>,
+    /// Since when it has been about to end.
+    ending: Option<Duration>,
 }
 
 impl Fetch {
     /// Time until all of it will have come at its pace so far.
     fn left(&self, now: Duration) -> Duration {
         let Some(began) = self.began else { return Duration::MAX };
+        if self.ending.is_some_and(|since| now.saturating_sub(since) > SOON * 2) {
+            return Duration::MAX;
+        }
         let elapsed = now.saturating_sub(began).max(Duration::from_millis(1));
         let pace = self.came as f64 / elapsed.as_secs_f64();
         Duration::try_from_secs_f64((self.total.saturating_sub(self.came)) as f64 / pace.max(1.0))
@@ -65,7 +72,7 @@ impl Fetch {
 impl Engine {
     /// Looks after the manifests that we want.
     pub(super) fn fetch_manifests(&mut self, actions: &mut Vec<Action>) {
-        let lacks = |content: &super::Content| content.geometry.is_none() && content.wanted;
+        let lacks = |content: &super::Content| content.geometry.is_none() && content.wanted && !content.manifests.here;
         let lacking: Vec<ContentId> = self.contents.iter().filter(|(_, c)| lacks(c)).map(|(&id, _)| id).collect();
         for id in lacking {
             self.drop_slow_manifests(id, actions);
@@ -79,7 +86,7 @@ impl Engine {
         let Some(content) = self.contents.get(&id) else { return };
         let mut dropped = Vec::new();
         for (&conn, fetch) in &content.manifests.asked {
-            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.round_trip());
             let waited = now.saturating_sub(fetch.since);
             // Of the only ones that have it the answer may be long in coming.
             let most = if others > 0 { BEGINS } else { AGAIN };
@@ -93,8 +100,13 @@ impl Engine {
         dropped.extend(flowing.iter().skip(FLOWING).map(|&(&conn, _)| conn));
         for conn in dropped {
             actions.push(Action::CancelManifest { conn, content: id });
+            let asked = self.contents.get(&id).and_then(|content| content.manifests.asked.get(&conn));
+            // Who sends is only slower than others.
+            let flowed = asked.is_some_and(Fetch::flows);
             self.manifest_not_from(id, conn);
-            self.strike(conn, actions);
+            if !flowed {
+                self.strike(conn, actions);
+            }
         }
     }
 
@@ -121,7 +133,7 @@ impl Engine {
         fetches.pause = if slow { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
-            fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None });
+            fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None, ending: None });
             actions.push(Action::FetchManifest { conn, content: id });
         }
     }
@@ -147,6 +159,10 @@ impl Engine {
         if let Some(fetch) = fetch {
             fetch.began.get_or_insert(now);
             (fetch.came, fetch.total) = (came, total);
+            let judged = fetch.began.is_some_and(|began| now.saturating_sub(began) >= JUDGED);
+            if judged && fetch.left(now) < SOON {
+                fetch.ending.get_or_insert(now);
+            }
         }
     }
 
@@ -171,6 +187,14 @@ impl Engine {
         }
         if let Some(side) = self.conns.get_mut(&conn).and_then(|state| state.sides.get_mut(&id)) {
             side.manifest_failures += 1;
+        }
+    }
+
+    /// The manifest has come; what it says is told once the files were looked at.
+    pub(super) fn manifest_came(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+        self.cancel_manifests(id, actions);
+        if let Some(content) = self.contents.get_mut(&id) {
+            content.manifests.here = true;
         }
     }
 

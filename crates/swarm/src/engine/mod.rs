@@ -154,6 +154,8 @@ pub struct Engine {
     /// Bytes that are under way from peers that have proven themselves, and from others.
     in_flight: u64,
     probing: u64,
+    /// Nothing has come for long, and nobody moves: whoever rests may be asked all the same.
+    starves: bool,
     /// Connections whose offers wait for room.
     offering: BTreeSet<ConnId>,
     uploads: Uploads,
@@ -192,6 +194,7 @@ impl Engine {
             next_request: 0,
             in_flight: 0,
             probing: 0,
+            starves: false,
             offering: BTreeSet::new(),
             uploads: Uploads::default(),
             longest_rtt: Duration::ZERO,
@@ -210,6 +213,7 @@ impl Engine {
             Event::ManifestProgress { content, conn, came, total } => {
                 self.manifest_progress(content, conn, came, total)
             }
+            Event::ManifestCame { content } => self.manifest_came(content, actions),
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied, actions),
             Event::Withdraw { content } => self.withdraw(content, actions),
             Event::Found { content, peers } => self.found(content, peers, Word::Tracker, actions),
@@ -335,6 +339,9 @@ impl Engine {
         let promised: Vec<(ConnId, u32)> =
             promised.flat_map(|(conn, side)| side.promised.keys().map(move |&piece| (conn, piece))).collect();
         promised.into_iter().for_each(|(conn, piece)| self.break_promise(conn, id, piece));
+        for side in self.conns.values_mut().filter_map(|state| state.sides.get_mut(&id)) {
+            side.forget_counts();
+        }
         self.cancel_manifests(id, actions);
         self.contents.remove(&id);
         // Forgotten at once: should the content be wanted again before they have ended, they are none of its.

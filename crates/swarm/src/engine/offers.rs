@@ -15,7 +15,7 @@ use protocol::{ContentId, MAX_OFFERS, PeerMessage, Run};
 use super::Engine;
 use super::connections::Connection;
 use super::sides::Side;
-use super::trust::SUSPECT;
+use super::trust::{SUSPECT, address_group};
 use crate::event::{Action, ConnId};
 
 /// A piece that was promised to a peer.
@@ -270,10 +270,12 @@ impl Engine {
             return;
         }
         for conn in self.conns.values_mut().filter(|conn| !conn.doubted && sites.contains(&conn.site)) {
-            conn.doubted = conn.sides.values().any(|side| !side.takes || !starves(side.grew));
+            // Whoever sends at the moment keeps nobody waiting.
+            let sends = !conn.requests.is_empty() && !starves(conn.heard);
+            conn.doubted = !sends && conn.sides.values().any(|side| !side.takes || !starves(side.grew));
             if conn.doubted && conn.credit.verified == 0 {
                 // Nor is it believed under its next id.
-                *self.offences.note(conn.remote.ip()) += SUSPECT;
+                *self.offences.note(address_group(conn.remote.ip())) += SUSPECT;
             }
         }
     }

@@ -42,6 +42,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// The content is gone, and with it what was counted of this side.
+    pub(super) fn forget_counts(&mut self) {
+        (self.counted, self.complete) = (false, false);
+    }
+
     /// How many pieces change if it says that these are on their way to it.
     pub(super) fn coming_changes(&self, said: &[Run]) -> u64 {
         // What does not exist is refused anyway.

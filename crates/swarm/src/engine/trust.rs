@@ -5,6 +5,7 @@
 //! remembered by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer
 //! that has delivered is judged by that alone, whatever its address.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use protocol::{ContentId, PeerId};
 
 use super::Engine;
 use super::connections::Connection;
+use super::connections::network;
 use super::download::SLOW;
+use super::offers::STARVING;
 use crate::event::{Action, ConnId, RequestId};
 
 /// Most bytes asked of a peer before its first piece came.
@@ -32,6 +35,8 @@ const BESIDE: f64 = 16.0;
 const FORGETS: f64 = 0.9;
 /// Fewer bytes a second than this are too few wherever someone else has the piece.
 const LEAST: f64 = 4096.0;
+/// Seconds within which a stranger must bring a piece while others wait for its place.
+const PIECE_WITHIN: f64 = 4.0;
 /// A peer that never gave anything is given this long, and four round trips.
 const UNPROVEN: Duration = Duration::from_millis(1500);
 /// With nothing else left to ask for it is given this long.
@@ -102,6 +107,14 @@ impl Credit {
     }
 }
 
+/// What strangers are counted by: an IPv4 address, or the /64 in which each can have as many IPv6 addresses as it likes.
+pub(super) fn address_group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        address => network(address),
+    }
+}
+
 fn rest(strikes: u32) -> Duration {
     (REST * 2u32.pow(strikes.clamp(1, 16) - 1)).min(LONGEST_REST)
 }
@@ -121,7 +134,6 @@ impl Engine {
     /// Credit for a connection that has just been made: none, but with what is remembered against it.
     pub(super) fn first_credit(&self, peer: &PeerId, address: IpAddr) -> Credit {
         let (strikes, rests_until) = match self.records.get(peer) {
-            Some(record) if record.delivered => (0, self.now),
             Some(record) => (record.strikes, record.rests_until),
             None => (u32::from(self.is_suspect(peer, address)), self.now),
         };
@@ -131,7 +143,7 @@ impl Engine {
     /// Whether a stranger comes from an address whose strangers misbehaved.
     pub(super) fn is_suspect(&self, peer: &PeerId, address: IpAddr) -> bool {
         let delivered = self.records.get(peer).is_some_and(|record| record.delivered);
-        !delivered && self.offences.get(&address).is_some_and(|&count| count >= SUSPECT)
+        !delivered && self.offences.get(&address_group(address)).is_some_and(|&count| count >= SUSPECT)
     }
 
     /// Whether a peer is not to come back yet.
@@ -146,19 +158,20 @@ impl Engine {
         let record = self.records.note(peer);
         record.floods += 1;
         record.shunned_until = self.now + rest(record.floods);
-        *self.offences.note(address) += SUSPECT;
+        *self.offences.note(address_group(address)) += SUSPECT;
     }
 
     /// A connection has ended: what is to be remembered of it.
     pub(super) fn remember(&mut self, state: &Connection) {
         let credit = &state.credit;
-        if credit.verified > 0 {
-            self.records.note(state.peer).delivered = true;
-        } else if credit.strikes > 0 {
-            let record = self.records.note(state.peer);
-            record.strikes = record.strikes.max(credit.strikes);
-            record.rests_until = credit.rests_until;
+        if credit.verified == 0 && credit.strikes == 0 {
+            return;
         }
+        let record = self.records.note(state.peer);
+        record.delivered |= credit.verified > 0;
+        // Whoever delivers enough has no strikes any more.
+        record.strikes = if credit.verified > 0 { credit.strikes } else { record.strikes.max(credit.strikes) };
+        record.rests_until = credit.rests_until;
     }
 
     /// Bytes of memory for pieces that are under way, of contents in pieces of `size`: two of them always fit.
@@ -172,7 +185,7 @@ impl Engine {
     /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`.
     pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
         let (memory, credit) = (self.memory(size), &state.credit);
-        if credit.stalled || self.now < credit.rests_until || self.refuses(state) {
+        if credit.stalled || self.rests(state) || self.refuses(state) {
             return 0;
         }
         if credit.proven {
@@ -235,6 +248,18 @@ impl Engine {
     pub(super) fn review_pace(&mut self, actions: &mut Vec<Action>) {
         self.conns.values_mut().for_each(|conn| conn.credit.tick(conn.given));
         let fastest = self.conns.values().map(|conn| conn.credit.best).fold(0.0, f64::max);
+        // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon.
+        let waits = |state: &Connection| {
+            state.requests.is_empty() && state.credit.strikes == 0 && !state.offers.is_empty() && self.may_ask(state)
+        };
+        let crowded = self.conns.values().any(waits);
+        let sizes: BTreeMap<ContentId, u64> =
+            self.contents.iter().map(|(&id, content)| (id, content.piece_size())).collect();
+        let moves = |state: &Connection| self.now.saturating_sub(state.heard) < MOVES && !state.requests.is_empty();
+        let hungry = |content: &super::Content| {
+            content.wanted && content.geometry.is_some() && self.now.saturating_sub(content.grew) >= STARVING
+        };
+        self.starves = self.contents.values().any(hungry) && !self.conns.values().any(moves);
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in conns {
             let (stall, now) = (self.config.stall, self.now);
@@ -244,8 +269,11 @@ impl Engine {
                 state.credit.stalled = false;
             } else {
                 let patience = if state.credit.verified > 0 { stall } else { UNPROVEN.min(stall) };
-                if now.saturating_sub(state.credit.since) >= patience + state.rate.rtt * 4 {
-                    state.credit.stalled = state.credit.pace(now, state.given) < LEAST;
+                if now.saturating_sub(state.credit.since) >= patience + state.round_trip() * 4 {
+                    let owed = state.requests.iter().filter_map(|request| self.requests.get(request));
+                    let size = owed.filter_map(|request| sizes.get(&request.content)).max().copied().unwrap_or(0);
+                    let soon = if crowded && state.credit.verified == 0 { size as f64 / PIECE_WITHIN } else { 0.0 };
+                    state.credit.stalled = state.credit.pace(now, state.given) < soon.max(LEAST);
                     if state.credit.stalled {
                         self.move_requests(conn, actions);
                     }
@@ -263,7 +291,7 @@ impl Engine {
     /// it, keeps everyone waiting: others bring it sooner.
     fn move_last_requests(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
         let Some(state) = self.conns.get(&conn).filter(|state| !state.credit.proven) else { return };
-        let silent = self.now.saturating_sub(state.heard) >= LATE + state.rate.rtt * 4;
+        let silent = self.now.saturating_sub(state.heard) >= LATE + state.round_trip() * 4;
         let late = state.credit.verified == 0 && silent;
         let slow = state.rate.measured() && state.rate.time_for(state.owed) >= SLOW;
         let open = |id: &ContentId| self.contents.get(id).is_some_and(|content| content.picker.any_open());
@@ -302,12 +330,13 @@ impl Engine {
     /// Whether someone other than this peer has a piece, and moves or was not asked for anything yet.
     fn someone_else_brings(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
         self.conns.iter().any(|(&other, state)| {
-            let fresh = state.requests.is_empty() && state.credit.strikes == 0;
+            let offers = state.offered.is_some_and(|at| self.now.saturating_sub(at) < STARVING);
+            let fresh = offers && state.requests.is_empty() && state.credit.strikes == 0;
             let moves = state.credit.verified > 0 && self.now.saturating_sub(state.heard) < MOVES;
             other != conn
                 && (fresh || moves)
                 && !state.credit.stalled
-                && self.now >= state.credit.rests_until
+                && !self.rests(state)
                 && !self.refuses(state)
                 && state.sides.get(&id).is_some_and(|side| side.have.contains(piece))
         })
@@ -315,7 +344,12 @@ impl Engine {
 
     /// Whether a peer may be asked for anything now.
     pub(super) fn may_ask(&self, state: &Connection) -> bool {
-        !state.credit.stalled && self.now >= state.credit.rests_until && self.now >= state.not_before
+        !state.credit.stalled && !self.rests(state) && self.now >= state.not_before
+    }
+
+    /// Whether a peer is to be left alone for a while.
+    pub(super) fn rests(&self, state: &Connection) -> bool {
+        self.now < state.credit.rests_until && !self.starves
     }
 
     /// Whether a peer has let us wait and never gave us anything: it takes nobody's place.
@@ -332,7 +366,7 @@ impl Engine {
         let offers = std::mem::take(&mut state.offers);
         let delivered = state.credit.verified > 0 || self.records.get(&state.peer).is_some_and(|r| r.delivered);
         if !delivered {
-            *self.offences.note(state.remote.ip()) += 1;
+            *self.offences.note(address_group(state.remote.ip())) += 1;
         }
         self.offering.remove(&conn);
         self.decline_all(conn, offers, actions);

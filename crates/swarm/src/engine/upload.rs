@@ -71,6 +71,8 @@ struct Meter {
     bytes: u64,
     haves: u32,
     rate: Option<f64>,
+    /// The highest rate of late: a slow taker that has the slot must not become the measure of itself.
+    peak: f64,
 }
 
 /// A sample lasts at least, and at most, so long, and covers so many pieces.
@@ -95,7 +97,8 @@ impl Meter {
                 Some(rate) if rate > sample => rate + (sample - rate) * 0.25,
                 _ => sample,
             });
-            *self = Meter { since: Some(now), rate: self.rate, ..Meter::default() };
+            let peak = (self.peak * 0.995).max(sample);
+            *self = Meter { since: Some(now), rate: self.rate, peak, ..Meter::default() };
         }
     }
 
@@ -103,7 +106,7 @@ impl Meter {
     /// moment: on a fast link a serve is over before the next question comes, and that must show as a rate, or no more
     /// would ever be promised.)
     fn pause(&mut self) {
-        *self = Meter { rate: self.rate, ..Meter::default() };
+        *self = Meter { rate: self.rate, peak: self.peak, ..Meter::default() };
     }
 }
 
@@ -164,7 +167,9 @@ impl Uploads {
 
     /// How long an answer may take: three times what the uplink needs for it and for those that move beside it.
     fn patience(&self, moving: u64, own: u64) -> Duration {
-        let Some(rate) = self.meter.rate.filter(|&rate| rate > 0.0) else { return UNKNOWN };
+        let Some(rate) = self.meter.rate.map(|rate| rate.max(self.meter.peak)).filter(|&rate| rate > 0.0) else {
+            return UNKNOWN;
+        };
         let expected = Duration::try_from_secs_f64(3.0 * (moving + own) as f64 / rate).unwrap_or(Duration::MAX);
         expected.saturating_add(HELD_UP)
     }
@@ -311,6 +316,7 @@ impl Engine {
             let busy: BTreeSet<ConnId> = self.uploads.active.values().map(|serve| serve.conn).collect();
             let may_start = |conn: &ConnId| match (held_up(conn), strange(conn)) {
                 (true, _) => !busy.contains(conn),
+                // One of them beside the others, to see how fast it takes.
                 (false, true) => !full && !busy.contains(conn),
                 (false, false) => !full,
             };
