@@ -31,8 +31,9 @@ const BLOCK: usize = 1024 << 10;
 /// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
 const PROBE: usize = 64 << 10;
 
-/// Memory for all manifests that are under way, in parts: two of the largest, and a little for others beside them.
-pub(crate) const MANIFEST_MEMORY: usize = 2 * MAX_MANIFEST_BYTES / PART + 64;
+/// Memory for all manifests that are under way, in parts, beyond what each may always have: one of the largest.
+pub(crate) const MANIFEST_MEMORY: usize = MAX_MANIFEST_BYTES / PART;
+const FIRST_PARTS: usize = 16;
 const PART: usize = 64 << 10;
 
 /// How far a manifest has come: read by others now and then.
@@ -98,7 +99,7 @@ impl ManifestFetch {
         let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; PART]);
         let mut taken: Option<OwnedSemaphorePermit> = None;
         while (bytes.len() as u64) < len {
-            if bytes.len() >= taken.as_ref().map_or(0, |taken| taken.num_permits() * PART) {
+            if bytes.len() >= (FIRST_PARTS + taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)) * PART {
                 let more = timeout(MANIFEST_PART, self.memory.clone().acquire_owned()).await.map_err(silent)?;
                 let more = more.map_err(|_| TransportError::Closed)?;
                 match &mut taken {

@@ -192,7 +192,7 @@ impl Engine {
         // What someone near gets comes from there, unless we have waited long.
         let starves = || self.now.saturating_sub(content.grew) >= STARVING;
         let nearer = || self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece);
-        content.picker.is_open(piece) && (trusted || has()) && !nearer()
+        content.picker.is_open(piece) && (trusted || has()) && !nearer() && !self.is_left_to_others(state, id, piece)
     }
 
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is

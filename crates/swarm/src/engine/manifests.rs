@@ -55,13 +55,18 @@ impl Fetch {
     /// Time until all of it will have come at its pace so far.
     fn left(&self, now: Duration) -> Duration {
         let Some(began) = self.began else { return Duration::MAX };
-        if self.ending.is_some_and(|since| now.saturating_sub(since) > SOON * 2) {
+        if self.never_ends(now) {
             return Duration::MAX;
         }
         let elapsed = now.saturating_sub(began).max(Duration::from_millis(1));
         let pace = self.came as f64 / elapsed.as_secs_f64();
         Duration::try_from_secs_f64((self.total.saturating_sub(self.came)) as f64 / pace.max(1.0))
             .unwrap_or(Duration::MAX)
+    }
+
+    /// It was about to end for much longer than that.
+    fn never_ends(&self, now: Duration) -> bool {
+        self.ending.is_some_and(|since| now.saturating_sub(since) > SOON * 2)
     }
 
     fn flows(&self) -> bool {
@@ -90,19 +95,21 @@ impl Engine {
             let waited = now.saturating_sub(fetch.since);
             // Of the only ones that have it the answer may be long in coming.
             let most = if others > 0 { BEGINS } else { AGAIN };
-            if !fetch.flows() && waited > most + rtt * 4 {
+            let late = !fetch.flows() && waited > most + rtt * 4;
+            if late || (others > 0 && fetch.never_ends(now)) {
                 dropped.push(conn);
             }
         }
         let judged = |fetch: &Fetch| fetch.began.is_some_and(|began| now.saturating_sub(began) >= JUDGED);
         let mut flowing: Vec<_> = content.manifests.asked.iter().filter(|(_, fetch)| judged(fetch)).collect();
+        flowing.retain(|(conn, _)| !dropped.contains(conn));
         flowing.sort_by_key(|(_, fetch)| fetch.left(now));
         dropped.extend(flowing.iter().skip(FLOWING).map(|&(&conn, _)| conn));
         for conn in dropped {
             actions.push(Action::CancelManifest { conn, content: id });
             let asked = self.contents.get(&id).and_then(|content| content.manifests.asked.get(&conn));
             // Who sends is only slower than others.
-            let flowed = asked.is_some_and(Fetch::flows);
+            let flowed = asked.is_some_and(|fetch| fetch.flows() && !fetch.never_ends(self.now));
             self.manifest_not_from(id, conn);
             if !flowed {
                 self.strike(conn, actions);

@@ -91,6 +91,8 @@ struct Content {
     picker: Picker,
     /// How many requests owe each piece.
     asked: Vec<u8>,
+    /// Pieces that somebody was asked for in vain: they wait for nobody else who has not proven itself.
+    moved: BTreeSet<u32>,
     /// The pieces that are here, by how many of those who take them have them or will have them.
     spread: Rarity,
     /// Connected peers that want pieces.
@@ -373,6 +375,7 @@ impl Content {
         have.iter().for_each(|piece| spread.list(piece));
         Content {
             asked: vec![0; have.len() as usize],
+            moved: BTreeSet::new(),
             spread,
             takers: 0,
             busy: Duration::ZERO,

@@ -312,8 +312,20 @@ impl Engine {
         if moved.is_empty() {
             return;
         }
+        for request in moved.iter().filter_map(|request| self.requests.get(request)) {
+            if let Some(content) = self.contents.get_mut(&request.content) {
+                content.moved.extend(request.open.iter());
+            }
+        }
         self.give_up(conn, &moved, actions);
         self.strike(conn, actions);
+    }
+
+    /// Whether a piece was waited for in vain once, and is not to be asked of a peer that may let us wait again.
+    pub(super) fn is_left_to_others(&self, state: &Connection, id: ContentId, piece: u32) -> bool {
+        let has = |state: &Connection| state.sides.get(&id).is_some_and(|side| side.have.contains(piece));
+        let moved = !state.credit.proven && self.contents.get(&id).is_some_and(|c| c.moved.contains(&piece));
+        moved && self.conns.values().any(|other| other.credit.proven && self.may_ask(other) && has(other))
     }
 
     /// Takes requests out of the books and off the wire.
