@@ -157,7 +157,6 @@ async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
         Query::Name(_) => (names::did_you_mean(node, wanted).await, "name"),
         Query::Id(_) | Query::Prefix(_) => (String::new(), "id"),
     };
-    // Which of the two it was is for whoever typed it to say.
     let near = match query {
         Query::Id(_) | Query::Prefix(_) if wanted.parse::<Ticket>().is_err() => {
             " A name that reads as an id is never looked up: use the ticket or the whole id.".to_owned()

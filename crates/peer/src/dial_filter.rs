@@ -129,10 +129,10 @@ fn same_network((own, bits): Own, other: IpAddr) -> bool {
     }
     match (own.to_canonical(), other.to_canonical()) {
         (IpAddr::V4(own), IpAddr::V4(other)) => {
-            bits <= 32 && bits >= 8 && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+            (8..=32).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
         }
         (IpAddr::V6(own), IpAddr::V6(other)) => {
-            bits <= 128 && bits >= 48 && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+            (48..=128).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
         }
         _ => false,
     }
