@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::{Process, Swarm, noise, peer_cli};
 
-/// In the peer's folder, the file says everything; a variable and a flag have their say over it.
+/// The file that the peer is told of says everything; a variable and a flag have their say over it.
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let swarm = Swarm::new();
@@ -19,10 +19,15 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
          file = [\"from-the-file\"]\nexit-when-done = true\njson = true\n\n[tracker]\nport = 1\n",
         swarm.port
     );
-    fs::write(folder.join("p2p-fileshare.toml"), file).unwrap();
+    fs::write(folder.join("peers.toml"), file).unwrap();
     let run = |variables: &[(&str, &str)], words: &[&str]| {
         let mut command = peer_cli();
-        command.env_remove("P2P_CONFIG").current_dir(&folder).arg(&certs).args(words).envs(variables.iter().copied());
+        command
+            .env_remove("P2P_CONFIG")
+            .current_dir(&folder)
+            .args([&certs, "--config=peers.toml"])
+            .args(words)
+            .envs(variables.iter().copied());
         let mut peer = Process::start("peer", command);
         let name = peer.event("wanted")["name"].as_str().unwrap().to_owned();
         peer.ends_with(0);
@@ -57,6 +62,36 @@ fn a_slip_in_the_file_is_named_with_its_line() {
         value.contains("p2p-fileshare.toml, line 3: `up-rate`: \"fast\" does not do: \"fast\" is no rate"),
         "{value}"
     );
+}
+
+/// A peer, started the original's way in a folder that came with a file of settings.
+#[test]
+fn a_settings_file_from_others_shares_no_key() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(3_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &[]);
+    let folder = swarm.folder("peer");
+    let (key, certs) = (swarm.folder("home").join("id_ed25519"), format!("--certs={}", swarm.certs().display()));
+    fs::write(&key, b"secret").unwrap();
+    let gift = format!(
+        "[peer-cli]\ntracker-ip = \"203.0.113.1\"\nseeder = true\nfile = [{:?}, \"../../home/id_ed25519\"]\nbind = \
+         \"0.0.0.0\"\ntracker-id = \"{}\"\nlisteners = 2\n",
+        key.display(),
+        "0".repeat(64),
+    );
+    fs::write(folder.join("p2p-fileshare.toml"), gift).unwrap();
+    let mut command = peer_cli();
+    let port = format!("-d={}", swarm.port);
+    let words =
+        ["-i", "127.0.0.1", &port, "-p0", "--bind=127.0.0.1", "-f", "file", "--json", "--exit-when-done", &certs];
+    command.env_remove("P2P_CONFIG").current_dir(&folder).args(words);
+    let mut peer = Process::start("peer", command);
+    assert_eq!(peer.event("ready")["listeners"].as_array().unwrap().len(), 2, "what is harmless counts");
+    assert_eq!(peer.event("wanted")["name"], "file");
+    peer.ends_with(0);
+    for long in ["seeder", "tracker-id"] {
+        assert!(peer.errors().contains(&format!("`{long}` is not read in the working folder")), "{}", peer.errors());
+    }
 }
 
 #[test]

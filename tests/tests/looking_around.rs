@@ -144,3 +144,18 @@ fn the_doctor_says_that_udp_is_dropped() {
     let (lines, _) = ask(&swarm, &["doctor", "-i", "127.0.0.1", "-d", "9", "--tracker-id", &id], 3);
     assert!(lines.iter().any(|line| line.starts_with("bad      udp")), "{lines:#?}");
 }
+
+#[test]
+fn a_name_that_reads_as_an_id_is_said_to_be_none() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "facade", &noise(10_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &[]);
+    let whole = "0".repeat(64);
+    for (asked, is_said) in [("facade", true), (&whole, true), ("no such name", false)] {
+        let mut peer: Process = swarm.peer("peer", &["-f", asked]);
+        peer.ends_with(4);
+        let errors = peer.errors();
+        let said = "A name that reads as an id is never looked up: use the ticket or the whole id.";
+        assert_eq!(errors.contains(said), is_said, "{errors}");
+    }
+}

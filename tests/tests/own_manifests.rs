@@ -48,7 +48,8 @@ fn a_download_is_verified_by_its_id() {
     let here = Here(&machines);
     let mut verify = here.run(&["verify", "file"]);
     verify.ends_with(1);
-    assert!(verify.errors().contains("give the content id with --id"), "{}", verify.errors());
+    let said = format!("give the content id with --id {content}; for a file of your own");
+    assert!(verify.errors().contains(&said), "{}", verify.errors());
     let mut verify = here.run(&["verify", "file", "--id", &content]);
     verify.line("file: good");
     verify.ends_with(0);

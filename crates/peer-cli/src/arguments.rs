@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -15,7 +15,32 @@ use crate::screen::Outlet;
 use crate::{range_flags, sizes};
 
 /// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
-pub const NAMES: Names = Names { prefix: "P2P_", table: "peer-cli", others: &["tracker"] };
+pub const NAMES: Names = Names {
+    prefix: "P2P_",
+    table: "peer-cli",
+    others: &["tracker"],
+    harmless: &[
+        "port",
+        "listeners",
+        "tracker-port",
+        "hash",
+        "piece-size",
+        "keep-free",
+        "up-rate",
+        "down-rate",
+        "budget",
+        "site",
+        "fair",
+        "transport",
+        "mtu",
+        "congestion",
+        "wait",
+        "json",
+        "quiet",
+        "no-progress",
+        "log-level",
+    ],
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -334,13 +359,19 @@ pub fn parse() -> Parsed<Arguments> {
     }
 }
 
+/// Whether it names something in a folder, whichever system's separators it has.
+fn is_single_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.contains(['/', '\\', ':'])
+}
+
 fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<Arguments>, clap::Error> {
     let words = range_flags::rewrite(arguments, &Arguments::command());
     let parsed: Parsed<Arguments> = settings::parse(&NAMES, words, surroundings)?;
-    let SwarmArguments { r1, r2, ref file, port, listeners, .. } = parsed.arguments.swarm;
+    let SwarmArguments { r1, r2, ref file, port, listeners, seeder, .. } = parsed.arguments.swarm;
     let fail = |kind, sentence: &str| Err(Arguments::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
         return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
@@ -350,6 +381,14 @@ fn try_parse(
     }
     if file.iter().any(String::is_empty) {
         return fail(clap::error::ErrorKind::ValueValidation, "-f needs a name");
+    }
+    // Typed, it may lie anywhere below or beside the input folder; a file of settings shares nothing from elsewhere.
+    if let Some((_, source)) = parsed.in_files.iter().find(|(long, _)| seeder && long == "file")
+        && let Some(path) = file.iter().find(|name| !is_single_name(name))
+    {
+        let sentence =
+            format!("{source}: `file`: a seeder shares files of its input folder, and {path:?} is no name of one");
+        return fail(clap::error::ErrorKind::ValueValidation, &sentence);
     }
     Ok(parsed)
 }
@@ -368,28 +407,51 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// The working folder's file of settings names no paths: clap must know which flags do.
+    /// What a file of the working folder sets comes from whoever put it there. A new flag is none of these until it is listed.
     #[test]
-    fn no_flag_for_a_path_is_taken_from_the_working_folder() {
+    fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
+        let command = Arguments::command();
+        for long in NAMES.harmless {
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
+            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
+            assert!(matches!(flag.get_action(), clap::ArgAction::Set | clap::ArgAction::SetTrue), "--{long}");
+            assert_ne!(flag.get_value_hint(), clap::ValueHint::AnyPath, "--{long}");
+            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+            let harmful = ["FILE", "FOLDER", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "FINGERPRINT", "PEER", "POLICY"];
+            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
+            // Names of files have the value's name of sites and congestion controls.
+            let may_name = ["site", "congestion"].contains(long);
+            assert!(may_name || !names.contains(&"NAME"), "--{long} takes {names:?}");
+        }
+    }
+
+    #[test]
+    fn no_other_flag_is_taken_from_the_working_folder() {
         let folder = tempfile::tempdir().unwrap();
         let working = folder.path().join("p2p-fileshare.toml");
         let surroundings = Surroundings { working: Some(working.clone()), ..Surroundings::default() };
-        let mut paths = Vec::new();
-        for flag in
-            Arguments::command().get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "config"))
-        {
-            let (long, names) = (flag.get_long().unwrap(), flag.get_value_names().unwrap_or_default());
-            if !names.iter().any(|name| ["FILE", "FOLDER", "DIR", "PATH"].contains(&name.as_str())) {
+        let plain = |words: &[&str], surroundings: &Surroundings| {
+            let words = ["peer-cli", "-i", "host"].iter().chain(words).map(OsString::from).collect::<Vec<_>>();
+            try_parse(words, surroundings).unwrap()
+        };
+        let expected = format!("{:?}", plain(&[], &Surroundings::default()).arguments);
+        let mut left = Vec::new();
+        for flag in Arguments::command().get_arguments() {
+            let Some(long) = flag.get_long().filter(|long| !["config", "tracker-ip"].contains(long)) else { continue };
+            if NAMES.harmless.contains(&long) {
                 continue;
             }
-            std::fs::write(&working, format!("[peer-cli]\ntracker-ip = \"h\"\n{long} = \"elsewhere\"\n")).unwrap();
-            let Parsed { arguments, notes } = try_parse(["peer-cli".into()], &surroundings).unwrap();
-            assert!(!format!("{arguments:?}").contains("elsewhere"), "--{long}");
-            assert!(notes.len() == 1 && notes[0].contains(&format!("`{long}` names a path")), "{notes:?}");
-            paths.push(long.to_owned());
+            std::fs::write(&working, format!("[peer-cli]\n{long} = \"/elsewhere\"\n")).unwrap();
+            let Parsed { arguments, notes, .. } = plain(&[], &surroundings);
+            assert_eq!(format!("{arguments:?}"), expected, "--{long}");
+            assert!(notes.len() == 1 && notes[0].contains(&format!("`{long}` is not read in the")), "{notes:?}");
+            left.push(long.to_owned());
         }
-        paths.sort();
-        assert_eq!(paths, ["ca", "cert", "certs", "hashes", "identity", "input", "key", "log-file", "output"]);
+        for long in
+            ["file", "seeder", "tracker-id", "bind", "announce", "dial-private", "identity", "ca", "exit-when-done"]
+        {
+            assert!(left.iter().any(|other| other == long), "--{long}: {left:?}");
+        }
     }
 
     /// A new flag for a path is named like one, wherever it is.
@@ -406,6 +468,25 @@ mod tests {
         let mut command = Arguments::command();
         command.build();
         look(&command);
+    }
+
+    #[test]
+    fn a_file_of_settings_shares_nothing_from_outside_the_input_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own.toml");
+        let surroundings = Surroundings { files: vec![own.clone()], ..Surroundings::default() };
+        let files = |text: &str, words: &[&str]| {
+            std::fs::write(&own, format!("[peer-cli]\ntracker-ip = \"h\"\n{text}")).unwrap();
+            let words = std::iter::once(&"peer-cli").chain(words).map(OsString::from).collect::<Vec<_>>();
+            try_parse(words, &surroundings).map(|parsed| parsed.arguments.swarm.file).map_err(|error| error.to_string())
+        };
+        for path in ["/etc/passwd", "../key", "a/b", ".", "..", "C:\\\\x", "a\\\\b", "a/"] {
+            let text = format!("seeder = true\nfile = [\"a.bin\", \"{path}\"]\n");
+            assert!(files(&text, &[]).unwrap_err().contains("is no name of one"), "{path}");
+            assert!(files(&format!("file = \"{path}\"\n"), &["-S"]).is_err(), "{path}");
+            assert_eq!(files(&text, &["-f", "../b"]).unwrap(), ["../b"], "what is typed is meant");
+        }
+        assert_eq!(files("seeder = true\nfile = [\"a.bin\", \"..b\"]\n", &[]).unwrap(), ["a.bin", "..b"]);
     }
 
     #[test]

@@ -78,16 +78,23 @@ pub fn failure(error: &PeerError) -> Failure {
     Failure::new(code, printable(&message))
 }
 
-/// What to do about names: leaving these files out helps only if others are left.
+/// What to do about names: leaving these files out helps only if others are left, another folder only if it is the folder that
+/// makes the name doubtful.
 fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
-    match (all, names.iter().any(|(_, doubt)| *doubt == NameDoubt::Hidden)) {
-        (false, false) => "--names skip leaves these files out, --names rename writes them under other names",
-        (true, false) => "--names rename writes them under other names",
-        (false, true) => {
+    let has = |doubt| names.iter().any(|(_, found)| *found == doubt);
+    match (all, has(NameDoubt::Hidden), has(NameDoubt::Reserved)) {
+        (false, false, false) => "--names skip leaves these files out, --names rename writes them under other names",
+        (true, false, false) => "--names rename writes them under other names",
+        (false, false, true) => {
+            "--names skip leaves these files out, --names rename writes them under other names; or choose another folder with \
+             --output"
+        }
+        (true, false, true) => "--names rename writes them under other names; or choose another folder with --output",
+        (false, true, _) => {
             "--names skip leaves these files out, --names rename writes them under other names; `peer-cli get --only` takes a \
              hidden file that it spells out; or choose another folder with --output"
         }
-        (true, true) => {
+        (true, true, _) => {
             "--names rename writes them under other names; `peer-cli get --only` takes a hidden file that it spells out; or \
              choose another folder with --output"
         }
@@ -129,6 +136,16 @@ impl From<PeerError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_folder_is_named_where_it_helps() {
+        for (doubt, helps) in [(NameDoubt::Reserved, true), (NameDoubt::Hidden, true), (NameDoubt::Platform, false)] {
+            for all in [false, true] {
+                let said = about_names(&[("certs".to_owned(), doubt)], all);
+                assert_eq!(said.contains("--output"), helps, "{said}");
+            }
+        }
+    }
 
     /// Every row of the table is a code here, and the other way round.
     #[test]

@@ -73,9 +73,10 @@ fn manifest(file: &Path, against: &Against, hashes: &Path) -> Result<Manifest, F
         return Ok(read_manifest(&path)?);
     }
     let sentence = format!(
-        "there is no manifest {}. Make it with `peer-cli hash`; for what was downloaded, give the content id with --id; or name \
-         another manifest with --manifest",
-        path.display()
+        "there is no manifest {}. For what was downloaded, give the content id with --id{}; for a file of your own, make it with \
+         `peer-cli hash`; or name another manifest with --manifest",
+        path.display(),
+        inspect::downloaded_as(hashes, &file.file_name().unwrap_or_default().to_string_lossy())
     );
     Err(Failure::new(ExitCode::Other, sentence))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_manifest};
+use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest};
 use protocol::{ContentId, Manifest, Query, Ticket};
 use tokio::sync::mpsc;
 
@@ -44,17 +44,20 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let manifest = match arguments.what.parse::<Ticket>() {
         Ok(ticket) => from_ticket(&arguments, &ticket).await?,
-        Err(_) => match local(&arguments.what, &arguments.visit.peer.hashes)? {
-            Some(manifest) => Arc::new(manifest),
-            None => from_swarm(&arguments).await?,
-        },
+        Err(_) => {
+            let asks = arguments.visit.tracker_ip.is_some();
+            match local(&arguments.what, &arguments.visit.peer.hashes, asks)? {
+                Some(manifest) => Arc::new(manifest),
+                None => from_swarm(&arguments).await?,
+            }
+        }
     };
     if arguments.visit.peer.json { print([event(&manifest).line()]) } else { print(words(&manifest)) }
 }
 
-/// The manifest that lies here, if there is one: by an id or the beginning of one, none that has another id, whatever the
-/// files here are called.
-fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
+/// The manifest that lies here, if there is one: by an id, none that has another id, whatever the files here are called. What
+/// reads as the beginning of an id may be a file's name, where no swarm is asked for the content.
+fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Failure> {
     let digits = match what.parse().map_err(PeerError::from)? {
         Query::Name(_) => return local_file(what, hashes),
         Query::Id(id) => return Ok(kept(hashes, id)),
@@ -64,6 +67,7 @@ fn local(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     fitting.sort_by_key(|manifest| manifest.id());
     fitting.dedup_by_key(|manifest| manifest.id());
     match fitting.len() {
+        0 if !asks => local_file(what, hashes),
         0 | 1 => Ok(fitting.pop()),
         count => {
             let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
@@ -77,6 +81,11 @@ pub fn kept(hashes: &Path, content: ContentId) -> Option<Manifest> {
     received_manifest(hashes, content).or_else(|| kept_manifests(hashes, |kept| kept == content).next())
 }
 
+/// What to say of the content that was downloaded under this name, if there is exactly one.
+pub fn downloaded_as(hashes: &Path, name: &str) -> String {
+    received_by_name(hashes, name).map(|content| format!(" {content}")).unwrap_or_default()
+}
+
 fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
     let path = Path::new(what);
     if path.is_file() {
@@ -86,7 +95,12 @@ fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
             Err(PeerError::Manifest { reason, .. }) => {
                 let kept = manifest_path(hashes, &path.file_name().unwrap_or_default().to_string_lossy());
                 read_manifest(&kept).map(Some).map_err(|_| {
-                    let sentence = format!("{what} is no manifest: {reason}. Make its manifest with `peer-cli hash`");
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    let sentence = format!(
+                        "{what} is no manifest: {reason}. What was downloaded has one by its content id{}; for a file of your own, \
+                         make it with `peer-cli hash`",
+                        downloaded_as(hashes, &name)
+                    );
                     Failure::new(ExitCode::VerificationFailed, sentence)
                 })
             }
@@ -197,7 +211,7 @@ mod tests {
         let (file, hashes) = (folder.path().join("a.bin"), folder.path().join("hashes"));
         std::fs::write(&file, vec![7; 5000]).unwrap();
         let manifest = hash_content(&file, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
-        let found = |what: &str| local(what, &hashes).map(|found| found.map(|manifest| manifest.id()));
+        let found = |what: &str| local(what, &hashes, false).map(|found| found.map(|manifest| manifest.id()));
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         assert_eq!(found("a.bin").unwrap(), None);
         assert_eq!(found(&path("a.bin")).unwrap_err().code, ExitCode::VerificationFailed);
@@ -209,6 +223,13 @@ mod tests {
         assert_eq!(found(&id.to_string()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..8].to_uppercase()).unwrap(), Some(id));
         assert_eq!(found(&id.to_string()[..5]).unwrap(), None, "too short to be meant as an id");
+        // A name that reads as the beginning of an id.
+        let digits = folder.path().join("facade");
+        std::fs::write(&digits, [1]).unwrap();
+        let named = hash_content(&digits, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
+        keep_manifest(&hashes, &named).unwrap();
+        assert_eq!(found("facade").unwrap(), Some(named.id()));
+        assert!(local("facade", &hashes, true).unwrap().is_none(), "the swarm is asked for an id that begins so");
         let text = words(&manifest).join("\n");
         assert!(
             text.contains("size        5000 (4.9 KiB)\nhash        blake3\npieces      5 of 1.0 KiB\nroot"),

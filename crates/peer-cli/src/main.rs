@@ -35,7 +35,7 @@ use clap::CommandFactory;
 use settings::Parsed;
 
 fn main() -> ExitCode {
-    let Parsed { arguments, notes } = arguments::parse();
+    let Parsed { arguments, notes, .. } = arguments::parse();
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();

@@ -157,6 +157,12 @@ async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
         Query::Name(_) => (names::did_you_mean(node, wanted).await, "name"),
         Query::Id(_) | Query::Prefix(_) => (String::new(), "id"),
     };
+    let near = match query {
+        Query::Id(_) | Query::Prefix(_) if wanted.parse::<Ticket>().is_err() => {
+            " A name that reads as an id is never looked up: use the ticket or the whole id.".to_owned()
+        }
+        _ => near,
+    };
     let advice = format!("Start its seeder first, check the {what}, or wait for it with --wait 5m");
     Failure::new(ExitCode::NotFound, format!("nobody shares {wanted:?}.{near} {advice}"))
 }

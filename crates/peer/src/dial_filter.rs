@@ -10,7 +10,9 @@
 //!   what it saw itself or what is behind the same address;
 //! - private ones from a tracker on this machine, or from a peer that is at a private address, only if they are of the same
 //!   private block (as 10.0.0.0/8) as the one that says so, or as an address of this machine;
-//! - never from one at a public address.
+//! - private ones from a tracker at a public address, only if they lie in the network of an interface of this machine, by its
+//!   netmask, with a port of 1024 or more: those of a peer behind the same router. Services of routers and machines are below;
+//! - never from a peer at a public address.
 //!
 //! The address of the one that says so always counts, and `--dial-private` lets all count.
 
@@ -18,12 +20,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use if_addrs::IfAddr;
 use protocol::PeerAddress;
 use swarm::Scope;
 use tokio::time::Instant;
 
 /// The addresses of this machine are looked up again after this long: machines move.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Peers listen above the ports of a system's services.
+const LEAST_PORT: u16 = 1024;
+
+/// An address of this machine, and how many of its bits all of its network have.
+type Own = (IpAddr, u32);
 
 /// Who names an address, by where it is reached.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +47,7 @@ pub(crate) struct DialFilter {
     private: bool,
     /// Where this node listens, as far as that is an address.
     listeners: Vec<IpAddr>,
-    interfaces: Mutex<Option<(Instant, Vec<IpAddr>)>>,
+    interfaces: Mutex<Option<(Instant, Vec<Own>)>>,
 }
 
 impl DialFilter {
@@ -57,7 +66,7 @@ impl DialFilter {
         };
         for peer in peers.iter_mut() {
             peer.addresses.retain(|address| {
-                let may = address.port() != 0 && self.allows(source, address.ip(), &own);
+                let may = address.port() != 0 && self.allows(source, *address, &own);
                 if !may {
                     tracing::debug!(%address, ?source, "is not dialled: --dial-private would");
                 }
@@ -67,10 +76,11 @@ impl DialFilter {
         peers.retain(|peer| !peer.addresses.is_empty());
     }
 
-    fn allows(&self, source: Source, ip: IpAddr, own: &[IpAddr]) -> bool {
+    fn allows(&self, source: Source, address: SocketAddr, own: &[Own]) -> bool {
         let (Source::Tracker(by) | Source::Peer(by)) = source;
-        let (by, ip) = (by.to_canonical(), ip.to_canonical());
-        let like_own = || own.iter().any(|own| same_block(*own, ip));
+        let (by, ip) = (by.to_canonical(), address.ip().to_canonical());
+        let like_own = || own.iter().any(|(own, _)| same_block(*own, ip));
+        let beside = || address.port() >= LEAST_PORT && own.iter().any(|own| same_network(*own, ip));
         match (Scope::of(ip), Scope::of(by)) {
             (Scope::Public, _) => true,
             (Scope::Nowhere, _) => false,
@@ -81,24 +91,50 @@ impl DialFilter {
                 matches!(source, Source::Tracker(_)) || same_block(by, ip) || like_own()
             }
             (Scope::Private, Scope::Loopback) => like_own(),
+            (Scope::Private, Scope::Public) => matches!(source, Source::Tracker(_)) && beside(),
             (Scope::Private, _) => false,
         }
     }
 
     /// The addresses of this machine.
-    fn own(&self) -> Vec<IpAddr> {
+    fn own(&self) -> Vec<Own> {
         let mut known = self.interfaces.lock().expect("no panic holds it");
         let fresh = known.as_ref().filter(|(looked, _)| looked.elapsed() < LOOK_AGAIN);
         let interfaces = match fresh {
             Some((_, interfaces)) => interfaces.clone(),
             None => {
-                let interfaces: Vec<IpAddr> =
-                    if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|found| found.ip()).collect();
+                let found = if_addrs::get_if_addrs().unwrap_or_default();
+                let interfaces: Vec<Own> = found.into_iter().map(|found| with_mask(&found.addr)).collect();
                 *known = Some((Instant::now(), interfaces.clone()));
                 interfaces
             }
         };
-        [interfaces, self.listeners.clone()].concat()
+        // What a listener is bound to says nothing of a network.
+        let listeners = self.listeners.iter().map(|&listener| (listener, u32::MAX));
+        interfaces.into_iter().chain(listeners).collect()
+    }
+}
+
+fn with_mask(found: &IfAddr) -> Own {
+    match found {
+        IfAddr::V4(found) => (found.ip.into(), found.netmask.to_bits().leading_ones()),
+        IfAddr::V6(found) => (found.ip.into(), found.netmask.to_bits().leading_ones()),
+    }
+}
+
+/// Whether an address is private and in the network of this one, which is private too. A mask of a few bits tells no network.
+fn same_network((own, bits): Own, other: IpAddr) -> bool {
+    if !same_block(own, other) {
+        return false;
+    }
+    match (own.to_canonical(), other.to_canonical()) {
+        (IpAddr::V4(own), IpAddr::V4(other)) => {
+            (8..=32).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+        }
+        (IpAddr::V6(own), IpAddr::V6(other)) => {
+            (48..=128).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+        }
+        _ => false,
     }
 }
 
@@ -124,7 +160,8 @@ mod tests {
 
     fn filter(private: bool) -> DialFilter {
         let filter = DialFilter::new(private, &[]);
-        let interfaces = ["127.0.0.1", OWN].map(|ip| ip.parse().unwrap()).to_vec();
+        let interfaces = [("127.0.0.1", 8), (OWN, 24)];
+        let interfaces = interfaces.map(|(ip, bits)| (ip.parse().unwrap(), bits)).to_vec();
         *filter.interfaces.lock().unwrap() = Some((Instant::now() + Duration::from_secs(3600), interfaces));
         filter
     }
@@ -210,6 +247,40 @@ mod tests {
         ];
         for (source, address, expected) in rows {
             assert_eq!(allowed(&filter(false), source, address), expected, "{address} named by {source:?}");
+        }
+    }
+
+    /// Two peers behind one router, whose tracker is elsewhere.
+    #[test]
+    fn a_tracker_elsewhere_names_peers_of_our_own_network_and_no_services() {
+        let filter = filter(false);
+        let interfaces = [(OWN, 24), ("fd77::5", 64), ("172.20.3.1", 16), ("10.1.2.3", 0), ("100.64.0.9", 32)];
+        let interfaces = interfaces.map(|(ip, bits)| (ip.parse().unwrap(), bits)).to_vec();
+        *filter.interfaces.lock().unwrap() = Some((Instant::now() + Duration::from_secs(3600), interfaces));
+        let far = "203.0.113.7".parse().unwrap();
+        let rows = [
+            ("192.168.1.9:9000", true),
+            ("192.168.1.9:1024", true),
+            ("[::ffff:192.168.1.9]:9000", true),
+            ("172.20.200.9:9000", true),
+            ("[fd77::9]:9000", true),
+            // Ports of services.
+            ("192.168.1.1:80", false),
+            ("192.168.1.1:1023", false),
+            ("[fd77::1]:443", false),
+            // Other networks, though of the same block, or of an interface that says nothing of its network.
+            ("192.168.2.9:9000", false),
+            ("172.21.0.9:9000", false),
+            ("[fd77:0:0:1::9]:9000", false),
+            ("10.1.2.4:9000", false),
+            ("100.64.0.10:9000", false),
+            ("127.0.0.1:9000", false),
+            ("169.254.169.254:9000", false),
+            ("192.168.1.9:0", false),
+        ];
+        for (address, expected) in rows {
+            assert_eq!(allowed(&filter, Source::Tracker(far), address), expected, "{address}");
+            assert!(!allowed(&filter, Source::Peer(far), address), "{address} named by a peer");
         }
     }
 

@@ -167,6 +167,15 @@ pub fn received_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> 
     Manifest::decode(bytes).ok()
 }
 
+/// The one content of this name that was downloaded, as far as its manifest is kept: none if there are several.
+pub fn received_by_name(hashes: &Path, name: &str) -> Option<ContentId> {
+    let files = fs::read_dir(hashes.join(BY_ID)).ok()?.flatten().map(|entry| entry.path());
+    let ids = files.filter_map(|path| path.file_stem()?.to_str()?.parse::<ContentId>().ok());
+    let manifests = ids.filter_map(|content| received_manifest(hashes, content));
+    let mut found = manifests.filter(|manifest| manifest.header().name == name).map(|manifest| manifest.id());
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// The manifests of the hashes folder whose id is wanted, made here or downloaded, in no order. Those of downloads are known by
 /// their files' names; of the others the bytes are read and hashed. None is taken apart but those that are wanted.
 pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl Iterator<Item = Manifest> {
@@ -256,6 +265,12 @@ mod tests {
         assert_eq!(read_manifest(&manifest_path(&hashes, "model.bin")).unwrap().id(), own.id());
         assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
         assert!(received_manifest(&hashes, own.id()).is_none());
+        assert_eq!(received_by_name(&hashes, "model.bin"), Some(other.id()));
+        assert_eq!(received_by_name(&hashes, "model"), None);
+        keep_received(&hashes, &manifest_of_bytes(folder.path(), "model.bin", b"of a third")).unwrap();
+        assert_eq!(received_by_name(&hashes, "model.bin"), None, "nobody knows which of them is meant");
+        fs::remove_dir_all(hashes.join(BY_ID)).unwrap();
+        keep_received(&hashes, &other).unwrap();
         let all: Vec<_> = kept_manifests(&hashes, |_| true).map(|manifest| manifest.id()).collect();
         assert_eq!(all, [other.id(), own.id()]);
         // An own file that is called as the manifest of a download is kept beside it, too.

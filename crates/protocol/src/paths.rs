@@ -14,7 +14,7 @@ pub const MAX_PATH_BYTES: usize = 4096;
 /// Most parts of a path: its folders and its own name.
 pub const MAX_PATH_PARTS: usize = 128;
 /// Most folders for each file or empty folder, beside the [`MAX_PATH_PARTS`] that a single path may have anyway.
-const FOLDERS_EACH: usize = 4;
+const FOLDERS_EACH: usize = 16;
 
 /// Checks the path of a file or an empty folder inside a content.
 pub fn check_path(path: &str) -> Result<(), NameError> {
@@ -191,7 +191,10 @@ mod tests {
         assert_eq!(check(&[deep(0)]), Ok(()), "one file may lie as deep as any");
         let paths: Vec<_> = (0..1434).map(deep).collect();
         let folders = 1434 * (MAX_PATH_PARTS - 1);
-        assert_eq!(check(&paths), Err(ManifestError::TooManyFolders { folders, most: 1434 * 4 + 128 }));
+        assert_eq!(check(&paths), Err(ManifestError::TooManyFolders { folders, most: 1434 * 16 + 128 }));
+        // One file at the end of each of many long paths, as in trees of sources and of packages.
+        let trees: Vec<_> = (0..10_000).map(|n| format!("{n}/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/file")).collect();
+        assert_eq!(check(&trees), Ok(()));
         let own: Vec<_> = (0..10_000).map(|number| format!("runs/{number}/logs/out/txt")).collect();
         assert_eq!(check(&own), Ok(()));
     }

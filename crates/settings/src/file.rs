@@ -1,5 +1,6 @@
 //! The file `p2p-fileshare.toml`: a table a program, with the long names of its flags as keys.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -53,9 +54,18 @@ impl File {
         }
     }
 
-    /// Whether it is the one of the working folder.
-    pub(crate) fn is_working(&self) -> bool {
-        self.working
+    /// Whether a setting counts: in the working folder a harmless flag that is given once, with no path in what it is set to.
+    pub(crate) fn may_say(&self, names: &Names, long: &str, words: &[OsString]) -> bool {
+        let names_a_path = |word: &OsString| {
+            let word = word.to_string_lossy();
+            word.contains(['/', '\\']) || word.contains("..")
+        };
+        !self.working || self.is_judged(names, long) && words.len() == 1 && !words.iter().any(names_a_path)
+    }
+
+    /// What cannot count is not even looked at: to judge some values is to open a file.
+    fn is_judged(&self, names: &Names, long: &str) -> bool {
+        !self.working || names.harmless.contains(&long)
     }
 
     /// Words for every setting of this program. An unknown name or a value that does not fit is an error that says where.
@@ -86,8 +96,11 @@ impl File {
                         let candidates = known.iter().map(String::as_str).filter(|long| *long != CONFIG);
                         return Err(self.sentence(at, &unknown("setting", name, candidates)));
                     }
-                    let words = value::of_value(command, name, value.get_ref())
-                        .map_err(|reason| self.sentence(at, &format!("`{name}`: {reason}")))?;
+                    let words = match self.is_judged(names, name) {
+                        true => value::of_value(command, name, value.get_ref())
+                            .map_err(|reason| self.sentence(at, &format!("`{name}`: {reason}")))?,
+                        false => Vec::new(),
+                    };
                     found.push((name.to_owned(), words));
                 }
             }

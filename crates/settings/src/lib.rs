@@ -6,7 +6,7 @@
 //! a `--ca` from the file conflicts with an `--identity` that was typed, and is named in the same sentence.
 //!
 //! Files are the user's own, the machine's, or one that `--config` names. What lies in the working folder may have been
-//! downloaded: it counts only for command lines without a subcommand, and never for a flag that names a path.
+//! downloaded: it counts only for command lines without a subcommand, and only for the flags that the program lists as harmless.
 
 mod file;
 mod given;
@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory, FromArgMatches, ValueHint, error::ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
@@ -41,6 +41,10 @@ pub struct Names {
     pub table: &'static str,
     /// Tables of other programs, which stand in the same file.
     pub others: &'static [&'static str],
+    /// Long names of the flags that a file of the working folder may set, since whoever put it there does no harm by them:
+    /// numbers, rates, sizes and how much is said; nothing that names a path, a host, an identity or a file, or that does
+    /// something else than what was typed.
+    pub harmless: &'static [&'static str],
 }
 
 /// The environment variable of a flag, given its long name.
@@ -55,6 +59,8 @@ pub struct Parsed<T> {
     pub arguments: T,
     /// Settings that were left alone, as sentences to tell the user.
     pub notes: Vec<String>,
+    /// Long names of the flags that a file has set, each with the file.
+    pub in_files: Vec<(String, String)>,
 }
 
 /// Parses a command line, with what the surroundings say where it is silent.
@@ -75,27 +81,29 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     };
     let mut found = from_environment(names, &command, &given, surroundings)?;
     let mut sources: Vec<_> = found.iter().map(|(long, _)| (long.clone(), variable(names, long))).collect();
-    let mut notes = Vec::new();
+    let (mut notes, mut in_files) = (Vec::new(), Vec::new());
     for file in files(names, &given, surroundings, &mut notes)? {
         let silent = |long: &str| !given.anywhere(long) && !found.iter().any(|(other, _)| other == long);
         let settings = file.settings(names, &command).map_err(wrong)?;
         let rest: Vec<_> = settings.into_iter().filter(|(long, _)| given.takes(long) && silent(long)).collect();
-        let may_not = |long: &str| file.is_working() && names_a_path(&command, long);
-        let (left, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(long, _)| may_not(long));
+        let (rest, left): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|(long, words)| file.may_say(names, long, words));
         notes.extend(left.iter().map(|(long, _)| {
             format!(
-                "{}: `{long}` names a path, and is not read in the working folder: say it on the command line, or name the \
-                 file with --config",
+                "{}: `{long}` is not read in the working folder, where others may have put it: say it on the command line, or \
+                 name the file with --config",
                 file.name()
             )
         }));
-        sources.extend(rest.iter().map(|(long, _)| (long.clone(), file.name())));
+        in_files.extend(rest.iter().map(|(long, _)| (long.clone(), file.name())));
         found.extend(rest);
     }
+    sources.extend_from_slice(&in_files);
     let more = found.into_iter().flat_map(|(_, words)| words);
     let matches = command.try_get_matches_from(given.insert(words, more));
-    let arguments = T::from_arg_matches(&matches.map_err(|error| with_sources(error, &sources))?)?;
-    Ok(Parsed { arguments, notes })
+    let matches = matches.map_err(|error| with_notes(with_sources(error, &sources), &notes))?;
+    let arguments = T::from_arg_matches(&matches)?;
+    Ok(Parsed { arguments, notes, in_files })
 }
 
 /// The files that have a say, in their order.
@@ -122,17 +130,6 @@ fn files(
     Ok(files)
 }
 
-/// Whether a flag names a file or a folder, as far as clap knows: by the type of its values, or by its hint.
-fn names_a_path(command: &Command, long: &str) -> bool {
-    let is_path = |arg: &Arg| {
-        matches!(
-            arg.get_value_hint(),
-            ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath | ValueHint::ExecutablePath
-        )
-    };
-    command.get_arguments().find(|arg| arg.get_long() == Some(long)).is_some_and(is_path)
-}
-
 /// Says what is wrong with a command line, or the help that it asks for, and ends the program with clap's status. Words from
 /// elsewhere stand in it.
 pub fn exit(error: &clap::Error) -> ! {
@@ -156,6 +153,16 @@ fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error
     if notes.is_empty() {
         return error;
     }
+    clap::Error::raw(error.kind(), format!("{}\n{notes}", text.trim_start_matches("error: ").trim_end()))
+}
+
+/// Whoever misses a flag that stands in the working folder's file must know why it is missing.
+fn with_notes(error: clap::Error, notes: &[String]) -> clap::Error {
+    if notes.is_empty() || error.kind() != ErrorKind::MissingRequiredArgument {
+        return error;
+    }
+    let text = error.to_string();
+    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
     clap::Error::raw(error.kind(), format!("{}\n{notes}", text.trim_start_matches("error: ").trim_end()))
 }
 

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand};
 
 use super::*;
 
-const NAMES: Names = Names { prefix: "P2P_", table: "program", others: &["other"] };
+const NAMES: Names = Names { prefix: "P2P_", table: "program", others: &["other"], harmless: &["port", "level"] };
 
 #[derive(Debug, Parser)]
 #[command(name = "program", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -40,7 +40,7 @@ struct Flags {
     identity: Option<String>,
     #[arg(long)]
     output: Option<PathBuf>,
-    #[arg(long, value_hint = ValueHint::FilePath)]
+    #[arg(long)]
     list: Option<String>,
 }
 
@@ -235,9 +235,9 @@ fn the_nearest_name_is_near() {
 
 #[test]
 fn the_working_folders_file_counts_only_without_a_subcommand() {
-    let case = Case::working("[program]\nhost = \"here\"\nlevel = \"debug\"\nhashes = \"x\"\n", "");
-    let line = case.parse("").unwrap();
-    assert_eq!((line.flags.host.as_deref(), line.level.as_str()), (Some("here"), "debug"));
+    let case = Case::working("[program]\nport = 7\nlevel = \"debug\"\nhashes = \"x\"\n", "");
+    let line = case.parse("-i h").unwrap();
+    assert_eq!((line.flags.port, line.level.as_str()), (7, "debug"));
     let line = case.parse("hash x").unwrap();
     let Some(Sub::Hash { hashes, .. }) = line.command else { panic!("it is a subcommand") };
     assert_eq!((hashes, line.level.as_str()), ("hashes".into(), "warn"));
@@ -247,47 +247,69 @@ fn the_working_folders_file_counts_only_without_a_subcommand() {
 }
 
 #[test]
-fn the_working_folders_file_names_no_paths() {
-    let file = "[program]\nhost = \"here\"\noutput = \"/etc\"\nlist = \"/etc/passwd\"\nport = 7\n";
+fn the_working_folders_file_sets_only_what_is_harmless() {
+    let file = "[program]\nhost = \"here\"\noutput = \"/etc\"\nlist = \"/etc/passwd\"\nname = [\"../../x\"]\nseeder = true\n\
+                missing = \"no number\"\nca = \"ca2.pem\"\nport = 7\n";
     let case = Case::working(file, "[program]\nhost = \"there\"\noutput = \"mine\"\nca = \"ca.pem\"\nport = 8\n");
     let flags = case.flags("");
-    assert_eq!((flags.host.as_deref(), flags.port, flags.list), (Some("here"), 7, None));
+    assert_eq!((flags.port, flags.list, flags.seeder), (7, None, false));
+    assert!(flags.name.is_empty() && flags.missing.is_empty());
     // What the user has set is not taken away by a file that came from elsewhere.
-    assert_eq!((flags.output, flags.ca.as_deref()), (Some("mine".into()), Some("ca.pem")));
+    assert_eq!((flags.host.as_deref(), flags.output), (Some("there"), Some("mine".into())));
+    assert_eq!(flags.ca.as_deref(), Some("ca.pem"));
     let notes = case.notes("");
-    assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes[1].contains("`output` names a path"), "{notes:?}");
-    assert!(case.notes("--output x --list y").is_empty());
+    for long in ["host", "output", "list", "name", "seeder", "missing", "ca"] {
+        let said = notes.iter().filter(|note| note.contains(&format!("`{long}` is not read in the working folder")));
+        assert_eq!(said.count(), 1, "{long}: {notes:?}");
+    }
+    assert_eq!(notes.len(), 7, "{notes:?}");
+    assert_eq!(case.notes("-i h --output x --list y -n z --ca w").len(), 2);
     // A file that is named may say everything.
-    let named = Case::new(&[], file).flags("");
+    let named = Case::new(&[], &file.replace("missing = \"no number\"\n", "")).flags("");
     assert_eq!((named.output, named.list.as_deref()), (Some("/etc".into()), Some("/etc/passwd")));
+}
+
+#[test]
+fn a_harmless_flag_of_the_working_folder_holds_no_path() {
+    for value in ["/x", "a/b", "..", "a\\\\b", "C:\\\\x"] {
+        let case = Case::working(&format!("[program]\nlevel = \"{value}\"\n"), "");
+        assert_eq!(case.parse("-i h").unwrap().level, "warn", "{value}");
+        assert_eq!(case.notes("-i h").len(), 1, "{value}");
+    }
+}
+
+#[test]
+fn a_flag_that_is_missed_is_said_to_stand_in_the_working_folder() {
+    let missed = Case::working("[program]\nhost = \"here\"\n", "").wrong("");
+    assert!(missed.starts_with("error: the following required arguments were not provided"), "{missed}");
+    assert!(missed.contains("note: p2p-fileshare.toml: `host` is not read in the working folder"), "{missed}");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_working_folders_file_that_others_can_write_to_is_left_alone() {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
-    let case = Case::working("[program]\nhost = \"here\"\n", "[program]\nhost = \"mine\"\n");
+    let case = Case::working("[program]\nlevel = \"here\"\n", "[program]\nlevel = \"mine\"\n");
     let path = case.surroundings.working.clone().unwrap();
-    let host = |notes: &[&str]| {
-        let said = case.notes("");
+    let level = |notes: &[&str]| {
+        let said = case.notes("-i h");
         assert_eq!(said.len(), notes.len(), "{said:?}");
         assert!(said.iter().zip(notes).all(|(said, note)| said.contains(note)), "{said:?}");
-        case.flags("").host.unwrap()
+        case.parse("-i h").unwrap().level
     };
     for (mode, expected) in [(0o664, "mine"), (0o646, "mine"), (0o644, "here")] {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let notes: &[&str] = if expected == "mine" { &["others than its owner may write to it"] } else { &[] };
-        assert_eq!(host(notes), expected, "{mode:o}");
+        assert_eq!(level(notes), expected, "{mode:o}");
     }
     // Only root can give a file away.
     if chown(&path, Some(12345), None).is_ok() {
-        assert_eq!(host(&["it belongs to another user"]), "mine");
+        assert_eq!(level(&["it belongs to another user"]), "mine");
     }
     let other = case.folder.path().join("other.toml");
     std::fs::rename(&path, &other).unwrap();
     symlink(&other, &path).unwrap();
-    assert_eq!(host(&["it is a link"]), "mine");
+    assert_eq!(level(&["it is a link"]), "mine");
 }
 
 #[test]

@@ -209,6 +209,17 @@ fn no_file_that_comes_runs_as_its_owner() {
     }
 }
 
+#[test]
+fn a_half_of_a_folder_that_an_earlier_version_left_open_is_closed_to_others() {
+    let world = tempfile::tempdir().unwrap();
+    let prepare = || Output::prepare(world.path(), "b", true, &[("x".into(), 4, false)], &[]).unwrap();
+    drop(prepare());
+    let part = world.path().join(".b.part");
+    fs::set_permissions(&part, PermissionsExt::from_mode(0o755)).unwrap();
+    drop(prepare());
+    assert_eq!(fs::metadata(&part).unwrap().mode() & 0o7777, 0o700);
+}
+
 /// A folder that is held is the one that was opened, whatever has its name now.
 #[test]
 fn an_output_folder_that_is_swapped_for_a_link_is_written_to_where_it_is() {

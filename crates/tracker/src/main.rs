@@ -69,13 +69,18 @@ struct Arguments {
 }
 
 /// How flags are called elsewhere. `P2P_TRACKER_PORT` is the port of the tracker for peers, too.
-const NAMES: Names = Names { prefix: "P2P_TRACKER_", table: "tracker", others: &["peer-cli"] };
+const NAMES: Names = Names {
+    prefix: "P2P_TRACKER_",
+    table: "tracker",
+    others: &["peer-cli"],
+    harmless: &["port", "memory", "transport", "log-level"],
+};
 
 const ADDRESS_IN_USE: u8 = 6;
 
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
-    let Parsed { arguments, notes } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
+    let Parsed { arguments, notes, .. } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
         .unwrap_or_else(|error| settings::exit(&error));
     notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
@@ -219,4 +224,55 @@ async fn terminated() {
 #[cfg(not(unix))]
 async fn terminated() {
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a file of the working folder sets comes from whoever put it there.
+    #[test]
+    fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
+        let command = Arguments::command();
+        for long in NAMES.harmless {
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
+            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
+            assert!(matches!(flag.get_action(), clap::ArgAction::Set), "--{long}");
+            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+            let harmful = ["FILE", "FOLDER", "ADDRESS", "PEER", "NAME", "N", "SHELL"];
+            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
+        }
+    }
+
+    #[test]
+    fn the_working_folders_file_makes_no_keys_and_chooses_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let working = folder.path().join("p2p-fileshare.toml");
+        let surroundings = Surroundings { working: Some(working.clone()), ..Surroundings::default() };
+        let settings = [
+            ("init-closed", "true"),
+            ("rotate", "true"),
+            ("name", "[\"me\"]"),
+            ("peers", "7"),
+            ("days", "9999"),
+            ("publisher", "\"x\""),
+            ("ca", "\"x\""),
+            ("certs", "\"x\""),
+            ("bind", "\"127.0.0.1\""),
+            ("completions", "\"bash\""),
+            ("man", "\"x\""),
+            ("log-file", "\"x\""),
+        ];
+        let lines: String = settings.iter().map(|(long, value)| format!("{long} = {value}\n")).collect();
+        std::fs::write(&working, format!("[tracker]\nport = 7\n{lines}")).unwrap();
+        let parsed = settings::parse::<Arguments>(&NAMES, vec!["tracker".into()], &surroundings).unwrap();
+        let Parsed { arguments, notes, .. } = parsed;
+        let Arguments { port, bind, ca, publisher, init, completions, man, log_file, certs, .. } = arguments;
+        assert_eq!((port, bind, certs), (7, None, "certs".into()));
+        assert!(ca.is_empty() && publisher.is_empty() && !init.init_closed);
+        assert!(completions.is_none() && man.is_none() && log_file.is_none());
+        for (long, _) in settings {
+            assert!(notes.iter().any(|note| note.contains(&format!("`{long}` is not read"))), "{long}: {notes:?}");
+        }
+    }
 }

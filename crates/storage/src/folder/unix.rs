@@ -77,9 +77,14 @@ impl Folder {
         let mut walk = self.walk();
         let (parent, name) = walk.parent(inside)?;
         match mkdirat(parent, name, Mode::from_raw_mode(if private { 0o700 } else { 0o777 })) {
-            Err(Errno::EXIST) => openat(parent, name, PASSAGE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .map(drop)
-                .map_err(told),
+            Err(Errno::EXIST) => {
+                openat(parent, name, PASSAGE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(told)?;
+                if private {
+                    // Not every file system has rights.
+                    let _ = self.close_to_others(inside);
+                }
+                Ok(())
+            }
             result => result.map_err(told),
         }
     }
@@ -170,6 +175,14 @@ impl Folder {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn unnamed(&self) -> Option<File> {
         None
+    }
+
+    /// Leaves a folder to its owner alone, as earlier versions did not. That of another user stays as it is.
+    fn close_to_others(&self, inside: &Path) -> io::Result<()> {
+        let folder = File::from(self.reach(inside, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?);
+        let seen = folder.metadata()?;
+        let is_ours = seen.uid() == rustix::process::geteuid().as_raw();
+        if is_ours { set_rights(&folder, seen.mode(), seen.mode() & 0o700) } else { Ok(()) }
     }
 
     /// Gives a folder that was made for its owner alone the rights that any new one has, by the mask and by what it lies in.

@@ -80,6 +80,29 @@ async fn half_open_connections_do_not_shut_the_door() {
     }
 }
 
+/// Who comes too fast from one address is turned away, and nobody waits behind it.
+#[tokio::test]
+async fn a_burst_from_one_address_is_closed_and_not_waited_for() {
+    let listener = tcp(64);
+    let address = listener.listeners()[0];
+    // On a busy machine a burst may take so long that the first of it make room instead.
+    for _ in 0..20 {
+        let mut burst = Vec::new();
+        for _ in 0..HANDSHAKES + 8 {
+            burst.push(TcpStream::connect(address).await.unwrap());
+        }
+        let last = burst.last_mut().unwrap();
+        let ended = timeout(Duration::from_secs(30), last.read(&mut [0])).await;
+        let first_stays = burst[0].try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        drop(burst);
+        until("all of them are gone", || listener.handshakes.under_way() == 0).await;
+        if first_stays && matches!(ended, Ok(Ok(0) | Err(_))) {
+            return;
+        }
+    }
+    panic!("the newest is not the one that is closed");
+}
+
 #[tokio::test]
 async fn a_client_hello_byte_by_byte_has_no_more_time_than_another() {
     let listener = tcp(64);

@@ -48,8 +48,6 @@ const BACKLOG: usize = 128;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
 const PAUSE: Duration = Duration::from_millis(50);
-/// While those under way from an address have all just begun, another one of it waits for so long at a time.
-const BREATH: Duration = Duration::from_millis(2);
 /// Connections that the system holds for us meanwhile, as far as it does; Linux usually grants as many.
 const QUEUE: i32 = 4096;
 
@@ -226,12 +224,10 @@ impl Door {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            // What floods us faster than that waits where it costs least, and is not told to come again.
-            let handshake = loop {
-                match handshakes.begin(from.ip()) {
-                    Some(handshake) => break handshake,
-                    None => tokio::time::sleep(BREATH).await,
-                }
+            // Only the one that came too fast is turned away: those behind it in the queue may be of other addresses.
+            let Some(handshake) = handshakes.begin(from.ip()) else {
+                tracing::debug!(%from, "too many handshakes from there");
+                continue;
             };
             tokio::spawn(self.clone().shake_hands(socket, from, handshake));
         }
