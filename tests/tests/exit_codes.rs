@@ -24,7 +24,7 @@ fn another_error_is_1() {
     command.current_dir(folder.path()).args(["verify", "file"]);
     let mut peer = Process::start("no manifest", command);
     peer.ends_with(1);
-    assert!(peer.errors().contains("Make it with `peer-cli hash`"), "{}", peer.errors());
+    assert!(peer.errors().contains("for a file of your own, make it with `peer-cli hash`"), "{}", peer.errors());
 }
 
 #[test]

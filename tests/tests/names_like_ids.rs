@@ -164,6 +164,8 @@ fn a_file_here_that_is_called_as_an_id_is_not_inspected_for_it() {
     for name in [&real[..], &real[..12]] {
         run(&["inspect", name], 4);
     }
+    // It is, where a path says that it is meant.
+    run(&["inspect", &format!("./{}", &real[..12])], 0);
     run(&["verify", "evil.bin", "--id", &real], 1);
     run(&["verify", "evil.bin"], 0);
 }

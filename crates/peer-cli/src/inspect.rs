@@ -56,7 +56,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The manifest that lies here, if there is one: by an id, none that has another id, whatever the files here are called. What
-/// reads as the beginning of an id may be a file's name, where no swarm is asked for the content.
+/// reads as the beginning of an id may be the name of an own file, where no swarm is asked for the content.
 fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Failure> {
     let digits = match what.parse().map_err(PeerError::from)? {
         Query::Name(_) => return local_file(what, hashes),
@@ -67,7 +67,7 @@ fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Fail
     fitting.sort_by_key(|manifest| manifest.id());
     fitting.dedup_by_key(|manifest| manifest.id());
     match fitting.len() {
-        0 if !asks => local_file(what, hashes),
+        0 if !asks => Ok(own_file(what, hashes)),
         0 | 1 => Ok(fitting.pop()),
         count => {
             let sentence = format!("{count} manifests in {} have ids that begin with {what}", hashes.display());
@@ -79,6 +79,11 @@ fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Fail
 /// The manifest of this content, wherever in the hashes folder it is.
 pub fn kept(hashes: &Path, content: ContentId) -> Option<Manifest> {
     received_manifest(hashes, content).or_else(|| kept_manifests(hashes, |kept| kept == content).next())
+}
+
+/// The manifest that was made here of a file of this name. No file is taken for one because it is called as an id begins.
+fn own_file(name: &str, hashes: &Path) -> Option<Manifest> {
+    read_manifest(&manifest_path(hashes, name)).ok().filter(|manifest| manifest.header().name == name)
 }
 
 /// What to say of the content that was downloaded under this name, if there is exactly one.
@@ -113,6 +118,13 @@ fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
 
 async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
     let (what, hashes) = (&arguments.what, &arguments.visit.peer.hashes);
+    if arguments.visit.tracker_ip.is_none() && Path::new(what).is_file() {
+        let sentence = format!(
+            "{what} reads as an id, and no manifest in {} has it. For the file of this name, write ./{what}",
+            hashes.display()
+        );
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
     if arguments.visit.tracker_ip.is_none() {
         let sentence = format!(
             "there is no file {what}, and no manifest of it in {}. Ask a swarm for it with -i TRACKER_IP",
