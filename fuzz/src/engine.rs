@@ -248,7 +248,9 @@ impl World {
                 let bytes = message.encode().expect("what is sent has an encoding");
                 assert_eq!(PeerMessage::decode(&bytes), Ok(message), "what is sent is understood");
             }
-            Action::FetchManifest { conn, .. } | Action::CancelManifest { conn, .. } => assert!(self.conns.contains_key(&conn)),
+            Action::FetchManifest { conn, .. } | Action::CancelManifest { conn, .. } => {
+                assert!(self.conns.contains_key(&conn))
+            }
             Action::Fetch { conn, request, content: id, run } => {
                 assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
                 let number = (0..CONTENTS).find(|&number| content(number) == id).expect("it is known");
