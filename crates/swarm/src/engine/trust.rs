@@ -204,10 +204,16 @@ impl Engine {
             _ => state.rate.bytes_in(SLOW_HORIZON).unwrap_or(size),
         };
         let free = (memory / PROBES).min(total / PROBED).saturating_sub(self.probing);
+        let free = free.min(memory.saturating_sub(self.in_flight + self.probing));
         let room = most.saturating_sub(state.owed).min(free);
         let probing = self.probing + size;
         let piece_fits = probing <= memory / SINGLE_PIECES && self.in_flight + probing <= memory;
-        if state.owed == 0 && piece_fits { room.max(size) } else { room }
+        match room {
+            _ if state.owed == 0 && piece_fits => room.max(size),
+            // Less than a piece is no room, or a whole one would be asked for.
+            _ if room < size => 0,
+            _ => room,
+        }
     }
 
     /// A peer is owed more, or less, than before.
