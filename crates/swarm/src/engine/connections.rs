@@ -64,10 +64,11 @@ pub(super) struct Connection {
     /// Bytes that came from it, and bytes that it says it got from us.
     pub(super) given: u64,
     pub(super) taken: u64,
-    /// Whether it takes its answers much more slowly than they could be sent, whether it ever answered an offer, and whether
-    /// what it was promised counts among all that is promised: it does for who answers and takes.
+    /// Whether it takes its answers much more slowly than they could be sent.
     pub(super) held_up: bool,
+    /// Whether it ever answered an offer.
     pub(super) has_answered: bool,
+    /// Whether its promises count among `Uploads::promised`: not while it is held up or ignores offers.
     pub(super) counted: bool,
     /// Questions of it that wait.
     pub(super) waiting: usize,
@@ -94,6 +95,7 @@ const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
 /// Whoever asks for nothing and sends nothing for this long makes room for others.
 const QUIET: Duration = Duration::from_secs(60);
+/// A longer round trip buys no more patience.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// Most peers that are remembered for one content.
 const KNOWN: usize = 400;

@@ -1,7 +1,7 @@
 //! How much is asked of whom: little of a peer that has given nothing yet, more with every piece that it gives, as in slow
 //! start (RFC 5681), and nothing for a while of one that let us wait although others have what it owes.
 //!
-//! Whoever stalls keeps neither memory nor pieces: what it owes goes elsewhere within about a second. What peers did is
+//! A peer that stalls keeps neither memory nor pieces: what it owes is asked of others within about two seconds. What peers did is
 //! remembered by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer
 //! that has delivered is judged by that alone, whatever its address.
 
@@ -12,8 +12,7 @@ use std::time::Duration;
 use protocol::{ContentId, PeerId};
 
 use super::Engine;
-use super::connections::Connection;
-use super::connections::network;
+use super::connections::{Connection, network};
 use super::download::SLOW;
 use super::offers::STARVING;
 use crate::event::{Action, ConnId, RequestId};
@@ -26,6 +25,11 @@ const PROBES: u64 = 4;
 const LEFT_FOR_PROBES: u64 = 8;
 const SINGLE_PIECES: u64 = 2;
 const PROBED: u64 = 2;
+/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
+/// budget does, and take it from there, but for so many bytes and not all.
+const LISTED: u64 = 56;
+const UNLISTED: u64 = 8 << 20;
+const LEFT: u64 = 8;
 /// A peer owes no more than it brings in this time: the rest of the budget is for others.
 const HORIZON: Duration = Duration::from_secs(4);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
@@ -122,7 +126,7 @@ fn rest(strikes: u32) -> Duration {
 /// What is remembered of a peer that is not connected.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    pub(super) strikes: u32,
+    strikes: u32,
     rests_until: Duration,
     delivered: bool,
     /// It flooded: no connection with it before.
@@ -158,7 +162,12 @@ impl Engine {
         let record = self.records.note(peer);
         record.floods += 1;
         record.shunned_until = self.now + rest(record.floods);
-        *self.offences.note(address_group(address)) += SUSPECT;
+        self.offended(address, SUSPECT);
+    }
+
+    /// Strangers of an address misbehaved.
+    fn offended(&mut self, address: IpAddr, times: u32) {
+        *self.offences.note(address_group(address)) += times;
     }
 
     /// A connection has ended: what is to be remembered of it.
@@ -383,19 +392,14 @@ impl Engine {
         state.credit.stalled = false;
         let offers = std::mem::take(&mut state.offers);
         let delivered = state.credit.verified > 0 || self.records.get(&state.peer).is_some_and(|r| r.delivered);
+        let address = state.remote.ip();
         if !delivered {
-            *self.offences.note(address_group(state.remote.ip())) += 1;
+            self.offended(address, 1);
         }
         self.offering.remove(&conn);
         self.decline_all(conn, offers, actions);
     }
 }
-
-/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
-/// budget does, and take it from there, but for so many bytes and not all.
-const LISTED: u64 = 56;
-const UNLISTED: u64 = 8 << 20;
-const LEFT: u64 = 8;
 
 #[cfg(test)]
 mod tests {

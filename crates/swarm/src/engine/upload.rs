@@ -311,14 +311,12 @@ impl Engine {
             let moving = self.uploads.active.values().filter(|serve| !held_up(&serve.conn));
             let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
             let full = count >= self.config.upload_slots.min(self.uploads.side_by_side(self.now, bytes));
-            // Whoever holds answers up, or has not taken one yet, gets one at a time.
+            // A peer that holds answers up, or has not taken one yet, gets one at a time; the former beside all others.
             let strange = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| state.taken == 0);
             let busy: BTreeSet<ConnId> = self.uploads.active.values().map(|serve| serve.conn).collect();
-            let may_start = |conn: &ConnId| match (held_up(conn), strange(conn)) {
-                (true, _) => !busy.contains(conn),
-                // One of them beside the others, to see how fast it takes.
-                (false, true) => !full && !busy.contains(conn),
-                (false, false) => !full,
+            let may_start = |conn: &ConnId| {
+                let single = held_up(conn) || strange(conn);
+                (held_up(conn) || !full) && !(single && busy.contains(conn))
             };
             let rank = |question: &Question| {
                 let spread = self.contents.get(&question.content).map(|content| &content.spread);
