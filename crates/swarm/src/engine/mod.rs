@@ -158,6 +158,8 @@ pub struct Engine {
     probing: u64,
     /// Nothing has come for long, and nobody moves: whoever rests may be asked all the same.
     starves: bool,
+    /// Bytes a second of the fastest, lately.
+    fastest: f64,
     /// Connections whose offers wait for room.
     offering: BTreeSet<ConnId>,
     uploads: Uploads,
@@ -197,6 +199,7 @@ impl Engine {
             in_flight: 0,
             probing: 0,
             starves: false,
+            fastest: 0.0,
             offering: BTreeSet::new(),
             uploads: Uploads::default(),
             longest_rtt: Duration::ZERO,

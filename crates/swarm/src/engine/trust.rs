@@ -5,7 +5,7 @@
 //! remembered by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer
 //! that has delivered is judged by that alone, whatever its address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -254,15 +254,20 @@ impl Engine {
         state.credit.verify(bytes);
         state.messages.earn();
         state.refusals = 0;
-        if first {
+        if first && self.conns.get(&conn).is_some_and(|state| !state.rate.measured() || !self.is_slow(state)) {
             self.prove(conn, true);
         }
+    }
+
+    /// Whether a peer is so much slower than the fastest that it has to prove itself.
+    fn is_slow(&self, state: &Connection) -> bool {
+        state.rate.average().max(state.credit.best) * BESIDE < self.fastest
     }
 
     /// Judges the pace of all who owe us something: what the stalled ones owe goes to whoever else has it.
     pub(super) fn review_pace(&mut self, actions: &mut Vec<Action>) {
         self.conns.values_mut().for_each(|conn| conn.credit.tick(conn.given));
-        let fastest = self.conns.values().map(|conn| conn.credit.best).fold(0.0, f64::max);
+        self.fastest = self.conns.values().map(|conn| conn.credit.best).fold(0.0, f64::max);
         // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon.
         let waits = |state: &Connection| {
             state.requests.is_empty() && state.credit.strikes == 0 && !state.offers.is_empty() && self.may_ask(state)
@@ -275,6 +280,9 @@ impl Engine {
             content.wanted && content.geometry.is_some() && self.now.saturating_sub(content.grew) >= STARVING
         };
         self.starves = self.contents.values().any(hungry) && !self.conns.values().any(moves);
+        // As it is before anything is moved: what one of them owed is open again, and the next one is as late.
+        let ending: BTreeSet<ContentId> =
+            self.contents.iter().filter(|(_, content)| !content.picker.any_open()).map(|(&id, _)| id).collect();
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in conns {
             let (stall, now) = (self.config.stall, self.now);
@@ -294,23 +302,22 @@ impl Engine {
                     }
                 }
             }
-            self.move_last_requests(conn, actions);
+            self.move_last_requests(conn, &ending, actions);
             if let Some(state) = self.conns.get(&conn) {
-                let slow = state.rate.average().max(state.credit.best) * BESIDE < fastest;
-                self.prove(conn, state.credit.verified > 0 && !state.credit.stalled && !slow);
+                let proven = state.credit.verified > 0 && !state.credit.stalled && !self.is_slow(state);
+                self.prove(conn, proven);
             }
         }
     }
 
     /// With nothing else left to ask for, whoever has not proven itself and is late with what it owes, or would take long for
     /// it, keeps everyone waiting: others bring it sooner.
-    fn move_last_requests(&mut self, conn: ConnId, actions: &mut Vec<Action>) {
+    fn move_last_requests(&mut self, conn: ConnId, ending: &BTreeSet<ContentId>, actions: &mut Vec<Action>) {
         let Some(state) = self.conns.get(&conn).filter(|state| !state.credit.proven) else { return };
         let silent = self.now.saturating_sub(state.heard) >= LATE + state.round_trip() * 4;
         let late = state.credit.verified == 0 && silent;
         let slow = state.rate.measured() && state.rate.time_for(state.owed) >= SLOW;
-        let open = |id: &ContentId| self.contents.get(id).is_some_and(|content| content.picker.any_open());
-        let last = state.requests.iter().all(|request| !open(&self.requests[request].content));
+        let last = state.requests.iter().all(|request| ending.contains(&self.requests[request].content));
         if last && (late || slow) {
             self.move_requests(conn, actions);
         }
