@@ -33,7 +33,7 @@ const PROBE: usize = 64 << 10;
 
 /// Memory for all manifests that are under way, in parts, beyond what each may always have: one of the largest.
 pub(crate) const MANIFEST_MEMORY: usize = MAX_MANIFEST_BYTES / PART;
-const FIRST_PARTS: usize = 16;
+const FIRST_PARTS: usize = 4;
 const PART: usize = 64 << 10;
 
 /// How far a manifest has come: read by others now and then.

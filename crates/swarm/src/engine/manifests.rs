@@ -16,8 +16,10 @@ use crate::event::{Action, ConnId};
 /// Most peers that are asked side by side, and most of them that send.
 const ASKED: usize = 16;
 const FLOWING: usize = 2;
-/// A manifest that will be here within this time needs nobody else.
+/// A manifest that will be here within this time needs nobody else, unless its sender says that it is larger than this: few
+/// are.
 const SOON: Duration = Duration::from_secs(1);
+const LARGE: u64 = 1 << 20;
 /// Whoever has not begun to send within this time and four round trips makes room for others, or is asked anew.
 const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub(super) struct ManifestFetches {
     next: usize,
     not_before: Duration,
     pause: Duration,
+    /// Someone was about to end and did not: nobody's word counts for much.
+    doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -47,26 +51,29 @@ struct Fetch {
     came: u64,
     total: u64,
     began: Option<Duration>,
-    /// Since when it has been about to end.
-    ending: Option<Duration>,
+    /// Since when it has been about to end, and when it should have ended.
+    ending: Option<(Duration, Duration)>,
 }
 
 impl Fetch {
-    /// Time until all of it will have come at its pace so far.
+    /// Time until all of it will have come at its pace so far; for ever, if it should have been here.
     fn left(&self, now: Duration) -> Duration {
-        let Some(began) = self.began else { return Duration::MAX };
-        if self.never_ends(now) {
+        if !self.flows() || self.is_overdue(now) {
             return Duration::MAX;
         }
-        let elapsed = now.saturating_sub(began).max(Duration::from_millis(1));
+        let elapsed = now.saturating_sub(self.since).max(Duration::from_millis(1));
         let pace = self.came as f64 / elapsed.as_secs_f64();
         Duration::try_from_secs_f64((self.total.saturating_sub(self.came)) as f64 / pace.max(1.0))
             .unwrap_or(Duration::MAX)
     }
 
+    fn is_overdue(&self, now: Duration) -> bool {
+        self.ending.is_some_and(|(_, due)| now >= due)
+    }
+
     /// It was about to end for much longer than that.
     fn never_ends(&self, now: Duration) -> bool {
-        self.ending.is_some_and(|since| now.saturating_sub(since) > SOON * 2)
+        self.ending.is_some_and(|(since, _)| now.saturating_sub(since) > SOON * 2)
     }
 
     fn flows(&self) -> bool {
@@ -127,17 +134,22 @@ impl Engine {
         let longest = if tried { LONGEST_PAUSE } else { PAUSE_BEFORE_OTHERS };
         let Some(content) = self.contents.get_mut(&id) else { return };
         let fetches = &mut content.manifests;
-        let mut flowing = fetches.asked.values().filter(|fetch| fetch.flows()).peekable();
-        let slow = flowing.peek().is_some();
-        let soon = flowing.any(|fetch| fetch.left(now) < SOON);
+        fetches.doubtful |= fetches.asked.values().any(|fetch| fetch.is_overdue(now));
+        let believed = |fetch: &&Fetch| !fetches.doubtful && fetch.total <= LARGE;
+        let left = fetches.asked.values().filter(believed).map(|fetch| fetch.left(now)).min();
+        let soon = left.is_some_and(|left| left < SOON);
+        // Whoever is tried takes from the downlink of those that send.
+        let considerate = match tried {
+            true => fetches.asked.values().any(Fetch::flows),
+            false => left.is_some_and(|left| left < Duration::MAX),
+        };
         let free = ASKED.saturating_sub(fetches.asked.len());
         if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
             return;
         }
         let count = fetches.next.clamp(1, free);
         fetches.next = (count * 2).min(ASKED);
-        // Whoever is tried takes from the downlink of those that send.
-        fetches.pause = if slow { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
+        fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
             fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None, ending: None });
@@ -166,9 +178,9 @@ impl Engine {
         if let Some(fetch) = fetch {
             fetch.began.get_or_insert(now);
             (fetch.came, fetch.total) = (came, total);
-            let judged = fetch.began.is_some_and(|began| now.saturating_sub(began) >= JUDGED);
-            if judged && fetch.left(now) < SOON {
-                fetch.ending.get_or_insert(now);
+            let left = fetch.left(now);
+            if left < SOON {
+                fetch.ending.get_or_insert((now, now + left * 2 + super::TICK));
             }
         }
     }

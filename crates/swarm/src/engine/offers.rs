@@ -83,7 +83,7 @@ const TRIES: u32 = 64;
 /// Whoever has got nothing new for this long may get what someone near it has already.
 pub(super) const STARVING: Duration = Duration::from_secs(5);
 /// How long a stranger's word about its site counts.
-const BELIEVED: Duration = Duration::from_secs(3);
+const BELIEVED: Duration = Duration::from_secs(1);
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
@@ -251,7 +251,10 @@ impl Engine {
     pub(super) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
         let gets = |conn: &Connection| conn.site == *site && conn.sides.get(&id).is_some_and(|side| side.gets(piece));
         let earned = |conn: &Connection| conn.credit.verified > 0 || conn.taken > 0;
-        let new = |conn: &Connection| self.now.saturating_sub(conn.since) < BELIEVED;
+        let new = |conn: &Connection| {
+            let broke = Self::is_useless(conn) || conn.refusals > 0 || conn.credit.stalled;
+            !broke && self.now.saturating_sub(conn.since) < BELIEVED
+        };
         self.conns.values().any(|conn| !conn.doubted && (earned(conn) || new(conn)) && gets(conn))
     }
 
