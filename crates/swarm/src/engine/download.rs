@@ -289,7 +289,12 @@ impl Engine {
             let Some(piece) = request.open.iter().find(|&piece| content.asked[piece as usize] == 1) else { continue };
             let able = |(number, conn): &(&ConnId, &super::Connection)| {
                 let has = conn.sides.get(&request.content).is_some_and(|side| side.have.contains(piece));
-                let faster = stalled || (conn.rate.measured() && conn.rate.time_for(conn.owed + size) * 2 < takes);
+                let faster = match conn.rate.measured() {
+                    true => conn.rate.time_for(conn.owed + size) * 2 < takes,
+                    // A piece or two will show it.
+                    false => self.is_willing(conn),
+                };
+                let faster = stalled || faster;
                 has && faster
                     && (last || conn.requests.is_empty())
                     && **number != request.conn

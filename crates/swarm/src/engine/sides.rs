@@ -42,6 +42,14 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// It said that it has the manifest. What it was offered before it can only answer from now on.
+    fn has_manifest(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.manifest, true) {
+            let offered = self.promised.values_mut().filter(|promise| promise.stage == Stage::Offered);
+            offered.for_each(|promise| promise.since = now);
+        }
+    }
+
     /// The content is gone, and with it what was counted of this side.
     pub(super) fn forget_counts(&mut self) {
         (self.counted, self.complete) = (false, false);
@@ -204,7 +212,9 @@ impl Engine {
             *turns += 1;
             Side { grew: now, joined: *turns, ..Side::default() }
         });
-        side.manifest |= pieces.is_some();
+        if pieces.is_some() {
+            side.has_manifest(now);
+        }
         if let Some(len) = ours.or(pieces).filter(|_| matches!(side.have.len(), 0)) {
             side.have.resize(len);
         }
@@ -270,7 +280,7 @@ impl Engine {
         let declined = |piece: &u32| side.promised.get(piece).is_some_and(|promise| promise.stage == Stage::Declined);
         let lost: Vec<u32> = side.coming.without(&coming).into_iter().filter(declined).collect();
         content.expect(side, coming);
-        side.manifest = true;
+        side.has_manifest(self.now);
         lost.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
         self.uploads.delivered(self.now, delivered);
         self.fetch_manifests(actions);

@@ -343,11 +343,20 @@ impl Engine {
         self.strike(conn, actions);
     }
 
-    /// Whether a piece was waited for in vain once, and is not to be asked of a peer that may let us wait again.
+    /// Whether a piece was waited for in vain once, and is not to be asked of a peer that may let us wait again: someone else
+    /// brings it soon.
     pub(super) fn is_left_to_others(&self, state: &Connection, id: ContentId, piece: u32) -> bool {
         let has = |state: &Connection| state.sides.get(&id).is_some_and(|side| side.have.contains(piece));
+        let soon = |state: &Connection| !state.rate.measured() || state.rate.time_for(state.owed) < SLOW;
+        let able = |other: &Connection| other.credit.proven && soon(other) && self.may_ask(other) && has(other);
         let moved = !state.credit.proven && self.contents.get(&id).is_some_and(|c| c.moved.contains(&piece));
-        moved && self.conns.values().any(|other| other.credit.proven && self.may_ask(other) && has(other))
+        moved && self.conns.values().any(able)
+    }
+
+    /// Whether a peer that never let us wait offers us something, and owes us nothing.
+    pub(super) fn is_willing(&self, state: &Connection) -> bool {
+        let offers = state.offered.is_some_and(|at| self.now.saturating_sub(at) < STARVING);
+        offers && state.requests.is_empty() && state.credit.strikes == 0
     }
 
     /// Takes requests out of the books and off the wire.
@@ -364,11 +373,9 @@ impl Engine {
     /// Whether someone other than this peer has a piece, and moves or was not asked for anything yet.
     fn someone_else_brings(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
         self.conns.iter().any(|(&other, state)| {
-            let offers = state.offered.is_some_and(|at| self.now.saturating_sub(at) < STARVING);
-            let fresh = offers && state.requests.is_empty() && state.credit.strikes == 0;
             let moves = state.credit.verified > 0 && self.now.saturating_sub(state.heard) < MOVES;
             other != conn
-                && (fresh || moves)
+                && (self.is_willing(state) || moves)
                 && !state.credit.stalled
                 && !self.rests(state)
                 && !self.refuses(state)
