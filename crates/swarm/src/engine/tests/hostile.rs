@@ -250,6 +250,45 @@ fn manifests_without_end_make_room_for_an_honest_one() {
 }
 
 #[test]
+fn a_willing_stranger_is_tried_where_slow_peers_keep_all_pieces() {
+    const PIECES: u32 = 18_000;
+    let (mut engine, mut actions) = (wants(PIECES), Vec::new());
+    (1..=20).for_each(|conn| offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), PIECES, &mut actions));
+    // Each slow peer brings some five pieces a second.
+    let mut owed: BTreeMap<RequestId, (Run, u64)> = BTreeMap::new();
+    let mut tried = None;
+    for tick in 0..80 {
+        let now = Duration::from_millis(tick * 250);
+        let mut next = Vec::new();
+        for (conn, request, run) in fetches(&actions) {
+            match conn {
+                100 => tried = tried.or(Some(now)),
+                _ => drop(owed.insert(request, (run, 0))),
+            }
+        }
+        actions.iter().for_each(|action| {
+            if let Action::Cancel { request } = action {
+                owed.remove(request);
+            }
+        });
+        for (&request, (run, came)) in &mut owed {
+            let before = *came / u64::from(PIECE);
+            *came += u64::from(PIECE) * 5 / 4;
+            engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) * 5 / 4 }, &mut next);
+            for piece in before..(*came / u64::from(PIECE)).min(u64::from(run.count)) {
+                engine.handle(now, Event::Stored { request, piece: run.first + piece as u32 }, &mut next);
+            }
+        }
+        if tick == 16 {
+            offers_all(&mut engine, now, 100, stranger(100), PIECES, &mut next);
+        }
+        engine.handle(now, Event::Tick, &mut next);
+        actions = next;
+    }
+    assert!(tried.is_some_and(|at| at < Duration::from_secs(8)), "asked at {tried:?}");
+}
+
+#[test]
 fn slow_takers_keep_no_slot_from_a_fast_one() {
     let pieces = 2000;
     let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
