@@ -99,8 +99,11 @@ const QUIET: Duration = Duration::from_secs(60);
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// Most peers that are remembered for one content.
 const KNOWN: usize = 400;
-/// Dials under way at once.
+/// Dials under way at once: of those that have not taken longer than a dial takes that succeeds, and in all. Who has crashed
+/// is still named for a while, and must not keep us from those that are there.
 const DIALS: usize = 16;
+const ALL_DIALS: usize = 64;
+const DIALLED_SOON: Duration = Duration::from_secs(1);
 /// How often peers are exchanged.
 const EXCHANGE: Duration = Duration::from_secs(5);
 /// Peers told in one exchange.
@@ -137,7 +140,7 @@ impl Engine {
                 let vain = content.known.iter().filter(|(peer, known)| {
                     (known.failures > 0 || (word == Word::Tracker && !known.named))
                         && !self.by_peer.contains_key(peer)
-                        && !self.dialling.contains(peer)
+                        && !self.dialling.contains_key(peer)
                 });
                 let vainest = vain.max_by_key(|(_, known)| (!known.named, known.failures)).map(|(&peer, _)| peer);
                 vainest.and_then(|peer| content.known.remove(&peer));
@@ -165,25 +168,31 @@ impl Engine {
             .config
             .connections
             .saturating_sub(self.conns.values().filter(|conn| !Self::is_useless(conn)).count() + self.dialling.len())
-            .min(DIALS.saturating_sub(self.dialling.len()));
+            .min(self.free_dials());
         if room == 0 {
             return;
         }
         let mut candidates = Vec::new();
         for content in self.contents.values().filter(|content| content.wanted) {
             for (&id, known) in &content.known {
-                if known.next_try <= self.now && !self.by_peer.contains_key(&id) && !self.dialling.contains(&id) {
+                if known.next_try <= self.now && !self.by_peer.contains_key(&id) && !self.dialling.contains_key(&id) {
                     candidates.push(PeerAddress { id, addresses: known.addresses.clone() });
                 }
             }
         }
         self.rng.shuffle(&mut candidates);
         for peer in candidates {
-            if room > 0 && self.dialling.insert(peer.id) {
+            if room > 0 && self.dialling.insert(peer.id, self.now).is_none() {
                 actions.push(Action::Dial { peer });
                 room -= 1;
             }
         }
+    }
+
+    /// How many more peers may be dialled now.
+    fn free_dials(&self) -> usize {
+        let fresh = self.dialling.values().filter(|&&since| self.now.saturating_sub(since) < DIALLED_SOON).count();
+        DIALS.saturating_sub(fresh).min(ALL_DIALS.saturating_sub(self.dialling.len()))
     }
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
@@ -202,7 +211,7 @@ impl Engine {
         let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer) else { return };
         let known = self.contents.values().filter(|content| content.wanted).find_map(|content| content.known.get(&id));
         let Some(addresses) = known.map(|known| known.addresses.clone()) else { return };
-        if self.dialling.len() < DIALS && self.dialling.insert(id) {
+        if self.free_dials() > 0 && self.dialling.insert(id, self.now).is_none() {
             actions.push(Action::Dial { peer: PeerAddress { id, addresses } });
         }
     }

@@ -143,7 +143,8 @@ pub struct Engine {
     /// How many sides ever joined.
     turns: u64,
     by_peer: BTreeMap<PeerId, ConnId>,
-    dialling: BTreeSet<PeerId>,
+    /// Since when peers are being dialled.
+    dialling: BTreeMap<PeerId, Duration>,
     /// Peers that are shut out.
     banned: Noted<PeerId, ()>,
     /// How often peers were forgiven what they sent wrong.
@@ -189,7 +190,7 @@ impl Engine {
             conns: BTreeMap::new(),
             turns: 0,
             by_peer: BTreeMap::new(),
-            dialling: BTreeSet::new(),
+            dialling: BTreeMap::new(),
             banned: Noted::default(),
             pardons: Noted::default(),
             records: Noted::default(),
