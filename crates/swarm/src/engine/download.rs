@@ -61,8 +61,10 @@ const LACKING: Duration = Duration::from_secs(2);
 const REFUSED: Duration = Duration::from_millis(300);
 /// After each further one in a row for twice as long, up to so many times.
 const LONGEST_REFUSED: u32 = 7;
-/// With nothing under way and nothing offered for this long, we ask on our own account.
+/// With nothing under way and nothing offered for this long, we ask on our own account. What fits in one such request could
+/// be here long before.
 const PATIENCE: Duration = Duration::from_secs(1);
+const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
 /// Bytes of such a request, if pieces are small.
 const OWN_ACCOUNT: u64 = 1 << 20;
 /// Requests under way on one connection.
@@ -244,11 +246,12 @@ impl Engine {
             let offered = self.conns.values().any(|conn| self.may_ask(conn) && offers(conn));
             let Some(content) = self.contents.get(&id).filter(|content| content.geometry.is_some()) else { continue };
             let (total, size) = (content.total(), content.piece_size());
+            let patience = if total <= OWN_ACCOUNT { LITTLE_PATIENCE } else { PATIENCE };
             if under_way || offered {
                 if let Some(content) = self.contents.get_mut(&id) {
                     content.busy = self.now;
                 }
-            } else if self.now.saturating_sub(content.busy) >= PATIENCE {
+            } else if self.now.saturating_sub(content.busy) >= patience {
                 let able = |(_, conn): &(&ConnId, &super::Connection)| self.may_ask(conn);
                 let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
                 self.rng.shuffle(&mut conns);
