@@ -55,8 +55,10 @@ const LATE: Duration = Duration::from_secs(1);
 const PARKED: Duration = Duration::from_secs(1);
 /// What leaves within this time may be under way at once: on fast links a serve is over before the next could start.
 const AT_ONCE: Duration = Duration::from_millis(20);
-/// A serve that takes this much longer than the uplink needs is held up by the other side: it gives its slot back.
-const HELD_UP: Duration = Duration::from_millis(200);
+/// A serve that takes longer than the uplink needs, by two round trips within these bounds, is held up by the other side: it
+/// gives its slot back.
+const HELD_UP: Duration = Duration::from_millis(50);
+const SURELY_HELD_UP: Duration = Duration::from_millis(200);
 /// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
 const UNKNOWN: Duration = Duration::from_secs(1);
 /// For so long after someone was found to hold an answer up, one more answer is sent beside.
@@ -165,13 +167,14 @@ impl Uploads {
         }
     }
 
-    /// How long an answer may take: three times what the uplink needs for it and for those that move beside it.
-    fn patience(&self, moving: u64, own: u64) -> Duration {
+    /// How long an answer over such a round trip may take: three times what the uplink needs for it and for those that move
+    /// beside it.
+    fn patience(&self, rtt: Duration, moving: u64, own: u64) -> Duration {
         let Some(rate) = self.meter.rate.map(|rate| rate.max(self.meter.peak)).filter(|&rate| rate > 0.0) else {
             return UNKNOWN;
         };
         let expected = Duration::try_from_secs_f64(3.0 * (moving + own) as f64 / rate).unwrap_or(Duration::MAX);
-        expected.saturating_add(HELD_UP)
+        expected.saturating_add((rtt * 2).clamp(HELD_UP, SURELY_HELD_UP))
     }
 }
 
@@ -250,7 +253,8 @@ impl Engine {
     pub(super) fn served(&mut self, serve: ServeId, actions: &mut Vec<Action>) {
         if let Some(Serve { conn, content, run, bytes, began }) = self.uploads.active.remove(&serve) {
             run.pieces().for_each(|piece| self.sent(conn, content, piece));
-            if self.now.saturating_sub(began) <= self.uploads.patience(0, bytes) {
+            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            if self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes) {
                 self.set_held_up(conn, false);
             }
         }
@@ -273,7 +277,8 @@ impl Engine {
         let moving: u64 = moving.map(|serve| serve.bytes).sum();
         let late = |serve: &&Serve| {
             let took = self.now.saturating_sub(serve.began);
-            !held_up(&serve.conn) && took > self.uploads.patience(moving - serve.bytes, serve.bytes)
+            let rtt = self.conns.get(&serve.conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            !held_up(&serve.conn) && took > self.uploads.patience(rtt, moving - serve.bytes, serve.bytes)
         };
         let late: Vec<ConnId> = self.uploads.active.values().filter(late).map(|serve| serve.conn).collect();
         for conn in late {
