@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Query, Run as Pieces};
+use settings::{Signal, Signals};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
@@ -18,10 +19,11 @@ use crate::limiter::Limiter;
 use crate::names::{printable, report_words};
 use crate::only::{fits, spelt_out};
 use crate::progress::{Meter, downloader_words, seeder_words};
-use crate::prompt::{self, Typed};
+use crate::prompt::{self, Face, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
 use crate::start::{Found, Step, start};
+use crate::terminal;
 
 /// Time between two looks at the progress.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,14 +50,14 @@ pub struct Manner {
 /// When a run ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
+    /// Not at all, as the original does.
     Never,
+    /// Not at all: whoever has seen enough stops it, and that is no failure, by whatever means.
+    AtWill,
     /// Every download is complete.
     Done,
     /// Every download is complete, and has been shared on for so long, or for so many times its size, whatever comes first.
-    Shared {
-        time: Option<Duration>,
-        ratio: Option<f64>,
-    },
+    Shared { time: Option<Duration>, ratio: Option<f64> },
 }
 
 /// Shares or downloads as the original's flags say.
@@ -70,7 +72,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         transport: arguments.peer.transport,
         outlet: Outlet::Output,
     };
-    let face = prompt::start(&arguments.peer, Outlet::Output);
+    let face = prompt::start(&arguments.peer, Outlet::Output, prompt::Source::Anything);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments, report));
     conduct(node, manner, face, starting.abort_handle(), steps).await
@@ -80,7 +82,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
 pub async fn conduct(
     node: Node,
     manner: Manner,
-    (screen, typed): (Screen, mpsc::Receiver<Typed>),
+    Face { screen, typed, mut signals }: Face,
     starting: AbortHandle,
     steps: mpsc::Receiver<Step>,
 ) -> Result<(), Failure> {
@@ -90,7 +92,12 @@ pub async fn conduct(
     run.screen.progress("Connecting to the tracker …");
     let result = tokio::select! {
         result = run.life(events, steps, typed) => result,
-        result = told_to_stop() => result,
+        signal = heard(&mut signals) => Ok(Some(Stop::Signal(signal))),
+    };
+    let result = match result {
+        Ok(Some(stop)) => run.stopped(stop).await,
+        Ok(None) => Ok(()),
+        Err(failure) => Err(failure),
     };
     starting.abort();
     run.screen.leave().await;
@@ -101,7 +108,7 @@ pub async fn conduct(
     // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
     tokio::select! {
         () = run.goodbye() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = heard(&mut signals) => {}
     }
     result
 }
@@ -110,6 +117,15 @@ pub async fn conduct(
 enum Next {
     GoOn,
     End,
+    Stop(Stop),
+}
+
+/// Who wants it to end before it does so by itself.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    /// `exit`, or Ctrl-D.
+    Exit,
+    Signal(Signal),
 }
 
 struct Run {
@@ -157,7 +173,7 @@ impl Run {
         mut events: broadcast::Receiver<PeerEvent>,
         mut steps: mpsc::Receiver<Step>,
         mut typed: mpsc::Receiver<Typed>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Stop>, Failure> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -179,9 +195,40 @@ impl Run {
                 },
                 _ = tick.tick() => self.tick().await?,
             };
-            if let Next::End = next {
-                return Ok(());
+            match next {
+                Next::GoOn => {}
+                Next::End => return Ok(None),
+                Next::Stop(stop) => return Ok(Some(stop)),
             }
+        }
+    }
+
+    /// What it means to be stopped: no failure where there was nothing to complete, or where that is complete.
+    async fn stopped(&mut self, stop: Stop) -> Result<(), Failure> {
+        // What has ended just now, and was not heard of.
+        for content in self.pending.clone() {
+            let turns = self.node.standing(content).await.turns;
+            self.turns(content, turns).await?;
+        }
+        let completes = matches!(self.manner.end, End::Done | End::Shared { .. });
+        let complete = self.started && self.pending.is_empty();
+        let (code, cause) = match stop {
+            Stop::Exit => (ExitCode::Stopped, "stopped"),
+            Stop::Signal(Signal::Interrupt) => (ExitCode::Interrupted, "interrupted"),
+            Stop::Signal(Signal::Terminate) => (ExitCode::Terminated, "told to end"),
+            Stop::Signal(Signal::HangUp) => (ExitCode::HungUp, "the terminal was closed"),
+        };
+        let kept = match self.manner.outlet {
+            Outlet::Output => "what is verified is kept: start it again to go on",
+            Outlet::Errors => "standard output has only a part of it",
+        };
+        match self.manner.end {
+            End::AtWill => Ok(()),
+            End::Never if code == ExitCode::Interrupted => {
+                Err(Failure::new(code, "interrupted; what is verified is kept"))
+            }
+            _ if completes && !complete => Err(Failure::new(code, format!("{cause} before it was complete; {kept}"))),
+            _ => Ok(()),
         }
     }
 
@@ -261,8 +308,8 @@ impl Run {
     async fn typed(&mut self, command: Typed) -> Result<Next, Failure> {
         self.screen.typed();
         match command {
-            Typed::Exit => return Ok(Next::End),
-            Typed::Interrupt => return Err(interrupted()),
+            Typed::Exit => return Ok(Next::Stop(Stop::Exit)),
+            Typed::Interrupt => return Ok(Next::Stop(Stop::Signal(Signal::Interrupt))),
             Typed::Progress { verbose } => self.progress_words(verbose).await,
             Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
         }
@@ -564,30 +611,14 @@ fn sharing_on(time: Duration) -> String {
     format!("Sharing it on for {}.", humantime::format_duration(time))
 }
 
-fn interrupted() -> Failure {
-    Failure::new(ExitCode::Interrupted, "interrupted; what is verified is kept")
-}
-
-/// Ctrl-C is an interruption; being asked to end by the system is as good as `exit`.
-async fn told_to_stop() -> Result<(), Failure> {
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => Err(interrupted()),
-        () = terminated() => Ok(()),
+/// The next signal that is meant for the program.
+async fn heard(signals: &mut Signals) -> Signal {
+    loop {
+        let signal = signals.next().await;
+        if signal != Signal::Interrupt || !terminal::is_sending_out() {
+            return signal;
+        }
     }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 #[cfg(test)]
