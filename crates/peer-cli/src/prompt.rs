@@ -90,17 +90,19 @@ pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source) -> Face 
 
 fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
     fail_in_background();
-    while wait_for_turn(terminal::is_closed) {
-        let Some(read) = terminal::lend(|| editor.readline("> ")) else { return };
+    while !terminal::is_closed() && wait_for_turn(terminal::is_closed) {
+        // While it is lent the signal is still marked.
+        let lent = terminal::lend(|| (editor.readline("> "), terminal::is_sending_out()));
+        let Some((read, sent_out)) = lent else { continue };
         let command = match read {
             Ok(line) => {
                 let _ = editor.add_history_entry(&line);
                 parse(&line)
             }
-            Err(ReadlineError::Interrupted) => Some(Typed::Interrupt),
+            // The editor takes `SIGINT` for itself, as it takes the key.
+            Err(ReadlineError::Interrupted) => (!sent_out).then_some(Typed::Interrupt),
             // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
             Err(ReadlineError::Eof) if turn() == Turn::Ours => Some(Typed::Exit),
-            Err(error) if is_signal(&error) => (!terminal::is_sending_out()).then_some(Typed::Interrupt),
             // Read after the shell has put us into the background.
             Err(_) if turn() == Turn::Others => None,
             Err(_) => return,
@@ -110,17 +112,6 @@ fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
             return;
         }
     }
-}
-
-/// Whether `SIGINT` came while the editor was waiting, which it takes for itself.
-#[cfg(unix)]
-fn is_signal(error: &ReadlineError) -> bool {
-    matches!(error, ReadlineError::Signal(_))
-}
-
-#[cfg(not(unix))]
-fn is_signal(_: &ReadlineError) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@
 //! The editor waits for keys and hears nothing but signals; so it is sent out by one, `SIGINT`, that is marked as ours.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 #[cfg(unix)]
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Whether the editor has the terminal.
 static LENT: AtomicBool = AtomicBool::new(false);
 /// Whether it is not to be lent again.
 static CLOSED: AtomicBool = AtomicBool::new(false);
-/// Whether a `SIGINT` that comes now is ours.
+/// Whether the terminal is wanted back: a `SIGINT` that comes now is ours, and nothing is lent.
 static SENDING_OUT: AtomicBool = AtomicBool::new(false);
 /// How often the program was stopped and went on.
 static STOPS: AtomicU32 = AtomicU32::new(0);
@@ -20,14 +21,17 @@ static STOPS: AtomicU32 = AtomicU32::new(0);
 #[cfg(unix)]
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two signals to it: it may not have been there yet for the first.
-#[cfg(unix)]
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Lends the terminal to `read`, unless it is to be given back for good.
+/// Lends the terminal to `read`, unless it is wanted back.
 pub fn lend<T>(read: impl FnOnce() -> T) -> Option<T> {
     LENT.store(true, SeqCst);
-    let read = (!CLOSED.load(SeqCst)).then(read);
+    let wanted = CLOSED.load(SeqCst) || SENDING_OUT.load(SeqCst);
+    let read = (!wanted).then(read);
     LENT.store(false, SeqCst);
+    if wanted {
+        std::thread::sleep(AGAIN);
+    }
     read
 }
 
@@ -53,15 +57,18 @@ pub fn close() {
     if !LENT.load(SeqCst) {
         return;
     }
-    let clear: &[u8] = if send_out() { b"\x1b[1A\r\x1b[J" } else { b"\x1b[?2004l\r\x1b[K" };
+    send_out();
+    SENDING_OUT.store(false, SeqCst);
+    let clear: &[u8] = if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" };
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(clear);
     let _ = out.flush();
 }
 
-/// Has the editor put back the terminal's modes, and waits until it has. False if it does not hear.
+/// Has the editor put back the terminal's modes, and waits until it has. The terminal is not lent again until it is no longer
+/// wanted back.
 #[cfg(unix)]
-fn send_out() -> bool {
+fn send_out() {
     use nix::sys::signal::{Signal, kill};
     let until = Instant::now() + PATIENCE;
     SENDING_OUT.store(true, SeqCst);
@@ -74,15 +81,11 @@ fn send_out() -> bool {
     if signals > 1 {
         std::thread::sleep(10 * AGAIN);
     }
-    SENDING_OUT.store(false, SeqCst);
-    !LENT.load(SeqCst)
 }
 
 /// The console keeps its own state, and the editor hears no signal.
 #[cfg(not(unix))]
-fn send_out() -> bool {
-    false
-}
+fn send_out() {}
 
 /// From now on the editor is sent out before the program stops (Ctrl-Z, `SIGTSTP`). To be called before there are threads:
 /// they must not take the signal either.
@@ -112,13 +115,12 @@ fn wait_for_stops(signals: &nix::sys::signal::SigSet) {
             after_stop();
             continue;
         }
-        if LENT.load(SeqCst) {
-            send_out();
-        }
+        send_out();
+        STOPS.fetch_add(1, SeqCst);
         // The system stops all threads, unless no shell is there to let them go on.
         let _ = stop.thread_unblock().and_then(|()| raise(Signal::SIGTSTP));
         let _ = stop.thread_block();
-        STOPS.fetch_add(1, SeqCst);
+        SENDING_OUT.store(false, SeqCst);
     }
 }
 
@@ -139,4 +141,5 @@ fn after_stop() {
     if !ours {
         let _ = tcsetattr(&stdin, OptionalActions::Now, &now);
     }
+    SENDING_OUT.store(false, SeqCst);
 }
