@@ -35,10 +35,16 @@ pub struct Prepared {
 
 /// Writes `bytes` beside `path`, in the folder that it is in, which must be there.
 pub fn prepare(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<Prepared> {
-    let mut beside = locked_beside(folder_of(path), readers)?;
-    beside.write_all(bytes)?;
+    let beside = write_beside(path, bytes, readers)?;
     sync(beside.as_file())?;
     Ok(Prepared { beside, path: path.to_owned() })
+}
+
+fn write_beside(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<NamedTempFile> {
+    let mut beside = locked_beside(folder_of(path), readers)?;
+    // Not by the wrapper, which would hide what the system said.
+    beside.as_file_mut().write_all(bytes)?;
+    Ok(beside)
 }
 
 impl Prepared {
@@ -78,6 +84,14 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     prepare(path, bytes, readers)?.replace()
 }
 
+/// The same for a file that whoever reads it checks, and that can be made again: it is not synced. For a thousand of them, each of a
+/// small file that is shared, that would take seconds; after a power failure one that is not whole is as good as none.
+pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = write_beside(path, bytes, Readers::Everyone)?;
+    beside.persist(path).map_err(|failed| failed.error)?;
+    Ok(())
+}
+
 /// Removes what programs that were killed while they wrote have left in a folder. What cannot be removed is left to the next.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -100,9 +114,7 @@ pub fn sweep(folder: &Path) {
 fn locked_beside(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     for _ in 0..TRIES {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX).suffix(SUFFIX);
-        readable_by_everyone(&mut builder, readers);
-        let beside = builder.tempfile_in(folder)?;
+        let beside = builder.prefix(PREFIX).suffix(SUFFIX).make_in(folder, |path| new_file(path, readers))?;
         match beside.as_file().try_lock() {
             Err(fs::TryLockError::WouldBlock) => {}
             // Where there are no locks nothing is swept either.
@@ -114,18 +126,18 @@ fn locked_beside(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     Err(io::Error::other("files beside it are removed as often as they are made"))
 }
 
-/// Temporary files are their owner's alone unless it is said otherwise.
 #[cfg(unix)]
-fn readable_by_everyone(builder: &mut tempfile::Builder, readers: Readers) {
-    use std::os::unix::fs::PermissionsExt;
-    if readers == Readers::Everyone {
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
+fn new_file(path: &Path, readers: Readers) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mode = if readers == Readers::Owner { 0o600 } else { 0o666 };
+    File::options().write(true).create_new(true).mode(mode).open(path)
 }
 
 /// Files have the rights of their folder.
 #[cfg(not(unix))]
-fn readable_by_everyone(_: &mut tempfile::Builder, _: Readers) {}
+fn new_file(path: &Path, _: Readers) -> io::Result<File> {
+    File::options().write(true).create_new(true).open(path)
+}
 
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -169,6 +181,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"one");
         replace(&path, b"two", Readers::Owner).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
+        replace_cache(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(names(folder.path()), ["key"]);
     }
 
@@ -189,7 +203,6 @@ mod tests {
         assert_eq!(mode("certificate", Readers::Everyone), plain);
     }
 
-    /// A file of `/dev/full` would do, but for the folder around it: a folder that is gone fails in the same places.
     #[test]
     fn a_write_that_fails_leaves_what_was_there() {
         let folder = tempfile::tempdir().unwrap();

@@ -152,10 +152,11 @@ pub(crate) fn keep_received(hashes: &Path, manifest: &Manifest) -> Result<(), Pe
     kept.map_err(|source| error_at(&path, source).into())
 }
 
-/// Writes a file into a folder, which is made if need be, so that nobody ever reads half of one.
+/// Writes a file into a folder, which is made if need be, so that nobody reads half of one. Whoever reads it checks it: after a
+/// power failure it may have to be made again.
 pub(crate) fn put(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    atomic_file::replace(path, bytes, atomic_file::Readers::Everyone)
+    atomic_file::replace_cache(path, bytes)
 }
 
 /// The manifest of a download that is kept in the hashes folder. Opens that one file, however many there are.
