@@ -21,6 +21,7 @@ mod screen;
 mod share;
 mod sizes;
 mod start;
+mod stop;
 mod swarm;
 mod terminal;
 mod visit;

@@ -86,9 +86,9 @@ impl Screen {
     }
 
     /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
-    /// may be waiting for a key, and would swallow the last words.
-    pub async fn leave(&self) {
-        let Some(lines) = self.take_lines() else { return };
+    /// may be waiting for a key, and would swallow the last words. True if it was.
+    pub async fn leave(&self) -> bool {
+        let Some(lines) = self.take_lines() else { return false };
         let (done, printed) = sync_channel(1);
         let until = Instant::now() + PATIENCE;
         if lines.try_send(Line::Printed(done)).is_ok() {
@@ -98,7 +98,7 @@ impl Screen {
         }
         // The last one is still on its way through the editor.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        terminal::close();
+        terminal::close()
     }
 
     fn take_lines(&self) -> Option<SyncSender<Line>> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Query, Run as Pieces};
-use settings::{Signal, Signals};
+use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
@@ -23,7 +23,7 @@ use crate::prompt::{self, Face, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
 use crate::start::{Found, Step, start};
-use crate::terminal;
+use crate::stop::{Stop, heard, settle};
 
 /// Time between two looks at the progress.
 const TICK: Duration = Duration::from_millis(250);
@@ -100,7 +100,9 @@ pub async fn conduct(
         Err(failure) => Err(failure),
     };
     starting.abort();
-    run.screen.leave().await;
+    if run.screen.leave().await {
+        settle(&mut signals).await;
+    }
     let result = result.map_err(|failure| {
         run.screen.event(&failure.event());
         Failure { told: true, ..failure }
@@ -114,32 +116,24 @@ pub async fn conduct(
 }
 
 /// What goes on after something happened.
-enum Next {
+pub enum Next {
     GoOn,
     End,
     Stop(Stop),
 }
 
-/// Who wants it to end before it does so by itself.
-#[derive(Debug, Clone, Copy)]
-enum Stop {
-    /// `exit`, or Ctrl-D.
-    Exit,
-    Signal(Signal),
-}
-
-struct Run {
-    manner: Manner,
-    node: Node,
+pub struct Run {
+    pub manner: Manner,
+    pub node: Node,
     screen: Screen,
     /// Everything that is shared or downloaded, and what was last shown of it.
     contents: BTreeMap<ContentId, Option<Progress>>,
     /// Downloads that are not complete.
-    pending: BTreeSet<ContentId>,
+    pub pending: BTreeSet<ContentId>,
     /// How many of the turns that a content has taken were said.
     said: BTreeMap<ContentId, usize>,
     /// Whether everything that was asked for has begun.
-    started: bool,
+    pub started: bool,
     /// Since when every download is complete.
     done_since: Option<Instant>,
     meters: BTreeMap<ContentId, Meter>,
@@ -200,35 +194,6 @@ impl Run {
                 Next::End => return Ok(None),
                 Next::Stop(stop) => return Ok(Some(stop)),
             }
-        }
-    }
-
-    /// What it means to be stopped: no failure where there was nothing to complete, or where that is complete.
-    async fn stopped(&mut self, stop: Stop) -> Result<(), Failure> {
-        // What has ended just now, and was not heard of.
-        for content in self.pending.clone() {
-            let turns = self.node.standing(content).await.turns;
-            self.turns(content, turns).await?;
-        }
-        let completes = matches!(self.manner.end, End::Done | End::Shared { .. });
-        let complete = self.started && self.pending.is_empty();
-        let (code, cause) = match stop {
-            Stop::Exit => (ExitCode::Stopped, "stopped"),
-            Stop::Signal(Signal::Interrupt) => (ExitCode::Interrupted, "interrupted"),
-            Stop::Signal(Signal::Terminate) => (ExitCode::Terminated, "told to end"),
-            Stop::Signal(Signal::HangUp) => (ExitCode::HungUp, "the terminal was closed"),
-        };
-        let kept = match self.manner.outlet {
-            Outlet::Output => "what is verified is kept: start it again to go on",
-            Outlet::Errors => "standard output has only a part of it",
-        };
-        match self.manner.end {
-            End::AtWill => Ok(()),
-            End::Never if code == ExitCode::Interrupted => {
-                Err(Failure::new(code, "interrupted; what is verified is kept"))
-            }
-            _ if completes && !complete => Err(Failure::new(code, format!("{cause} before it was complete; {kept}"))),
-            _ => Ok(()),
         }
     }
 
@@ -424,7 +389,7 @@ impl Run {
     }
 
     /// What a content has come to, but for what was said before: all of it that the node knows, whichever event told of it.
-    async fn turns(&mut self, content: ContentId, turns: Vec<PeerEvent>) -> Result<Next, Failure> {
+    pub async fn turns(&mut self, content: ContentId, turns: Vec<PeerEvent>) -> Result<Next, Failure> {
         let said = self.said.insert(content, turns.len()).unwrap_or(0);
         for turn in turns.into_iter().skip(said) {
             match turn {
@@ -609,16 +574,6 @@ fn sharing_on(time: Duration) -> String {
         return "Sharing it on until told to stop.".to_owned();
     }
     format!("Sharing it on for {}.", humantime::format_duration(time))
-}
-
-/// The next signal that is meant for the program.
-async fn heard(signals: &mut Signals) -> Signal {
-    loop {
-        let signal = signals.next().await;
-        if signal != Signal::Interrupt || !terminal::is_sending_out() {
-            return signal;
-        }
-    }
 }
 
 #[cfg(test)]

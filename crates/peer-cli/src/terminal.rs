@@ -50,19 +50,25 @@ pub fn stops() -> u32 {
     STOPS.load(SeqCst)
 }
 
-/// Takes the terminal back for good, and clears the line of the prompt.
-pub fn close() {
+/// Takes the terminal back for good, and clears the line of the prompt. True if the editor had it: until [`settled`] is called
+/// interruptions are taken for those that were meant for it.
+pub fn close() -> bool {
     use std::io::Write;
     CLOSED.store(true, SeqCst);
     if !LENT.load(SeqCst) {
-        return;
+        return false;
     }
     send_out();
-    SENDING_OUT.store(false, SeqCst);
     let clear: &[u8] = if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" };
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(clear);
     let _ = out.flush();
+    true
+}
+
+/// No interruption of ours is on its way any more.
+pub fn settled() {
+    SENDING_OUT.store(false, SeqCst);
 }
 
 /// Has the editor put back the terminal's modes, and waits until it has. The terminal is not lent again until it is no longer
@@ -72,14 +78,8 @@ fn send_out() {
     use nix::sys::signal::{Signal, kill};
     let until = Instant::now() + PATIENCE;
     SENDING_OUT.store(true, SeqCst);
-    let mut signals = 0;
     while LENT.load(SeqCst) && Instant::now() < until && kill(nix::unistd::getpid(), Signal::SIGINT).is_ok() {
-        signals += 1;
         std::thread::sleep(AGAIN);
-    }
-    // One that came too early, or too late, for the editor is on its way to the rest of the program.
-    if signals > 1 {
-        std::thread::sleep(10 * AGAIN);
     }
 }
 
@@ -120,7 +120,9 @@ fn wait_for_stops(signals: &nix::sys::signal::SigSet) {
         // The system stops all threads, unless no shell is there to let them go on.
         let _ = stop.thread_unblock().and_then(|()| raise(Signal::SIGTSTP));
         let _ = stop.thread_block();
-        SENDING_OUT.store(false, SeqCst);
+        // A signal that came too early, or too late, for the editor is on its way to the rest of the program.
+        std::thread::sleep(4 * AGAIN);
+        settled();
     }
 }
 
@@ -141,5 +143,6 @@ fn after_stop() {
     if !ours {
         let _ = tcsetattr(&stdin, OptionalActions::Now, &now);
     }
-    SENDING_OUT.store(false, SeqCst);
+    std::thread::sleep(4 * AGAIN);
+    settled();
 }

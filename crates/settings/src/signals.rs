@@ -123,19 +123,20 @@ mod platform {
             macro_rules! arrives {
                 ($signal:expr) => {
                     async {
-                        match &mut $signal {
+                        match $signal {
                             Some(signal) => drop(signal.recv().await),
                             None => std::future::pending().await,
                         }
                     }
                 };
             }
+            let Signals { interrupt, interrupt_too, close, log_off, shut_down } = self;
             tokio::select! {
-                () = arrives!(self.interrupt) => Signal::Interrupt,
-                () = arrives!(self.interrupt_too) => Signal::Interrupt,
-                () = arrives!(self.close) => Signal::Interrupt,
-                () = arrives!(self.log_off) => Signal::Terminate,
-                () = arrives!(self.shut_down) => Signal::Terminate,
+                () = arrives!(interrupt) => Signal::Interrupt,
+                () = arrives!(interrupt_too) => Signal::Interrupt,
+                () = arrives!(close) => Signal::Interrupt,
+                () = arrives!(log_off) => Signal::Terminate,
+                () = arrives!(shut_down) => Signal::Terminate,
             }
         }
     }
