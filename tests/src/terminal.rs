@@ -59,6 +59,12 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Sends the program a signal, as `kill -NAME` does.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Waits until this was shown since the last call, and gives what was shown up to there.
     pub fn shows(&mut self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -79,7 +85,7 @@ impl Terminal {
     }
 
     /// Waits until the program ends, demands this exit status, and gives what else was shown.
-    pub fn ends_with(mut self, code: i32) -> String {
+    pub fn ends_with(&mut self, code: i32) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.shown.recv_timeout(until.saturating_duration_since(Instant::now())) {

@@ -1,6 +1,7 @@
 //! What is typed on a terminal, keys and all: the line editor only runs on one, so the programs get a pseudo-terminal.
 #![cfg(target_os = "linux")]
 
+use tests::machines::{Machines, ticket};
 use tests::terminal::{CTRL_C, CTRL_D, Terminal};
 use tests::{Process, Swarm, noise};
 
@@ -63,4 +64,24 @@ fn ctrl_c_interrupts_and_what_is_there_is_kept() {
     terminal.shows("Successfully Downloaded file");
     terminal.ends_with(0);
     assert!(swarm.output("peer", "file") == bytes);
+}
+
+/// The line editor takes signals for itself; one was once lost in it.
+#[test]
+fn a_signal_ends_a_get_at_its_prompt_and_the_terminal_is_as_it_was() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(8 << 20, 3));
+    let mut sharer = machines.share("here", &["-d=0", "--up-rate=1MiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut terminal = Terminal::start(&mut machines.command("there", "get", &[&ticket]));
+        let before = terminal.modes();
+        terminal.shows("Downloading file");
+        terminal.shows("> ");
+        terminal.press("pro");
+        terminal.signal(signal);
+        let said = terminal.ends_with(code);
+        assert!(said.contains("before it was complete") && said.contains("Shutdown complete."), "{said:?}");
+        assert_eq!(terminal.modes(), before, "{signal}");
+    }
 }
