@@ -153,6 +153,24 @@ fn a_stop_by_another_program_is_as_good_as_ctrl_z() {
     assert!(is_plain(&shell));
 }
 
+/// As in a container: there is nobody who could let it go on, so it does.
+#[test]
+fn ctrl_z_without_a_shell_stops_nothing() {
+    let machines = Machines::new();
+    machines.put("there", "file", b"bytes");
+    let share = machines.command("there", "share", &["-d=0", "file"]);
+    let mut alone = Command::new("setsid");
+    alone.arg("-c").arg(share.get_program()).args(share.get_args()).current_dir(machines.folder("there"));
+    let mut terminal = Terminal::start(&mut alone);
+    terminal.shows("peer-cli get p2p");
+    terminal.press(CTRL_Z);
+    terminal.press("prog\r");
+    terminal.shows("Pieces on Seeder: 1 (100%).");
+    terminal.press("exit\r");
+    terminal.ends_with(0);
+    assert!(is_plain(&terminal));
+}
+
 #[test]
 fn a_share_and_a_tracker_in_the_background_go_on() {
     let machines = Machines::new();

@@ -87,14 +87,14 @@ fn send_out() {
 #[cfg(not(unix))]
 fn send_out() {}
 
-/// From now on the editor is sent out before the program stops (Ctrl-Z, `SIGTSTP`). To be called before there are threads:
-/// they must not take the signal either.
+/// From now on the editor is sent out before the program stops (Ctrl-Z, `SIGTSTP`), or is made to quit (`SIGQUIT`). To be called
+/// before there are threads: they must not take the signals either.
 #[cfg(unix)]
 pub fn give_back_on_stop() {
     use std::io::IsTerminal;
 
     use nix::sys::signal::{SigSet, Signal};
-    let signals = SigSet::from_iter([Signal::SIGTSTP, Signal::SIGCONT]);
+    let signals = SigSet::from_iter([Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGQUIT]);
     if std::io::stdin().is_terminal() && signals.thread_block().is_ok() {
         std::thread::spawn(move || wait_for_stops(&signals));
     }
@@ -109,7 +109,6 @@ fn wait_for_stops(signals: &nix::sys::signal::SigSet) {
     use nix::sys::signal::{SigSet, Signal, raise};
     // The terminal is put back as the shell has it, though it is the shell's turn.
     settings::terminal::fail_in_background();
-    let stop = SigSet::from_iter([Signal::SIGTSTP]);
     while let Ok(signal) = signals.wait() {
         if signal == Signal::SIGCONT {
             after_stop();
@@ -117,9 +116,10 @@ fn wait_for_stops(signals: &nix::sys::signal::SigSet) {
         }
         send_out();
         STOPS.fetch_add(1, SeqCst);
-        // The system stops all threads, unless no shell is there to let them go on.
-        let _ = stop.thread_unblock().and_then(|()| raise(Signal::SIGTSTP));
-        let _ = stop.thread_block();
+        // The system does what it always does: it stops all threads, unless no shell is there to let them go on.
+        let only = SigSet::from_iter([signal]);
+        let _ = only.thread_unblock().and_then(|()| raise(signal));
+        let _ = only.thread_block();
         // A signal that came too early, or too late, for the editor is on its way to the rest of the program.
         std::thread::sleep(4 * AGAIN);
         settled();
