@@ -5,6 +5,8 @@
 
 pub mod false_tracker;
 pub mod machines;
+#[cfg(target_os = "linux")]
+pub mod terminal;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -33,6 +35,11 @@ fn programs() -> &'static Programs {
 /// `peer-cli`, in no folder in particular.
 pub fn peer_cli() -> Command {
     quiet(&programs().peer)
+}
+
+/// `tracker`, in no folder in particular.
+pub fn tracker() -> Command {
+    quiet(&programs().tracker)
 }
 
 fn quiet(program: &Path) -> Command {

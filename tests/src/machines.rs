@@ -43,9 +43,9 @@ impl Machines {
         program
     }
 
-    /// Starts `peer-cli share --json`.
+    /// Starts `peer-cli share --json`, which takes commands.
     pub fn share(&self, machine: &str, arguments: &[&str]) -> Process {
-        let arguments: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
+        let arguments: Vec<_> = ["--json", "--commands"].iter().chain(arguments).copied().collect();
         Process::start(machine, self.command(machine, "share", &arguments))
     }
 

@@ -23,7 +23,7 @@ fn the_printed_line_is_all_that_it_takes() {
     let machines = Machines::new();
     let bytes = noise(3 << 20, 1);
     machines.put("here", "größer 1.bin", &bytes);
-    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "größer 1.bin"]));
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "--commands", "größer 1.bin"]));
     let line = sharer.line("peer-cli get p2p");
     let ticket = line.strip_prefix("peer-cli get ").unwrap();
     let mut getter = machines.get("there", &[ticket]);
@@ -146,7 +146,7 @@ fn who_gets_shares_on_only_as_long_as_asked() {
     }
     assert!(giver.event("bye")["sent"].as_u64().unwrap() >= 250_000);
     giver.ends_with(0);
-    let mut forever = machines.get("forever", &[&ticket, "--json", "--seed-for=forever"]);
+    let mut forever = machines.get("forever", &[&ticket, "--json", "--commands", "--seed-for=forever"]);
     forever.event("completed");
     forever.type_line("exit");
     forever.ends_with(0);

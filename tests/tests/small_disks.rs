@@ -154,3 +154,54 @@ fn a_signal_for_a_bus_error_that_is_sent_ends_the_program() {
     sharer.signal("BUS");
     assert_eq!(sharer.wait().signal(), Some(7));
 }
+
+/// Fills a disk to the last block, and gives the file that does.
+fn fill(disk: &SmallDisk) -> PathBuf {
+    let path = disk.0.join("ballast");
+    let mut file = fs::File::create(&path).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    path
+}
+
+/// A start on a full disk once left an empty key, and no later one got past it.
+#[test]
+fn a_full_disk_leaves_no_key_behind_that_is_empty() {
+    let machines = Machines::new();
+    let Some(disk) = SmallDisk::at(&machines.folder("here"), 2) else { return };
+    machines.put("here", "file", b"bytes");
+    let certs = |folder: &str| machines.folder("here").join(folder);
+    let tracker = |flags: &[&str]| {
+        let mut command = tests::tracker();
+        command.current_dir(machines.folder("here")).args(["--bind=127.0.0.1", "-p", "0"]).args(flags);
+        Process::start("tracker", command)
+    };
+    let identity = ["--identity=peer.key", "-i=127.0.0.1", "-f=x", "--tracker-id"];
+    let peer = || {
+        let id = "0".repeat(64);
+        let mut command = tests::peer_cli();
+        command.current_dir(machines.folder("here")).args(identity).arg(id).args(["-d=1", "-p=0"]);
+        Process::start("peer", command)
+    };
+    let ballast = fill(&disk);
+    tracker(&["--certs=open"]).ends_with(7);
+    tracker(&["--certs=closed", "--init-closed"]).ends_with(7);
+    peer().ends_with(7);
+    let here = names(&machines.folder("here"));
+    assert!(names(&certs("open")).is_empty() && names(&certs("closed")).is_empty(), "{here:?}");
+    assert!(!here.iter().any(|name| name.contains("key") || name.contains(".new")), "{here:?}");
+    // A share goes on with a key that ends with it, as far as there is room for the rest.
+    machines.share("here", &["-d=0", "file"]).ends_with(8);
+    fs::remove_file(&ballast).unwrap();
+
+    let mut open = tracker(&["--certs=open"]);
+    open.line("Tracker id");
+    tracker(&["--certs=closed", "--init-closed"]).ends_with(0);
+    machines.share("here", &["-d=0", "file"]).event("ticket");
+    // The tracker that it names is none.
+    peer().ends_with(3);
+    assert!(machines.folder("here").join("peer.key").exists());
+    // A tracker that has its files needs no room to start again.
+    open.kill();
+    fill(&disk);
+    tracker(&["--certs=open"]).line("Tracker id");
+}

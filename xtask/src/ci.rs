@@ -27,12 +27,13 @@ const AFTER: [&[&str]; 6] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others: ARCHITECTURE.md draws it. Tools and tests stand outside.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
     ("swarm", &["protocol"]),
     ("storage", &["protocol"]),
-    ("transport", &["protocol"]),
+    ("transport", &["protocol", "atomic-file"]),
     ("peer", &["swarm", "storage", "transport"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport", "settings"]),

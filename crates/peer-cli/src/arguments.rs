@@ -57,7 +57,8 @@ While it runs, type `prog` for progress and `exit` to say goodbye.
 Every flag may also be an environment variable (--up-rate is P2P_UP_RATE), or stand in p2p-fileshare.toml.
 
 Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in
-use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 130 interrupted.";
+use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 11 stopped before it was complete, 129 the same by
+SIGHUP, 130 interrupted, 143 the same by SIGTERM.";
 
 /// A peer: downloads a file from everyone who has pieces of it, and shares what it has.
 #[derive(Debug, Parser)]
@@ -265,6 +266,9 @@ pub struct PeerArguments {
     /// [default: not at all for a file, for ever for pieces]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
+    /// Read commands (prog, exit) from standard input though it is no terminal; without a subcommand that is always done
+    #[arg(long)]
+    pub commands: bool,
     /// Write events as JSON, one a line, and nothing else to standard output
     #[arg(long)]
     pub json: bool,

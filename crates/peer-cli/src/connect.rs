@@ -21,6 +21,7 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;
+    peer::sweep_manifests(&arguments.hashes);
     let ip = address(arguments);
     let port = |number| if first == 0 { 0 } else { first + number };
     let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();

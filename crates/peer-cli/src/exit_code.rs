@@ -20,7 +20,10 @@ pub enum ExitCode {
     DiskFull = 8,
     VerificationFailed = 9,
     Refused = 10,
+    Stopped = 11,
+    HungUp = 129,
     Interrupted = 130,
+    Terminated = 143,
 }
 
 /// An error with its exit status: what failed, why, and what to do.
@@ -164,7 +167,10 @@ mod tests {
             ExitCode::DiskFull,
             ExitCode::VerificationFailed,
             ExitCode::Refused,
+            ExitCode::Stopped,
+            ExitCode::HungUp,
             ExitCode::Interrupted,
+            ExitCode::Terminated,
         ];
         let expected: Vec<u8> = std::iter::once(0).chain(codes.map(|code| code as u8)).collect();
         assert_eq!(documented, expected);

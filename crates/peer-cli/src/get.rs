@@ -129,7 +129,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         transport: arguments.peer.transport,
         outlet,
     };
-    let face = prompt::start(&arguments.peer, outlet);
+    let face = prompt::start(&arguments.peer, outlet, prompt::Source::Terminal);
     let (report, steps) = mpsc::channel(16);
     let getter = node.clone();
     let starting = tokio::spawn(async move {

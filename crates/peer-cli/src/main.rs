@@ -21,6 +21,7 @@ mod screen;
 mod share;
 mod sizes;
 mod start;
+mod stop;
 mod swarm;
 mod terminal;
 mod visit;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();
+    terminal::give_back_on_stop();
     // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use peer::Progress;
+use settings::terminal::in_background;
 
 use crate::sizes;
 
@@ -65,7 +66,7 @@ impl Counter {
     /// Takes how many bytes are done, and of how many.
     pub fn show(self) -> impl Fn(u64, u64) + Sync {
         move |done, total| {
-            let Some(drawn) = &self.drawn else { return };
+            let Some(drawn) = self.drawn.as_ref().filter(|_| !in_background()) else { return };
             let mut drawn = drawn.lock().expect("no panic holds it");
             if drawn.is_none_or(|then| then.elapsed() >= Duration::from_millis(100)) {
                 *drawn = Some(Instant::now());
@@ -83,7 +84,7 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
+        if self.drawn.is_some() && !in_background() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

@@ -1,14 +1,16 @@
 //! What the user types: `prog` and `exit`, through a line editor on a terminal and as plain lines otherwise.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
+use settings::Signals;
+use settings::terminal::{Turn, fail_in_background, read_lines, turn, wait_for_turn};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::screen::{Loudness, Outlet, Screen};
-use crate::terminal::TerminalState;
+use crate::terminal;
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,55 +36,82 @@ fn parse(line: &str) -> Option<Typed> {
     }
 }
 
-/// The screen that fits, and what is typed from now on. The channel stays open at the end of input: that is no
-/// reason to stop.
-pub fn start(arguments: &PeerArguments, outlet: Outlet) -> (Screen, mpsc::Receiver<Typed>) {
+/// Where commands are read from without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A terminal only: what else standard input is may be meant for others, such as the list that a script reads line by line.
+    Terminal,
+    /// Whatever standard input is, as the original does.
+    Anything,
+}
+
+/// What a run hears and says.
+pub struct Face {
+    /// Where lines go.
+    pub screen: Screen,
+    /// What is typed.
+    pub typed: mpsc::Receiver<Typed>,
+    /// What the system wants.
+    pub signals: Signals,
+}
+
+/// The screen that fits, and what is typed from now on. The end of input is no reason to stop, unless a person ends it.
+pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source) -> Face {
+    // Before the line editor, which puts back what it finds.
+    let signals = Signals::listen();
     let json = arguments.json;
     let loudness = Loudness { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);
+    let terminal = std::io::stdin().is_terminal();
     if !json
         && outlet == Outlet::Output
-        && std::io::stdin().is_terminal()
+        && terminal
         && std::io::stdout().is_terminal()
-        && let before = TerminalState::save()
+        && turn() != Turn::Over
         && let Ok(mut editor) = DefaultEditor::new()
         && let Ok(printer) = editor.create_external_printer()
     {
         std::thread::spawn(move || edit(&mut editor, &typed));
-        return (Screen::terminal(Box::new(printer), before, loudness), receiver);
+        return Face { screen: Screen::terminal(Box::new(printer), loudness), typed: receiver, signals };
     }
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if parse(&line).is_some_and(|command| typed.blocking_send(command).is_err()) {
-                return;
+    // Whoever reads the content from a pipe may have the terminal's keys.
+    let asked = arguments.commands || source == Source::Anything || (terminal && outlet == Outlet::Output);
+    if asked {
+        std::thread::spawn(move || {
+            let ended = read_lines(|line| parse(line).is_none_or(|command| typed.blocking_send(command).is_ok()));
+            if ended {
+                let _ = typed.blocking_send(Typed::Exit);
             }
-        }
-        keep_open(&typed);
-    });
-    (if json { Screen::json(outlet, loudness) } else { Screen::plain(outlet, loudness) }, receiver)
+        });
+    }
+    let screen = if json { Screen::json(outlet, loudness) } else { Screen::plain(outlet, loudness) };
+    Face { screen, typed: receiver, signals }
 }
 
 fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
-    loop {
-        let command = match editor.readline("> ") {
+    fail_in_background();
+    while !terminal::is_closed() && wait_for_turn(terminal::is_closed) {
+        // While it is lent the signal is still marked.
+        let lent = terminal::lend(|| (editor.readline("> "), terminal::is_sending_out()));
+        let Some((read, sent_out)) = lent else { continue };
+        let command = match read {
             Ok(line) => {
                 let _ = editor.add_history_entry(&line);
                 parse(&line)
             }
-            Err(ReadlineError::Interrupted) => Some(Typed::Interrupt),
-            // Ctrl-D: whoever ends the input of a terminal wants to leave.
-            Err(ReadlineError::Eof) => Some(Typed::Exit),
-            Err(_) => return keep_open(typed),
+            // The editor takes `SIGINT` for itself, as it takes the key.
+            Err(ReadlineError::Interrupted) => (!sent_out).then_some(Typed::Interrupt),
+            // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
+            Err(ReadlineError::Eof) if turn() == Turn::Ours => Some(Typed::Exit),
+            // Read after the shell has put us into the background.
+            Err(_) if turn() == Turn::Others => None,
+            Err(_) => return,
         };
-        if command.is_some_and(|command| typed.blocking_send(command).is_err()) {
+        let last = matches!(command, Some(Typed::Exit | Typed::Interrupt));
+        if command.is_some_and(|command| typed.blocking_send(command).is_err()) || last {
             return;
         }
     }
-}
-
-fn keep_open(typed: &mpsc::Sender<Typed>) {
-    // Until the program ends.
-    std::mem::forget(typed.clone());
 }
 
 #[cfg(test)]

@@ -4,14 +4,16 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use rustyline::ExternalPrinter;
+use settings::terminal::in_background;
 
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure};
 use crate::names::printable;
-use crate::terminal::TerminalState;
+use crate::terminal;
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 
@@ -45,23 +47,33 @@ enum Way {
     Json,
     /// Input or output is no terminal: lines, and no escape codes. Progress goes to standard error.
     Plain,
-    /// A line editor owns the last line of the terminal; lines are printed above it.
-    Terminal(Mutex<Above>),
+    /// A line editor owns the last line of the terminal; a thread prints lines above it, since a terminal may keep it waiting.
+    /// None once the prompt is gone.
+    Terminal(Mutex<Option<SyncSender<Line>>>),
 }
 
-/// What is printed above the prompt.
-pub struct Above {
-    /// Prints above the prompt; none once the prompt is gone.
-    printer: Option<Printer>,
-    before: TerminalState,
-    /// Whether the line just above the prompt is a progress line, which the next one replaces.
-    progress: bool,
+/// What happens above the prompt.
+enum Line {
+    /// It stays.
+    Stays(String),
+    /// The next line replaces it, if nothing else came between.
+    Progress(String),
+    /// Something was typed: what is above the prompt now is not ours.
+    Typed,
+    /// All before it was printed.
+    Printed(SyncSender<()>),
 }
+
+/// Lines on their way to a terminal.
+const WAITING: usize = 1024;
+/// How long the last of them are waited for.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Screen {
-    pub fn terminal(printer: Printer, before: TerminalState, loudness: Loudness) -> Self {
-        let above = Above { printer: Some(printer), before, progress: false };
-        Screen { way: Way::Terminal(Mutex::new(above)), outlet: Outlet::Output, loudness }
+    pub fn terminal(printer: Printer, loudness: Loudness) -> Self {
+        let (lines, printed) = sync_channel(WAITING);
+        std::thread::spawn(move || print_above(printer, &printed));
+        Screen { way: Way::Terminal(Mutex::new(Some(lines))), outlet: Outlet::Output, loudness }
     }
 
     pub fn json(outlet: Outlet, loudness: Loudness) -> Self {
@@ -74,14 +86,35 @@ impl Screen {
     }
 
     /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
-    /// may be waiting for a key, and would swallow the last words.
-    pub async fn leave(&self) {
-        let Way::Terminal(above) = &self.way else { return };
-        // What was said just now is still on its way through the editor.
+    /// may be waiting for a key, and would swallow the last words. True if it was.
+    pub async fn leave(&self) -> bool {
+        let Some(lines) = self.take_lines() else { return false };
+        let (done, printed) = sync_channel(1);
+        let until = Instant::now() + PATIENCE;
+        if lines.try_send(Line::Printed(done)).is_ok() {
+            while printed.try_recv().is_err() && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        // The last one is still on its way through the editor.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut above = above.lock().expect("no panic holds it");
-        if above.printer.take().is_some() {
-            above.before.restore();
+        terminal::close()
+    }
+
+    fn take_lines(&self) -> Option<SyncSender<Line>> {
+        let Way::Terminal(lines) = &self.way else { return None };
+        lines.lock().expect("no panic holds it").take()
+    }
+
+    /// Hands a line to the thread that prints above the prompt; gives it back if there is no prompt any more.
+    fn above(&self, lines: &Mutex<Option<SyncSender<Line>>>, line: Line) -> Option<Line> {
+        let lines = lines.lock().expect("no panic holds it");
+        let Some(lines) = &*lines else { return Some(line) };
+        match lines.try_send(line) {
+            // A terminal that stands still: what is replaced anyway may be left out.
+            Err(TrySendError::Full(line @ Line::Stays(_))) => lines.send(line).err().map(|unsent| unsent.0),
+            Err(TrySendError::Disconnected(line)) => Some(line),
+            Err(TrySendError::Full(_)) | Ok(()) => None,
         }
     }
 
@@ -107,7 +140,11 @@ impl Screen {
         match &self.way {
             Way::Json => {}
             Way::Plain => plain(self.outlet, &printable(line)),
-            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&printable(line), false),
+            Way::Terminal(lines) => {
+                if let Some(Line::Stays(line)) = self.above(lines, Line::Stays(printable(line))) {
+                    plain(Outlet::Output, &line);
+                }
+            }
         }
     }
 
@@ -118,10 +155,12 @@ impl Screen {
         }
         let line = printable(line);
         match &self.way {
+            // Another job has the terminal.
+            Way::Json | Way::Plain if std::io::stderr().is_terminal() && in_background() => {}
             Way::Json | Way::Plain => {
                 let _ = writeln!(std::io::stderr().lock(), "{line}");
             }
-            Way::Terminal(above) => above.lock().expect("no panic holds it").print(&line, true),
+            Way::Terminal(lines) => drop(self.above(lines, Line::Progress(line))),
         }
     }
 
@@ -134,19 +173,44 @@ impl Screen {
 
     /// Something was typed: what is above the prompt now is not ours.
     pub fn typed(&self) {
-        if let Way::Terminal(above) = &self.way {
-            above.lock().expect("no panic holds it").progress = false;
+        if let Way::Terminal(lines) = &self.way {
+            let _ = self.above(lines, Line::Typed);
         }
     }
 }
 
-impl Above {
-    fn print(&mut self, line: &str, progress: bool) {
-        let Some(printer) = &mut self.printer else { return plain(Outlet::Output, line) };
+/// Whatever ends the program, the terminal is given back.
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if self.take_lines().is_some() {
+            terminal::close();
+        }
+    }
+}
+
+/// Prints what comes above the prompt. In the background there is none, and what is there is another job's.
+fn print_above(mut printer: Printer, lines: &Receiver<Line>) {
+    // Whether the line just above the prompt is a progress line, which the next one replaces, and since which stop.
+    let mut ours = None;
+    for line in lines {
+        let (away, stops) = (in_background(), Some(terminal::stops()));
+        let (text, progress) = match line {
+            Line::Progress(_) if away => continue,
+            Line::Progress(text) => (text, true),
+            Line::Stays(text) => (text, false),
+            Line::Typed => {
+                ours = None;
+                continue;
+            }
+            Line::Printed(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        };
         // Up one line and clear it, if it is ours to replace.
-        let replace = if self.progress { "\x1b[1A\x1b[2K" } else { "" };
-        let _ = printer.print(format!("{replace}{line}\n"));
-        self.progress = progress;
+        let replace = if !away && ours == stops { "\x1b[1A\x1b[2K" } else { "" };
+        let _ = printer.print(format!("{replace}{text}\n"));
+        ours = stops.filter(|_| progress && !away);
     }
 }
 

@@ -73,7 +73,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             "a tracker that runs elsewhere is not at port 0: name its port with -d",
         ));
     }
-    let face = prompt::start(&arguments.peer, Outlet::Output);
+    let face = prompt::start(&arguments.peer, Outlet::Output, prompt::Source::Terminal);
     let own = match arguments.tracker_ip {
         Some(_) => None,
         None => Some(OwnTracker::start(&arguments)?),
@@ -83,7 +83,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let manner = Manner {
         seeder: true,
         strict: true,
-        end: End::Never,
+        end: End::AtWill,
         wait: arguments.peer.wait,
         transport: arguments.peer.transport,
         outlet: Outlet::Output,

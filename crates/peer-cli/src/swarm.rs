@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
 use protocol::{ContentId, Query, Run as Pieces};
+use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
@@ -18,10 +19,11 @@ use crate::limiter::Limiter;
 use crate::names::{printable, report_words};
 use crate::only::{fits, spelt_out};
 use crate::progress::{Meter, downloader_words, seeder_words};
-use crate::prompt::{self, Typed};
+use crate::prompt::{self, Face, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
 use crate::start::{Found, Step, start};
+use crate::stop::{Stop, heard, settle};
 
 /// Time between two looks at the progress.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,14 +50,14 @@ pub struct Manner {
 /// When a run ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
+    /// Not at all, as the original does.
     Never,
+    /// Not at all: whoever has seen enough stops it, and that is no failure, by whatever means.
+    AtWill,
     /// Every download is complete.
     Done,
     /// Every download is complete, and has been shared on for so long, or for so many times its size, whatever comes first.
-    Shared {
-        time: Option<Duration>,
-        ratio: Option<f64>,
-    },
+    Shared { time: Option<Duration>, ratio: Option<f64> },
 }
 
 /// Shares or downloads as the original's flags say.
@@ -70,7 +72,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         transport: arguments.peer.transport,
         outlet: Outlet::Output,
     };
-    let face = prompt::start(&arguments.peer, Outlet::Output);
+    let face = prompt::start(&arguments.peer, Outlet::Output, prompt::Source::Anything);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments, report));
     conduct(node, manner, face, starting.abort_handle(), steps).await
@@ -80,7 +82,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
 pub async fn conduct(
     node: Node,
     manner: Manner,
-    (screen, typed): (Screen, mpsc::Receiver<Typed>),
+    Face { screen, typed, mut signals }: Face,
     starting: AbortHandle,
     steps: mpsc::Receiver<Step>,
 ) -> Result<(), Failure> {
@@ -90,10 +92,17 @@ pub async fn conduct(
     run.screen.progress("Connecting to the tracker …");
     let result = tokio::select! {
         result = run.life(events, steps, typed) => result,
-        result = told_to_stop() => result,
+        signal = heard(&mut signals) => Ok(Some(Stop::Signal(signal))),
+    };
+    let result = match result {
+        Ok(Some(stop)) => run.stopped(stop).await,
+        Ok(None) => Ok(()),
+        Err(failure) => Err(failure),
     };
     starting.abort();
-    run.screen.leave().await;
+    if run.screen.leave().await {
+        settle(&mut signals).await;
+    }
     let result = result.map_err(|failure| {
         run.screen.event(&failure.event());
         Failure { told: true, ..failure }
@@ -101,29 +110,30 @@ pub async fn conduct(
     // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
     tokio::select! {
         () = run.goodbye() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = heard(&mut signals) => {}
     }
     result
 }
 
 /// What goes on after something happened.
-enum Next {
+pub enum Next {
     GoOn,
     End,
+    Stop(Stop),
 }
 
-struct Run {
-    manner: Manner,
-    node: Node,
+pub struct Run {
+    pub manner: Manner,
+    pub node: Node,
     screen: Screen,
     /// Everything that is shared or downloaded, and what was last shown of it.
     contents: BTreeMap<ContentId, Option<Progress>>,
     /// Downloads that are not complete.
-    pending: BTreeSet<ContentId>,
+    pub pending: BTreeSet<ContentId>,
     /// How many of the turns that a content has taken were said.
     said: BTreeMap<ContentId, usize>,
     /// Whether everything that was asked for has begun.
-    started: bool,
+    pub started: bool,
     /// Since when every download is complete.
     done_since: Option<Instant>,
     meters: BTreeMap<ContentId, Meter>,
@@ -157,7 +167,7 @@ impl Run {
         mut events: broadcast::Receiver<PeerEvent>,
         mut steps: mpsc::Receiver<Step>,
         mut typed: mpsc::Receiver<Typed>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Stop>, Failure> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -179,8 +189,10 @@ impl Run {
                 },
                 _ = tick.tick() => self.tick().await?,
             };
-            if let Next::End = next {
-                return Ok(());
+            match next {
+                Next::GoOn => {}
+                Next::End => return Ok(None),
+                Next::Stop(stop) => return Ok(Some(stop)),
             }
         }
     }
@@ -261,8 +273,8 @@ impl Run {
     async fn typed(&mut self, command: Typed) -> Result<Next, Failure> {
         self.screen.typed();
         match command {
-            Typed::Exit => return Ok(Next::End),
-            Typed::Interrupt => return Err(interrupted()),
+            Typed::Exit => return Ok(Next::Stop(Stop::Exit)),
+            Typed::Interrupt => return Ok(Next::Stop(Stop::Signal(Signal::Interrupt))),
             Typed::Progress { verbose } => self.progress_words(verbose).await,
             Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
         }
@@ -377,7 +389,7 @@ impl Run {
     }
 
     /// What a content has come to, but for what was said before: all of it that the node knows, whichever event told of it.
-    async fn turns(&mut self, content: ContentId, turns: Vec<PeerEvent>) -> Result<Next, Failure> {
+    pub async fn turns(&mut self, content: ContentId, turns: Vec<PeerEvent>) -> Result<Next, Failure> {
         let said = self.said.insert(content, turns.len()).unwrap_or(0);
         for turn in turns.into_iter().skip(said) {
             match turn {
@@ -562,32 +574,6 @@ fn sharing_on(time: Duration) -> String {
         return "Sharing it on until told to stop.".to_owned();
     }
     format!("Sharing it on for {}.", humantime::format_duration(time))
-}
-
-fn interrupted() -> Failure {
-    Failure::new(ExitCode::Interrupted, "interrupted; what is verified is kept")
-}
-
-/// Ctrl-C is an interruption; being asked to end by the system is as good as `exit`.
-async fn told_to_stop() -> Result<(), Failure> {
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => Err(interrupted()),
-        () = terminated() => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Sum
 pub use reach::interface_addresses;
 pub use share::{
     Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,
-    received_by_name, received_manifest, received_path,
+    received_by_name, received_manifest, received_path, sweep_manifests,
 };
 pub use tracker_client::{Page, TrackerAddress};
 pub use waits::Waits;

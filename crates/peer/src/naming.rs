@@ -382,7 +382,7 @@ impl Plan {
             lines.collect::<String>()
         );
         let path = record_path(hashes, content);
-        let kept = put(&path, hashes, &content.to_string(), text.as_bytes());
+        let kept = put(&path, hashes, text.as_bytes());
         kept.map_err(|source| error_at(&path, source).into())
     }
 }

@@ -122,6 +122,11 @@ pub(crate) fn hash_survey(
 const BY_ID: &str = "by-id";
 const MANIFEST: &str = "manifest";
 
+/// Removes what programs that were killed while they kept a manifest have left in the hashes folder.
+pub fn sweep_manifests(hashes: &Path) {
+    [hashes, &hashes.join(BY_ID)].into_iter().for_each(atomic_file::sweep);
+}
+
 /// Where the manifest is kept that was made here of a file or folder of this name.
 pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".manifest"))
@@ -137,24 +142,21 @@ pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError
     let name = &manifest.header().name;
     protocol::check_local_name(name, cfg!(windows))?;
     let path = manifest_path(hashes, name);
-    put(&path, hashes, name, manifest.bytes()).map_err(|source| error_at(&path, source).into())
+    put(&path, hashes, manifest.bytes()).map_err(|source| error_at(&path, source).into())
 }
 
 /// Keeps the manifest of a download in the hashes folder, by its id: no other content is ever kept there.
 pub(crate) fn keep_received(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError> {
     let path = received_path(hashes, manifest.id());
-    let kept = put(&path, &hashes.join(BY_ID), &manifest.id().to_string(), manifest.bytes());
+    let kept = put(&path, &hashes.join(BY_ID), manifest.bytes());
     kept.map_err(|source| error_at(&path, source).into())
 }
 
-/// Writes a file into a folder, beside its place, and renames it, so that nobody reads half of one.
-pub(crate) fn put(path: &Path, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file into a folder, which is made if need be, so that nobody reads half of one. Whoever reads it checks it: after a
+/// power failure it may have to be made again.
+pub(crate) fn put(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // Several peers may share one hashes folder.
-    let mark = format!(".{:016x}", fastrand::u64(..));
-    let beside = folder.join(decorated_name(".", name, &mark));
-    // On a full disk half of it would stay, and another half with each try.
-    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
+    atomic_file::replace_cache(path, bytes)
 }
 
 /// The manifest of a download that is kept in the hashes folder. Opens that one file, however many there are.

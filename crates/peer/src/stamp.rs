@@ -66,7 +66,7 @@ impl Stamp {
     /// Keeps it beside the manifest that was made of what it saw.
     pub(crate) fn keep(&self, hashes: &Path, manifest: &Manifest) {
         let name = &manifest.header().name;
-        if let Err(error) = put(&stamp_path(hashes, name), hashes, name, &self.bytes(manifest)) {
+        if let Err(error) = put(&stamp_path(hashes, name), hashes, &self.bytes(manifest)) {
             tracing::debug!(%error, "there is no stamp: {name} will be hashed again");
         }
     }

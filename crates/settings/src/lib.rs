@@ -1,4 +1,5 @@
-//! What the command lines of both programs have in common. Above all: flags need not stand there. Each has an environment
+//! What both programs have in common around their command lines: settings, logs, signals, and the terminal. Above all: flags
+//! need not stand on the command line. Each has an environment
 //! variable, and may stand in a file; the command line wins over the environment, the environment over the file.
 //!
 //! No flag is listed twice. What the program's clap command says is asked for every name; what is found elsewhere is
@@ -13,7 +14,9 @@ mod given;
 mod log;
 mod open_files;
 mod pages;
+mod signals;
 mod surroundings;
+pub mod terminal;
 mod value;
 
 use std::ffi::OsString;
@@ -27,6 +30,7 @@ use given::Given;
 pub use log::{log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
+pub use signals::{Signal, Signals};
 pub use surroundings::Surroundings;
 
 /// The flag that names another file.

@@ -2,7 +2,7 @@
 
 mod certs;
 
-use std::io::{BufRead, Write};
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use protocol::{PeerId, printable};
 use transport::{Kind, TransportError, peer_id_of_certificate_pem};
 
-use settings::{Names, Parsed, Shell, Surroundings};
+use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
@@ -51,6 +51,9 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
+    /// Read `exit` from standard input though it is no terminal
+    #[arg(long)]
+    commands: bool,
     /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", value_parser = settings::log_filter)]
     log_level: String,
@@ -140,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
         let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}
-            () = told_to_stop() => {}
+            () = told_to_stop(arguments.commands) => {}
         }
         say(format_args!("Exited swarm."));
         transport.close().await;
@@ -188,18 +191,23 @@ fn host(bound: SocketAddr) -> String {
     outside.filter(reachable).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
 }
 
-/// Waits for `exit` on standard input, or for a signal. The end of input is no reason to stop: a service has none.
-async fn told_to_stop() {
+/// Waits for `exit` on standard input, if that is a terminal or is to be read, or for a signal. The end of input is no reason
+/// to stop: a service has none. Ctrl-D on a terminal is one.
+async fn told_to_stop(commands: bool) {
+    let mut signals = Signals::listen();
     let (said, mut heard) = tokio::sync::mpsc::channel(1);
-    std::thread::spawn(move || {
-        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-        for line in lines {
-            if line.trim().eq_ignore_ascii_case("exit") {
+    if commands || std::io::stdin().is_terminal() {
+        std::thread::spawn(move || {
+            let mut exit = false;
+            let ended = terminal::read_lines(|line| {
+                exit = line.trim().eq_ignore_ascii_case("exit");
+                !exit
+            });
+            if exit || ended {
                 let _ = said.blocking_send(());
-                return;
             }
-        }
-    });
+        });
+    }
     let typed = async {
         if heard.recv().await.is_none() {
             std::future::pending::<()>().await;
@@ -207,23 +215,8 @@ async fn told_to_stop() {
     };
     tokio::select! {
         () = typed => {}
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated() => {}
+        _ = signals.next() => {}
     }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use atomic_file::Prepared;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SerialNumber,
@@ -29,7 +30,10 @@ pub struct Authority {
 impl Authority {
     /// A new one, valid for ten years.
     pub fn generate() -> Result<Self, IdentityError> {
-        let key = generate_key()?;
+        Self::new(generate_key()?)
+    }
+
+    fn new(key: KeyPair) -> Result<Self, IdentityError> {
         let mut params = params(&key);
         date(&mut params, &from_now(LIFETIME));
         params.serial_number = Some(serial());
@@ -49,10 +53,20 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Writes it to files that must not be there yet.
-    pub(super) fn write(&self, certificate_path: &Path, key_path: &Path) -> Result<(), IdentityError> {
-        pem::write_key(key_path, self.issuer.key())?;
-        pem::write_certificate(certificate_path, &self.certificate)
+    /// The one whose key is in this file, with a new certificate: the name is made of the key, so whoever trusts a certificate
+    /// from before trusts what this one signs.
+    pub(super) fn of_key(key_path: &Path) -> Result<Self, IdentityError> {
+        Self::new(pem::read_key(pem::open(key_path)?, key_path)?)
+    }
+
+    /// Writes its key and its certificate beside their files.
+    pub(super) fn prepare(&self, certificate: &Path, key: &Path) -> Result<[Prepared; 2], IdentityError> {
+        Ok([pem::prepare_key(key, self.issuer.key())?, pem::prepare_certificate(certificate, &self.certificate)?])
+    }
+
+    /// Writes its certificate in place of the one that is there.
+    pub(super) fn write_certificate(&self, path: &Path) -> Result<(), IdentityError> {
+        pem::write_certificate(path, &self.certificate)
     }
 
     /// What members of the swarm trust.

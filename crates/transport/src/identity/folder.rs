@@ -5,15 +5,16 @@
 //! anew where the old one will not do. Whoever starts several peers in one folder need not say which is whose: each takes
 //! the first that no running peer uses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
+use atomic_file::Prepared;
 use rustls::pki_types::UnixTime;
 use webpki::KeyUsage;
 
 use super::trust::valid_at;
-use super::{Authority, Identity, IdentityError, Trust, from_now, pem};
+use super::{Authority, Identity, IdentityError, Trust, from_now, peer_id_of, pem};
 
 /// Certificates that end within this time are made anew.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -49,6 +50,21 @@ pub enum Done {
     Moved(PathBuf, PathBuf),
 }
 
+/// An error of the file at this path.
+fn at(path: &Path) -> impl Fn(io::Error) -> IdentityError {
+    move |source| IdentityError::File { path: path.to_owned(), source }
+}
+
+/// Whether there is no certificate in this file, or nothing at all: what has no content was never used.
+fn lacks(certificate: &Path) -> Result<bool, IdentityError> {
+    match pem::read_certificate(certificate) {
+        Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(IdentityError::Blank(_)) => Ok(true),
+        Err(error) => Err(error),
+        Ok(_) => Ok(false),
+    }
+}
+
 impl Certs {
     /// The files of a closed swarm that are, or will be, in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -71,11 +87,9 @@ impl Certs {
                 return Err(IdentityError::Name(name.clone()));
             }
         }
+        atomic_file::sweep(&self.0);
         let mut done = Vec::new();
-        if wishes.rotate {
-            self.retire_authority(&mut done)?;
-        }
-        let authority = self.authority(&mut done)?;
+        let authority = if wishes.rotate { self.rotate(&mut done)? } else { self.authority(&mut done)? };
         let named = wishes.names.iter().map(String::as_str);
         // After a change of authority everyone needs a new certificate, whether named or not.
         let present = if wishes.rotate { self.peers()? } else { Vec::new() };
@@ -86,30 +100,55 @@ impl Certs {
         Ok(done)
     }
 
-    fn retire_authority(&self, done: &mut Vec<Done>) -> Result<(), IdentityError> {
+    /// Another authority in place of the present one, which keeps its files under other names.
+    fn rotate(&self, done: &mut Vec<Done>) -> Result<Authority, IdentityError> {
         let moves = [(self.certificate(AUTHORITY), self.certificate(OLD)), (self.key(AUTHORITY), self.key(OLD))];
         if let Some((_, old)) = moves.iter().find(|(_, old)| old.exists()) {
             return Err(IdentityError::Rotating(old.clone()));
         }
+        // What there is no room for is known before anything is moved.
+        let authority = Authority::generate()?;
+        let successor = authority.prepare(&self.certificate(AUTHORITY), &self.key(AUTHORITY))?;
         for (from, to) in moves {
-            fs::rename(&from, &to).map_err(|source| IdentityError::File { path: from.clone(), source })?;
+            fs::rename(&from, &to).map_err(at(&from))?;
             done.push(Done::Moved(from, to));
         }
-        Ok(())
+        self.install(successor, done)?;
+        Ok(authority)
     }
 
     fn authority(&self, done: &mut Vec<Done>) -> Result<Authority, IdentityError> {
         let (certificate, key) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
-        // One without the other is no reason to make both: the swarm may trust what is left.
-        if certificate.exists() || key.exists() {
+        if !lacks(&certificate)? {
+            // Without its key there is no reason to make another: the swarm may trust what is left.
             let authority = Authority::load(&certificate, &key)?;
             done.extend([Done::Kept(certificate), Done::Kept(key)]);
             return Ok(authority);
         }
+        if key.exists() {
+            match Authority::of_key(&key) {
+                // Nobody can trust an authority that never had a certificate.
+                Err(IdentityError::Blank(_)) => fs::remove_file(&key).map_err(at(&key))?,
+                authority => {
+                    let authority = authority?;
+                    authority.write_certificate(&certificate)?;
+                    done.extend([Done::Made(certificate), Done::Kept(key)]);
+                    return Ok(authority);
+                }
+            }
+        }
         let authority = Authority::generate()?;
-        authority.write(&certificate, &key)?;
-        done.extend([Done::Made(certificate), Done::Made(key)]);
+        self.install(authority.prepare(&certificate, &key)?, done)?;
         Ok(authority)
+    }
+
+    /// The files of a new authority take their places.
+    fn install(&self, [key, certificate]: [Prepared; 2], done: &mut Vec<Done>) -> Result<(), IdentityError> {
+        let (certificate_path, key_path) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
+        key.create().map_err(at(&key_path))?;
+        certificate.replace().map_err(at(&certificate_path))?;
+        done.extend([Done::Made(certificate_path), Done::Made(key_path)]);
+        Ok(())
     }
 
     fn certify(
@@ -120,14 +159,14 @@ impl Certs {
         done: &mut Vec<Done>,
     ) -> Result<(), IdentityError> {
         let (certificate, key) = (self.certificate(name), self.key(name));
-        let new = !key.exists();
+        let new = match fs::metadata(&key) {
+            Ok(metadata) => metadata.len() == 0,
+            Err(_) => true,
+        };
+        self.lost(name)?;
         let identity = Identity::load_or_create(&key)?;
         done.push(if new { Done::Made(key) } else { Done::Kept(key) });
-        let present = match pem::read_certificate(&certificate) {
-            Ok(present) => Some(present),
-            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let present = if lacks(&certificate)? { None } else { Some(pem::read_certificate(&certificate)?) };
         let soon = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + SOON.min(lifetime / 2));
         let lasts = present.as_ref().is_some_and(|present| {
             let signed = authority.trust().check(present, &[], UnixTime::now(), KeyUsage::client_auth());
@@ -151,14 +190,30 @@ impl Certs {
     /// another's work: that of a closed swarm, which must not be opened by leaving out a flag.
     pub fn open_tracker(&self) -> Result<Option<Identity>, IdentityError> {
         let certificate = self.certificate(TRACKER);
-        if let Ok(present) = pem::read_certificate(&certificate)
-            && Trust::Anyone.check(&present, &[], UnixTime::now(), KeyUsage::server_auth()).is_err()
+        let present = pem::read_certificate(&certificate).ok();
+        if let Some(present) = &present
+            && Trust::Anyone.check(present, &[], UnixTime::now(), KeyUsage::server_auth()).is_err()
         {
             return Ok(None);
         }
+        self.lost(TRACKER)?;
         let identity = Identity::load_or_create(&self.key(TRACKER))?;
-        identity.write_certificate(&certificate)?;
+        // One that says the same stays: a full disk, or a folder that only may be read, is no reason not to start.
+        if present.and_then(|present| peer_id_of(&present).ok()) != Some(identity.id) {
+            identity.write_certificate(&certificate)?;
+        }
         Ok(Some(identity))
+    }
+
+    /// An error if a key is empty whose certificate is there: others may know the id that is lost, so whether there is to be
+    /// another is for people to decide.
+    fn lost(&self, name: &str) -> Result<(), IdentityError> {
+        let (certificate, key) = (self.certificate(name), self.key(name));
+        let Ok(file) = pem::open(&key) else { return Ok(()) };
+        match pem::read_key(file, &key) {
+            Err(IdentityError::Blank(key)) if !lacks(&certificate)? => Err(IdentityError::LostKey { key, certificate }),
+            _ => Ok(()),
+        }
     }
 
     /// The first peer's identity that no running peer uses.

@@ -51,6 +51,24 @@ pub enum IdentityError {
     /// The file is not what it should be.
     #[error("{0} holds no usable Ed25519 key or certificate; delete it to have a new one made")]
     Malformed(PathBuf),
+    /// The file holds nothing.
+    #[error(
+        "{0} is empty: the disk was full, or the power failed, when it was written. Put it back from a copy; or delete it, and \
+         what belongs to it, to have a new one made"
+    )]
+    Blank(PathBuf),
+    /// A key is lost, and its certificate is not.
+    #[error(
+        "{key} is empty, and {certificate} shows that there was a key: the disk was full, or the power failed. Put the key back \
+         from a copy; or delete both files to have a new key made: then the id is another, and if it is the tracker's, tickets \
+         from before lead nowhere"
+    )]
+    LostKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
     /// No key can be made.
     #[error("no key or certificate can be made: {0}")]
     Generate(String),
@@ -126,18 +144,34 @@ impl Identity {
         Ok(Identity { key: secret(key), certificate, id, held: None })
     }
 
-    /// The identity whose key is in this PEM file, for an open swarm; made there if the file is missing. The key file can
-    /// be read by its owner only.
+    /// The identity whose key is in this PEM file, for an open swarm; made there if the file is missing or empty. The key file
+    /// can be read by its owner only.
     pub fn load_or_create(key_path: &Path) -> Result<Self, IdentityError> {
-        match pem::open(key_path) {
-            Ok(file) => Self::of_key(&pem::read_key(file, key_path)?),
+        if let Some(folder) = key_path.parent() {
+            let here = Path::new(".");
+            atomic_file::sweep(if folder.as_os_str().is_empty() { here } else { folder });
+        }
+        let load = || Self::of_key(&pem::read_key(pem::open(key_path)?, key_path)?);
+        let made = match load() {
             Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let key = authority::generate_key()?;
-                pem::write_key(key_path, &key)?;
-                Self::of_key(&key)
+                match pem::write_key(key_path, &key) {
+                    // Another program that starts now was faster.
+                    Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => None,
+                    written => Some(written.map(|()| key)?),
+                }
             }
-            Err(error) => Err(error),
-        }
+            Err(IdentityError::Blank(_)) => {
+                tracing::warn!(
+                    "{} was empty, as a full disk leaves it: a new key is made, and with it a new id",
+                    key_path.display()
+                );
+                let key = authority::generate_key()?;
+                pem::fill_key(key_path, &key)?.then_some(key)
+            }
+            loaded => return loaded,
+        };
+        made.map_or_else(load, |key| Self::of_key(&key))
     }
 
     /// The identity of this certificate and key, for a closed swarm whose members are trusted like this. While it is in

@@ -1,10 +1,13 @@
 //! Keys and certificates in PEM files. A key's file is readable by its owner only and never written over; a certificate,
-//! which is public, is replaced in one step, because a peer may be reading it.
+//! which is public, is replaced in one step, because a peer may be reading it. Both are whole or not there: a full disk
+//! leaves nothing that a later start trips over.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
+use atomic_file::{Prepared, Readers};
 use protocol::PeerId;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use rustls::pki_types::CertificateDer;
@@ -14,6 +17,10 @@ use super::{IdentityError, peer_id_of};
 
 /// Most bytes of a file that are read: a bundle of some hundred certificates.
 const MOST: u64 = 1 << 20;
+/// Looks at a lock that is held for as long as a rename takes.
+const PATIENCE: u32 = 100;
+/// Time between two of them.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 fn file(path: &Path) -> impl Fn(io::Error) -> IdentityError {
     move |source| IdentityError::File { path: path.to_owned(), source }
@@ -29,10 +36,20 @@ pub(super) fn read(mut from: impl Read, path: &Path) -> Result<String, IdentityE
     }
 }
 
+/// Whether this was never written: programs before this one left an empty file on a full disk, and a file system whose power
+/// failed leaves one of zeros.
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| byte == 0 || byte.is_ascii_whitespace())
+}
+
 /// The Ed25519 key in a file that was opened already.
 pub(super) fn read_key(from: impl Read, path: &Path) -> Result<KeyPair, IdentityError> {
     let malformed = || IdentityError::Malformed(path.to_owned());
-    let key = KeyPair::from_pem(&read(from, path)?).map_err(|_| malformed())?;
+    let text = read(from, path)?;
+    if is_blank(&text) {
+        return Err(IdentityError::Blank(path.to_owned()));
+    }
+    let key = KeyPair::from_pem(&text).map_err(|_| malformed())?;
     if key.algorithm() == &PKCS_ED25519 { Ok(key) } else { Err(malformed()) }
 }
 
@@ -41,28 +58,47 @@ pub(super) fn open(path: &Path) -> Result<File, IdentityError> {
     File::open(path).map_err(file(path))
 }
 
-/// Makes a file of a key, which must not be there yet, and the folders to it.
-pub(super) fn write_key(path: &Path, key: &KeyPair) -> Result<(), IdentityError> {
+/// Writes a key beside its file, and makes the folders to it.
+pub(super) fn prepare_key(path: &Path, key: &KeyPair) -> Result<Prepared, IdentityError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(file(path))?;
     }
-    private_file(path).and_then(|mut f| f.write_all(key.serialize_pem().as_bytes())).map_err(file(path))
+    atomic_file::prepare(path, key.serialize_pem().as_bytes(), Readers::Owner).map_err(file(path))
 }
 
-#[cfg(unix)]
-fn private_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+/// Makes a file of a key, which must not be there yet, and the folders to it.
+pub(super) fn write_key(path: &Path, key: &KeyPair) -> Result<(), IdentityError> {
+    prepare_key(path, key)?.create().map_err(file(path))
 }
 
-#[cfg(not(unix))]
-fn private_file(path: &Path) -> io::Result<File> {
-    fs::OpenOptions::new().write(true).create_new(true).open(path)
+/// Fills a key's file that holds none. False if someone else has done so meanwhile.
+pub(super) fn fill_key(path: &Path, key: &KeyPair) -> Result<bool, IdentityError> {
+    let filled = prepare_key(path, key)?;
+    let blank = File::options().read(true).write(true).open(path).map_err(file(path))?;
+    // Of two programs that start now, the second finds the key of the first.
+    for _ in 0..PATIENCE {
+        match blank.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+            // Where there are no locks nobody waits for one.
+            Ok(()) | Err(TryLockError::Error(_)) => break,
+        }
+    }
+    if !is_blank(&read(open(path)?, path)?) {
+        return Ok(false);
+    }
+    // Windows replaces no file that is open.
+    #[cfg(windows)]
+    drop(blank);
+    filled.replace().map_err(file(path))?;
+    Ok(true)
 }
 
 /// The certificates in a file, at least one.
 pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let text = read(open(path)?, path)?;
+    if is_blank(&text) {
+        return Err(IdentityError::Blank(path.to_owned()));
+    }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -92,16 +128,22 @@ pub(super) fn read_pair(
     Ok((certificate, key, id))
 }
 
-/// Writes a certificate in place of the one that is there.
-pub(super) fn write_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {
+/// Writes a certificate beside its file.
+pub(super) fn prepare_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<Prepared, IdentityError> {
     use std::fmt::Write as _;
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in base64(certificate).as_bytes().chunks(64) {
         let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
     }
     pem.push_str("-----END CERTIFICATE-----\n");
-    let beside = path.with_extension("pem.new");
-    fs::write(&beside, pem).and_then(|()| fs::rename(&beside, path)).map_err(file(path))
+    // Where programs before this one wrote it; a full disk left it there.
+    let _ = fs::remove_file(path.with_extension("pem.new"));
+    atomic_file::prepare(path, pem.as_bytes(), Readers::Everyone).map_err(file(path))
+}
+
+/// Writes a certificate in place of the one that is there.
+pub(super) fn write_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {
+    prepare_certificate(path, certificate)?.replace().map_err(file(path))
 }
 
 /// Base64 of RFC 4648, as PEM wants it.

@@ -101,6 +101,97 @@ fn an_identity_outlives_its_process_and_its_key_is_private() {
     assert!(matches!(Identity::load_or_create(&key), Err(IdentityError::Malformed(_))));
 }
 
+/// What a full disk left before keys were written beside: a key was never used, so another does as well.
+#[test]
+fn an_empty_key_is_made_anew() {
+    for blank in ["", "\n", "\0\0\0\0"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (certs, key) = (Certs::new(folder.path()), folder.path().join("tracker.key"));
+        fs::write(&key, blank).unwrap();
+        let made = certs.open_tracker().unwrap().unwrap();
+        assert_eq!(certs.open_tracker().unwrap().unwrap().peer_id(), made.peer_id(), "{blank:?}");
+        assert_private(&key);
+    }
+}
+
+/// Others may know the id that is lost with it.
+#[test]
+fn an_empty_key_whose_certificate_is_there_is_not_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, key) = (Certs::new(folder.path()), folder.path().join("tracker.key"));
+    certs.open_tracker().unwrap();
+    fs::write(&key, "").unwrap();
+    for error in [certs.open_tracker().err().unwrap(), certs.make(&wishes(&[], false)).unwrap_err()] {
+        assert!(matches!(error, IdentityError::LostKey { .. }), "{error}");
+    }
+    assert_eq!(fs::read(&key).unwrap(), b"");
+}
+
+#[test]
+fn a_tracker_starts_from_a_folder_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = Certs::new(folder.path());
+    let id = certs.open_tracker().unwrap().unwrap().peer_id();
+    let before = fs::metadata(folder.path().join("tracker.pem")).unwrap().modified().unwrap();
+    assert_eq!(certs.open_tracker().unwrap().unwrap().peer_id(), id);
+    assert_eq!(fs::metadata(folder.path().join("tracker.pem")).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn programs_that_start_at_once_agree_on_one_key() {
+    for blank in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        if blank {
+            fs::write(&key, "").unwrap();
+        }
+        let start = || Identity::load_or_create(&key).unwrap().peer_id();
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let programs: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            programs.into_iter().map(|program| program.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == start()), "{blank}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{blank}");
+    }
+}
+
+/// A disk that was full between its two files: nobody has seen a certificate, and a new one says the same.
+#[test]
+fn an_authority_without_a_certificate_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, path) = (Certs::new(folder.path()), |name: &str| folder.path().join(name));
+    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    let before = Trust::authorities(&[path("ca.pem")]).unwrap();
+    fs::remove_file(path("ca.pem")).unwrap();
+    let done = certs.make(&wishes(&["peer-2"], false)).unwrap();
+    assert!(done.contains(&Done::Made(path("ca.pem"))) && done.contains(&Done::Kept(path("ca.key"))), "{done:?}");
+    assert!(done.contains(&Done::Kept(path("tracker.pem"))), "{done:?}");
+    // Those who have the certificate from before need no other.
+    assert!(Identity::load(&path("peer-2.pem"), &path("peer-2.key"), &before).is_ok());
+    for name in ["ca.pem", "peer-1.pem"] {
+        fs::write(path(name), "").unwrap();
+    }
+    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    assert!(Identity::load(&path("peer-1.pem"), &path("peer-1.key"), &before).is_ok());
+    // One that never signed anything is none.
+    let fresh = tempfile::tempdir().unwrap();
+    fs::write(fresh.path().join("ca.key"), "").unwrap();
+    Certs::new(fresh.path()).make(&wishes(&["peer-1"], false)).unwrap();
+    assert_private(&fresh.path().join("ca.key"));
+}
+
+#[test]
+fn what_killed_writers_left_is_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    for left in ["tracker.pem.new", ".p2p-fileshare-abcdef.new"] {
+        fs::write(folder.path().join(left), "half").unwrap();
+    }
+    Certs::new(folder.path()).open_tracker().unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["tracker.key", "tracker.pem"]);
+}
+
 fn assert_private(key: &Path) {
     #[cfg(unix)]
     {

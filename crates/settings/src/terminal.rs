@@ -1,0 +1,111 @@
+//! A terminal that a shell shares out among its jobs: only the one in the foreground may read it or change its modes. A job
+//! that does so from the background is stopped, so it is asked first, and the signals that stop are held off.
+
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::time::Duration;
+
+/// Time between two looks whether the job is in the foreground: a shell's `fg` need not say so.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Most bytes of a line that is typed; what is longer counts as several.
+const MOST: u64 = 1 << 16;
+
+/// Whose the terminal on standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Ours, now.
+    Ours,
+    /// Another job's, until the shell says otherwise.
+    Others,
+    /// Never ours again: it is closed, or this process was detached from it.
+    Over,
+}
+
+/// Whose turn it is. Standard input must be a terminal.
+#[cfg(unix)]
+pub fn turn() -> Turn {
+    turn_on(io::stdin())
+}
+
+#[cfg(unix)]
+fn turn_on(terminal: impl std::os::fd::AsFd + IsTerminal) -> Turn {
+    use nix::errno::Errno;
+    use nix::unistd::{getpgrp, getpid, getsid, tcgetpgrp};
+    match tcgetpgrp(&terminal) {
+        Ok(group) if group == getpgrp() => Turn::Ours,
+        Ok(_) => Turn::Others,
+        // No terminal of this session. Handed over without job control, it is ours alone; what leads a session of its own
+        // (setsid) has left it to others.
+        Err(Errno::ENOTTY) if terminal.is_terminal() && getsid(None) != Ok(getpid()) => Turn::Ours,
+        Err(_) => Turn::Over,
+    }
+}
+
+/// Whether another job has the terminal that is written to: what is drawn now is drawn over what that one shows.
+#[cfg(unix)]
+pub fn in_background() -> bool {
+    fn others(terminal: impl std::os::fd::AsFd + IsTerminal) -> bool {
+        terminal.is_terminal() && turn_on(terminal) == Turn::Others
+    }
+    others(io::stdout()) || others(io::stderr())
+}
+
+/// Whose turn it is: there are no jobs.
+#[cfg(not(unix))]
+pub fn turn() -> Turn {
+    Turn::Ours
+}
+
+/// Whether another job has the terminal: there are none.
+#[cfg(not(unix))]
+pub fn in_background() -> bool {
+    false
+}
+
+/// Waits until it is our turn. False if that will never be, or if `enough` says that nobody waits any more.
+pub fn wait_for_turn(enough: impl Fn() -> bool) -> bool {
+    loop {
+        match turn() {
+            Turn::Ours => return true,
+            Turn::Over => return false,
+            Turn::Others if enough() => return false,
+            Turn::Others => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// From now on the current thread, and those that it starts, are not stopped for what they do in the background: it fails
+/// instead.
+#[cfg(unix)]
+pub fn fail_in_background() {
+    use nix::sys::signal::{SigSet, Signal};
+    // Only signals that there are can be given, so it cannot fail.
+    let _ = SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU]).thread_block();
+}
+
+/// Nothing is stopped.
+#[cfg(not(unix))]
+pub fn fail_in_background() {}
+
+/// Reads lines from standard input, until it ends or `take` has had enough. On a terminal only while it is our turn. Blocks,
+/// and belongs into a thread of its own. Returns whether a person has ended the input, by Ctrl-D on a terminal.
+pub fn read_lines(mut take: impl FnMut(&str) -> bool) -> bool {
+    let terminal = io::stdin().is_terminal();
+    if terminal {
+        fail_in_background();
+    }
+    loop {
+        if terminal && !wait_for_turn(|| false) {
+            return false;
+        }
+        let mut line = Vec::new();
+        match io::stdin().lock().take(MOST).read_until(b'\n', &mut line) {
+            Ok(0) => return terminal && turn() == Turn::Ours,
+            Ok(_) if !take(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])) => return false,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Read after the shell has put us into the background; where it is ours, it is gone.
+            Err(_) if terminal && turn() == Turn::Others => {}
+            Err(_) => return false,
+        }
+    }
+}

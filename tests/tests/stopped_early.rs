@@ -1,0 +1,175 @@
+//! Stopped before it was complete: no status 0 without the file. And what is read from standard input, and what is not.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use tests::machines::{Machines, ticket};
+use tests::{Process, Swarm, noise};
+
+const MIB: usize = 1 << 20;
+
+/// Someone who shares a file of 8 MiB at 1 MiB a second, and its ticket.
+fn slow_share(machines: &Machines) -> (Process, String) {
+    machines.put("here", "file", &noise(8 * MIB, 1));
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=16KiB", "--up-rate=1MiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    (sharer, ticket)
+}
+
+#[test]
+fn get_that_is_told_to_exit_is_11_and_goes_on_where_it_was() {
+    let machines = Machines::new();
+    let (_sharer, ticket) = slow_share(&machines);
+    let mut get = machines.get("there", &[&ticket, "--json", "--commands"]);
+    get.pieces(8);
+    get.type_line("exit");
+    let error = get.event("error");
+    assert_eq!(error["code"], 11);
+    assert!(error["message"].as_str().unwrap().contains("before it was complete"), "{error}");
+    get.event("bye");
+    get.ends_with(11);
+    let mut again = machines.get("there", &[&ticket, "--json", "--commands"]);
+    assert!(again.event("manifest")["have"].as_u64().unwrap() >= 8);
+    again.type_line("exit");
+    again.ends_with(11);
+}
+
+#[cfg(unix)]
+#[test]
+fn get_that_is_stopped_by_a_signal_has_its_status() {
+    let machines = Machines::new();
+    let (_sharer, ticket) = slow_share(&machines);
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let mut get = machines.get("there", &[&ticket, "--json"]);
+        get.pieces(1);
+        get.signal(signal);
+        assert_eq!(get.event("error")["code"], code);
+        get.event("bye");
+        get.ends_with(code);
+    }
+}
+
+/// It has not written all of it, however much has come.
+#[cfg(unix)]
+#[test]
+fn get_to_standard_output_that_is_stopped_is_not_complete() {
+    let machines = Machines::new();
+    let (_sharer, ticket) = slow_share(&machines);
+    let mut command = machines.command("there", "get", &[&ticket, "-o", "-"]);
+    let mut get = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first byte has come.
+    std::io::Read::read_exact(get.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let kill = std::process::Command::new("kill").arg("-TERM").arg(get.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let output = get.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    assert!(output.stdout.len() < 8 * MIB && said.contains("only a part"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn get_that_is_complete_and_shares_on_is_0_however_it_ends() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(10_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut get = machines.get(signal, &[&ticket, "--json", "--seed-for=forever"]);
+        get.event("completed");
+        // The start is over when that is said on.
+        get.pieces(1);
+        get.signal(signal);
+        get.ends_with(0);
+    }
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut sharer = machines.share(signal, &["-d=0", "../here/file"]);
+        sharer.event("ticket");
+        sharer.signal(signal);
+        sharer.ends_with(0);
+    }
+}
+
+/// The original's way: only with `--exit-when-done` is there something to complete.
+#[cfg(unix)]
+#[test]
+fn of_several_downloads_each_counts_with_exit_when_done() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "small", &noise(1000, 1));
+    swarm.put("seeder", "large", &noise(8 * MIB, 2));
+    let _seeder = swarm.seeder("seeder", 2, &["--piece-size=16KiB", "--up-rate=1MiB"]);
+    for (flags, exit, terminate) in [(&["--exit-when-done"][..], 11, 143), (&[], 0, 0)] {
+        let arguments = [&["-f", "small", "-f", "large", "--json"][..], flags].concat();
+        let mut peer = swarm.peer("peer", &arguments);
+        peer.event("completed");
+        peer.type_line("exit");
+        peer.ends_with(exit);
+        let mut peer = swarm.peer("peer", &arguments);
+        peer.event("completed");
+        peer.signal("TERM");
+        peer.ends_with(terminate);
+    }
+}
+
+/// While nobody has it yet, or before the tracker answers, nothing is there either.
+#[cfg(unix)]
+#[test]
+fn get_that_waits_for_a_sharer_is_not_complete() {
+    let swarm = Swarm::new();
+    let machines = Machines::new();
+    let (port, certs) = (swarm.port.to_string(), swarm.certs());
+    let flags = ["-i=127.0.0.1", "-d", &port, "--certs", certs.to_str().unwrap(), "--json", "--wait=1h", "nothing"];
+    let mut get = machines.get("there", &flags);
+    get.event("ready");
+    get.signal("TERM");
+    get.ends_with(143);
+    swarm.tracker.signal("STOP");
+    let mut get = machines.get("there", &[&flags[..], &["--commands"]].concat());
+    get.type_line("exit");
+    get.ends_with(11);
+    swarm.tracker.signal("CONT");
+}
+
+/// A script reads tickets line by line, and gets each.
+#[cfg(unix)]
+#[test]
+fn a_loop_over_a_list_keeps_its_lines() {
+    let machines = Machines::new();
+    let names = ["a", "b", "c"];
+    names.iter().zip(1..).for_each(|(name, seed)| machines.put("here", name, &noise(100_000, seed)));
+    let mut sharer = machines.share("here", &["-d=0", "a", "b", "c"]);
+    let tickets: Vec<_> = names.iter().map(|_| ticket(&mut sharer) + "\n").collect();
+    let peer = tests::peer_cli().get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    let script = "while read -r ticket; do \"$0\" get --bind=127.0.0.1 \"$ticket\" || exit; done";
+    shell.arg("-c").arg(script).arg(peer).current_dir(machines.folder("there")).stdin(Stdio::piped());
+    let mut shell = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(tickets.concat().as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
+    for name in names {
+        assert!(machines.read("there", &format!("output/{name}")) == machines.read("here", name), "{name}");
+    }
+}
+
+/// What is typed into a share, or a tracker, that was not asked to listen is not for it.
+#[cfg(unix)]
+#[test]
+fn commands_are_read_from_a_pipe_only_when_asked_for() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "--json", "file"]));
+    let ticket = ticket(&mut sharer);
+    sharer.type_line("exit");
+    machines.get("there", &[&ticket]).ends_with(0);
+    sharer.signal("TERM");
+    sharer.ends_with(0);
+    let mut swarm = Swarm::new();
+    swarm.tracker.type_line("exit");
+    swarm.put("seeder", "file", b"bytes");
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    seeder.type_line("exit");
+    seeder.ends_with(0);
+    swarm.restart_tracker_with(&["--commands"]);
+    swarm.tracker.type_line("exit");
+    swarm.tracker.ends_with(0);
+}
