@@ -293,7 +293,7 @@ impl Driver {
             if !right {
                 self.note_wrong(request, "a wrong piece");
             }
-            self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+            self.event(if right { Event::Stored { content, request, piece } } else { Event::Wrong { request, piece } });
         }
     }
 
