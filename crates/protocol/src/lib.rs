@@ -23,6 +23,7 @@ pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
+    COME_AGAIN,
     Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress,
     PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };

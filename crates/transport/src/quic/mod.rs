@@ -169,7 +169,9 @@ impl Quic {
                 (None, TransportError::Lost(reason)) => refused(reason),
                 (None, other) => other,
             }),
-            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows, &self.expiry),
+            Ok(Ok(connection)) => {
+                QuicConnection::new(connection, address, thread.handle.clone(), &self.windows, &self.expiry)
+            }
         }
     }
 }
@@ -253,7 +255,7 @@ impl Listener {
         match handshake.run(connecting).await {
             Ok(Ok(connection)) => {
                 handshake.is_done();
-                let connection = QuicConnection::new(connection, Handle::current(), &self.windows, &self.expiry);
+                let connection = QuicConnection::new(connection, from, Handle::current(), &self.windows, &self.expiry);
                 if let Ok(connection) = connection {
                     let _ = handshake.run(self.arrivals.send(connection)).await;
                 }
