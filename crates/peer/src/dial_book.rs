@@ -52,6 +52,8 @@ pub enum WaitingFor {
     Manifest {
         /// Where they are.
         from: Vec<SocketAddr>,
+        /// Bytes of it that have come.
+        came: u64,
     },
     /// Pieces, of peers that are connected.
     Pieces {

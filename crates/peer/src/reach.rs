@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
-use crate::inbox::Input;
 use crate::dial_book::DialBook;
+use crate::inbox::Input;
 use crate::silent::Silent;
 
 /// All addresses of one peer are given up after this long.
@@ -188,7 +188,10 @@ mod tests {
         let ports: std::collections::BTreeSet<_> =
             (0..100).map(|_| in_turns(parse(&["10.9.9.1:1", "10.9.9.1:2"]))[0].port()).collect();
         assert_eq!(ports.len(), 2, "connections spread over the listeners");
-        assert_eq!(in_turns((1..100).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect()).len(), MOST_ANNOUNCED);
+        assert_eq!(
+            in_turns((1..100).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect()).len(),
+            MOST_ANNOUNCED
+        );
     }
 
     /// A ticket has loopback as its last address, and the reader may run a tracker on the same port.

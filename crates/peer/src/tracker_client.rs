@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+    check_name,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot, watch};

@@ -66,7 +66,8 @@ pub fn interface_addresses(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
 /// The same, with how likely each is reached. Every interface comes once before one comes again with another listener's port.
 pub fn own_addresses(listeners: &[SocketAddr]) -> Vec<OwnAddress> {
     let everywhere = listeners.iter().any(|listener| listener.ip().is_unspecified());
-    let interfaces = if everywhere { ordered(if_addrs::get_if_addrs().unwrap_or_default(), &routed()) } else { Vec::new() };
+    let interfaces =
+        if everywhere { ordered(if_addrs::get_if_addrs().unwrap_or_default(), &routed()) } else { Vec::new() };
     of_listeners(listeners, &interfaces)
 }
 
@@ -90,7 +91,8 @@ fn of_listeners(listeners: &[SocketAddr], interfaces: &[(IpAddr, Likelihood)]) -
 /// Addresses of interfaces that can be told to others, likeliest first, and IPv4 first of those that are equally likely: where
 /// both lead here, it works in more networks.
 fn ordered(interfaces: Vec<Interface>, routed: &[IpAddr]) -> Vec<(IpAddr, Likelihood)> {
-    let told = interfaces.iter().filter(|interface| !matches!(interface.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    let told =
+        interfaces.iter().filter(|interface| !matches!(interface.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()));
     let mut addresses: Vec<_> = told.map(|interface| (interface.ip(), likelihood(interface, routed))).collect();
     addresses.sort_by_key(|&(ip, likelihood)| (likelihood, ip.is_ipv6()));
     addresses
@@ -99,7 +101,8 @@ fn ordered(interfaces: Vec<Interface>, routed: &[IpAddr]) -> Vec<(IpAddr, Likeli
 fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
     let ip = interface.ip();
     let link = matches!(ip, IpAddr::V4(ip) if ip.is_link_local());
-    let down = matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown);
+    let down =
+        matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown);
     if ip.is_loopback() {
         Likelihood::Loopback
     } else if routed.contains(&ip) {
@@ -151,10 +154,10 @@ mod tests {
 
     fn interface(name: &str, ip: &str, up: bool) -> Interface {
         let addr = match ip.parse().unwrap() {
-            IpAddr::V4(ip) => IfAddr::V4(Ifv4Addr { ip, netmask: [255, 255, 255, 0].into(), prefixlen: 24, broadcast: None }),
-            IpAddr::V6(ip) => {
-                IfAddr::V6(Ifv6Addr { ip, netmask: [0xffff; 8].into(), prefixlen: 128, broadcast: None })
+            IpAddr::V4(ip) => {
+                IfAddr::V4(Ifv4Addr { ip, netmask: [255, 255, 255, 0].into(), prefixlen: 24, broadcast: None })
             }
+            IpAddr::V6(ip) => IfAddr::V6(Ifv6Addr { ip, netmask: [0xffff; 8].into(), prefixlen: 128, broadcast: None }),
         };
         let oper_status = if up { IfOperStatus::Up } else { IfOperStatus::Down };
         Interface {
@@ -211,9 +214,11 @@ mod tests {
 
     #[test]
     fn every_interface_comes_before_a_second_port() {
-        let interfaces = [("10.0.0.1".parse().unwrap(), Likelihood::Network), ("::1".parse().unwrap(), Likelihood::Loopback)];
+        let interfaces =
+            [("10.0.0.1".parse().unwrap(), Likelihood::Network), ("::1".parse().unwrap(), Likelihood::Loopback)];
         let listeners = ["[::]:1", "0.0.0.0:2", "10.9.9.9:3"].map(|text| text.parse().unwrap());
-        let found: Vec<_> = of_listeners(&listeners, &interfaces).into_iter().map(|own| own.address.to_string()).collect();
+        let found: Vec<_> =
+            of_listeners(&listeners, &interfaces).into_iter().map(|own| own.address.to_string()).collect();
         assert_eq!(found, ["10.0.0.1:1", "[::1]:1", "10.0.0.1:2", "10.9.9.9:3"]);
     }
 }

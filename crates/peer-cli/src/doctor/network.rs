@@ -10,7 +10,7 @@ use transport::{Config, Connection, Kind, Transport, TransportError, first_hop_d
 use super::Finding;
 use crate::connect;
 use crate::exit_code::ExitCode;
-use crate::visit::Visit;
+use crate::visit::{Visit, complain};
 
 /// All addresses of a tracker together may take this long.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -22,7 +22,7 @@ pub(super) async fn way_to_tracker(visit: &Visit) -> Vec<Finding> {
     let Some(host) = &visit.tracker_ip else {
         return vec![Finding::skipped("tracker", "none was named: give -i TRACKER_IP to try the way to it")];
     };
-    let tracker = match connect::tracker(host, visit.tracker_port, &visit.peer).await {
+    let tracker = match connect::tracker(host, visit.tracker_port, &visit.peer, visit.patience(), &complain).await {
         Ok(tracker) => tracker,
         Err(failure) => return vec![Finding::bad("tracker", failure.code, failure.message, "")],
     };

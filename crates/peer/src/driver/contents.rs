@@ -105,7 +105,10 @@ impl Driver {
         Some(match (from.is_empty(), item.shelf.is_some()) {
             (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out() },
             (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
-            (false, false) => WaitingFor::Manifest { from },
+            (false, false) => {
+                let fetches = self.manifests.iter().filter(|((_, of), _)| *of == content);
+                WaitingFor::Manifest { from, came: fetches.map(|(_, (_, progress))| progress.read().0).sum() }
+            }
             (false, true) => WaitingFor::Pieces { from, unanswered: book.unanswered(&heard_of) },
         })
     }
