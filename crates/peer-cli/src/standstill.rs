@@ -47,7 +47,7 @@ pub async fn manifest(
             return Err(gave_up(late, &found.called(), wait, &words));
         }
         if still.speaks(now, &words) {
-            tell(format!("{words}; waiting."));
+            tell(words);
         }
     }
 }
@@ -55,34 +55,32 @@ pub async fn manifest(
 /// Nothing came within `--wait`.
 pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str) -> Failure {
     let wait = humantime::format_duration(wait.unwrap_or_default());
-    Failure::new(
-        code,
-        format!("nothing of {name} came within {wait}. {words}. What is here is kept: start again later"),
-    )
+    Failure::new(code, format!("nothing of {name} came within {wait}. {words} What is here is kept: start again later"))
 }
 
-/// A sentence or two about what a download of this name waits for.
+/// Sentences about what a download of this name waits for.
 pub fn words(waiting: &WaitingFor, name: &str, transport: Kind) -> String {
     match waiting {
         WaitingFor::Peers { not_dialled } if !not_dialled.is_empty() => format!(
             "Nobody who takes part in {name} may be dialled: {} is a private address, and whoever names it is in another \
-             network. --dial-private dials it all the same",
+             network. --dial-private dials it all the same.",
             named(not_dialled)
         ),
         WaitingFor::Peers { .. } => {
-            format!("The tracker names nobody else who takes part in {name} and can be reached from here")
+            format!("The tracker names nobody else who takes part in {name} and can be reached from here; waiting.")
         }
         WaitingFor::Answers { unanswered } if unanswered.is_empty() => {
-            format!("Peers that take part in {name} are known, and none has answered yet")
+            format!("Peers that take part in {name} are known, and none has answered yet; waiting.")
         }
         WaitingFor::Answers { unanswered } => silence(unanswered, transport),
-        WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet", named(from)),
+        WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet; waiting.", named(from)),
         WaitingFor::Pieces { from, unanswered } => {
+            let from = named(from);
             let nothing =
-                format!("Nothing comes from {}: it may have nothing that lacks here, or too much to do", named(from));
-            if unanswered.is_empty() { nothing } else { format!("{nothing}. {}", silence(unanswered, transport)) }
+                format!("Nothing comes from {from}: it may have nothing that lacks here, or too much to do; waiting.");
+            if unanswered.is_empty() { nothing } else { format!("{nothing} {}", silence(unanswered, transport)) }
         }
-        _ => "This machine is busy with what is here".to_owned(),
+        _ => "This machine is busy with what is here.".to_owned(),
     }
 }
 
@@ -91,9 +89,9 @@ fn silence(unanswered: &[Unanswered], transport: Kind) -> String {
     let mut sentences: Vec<_> = unanswered.iter().take(NAMED).map(|one| no_answer(one, transport)).collect();
     let more = unanswered.len().saturating_sub(NAMED);
     if more > 0 {
-        sentences.push(format!("And so it is with {more} more"));
+        sentences.push(format!("And so it is with {more} more."));
     }
-    sentences.join(". ")
+    sentences.join(" ")
 }
 
 fn no_answer(one: &Unanswered, transport: Kind) -> String {
@@ -104,12 +102,14 @@ fn no_answer(one: &Unanswered, transport: Kind) -> String {
         Kind::Tcp => "does not answer over TCP",
     };
     match &one.reason {
-        None => format!("{at} has it but has not answered yet"),
+        None => format!("{at} has it but has not answered yet."),
         Some(TransportError::Unreachable(_)) => {
             format!("{at} has it but {carrier}; does a firewall there let that port in?")
         }
-        Some(TransportError::WrongPeer { addr, .. }) => format!("{at} had it, but somebody else answers at {addr} now"),
-        Some(error) => format!("{at} has it, but: {error}"),
+        Some(TransportError::WrongPeer { addr, .. }) => {
+            format!("{at} had it, but somebody else answers at {addr} now.")
+        }
+        Some(error) => format!("{at} has it, but: {error}."),
     }
 }
 
@@ -149,7 +149,10 @@ mod tests {
     fn many_silent_peers_are_counted() {
         let many = (1..=9).map(|n| unanswered(&format!("10.0.0.{n}:9"), None)).collect();
         let said = words(&WaitingFor::Answers { unanswered: many }, "x", Kind::Auto);
-        assert!(said.contains("10.0.0.3:9") && !said.contains("10.0.0.4:9") && said.ends_with("with 6 more"), "{said}");
+        assert!(
+            said.contains("10.0.0.3:9") && !said.contains("10.0.0.4:9") && said.ends_with("with 6 more."),
+            "{said}"
+        );
     }
 
     #[test]

@@ -533,7 +533,7 @@ impl Run {
             return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, name, wait, &words));
         }
         if still.speaks(now, &words) {
-            self.waiting(&content.to_string(), &format!("{words}; waiting."));
+            self.waiting(&content.to_string(), &words);
         }
         Ok(())
     }
