@@ -515,7 +515,10 @@ impl Run {
             return Ok(());
         }
         let waiting = match self.node.waiting_for(content).await {
-            None | Some(WaitingFor::Disk) => return Ok(still.excuse(now)),
+            None | Some(WaitingFor::Disk) => {
+                still.excuse(now);
+                return Ok(());
+            }
             Some(waiting) => waiting,
         };
         if let WaitingFor::Manifest { came, .. } = waiting {
