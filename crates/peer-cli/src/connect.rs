@@ -156,6 +156,11 @@ impl<'a> Speech<'a> {
         Speech { tell, sentence: Some(sentence), due: tokio::time::Instant::now() + SPEAK }
     }
 
+    /// What went before has ended: the time counts from now on.
+    pub fn restart(&mut self) {
+        self.due = tokio::time::Instant::now() + SPEAK;
+    }
+
     /// Says it, if it was not said.
     pub fn now(&mut self) {
         self.sentence.take().into_iter().for_each(self.tell);

@@ -21,6 +21,8 @@ use crate::visit::{ANSWER, silent};
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// At the end of `--wait`, an answer may still take so long.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// A step that is done.
 pub enum Step {
@@ -138,7 +140,9 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, steps: &mpsc::S
     let mut speech = Speech::new(&tell, "The tracker has not answered yet; waiting for it.".to_owned());
     let mut said = false;
     loop {
-        let asked = tokio::time::timeout(patience.bound(ANSWER), node.find(wanted));
+        // The last answer, too, takes its time.
+        let asked = tokio::time::timeout(patience.bound(ANSWER).max(LAST_ANSWER), node.find(wanted));
+        speech.restart();
         let mut found = match speech.during(asked).await {
             Ok(Ok(found)) => found,
             // It may come back while we wait anyway.

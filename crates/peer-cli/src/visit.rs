@@ -7,7 +7,7 @@ use clap::Args;
 use peer::{Node, TrackerAddress};
 
 use crate::arguments::PeerArguments;
-use crate::connect::{self, Said};
+use crate::connect::{self, Said, Speech};
 use crate::exit_code::{ExitCode, Failure};
 use crate::patience::Patience;
 use crate::screen;
@@ -76,7 +76,8 @@ pub fn complain(sentence: String) {
 
 /// An answer of the tracker, if it comes in time.
 pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) -> Result<T, Failure> {
-    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(|_| silent())??)
+    let mut speech = Speech::new(&complain, "the tracker has not answered yet; waiting for it".to_owned());
+    Ok(speech.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
 }
 
 /// No answer came.
