@@ -195,7 +195,7 @@ impl Shared {
             self.told = told;
             let sentence =
                 "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
-            let _ = steps.send(Step::Waiting(sentence.to_owned())).await;
+            let _ = steps.send(Step::Note(sentence)).await;
             for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
                 let _ = steps.send(Step::Ticket(ticket)).await;
             }

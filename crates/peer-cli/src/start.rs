@@ -30,6 +30,8 @@ pub enum Step {
     Joined(PeerId),
     /// Nobody shares what is wanted yet; it is asked for again.
     NobodyYet(String),
+    /// Something that people should know, and programs see by what follows.
+    Note(&'static str),
     /// Something else is waited for, as the sentence says.
     Waiting(String),
     /// A file is shared, or could not be.

@@ -208,6 +208,7 @@ impl Run {
                 self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
             }
             Step::NobodyYet(name) => self.screen.say(&format!("Nobody shares {name} yet; waiting for it.")),
+            Step::Note(sentence) => self.screen.say(sentence),
             Step::Waiting(sentence) => self.waiting("", &sentence),
             Step::Skipped(path) => self.screen.say(&format!("{} is not a file: skipped.", path.display())),
             Step::Shared(_, Ok(content)) => {
