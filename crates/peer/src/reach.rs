@@ -125,52 +125,56 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// The first connection to `id` at one of these addresses. They are tried in order, a moment apart, without waiting for
-/// those before. Says why the last one failed, but rather who else answered, or why it was not let in.
+/// those before. Says why none succeeded: who else answered or why it was not let in, or else what befell the likeliest.
 pub(crate) async fn first(
     transport: Arc<dyn Transport>,
     id: PeerId,
     addresses: Vec<SocketAddr>,
 ) -> Result<Arc<dyn Connection>, TransportError> {
-    // What answers on this machine is no news of one that is elsewhere: many run a tracker of their own on the same port.
-    let elsewhere = addresses.iter().any(|address| !is_here(address));
     let mut tries = tokio::task::JoinSet::new();
-    for (turn, address) in addresses.into_iter().enumerate() {
+    for (turn, &address) in addresses.iter().enumerate() {
         let transport = transport.clone();
         tries.spawn(async move {
             tokio::time::sleep(APART * turn as u32).await;
-            transport.dial(address, id).await
+            (turn, transport.dial(address, id).await)
         });
     }
-    let mut reason = TransportError::Lost("it has no address".to_owned());
+    let mut failed = Vec::new();
     while let Some(result) = tries.join_next().await {
         match result {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => {
+            Ok((_, Ok(connection))) => return Ok(connection),
+            Ok((turn, Err(error))) => {
                 tracing::debug!(%error, "dial");
-                let tells = |error: &TransportError| match error {
-                    TransportError::NotAdmitted(_) => 3,
-                    TransportError::WrongPeer { addr, .. } if elsewhere && is_here(addr) => 0,
-                    TransportError::WrongPeer { .. } => 2,
-                    _ => 1,
-                };
-                if tells(&error) >= tells(&reason) {
-                    reason = error;
-                }
+                failed.push((turn, error));
             }
             Err(_) => {}
         }
     }
-    Err(reason)
+    let own: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().iter().map(|interface| interface.ip()).collect();
+    Err(telling(failed, &addresses, &own))
 }
 
-fn is_here(address: &SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
+/// The reason that says most of why none of these addresses led there; of several, that of the likeliest address.
+fn telling(failed: Vec<(usize, TransportError)>, addresses: &[SocketAddr], own: &[IpAddr]) -> TransportError {
+    // What answers on this machine is no news of one that is elsewhere: many run a tracker of their own on the same port, and
+    // networks of containers have the same addresses everywhere.
+    let is_here = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || own.contains(&ip)
+    };
+    let elsewhere = addresses.iter().any(|address| !is_here(address));
+    let tells = |error: &TransportError| match error {
+        TransportError::NotAdmitted(_) => 3,
+        TransportError::WrongPeer { addr, .. } if elsewhere && is_here(addr) => 0,
+        TransportError::WrongPeer { .. } => 2,
+        _ => 1,
+    };
+    let most = failed.into_iter().max_by_key(|(turn, error)| (tells(error), std::cmp::Reverse(*turn)));
+    most.map_or_else(|| TransportError::Lost("it has no address".to_owned()), |(_, error)| error)
 }
 
 #[cfg(test)]
 mod tests {
-    use transport::MemoryNetwork;
-
     use super::*;
 
     fn parse(all: &[&str]) -> Vec<SocketAddr> {
@@ -194,19 +198,29 @@ mod tests {
         );
     }
 
-    /// A ticket has loopback as its last address, and the reader may run a tracker on the same port.
-    #[tokio::test]
-    async fn somebody_else_on_loopback_hides_no_silence_elsewhere() {
-        let network = MemoryNetwork::new();
-        let bind = |name: &[u8], at: &str| {
-            Arc::new(network.bind(PeerId::of_public_key(name), parse(&[at])).unwrap()) as Arc<dyn Transport>
+    /// A ticket has loopback as its last address, and Docker's bridge is 172.17.0.1 on each machine.
+    #[test]
+    fn somebody_else_on_this_machine_hides_no_silence_elsewhere() {
+        let expected = PeerId::of_public_key(b"wanted");
+        let own = [IpAddr::from([172, 17, 0, 1])];
+        let reason = |all: &[&str], wrong: &[&str]| {
+            let (addresses, wrong) = (parse(all), parse(wrong));
+            let failed = addresses.iter().enumerate().rev().map(|(turn, &addr)| match wrong.contains(&addr) {
+                true => (turn, TransportError::WrongPeer { addr, expected }),
+                false => (turn, TransportError::Unreachable(addr)),
+            });
+            telling(failed.collect(), &addresses, &own)
         };
-        let (own, other) = (bind(b"own", "127.0.0.1:1"), bind(b"other tracker", "127.0.0.1:9999"));
-        let wanted = PeerId::of_public_key(b"wanted");
-        let far = parse(&["10.0.0.5:9999", "127.0.0.1:9999"]);
-        let error = first(own.clone(), wanted, far.clone()).await.err().unwrap();
-        assert!(!matches!(error, TransportError::WrongPeer { .. }), "{error}");
-        let near = first(own, wanted, other.listeners()).await.err().unwrap();
-        assert!(matches!(near, TransportError::WrongPeer { .. }), "{near}");
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let here = ["127.0.0.1:9", "172.17.0.1:9", "[::1]:9"];
+        let far = ["10.0.0.5:9", "10.0.0.6:9", "127.0.0.1:9", "172.17.0.1:9", "[::1]:9"];
+        assert_eq!(reason(&far, &here), TransportError::Unreachable(at("10.0.0.5:9")), "the likeliest is named");
+        assert_eq!(
+            reason(&far, &["10.0.0.6:9", "127.0.0.1:9"]),
+            TransportError::WrongPeer { addr: at("10.0.0.6:9"), expected }
+        );
+        let near = reason(&here, &["127.0.0.1:9"]);
+        assert_eq!(near, TransportError::WrongPeer { addr: at("127.0.0.1:9"), expected }, "it should be here");
+        assert!(matches!(telling(vec![], &[], &own), TransportError::Lost(_)));
     }
 }
