@@ -625,7 +625,7 @@ fn tracker_unfit_words(error: &PeerError) -> String {
         _ => "It will be asked again",
     };
     let mut error = error.to_string();
-    error[..1].make_ascii_uppercase();
+    error.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
     format!("{error}. {advice}; until then it goes on with the peers that are known.")
 }
 

@@ -224,7 +224,7 @@ pub enum PeerEvent {
     /// The tracker is back.
     TrackerBack,
     /// The tracker is lost, and where it was somebody else answers ([`PeerError::WrongTracker`]), or it refuses us
-    /// ([`PeerError::Refused`]): it does not come back by itself. Said once of each reason.
+    /// ([`PeerError::Refused`]), or its certificate will not do: it does not come back by itself. Said once of each reason.
     TrackerUnfit {
         /// Who answers, or why it refuses.
         error: Arc<PeerError>,

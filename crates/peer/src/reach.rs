@@ -90,6 +90,8 @@ pub(crate) async fn dial(
             Input::Connected { connection, dialled: true }
         }
         failed => {
+            let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
+            tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
             book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
             Input::Event(Event::DialFailed { peer: peer.id })
         }

@@ -278,7 +278,7 @@ impl Client {
             }
             match self.connect().await {
                 Ok(session) => return Some(session),
-                Err(PeerError::Tracker { .. }) => {}
+                Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
                 Err(error) => {
                     let sentence = error.to_string();
                     if sentence != reported {
