@@ -110,6 +110,7 @@ fn a_tracker_with_a_new_key_is_named_on_a_running_peer() {
 mod namespaces {
     use std::io::Write;
     use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -126,8 +127,10 @@ mod namespaces {
     impl Network {
         /// A namespace of each name, with an `eth0` at this address; nothing where they cannot be made.
         fn new(machines: &[(&str, &str)]) -> Option<Self> {
-            let id = std::process::id();
-            let hub = format!("p2p-{id}-{}", machines[0].0);
+            // Tests run beside each other.
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let hub = format!("p2p-{}-{number}", std::process::id());
             let mut network = Network { names: Vec::new() };
             if !network.add(&hub) || !ip(&format!("-n {hub} link add hub type bridge")) {
                 // Past what the test harness catches.

@@ -106,8 +106,8 @@ const QUEUE: usize = 1 << 16;
 /// Longest wait between two tries, and the shortest before the first.
 const LONGEST: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(200);
-/// A connection that was younger than this is not replaced at once: addresses may come and go, and a tracker send us away, as
-/// often as they like.
+/// A connection that took the place of another is not replaced itself before this: addresses may come and go, and a tracker
+/// send us away, as often as they like.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// Starts a client. `first` is told how the first connection went; if it failed the client ends.
@@ -129,6 +129,7 @@ pub(crate) fn start(
         inputs,
         announced: BTreeMap::new(),
         waiting: Waiting::default(),
+        replaced: None,
     };
     tokio::spawn(client.run(inbox, first));
     commands
@@ -144,6 +145,8 @@ struct Client {
     inputs: mpsc::Sender<Input>,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
+    /// When a connection took the place of another last.
+    replaced: Option<Instant>,
 }
 
 /// How a tracker answers a hello.
@@ -244,6 +247,7 @@ impl Client {
 
     /// Connects anew at once, and asks again what was not answered.
     async fn come_again(&mut self) -> Option<Session> {
+        self.replaced = Some(Instant::now());
         let mut session = self.connect().await.ok()?;
         for question in self.waiting.questions() {
             session.say(&question).await.ok()?;
@@ -294,7 +298,7 @@ impl Client {
     /// Runs one session until it is over.
     async fn serve(&mut self, session: Session, inbox: &mut mpsc::Receiver<ToClient>) -> Over {
         let Session { connection, mut send, mut recv } = session;
-        let settled = Instant::now() + SETTLED;
+        let settled = self.replaced.map_or_else(Instant::now, |then| then + SETTLED);
         let mut listeners = self.listeners.clone();
         // The node has ended if they never change again: then so does the inbox.
         let moved = async {

@@ -88,7 +88,6 @@ async fn new_addresses_are_announced_over_a_new_connection_and_nothing_asked_is_
 #[tokio::test(start_paused = true)]
 async fn a_tracker_that_sees_it_elsewhere_is_met_again_without_a_word() {
     let (mut world, heard) = world().await;
-    sleep(SETTLED).await;
     heard.connection.close(COME_AGAIN, "you have moved");
     let again = world.hears().await;
     assert!(world.inputs.try_recv().is_err());
