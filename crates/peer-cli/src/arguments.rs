@@ -262,8 +262,9 @@ pub struct PeerArguments {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// How long to wait for a file that nobody shares yet, or for pieces that nobody has, as 30s or 5m
-    /// [default: not at all for a file, for ever for pieces]
+    /// How long to wait, from the start on, for the tracker, someone who shares the file, a connection to them, the manifest and
+    /// the first bytes, all together; and after that, each time that no bytes come. As 30s or 5m [default: the tracker and
+    /// someone who shares it must be there, the rest is waited for as long as it takes]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
     /// Read commands (prog, exit) from standard input though it is no terminal; without a subcommand that is always done

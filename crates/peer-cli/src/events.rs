@@ -105,6 +105,13 @@ pub enum Event {
     },
     TrackerLost,
     TrackerBack,
+    TrackerUnfit {
+        reason: String,
+    },
+    Waiting {
+        content: String,
+        reason: String,
+    },
     Listed {
         content: String,
         name: String,
@@ -226,6 +233,8 @@ mod tests {
             Event::Banned { peer: text() },
             Event::TrackerLost,
             Event::TrackerBack,
+            Event::TrackerUnfit { reason: text() },
+            Event::Waiting { content: text(), reason: text() },
             Event::Listed {
                 content: text(),
                 name: text(),

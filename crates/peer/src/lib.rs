@@ -5,6 +5,7 @@
 //! the tokio runtime that it is started on; a current-thread runtime is enough.
 
 mod buffers;
+mod dial_book;
 mod dial_filter;
 mod driver;
 mod error;
@@ -29,13 +30,14 @@ mod tracker_client;
 mod waits;
 mod workers;
 
+pub use dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use error::PeerError;
 pub use naming::{NameDoubt, NamePolicy, NameReport};
 pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
-pub use reach::interface_addresses;
 pub use share::{
     Hashed, Held, ShareOptions, hash_content, keep_manifest, kept_manifests, manifest_path, read_manifest,
     received_by_name, received_manifest, received_path, sweep_manifests,
 };
 pub use tracker_client::{Page, TrackerAddress};
+pub use transport::interface_addresses;
 pub use waits::Waits;

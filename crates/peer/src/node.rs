@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Run};
 use storage::Backend;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use transport::Transport;
 
+use crate::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::driver;
 use crate::inbox::Command;
 use crate::naming::{NamePolicy, NameReport};
@@ -119,9 +120,10 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        let waits = Arc::new(WaitBooks::default());
-        tokio::spawn(driver::run(self, inbox, events.clone(), waits.clone()));
-        Node { commands, events, waits, id, listeners }
+        let (waits, book) = (Arc::<WaitBooks>::default(), Arc::<DialBook>::default());
+        let (announced, addresses) = watch::channel(reach::announced_addresses(&*self.transport, &self.announce));
+        tokio::spawn(driver::run(self, inbox, events.clone(), (waits.clone(), book.clone()), announced));
+        Node { commands, events, waits, book, id, listeners, addresses }
     }
 }
 
@@ -131,8 +133,10 @@ pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
     waits: Arc<WaitBooks>,
+    book: Arc<DialBook>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
+    addresses: watch::Receiver<Vec<SocketAddr>>,
 }
 
 /// What happens in a node, for people and programs that watch.
@@ -219,6 +223,12 @@ pub enum PeerEvent {
     TrackerLost,
     /// The tracker is back.
     TrackerBack,
+    /// The tracker is lost, and where it was somebody else answers ([`PeerError::WrongTracker`]), or it refuses us
+    /// ([`PeerError::Refused`]), or its certificate will not do: it does not come back by itself. Said once of each reason.
+    TrackerUnfit {
+        /// Who answers, or why it refuses.
+        error: Arc<PeerError>,
+    },
 }
 
 /// What matters of the events of a content, for who may have missed some.
@@ -340,6 +350,12 @@ impl Node {
         &self.listeners
     }
 
+    /// Where others are told to reach this node, likeliest first: what it was told to announce, or the addresses of this
+    /// machine. They change with its interfaces, and are announced anew then.
+    pub fn addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.addresses.clone()
+    }
+
     /// Events from now on. A watcher that falls far behind misses some: [`Node::standing`] tells what matters of them.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         self.events.subscribe()
@@ -417,6 +433,17 @@ impl Node {
     /// What matters of the events of a content since it was shared, or wanted, last; nothing if it is unknown.
     pub async fn standing(&self, content: ContentId) -> Standing {
         self.ask(|reply| Command::Standing { content, reply }).await.unwrap_or_default()
+    }
+
+    /// What a download waits for at the moment; nothing if it is complete, or this node takes no part in it. While bytes flow it
+    /// is [`WaitingFor::Pieces`].
+    pub async fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
+        self.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
+    }
+
+    /// Peers that were dialled so far, the last few hundred of them, and where.
+    pub fn dialled(&self) -> Vec<DialledPeer> {
+        self.book.dialled()
     }
 
     /// The bytes of verified pieces from `first` on, in order and without a gap: at most a mebibyte, or one piece where that is

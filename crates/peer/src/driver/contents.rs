@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Announce, ContentId, Manifest, Query, Run, Stake};
-use swarm::Event;
+use swarm::{ConnId, Event};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Driver;
 use crate::PeerError;
+use crate::dial_book::WaitingFor;
 use crate::inbox::Input;
 use crate::node::{GetOptions, PeerEvent, Progress, Summary};
 use crate::share::received_manifest;
@@ -86,6 +87,29 @@ impl Driver {
             received: item.sources.values().sum::<u64>() + coming,
             sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
             finished: item.finished,
+        })
+    }
+
+    /// What a download waits for; nothing if it is complete, or none.
+    pub(super) fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
+        let item = self.items.get(&content).filter(|item| item.wanted && !item.finished)?;
+        let view = self.engine.view(content)?;
+        let whole = item.shelf.is_some() && view.have == view.pieces;
+        if whole || (item.opening && item.shelf.is_none()) {
+            return Some(WaitingFor::Disk);
+        }
+        let (connected, heard_of) = self.engine.participants(content);
+        let at = |conn: &ConnId| self.links.get(conn).map(|link| link.connection.remote_addr());
+        let from: Vec<_> = connected.iter().filter_map(at).collect();
+        let book = &self.setup.book;
+        Some(match (from.is_empty(), item.shelf.is_some()) {
+            (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out() },
+            (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
+            (false, false) => {
+                let fetches = self.manifests.iter().filter(|((_, of), _)| *of == content);
+                WaitingFor::Manifest { from, came: fetches.map(|(_, (_, progress))| progress.read().0).sum() }
+            }
+            (false, true) => WaitingFor::Pieces { from, unanswered: book.unanswered(&heard_of) },
         })
     }
 

@@ -267,6 +267,19 @@ impl Engine {
         })
     }
 
+    /// The connections over which the other side takes part in a content, and the peers that were heard of.
+    pub fn participants(&self, content: ContentId) -> (Vec<ConnId>, Vec<PeerId>) {
+        let takes_part = |(_, conn): &(&ConnId, &Connection)| conn.sides.contains_key(&content);
+        let connected = self.conns.iter().filter(takes_part).map(|(&number, _)| number).collect();
+        let heard_of = self.contents.get(&content).map(|content| content.known.keys().copied().collect());
+        (connected, heard_of.unwrap_or_default())
+    }
+
+    /// What is said first over connections from now on: where others reach this peer has changed.
+    pub fn set_hello(&mut self, hello: PeerMessage) {
+        self.hello = hello;
+    }
+
     /// The pieces of a content that are stored here.
     pub fn have(&self, content: ContentId) -> Option<&PieceSet> {
         self.contents.get(&content).map(|state| &state.have)

@@ -460,10 +460,10 @@ fn the_last_pieces_do_not_wait_for_a_slow_peer() {
 
 #[test]
 fn a_piece_that_was_being_stored_when_its_request_was_given_up_counts() {
-    let (mut engine, mut actions) = (wants(2000), Vec::new());
-    offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 2000, &mut actions);
+    let (mut engine, mut actions) = (wants(20_000), Vec::new());
+    offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 20_000, &mut actions);
     let (_, request, run) = fetches(&actions)[0];
-    offers_all(&mut engine, Duration::ZERO, 2, stranger(2), 2000, &mut actions);
+    offers_all(&mut engine, Duration::ZERO, 2, stranger(2), 20_000, &mut actions);
     let (_, other, others) = *fetches(&actions).last().unwrap();
     actions.clear();
     for tick in 1..=12 {
