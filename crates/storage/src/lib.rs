@@ -7,6 +7,7 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod changes;
 mod checkpoint;
 pub mod conformance;
 mod error;
@@ -17,6 +18,7 @@ mod folder;
 mod handles;
 mod held;
 mod journal;
+mod left;
 mod memory;
 mod merge;
 mod mmap;
@@ -87,6 +89,9 @@ pub trait Storage: Send + Sync {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError>;
     /// Returns once everything written before this call is durable.
     fn flush(&self) -> Result<(), StorageError>;
+    /// The files that somebody else may have changed since they were opened: what is known of their bytes has to be verified
+    /// again, and is read from what lies there now. Says each change once. Writes that run meanwhile may count as such.
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError>;
 }
 
 /// The backend of this name.

@@ -139,6 +139,8 @@ impl Walk<'_> {
                 taken: seen.len(),
                 mode: 0,
                 identity: (0, 0),
+                changed: (0, 0),
+                is_named: true,
             })),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),

@@ -269,6 +269,8 @@ impl Walk<'_> {
                     taken: u64::try_from(seen.st_blocks).unwrap_or(0).saturating_mul(512),
                     mode: u32::from(seen.st_mode),
                     identity: (seen.st_dev as u64, seen.st_ino as u64),
+                    changed: (seen.st_ctime, seen.st_ctime_nsec as i64),
+                    is_named: seen.st_nlink > 0,
                 }))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
