@@ -6,6 +6,7 @@
 
 mod buffers;
 mod dial_filter;
+mod doubt;
 mod driver;
 mod error;
 mod fetch;
@@ -18,6 +19,7 @@ mod node;
 mod places;
 mod rate;
 mod reach;
+mod refused;
 mod reuse;
 mod serve;
 mod share;

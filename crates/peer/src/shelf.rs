@@ -17,6 +17,7 @@ use storage::{
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
+use crate::doubt::{Verified, verify_doubtful};
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
 use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::reuse::{reuse, stored_ranges, verify_again};
@@ -58,6 +59,10 @@ struct Building {
     built: Vec<usize>,
     /// All that will be there then.
     wanted: Vec<usize>,
+    /// What lies in place already.
+    in_place: Option<Verified>,
+    /// Whether everything is read back before it is called complete.
+    verify_on_disk: bool,
 }
 
 /// Where downloads go, and what is kept to there.
@@ -71,6 +76,10 @@ pub(crate) struct Downloads {
     pub(crate) names: NamePolicy,
     /// Bytes that they leave free.
     pub(crate) keep_free: Option<u64>,
+    /// Whether everything is read back from the disk before it is called complete.
+    pub(crate) verify_on_disk: bool,
+    /// Files and folders of these programs that no download may be, or lie in, by its names.
+    pub(crate) reserved: Vec<PathBuf>,
 }
 
 /// Which files of a content are wanted, by their paths inside.
@@ -106,7 +115,9 @@ fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
         return Ok(false);
     }
     let Ok(survey) = Survey::of(path) else { return Ok(false) };
-    let there = hash_survey(path, &survey, header.algorithm, Some(header.piece_size), |_, _| {})?;
+    // Not mapped: anyone may cut it meanwhile.
+    let (algorithm, size) = (header.algorithm, Some(header.piece_size));
+    let there = hash_survey(path, &survey, algorithm, size, &storage::FileBackend, |_, _| {})?;
     Ok(there.header().files[0].root == header.files[0].root)
 }
 
@@ -182,7 +193,7 @@ impl Shelf {
         if !survey.skipped.is_empty() {
             let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
         }
-        let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
+        let manifest = manifest_of(path, &survey, options, hashes, kept_on_disk(backend), progress(path, events))?;
         let have = options.held.pieces(manifest.geometry().pieces());
         let shelf = Arc::new(Self::in_place(path, manifest.into(), backend)?);
         Ok(Opened { shelf, have, goal: PieceSet::empty(0) })
@@ -204,11 +215,17 @@ impl Shelf {
         downloads: &Downloads,
         choice: Option<&Choice>,
     ) -> Result<Opened, PeerError> {
-        let Downloads { hashes, folder, replace, names: policy, keep_free } = downloads;
+        let Downloads { hashes, folder, replace, keep_free, verify_on_disk, .. } = downloads;
         // Before anything is written.
-        let plan = plan(&manifest, folder, hashes, choice, *policy)?;
-        keep_received(hashes, &manifest)?;
-        plan.record(hashes, manifest.id())?;
+        let plan = plan(&manifest, downloads, choice)?;
+        if let Err(error) = keep_received(hashes, &manifest) {
+            tracing::warn!(%error, "the manifest is not kept: the next start asks others for it again");
+        }
+        plan.record(hashes, manifest.id());
+        // What is mapped stays in memory: then nothing would be read back from the disk.
+        let files_backend: Arc<dyn Backend> = Arc::new(storage::FileBackend);
+        let is_mapped = backend.name() == storage::MmapBackend.name();
+        let write_backend = if *verify_on_disk && is_mapped { &files_backend } else { backend };
         let (header, geometry) = (manifest.header(), manifest.geometry());
         let some = choice.is_some() || !plan.report.skipped.is_empty();
         let Plan { wanted, empty_folders, names, report } = plan;
@@ -256,6 +273,9 @@ impl Shelf {
         let there = |path: &String| target.join(path).is_dir();
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
             let storage = settled(&manifest, &names, &**backend, &target, &wanted)?;
+            if let Some(verified) = &found.verified {
+                verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, false)?;
+            }
             let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
@@ -278,7 +298,7 @@ impl Shelf {
             true => output.journal(manifest.id(), geometry.pieces()).map(|(journal, have)| (Some(journal), have))?,
             false => (None, PieceSet::empty(geometry.pieces())),
         };
-        let storage = backend.open(&output.specs(), Access::Write).inspect_err(|error| {
+        let storage = write_backend.open(&output.specs(), Access::Write).inspect_err(|error| {
             if error.is_no_room() {
                 let _ = output.cut_back(|number| stored_ranges(&manifest, built[number], &have));
             }
@@ -297,7 +317,15 @@ impl Shelf {
             let places = (0..header.files.len()).map(place).collect();
             Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
         };
-        let building = Building { output, storage, backend: backend.clone(), built, wanted: wanted.clone() };
+        let building = Building {
+            output,
+            storage,
+            backend: backend.clone(),
+            built,
+            wanted: wanted.clone(),
+            in_place: found.verified,
+            verify_on_disk: *verify_on_disk,
+        };
         let shelf =
             Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
         verify_again(&shelf, &mut have)?;
@@ -492,16 +520,22 @@ impl Shelf {
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(Building { output, storage, backend, wanted, .. }) =
+        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) =
             self.building.lock().expect("no panic holds it").take()
         {
-            if self.checkpoint.is_some() {
-                storage.flush()?;
-            } else if let Err(error) = output.write_out(&*storage) {
-                // All of it is in memory still, and nothing of it would be believed.
-                let _ = output.cut_back(|_| Vec::new());
-                return Err(error.into());
+            output.check_place().inspect_err(|_| drop(self.sync()))?;
+            let written = match self.checkpoint {
+                Some(_) => storage.flush().map(|()| storage),
+                // If that fails, all of it is in memory still, and nothing of it would be believed.
+                None => output.write_out(&*storage).inspect_err(|_| drop(output.cut_back(|_| Vec::new()))),
+            }?;
+            let specs = built.iter().copied().zip(output.specs()).map(Some).collect();
+            let verified: Vec<_> = in_place.into_iter().chain([Verified { storage: written, files: specs }]).collect();
+            if verify_on_disk {
+                output.forget_cached();
             }
+            verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), verify_on_disk)
+                .inspect_err(|_| drop(self.sync()))?;
             // What is read from now on is read where it is then, not by way of a link.
             let _held = output.hold_target();
             // Should it fail for want of anything, the next run finds all pieces.

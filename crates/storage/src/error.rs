@@ -60,6 +60,9 @@ pub enum StorageError {
     /// Two files of one content are the same there, or something else has the name of one.
     #[error("{0} is the same file there as another one, or somebody else has made it")]
     SameFile(PathBuf),
+    /// A download's folder is not where it was when it began.
+    #[error("the folder {0} was moved or removed while it was in use")]
+    Moved(PathBuf),
     /// Something that was written to has other names, too.
     #[error("{0} has other names (hard links): what is written to it would be written there, too. Remove it, or copy it")]
     Linked(PathBuf),

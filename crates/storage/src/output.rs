@@ -167,6 +167,14 @@ impl Output {
         Held::new(self.folder(), self.name.to_str().unwrap_or_default())
     }
 
+    /// Fails if the folder that it is built in is not where it was: whoever is told of a path would not find it there.
+    pub fn check_place(&self) -> Result<(), StorageError> {
+        match self.folder().is_in_place() {
+            true => Ok(()),
+            false => Err(StorageError::Moved(self.folder().path().to_owned())),
+        }
+    }
+
     /// Whether as much is free on the disk as is to be kept, whoever fills it.
     pub fn check_room(&self) -> Result<(), StorageError> {
         self.held.room().map_or(Ok(()), Room::check)
@@ -296,6 +304,7 @@ impl Output {
             let _ = folder.remove_file(&self.journal);
             let _ = folder.remove_file(&self.lock_name);
         }
+        self.check_place()?;
         drop(self.lock);
         Ok(folder.path().join(&self.name))
     }

@@ -29,6 +29,11 @@ impl Folder {
         &self.path
     }
 
+    /// Whether there is such a folder still.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.path.as_os_str().is_empty() || self.path.is_dir()
+    }
+
     pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
         let path = self.reach(inside)?;
         let mut options = OpenOptions::new();

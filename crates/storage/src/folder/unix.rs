@@ -56,6 +56,13 @@ impl Folder {
         &self.path
     }
 
+    /// Whether its path still leads to it.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let held = self.descriptor.try_clone().map(File::from).and_then(|held| held.metadata());
+        held.is_ok_and(|held| std::fs::metadata(path).is_ok_and(|there| same(&held, &there)))
+    }
+
     pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
         // A pipe that someone has put there would be waited for until somebody opens its other end.
         let flags = OFlags::NONBLOCK
@@ -156,7 +163,11 @@ impl Folder {
         } else {
             self.reach(inside, flags, Mode::empty())?
         };
-        File::from(folder).sync_all()
+        match File::from(folder).sync_all() {
+            // Not every file system can sync a folder: then names are as durable as it makes them.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            result => result,
+        }
     }
 
     /// Makes durable all that was written to its file system. Since Linux 5.8 errors are told, too.
@@ -370,7 +381,14 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
     let keeps = if file.metadata()?.is_dir() { now & 0o7000 } else { 0 };
     let rights = rights & 0o777 | keeps;
-    if now & 0o7777 == rights { Ok(()) } else { file.set_permissions(PermissionsExt::from_mode(rights)) }
+    if now & 0o7777 == rights {
+        return Ok(());
+    }
+    match file.set_permissions(PermissionsExt::from_mode(rights)) {
+        // Not every file system has rights, and the file is ours.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
 }
 
 /// A link on the way is said as what it is.
