@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use protocol::{Manifest, PathTree, Run};
-use storage::{Access, FileSpec, Folder, StorageError, error_at};
+use storage::{Access, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::PeerError;
 use crate::doubt::Verified;
@@ -52,11 +52,14 @@ pub(crate) fn look(
             return Ok(found);
         }
     }
+    let inside = |file: usize| Path::new(name).join(names.path(manifest, file));
+    let by_name = named(folder, (0..header.files.len()).map(inside))?;
     for &file in wanted {
         let (path, size) = (names.path(manifest, file), header.files[file].size);
         match seen_at(path)? {
             None => {}
-            Some(seen) if !seen.is_file => {
+            // What lies there by another file's name is that file.
+            Some(seen) if !seen.is_file || !by_name[file] => {
                 found.in_the_way = Some(target.join(path));
                 return Ok(found);
             }

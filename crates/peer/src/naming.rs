@@ -137,11 +137,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Judges the names of what is wanted for the folder that it goes to.
-pub(crate) fn plan(
-    manifest: &Manifest,
-    downloads: &Downloads,
-    choice: Option<&Choice>,
-) -> Result<Plan, PeerError> {
+pub(crate) fn plan(manifest: &Manifest, downloads: &Downloads, choice: Option<&Choice>) -> Result<Plan, PeerError> {
     let Downloads { folder, hashes, names: policy, reserved, .. } = downloads;
     let header = manifest.header();
     let chosen = |path: &str| choice.is_none_or(|choice| (choice.wanted)(path));
@@ -278,9 +274,8 @@ impl Judge<'_> {
             }
             let local = if maps && (doubt.is_some() || self.literal.contains(prefix)) {
                 let is_twin = doubt == Some(NameDoubt::Twin);
-                let also = |c: char| {
-                    is_twin && (!c.is_ascii() || c.is_ascii_uppercase()) || self.refused.refuses_character(c)
-                };
+                let also =
+                    |c: char| is_twin && (!c.is_ascii() || c.is_ascii_uppercase()) || self.refused.refuses_character(c);
                 // What a file system does not take, or takes for another, is most often what Windows does not.
                 let as_on_windows = cfg!(windows) || matches!(doubt, Some(NameDoubt::FileSystem | NameDoubt::Twin));
                 let decoration = if component == prefix { STATE.len() + 1 } else { 0 };

@@ -37,7 +37,8 @@ impl Probe {
         let path = self.folder.join(name);
         let made = File::create_new(&path).is_ok();
         // Some cut an end off and say nothing. Others spell a name in another way and know both spellings.
-        let listed = |mut entries: fs::ReadDir| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() == *name));
+        let listed =
+            |mut entries: fs::ReadDir| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() == *name));
         let is_kept = !ends_badly(name) || fs::read_dir(&self.folder).is_ok_and(listed);
         let _ = fs::remove_file(&path);
         made && is_kept

@@ -45,13 +45,7 @@ impl FileState {
 
     #[cfg(not(unix))]
     pub(crate) fn of(seen: &Metadata) -> Self {
-        FileState {
-            len: seen.len(),
-            modified: seen.modified().ok(),
-            changed: (0, 0),
-            identity: (0, 0),
-            is_named: true,
-        }
+        FileState { len: seen.len(), modified: seen.modified().ok(), changed: (0, 0), identity: (0, 0), is_named: true }
     }
 
     /// Whether this is what a file was that is only read, and nobody has written to it since.

@@ -64,7 +64,9 @@ pub enum StorageError {
     #[error("the folder {0} was moved or removed while it was in use")]
     Moved(PathBuf),
     /// Something that was written to has other names, too.
-    #[error("{0} has other names (hard links): what is written to it would be written there, too. Remove it, or copy it")]
+    #[error(
+        "{0} has other names (hard links): what is written to it would be written there, too. Remove it, or copy it"
+    )]
     Linked(PathBuf),
     /// The range lies outside the file.
     #[error("range {offset}+{len} lies outside a file of {size} bytes")]

@@ -118,7 +118,8 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             Ok(file)
         }
         Access::Write => {
-            let file = open(held, spec, How::Make { private: false }).map_err(|source| error_of_new(&spec.path, source))?;
+            let file =
+                open(held, spec, How::Make { private: false }).map_err(|source| error_of_new(&spec.path, source))?;
             let there = file.metadata().map_err(error)?;
             if !there.is_file() {
                 return Err(error(io::Error::other("it is not a file that a download has made")));

@@ -12,7 +12,7 @@ use crate::changes::{Changes, FileState};
 use crate::error::{error_at, in_range};
 use crate::file::{Look, is_made_late, make_late, open_file, reopen_file, write_all_at};
 use crate::held::Held;
-use crate::left::left_files;
+use crate::named::left_files;
 use crate::open_files::{Holder, OpenFiles};
 use crate::{Access, FileSpec, StorageError};
 
@@ -374,10 +374,7 @@ mod tests {
         };
         content.write(8, 0, b"x", full).unwrap();
         let never = |_, spec: &FileSpec| Err(StorageError::TooManyOpen(spec.path.clone()));
-        assert!(
-            matches!(content.write(0, 0, b"x", never), Err(StorageError::TooManyOpen(_))),
-            "others have them all"
-        );
+        assert!(matches!(content.write(0, 0, b"x", never), Err(StorageError::TooManyOpen(_))), "others have them all");
     }
 
     /// What an earlier run has left of a file that is made late: nothing, a part, too much, a link.

@@ -130,9 +130,7 @@ impl Storage for Maps {
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.0.sync(|file, spec| {
-            self.0.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source))
-        })
+        self.0.sync(|file, spec| self.0.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source)))
     }
 
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {

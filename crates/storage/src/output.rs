@@ -86,6 +86,10 @@ impl Output {
             }
         }
         let lock = lock(&base, &lock_name)?;
+        // Where upper and lower case are one, it may be that of another download.
+        if name.is_ascii() && !is_listed(&base, &lock_name).map_err(|source| error_at(folder, source))? {
+            return Err(StorageError::SameFile(folder.join(lock_name)));
+        }
         if is_folder {
             base.make_folder(&part, true).map_err(|source| error_of_new(&folder.join(&part), source))?;
         }
@@ -277,10 +281,10 @@ impl Output {
                     return Err(StorageError::Changed(file.spec.path.clone()));
                 }
                 Some(seen) => {
-                if seen.has_identity() && !identities.insert(seen.identity) {
-                    return Err(StorageError::SameFile(file.spec.path.clone()));
+                    if seen.has_identity() && !identities.insert(seen.identity) {
+                        return Err(StorageError::SameFile(file.spec.path.clone()));
+                    }
                 }
-            }
             }
             // Who could read and write the old one can the new one.
             let old =
@@ -413,6 +417,11 @@ fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
         Err(fs::TryLockError::Error(source)) if has_no_locks(&source) => Ok(file),
         Err(fs::TryLockError::Error(source)) => Err(error(source)),
     }
+}
+
+/// Whether something of this name lies in a folder, spelt like this.
+fn is_listed(folder: &Folder, name: &Path) -> io::Result<bool> {
+    Ok(folder.entries(Path::new(""))?.iter().any(|(listed, _)| listed == name.as_os_str()))
 }
 
 /// Whether a file system has no locks.

@@ -89,8 +89,7 @@ fn only_what_was_spelt_out_may_be_hidden() {
     let spelt = Choice { wanted: Arc::new(|_| true), spelt_out: Arc::new(|_, hidden| hidden == ".a") };
     let name = std::env::current_dir().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let above = manifest(&name, &[".a", ".b/.a"], &[]);
-    let planned =
-        plan(&above, &downloads(Path::new(".."), Path::new("hashes"), NamePolicy::Default), Some(&spelt));
+    let planned = plan(&above, &downloads(Path::new(".."), Path::new("hashes"), NamePolicy::Default), Some(&spelt));
     let Err(PeerError::Names { names, .. }) = planned else { panic!("it is refused") };
     assert_eq!(names, [(format!("{name}/.b/.a"), NameDoubt::Hidden)]);
 }

@@ -82,9 +82,10 @@ impl Folder {
         fs::remove_dir(self.reach(inside)?)
     }
 
-    /// What is in a folder: names, and whether they are folders.
+    /// What is in a folder: names, and whether they are folders. In this one, if nothing is said.
     pub(crate) fn entries(&self, inside: &Path) -> io::Result<Vec<(OsString, bool)>> {
-        let entries = fs::read_dir(self.reach(inside)?)?;
+        let here = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let entries = fs::read_dir(if inside.as_os_str().is_empty() { here.to_owned() } else { self.reach(inside)? })?;
         entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_dir())))).collect()
     }
 

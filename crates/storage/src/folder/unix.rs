@@ -132,10 +132,14 @@ impl Folder {
         unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(told)
     }
 
-    /// What is in a folder: names, and whether they are folders.
+    /// What is in a folder: names, and whether they are folders. In this one, if nothing is said.
     pub(crate) fn entries(&self, inside: &Path) -> io::Result<Vec<(OsString, bool)>> {
         use std::os::unix::ffi::OsStrExt;
-        let folder = self.reach(inside, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = match inside.as_os_str().is_empty() {
+            true => openat(&self.descriptor, ".", flags | OFlags::CLOEXEC, Mode::empty())?,
+            false => self.reach(inside, flags, Mode::empty())?,
+        };
         let mut entries = Vec::new();
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
