@@ -38,7 +38,10 @@ fn has_fine_clock(folder: &Path) -> bool {
     drop(output);
     let _ = fs::remove_file(folder.join(".a.part"));
     if !is_fine {
-        eprintln!("skipped: the clock of files is coarse here, and our own writes cannot be told from others'");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: the clock of files is coarse here, and our writes cannot be told apart"
+        );
     }
     is_fine
 }
