@@ -201,8 +201,7 @@ async fn what_somebody_changes_while_it_is_built_is_never_called_complete() {
         cut(&path.with_extension("other"));
         std::fs::rename(path.with_extension("other"), path).unwrap();
     };
-    let ways: [(&str, fn(&Path)); 3] = [("cut", cut), ("overwritten", zeros), ("replaced", other)];
-    for (way, tamper) in ways {
+    for (way, tamper) in [("cut", cut as fn(&Path)), ("overwritten", zeros), ("replaced", other)] {
         for is_folder in [false, true] {
             let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
             let (seeder, content, path) = world.seeder(is_folder).await;

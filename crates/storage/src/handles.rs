@@ -174,7 +174,8 @@ impl<T: OpenFile> Handles<T> {
         let written = state().and_then(|before| {
             changes.opened(before);
             write_all_at(open.file(), data, offset)?;
-            Ok(changes.written(before, state()?))
+            changes.written(before, state()?);
+            Ok(())
         });
         written.inspect_err(|_| changes.lost()).map_err(|source| error_at(&spec.path, source))
     }
