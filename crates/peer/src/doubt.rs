@@ -5,6 +5,7 @@
 //! notices who does (`Storage::changed_by_others`), at the cost of a look at each file, and only what is doubtful is read
 //! again.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,18 +32,18 @@ impl Verified {
     }
 }
 
-/// Verifies again what is doubtful among these files, and everything first if `all` is. Reads with `backend`. Fails with the
-/// first file that is not what was verified. Hashes on all cores; blocks.
+/// Verifies again what is doubtful among these files, and those that are known to be, by their numbers in the content. Reads
+/// with `backend`. Fails with the first file that is not what was verified. Hashes on all cores; blocks.
 pub(crate) fn verify_doubtful(
     manifest: &Manifest,
     verified: &[Verified],
     backend: &dyn Backend,
-    all: bool,
+    known: Vec<(usize, FileSpec)>,
 ) -> Result<(), StorageError> {
     let mut doubtful = doubts(verified)?;
-    if all {
-        doubtful = verified.iter().flat_map(|verified| verified.files.iter().flatten().cloned()).collect();
-    }
+    let numbers: HashSet<usize> = known.iter().map(|&(file, _)| file).collect();
+    doubtful.retain(|(file, _)| !numbers.contains(file));
+    doubtful.extend(known);
     for _ in 0..TRIES {
         if doubtful.is_empty() {
             return Ok(());

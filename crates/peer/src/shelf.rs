@@ -3,6 +3,7 @@
 //! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -47,6 +48,8 @@ pub(crate) struct Shelf {
     given_back: RwLock<Option<StorageError>>,
     names: LocalNames,
     name_report: NameReport,
+    /// Files that somebody else may have changed while they are built: nothing of them is given away unverified.
+    doubtful: RwLock<BTreeSet<usize>>,
 }
 
 /// What a download needs until it is finished.
@@ -105,6 +108,9 @@ pub(crate) struct Opened {
 
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
+
+/// Of so many files each is looked at now and then while they are built.
+const WATCHED: usize = 1024;
 
 /// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
 fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
@@ -274,7 +280,7 @@ impl Shelf {
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
             let storage = settled(&manifest, &names, &**backend, &target, &wanted)?;
             if let Some(verified) = &found.verified {
-                verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, false)?;
+                verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, Vec::new())?;
             }
             let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
@@ -361,6 +367,7 @@ impl Shelf {
             given_back: RwLock::new(None),
             names,
             name_report,
+            doubtful: RwLock::default(),
         }
     }
 
@@ -372,9 +379,32 @@ impl Shelf {
         &self.manifest
     }
 
-    /// The bytes of pieces that are stored: of one file as the storage has them, of several put together. Blocks while they
-    /// come from the disk.
+    /// The bytes of pieces that are stored, for others. Blocks while they come from the disk.
     pub(crate) fn load(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let is_doubtful = {
+            let doubtful = self.doubtful.read().expect("no panic holds it");
+            !doubtful.is_empty() && block.stretches.iter().any(|stretch| doubtful.contains(&stretch.file))
+        };
+        if is_doubtful { self.load_verified(block) } else { self.load_as_is(block) }
+    }
+
+    /// The same, verified: for what is read once and never verified by anyone else.
+    pub(crate) fn load_verified(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let bytes = self.load_as_is(block)?;
+        let (size, mut rest) = (self.manifest.geometry().piece_size() as usize, &bytes[..]);
+        for stretch in &block.stretches {
+            let (of_file, behind) = rest.split_at(stretch.len);
+            rest = behind;
+            let mut pieces = stretch.run.pieces().zip(of_file.chunks(size));
+            if !pieces.all(|(piece, bytes)| self.manifest.verify(piece, bytes)) {
+                return Err(StorageError::Changed(spec(&self.manifest, &self.names, &self.path, stretch.file).path));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of pieces that are stored: of one file as the storage has them, of several put together.
+    pub(crate) fn load_as_is(&self, block: &Block) -> Result<Bytes, StorageError> {
         let storage = self.storage();
         let read = |stretch: &Stretch| storage.read(stretch.file, stretch.offset, stretch.len);
         if let [stretch] = &block.stretches[..] {
@@ -487,7 +517,7 @@ impl Shelf {
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
             let shelf = self.clone();
             let claim =
-                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.keep_verified(error));
+                move || shelf.sync().and_then(|()| shelf.check_disk()).inspect_err(|error| shelf.keep_verified(error));
             if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
@@ -499,10 +529,17 @@ impl Shelf {
         self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
     }
 
-    /// Whether as much is free on the disk as is to be kept, while it is built.
-    fn check_room(&self) -> Result<(), StorageError> {
+    /// Looks whether as much is free on the disk as is to be kept, while it is built, and whether somebody else writes to it.
+    fn check_disk(&self) -> Result<(), StorageError> {
         let building = self.building.lock().expect("no panic holds it");
-        building.as_ref().map_or(Ok(()), |building| building.output.check_room())
+        let Some(Building { output, storage, built, .. }) = &*building else { return Ok(()) };
+        output.check_room()?;
+        // Of many files a look at each is too much to be done again and again.
+        if built.len() <= WATCHED {
+            let changed = storage.changed_by_others()?;
+            self.doubtful.write().expect("no panic holds it").extend(changed.into_iter().map(|file| built[file]));
+        }
+        Ok(())
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
@@ -529,12 +566,19 @@ impl Shelf {
                 // If that fails, all of it is in memory still, and nothing of it would be believed.
                 None => output.write_out(&*storage).inspect_err(|_| drop(output.cut_back(|_| Vec::new()))),
             }?;
-            let specs = built.iter().copied().zip(output.specs()).map(Some).collect();
+            let doubtful = std::mem::take(&mut *self.doubtful.write().expect("no panic holds it"));
+            let built = built.iter().copied().zip(output.specs());
+            let mut known: Vec<_> =
+                built.clone().filter(|(file, _)| verify_on_disk || doubtful.contains(file)).collect();
+            if verify_on_disk {
+                known.extend(in_place.iter().flat_map(|verified| verified.files.iter().flatten().cloned()));
+            }
+            let specs = built.map(Some).collect();
             let verified: Vec<_> = in_place.into_iter().chain([Verified { storage: written, files: specs }]).collect();
             if verify_on_disk {
                 output.forget_cached();
             }
-            verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), verify_on_disk)
+            verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), known)
                 .inspect_err(|_| drop(self.sync()))?;
             // What is read from now on is read where it is then, not by way of a link.
             let _held = output.hold_target();

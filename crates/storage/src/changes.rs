@@ -5,15 +5,59 @@
 //! change time cannot be set back. So its state is recorded after each write of ours and compared before the next one and
 //! at the end. Where it differs, someone else has been there, and what is known of the bytes has to be verified again.
 //!
-//! Some clocks are too coarse for that: two writes within one tick leave the same times. It shows, because then a write of
-//! ours leaves no mark either, and such a file is verified again, too.
+//! Some clocks are too coarse for that: two writes within one tick leave the same times (Linux before 6.13, FAT, Windows). It
+//! shows, because then a write of ours leaves no mark either. There each write of ours sets the time back a little: whatever
+//! somebody else writes then sets it to now. Where that cannot be done either, the file is verified again.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A file that was changed within this time may be changed again without a mark: the coarsest clock of a file system (FAT)
 /// ticks so.
 const TICK: Duration = Duration::from_secs(2);
+
+/// How far the time of a file is set back.
+const BACK: Duration = Duration::from_secs(60);
+/// A clock that showed so many writes of ours, one after the other, is fine.
+const PROVEN: u32 = 8;
+
+/// What is known of the clock of a file system.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    /// Writes that it showed; none count any more after one that it did not.
+    shown: AtomicU32,
+    is_coarse: AtomicBool,
+}
+
+impl Clock {
+    /// We have written to a file that was like this `before`. Says how it is now, and whether a change by others would show.
+    pub(crate) fn mark(&self, file: &File, before: FileState) -> io::Result<(FileState, bool)> {
+        let now = FileState::of(&file.metadata()?);
+        let shows = (before.changed, before.modified) != (now.changed, now.modified);
+        if !shows {
+            self.is_coarse.store(true, Ordering::Relaxed);
+        } else if self.shown.fetch_add(1, Ordering::Relaxed) >= PROVEN && !self.is_coarse.load(Ordering::Relaxed) {
+            return Ok((now, true));
+        }
+        let back = SystemTime::now().checked_sub(BACK).ok_or(io::ErrorKind::InvalidInput)?;
+        match file.set_modified(back) {
+            Ok(()) => {
+                let marked = FileState::of(&file.metadata()?);
+                let is_back = marked.modified.is_some_and(|modified| modified < back + BACK / 2);
+                Ok((marked, shows || is_back))
+            }
+            Err(_) => Ok((now, shows)),
+        }
+    }
+
+    /// Whether the time of a file may have been set back, so that it is to be set to now in the end.
+    pub(crate) fn may_be_back(modified: Option<SystemTime>) -> bool {
+        let settled = SystemTime::now().checked_sub(BACK / 2);
+        modified.zip(settled).is_some_and(|(modified, settled)| modified < settled)
+    }
+}
 
 /// How a file is: if two are equal, nobody has written to it in between, as far as the clock of its file system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +131,9 @@ impl Changes {
         self.last = Some(now);
     }
 
-    /// We have written to it, and it was so right before and after.
-    pub(crate) fn written(&mut self, before: FileState, after: FileState) {
-        self.doubtful |= before.changed == after.changed && before.modified == after.modified;
+    /// We have written to it, and it was so right after; what others do from then on shows, or does not.
+    pub(crate) fn written(&mut self, after: FileState, shows: bool) {
+        self.doubtful |= !shows;
         self.last = Some(after);
     }
 
@@ -109,6 +153,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn state(tick: i64) -> FileState {
@@ -121,7 +167,7 @@ mod tests {
         let mut changes = Changes::default();
         assert!(!changes.take(Some(state(1))), "it was never opened");
         changes.opened(state(1));
-        changes.written(state(1), state(2));
+        changes.written(state(2), true);
         changes.opened(state(2));
         assert!(!changes.take(Some(state(2))));
     }
@@ -131,7 +177,7 @@ mod tests {
         let mut changes = Changes::default();
         changes.opened(state(1));
         changes.opened(state(2));
-        changes.written(state(2), state(3));
+        changes.written(state(3), true);
         assert!(changes.take(Some(state(3))));
         assert!(!changes.take(Some(state(3))));
         assert!(changes.take(None), "it is gone");
@@ -139,11 +185,45 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_leaves_no_mark_shows_a_coarse_clock() {
+    fn where_a_change_would_not_show_a_file_is_doubtful() {
         let mut changes = Changes::default();
         changes.opened(state(1));
-        changes.written(state(1), state(1));
+        changes.written(state(1), false);
         assert!(changes.take(Some(state(1))));
+    }
+
+    /// As if a write of ours had left no mark.
+    #[test]
+    fn on_a_coarse_clock_every_write_sets_the_time_back_and_what_others_write_shows() {
+        let (clock, mut file) = (Clock::default(), tempfile::tempfile().unwrap());
+        let state = |file: &File| FileState::of(&file.metadata().unwrap());
+        clock.is_coarse.store(true, Ordering::Relaxed);
+        for _ in 0..20 {
+            let before = state(&file);
+            std::io::Write::write_all(&mut file, b"ours").unwrap();
+            let (after, shows) = clock.mark(&file, before).unwrap();
+            assert!(shows && Clock::may_be_back(after.modified));
+            assert_eq!(after, state(&file));
+            std::io::Write::write_all(&mut file, b"theirs").unwrap();
+            assert!(state(&file).modified != after.modified && !Clock::may_be_back(state(&file).modified));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_shows_every_write_is_left_alone_soon() {
+        let (clock, mut file) = (Clock::default(), tempfile::tempfile().unwrap());
+        for _ in 0..20 {
+            let before = FileState::of(&file.metadata().unwrap());
+            std::io::Write::write_all(&mut file, b"ours").unwrap();
+            let (after, shows) = clock.mark(&file, before).unwrap();
+            assert!(shows);
+            if clock.is_coarse.load(Ordering::Relaxed) {
+                let _ = writeln!(std::io::stderr(), "skipped: the clock of files is coarse here");
+                return;
+            }
+            let is_proven = clock.shown.load(Ordering::Relaxed) > PROVEN;
+            assert_eq!(Clock::may_be_back(after.modified), !is_proven);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::changes::{Changes, FileState};
+use crate::changes::{Changes, Clock, FileState};
 use crate::error::{error_at, in_range};
 use crate::file::{Look, is_made_late, make_late, open_file, reopen_file, write_all_at};
 use crate::held::Held;
@@ -42,6 +42,7 @@ pub(crate) struct Handles<T: OpenFile> {
     made: Vec<AtomicBool>,
     /// What others have done to each. Held while a file is made or written to.
     changes: Vec<Mutex<Changes>>,
+    clock: Clock,
     /// How files that are only read were at first, and whether that has changed.
     at_first: Vec<(FileState, AtomicBool)>,
     /// Which files are which on disk: no two are one.
@@ -76,6 +77,7 @@ impl<T: OpenFile> Handles<T> {
             access,
             made,
             changes: specs.iter().map(|_| Mutex::default()).collect(),
+            clock: Clock::default(),
             at_first: Vec::new(),
             identities: Mutex::default(),
             open: Arc::new(Open(Mutex::new(HashMap::new()))),
@@ -170,11 +172,12 @@ impl<T: OpenFile> Handles<T> {
         if data.is_empty() {
             return Ok(());
         }
-        let state = || open.file().metadata().map(|seen| FileState::of(&seen));
-        let written = state().and_then(|before| {
+        let written = open.file().metadata().and_then(|before| {
+            let before = FileState::of(&before);
             changes.opened(before);
             write_all_at(open.file(), data, offset)?;
-            changes.written(before, state()?);
+            let (after, shows) = self.clock.mark(open.file(), before)?;
+            changes.written(after, shows);
             Ok(())
         });
         written.inspect_err(|_| changes.lost()).map_err(|source| error_at(&spec.path, source))

@@ -14,6 +14,7 @@ use protocol::{
     ContentId, NameError, PathTree, PieceSet, case_collision, check_local_name, check_path, decorated_name,
 };
 
+use crate::changes::Clock;
 use crate::error::{error_at, error_of_new};
 use crate::file::{FileBackend, has_other_names, make_late};
 use crate::folder::{Folder, How, Seen};
@@ -275,16 +276,17 @@ impl Output {
             let inside = self.inside(file);
             // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
             // its name from it.
-            match walk.look(&inside).map_err(|source| error(&inside, source))? {
-                None => return Err(StorageError::NotFound(file.spec.path.clone())),
-                Some(seen) if !seen.is_file || seen.len != file.spec.size => {
-                    return Err(StorageError::Changed(file.spec.path.clone()));
-                }
-                Some(seen) => {
-                    if seen.has_identity() && !identities.insert(seen.identity) {
-                        return Err(StorageError::SameFile(file.spec.path.clone()));
-                    }
-                }
+            let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
+            let seen = seen.ok_or_else(|| StorageError::NotFound(file.spec.path.clone()))?;
+            if !seen.is_file || seen.len != file.spec.size {
+                return Err(StorageError::Changed(file.spec.path.clone()));
+            }
+            if seen.has_identity() && !identities.insert(seen.identity) {
+                return Err(StorageError::SameFile(file.spec.path.clone()));
+            }
+            if Clock::may_be_back(seen.modified) {
+                let touched = walk.touch(&inside);
+                touched.map_err(|source| error(&inside, source))?;
             }
             // Who could read and write the old one can the new one.
             let old =

@@ -153,6 +153,12 @@ impl Walk<'_> {
         }
     }
 
+    /// Sets the time of a file to now.
+    pub(crate) fn touch(&mut self, inside: &Path) -> io::Result<()> {
+        let _ = self.folder.open_file(inside, How::Write)?.set_modified(std::time::SystemTime::now());
+        Ok(())
+    }
+
     /// Gives something its name, in place of what has it only if it `replaces` that.
     pub(crate) fn rename(&mut self, from: &Path, to: &mut Walk<'_>, name: &Path, replaces: bool) -> io::Result<()> {
         let from = self.folder.reach(from)?;

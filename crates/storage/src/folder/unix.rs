@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, mkdirat, openat, renameat,
+    statat, unlinkat, utimensat,
+};
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
@@ -290,6 +293,17 @@ impl Walk<'_> {
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(told(errno)),
+        }
+    }
+
+    /// Sets the time of a file to now. Not every file system can, and nothing is lost then.
+    pub(crate) fn touch(&mut self, inside: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(inside)?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+        match utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(()),
         }
     }
 
