@@ -95,8 +95,8 @@ fn whatever_somebody_does_to_a_file_that_is_built_is_noticed_once() {
         fs::rename(path.with_extension("copy"), path).unwrap();
     };
     let remove = |path: &Path| fs::remove_file(path).unwrap();
-    let ways: [(&str, &dyn Fn(&Path)); 5] = [
-        ("cut", &cut),
+    let ways = [
+        ("cut", &cut as &dyn Fn(&Path)),
         ("written", &write),
         ("written with its time set back", &set_time_back),
         ("replaced", &replace),
