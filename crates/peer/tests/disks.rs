@@ -278,6 +278,20 @@ async fn a_disk_that_does_not_keep_what_was_written_is_found_out_when_that_is_as
     }
 }
 
+/// What goes to standard output is verified by nobody else.
+#[tokio::test]
+async fn what_is_read_in_order_is_verified_first() {
+    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let (seeder, content, _) = world.seeder(false).await;
+    let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
+    let node = world.node("downloader", Arc::new(Rotten::new(backend("file").unwrap(), spoil)));
+    get(&node, content, &seeder).await.1.unwrap();
+    assert!(matches!(node.read(content, 0).await, Err(PeerError::Storage(StorageError::Changed(_)))));
+    assert_eq!(node.read(content, 32).await.unwrap().unwrap().len() % PIECE, 0);
+    node.shutdown().await;
+    seeder.shutdown().await;
+}
+
 /// A file stands where the folder should be; a folder that may not be written to is the same.
 #[tokio::test]
 async fn where_no_manifest_can_be_kept_files_are_shared_and_got_all_the_same() {

@@ -118,8 +118,7 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             Ok(file)
         }
         Access::Write => {
-            let file =
-                open(held, spec, How::Make { private: false }).map_err(|source| error_of_new(&spec.path, source))?;
+            let file = open(held, spec, How::Make { private: false }).map_err(|source| not_made(held, spec, source))?;
             let there = file.metadata().map_err(error)?;
             if !there.is_file() {
                 return Err(error(io::Error::other("it is not a file that a download has made")));
@@ -174,7 +173,7 @@ pub(crate) fn make_late(
             true => return open_file(held, spec, Access::Write),
             false => return Err(StorageError::SameFile(spec.path.clone())),
         },
-        file => file.map_err(|source| error_of_new(&spec.path, source))?,
+        file => file.map_err(|source| not_made(held, spec, source))?,
     };
     *is_ours = true;
     if !whole || spec.size > SMALL {
@@ -182,6 +181,14 @@ pub(crate) fn make_late(
     }
     reserve(held, &file, spec)?;
     Ok(file)
+}
+
+/// Why a file cannot be made: its folder is gone, or its name is the reason.
+fn not_made(held: Option<&Held>, spec: &FileSpec, source: io::Error) -> StorageError {
+    match held.map(Held::folder).filter(|folder| !folder.is_in_place()) {
+        Some(folder) => StorageError::Moved(folder.path().to_owned()),
+        None => error_of_new(&spec.path, source),
+    }
 }
 
 /// Opens a file again that was made or checked.
@@ -273,4 +280,34 @@ pub(crate) fn write_all_at(file: &File, mut data: &[u8], mut offset: u64) -> io:
         offset += count as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_was_not_changed_and_what_was_cut_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = FileSpec { path: folder.path().join("file"), size: 10 };
+        // It may be written to alone: a disk that cannot read says an error in the same way.
+        let unreadable = File::create(&spec.path).unwrap();
+        unreadable.set_len(10).unwrap();
+        let error = read_at(&unreadable, &spec, 0, 10).unwrap_err();
+        assert!(matches!(error, StorageError::Io { .. } | StorageError::Denied(_)), "{error}");
+        let readable = File::open(&spec.path).unwrap();
+        unreadable.set_len(5).unwrap();
+        assert!(matches!(read_at(&readable, &spec, 0, 10), Err(StorageError::Changed(_))));
+    }
+
+    /// As exFAT says of a colon, and others of a name that is too long.
+    #[test]
+    fn a_name_that_a_file_system_does_not_take_is_not_a_file_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = FileSpec { path: folder.path().join("x".repeat(300)), size: 10 };
+        let storage = FileBackend.open(&[spec], Access::Write).unwrap();
+        let error = storage.write(0, 0, b"0123456789").unwrap_err();
+        assert!(matches!(error, StorageError::NoSuchName(_)), "{error}");
+        assert!(matches!(error_of_new(Path::new("a:b"), io::ErrorKind::NotFound.into()), StorageError::NoSuchName(_)));
+    }
 }

@@ -172,6 +172,28 @@ mod tests {
         assert_eq!(part.slice(1..).as_ptr() as usize, part.as_ptr() as usize + 1);
     }
 
+    /// Larger than all addresses that there are: as good as a file system without maps.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_mapped_is_read() {
+        use std::io::Write;
+        use std::os::unix::fs::FileExt;
+        const SIZE: u64 = 1 << 47;
+        let made = tempfile::tempfile_in("/dev/shm").and_then(|file| file.set_len(SIZE));
+        let (Ok(()), Ok(folder)) = (made, tempfile::tempdir_in("/dev/shm")) else {
+            let _ = writeln!(std::io::stderr(), "skipped: no file is large enough here");
+            return;
+        };
+        let path = folder.path().join("file");
+        let file = File::create(&path).unwrap();
+        file.set_len(SIZE).unwrap();
+        file.write_all_at(b"end", SIZE - 3).unwrap();
+        // SAFETY: it is not used.
+        assert!(unsafe { MmapOptions::new().map(&File::open(&path).unwrap()) }.is_err());
+        let storage = MmapBackend.open(&[FileSpec { path, size: SIZE }], Access::Read).unwrap();
+        assert_eq!(&storage.read(0, SIZE - 4, 4).unwrap()[..], b"\0end");
+    }
+
     /// The slice was checked and populated; then the file is cut, and only then the slice is touched.
     #[cfg(target_os = "linux")]
     #[test]
