@@ -104,7 +104,7 @@ impl<T: OpenFile> Handles<T> {
                 }
                 for (file, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_made_late(held, spec)) {
                     let open = all.open(|| open_file(held, spec, access))?;
-                    handles.note_opened(file, &open, &mut handles.changes(file))?;
+                    handles.note_opened(file, &open, &mut handles.changes(file), true)?;
                 }
             }
         }
@@ -117,11 +117,14 @@ impl<T: OpenFile> Handles<T> {
     }
 
     /// A file to write to was opened: no other file of the content is the same one, and since it was last seen nobody has
-    /// changed it.
-    fn note_opened(&self, file: usize, open: &File, changes: &mut Changes) -> Result<(), StorageError> {
+    /// changed it, unless we have just `resized` it.
+    fn note_opened(&self, file: usize, open: &File, changes: &mut Changes, resized: bool) -> Result<(), StorageError> {
         let spec = &self.specs[file];
         let seen = open.metadata().map_err(|source| error_at(&spec.path, source))?;
-        changes.opened(FileState::of(&seen));
+        match resized {
+            true => changes.is_now(FileState::of(&seen)),
+            false => changes.opened(FileState::of(&seen)),
+        }
         let Some(identity) = identity(open, &seen) else { return Ok(()) };
         let mut identities = self.identities.lock().expect("no panic holds it");
         match identities.insert(identity, file) {
@@ -218,7 +221,7 @@ impl<T: OpenFile> Handles<T> {
         if self.access == Access::Write
             && let Ok(mut changes) = self.changes[file].try_lock()
         {
-            self.note_opened(file, opened.file(), &mut changes)?;
+            self.note_opened(file, opened.file(), &mut changes, false)?;
         }
         Ok(opened)
     }
@@ -250,11 +253,7 @@ impl<T: OpenFile> Handles<T> {
         let opened = self.open(file, make_file, make);
         changes.is_ours = is_ours.get();
         let opened = opened?;
-        // It may have been given its size.
-        if let Ok(seen) = opened.file().metadata() {
-            changes.is_now(FileState::of(&seen));
-        }
-        self.note_opened(file, opened.file(), changes)?;
+        self.note_opened(file, opened.file(), changes, true)?;
         self.made[file].store(true, Ordering::Relaxed);
         Ok(opened)
     }
