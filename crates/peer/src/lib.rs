@@ -22,6 +22,7 @@ mod reach;
 mod refused;
 mod reuse;
 mod serve;
+mod settled;
 mod share;
 mod shelf;
 mod silent;
