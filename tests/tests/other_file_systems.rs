@@ -16,7 +16,11 @@ fn skipped(why: &str) {
 }
 
 /// Something that is mounted until it goes.
-struct Mount(PathBuf);
+struct Mount {
+    at: PathBuf,
+    /// The device that was made for it, if one was.
+    device: Option<String>,
+}
 
 impl Mount {
     /// Runs a program that mounts something at the last of its arguments.
@@ -26,7 +30,7 @@ impl Mount {
         if !done {
             skipped(&format!("{program} cannot mount here: root and its package are needed"));
         }
-        done.then(|| Mount(at.to_owned()))
+        done.then(|| Mount { at: at.to_owned(), device: None })
     }
 
     /// exFAT, which takes upper and lower case for one and has no name with a colon.
@@ -37,14 +41,32 @@ impl Mount {
             skipped("there is no mkfs.exfat");
             return None;
         }
-        Mount::by("mount.exfat-fuse", &["-o", "loop", image], at)
-            .or_else(|| Mount::by("mount", &["-t", "exfat", "-o", "loop", image], at))
+        let attached = Command::new("losetup").args(["--find", "--show", image]).output();
+        let Some(attached) = attached.ok().filter(|output| output.status.success()) else {
+            skipped("losetup makes no device of a file: root is needed");
+            return None;
+        };
+        let device = String::from_utf8(attached.stdout).unwrap().trim().to_owned();
+        let mut mounted = Mount { at: PathBuf::new(), device: Some(device.clone()) };
+        mounted.at = Mount::by("mount.exfat-fuse", &[&device], at)?.keep();
+        Some(mounted)
+    }
+
+    /// Leaves it to somebody else to end it.
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.at)
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+        if self.at.as_os_str().is_empty() && self.device.is_none() {
+            return;
+        }
+        let _ = Command::new("umount").arg(&self.at).output();
+        if let Some(device) = &self.device {
+            let _ = Command::new("losetup").args(["--detach", device]).output();
+        }
     }
 }
 
