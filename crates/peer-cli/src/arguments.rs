@@ -26,6 +26,7 @@ pub const NAMES: Names = Names {
         "hash",
         "piece-size",
         "keep-free",
+        "verify-on-disk",
         "up-rate",
         "down-rate",
         "budget",
@@ -219,6 +220,10 @@ pub struct PeerArguments {
     /// [default: 1 % of the file system, at most 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
     pub keep_free: Option<u64>,
+    /// Read downloads back from the disk, and verify them, before they are called complete. Otherwise only what somebody else
+    /// may have changed meanwhile is
+    #[arg(long)]
+    pub verify_on_disk: bool,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,

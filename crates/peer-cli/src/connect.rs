@@ -51,10 +51,18 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .keep_free(arguments.keep_free)
+        .verify_on_disk(arguments.verify_on_disk)
+        .reserve(read_files(arguments))
         .announce(arguments.announce.clone())
         .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
         .fair(arguments.fair))
+}
+
+/// What is read here beside manifests: no download may lie there.
+fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = std::path::PathBuf> {
+    let PeerArguments { certs, identity, ca, cert, key, .. } = arguments;
+    [certs].into_iter().chain(identity).chain(ca).chain(cert).chain(key).cloned()
 }
 
 /// The address to listen on.

@@ -85,7 +85,8 @@ pub fn failure(error: &PeerError) -> Failure {
 /// makes the name doubtful.
 fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
     let has = |doubt| names.iter().any(|(_, found)| *found == doubt);
-    match (all, has(NameDoubt::Hidden), has(NameDoubt::Reserved)) {
+    let elsewhere = [NameDoubt::Reserved, NameDoubt::FileSystem, NameDoubt::Twin].into_iter().any(has);
+    match (all, has(NameDoubt::Hidden), elsewhere) {
         (false, false, false) => "--names skip leaves these files out, --names rename writes them under other names",
         (true, false, false) => "--names rename writes them under other names",
         (false, false, true) => {
@@ -126,6 +127,19 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
+        StorageError::NoSuchName(_) => (
+            ExitCode::CannotWrite,
+            "Choose another folder with --output, or --names rename, which writes it under another name",
+        ),
+        StorageError::SameFile(_) => (
+            ExitCode::CannotWrite,
+            "Start again with --names rename, which writes names that are the same there under others, or choose another \
+             folder with --output",
+        ),
+        StorageError::Moved(_) => {
+            (ExitCode::CannotWrite, "Start again with the folder where it is now: what is verified is kept")
+        }
+        StorageError::Linked(_) => (ExitCode::CannotWrite, ""),
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
     }
 }
@@ -142,7 +156,8 @@ mod tests {
 
     #[test]
     fn another_folder_is_named_where_it_helps() {
-        for (doubt, helps) in [(NameDoubt::Reserved, true), (NameDoubt::Hidden, true), (NameDoubt::Platform, false)] {
+        let doubts = [NameDoubt::Reserved, NameDoubt::Hidden, NameDoubt::FileSystem].map(|doubt| (doubt, true));
+        for (doubt, helps) in doubts.into_iter().chain([(NameDoubt::Platform, false)]) {
             for all in [false, true] {
                 let said = about_names(&[("certs".to_owned(), doubt)], all);
                 assert_eq!(said.contains("--output"), helps, "{said}");

@@ -7,6 +7,7 @@
 mod buffers;
 mod dial_book;
 mod dial_filter;
+mod doubt;
 mod driver;
 mod error;
 mod fetch;
@@ -19,8 +20,10 @@ mod node;
 mod places;
 mod rate;
 mod reach;
+mod refused;
 mod reuse;
 mod serve;
+mod settled;
 mod share;
 mod shelf;
 mod silent;

@@ -63,6 +63,20 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether downloads are read back from the disk, and verified, before they are called complete: against a disk that does
+    /// not keep what was written. Not unless set: then only what somebody else may have changed is.
+    pub fn verify_on_disk(mut self, verify: bool) -> Self {
+        self.downloads.verify_on_disk = verify;
+        self
+    }
+
+    /// Files and folders, beside that for manifests, that are read by programs which embed this: no download may lie there by
+    /// its names ([`crate::NameDoubt::Reserved`]).
+    pub fn reserve(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.downloads.reserved.extend(paths);
+        self
+    }
+
     /// What becomes of downloads with names that should not be where they go; refused unless set.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.downloads.names = policy;
@@ -329,6 +343,8 @@ impl Node {
                 replace: false,
                 names: NamePolicy::Default,
                 keep_free: None,
+                verify_on_disk: false,
+                reserved: Vec::new(),
             },
             up: None,
             down: None,

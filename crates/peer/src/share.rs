@@ -9,7 +9,7 @@ use protocol::{
     Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
     default_piece_size,
 };
-use storage::{Access, StorageError, error_at};
+use storage::{Access, Backend, StorageError, error_at};
 
 use crate::PeerError;
 use crate::stamp::Stamp;
@@ -54,7 +54,7 @@ pub fn hash_content(
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Hashed, PeerError> {
     let survey = Survey::of(path)?;
-    let manifest = hash_survey(path, &survey, algorithm, piece_size, progress)?;
+    let manifest = hash_survey(path, &survey, algorithm, piece_size, &storage::MmapBackend, progress)?;
     Ok(Hashed { manifest, skipped: survey.skipped })
 }
 
@@ -64,6 +64,7 @@ pub(crate) fn manifest_of(
     survey: &Survey,
     options: &ShareOptions,
     hashes: &Path,
+    backend: &dyn Backend,
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Manifest, PeerError> {
     let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
@@ -71,20 +72,26 @@ pub(crate) fn manifest_of(
     if let Some(manifest) = stamp.as_ref().and_then(|stamp| stamp.manifest(hashes, &survey.name)) {
         return Ok(manifest);
     }
-    let manifest = hash_survey(path, survey, options.algorithm, Some(piece_size), progress)?;
-    keep_manifest(hashes, &manifest)?;
-    if let Some(stamp) = stamp {
-        stamp.keep(hashes, &manifest);
+    let manifest = hash_survey(path, survey, options.algorithm, Some(piece_size), backend, progress)?;
+    match keep_manifest(hashes, &manifest) {
+        Err(PeerError::Storage(error)) => {
+            tracing::warn!(%error, "the manifest is not kept: the next start hashes everything again");
+        }
+        kept => {
+            kept?;
+            stamp.iter().for_each(|stamp| stamp.keep(hashes, &manifest));
+        }
     }
     Ok(manifest)
 }
 
-/// The manifest of what was found at a path.
+/// The manifest of what was found at a path, read with `backend`.
 pub(crate) fn hash_survey(
     path: &Path,
     survey: &Survey,
     algorithm: Algorithm,
     piece_size: Option<u32>,
+    backend: &dyn Backend,
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Manifest, PeerError> {
     let wrong = |reason| PeerError::Manifest { path: path.to_owned(), reason };
@@ -107,7 +114,7 @@ pub(crate) fn hash_survey(
     };
     // What no manifest can say is said before everything is hashed.
     header.check().map_err(|reason| PeerError::Unfit { path: path.to_owned(), reason: reason.to_string() })?;
-    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
+    let source = backend.open(&survey.specs(), Access::Read)?;
     let read = |number: usize| {
         let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
         Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))

@@ -135,7 +135,8 @@ mod tests {
         fs::write(root.join("b"), "bytes").unwrap();
         settle();
         let survey = Survey::of(&root).unwrap();
-        let manifest = hash_survey(&root, &survey, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap();
+        let manifest =
+            hash_survey(&root, &survey, Algorithm::Blake3, Some(1024), &storage::FileBackend, |_, _| {}).unwrap();
         let stamp = stamp(&root).unwrap();
         assert!(stamp.manifest(&hashes, "root").is_none(), "nothing is kept");
         keep_manifest(&hashes, &manifest).unwrap();

@@ -67,7 +67,7 @@ impl Driver {
             return drop(reply.send(Ok(None)));
         };
         tokio::task::spawn_blocking(move || {
-            let _ = reply.send(shelf.load(&block).map(Some).map_err(PeerError::from));
+            let _ = reply.send(shelf.load_verified(&block).map(Some).map_err(PeerError::from));
         });
     }
 
