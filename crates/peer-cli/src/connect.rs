@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use peer::{Node, NodeBuilder, PeerError, TrackerAddress};
+use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::arguments::PeerArguments;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::left_out::own_files;
 
 /// How a system says that a process has as many files and sockets open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";
@@ -40,6 +41,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
     Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
+        .scan(ScanOptions { follow_links: false, own: own_files(arguments) })
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .keep_free(arguments.keep_free)
