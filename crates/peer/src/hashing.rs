@@ -42,7 +42,7 @@ pub(crate) struct Hashing<'a> {
 
 /// How far a file is.
 #[derive(Clone, Default)]
-struct Progress {
+struct HashedFile {
     /// Digests of its pieces, once it was hashed.
     digests: Option<Vec<Digest>>,
     /// Whether it was written to while it was hashed.
@@ -58,8 +58,8 @@ impl Hashing<'_> {
         progress: impl Fn(u64, u64) + Sync,
         waits: impl Fn(&Path),
     ) -> Result<Manifest, PeerError> {
-        let mut files = vec![Progress::default(); survey.files.len()];
-        let (mut cut, mut waiting_since) = (0, None);
+        let mut files = vec![HashedFile::default(); survey.files.len()];
+        let (mut cut, mut waiting_since, mut told) = (0, None::<Instant>, false);
         loop {
             let piece_size = self.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
             if piece_size != cut {
@@ -72,20 +72,18 @@ impl Hashing<'_> {
                 |reason: ManifestError| PeerError::Unfit { path: self.path.to_owned(), reason: reason.to_string() };
             header.check().map_err(unfit)?;
             let due = |&number: &usize| {
-                let Progress { digests, restless } = &files[number];
+                let HashedFile { digests, restless } = &files[number];
                 digests.is_none() && (!restless || survey.files[number].state().unquiet_for(QUIET_AGAIN).is_zero())
             };
             let due: Vec<usize> = (0..files.len()).filter(due).collect();
             let hashed = self.hash(survey, piece_size, &due, &progress)?;
-            for (number, digests) in due.iter().zip(hashed) {
+            for (number, digests) in due.iter().zip(hashed.into_iter().flatten()) {
                 files[*number].restless |= digests.is_none();
                 files[*number].digests = digests;
             }
             self.look_again(survey, &mut files)?;
-            let restless = files.iter().position(|file| file.digests.is_none());
-            let Some(restless) = restless else {
-                let known: Vec<Digest> =
-                    files.iter().filter_map(|file| file.digests.as_ref()).flatten().copied().collect();
+            let Some(missing) = files.iter().position(|file| file.digests.is_none()) else {
+                let known: Vec<Digest> = files.iter().flat_map(|file| &file.digests).flatten().copied().collect();
                 let wrong = |reason| PeerError::Manifest { path: self.path.to_owned(), reason };
                 let unquiet = survey.files.iter().map(|file| file.state().unquiet_for(self.quiet)).max();
                 match unquiet.filter(|unquiet| !unquiet.is_zero()) {
@@ -96,15 +94,18 @@ impl Hashing<'_> {
                 }
                 continue;
             };
-            let written = &survey.files[restless].at;
-            let since = *waiting_since.get_or_insert_with(|| {
+            let restless = files.iter().position(|file| file.digests.is_none() && file.restless);
+            let written = &survey.files[restless.unwrap_or(missing)].at;
+            if restless.is_some() && !std::mem::replace(&mut told, true) {
                 waits(written);
-                Instant::now()
-            });
-            if since.elapsed() > self.patience {
+            }
+            if waiting_since.get_or_insert_with(Instant::now).elapsed() > self.patience {
                 return Err(PeerError::StillWritten(written.clone()));
             }
-            std::thread::sleep(LOOK);
+            // If one has vanished, the others are hashed at once.
+            if restless.is_some() {
+                std::thread::sleep(LOOK);
+            }
         }
     }
 
@@ -125,16 +126,17 @@ impl Hashing<'_> {
         }
     }
 
-    /// The digests of these files; none of one that cannot be read as it was found.
+    /// The digests of these files; none of one that cannot be read as it was found, and nothing at all if one of them is gone or
+    /// was written to before any was read.
     fn hash(
         &self,
         survey: &Survey,
         piece_size: u32,
         numbers: &[usize],
         progress: impl Fn(u64, u64) + Sync,
-    ) -> Result<Vec<Option<Vec<Digest>>>, PeerError> {
+    ) -> Result<Option<Vec<Option<Vec<Digest>>>>, PeerError> {
         if numbers.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let wrong = |error: GeometryError| PeerError::Manifest { path: self.path.to_owned(), reason: error.into() };
         // Of all files first: then it shows if there are too many pieces.
@@ -145,7 +147,7 @@ impl Hashing<'_> {
         let source = match storage::backend("mmap").expect("the default backend exists").open(&specs, Access::Read) {
             Ok(source) => source,
             // The look that follows finds which of them it is; the others are hashed then.
-            Err(StorageError::Changed(_) | StorageError::NotFound(_)) => return Ok(vec![None; numbers.len()]),
+            Err(StorageError::Changed(_) | StorageError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let unread: Vec<AtomicBool> = specs.iter().map(|_| AtomicBool::new(false)).collect();
@@ -171,11 +173,11 @@ impl Hashing<'_> {
             let pieces = geometry.pieces_of(number);
             (!unread.load(Ordering::Relaxed)).then(|| digests[pieces.start as usize..pieces.end as usize].to_vec())
         };
-        Ok(unread.iter().enumerate().map(of_file).collect())
+        Ok(Some(unread.iter().enumerate().map(of_file).collect()))
     }
 
     /// Looks at all files again: what is gone is left out, and what was written to has no digests any more.
-    fn look_again(&self, survey: &mut Survey, files: &mut Vec<Progress>) -> Result<(), PeerError> {
+    fn look_again(&self, survey: &mut Survey, files: &mut Vec<HashedFile>) -> Result<(), PeerError> {
         let (mut kept, mut progress) = (Vec::new(), Vec::new());
         for (mut file, mut state) in std::mem::take(&mut survey.files).into_iter().zip(std::mem::take(files)) {
             let Some(now) = file.look_again()? else {
@@ -186,7 +188,7 @@ impl Hashing<'_> {
                 continue;
             };
             if file.state().change(&FileState::of(&now)) != Change::None {
-                state = Progress { digests: None, restless: true };
+                state = HashedFile { digests: None, restless: true };
             }
             file.metadata = now;
             kept.push(file);
@@ -250,6 +252,23 @@ mod tests {
         assert!(matches!(error, Some(PeerError::StillWritten(_))), "{error:?}");
     }
 
+    /// An editor's file that is gone before anything is hashed makes nobody wait.
+    #[test]
+    fn a_file_that_is_removed_before_anything_is_hashed_is_left_out_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        for name in ["a", ".a.swp"] {
+            fs::write(root.join(name), "bytes").unwrap();
+        }
+        let mut survey = Survey::of(&root, &ScanOptions::default()).unwrap();
+        fs::remove_file(root.join(".a.swp")).unwrap();
+        let (algorithm, quiet, patience) = (Algorithm::Blake3, Duration::ZERO, Duration::from_secs(3));
+        let hashing = Hashing { path: &root, algorithm, piece_size: None, quiet, patience };
+        let manifest = hashing.run(&mut survey, |_, _| {}, |_| panic!("nobody writes to anything")).unwrap();
+        assert_eq!(manifest.header().files.len(), 1);
+    }
+
     #[test]
     fn a_file_that_is_removed_while_a_folder_is_hashed_is_left_out_and_the_others_are_hashed_once() {
         let folder = tempfile::tempdir().unwrap();
@@ -267,7 +286,6 @@ mod tests {
         let files: Vec<_> = manifest.header().files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(files, ["a", "c"]);
         assert_eq!(survey.left_out, [LeftOut { path: removed, reason: LeftOutReason::Vanished }]);
-        fs::remove_file(root.join("nothing")).unwrap_err();
         let (_, again) = hash(&root, Duration::ZERO, |_, _| {}).unwrap();
         assert_eq!(again.id(), manifest.id(), "as if it had never been there");
     }
