@@ -189,6 +189,7 @@ impl Hashing<'_> {
             };
             if file.state().change(&FileState::of(&now)) != Change::None {
                 state = HashedFile { digests: None, restless: true };
+                survey.stale = true;
             }
             file.metadata = now;
             kept.push(file);
@@ -267,6 +268,26 @@ mod tests {
         let hashing = Hashing { path: &root, algorithm, piece_size: None, quiet, patience };
         let manifest = hashing.run(&mut survey, |_, _| {}, |_| panic!("nobody writes to anything")).unwrap();
         assert_eq!(manifest.header().files.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_file_that_becomes_a_key_while_it_is_hashed_is_seen_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, key) = (folder.path().join("root"), folder.path().join("key"));
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("file"), [7; 3000]).unwrap();
+        fs::write(root.join("late"), "").unwrap();
+        transport::Identity::load_or_create(&key).unwrap();
+        let written = AtomicBool::new(false);
+        let write = |_, _| {
+            if !written.swap(true, Ordering::Relaxed) {
+                fs::copy(&key, root.join("late")).unwrap();
+            }
+        };
+        let (survey, _) = hash(&root, Duration::ZERO, write).unwrap();
+        let now = Survey::of(&root, &ScanOptions::default()).unwrap();
+        assert!(survey.stale);
+        assert_eq!(survey.file_not_in(&now).unwrap().path, "late");
     }
 
     #[test]

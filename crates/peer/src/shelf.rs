@@ -195,6 +195,13 @@ impl Shelf {
             // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
             let _held = if survey.folder { Some(hold(path, "")?) } else { None };
             let manifest = manifest_of(path, &mut survey, options, hashes, progress(path, events), waits)?;
+            // What was empty when it was found may be a key by now.
+            if survey.stale
+                && let Some(file) = survey.file_not_in(&Survey::of(path, scan)?)
+            {
+                written = file.at.clone();
+                continue;
+            }
             let storage = match kept_on_disk(backend).open(&survey.specs(), Access::Read) {
                 // Of a folder others are left; a file that is gone is gone.
                 Err(StorageError::Changed(file)) => {

@@ -4,6 +4,7 @@
 //! and why: special files, what the programs keep for themselves (`own_state`), and links that lead out of the folder. A link
 //! that stays inside is what it leads to, as if it were copied there. A name that others could not store ends it.
 
+use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub(crate) struct Survey {
     pub(crate) empty_folders: Vec<String>,
     /// What is no part of it.
     pub(crate) left_out: Vec<LeftOut>,
+    /// Whether files were written to since they were found: they may be something else now.
+    pub(crate) stale: bool,
 }
 
 /// A file.
@@ -135,7 +138,8 @@ impl Survey {
         };
         let name = safe_name(&named, named.file_name().unwrap_or_default())?;
         let folder = metadata.is_dir();
-        let mut survey = Survey { name, folder, files: Vec::new(), empty_folders: Vec::new(), left_out: Vec::new() };
+        let (files, empty_folders, left_out) = Default::default();
+        let mut survey = Survey { name, folder, files, empty_folders, left_out, stale: false };
         if metadata.is_file() {
             survey.files.push(Found { path: survey.name.clone(), at: path.to_owned(), metadata });
         } else if !folder {
@@ -152,6 +156,12 @@ impl Survey {
     /// The files, to be opened where they lie.
     pub(crate) fn specs(&self) -> Vec<FileSpec> {
         self.files.iter().map(|file| FileSpec { path: file.at.clone(), size: file.metadata.len() }).collect()
+    }
+
+    /// A file that `now` has not, or that is left out by now, if there is one.
+    pub(crate) fn file_not_in(&self, now: &Survey) -> Option<&Found> {
+        let there: HashSet<_> = now.files.iter().map(|file| &file.path).collect();
+        self.files.iter().find(|file| !there.contains(&file.path))
     }
 
     /// A file that is not what it was when it was found, if there is one.

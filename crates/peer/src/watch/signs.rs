@@ -11,7 +11,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::Desk;
 
 /// Most folders that a node asks about.
-const MOST_FOLDERS: usize = 256;
+const MOST_FOLDERS: usize = 1024;
 /// Most files that wait to be looked at; of more, all are looked at.
 const MOST_PATHS: usize = 1024;
 
