@@ -68,6 +68,13 @@ impl OwnState {
         self.used.iter().any(|used| used == real)
     }
 
+    /// Why it is not shared with the folder that it lies in, where what programs make for a moment is nothing to share either.
+    pub(crate) fn why_inside(&self, candidate: &Candidate<'_>) -> Option<LeftOutReason> {
+        let name = candidate.at.file_name().and_then(OsStr::to_str)?;
+        let probe = PROBES.iter().any(|probe| name.starts_with(probe));
+        if probe { Some(LeftOutReason::OwnState) } else { self.why(candidate) }
+    }
+
     /// Why it is not to be shared, if it is not. What cannot be looked at is for whoever reads it to say.
     pub(crate) fn why(&self, Candidate { at, real, metadata }: &Candidate<'_>) -> Option<LeftOutReason> {
         let name = at.file_name().and_then(OsStr::to_str)?;
@@ -75,22 +82,18 @@ impl OwnState {
             return Some(LeftOutReason::Unfinished);
         }
         if metadata.is_dir() {
-            return self.is_own_folder(at, name).then_some(LeftOutReason::OwnState);
+            let [piped, in_use] = PIPED;
+            let own = name.starts_with(piped) && at.join(in_use).is_file();
+            return own.then_some(LeftOutReason::OwnState);
         }
         if holds_key(at, metadata.len()) {
             return Some(LeftOutReason::PrivateKey);
         }
         let own = self.is_used(real)
             || self.is_output(metadata)
-            || PROBES.iter().any(|probe| name.starts_with(probe))
             || self.is_manifest(at, real, name, metadata.len())
             || self.is_certificate(at, real, name, metadata.len());
         own.then_some(LeftOutReason::OwnState)
-    }
-
-    fn is_own_folder(&self, at: &Path, name: &str) -> bool {
-        let [piped, in_use] = PIPED;
-        PROBES.iter().any(|probe| name.starts_with(probe)) || (name.starts_with(piped) && at.join(in_use).is_file())
     }
 
     #[cfg(unix)]

@@ -253,7 +253,7 @@ impl Scan<'_> {
             metadata if !metadata.is_file() && !metadata.is_dir() => Some(LeftOutReason::NotAFile),
             metadata => {
                 let candidate = Candidate { at: &target, real: &real, metadata };
-                self.rules.as_ref().and_then(|rules| rules.own.why(&candidate))
+                self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
             }
         };
         if let Some(reason) = reason {
