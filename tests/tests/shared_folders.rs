@@ -23,7 +23,7 @@ fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The `skipped` events up to the ticket, as the ends of their paths.
+/// What is shared, and its ticket.
 fn content_and_ticket(sharer: &mut Process) -> (String, String) {
     let content = sharer.event("sharing")["content"].as_str().unwrap().to_owned();
     (content, ticket(sharer))
@@ -62,7 +62,7 @@ fn a_download_that_runs_is_no_part_of_the_output_folder() {
     machines.put("there", "output/done.bin", &noise(1000, 2));
     let mut sharer = machines.share("here", &["-d=0", "large.bin"]);
     let ticket_of_large = ticket(&mut sharer);
-    let mut getter = machines.get("there", &[&ticket_of_large, "--down-rate=100KiB"]);
+    let mut getter = machines.get("there", &[&ticket_of_large, "--json", "--down-rate=100KiB"]);
     getter.event("manifest");
     let mut sharer = machines.share("there", &["-d=0", "output"]);
     let ticket = ticket(&mut sharer);
