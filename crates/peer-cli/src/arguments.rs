@@ -10,6 +10,7 @@ use protocol::{Algorithm, ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
+use crate::left_out::LinkArguments;
 use crate::names::NameArguments;
 use crate::screen::Outlet;
 use crate::{range_flags, sizes};
@@ -99,6 +100,8 @@ pub enum Command {
         file: PathBuf,
         #[command(flatten)]
         cut: Cut,
+        #[command(flatten)]
+        links: LinkArguments,
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,

@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use peer::{Node, NodeBuilder, PeerError, TrackerAddress};
+use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::arguments::PeerArguments;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::left_out::own_files;
 use crate::patience::{Patience, SPEAK};
 
 /// Longest time for one try to reach the tracker, and for the name servers to say where it is.
@@ -48,6 +49,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
     Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
+        .scan(ScanOptions { follow_links: false, own: own_files(arguments) })
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .keep_free(arguments.keep_free)

@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::{NameDoubt, PeerError};
+use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use storage::StorageError;
 
 use crate::events::Event;
@@ -74,11 +74,19 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
         PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
+        PeerError::StillWritten(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        PeerError::NothingLeft { left_out, .. } => (ExitCode::NotFound, about_links(left_out)),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     // What others chose, a name or a reason, may stand in it.
     Failure::new(code, printable(&message))
+}
+
+/// What to do where all that lies in a folder is left out.
+fn about_links(left_out: &[LeftOut]) -> &'static str {
+    let outside = left_out.iter().any(|left_out| left_out.reason == LeftOutReason::LinkOutside);
+    if outside { "--follow-links shares what links lead to" } else { "" }
 }
 
 /// What to do about names: leaving these files out helps only if others are left, another folder only if it is the folder that

@@ -8,6 +8,7 @@ mod exit_code;
 mod get;
 mod hash;
 mod inspect;
+mod left_out;
 mod limiter;
 mod ls;
 mod missing;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
+        Some(Command::Hash { file, cut, links, hashes }) => hash::hash(&file, &cut, &links, &hashes),
         Some(Command::Verify { file, manifest, id, hashes }) => {
             let against = match (manifest, id) {
                 (Some(path), _) => Against::File(path),

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use peer::{Held, Node, ShareOptions, TrackerAddress};
+use peer::{Held, Node, ScanOptions, ShareOptions, TrackerAddress};
 use protocol::{ContentId, PeerId, Ticket};
 use tokio::sync::mpsc;
 use tracker::{Server, ServerConfig, transport_config};
@@ -15,6 +15,7 @@ use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportErr
 use crate::arguments::{Cut, PeerArguments, with_port};
 use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::left_out::{LinkArguments, own_files};
 use crate::missing::must_exist;
 use crate::patience::Patience;
 use crate::prompt;
@@ -62,6 +63,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
     tracker_memory: u64,
     #[command(flatten)]
+    links: LinkArguments,
+    #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -82,7 +85,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => Some(OwnTracker::start(&arguments)?),
     };
     // Nothing is downloaded, so the folder for that is none of ours.
-    let node = connect::start(&arguments.peer, arguments.port, 1, Path::new("output"))?;
+    let scan = ScanOptions { follow_links: arguments.links.follow_links, own: own_files(&arguments.peer) };
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let manner = Manner {
         seeder: true,
         strict: true,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{GetOptions, NameReport, Node, PeerError, PeerEvent, Progress, Standing, Summary, WaitingFor};
+use peer::{GetOptions, LeftOut, NameReport, Node, PeerError, PeerEvent, Progress, Standing, Summary, WaitingFor};
 use protocol::{ContentId, Query, Run as Pieces};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
@@ -15,6 +15,7 @@ use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::left_out;
 use crate::limiter::Limiter;
 use crate::names::{printable, report_words};
 use crate::only::{fits, spelt_out};
@@ -226,16 +227,18 @@ impl Run {
             Step::Shared(_, Ok(content)) => {
                 self.contents.insert(content, None);
                 let Some(progress) = self.node.progress(content).await else { return Ok(Next::GoOn) };
-                let Progress { name, size, pieces, have, .. } = progress;
+                let Progress { name, size, pieces, have, left_out, .. } = progress;
                 let shown = sizes::show(size);
-                self.screen.say(&format!("Sharing {name}: {have} of {pieces} pieces, {shown}, content id {content}"));
+                let part = if left_out > 0 { format!(" ({left_out} left out)") } else { String::new() };
+                self.screen
+                    .say(&format!("Sharing {name}{part}: {have} of {pieces} pieces, {shown}, content id {content}"));
                 if !Query::is_name(&name) {
                     self.screen.say(&format!(
                         "{name} could be taken for an id or a ticket, so nobody finds it by its name: give its ticket or its content id."
                     ));
                 }
                 let content = content.to_string();
-                self.screen.event(&Event::Sharing { content, name, size, pieces, held: have });
+                self.screen.event(&Event::Sharing { content, name, size, pieces, held: have, left_out });
             }
             Step::Shared(path, Err(error)) => {
                 let failure = failure(&error);
@@ -347,10 +350,14 @@ impl Run {
                 }
                 self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
             }
-            PeerEvent::Skipped { paths } => {
-                for path in paths {
-                    self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
-                    self.screen.event(&Event::Skipped { path: path.display().to_string() });
+            PeerEvent::StillWritten { path } => {
+                self.screen.say(&format!("{} is being written to: waiting until that is over.", path.display()));
+            }
+            PeerEvent::Skipped { left_out } => {
+                left_out::words(&left_out).iter().for_each(|line| self.screen.say(line));
+                for LeftOut { path, reason } in left_out {
+                    let (path, reason) = (path.display().to_string(), reason.to_string());
+                    self.screen.event(&Event::Skipped { path, reason });
                 }
             }
             PeerEvent::Connected { peer, address, transport } => {
@@ -704,6 +711,9 @@ mod tests {
         let other = folder.path().join("other");
         for number in 0..1500u32 {
             std::fs::write(&other, number.to_le_bytes()).unwrap();
+            // What was just written is waited for.
+            let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            std::fs::File::options().write(true).open(&other).unwrap().set_modified(hour_ago).unwrap();
             getter.node.share(&other, options.clone()).await.unwrap();
         }
         getter.contents.insert(content, None);

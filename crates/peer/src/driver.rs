@@ -31,8 +31,10 @@ use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Downloads, Shelf};
 use crate::silent::Silent;
+use crate::survey::ScanOptions;
 use crate::tracker_client::{self, ToClient};
 use crate::waits::WaitBooks;
+use crate::watch::Watch;
 use crate::workers::Workers;
 use contents::Item;
 
@@ -81,6 +83,8 @@ struct Driver {
     /// What no watcher may miss, of whatever was shared or wanted.
     standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
+    /// Notices when files are changed that are shared.
+    watch: Watch,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<PeerEvent>,
 }
@@ -109,6 +113,7 @@ struct Setup {
     transport: Arc<dyn Transport>,
     storage: Arc<dyn storage::Backend>,
     downloads: Downloads,
+    scan: ScanOptions,
     /// Where others may reach us.
     listeners: watch::Sender<Vec<SocketAddr>>,
     site: String,
@@ -140,6 +145,7 @@ pub(crate) async fn run(
         transport: builder.transport,
         storage: builder.storage,
         downloads: builder.downloads,
+        scan: builder.scan,
         listeners,
         site,
         up: Arc::new(RateCap::new(builder.up)),
@@ -173,6 +179,7 @@ pub(crate) async fn run(
         looks: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
+        watch: Watch::new(inputs.clone()),
         inputs,
         events,
     };
@@ -360,9 +367,10 @@ impl Driver {
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
-                let events = self.events.clone();
+                let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
+                scan.own.push(hashes.clone());
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);
+                    let work = move || Shelf::share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });

@@ -104,10 +104,10 @@ pub(crate) fn holds_nothing_else(
     empty_folders: &[String],
     target: &Path,
 ) -> bool {
-    let Ok(survey) = Survey::of(target) else { return false };
+    let Ok(survey) = Survey::of_all(target) else { return false };
     let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
-    survey.skipped.is_empty()
+    survey.left_out.is_empty()
         && survey.files.iter().all(|file| tree.is_file(&file.path))
         && survey.empty_folders.iter().all(|path| tree.is_folder(path))
 }

@@ -19,13 +19,14 @@ use crate::naming::{NamePolicy, NameReport};
 use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
-use crate::{Held, PeerError, ShareOptions, reach};
+use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) storage: Arc<dyn Backend>,
     pub(crate) downloads: Downloads,
+    pub(crate) scan: ScanOptions,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -80,6 +81,12 @@ impl NodeBuilder {
     /// What becomes of downloads with names that should not be where they go; refused unless set.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.downloads.names = policy;
+        self
+    }
+
+    /// What counts as part of the contents that are shared. The hashes folder is always one of the node's own.
+    pub fn scan(mut self, options: ScanOptions) -> Self {
+        self.scan = options;
         self
     }
 
@@ -165,11 +172,16 @@ pub enum PeerEvent {
         /// Bytes in all.
         total: u64,
     },
-    /// Links and special files lie in a folder that is to be shared: they are left out. One event of each folder, however many
-    /// they are.
+    /// What is to be shared is being written to: it is waited for.
+    StillWritten {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something lies in a folder that is to be shared and is no part of the content: links that lead elsewhere, special files,
+    /// the programs' own state. One event of each folder, however many they are.
     Skipped {
-        /// What they are.
-        paths: Vec<PathBuf>,
+        /// What it is, and why.
+        left_out: Vec<LeftOut>,
     },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
@@ -273,6 +285,8 @@ pub struct Progress {
     pub sent: u64,
     /// Whether it is complete and has its final name (or was shared from the start).
     pub finished: bool,
+    /// What lies in a folder that is shared here and is no part of the content. Those who get it do not know of it.
+    pub left_out: u32,
 }
 
 /// What a download took, and what was given.
@@ -346,6 +360,7 @@ impl Node {
                 verify_on_disk: false,
                 reserved: Vec::new(),
             },
+            scan: ScanOptions::default(),
             up: None,
             down: None,
             announce: Vec::new(),

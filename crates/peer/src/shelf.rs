@@ -16,13 +16,15 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
 use crate::doubt::{Verified, verify_doubtful};
+use crate::file_state::FileState;
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
 use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::reuse::{reuse, stored_ranges, verify_again};
 use crate::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
 use crate::share::{ShareOptions, keep_received, manifest_of};
-use crate::survey::Survey;
+use crate::survey::{ScanOptions, Survey};
 use crate::waits::{For, WaitBooks};
+use crate::watch::WatchedFile;
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
@@ -48,6 +50,10 @@ pub(crate) struct Shelf {
     name_report: NameReport,
     /// Files that somebody else may have changed while they are built: nothing of them is given away unverified.
     doubtful: RwLock<BTreeSet<usize>>,
+    /// What the files were when they were known to be right; until that is asked for.
+    watched: Mutex<Vec<WatchedFile>>,
+    /// What lies in a shared folder and is no part of the content.
+    left_out: u32,
 }
 
 /// What a download needs until it is finished.
@@ -104,6 +110,8 @@ pub(crate) struct Opened {
     pub(crate) goal: PieceSet,
 }
 
+/// Attempts to share what others write to between hashing and opening it.
+const TRIES: u32 = 3;
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
@@ -136,27 +144,56 @@ impl Shelf {
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
+        scan: &ScanOptions,
         backend: &dyn Backend,
         hashes: &Path,
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
-        let survey = Survey::of(path)?;
-        // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
-        let _held = if survey.folder { Some(hold(path, "")?) } else { None };
-        if !survey.skipped.is_empty() {
-            let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
+        let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
+        let mut written = path.to_owned();
+        for _ in 0..TRIES {
+            let mut survey = Survey::of(path, scan)?;
+            // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
+            let _held = if survey.folder { Some(hold(path, "")?) } else { None };
+            let manifest =
+                manifest_of(path, &mut survey, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
+            // What was empty when it was found may be a key by now.
+            if survey.stale
+                && let Some(file) = survey.file_not_in(&Survey::of(path, scan)?)
+            {
+                written = file.at.clone();
+                continue;
+            }
+            let storage = match kept_on_disk(backend).open(&survey.specs(), Access::Read) {
+                // Of a folder others are left; a file that is gone is gone.
+                Err(StorageError::Changed(file)) => {
+                    written = file;
+                    continue;
+                }
+                Err(StorageError::NotFound(file)) if survey.folder => {
+                    written = file;
+                    continue;
+                }
+                result => result?,
+            };
+            // From here on the storage notices; what came before it was opened, only this look does.
+            if let Some(file) = survey.changed_file()? {
+                written = file.at.clone();
+                continue;
+            }
+            let have = options.held.pieces(manifest.geometry().pieces());
+            let watched = survey.files.iter().enumerate();
+            let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
+            let all: Vec<usize> = (0..manifest.header().files.len()).collect();
+            let names = (LocalNames::default(), NameReport::default());
+            let mut shelf = Shelf::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
+            (shelf.watched, shelf.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
+            if !survey.left_out.is_empty() {
+                let _ = events.send(PeerEvent::Skipped { left_out: survey.left_out });
+            }
+            return Ok(Opened { shelf: Arc::new(shelf), have, goal: PieceSet::empty(0) });
         }
-        let manifest = manifest_of(path, &survey, options, hashes, kept_on_disk(backend), progress(path, events))?;
-        let have = options.held.pieces(manifest.geometry().pieces());
-        let shelf = Arc::new(Self::in_place(path, manifest.into(), backend)?);
-        Ok(Opened { shelf, have, goal: PieceSet::empty(0) })
-    }
-
-    fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
-        let all: Vec<usize> = (0..manifest.header().files.len()).collect();
-        let names = LocalNames::default();
-        let storage = settled(&manifest, &names, backend, path, &all)?;
-        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all, (names, NameReport::default())))
+        Err(PeerError::StillWritten(written))
     }
 
     /// Opens, or goes on with, a download of all files, or of those that are chosen. What is there already is checked: files
@@ -315,7 +352,34 @@ impl Shelf {
             names,
             name_report,
             doubtful: RwLock::default(),
+            watched: Mutex::default(),
+            left_out: 0,
         }
+    }
+
+    pub(crate) fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
+    /// The files to watch from now on, once they are where they stay.
+    pub(crate) fn take_watched(&self) -> Vec<WatchedFile> {
+        std::mem::take(&mut *self.watched.lock().expect("no panic holds it"))
+    }
+
+    /// Notes what the files of a complete download are, where they are read from.
+    fn note_files(&self) {
+        let look = |&file: &usize| {
+            let at = spec(&self.manifest, &self.names, &self.path, file).path;
+            let seen = std::fs::metadata(&at).ok()?;
+            Some(WatchedFile::new(file, &at, FileState::of(&seen)))
+        };
+        *self.watched.lock().expect("no panic holds it") = self.wanted.iter().filter_map(look).collect();
+    }
+
+    /// Whether a file can still be read as it was when it was opened.
+    pub(crate) fn look_at(&self, file: usize) -> Result<(), StorageError> {
+        let size = self.manifest.header().files[file].size;
+        self.storage().read(file, 0, size.min(1) as usize).map(drop)
     }
 
     pub(crate) fn id(&self) -> ContentId {
@@ -504,9 +568,9 @@ impl Shelf {
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) =
-            self.building.lock().expect("no panic holds it").take()
-        {
+        let building = self.building.lock().expect("no panic holds it").take();
+        let on_disk = building.as_ref().is_none_or(|building| building.backend.persistent());
+        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) = building {
             output.check_place().inspect_err(|_| drop(self.sync()))?;
             let written = match self.checkpoint {
                 Some(_) => storage.flush().map(|()| storage),
@@ -537,6 +601,10 @@ impl Shelf {
                 let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
                 *self.storage.write().expect("no panic holds it") = settled;
             }
+        }
+        // What is kept in memory stays right whatever becomes of the files.
+        if on_disk {
+            self.note_files();
         }
         Ok(self.path.clone())
     }

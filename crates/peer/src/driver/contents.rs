@@ -87,6 +87,7 @@ impl Driver {
             received: item.sources.values().sum::<u64>() + coming,
             sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
             finished: item.finished,
+            left_out: item.shelf.as_ref().map_or(0, |shelf| shelf.left_out()),
         })
     }
 
@@ -233,6 +234,7 @@ impl Driver {
     pub(super) fn shared(&mut self, opened: Opened) -> ContentId {
         let content = opened.shelf.id();
         let geometry = Arc::new(opened.shelf.manifest().geometry().clone());
+        self.watch.add(&opened.shelf);
         let item = Item {
             shelf: Some(opened.shelf),
             opening: true,
@@ -304,6 +306,9 @@ impl Driver {
             executable: item.shelf.as_ref().map(|shelf| shelf.executable()).unwrap_or_default().into(),
             names: item.shelf.as_ref().map(|shelf| shelf.name_report().clone()).unwrap_or_default(),
         };
+        if let Some(shelf) = &item.shelf {
+            self.watch.add(shelf);
+        }
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);
     }
@@ -335,6 +340,7 @@ impl Driver {
     fn drop_content(&mut self, content: ContentId) -> bool {
         let removed = self.items.remove(&content);
         let there = removed.is_some();
+        self.watch.remove(content);
         if let Some(mut item) = removed {
             if let Some(shelf) = item.shelf.take() {
                 self.close_shelf(shelf);
