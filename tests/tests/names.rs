@@ -129,7 +129,7 @@ fn what_the_programs_read_where_they_work_does_not_come_from_a_download() {
     let names = ["p2p-fileshare.toml", "P2P-Fileshare.TOML", "certs", "p2p-fileshare"];
     machines.put("here", names[0], b"[peer-cli]\n");
     machines.put("here", "P2P-Fileshare.TOML/x", b"[peer-cli]\n");
-    machines.put("here", "certs/tracker.pem", b"evil");
+    machines.put("here", "certs/notes", b"evil");
     machines.put("here", "p2p-fileshare/p2p-fileshare.toml", b"[peer-cli]\n");
     let (_sharer, tickets) = shared(&machines, &names);
     for (ticket, name) in tickets.iter().zip(&names[..3]) {

@@ -1,6 +1,7 @@
 //! Peers and trackers come, stall, lie, crash and leave; downloads go on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use peer::{Held, Node, ShareOptions};
@@ -174,13 +175,17 @@ fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
     let liar = runtime.block_on(async {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
         let transport = Quic::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
-        let flip = |_, bytes: &mut [u8]| bytes[bytes.len() / 2] ^= 1;
+        // It hashes what is right, and then serves something else.
+        let lies = Arc::new(AtomicBool::new(false));
+        let lying = lies.clone();
+        let flip = move |_, bytes: &mut [u8]| bytes[bytes.len() / 2] ^= u8::from(lying.load(Ordering::Relaxed));
         let storage = Arc::new(Rotten::new(storage::backend("mmap").unwrap(), flip));
         let folder = swarm.folder("liar");
         let node = Node::builder(Arc::new(transport), storage).hashes(folder.join("hashes")).start();
         node.join(swarm.tracker_address()).await.unwrap();
         let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(16 << 10), held: Held::All };
         node.share(&folder.join("input/file"), options).await.unwrap();
+        lies.store(true, Ordering::Relaxed);
         node
     });
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);

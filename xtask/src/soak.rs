@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
 
 use crate::chaos::Ground;
-use crate::chaos::liars::{flip, rotten};
+use crate::chaos::liars::flip;
 use crate::chaos::links::BEHIND_RELAYS;
 use crate::chaos::own_node::OwnNode;
 use crate::chaos::stage::Stage;
@@ -76,7 +76,7 @@ fn soak(ground: &Ground, arguments: &Arguments) -> anyhow::Result<()> {
     for member in members.iter_mut().take(SEEDERS) {
         start(&mut stage, member, &mut random)?;
     }
-    let liars = (1..=LIARS).map(|n| OwnNode::seeder(&stage, &format!("liar-{n}"), rotten(flip)?, Some(1 << 20)));
+    let liars = (1..=LIARS).map(|n| OwnNode::liar(&stage, &format!("liar-{n}"), flip, Some(1 << 20)));
     let _liars = liars.collect::<anyhow::Result<Vec<_>>>()?;
 
     let lasts = Duration::from_secs(60 * arguments.minutes);

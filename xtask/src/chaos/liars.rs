@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use protocol::{Algorithm, ContentId, Digest, FileEntry, ManifestHeader, PeerId, PeerMessage, Request, Run};
-use storage::wrappers::Rotten;
 
 use super::own_node::OwnNode;
 use super::report::Report;
@@ -32,10 +30,6 @@ const REFUSED: f64 = 100.0;
 const FLAT: f64 = 16.0;
 const SOON: Duration = Duration::from_secs(30);
 
-pub(crate) fn rotten(spoil: impl Fn(u64, &mut [u8]) + Send + Sync + 'static) -> anyhow::Result<Arc<Rotten>> {
-    Ok(Arc::new(Rotten::new(storage::backend("mmap").context("it is built in")?, spoil)))
-}
-
 /// One byte in a hundred.
 pub(crate) fn flip(_: u64, bytes: &mut [u8]) {
     bytes.iter_mut().step_by(100).for_each(|byte| *byte ^= 0x55);
@@ -43,7 +37,7 @@ pub(crate) fn flip(_: u64, bytes: &mut [u8]) {
 
 fn flips(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     one_lies(ground, report, |stage| {
-        let liar = OwnNode::seeder(stage, "liar", rotten(flip)?, None)?;
+        let liar = OwnNode::liar(stage, "liar", flip, None)?;
         Ok((liar.id, Box::new(liar)))
     })
 }
@@ -53,7 +47,7 @@ fn pieces(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         let other = |offset: u64, bytes: &mut [u8]| {
             fastrand::Rng::with_seed(offset).fill(bytes);
         };
-        let liar = OwnNode::seeder(stage, "liar", rotten(other)?, None)?;
+        let liar = OwnNode::liar(stage, "liar", other, None)?;
         Ok((liar.id, Box::new(liar)))
     })
 }
@@ -112,7 +106,7 @@ fn one_lies(
 
 fn all(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
-    let liars = (1..=3).map(|number| OwnNode::seeder(&stage, &format!("liar-{number}"), rotten(flip)?, None));
+    let liars = (1..=3).map(|number| OwnNode::liar(&stage, &format!("liar-{number}"), flip, None));
     let _liars = liars.collect::<anyhow::Result<Vec<_>>>()?;
     let downloader = stage.downloader("downloader", &["--wait=5s"])?;
     let status = stage.ends(downloader, Duration::from_secs(120))?;

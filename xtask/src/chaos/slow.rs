@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use protocol::{PeerMessage, Run};
 
 use super::own_node::OwnNode;
@@ -58,7 +57,7 @@ fn crawling(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     ground.undisturbed()?;
     let mut stage = Stage::open(ground, &report.case)?;
     stage.seeders(3)?;
-    let crawls = OwnNode::seeder(&stage, "crawls", storage::backend("mmap").context("it is built in")?, Some(1000))?;
+    let crawls = OwnNode::seeder(&stage, "crawls", Some(1000))?;
     let downloader = stage.downloader("downloader", &[])?;
     let id = crawls.id.to_string();
     let met = stage.until("the two meet", SOON, |stage| {
