@@ -74,6 +74,8 @@ impl Storage for Disk {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         Ok(Vec::new())
     }
+
+    fn release(&self) {}
 }
 
 /// A piece is claimed only if a sync after it has worked, whatever is stored and committed in whatever order.

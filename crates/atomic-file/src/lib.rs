@@ -5,11 +5,15 @@
 //! leaves nothing behind; a program that is killed in the middle leaves a file that [`sweep`] removes: it is locked for as
 //! long as its writer lives.
 
+mod patience;
+
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
+
+pub use patience::patiently;
 
 /// How the files beside are called: they are found again by this alone.
 const PREFIX: &str = ".p2p-fileshare-";
@@ -51,7 +55,7 @@ impl Prepared {
     /// Takes the place, unless something is there: that is an error of the kind `AlreadyExists`.
     pub fn create(self) -> io::Result<()> {
         let Prepared { beside, path } = self;
-        let beside = match beside.persist_noclobber(&path) {
+        let beside = match persist(beside, |beside| beside.persist_noclobber(&path)) {
             Ok(_) => {
                 sync_folder(&path);
                 return Ok(());
@@ -68,7 +72,7 @@ impl Prepared {
 
     /// Takes the place of whatever is there.
     pub fn replace(self) -> io::Result<()> {
-        self.beside.persist(&self.path).map_err(|failed| failed.error)?;
+        persist(self.beside, |beside| beside.persist(&self.path)).map_err(|failed| failed.error)?;
         sync_folder(&self.path);
         Ok(())
     }
@@ -88,7 +92,7 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
 /// small file that is shared, that would take seconds; after a power failure one that is not whole is as good as none.
 pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = write_beside(path, bytes, Readers::Everyone)?;
-    beside.persist(path).map_err(|failed| failed.error)?;
+    persist(beside, |beside| beside.persist(path)).map_err(|failed| failed.error)?;
     Ok(())
 }
 
@@ -100,6 +104,23 @@ pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// ```
 pub fn is_beside(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
+/// Gives a file its name, with patience.
+fn persist(
+    beside: NamedTempFile,
+    rename: impl Fn(NamedTempFile) -> Result<File, PersistError>,
+) -> Result<File, PersistError> {
+    let mut left = Some(beside);
+    let result = patiently(|| match left.take().map(&rename) {
+        Some(Err(PersistError { error, file })) => {
+            left = Some(file);
+            Err(error)
+        }
+        Some(Ok(file)) => Ok(file),
+        None => Err(ErrorKind::NotFound.into()),
+    });
+    result.map_err(|error| PersistError { error, file: left.expect("what failed gives it back") })
 }
 
 /// Removes what programs that were killed while they wrote have left in a folder. What cannot be removed is left to the next.

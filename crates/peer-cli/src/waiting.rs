@@ -18,8 +18,9 @@ const TRIES: u32 = 8;
 
 /// A folder that is removed when it is dropped, or by the next one that is made.
 pub struct Waiting {
-    folder: TempDir,
+    /// Before the folder: not every system removes a file that is open.
     _lock: File,
+    folder: TempDir,
 }
 
 impl Waiting {

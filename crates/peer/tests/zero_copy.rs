@@ -56,6 +56,9 @@ impl Storage for WatchedStorage {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.0.changed_by_others()
     }
+    fn release(&self) {
+        self.0.release();
+    }
 }
 
 /// Notes where the buffers lie that are to be sent.

@@ -6,7 +6,7 @@
 //! the network's code, in the middle of a packet. The handler puts an empty page in its place and raises a flag,
 //! after which the storage refuses every read; a receiver throws the zeros away, since it verifies. Faults outside
 //! our maps go to whoever handled them before, and a signal that somebody sends ends the process as ever: neither takes the
-//! guard away. Linux only: elsewhere the checks before each read must do.
+//! guard away. On every Unix; Windows cuts no mapped file.
 #![allow(unsafe_code)]
 
 use std::sync::Once;
@@ -78,16 +78,28 @@ fn install() {
     }
 }
 
+/// Codes of a fault: an address, a page or a device that is wrong. Signals that are sent have none of them: Linux says 0 and
+/// less, macOS 0 or 0x10001.
+const FAULTS: std::ops::RangeInclusive<libc::c_int> = 1..=5;
+
+#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+use libc::__errno as errno;
+/// Where this thread's error number is.
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno;
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use libc::__error as errno;
+
 type Handler = extern "C" fn(libc::c_int);
 type InformedHandler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo_t to a handler with SA_SIGINFO, and errno is this thread's own.
-    let (code, errno) = unsafe { ((*info).si_code, libc::__errno_location()) };
+    let (code, errno) = unsafe { ((*info).si_code, errno()) };
     // SAFETY: as above.
     let saved = unsafe { *errno };
-    // Codes above 0 are the kernel's: a fault. With any other, a process sent it, and there is no address in it.
-    if code <= 0 {
+    // With any other code a process sent it, and there is no address in it.
+    if !FAULTS.contains(&code) {
         was_sent();
     } else {
         // SAFETY: as above; what the kernel raises for a fault has the address of it.

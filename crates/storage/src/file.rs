@@ -61,11 +61,15 @@ impl Storage for Files {
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.0.sync(|file, spec| self.0.get(file, plain)?.sync_data().map_err(|source| error_at(&spec.path, source)))
+        self.0.sync(|file| self.0.get(file, plain))
     }
 
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.0.changed_by_others()
+    }
+
+    fn release(&self) {
+        self.0.release();
     }
 }
 
@@ -123,8 +127,12 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             if !there.is_file() {
                 return Err(error(io::Error::other("it is not a file that a download has made")));
             }
-            if has_other_names(&there) {
+            if has_other_names(&file, &there) {
                 return Err(StorageError::Linked(spec.path.clone()));
+            }
+            #[cfg(windows)]
+            if spec.size > SMALL {
+                crate::rename::set_sparse(&file);
             }
             if there.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
@@ -176,6 +184,10 @@ pub(crate) fn make_late(
         file => file.map_err(|source| not_made(held, spec, source))?,
     };
     *is_ours = true;
+    #[cfg(windows)]
+    if spec.size > SMALL {
+        crate::rename::set_sparse(&file);
+    }
     if !whole || spec.size > SMALL {
         file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
     }
@@ -239,13 +251,13 @@ fn open_by_path(path: &Path, how: How) -> io::Result<File> {
 
 /// Whether a file has other names, too: what is written to it would be written there.
 #[cfg(unix)]
-pub(crate) fn has_other_names(seen: &Metadata) -> bool {
+pub(crate) fn has_other_names(_: &File, seen: &Metadata) -> bool {
     std::os::unix::fs::MetadataExt::nlink(seen) > 1
 }
 
-#[cfg(not(unix))]
-pub(crate) fn has_other_names(_: &Metadata) -> bool {
-    false
+#[cfg(windows)]
+pub(crate) fn has_other_names(file: &File, _: &Metadata) -> bool {
+    winapi_util::file::information(file).is_ok_and(|seen| seen.number_of_links() > 1)
 }
 
 #[cfg(unix)]

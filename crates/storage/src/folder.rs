@@ -6,7 +6,8 @@
 //! step (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), or, where there is no such call, folder by folder with
 //! `O_NOFOLLOW`. A name is given, and taken, from the open folder that it is in.
 //!
-//! On Windows each part is looked at right before it is used. That leaves a moment to who makes links there, which takes a
+//! On Windows each part is looked at right before it is used, junctions too, and a file to write is opened as itself if it is a
+//! link by then. That leaves a moment to who makes links there, which takes a
 //! right that users do not have by default.
 
 #[cfg(not(unix))]

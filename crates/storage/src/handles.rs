@@ -42,6 +42,10 @@ pub(crate) struct Handles<T: OpenFile> {
     made: Vec<AtomicBool>,
     /// What others have done to each. Held while a file is made or written to.
     changes: Vec<Mutex<Changes>>,
+    /// Which of the files have bytes that may not be on the disk yet.
+    dirty: Vec<AtomicBool>,
+    /// Whether none is kept open any more.
+    released: AtomicBool,
     clock: Clock,
     /// How files that are only read were at first, and whether that has changed.
     at_first: Vec<(FileState, AtomicBool)>,
@@ -77,6 +81,8 @@ impl<T: OpenFile> Handles<T> {
             access,
             made,
             changes: specs.iter().map(|_| Mutex::default()).collect(),
+            dirty: specs.iter().map(|_| AtomicBool::new(false)).collect(),
+            released: AtomicBool::new(false),
             clock: Clock::default(),
             at_first: Vec::new(),
             identities: Mutex::default(),
@@ -99,8 +105,10 @@ impl<T: OpenFile> Handles<T> {
                 }
             }
             Access::Write => {
-                for (changes, is_left) in handles.changes.iter().zip(left_files(held, specs)?) {
-                    changes.lock().expect("no panic holds it").is_ours = is_left;
+                for (file, is_left) in left_files(held, specs)?.into_iter().enumerate() {
+                    handles.changes(file).is_ours = is_left;
+                    // Who has left it need not have made it durable, and what is found in it may be claimed.
+                    handles.dirty[file].store(is_left, Ordering::Relaxed);
                 }
                 for (file, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_made_late(held, spec)) {
                     let open = all.open(|| open_file(held, spec, access))?;
@@ -178,7 +186,10 @@ impl<T: OpenFile> Handles<T> {
         let written = open.file().metadata().and_then(|before| {
             let before = FileState::of(&before);
             changes.opened(before);
-            write_all_at(open.file(), data, offset)?;
+            let result = write_all_at(open.file(), data, offset);
+            // After it, not before: a sync that runs meanwhile may miss it.
+            self.dirty[file].store(true, Ordering::Release);
+            result?;
             let (after, shows) = self.clock.mark(open.file(), before)?;
             changes.written(after, shows);
             Ok(())
@@ -197,6 +208,8 @@ impl<T: OpenFile> Handles<T> {
             }
             if changes.take(look.at(spec)?) {
                 self.open.close(file);
+                // What they wrote may be right, and be claimed.
+                self.dirty[file].store(true, Ordering::Release);
                 found.push(file);
             }
         }
@@ -267,24 +280,56 @@ impl<T: OpenFile> Handles<T> {
         let spec = &self.specs[file];
         // Not under the lock: opening may wait for the disk. Should two do it at once, both are as good.
         let opened = Arc::new(self.all.open(|| make(open(spec)?, spec))?);
-        let before = self.open.0.lock().expect("no panic holds it").insert(file, opened.clone());
+        let mut kept = self.open.0.lock().expect("no panic holds it");
+        if self.released.load(Ordering::Relaxed) {
+            return Ok(opened);
+        }
+        let before = kept.insert(file, opened.clone());
+        drop(kept);
         if before.is_none() {
             self.all.opened(&self.open, file);
         }
         Ok(opened)
     }
 
-    /// Makes durable what was written: file by file, by `sync`, or, of many, with all that their file system has to write.
-    pub(crate) fn sync(&self, sync: impl Fn(usize, &FileSpec) -> Result<(), StorageError>) -> Result<(), StorageError> {
+    /// Closes all files, and keeps none open from here on.
+    pub(crate) fn release(&self) {
+        let mut open = self.open.0.lock().expect("no panic holds it");
+        self.released.store(true, Ordering::Relaxed);
+        let closed = std::mem::take(&mut *open);
+        drop(open);
+        self.all.forget(&self.open);
+        drop(closed);
+    }
+
+    /// Makes durable what was written since this was last done, of files that `open` gives: file by file, or, of many, with all
+    /// that their file system has to write.
+    pub(crate) fn sync(&self, open: impl Fn(usize) -> Result<Arc<T>, StorageError>) -> Result<(), StorageError> {
+        self.sync_by(|file, last| {
+            let synced = if last { open(file)?.file().sync_data() } else { sync_before_last(open(file)?.file()) };
+            synced.map_err(|source| error_at(&self.specs[file].path, source))
+        })
+    }
+
+    /// The same by `sync`, which is told of the last one.
+    fn sync_by(&self, sync: impl Fn(usize, bool) -> Result<(), StorageError>) -> Result<(), StorageError> {
         if self.access == Access::Read {
             return Ok(());
         }
+        let made = (0..self.specs.len()).filter(|&file| self.made[file].load(Ordering::Relaxed));
+        let dirty: Vec<usize> = made.filter(|&file| self.dirty[file].swap(false, Ordering::AcqRel)).collect();
+        let Some(&last) = dirty.last() else { return Ok(()) };
         #[cfg(target_os = "linux")]
-        if self.specs.len() > FEW {
-            return self.all.open(|| sync_file_system(self.held.as_deref(), &self.specs[0]));
+        let result = match self.specs.len() > FEW {
+            true => self.all.open(|| sync_file_system(self.held.as_deref(), &self.specs[0])),
+            false => dirty.iter().try_for_each(|&file| sync(file, file == last)),
+        };
+        #[cfg(not(target_os = "linux"))]
+        let result = dirty.iter().try_for_each(|&file| sync(file, file == last));
+        if result.is_err() {
+            dirty.iter().for_each(|&file| self.dirty[file].store(true, Ordering::Release));
         }
-        let mut made = self.specs.iter().enumerate().filter(|&(file, _)| self.made[file].load(Ordering::Relaxed));
-        made.try_for_each(|(file, spec)| sync(file, spec))
+        result
     }
 }
 
@@ -292,6 +337,18 @@ impl<T: OpenFile> Drop for Handles<T> {
     fn drop(&mut self) {
         self.all.forget(&self.open);
     }
+}
+
+/// Makes a file durable, if another one of the same disk is made so after it.
+#[cfg(not(target_vendor = "apple"))]
+fn sync_before_last(file: &File) -> std::io::Result<()> {
+    file.sync_data()
+}
+
+/// The bytes go to the drive here; what the drive itself keeps back it writes with the last one (`F_FULLFSYNC`, which costs most).
+#[cfg(target_vendor = "apple")]
+fn sync_before_last(file: &File) -> std::io::Result<()> {
+    Ok(rustix::fs::fsync(file)?)
 }
 
 /// What tells a file from all others on this machine.
@@ -378,6 +435,43 @@ mod tests {
         content.write(8, 0, b"x", full).unwrap();
         let never = |_, spec: &FileSpec| Err(StorageError::TooManyOpen(spec.path.clone()));
         assert!(matches!(content.write(0, 0, b"x", never), Err(StorageError::TooManyOpen(_))), "others have them all");
+    }
+
+    #[test]
+    fn each_file_is_synced_once_however_many_claims_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        static ALL: OnceLock<OpenFiles> = OnceLock::new();
+        let all = ALL.get_or_init(|| OpenFiles::new(10));
+        let content = Handles::among(all, &specs(folder.path(), 100), Access::Write).unwrap();
+        let (synced, full) = (Cell::new(0), Cell::new(0));
+        let count = |_, last| {
+            synced.set(synced.get() + 1);
+            full.set(full.get() + usize::from(last));
+            Ok(())
+        };
+        for file in 0..100 {
+            content.write(file, 0, b"x", |file, _| Ok(file)).unwrap();
+            if file % 10 == 9 {
+                content.sync_by(count).unwrap();
+            }
+        }
+        content.sync_by(count).unwrap();
+        assert_eq!((synced.get(), full.get()), (100, 10), "one full flush of the disk for each claim");
+        content.write(7, 0, b"y", |file, _| Ok(file)).unwrap();
+        let fails = |_, _| Err(StorageError::Full(folder.path().to_owned()));
+        assert!(content.sync_by(fails).is_err());
+        content.sync_by(count).unwrap();
+        assert_eq!(synced.get(), 101, "what failed is tried again");
+    }
+
+    #[test]
+    fn files_of_an_earlier_run_are_synced_before_anything_of_them_is_claimed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("0"), "x").unwrap();
+        let content = Handles::new(&specs(folder.path(), 2), Access::Write).unwrap();
+        content.write(0, 0, b"x", |file, _| Ok(file)).unwrap();
+        content.sync_by(|_, _| Ok(())).unwrap();
+        content.sync_by(|_, _| panic!("it is durable")).unwrap();
     }
 
     /// What an earlier run has left of a file that is made late: nothing, a part, too much, a link.

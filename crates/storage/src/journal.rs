@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use protocol::{ContentId, Digest, PieceSet, Run};
 
@@ -18,10 +19,29 @@ const RECORD: usize = 4 + 4 + 8;
 /// Most bytes that are read: far more than a content of 2^20 pieces can need, were every piece a record twice over.
 const MOST: u64 = 64 << 20;
 
+/// The file of a journal, which is closed before it is removed, whoever has the journal still. Then there is nothing left to
+/// claim.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JournalFile(Arc<Mutex<Option<File>>>);
+
+impl JournalFile {
+    pub(crate) fn put(&self, file: File) {
+        *self.open() = Some(file);
+    }
+
+    pub(crate) fn close(&self) {
+        *self.open() = None;
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<File>> {
+        self.0.lock().expect("no panic holds it")
+    }
+}
+
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    file: JournalFile,
     path: PathBuf,
     /// Checksum of the last record; the next one's is computed over it.
     chain: [u8; 8],
@@ -47,17 +67,21 @@ impl Journal {
     /// what is written here claims nothing, and becomes durable with the first claim.
     pub fn open(path: &Path, content: ContentId, pieces: u32) -> Result<(Self, PieceSet), StorageError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        Self::of(file.map_err(|source| error_at(path, source))?, path, content, pieces)
+        let slot = JournalFile::default();
+        slot.put(file.map_err(|source| error_at(path, source))?);
+        Self::of(&slot, path, content, pieces)
     }
 
     /// The same of a file that is open.
     pub(crate) fn of(
-        mut file: File,
+        slot: &JournalFile,
         path: &Path,
         content: ContentId,
         pieces: u32,
     ) -> Result<(Self, PieceSet), StorageError> {
         let error = |source| error_at(path, source);
+        let mut open = slot.open();
+        let Some(mut file) = open.as_mut() else { return Err(StorageError::NotFound(path.to_owned())) };
         let mut bytes = Vec::new();
         (&mut file).take(MOST).read_to_end(&mut bytes).map_err(error)?;
         let header = header(content, pieces);
@@ -89,7 +113,7 @@ impl Journal {
         have.insert_runs(runs);
         file.set_len(good as u64).map_err(error)?;
         file.seek(SeekFrom::Start(good as u64)).map_err(error)?;
-        Ok((Journal { file, path: path.to_owned(), chain, claimed: have.clone() }, have))
+        Ok((Journal { file: slot.clone(), path: path.to_owned(), chain, claimed: have.clone() }, have))
     }
 
     /// Claims runs of pieces whose bytes are durable already. Returns once the claim is durable too.
@@ -102,14 +126,18 @@ impl Journal {
             bytes.extend_from_slice(&body);
             bytes.extend_from_slice(&chain);
         }
-        let at = self.file.stream_position().map_err(|source| error_at(&self.path, source))?;
-        let write = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let mut open = self.file.open();
+        // The download has its name, or was given up.
+        let Some(file) = open.as_mut() else { return Ok(()) };
+        let at = file.stream_position().map_err(|source| error_at(&self.path, source))?;
+        let write = file.write_all(&bytes).and_then(|()| file.sync_data());
         if let Err(source) = write {
             // Half a record would hide all that come after it.
-            let _ = self.file.set_len(at);
-            let _ = self.file.seek(SeekFrom::Start(at));
+            let _ = file.set_len(at);
+            let _ = file.seek(SeekFrom::Start(at));
             return Err(error_at(&self.path, source));
         }
+        drop(open);
         self.chain = chain;
         runs.iter().for_each(|&run| self.claimed.insert_run(run));
         Ok(())

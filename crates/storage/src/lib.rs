@@ -11,7 +11,7 @@ mod changes;
 mod checkpoint;
 pub mod conformance;
 mod error;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod fault;
 mod file;
 mod folder;
@@ -24,6 +24,8 @@ mod mmap;
 mod named;
 mod open_files;
 mod output;
+#[cfg(windows)]
+mod rename;
 mod room;
 mod split;
 pub mod wrappers;
@@ -35,7 +37,7 @@ use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
 pub use error::{StorageError, error_at};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub use fault::handle_signals;
 pub use file::FileBackend;
 pub use folder::{Folder, Seen, Walk};
@@ -67,8 +69,8 @@ pub enum Access {
     Write,
 }
 
-/// Nothing: signals are handled on Linux alone.
-#[cfg(not(target_os = "linux"))]
+/// Nothing: there are no such signals here.
+#[cfg(not(unix))]
 pub fn handle_signals() {}
 
 /// A kind of storage, chosen once at start by name.
@@ -93,6 +95,9 @@ pub trait Storage: Send + Sync {
     /// The files that somebody else may have changed since they were opened: what is known of their bytes has to be verified
     /// again, and is read from what lies there now. Says each change once. Writes that run meanwhile may count as such.
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError>;
+    /// Closes every file, and keeps none open from here on: each is opened for one call at a time. For when files are about to
+    /// be renamed or replaced, which Windows does not do while they, or others in their folder, are open or mapped.
+    fn release(&self);
 }
 
 /// The backend of this name.

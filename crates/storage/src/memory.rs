@@ -91,4 +91,7 @@ impl Storage for Memory {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         Ok(Vec::new())
     }
+
+    /// Nothing is open.
+    fn release(&self) {}
 }

@@ -3,7 +3,8 @@
 //! Small files are read rather than mapped: a map costs more than the copy. Writes are positional, into the same page cache that the map shows. Where a file system has no shared maps, files
 //! are read. A map of a file that someone else cuts is a
 //! trap (SIGBUS), so before a slice is handed out the file's size and time are checked and, on Linux, its pages are
-//! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort.
+//! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort on every Unix. Windows
+//! cuts no file that is mapped.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use memmap2::MmapOptions;
 
-use crate::error::{error_at, in_range};
+use crate::error::in_range;
 use crate::file::{SMALL, read_at};
 use crate::handles::{Handles, OpenFile};
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
@@ -31,7 +32,10 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        Ok(Arc::new(Maps(Handles::new(files, access)?)))
+        // Windows neither renames a folder over a map nor cuts a mapped file, and whoever is sent something holds its map: there
+        // nothing is mapped before it has its name.
+        let open = if cfg!(windows) && access == Access::Write { unmapped } else { map };
+        Ok(Arc::new(Maps(Handles::new(files, access)?, open)))
     }
 }
 
@@ -46,30 +50,35 @@ fn map(file: File, spec: &FileSpec) -> Result<Mapped, StorageError> {
     Ok(Mapped { file, map: guard.map(Bytes::from_owner), damaged })
 }
 
+/// A file that is read.
+fn unmapped(file: File, _: &FileSpec) -> Result<Mapped, StorageError> {
+    Ok(Mapped { file, map: None, damaged: None })
+}
+
 /// A map that the fault handler knows of. Fields are dropped in this order: it is forgotten before it is unmapped.
 struct Guarded {
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     registration: Option<crate::fault::Registration>,
     map: memmap2::Mmap,
 }
 
 impl Guarded {
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     fn new(map: memmap2::Mmap) -> Self {
         Guarded { registration: crate::fault::Registration::new(&map), map }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     fn new(map: memmap2::Mmap) -> Self {
         Guarded { map }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     fn damaged(&self) -> Option<&'static AtomicBool> {
         self.registration.as_ref().map(crate::fault::Registration::damaged)
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     fn damaged(&self) -> Option<&'static AtomicBool> {
         None
     }
@@ -81,7 +90,8 @@ impl AsRef<[u8]> for Guarded {
     }
 }
 
-struct Maps(Handles<Mapped>);
+/// The files, and how one that was opened is kept.
+struct Maps(Handles<Mapped>, fn(File, &FileSpec) -> Result<Mapped, StorageError>);
 
 struct Mapped {
     file: File,
@@ -100,7 +110,7 @@ impl Maps {
     /// The open file, and its map if it may be touched. Fails once it has not the size that it should have, or, if it is only
     /// read, is not what it was at first.
     fn checked(&self, file: usize) -> Result<(Arc<Mapped>, Option<Bytes>), StorageError> {
-        let mapped = self.0.get(file, map)?;
+        let mapped = self.0.get(file, self.1)?;
         self.0.check(file, &mapped.file)?;
         // A page that could not be had is a page of zeros now. The file may be well all the same.
         let damaged = mapped.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
@@ -126,15 +136,19 @@ impl Storage for Maps {
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        self.0.write(file, offset, data, map)
+        self.0.write(file, offset, data, self.1)
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.0.sync(|file, spec| self.0.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source)))
+        self.0.sync(|file| self.0.get(file, self.1))
     }
 
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.0.changed_by_others()
+    }
+
+    fn release(&self) {
+        self.0.release();
     }
 }
 
@@ -195,7 +209,7 @@ mod tests {
     }
 
     /// The slice was checked and populated; then the file is cut, and only then the slice is touched.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[test]
     fn a_slice_of_a_file_that_is_cut_later_can_be_touched() {
         let folder = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ use crate::error::{error_at, error_of_new};
 use crate::file::{FileBackend, has_other_names, make_late};
 use crate::folder::{Folder, How, Seen};
 use crate::held::Held;
+use crate::journal::JournalFile;
 use crate::merge::{Merge, folders_in};
 use crate::room::Room;
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
@@ -43,6 +44,8 @@ pub struct Output {
     journal: PathBuf,
     lock_name: PathBuf,
     lock: File,
+    /// What the journal is written to, as soon as it is open.
+    journal_file: JournalFile,
     files: Vec<Built>,
     is_folder: bool,
     empty_folders: Vec<String>,
@@ -109,6 +112,7 @@ impl Output {
             journal,
             lock_name,
             lock,
+            journal_file: JournalFile::default(),
             is_folder,
             empty_folders: empty_folders.to_vec(),
             replaces: false,
@@ -156,10 +160,11 @@ impl Output {
         if !there.is_file() {
             return Err(not_ours(&path));
         }
-        if has_other_names(&there) {
+        if has_other_names(&file, &there) {
             return Err(StorageError::Linked(path));
         }
-        Journal::of(file, &path, content, pieces)
+        self.journal_file.put(file);
+        Journal::of(&self.journal_file, &path, content, pieces)
     }
 
     /// Where it will be.
@@ -223,7 +228,8 @@ impl Output {
             let ranges = keeps(number);
             let inside = self.inside(file);
             let open = self.folder().open_file(&inside, How::Write).ok();
-            let ours = open.filter(|open| open.metadata().is_ok_and(|seen| seen.is_file() && !has_other_names(&seen)));
+            let ours =
+                open.filter(|open| open.metadata().is_ok_and(|seen| seen.is_file() && !has_other_names(open, &seen)));
             if ranges.is_empty() {
                 // Its storage may hold it open for a while yet.
                 let _ = ours.map(|open| open.set_len(0));
@@ -255,6 +261,7 @@ impl Output {
         } else {
             let _ = folder.remove_file(&self.part);
         }
+        self.journal_file.close();
         let _ = folder.remove_file(&self.journal);
         let _ = folder.remove_file(&self.lock_name);
         if self.made_folder {
@@ -263,7 +270,8 @@ impl Output {
         }
     }
 
-    /// Gives the download its name. What was written must be durable already. Replaces nothing, unless it was said to be
+    /// Gives the download its name. What was written must be durable already, and what reads or wrote it
+    /// [released](Storage::release), for Windows renames no folder of which a file is open. Replaces nothing, unless it was said to be
     /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
     pub fn finish(self) -> Result<PathBuf, StorageError> {
         let held = self.held.clone();
@@ -294,6 +302,8 @@ impl Output {
             let result = folder.finish_file(&inside, old.as_deref(), file.executable);
             result.map_err(|source| error(&inside, source))?;
         }
+        // It holds a folder open, which Windows would not rename.
+        drop(walk);
         let files = self.files.iter().map(|file| file.path.as_str());
         let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
         let merge = Merge { folder, part: &self.part, target: &self.name, paths };
@@ -307,6 +317,7 @@ impl Output {
         folder.sync(Path::new("")).map_err(|source| error_at(folder.path(), source))?;
         // The names are durable: what helped to get there may go, unless it helps with the rest.
         if done {
+            self.journal_file.close();
             let _ = folder.remove_file(&self.journal);
             let _ = folder.remove_file(&self.lock_name);
         }
@@ -382,7 +393,8 @@ fn check_names(
     if is_state_name(name) {
         return Err(bad_name(NameError::State(name.to_owned())));
     }
-    if cfg!(any(windows, target_os = "macos")) {
+    // Which names are one there, a file system that folds them says itself, if they were not changed before.
+    if cfg!(windows) {
         case_collision(paths.map(String::as_str)).map_err(bad_name)?;
     }
     Ok(())
@@ -478,4 +490,61 @@ fn give_back(file: &File, size: u64, keeps: &[Range<u64>]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::MmapBackend;
+
+    /// Descriptors of this process, and files that it has mapped, under a folder.
+    fn open_under(folder: &Path) -> Vec<String> {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let descriptors = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        let open: Vec<String> = descriptors.map(|path| path.to_string_lossy().into_owned()).collect();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mapped = maps.lines().filter_map(|line| line.find('/').map(|at| line[at..].to_owned()));
+        open.into_iter().chain(mapped).filter(|path| path.starts_with(&*folder.to_string_lossy())).collect()
+    }
+
+    /// Windows renames no folder of which a file is open, and what stays open when the rename fails was open during it.
+    #[test]
+    fn nothing_below_a_folder_is_open_or_mapped_when_it_is_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("a/large".to_owned(), 1 << 20, false), ("b/small".to_owned(), 3, true)];
+        let prepare = || Output::prepare(folder.path(), "f", true, &files, &["c/empty".to_owned()]).unwrap();
+        let (output, part) = (prepare(), folder.path().join(".f.part"));
+        let storage = MmapBackend.open(&output.specs(), Access::Write).unwrap();
+        storage.write(0, 0, &vec![7; 1 << 20]).unwrap();
+        storage.write(1, 0, b"abc").unwrap();
+        drop(storage.read(0, 0, 1 << 20).unwrap());
+        storage.flush().unwrap();
+        assert!(open_under(&part).len() >= 3, "a file, its map, and another file: {:?}", open_under(&part));
+        storage.release();
+        fs::create_dir(folder.path().join("f")).unwrap();
+        fs::write(folder.path().join("f/other"), "in the way").unwrap();
+        assert!(matches!(output.finish(), Err(StorageError::Exists(_))));
+        assert_eq!(open_under(&part), [""; 0]);
+        assert_eq!(storage.read(1, 0, 3).unwrap(), &b"abc"[..], "it is opened for that");
+        assert_eq!(open_under(&part), [""; 0], "and closed again");
+        fs::remove_dir_all(folder.path().join("f")).unwrap();
+        prepare().finish().unwrap();
+        assert_eq!(fs::read(folder.path().join("f/b/small")).unwrap(), b"abc");
+    }
+
+    /// A file that is removed while it is open keeps its name on older Windows, until it is closed.
+    #[test]
+    fn a_journal_is_closed_before_it_is_removed_whoever_has_it_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::prepare(folder.path(), "f", false, &[("f".to_owned(), 3, false)], &[]).unwrap();
+        let (mut journal, _) = output.journal(ContentId(protocol::Digest([5; 32])), 1).unwrap();
+        let storage = MmapBackend.open(&output.specs(), Access::Write).unwrap();
+        storage.write(0, 0, b"abc").unwrap();
+        storage.flush().unwrap();
+        storage.release();
+        output.finish().unwrap();
+        assert_eq!(open_under(&folder.path().join(".f")), [""; 0]);
+        journal.commit(&[protocol::Run { first: 0, count: 1 }]).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the file");
+    }
 }

@@ -70,4 +70,9 @@ impl Storage for Split {
         };
         Ok((0..self.places.len()).filter(|&file| is_changed(&self.places[file])).collect())
     }
+
+    fn release(&self) {
+        self.built.release();
+        self.in_place.release();
+    }
 }

@@ -6,7 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atomic_file::patiently;
+
 use super::{How, Seen, is_inside};
+
+#[cfg(windows)]
+use crate::rename::rename_new;
+#[cfg(windows)]
+use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
+
+#[cfg(not(windows))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
 
 /// A folder.
 #[derive(Debug)]
@@ -43,7 +55,16 @@ impl Folder {
             How::Make { .. } => drop(options.create(true).truncate(false)),
             How::MakeNew { .. } => drop(options.create_new(true)),
         }
-        options.open(path)
+        // A link that came since then is opened itself, and is no file.
+        #[cfg(windows)]
+        if how != How::Read {
+            std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
+        }
+        let file = options.open(path)?;
+        if file.metadata()?.is_symlink() {
+            return Err(is_a_link());
+        }
+        Ok(file)
     }
 
     /// Makes a folder. One that is there is as good.
@@ -74,12 +95,14 @@ impl Folder {
     }
 
     pub(crate) fn remove_file(&self, inside: &Path) -> io::Result<()> {
-        fs::remove_file(self.reach(inside)?)
+        let path = self.reach(inside)?;
+        patiently(|| fs::remove_file(&path))
     }
 
     /// Removes a folder that is empty.
     pub(crate) fn remove_folder(&self, inside: &Path) -> io::Result<()> {
-        fs::remove_dir(self.reach(inside)?)
+        let path = self.reach(inside)?;
+        patiently(|| fs::remove_dir(&path))
     }
 
     /// What is in a folder: names, and whether they are folders. In this one, if nothing is said.
@@ -106,7 +129,9 @@ impl Folder {
     /// Gives a file that was built the rights of the one that it replaces.
     pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, _: bool) -> io::Result<()> {
         let Some(old) = old.and_then(|old| fs::symlink_metadata(self.path.join(old)).ok()) else { return Ok(()) };
-        if old.is_file() { fs::set_permissions(self.reach(inside)?, old.permissions()) } else { Ok(()) }
+        let path = self.reach(inside)?;
+        let now = fs::symlink_metadata(&path)?.permissions();
+        if old.is_file() && old.permissions() != now { fs::set_permissions(path, old.permissions()) } else { Ok(()) }
     }
 
     /// The path of something inside, of which no part is a link now.
@@ -118,11 +143,16 @@ impl Folder {
         for name in inside.iter() {
             path.push(name);
             if fs::symlink_metadata(&path).is_ok_and(|seen| seen.is_symlink()) {
-                return Err(io::Error::other("it is a link, and links are not followed"));
+                return Err(is_a_link());
             }
         }
         Ok(path)
     }
+}
+
+/// Junctions are links, too: whatever stands for another place.
+fn is_a_link() -> io::Error {
+    io::Error::other("it is a link, and links are not followed")
 }
 
 /// Looks at, and renames, many things.
@@ -166,9 +196,23 @@ impl Walk<'_> {
             true => to.folder.path.join(name),
             false => to.folder.reach(name).map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?,
         };
-        if !replaces && to.symlink_metadata().is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        if !replaces {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            return patiently(|| rename_new(&from, &to));
         }
-        fs::rename(from, to)
+        // A file that may only be read is replaced as any other is, as on Unix.
+        #[cfg(windows)]
+        if let Ok(old) = to.symlink_metadata()
+            && old.is_file()
+            && old.permissions().readonly()
+        {
+            let mut rights = old.permissions();
+            #[allow(clippy::permissions_set_readonly_false, reason = "it is an attribute here, and no others' right")]
+            rights.set_readonly(false);
+            fs::set_permissions(&to, rights)?;
+        }
+        patiently(|| fs::rename(&from, &to))
     }
 }

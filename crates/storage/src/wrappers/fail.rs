@@ -90,4 +90,8 @@ impl Storage for Fragile {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.inner.changed_by_others()
     }
+
+    fn release(&self) {
+        self.inner.release();
+    }
 }

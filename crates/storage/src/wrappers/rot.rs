@@ -58,4 +58,8 @@ impl Storage for Rotting {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.inner.changed_by_others()
     }
+
+    fn release(&self) {
+        self.inner.release();
+    }
 }

@@ -63,4 +63,8 @@ impl Storage for Slow {
     fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
         self.inner.changed_by_others()
     }
+
+    fn release(&self) {
+        self.inner.release();
+    }
 }

@@ -110,7 +110,7 @@ impl Certs {
         let authority = Authority::generate()?;
         let successor = authority.prepare(&self.certificate(AUTHORITY), &self.key(AUTHORITY))?;
         for (from, to) in moves {
-            fs::rename(&from, &to).map_err(at(&from))?;
+            atomic_file::patiently(|| fs::rename(&from, &to)).map_err(at(&from))?;
             done.push(Done::Moved(from, to));
         }
         self.install(successor, done)?;
@@ -128,7 +128,7 @@ impl Certs {
         if key.exists() {
             match Authority::of_key(&key) {
                 // Nobody can trust an authority that never had a certificate.
-                Err(IdentityError::Blank(_)) => fs::remove_file(&key).map_err(at(&key))?,
+                Err(IdentityError::Blank(_)) => atomic_file::patiently(|| fs::remove_file(&key)).map_err(at(&key))?,
                 authority => {
                     let authority = authority?;
                     authority.write_certificate(&certificate)?;

@@ -187,6 +187,12 @@ impl Identity {
             }
         };
         let mut identity = Self::read(certificate_path, key_path, &file)?;
+        if held && cfg!(windows) {
+            // Nobody else can read what is locked there, and whoever renews the certificate reads the key. A lock that is
+            // shared keeps other peers out as well, for each wants it alone at first.
+            let shared = file.unlock().map_err(TryLockError::Error).and_then(|()| file.try_lock_shared());
+            shared.map_err(|_| IdentityError::InUse(key_path.to_owned()))?;
+        }
         let now = UnixTime::now();
         trust::valid_at(&identity.certificate, now).map_err(|error| error.about(certificate_path))?;
         let check = trust.check(&identity.certificate, &[], now, webpki::KeyUsage::client_auth());

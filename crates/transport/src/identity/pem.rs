@@ -92,12 +92,12 @@ pub(super) fn fill_key(path: &Path, key: &KeyPair) -> Result<bool, IdentityError
             Ok(()) | Err(TryLockError::Error(_)) => break,
         }
     }
+    // Windows neither reads a file that is locked nor replaces one that is open.
+    #[cfg(windows)]
+    drop(blank);
     if !is_blank(&read(open(path)?, path)?) {
         return Ok(false);
     }
-    // Windows replaces no file that is open.
-    #[cfg(windows)]
-    drop(blank);
     filled.replace().map_err(file(path))?;
     Ok(true)
 }
