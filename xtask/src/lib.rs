@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod ci;
 pub mod dist;
 pub mod hostile;
+mod positioned;
 pub mod programs;
 pub mod relay;
 pub mod simulate;
