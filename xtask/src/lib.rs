@@ -4,6 +4,7 @@ pub mod bench;
 pub mod certs;
 pub mod chaos;
 pub mod ci;
+pub mod cross;
 pub mod dist;
 pub mod hostile;
 mod positioned;

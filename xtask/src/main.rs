@@ -22,6 +22,8 @@ enum Task {
     Certs(xtask::certs::Arguments),
     /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, checksums
     Dist(xtask::dist::Arguments),
+    /// Check that everything compiles for Windows and macOS, build the programs for Windows, and run them under Wine
+    Cross(xtask::cross::Arguments),
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
     Ci,
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Certs(arguments) => xtask::certs::run(&arguments),
         Task::Dist(arguments) => xtask::dist::run(&arguments),
+        Task::Cross(arguments) => xtask::cross::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

@@ -13,6 +13,7 @@ mod ls;
 mod missing;
 mod names;
 mod only;
+mod patterns;
 mod pipe;
 mod progress;
 mod prompt;
