@@ -70,6 +70,10 @@ impl Storage for Disk {
     fn flush(&self) -> Result<(), StorageError> {
         if self.fails.load(Ordering::Relaxed) { Err(StorageError::Full("disk".into())) } else { Ok(()) }
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A piece is claimed only if a sync after it has worked, whatever is stored and committed in whatever order.

@@ -54,6 +54,7 @@ struct World {
 
 /// What it asked for and what it was told of that.
 struct Request {
+    content: ContentId,
     run: Run,
     /// Bytes that have not come. A piece may have come long before its verdict.
     owed: u64,
@@ -210,7 +211,12 @@ impl World {
                 if !asked.judged.insert(piece) {
                     return None;
                 }
-                if input.below(6) == 0 { Event::Wrong { request, piece } } else { Event::Stored { request, piece } }
+                let content = asked.content;
+                if input.below(6) == 0 {
+                    Event::Wrong { request, piece }
+                } else {
+                    Event::Stored { content, request, piece }
+                }
             }
             21 => {
                 let request = some(&self.requests, input)?;
@@ -257,7 +263,8 @@ impl World {
                 let geometry = geometry(number);
                 assert!(run.lies_within(geometry.pieces()), "{run:?} is asked for");
                 let judged = PieceSet::empty(run.first + run.count);
-                let new = self.requests.insert(request, Request { run, owed: geometry.bytes(run), judged });
+                let new =
+                    self.requests.insert(request, Request { content: id, run, owed: geometry.bytes(run), judged });
                 assert!(new.is_none(), "a number of a request was used twice");
             }
             Action::Cancel { request } => {

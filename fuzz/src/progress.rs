@@ -144,7 +144,7 @@ impl World<'_> {
                         Due::Tell(who, event) => self.tell(who, event),
                         Due::Came { request, piece } => {
                             self.tell(DOWNLOADER, Event::Progress { request, bytes: PIECE });
-                            self.tell(DOWNLOADER, Event::Stored { request, piece });
+                            self.tell(DOWNLOADER, Event::Stored { content: content(), request, piece });
                         }
                         Due::Act => self.act_third(),
                     }
@@ -350,7 +350,11 @@ impl World<'_> {
                 let piece = asked.run.first + asked.judged;
                 asked.judged += 1;
                 let wrong = self.input.below(4) == 0;
-                let event = if wrong { Event::Wrong { request, piece } } else { Event::Stored { request, piece } };
+                let event = if wrong {
+                    Event::Wrong { request, piece }
+                } else {
+                    Event::Stored { content: content(), request, piece }
+                };
                 self.tell(DOWNLOADER, event);
             }
             6 => {

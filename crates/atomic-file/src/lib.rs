@@ -92,11 +92,21 @@ pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file of this name was written beside another one's place: what it holds may be a secret, and it is of no use.
+///
+/// ```
+/// assert!(atomic_file::is_beside(".p2p-fileshare-Xa12bC.new"));
+/// assert!(!atomic_file::is_beside("tracker.key"));
+/// ```
+pub fn is_beside(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
 /// Removes what programs that were killed while they wrote have left in a folder. What cannot be removed is left to the next.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let ours = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let ours = name.to_str().is_some_and(is_beside);
         // No link is followed: whoever made it, it is none of ours.
         if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;

@@ -10,6 +10,7 @@ use protocol::{Algorithm, ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 use transport::{Congestion, Kind};
 
+use crate::left_out::LinkArguments;
 use crate::names::NameArguments;
 use crate::screen::Outlet;
 use crate::{range_flags, sizes};
@@ -26,6 +27,7 @@ pub const NAMES: Names = Names {
         "hash",
         "piece-size",
         "keep-free",
+        "verify-on-disk",
         "up-rate",
         "down-rate",
         "budget",
@@ -98,6 +100,8 @@ pub enum Command {
         file: PathBuf,
         #[command(flatten)]
         cut: Cut,
+        #[command(flatten)]
+        links: LinkArguments,
         /// Folder for manifests
         #[arg(long, value_name = "FOLDER", default_value = "hashes")]
         hashes: PathBuf,
@@ -219,6 +223,10 @@ pub struct PeerArguments {
     /// [default: 1 % of the file system, at most 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
     pub keep_free: Option<u64>,
+    /// Read downloads back from the disk, and verify them, before they are called complete. Otherwise only what somebody else
+    /// may have changed meanwhile is
+    #[arg(long)]
+    pub verify_on_disk: bool,
     /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
     pub up_rate: Option<u64>,
@@ -262,8 +270,9 @@ pub struct PeerArguments {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// How long to wait for a file that nobody shares yet, or for pieces that nobody has, as 30s or 5m
-    /// [default: not at all for a file, for ever for pieces]
+    /// How long to wait, from the start on, for the tracker, someone who shares the file, a connection to them, the manifest and
+    /// the first bytes, all together; and after that, each time that no bytes come. As 30s or 5m [default: the tracker and
+    /// someone who shares it must be there, the rest is waited for as long as it takes]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
     /// Read commands (prog, exit) from standard input though it is no terminal; without a subcommand that is always done

@@ -2,13 +2,21 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
-use peer::{Node, NodeBuilder, PeerError, TrackerAddress};
+use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::arguments::PeerArguments;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::left_out::own_files;
+use crate::patience::{Patience, SPEAK};
+
+/// Longest time for one try to reach the tracker, and for the name servers to say where it is.
+const ONE_TRY: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a system says that a process has as many files and sockets open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";
@@ -41,13 +49,22 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     let storage = storage::backend(arguments.storage.name()).expect("every name on the command line is built in");
     Ok(Node::builder(transport, storage)
         .hashes(&arguments.hashes)
+        .scan(ScanOptions { follow_links: false, own: own_files(arguments) })
         .rates(arguments.up_rate, arguments.down_rate)
         .budget(arguments.budget)
         .keep_free(arguments.keep_free)
+        .verify_on_disk(arguments.verify_on_disk)
+        .reserve(read_files(arguments))
         .announce(arguments.announce.clone())
         .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
         .fair(arguments.fair))
+}
+
+/// What is read here beside manifests: no download may lie there.
+fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = std::path::PathBuf> {
+    let PeerArguments { certs, identity, ca, cert, key, .. } = arguments;
+    [certs].into_iter().chain(identity).chain(ca).chain(cert).chain(key).cloned()
 }
 
 /// The address to listen on.
@@ -90,17 +107,85 @@ pub enum Said {
     Own,
 }
 
-/// Joins the tracker, or says what to do.
-pub async fn join(node: &Node, tracker: TrackerAddress, said: Said) -> Result<(), Failure> {
-    node.join(tracker).await.map_err(|error| {
-        let advice = match error {
-            PeerError::Tracker { .. } => unreached(said),
-            PeerError::WrongTracker { .. } => impostor(said),
-            error => return error.into(),
+/// Joins the tracker, or says what to do. One that does not answer is waited for as long as `patience` lasts; `tell` is told
+/// after a moment that this is so.
+pub async fn join(
+    node: &Node,
+    tracker: TrackerAddress,
+    said: Said,
+    patience: Patience,
+    tell: &(dyn Fn(String) + Sync),
+) -> Result<(), Failure> {
+    let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
+    let places = places.join(", ");
+    let slow = format!("The tracker at {places} has not answered yet; waiting for it.");
+    let mut speech = Speech::new(tell, slow);
+    loop {
+        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join(tracker.clone()));
+        let error = match speech.during(attempt).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let silent = || TransportError::Lost("it does not answer".to_owned());
+                let reason = tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
+                PeerError::Tracker { address: places.clone(), reason }
+            }
         };
-        let Failure { code, message, .. } = failure(&error);
-        Failure::new(code, format!("{message}. {advice}"))
-    })
+        if !may_come(&error) || !patience.waits() {
+            let advice = match error {
+                PeerError::Tracker { .. } => unreached(said),
+                PeerError::WrongTracker { .. } => impostor(said),
+                error => return Err(error.into()),
+            };
+            let Failure { code, message, .. } = failure(&error);
+            return Err(Failure::new(code, format!("{message}. {advice}")));
+        }
+        speech.now();
+        speech.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
+    }
+}
+
+/// Whether it is worth trying again: nobody was there. Who is there and is not the one, or takes us not, stays so.
+fn may_come(error: &PeerError) -> bool {
+    match error {
+        PeerError::Tracker { reason, .. } => {
+            !matches!(reason, TransportError::Handshake(_) | TransportError::NotAdmitted(_))
+        }
+        _ => false,
+    }
+}
+
+/// Something that is said once, when what it is about has taken a while.
+pub struct Speech<'a> {
+    tell: &'a (dyn Fn(String) + Sync),
+    sentence: Option<String>,
+    due: tokio::time::Instant,
+}
+
+impl<'a> Speech<'a> {
+    pub fn new(tell: &'a (dyn Fn(String) + Sync), sentence: String) -> Self {
+        Speech { tell, sentence: Some(sentence), due: tokio::time::Instant::now() + SPEAK }
+    }
+
+    /// What went before has ended: the time counts from now on.
+    pub fn restart(&mut self) {
+        self.due = tokio::time::Instant::now() + SPEAK;
+    }
+
+    /// Says it, if it was not said.
+    pub fn now(&mut self) {
+        self.sentence.take().into_iter().for_each(self.tell);
+    }
+
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(self.due), if self.sentence.is_some() => self.now(),
+            }
+        }
+    }
 }
 
 fn unreached(said: Said) -> &'static str {
@@ -134,20 +219,39 @@ fn impostor(said: Said) -> &'static str {
     }
 }
 
-/// Where the tracker is and who it must prove to be.
-pub async fn tracker(host: &str, port: u16, arguments: &PeerArguments) -> Result<TrackerAddress, Failure> {
+/// Where the tracker is and who it must prove to be. A name that nobody knows is asked for again while `patience` lasts: a
+/// machine may start before its network.
+pub async fn tracker(
+    host: &str,
+    port: u16,
+    arguments: &PeerArguments,
+    patience: Patience,
+    tell: &(dyn Fn(String) + Sync),
+) -> Result<TrackerAddress, Failure> {
     let id = tracker_id(arguments)?;
     // An IPv6 address may stand in brackets, as in a URL.
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let unknown = |reason: String| {
-        Failure::new(ExitCode::TrackerUnreachable, format!("the tracker's name {host:?} cannot be resolved{reason}"))
-    };
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(format!(": {error}")))?;
-    let addresses: Vec<_> = found.collect();
-    if addresses.is_empty() {
-        return Err(unknown(String::new()));
+    let mut speech = Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that."));
+    loop {
+        let asked = tokio::time::timeout(patience.bound(ONE_TRY), tokio::net::lookup_host((host, port)));
+        let reason = match speech.during(asked).await {
+            Ok(Ok(found)) => {
+                let addresses: Vec<_> = found.collect();
+                if !addresses.is_empty() {
+                    return Ok(TrackerAddress { addresses, id });
+                }
+                String::new()
+            }
+            Ok(Err(error)) => format!(": {error}"),
+            Err(_) => ": the name servers do not answer".to_owned(),
+        };
+        if !patience.waits() {
+            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}");
+            return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
+        }
+        speech.now();
+        tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
     }
-    Ok(TrackerAddress { addresses, id })
 }
 
 fn tracker_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {

@@ -2,23 +2,31 @@
 
 mod machine;
 mod network;
+mod peers;
 
 use clap::Args;
+use peer::TrackerAddress;
+use protocol::{ContentId, Ticket};
 
+use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure};
 use crate::screen::print;
-use crate::visit::Visit;
+use crate::visit::{Visit, complain};
 
 const EXAMPLES: &str = "\
 Examples:
   peer-cli doctor                           this machine: sockets, disk, hashing, limits
-  peer-cli doctor -i 192.168.1.5            and the way to a tracker: UDP, TCP, datagrams, who it is";
+  peer-cli doctor -i 192.168.1.5            and the way to a tracker (UDP, TCP, datagrams, who it is), and to peers there
+  peer-cli doctor p2p…                      the same for a ticket: its tracker, and whoever has what it stands for";
 
 /// Looks at what transfers depend on, and says what to do about what is wrong.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
+    /// A ticket: the way to its tracker is tried, and to those who have what it stands for
+    #[arg(value_name = "TICKET")]
+    ticket: Option<Ticket>,
     #[command(flatten)]
     pub visit: Visit,
     /// Folder for downloads, whose disk is tried
@@ -103,7 +111,21 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let output = arguments.output.clone();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
-    say(network::way_to_tracker(&arguments.visit).await)?;
+    match tracker(&arguments).await {
+        Ok(Some((tracker, content))) => {
+            let way = network::way_to_tracker(&arguments.visit, &tracker).await;
+            let reached = way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good);
+            say(way)?;
+            if reached {
+                say(peers::ways_to_peers(&arguments.visit, tracker, content).await)?;
+            }
+        }
+        Ok(None) => {
+            let advice = "none was named: give a ticket, or -i TRACKER_IP, to try the way to it and to its peers";
+            say(vec![Finding::skipped("tracker", advice)])?;
+        }
+        Err(failure) => say(vec![Finding::bad("tracker", failure.code, failure.message, "")])?,
+    }
     match findings.iter().find_map(|finding| match finding.verdict {
         Verdict::Bad(code) => Some((code, finding.name)),
         _ => None,
@@ -111,6 +133,17 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some((code, name)) => Err(Failure::new(code, format!("something is wrong with {name}: see above"))),
         None => Ok(()),
     }
+}
+
+/// The tracker that was named, and the content if a ticket was given.
+async fn tracker(arguments: &Arguments) -> Result<Option<(TrackerAddress, Option<ContentId>)>, Failure> {
+    if let Some(ticket) = &arguments.ticket {
+        return Ok(Some((ticket.into(), Some(ticket.content()))));
+    }
+    let Visit { tracker_ip, tracker_port, peer } = &arguments.visit;
+    let Some(host) = tracker_ip else { return Ok(None) };
+    let tracker = connect::tracker(host, *tracker_port, peer, arguments.visit.patience(), &complain).await?;
+    Ok(Some((tracker, None)))
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub enum Event {
     },
     Skipped {
         path: String,
+        reason: String,
     },
     Sharing {
         content: String,
@@ -39,6 +40,7 @@ pub enum Event {
         size: u64,
         pieces: u32,
         held: u32,
+        left_out: u32,
     },
     Ticket {
         content: String,
@@ -105,6 +107,13 @@ pub enum Event {
     },
     TrackerLost,
     TrackerBack,
+    TrackerUnfit {
+        reason: String,
+    },
+    Waiting {
+        content: String,
+        reason: String,
+    },
     Listed {
         content: String,
         name: String,
@@ -201,8 +210,8 @@ mod tests {
         vec![
             Event::Ready { id: text(), listeners: vec![text()], tracker: text() },
             Event::Hashing { path: text(), done: 1, total: 2 },
-            Event::Skipped { path: text() },
-            Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1 },
+            Event::Skipped { path: text(), reason: text() },
+            Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 },
             Event::Ticket { content: text(), ticket: text(), command: text() },
             Event::Wanted { content: text(), name: text() },
             Event::Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 },
@@ -226,6 +235,8 @@ mod tests {
             Event::Banned { peer: text() },
             Event::TrackerLost,
             Event::TrackerBack,
+            Event::TrackerUnfit { reason: text() },
+            Event::Waiting { content: text(), reason: text() },
             Event::Listed {
                 content: text(),
                 name: text(),

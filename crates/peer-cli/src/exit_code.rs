@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::{NameDoubt, PeerError};
+use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use storage::StorageError;
 
 use crate::events::Event;
@@ -74,6 +74,8 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
         PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
+        PeerError::StillWritten(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        PeerError::NothingLeft { left_out, .. } => (ExitCode::NotFound, about_links(left_out)),
         PeerError::Unfit { .. } | PeerError::Already(_) | PeerError::ShutDown => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
@@ -81,11 +83,18 @@ pub fn failure(error: &PeerError) -> Failure {
     Failure::new(code, printable(&message))
 }
 
+/// What to do where all that lies in a folder is left out.
+fn about_links(left_out: &[LeftOut]) -> &'static str {
+    let outside = left_out.iter().any(|left_out| left_out.reason == LeftOutReason::LinkOutside);
+    if outside { "--follow-links shares what links lead to" } else { "" }
+}
+
 /// What to do about names: leaving these files out helps only if others are left, another folder only if it is the folder that
 /// makes the name doubtful.
 fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
     let has = |doubt| names.iter().any(|(_, found)| *found == doubt);
-    match (all, has(NameDoubt::Hidden), has(NameDoubt::Reserved)) {
+    let elsewhere = [NameDoubt::Reserved, NameDoubt::FileSystem, NameDoubt::Twin].into_iter().any(has);
+    match (all, has(NameDoubt::Hidden), elsewhere) {
         (false, false, false) => "--names skip leaves these files out, --names rename writes them under other names",
         (true, false, false) => "--names rename writes them under other names",
         (false, false, true) => {
@@ -126,6 +135,19 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
+        StorageError::NoSuchName(_) => (
+            ExitCode::CannotWrite,
+            "Choose another folder with --output, or --names rename, which writes it under another name",
+        ),
+        StorageError::SameFile(_) => (
+            ExitCode::CannotWrite,
+            "Start again with --names rename, which writes names that are the same there under others, or choose another \
+             folder with --output",
+        ),
+        StorageError::Moved(_) => {
+            (ExitCode::CannotWrite, "Start again with the folder where it is now: what is verified is kept")
+        }
+        StorageError::Linked(_) => (ExitCode::CannotWrite, ""),
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
     }
 }
@@ -142,7 +164,8 @@ mod tests {
 
     #[test]
     fn another_folder_is_named_where_it_helps() {
-        for (doubt, helps) in [(NameDoubt::Reserved, true), (NameDoubt::Hidden, true), (NameDoubt::Platform, false)] {
+        let doubts = [NameDoubt::Reserved, NameDoubt::Hidden, NameDoubt::FileSystem].map(|doubt| (doubt, true));
+        for (doubt, helps) in doubts.into_iter().chain([(NameDoubt::Platform, false)]) {
             for all in [false, true] {
                 let said = about_names(&[("certs".to_owned(), doubt)], all);
                 assert_eq!(said.contains("--output"), helps, "{said}");

@@ -13,9 +13,11 @@ use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
 use crate::names::NameArguments;
 use crate::only::{self, Only};
+use crate::patience::Patience;
 use crate::pipe;
 use crate::prompt;
 use crate::screen::Outlet;
+use crate::standstill;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
 use crate::waiting::Waiting;
@@ -170,27 +172,31 @@ async fn begin(
     steps: &mpsc::Sender<Step>,
 ) -> Result<(), Failure> {
     let report = async |step| drop(steps.send(step).await);
+    let (patience, tell) = (Patience::new(arguments.peer.wait), start::teller(steps));
     let tracker = match &ticket {
         Some(ticket) => ticket.into(),
         None => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
-            connect::tracker(host, arguments.tracker_port, &arguments.peer).await?
+            connect::tracker(host, arguments.tracker_port, &arguments.peer, patience, &tell).await?
         }
     };
     let id = tracker.id;
     let said = if ticket.is_some() { Said::Ticket } else { Said::Flags };
-    connect::join(node, tracker, said).await?;
+    connect::join(node, tracker, said, patience, &tell).await?;
     report(Step::Joined(id)).await;
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
-    let found = start::find(node, &what, arguments.peer.wait, steps).await?;
+    let found = start::find(node, &what, patience, steps).await?;
     let only = arguments.only.clone();
     if !arguments.to_stdout() {
         report(Step::Wanted { found, only }).await;
         return Ok(());
     }
     let content = found.content;
-    let length = pipe::length(node, &found, &only).await?;
+    let wait = arguments.peer.wait.map(|_| patience.bound(Duration::MAX));
+    let late = (wait, ExitCode::NobodyHasAPiece);
+    let manifest = standstill::manifest(node, &found, late, arguments.peer.transport, &tell).await?;
+    let length = pipe::length(&manifest, &found, &only)?;
     report(Step::Wanted { found, only }).await;
     if !pipe::write(node, content, length).await? {
         report(Step::Unread).await;

@@ -3,21 +3,30 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use peer::{hash_content, keep_manifest, manifest_path, read_manifest};
+use peer::{Hashed, ScanOptions, hash_content_with, keep_manifest, manifest_path, read_manifest};
 use protocol::{ContentId, Manifest};
 use storage::{Access, FileSpec};
 
 use crate::arguments::Cut;
 use crate::exit_code::{ExitCode, Failure};
 use crate::inspect;
+use crate::left_out::{self, LinkArguments};
 use crate::missing::must_exist;
 use crate::progress::Counter;
-use crate::screen::print;
+use crate::screen::{complain, print};
+
+/// Where `share` keeps its keys unless another folder is named.
+const CERTS: &str = "certs";
 
 /// Makes the manifest of a file, keeps it, and prints it.
-pub fn hash(file: &Path, cut: &Cut, hashes: &Path) -> Result<(), Failure> {
+pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Result<(), Failure> {
     must_exist(file)?;
-    let manifest = hash_content(file, cut.hash, cut.piece_size, Counter::new("Hashing").show())?.manifest;
+    // What `share` would share, so that both have one id.
+    let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file()).collect();
+    let scan = ScanOptions { follow_links: links.follow_links, own };
+    let progress = Counter::new("Hashing").show();
+    let Hashed { manifest, left_out } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
+    left_out::words(&left_out).iter().for_each(|line| complain(line));
     keep_manifest(hashes, &manifest)?;
     let kept = manifest_path(hashes, &manifest.header().name);
     print(inspect::words(&manifest).into_iter().chain([format!("manifest    {}", kept.display())]))
@@ -108,8 +117,10 @@ fn bad_ranges(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use peer::hash_content;
     use protocol::Algorithm;
+
+    use super::*;
 
     #[test]
     fn bad_bytes_are_named_by_range() {

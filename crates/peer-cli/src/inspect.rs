@@ -13,8 +13,8 @@ use crate::connect::Said;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
 use crate::screen::print;
-use crate::visit::Visit;
-use crate::{sizes, start};
+use crate::visit::{Visit, complain};
+use crate::{sizes, standstill, start};
 
 /// Most files of a folder that are shown in words.
 const SHOWN: usize = 50;
@@ -133,34 +133,28 @@ async fn from_swarm(arguments: &Arguments) -> Result<Arc<Manifest>, Failure> {
         return Err(Failure::new(ExitCode::NotFound, sentence));
     }
     let node = arguments.visit.begin(None).await?;
-    let result = ask(&node, what, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    let result = ask(&node, what, &arguments.visit).await;
     node.shutdown().await;
     result
 }
 
 async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
-    let node = arguments.visit.join(ticket.into(), Said::Ticket).await?;
+    let patience = arguments.visit.patience();
+    let node = arguments.visit.join(ticket.into(), Said::Ticket, patience).await?;
     let id = ticket.content().to_string();
-    let result = ask(&node, &id, arguments.visit.peer.wait.unwrap_or(PATIENCE)).await;
+    let result = ask(&node, &id, &arguments.visit).await;
     node.shutdown().await;
     result
 }
 
-async fn ask(node: &Node, what: &str, wait: Duration) -> Result<Arc<Manifest>, Failure> {
+async fn ask(node: &Node, what: &str, visit: &Visit) -> Result<Arc<Manifest>, Failure> {
     // Nobody listens to how it goes.
     let (steps, _) = mpsc::channel(1);
-    let found = start::find(node, what, None, &steps).await?;
-    let manifest = manifest(node, found.content, wait).await?;
+    let found = start::find(node, what, visit.patience(), &steps).await?;
+    let late = (Some(visit.peer.wait.unwrap_or(PATIENCE)), ExitCode::NotFound);
+    let manifest = standstill::manifest(node, &found, late, visit.peer.transport, &complain).await?;
     found.must_be_called_so(&manifest)?;
     Ok(manifest)
-}
-
-async fn manifest(node: &Node, content: ContentId, wait: Duration) -> Result<Arc<Manifest>, Failure> {
-    let late = |_| {
-        let sentence = format!("nobody gave the manifest of {content} within {}", humantime::format_duration(wait));
-        Failure::new(ExitCode::NotFound, sentence)
-    };
-    Ok(tokio::time::timeout(wait, node.manifest(content)).await.map_err(late)??)
 }
 
 /// What a manifest says, for people: a line each.

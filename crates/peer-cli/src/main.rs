@@ -8,11 +8,13 @@ mod exit_code;
 mod get;
 mod hash;
 mod inspect;
+mod left_out;
 mod limiter;
 mod ls;
 mod missing;
 mod names;
 mod only;
+mod patience;
 mod patterns;
 mod pipe;
 mod progress;
@@ -21,6 +23,7 @@ mod range_flags;
 mod screen;
 mod share;
 mod sizes;
+mod standstill;
 mod start;
 mod stop;
 mod swarm;
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Some(Command::Hash { file, cut, hashes }) => hash::hash(&file, &cut, &hashes),
+        Some(Command::Hash { file, cut, links, hashes }) => hash::hash(&file, &cut, &links, &hashes),
         Some(Command::Verify { file, manifest, id, hashes }) => {
             let against = match (manifest, id) {
                 (Some(path), _) => Against::File(path),

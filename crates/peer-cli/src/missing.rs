@@ -9,6 +9,10 @@ use crate::names::printable;
 /// Fails if nothing is at the path. What cannot be looked at for another reason is for whoever opens it to say.
 pub fn must_exist(path: &Path) -> Result<(), Failure> {
     match path.metadata() {
+        Err(error) if path.is_symlink() && error.kind() == ErrorKind::NotFound => {
+            let sentence = format!("{} is a link to nothing: what it leads to is not there", path.display());
+            Err(Failure::new(ExitCode::NotFound, sentence))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::new(ExitCode::NotFound, sentence(path))),
         _ => Ok(()),
     }

@@ -19,8 +19,9 @@ const NAMED: usize = 10;
 #[derive(Debug, Clone, Copy, Args)]
 pub struct NameArguments {
     /// What to do about names that are hidden at the top of a home or the working folder, would be read there by these
-    /// programs, or are none on this platform: refuse the download, skip those files, or rename them, as %2Ebashrc. Where
-    /// it is given, also about names with control characters or invisible marks [default: refuse]
+    /// programs, are none on this platform or the file system there, or the same as another one there: refuse the download,
+    /// skip those files, or rename them, as %2Ebashrc. Where it is given, also about names with control characters or
+    /// invisible marks [default: refuse]
     #[arg(long, value_name = "POLICY", value_enum)]
     names: Option<NameAction>,
 }

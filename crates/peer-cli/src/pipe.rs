@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use peer::Node;
-use protocol::ContentId;
+use protocol::{ContentId, Manifest};
 
 use crate::exit_code::{ExitCode, Failure};
 use crate::only::{Only, fits};
@@ -21,9 +21,8 @@ pub struct Length {
 }
 
 /// How long a content, or the one file that is wanted of it, is that is to go to standard output.
-pub async fn length(node: &Node, found: &Found, wanted: &[Only]) -> Result<Length, Failure> {
-    let manifest = node.manifest(found.content).await?;
-    found.must_be_called_so(&manifest)?;
+pub fn length(manifest: &Manifest, found: &Found, wanted: &[Only]) -> Result<Length, Failure> {
+    found.must_be_called_so(manifest)?;
     let header = manifest.header();
     let geometry = manifest.geometry();
     let fits = |file: &usize| wanted.is_empty() || fits(wanted, &header.files[*file].path);

@@ -135,7 +135,17 @@ mod tests {
     use super::*;
 
     fn progress(have: u32, pieces: u32, finished: bool) -> Progress {
-        Progress { name: "a".to_owned(), size: 1000, have, pieces, peers: 2, received: 0, sent: 0, finished }
+        Progress {
+            name: "a".to_owned(),
+            size: 1000,
+            have,
+            pieces,
+            peers: 2,
+            received: 0,
+            sent: 0,
+            finished,
+            left_out: 0,
+        }
     }
 
     #[test]

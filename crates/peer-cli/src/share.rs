@@ -1,21 +1,23 @@
 //! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use peer::{Held, Node, ShareOptions, TrackerAddress, interface_addresses};
-use protocol::{PeerId, Ticket};
+use peer::{Held, Node, ScanOptions, ShareOptions, TrackerAddress};
+use protocol::{ContentId, PeerId, Ticket};
 use tokio::sync::mpsc;
 use tracker::{Server, ServerConfig, transport_config};
-use transport::{Certs, Identity, Transport, TransportError, Trust};
+use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
 use crate::arguments::{Cut, PeerArguments, with_port};
 use crate::connect::{self, Said};
 use crate::exit_code::{ExitCode, Failure};
+use crate::left_out::{LinkArguments, own_files};
 use crate::missing::must_exist;
+use crate::patience::Patience;
 use crate::patterns;
 use crate::prompt;
 use crate::screen::Outlet;
@@ -25,7 +27,9 @@ use crate::swarm::{End, Manner, conduct};
 
 /// Port of a tracker unless another is asked for.
 const TRACKER_PORT: u16 = 9999;
-/// Most addresses in a ticket; more would make it long, and one of the first will do.
+/// Most addresses in a ticket of those that others likely reach, as many as one may have; with those that lead only to
+/// containers on this machine, or to itself, no more than the second number: they would make it long for nothing.
+const LIKELY: usize = 16;
 const ADDRESSES: usize = 8;
 
 const EXAMPLES: &str = "\
@@ -60,6 +64,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
     tracker_memory: u64,
     #[command(flatten)]
+    links: LinkArguments,
+    #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -81,7 +87,8 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Failure> {
         None => Some(OwnTracker::start(&arguments)?),
     };
     // Nothing is downloaded, so the folder for that is none of ours.
-    let node = connect::start(&arguments.peer, arguments.port, 1, Path::new("output"))?;
+    let scan = ScanOptions { follow_links: arguments.links.follow_links, own: own_files(&arguments.peer) };
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let manner = Manner {
         seeder: true,
         strict: true,
@@ -93,7 +100,13 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let (report, steps) = mpsc::channel(16);
     let (sharer, tracker) = (node.clone(), own.as_ref().map(|own| (own.address(), own.transport.listeners())));
     let starting = tokio::spawn(async move {
-        start::end(begin(&sharer, &arguments, tracker, &report).await, &report).await;
+        match begin(&sharer, &arguments, tracker, &report).await {
+            Ok(shared) => {
+                start::end(Ok(()), &report).await;
+                shared.keep_tickets_good(&sharer, &report).await;
+            }
+            Err(failure) => start::end(Err(failure), &report).await,
+        }
     });
     let result = conduct(node, manner, face, starting.abort_handle(), steps).await;
     if let Some(own) = own {
@@ -107,24 +120,26 @@ async fn begin(
     arguments: &Arguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
     steps: &mpsc::Sender<Step>,
-) -> Result<(), Failure> {
+) -> Result<Shared, Failure> {
     let report = async |step| drop(steps.send(step).await);
+    let (patience, tell) = (Patience::new(arguments.peer.wait), start::teller(steps));
     let (tracker, listening) = match (own, &arguments.tracker_ip) {
         (Some(own), _) => own,
         (None, host) => {
             let port = arguments.tracker_port.unwrap_or(TRACKER_PORT);
-            let tracker = connect::tracker(host.as_deref().unwrap_or("localhost"), port, &arguments.peer).await?;
-            (tracker, Vec::new())
+            let host = host.as_deref().unwrap_or("localhost");
+            (connect::tracker(host, port, &arguments.peer, patience, &tell).await?, Vec::new())
         }
     };
-    let told = match (&arguments.ticket_address[..], listening.is_empty()) {
-        ([], true) => seen_from_elsewhere(&tracker.addresses),
-        ([], false) => interface_addresses(&listening),
-        (told, _) => told.to_vec(),
+    let place = match (&arguments.ticket_address[..], listening.is_empty()) {
+        ([], true) => Place::Known(tracker.addresses.clone()),
+        ([], false) => Place::Here(listening),
+        (told, _) => Place::Told(told.to_vec()),
     };
-    let (id, told) = (tracker.id, for_ticket(told));
+    let mut shared = Shared { tracker: tracker.id, told: place.for_ticket(), place, contents: Vec::new() };
+    let id = shared.tracker;
     let said = if arguments.tracker_ip.is_some() { Said::Flags } else { Said::Own };
-    connect::join(node, tracker, said).await?;
+    connect::join(node, tracker, said, patience, &tell).await?;
     report(Step::Joined(id)).await;
     for path in &arguments.paths {
         let (algorithm, piece_size) = (arguments.cut.hash, arguments.cut.piece_size);
@@ -132,33 +147,100 @@ async fn begin(
         let content = result.as_ref().ok().copied();
         report(Step::Shared(path.clone(), result)).await;
         if let Some(content) = content {
-            let ticket = Ticket::new(id, told.clone(), content)
-                .map_err(|error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}")))?;
-            report(Step::Ticket(ticket)).await;
+            shared.contents.push(content);
+            report(Step::Ticket(shared.ticket(content)?)).await;
         }
     }
-    Ok(())
+    Ok(shared)
+}
+
+/// What is shared, and what its tickets say.
+struct Shared {
+    tracker: PeerId,
+    place: Place,
+    /// The addresses in the tickets.
+    told: Vec<SocketAddr>,
+    contents: Vec<ContentId>,
+}
+
+/// Where the tracker is.
+enum Place {
+    /// At these addresses, whatever this machine knows.
+    Told(Vec<SocketAddr>),
+    /// In this process, which listens there.
+    Here(Vec<SocketAddr>),
+    /// At these addresses, as a name or the user says.
+    Known(Vec<SocketAddr>),
+}
+
+impl Place {
+    /// The addresses in a ticket, likeliest first, each once and not too many.
+    fn for_ticket(&self) -> Vec<SocketAddr> {
+        likeliest(match self {
+            Place::Told(told) => told.iter().map(|&address| elsewhere(address)).collect(),
+            Place::Here(listening) => own_addresses(listening),
+            Place::Known(known) => seen_from_elsewhere(known),
+        })
+    }
+}
+
+impl Shared {
+    fn ticket(&self, content: ContentId) -> Result<Ticket, Failure> {
+        let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
+        Ticket::new(self.tracker, self.told.clone(), content).map_err(no_ticket)
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    async fn keep_tickets_good(mut self, node: &Node, steps: &mpsc::Sender<Step>) {
+        let mut addresses = node.addresses();
+        while addresses.changed().await.is_ok() {
+            let told = self.place.for_ticket();
+            if !is_better(&told, &self.told) {
+                continue;
+            }
+            self.told = told;
+            let sentence =
+                "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+            let _ = steps.send(Step::Note(sentence)).await;
+            for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
+                let _ = steps.send(Step::Ticket(ticket)).await;
+            }
+        }
+    }
+}
+
+/// Whether others reach this machine at these addresses, and not at those any more.
+fn is_better(new: &[SocketAddr], old: &[SocketAddr]) -> bool {
+    let outside = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+    new.iter().any(|address| outside(&address)) && !old.iter().filter(outside).any(|address| new.contains(address))
+}
+
+/// An address that may be another machine's.
+fn elsewhere(address: SocketAddr) -> OwnAddress {
+    let loopback = address.ip().to_canonical().is_loopback();
+    OwnAddress { address, likelihood: if loopback { Likelihood::Loopback } else { Likelihood::Network } }
 }
 
 /// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for whoever reads it there, so
-/// the addresses of this one come before it.
-fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut addresses = found.to_vec();
+/// the addresses of this one come with it.
+fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
+    let mut addresses: Vec<_> = found.iter().map(|&address| elsewhere(address)).collect();
     for address in found.iter().filter(|address| address.ip().is_loopback()) {
         let everywhere = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        addresses.extend(interface_addresses(&[SocketAddr::new(everywhere, address.port())]));
+        addresses.extend(own_addresses(&[SocketAddr::new(everywhere, address.port())]));
     }
     addresses
 }
 
-/// The addresses in the order in which a ticket has them, each once and not too many.
-fn for_ticket(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    // IPv4 first: where both lead to it, it is the one that works in more networks; loopback is the last hope.
-    addresses.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6()));
+/// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
+fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<SocketAddr> {
+    // IPv4 first: where both lead to it, it is the one that works in more networks.
+    addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
     let mut seen = HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
-    addresses.truncate(ADDRESSES);
-    addresses
+    addresses.retain(|own| seen.insert(own.address));
+    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
+    addresses.truncate(likely.max(ADDRESSES));
+    addresses.into_iter().map(|own| own.address).collect()
 }
 
 /// A tracker in this process.
@@ -197,14 +279,23 @@ impl OwnTracker {
         Ok(OwnTracker { transport, id })
     }
 
-    /// Where this process reaches it: through loopback, so that it knows that we are on its machine.
+    /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
+    /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
     fn address(&self) -> TrackerAddress {
-        let here = |address: SocketAddr| match address.ip().is_unspecified() {
-            true if address.is_ipv4() => SocketAddr::from(([127, 0, 0, 1], address.port())),
-            true => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port())),
-            false => address,
-        };
-        TrackerAddress { addresses: self.transport.listeners().into_iter().map(here).collect(), id: self.id }
+        let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
+        TrackerAddress { addresses, id: self.id }
+    }
+}
+
+/// Where this machine reaches what listens at an address.
+fn here(address: SocketAddr) -> Vec<SocketAddr> {
+    let port = address.port();
+    match address.ip() {
+        ip if !ip.is_unspecified() => vec![address],
+        IpAddr::V4(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        IpAddr::V6(_) => {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        }
     }
 }
 
@@ -245,18 +336,53 @@ mod tests {
         all.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn ticket(all: &[(&str, Likelihood)]) -> Vec<String> {
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        likeliest(all.iter().map(own).collect()).iter().map(SocketAddr::to_string).collect()
+    }
+
     #[test]
     fn a_ticket_has_each_address_once_and_loopback_last() {
         let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
-        assert_eq!(for_ticket(found), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+        assert_eq!(Place::Told(found).for_ticket(), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+    }
+
+    #[test]
+    fn container_bridges_never_push_the_way_out_from_a_ticket() {
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let bridges: Vec<_> = (16..28).map(|n| format!("172.{n}.0.1:9")).collect();
+        let mut all: Vec<_> = bridges.iter().map(|text| (text.as_str(), Inner)).collect();
+        all.extend([("127.0.0.1:9", Loopback), ("[2001:db8::1]:9", Network), ("10.9.9.1:9", DefaultRoute)]);
+        let told = ticket(&all);
+        assert_eq!(told[..2], ["10.9.9.1:9", "[2001:db8::1]:9"]);
+        assert_eq!(told.len(), ADDRESSES);
+        // As many real ones as a ticket may have.
+        let real: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1:9")).collect();
+        assert_eq!(ticket(&real.iter().map(|text| (text.as_str(), Network)).collect::<Vec<_>>()).len(), LIKELY);
+        assert_eq!(ticket(&all[..3]).len(), 3, "where there are only bridges, they are told");
+    }
+
+    #[test]
+    fn a_tracker_on_every_address_is_reached_without_ipv6() {
+        assert_eq!(here("[::]:9".parse().unwrap()), parse(&["127.0.0.1:9", "[::1]:9"]));
+        assert_eq!(here("0.0.0.0:9".parse().unwrap()), parse(&["127.0.0.1:9"]));
+        assert_eq!(here("10.0.0.1:9".parse().unwrap()), parse(&["10.0.0.1:9"]));
+    }
+
+    #[test]
+    fn new_tickets_are_given_when_the_old_ones_lead_nowhere() {
+        let better = |new: &[&str], old: &[&str]| is_better(&parse(new), &parse(old));
+        assert!(better(&["10.0.0.2:9", "127.0.0.1:9"], &["10.0.0.1:9", "127.0.0.1:9"]), "it has moved");
+        assert!(better(&["10.0.0.2:9", "127.0.0.1:9"], &["127.0.0.1:9"]), "its network is up");
+        assert!(!better(&["10.0.0.1:9", "10.0.0.2:9"], &["10.0.0.1:9"]), "the old ones are still good");
+        assert!(!better(&["127.0.0.1:9"], &["10.0.0.1:9"]), "nobody reaches it now");
     }
 
     #[test]
     fn loopback_stands_for_the_addresses_of_this_machine() {
-        let told = for_ticket(seen_from_elsewhere(&parse(&["127.0.0.1:9"])));
-        assert_eq!(told.last(), parse(&["127.0.0.1:9"]).last());
-        let others = interface_addresses(&parse(&["0.0.0.0:9"]));
-        assert!(others.iter().take(ADDRESSES - 1).all(|address| told.contains(address)));
-        assert_eq!(for_ticket(seen_from_elsewhere(&parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
+        let told = Place::Known(parse(&["127.0.0.1:9"])).for_ticket();
+        let others = own_addresses(&parse(&["0.0.0.0:9"]));
+        assert!(others.iter().take(ADDRESSES).all(|own| told.contains(&own.address)), "{told:?}");
+        assert_eq!(Place::Known(parse(&["10.0.0.1:9"])).for_ticket(), parse(&["10.0.0.1:9"]));
     }
 }

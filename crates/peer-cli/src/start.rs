@@ -3,25 +3,26 @@
 //! It runs beside the prompt and reports each step, so that the user is heard while a large file is still hashed.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peer::{Held, Node, PeerError, ShareOptions};
 use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Ticket, default_piece_size};
 use tokio::sync::mpsc;
 
 use crate::arguments::SwarmArguments;
-use crate::connect::{self, Said};
+use crate::connect::{self, Said, Speech};
 use crate::exit_code::{ExitCode, Failure};
 use crate::missing::must_exist;
-use crate::names;
+use crate::names::{self, printable};
 use crate::only::Only;
+use crate::patience::Patience;
 use crate::sizes;
 use crate::visit::{ANSWER, silent};
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Longer than anyone waits, and still a time that clocks can tell.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// At the end of `--wait`, an answer may still take so long.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// A step that is done.
 pub enum Step {
@@ -29,6 +30,10 @@ pub enum Step {
     Joined(PeerId),
     /// Nobody shares what is wanted yet; it is asked for again.
     NobodyYet(String),
+    /// Something that people should know, and programs see by what follows.
+    Note(&'static str),
+    /// Something else is waited for, as the sentence says.
+    Waiting(String),
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
     /// It is known what to download.
@@ -56,6 +61,15 @@ pub struct Found {
 }
 
 impl Found {
+    /// What to call it in a sentence.
+    pub fn called(&self) -> String {
+        if self.name.is_empty() {
+            format!("content {}", &self.content.to_string()[..16])
+        } else {
+            printable(&self.name)
+        }
+    }
+
     /// A name led to it, and what came has another one.
     pub fn must_be_called_so(&self, manifest: &Manifest) -> Result<(), Failure> {
         let found = &manifest.header().name;
@@ -66,6 +80,11 @@ impl Found {
             _ => Ok(()),
         }
     }
+}
+
+/// Reports sentences about what is waited for. Where the reports before are not read, nobody waits for this one either.
+pub fn teller(steps: &mpsc::Sender<Step>) -> impl Fn(String) + Sync + '_ {
+    |sentence| drop(steps.try_send(Step::Waiting(sentence)))
 }
 
 /// Does all steps, reporting each.
@@ -91,16 +110,18 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
     if !arguments.seeder {
         arguments.wanted().iter().try_for_each(|wanted| wanted.parse::<Query>().map(drop)).map_err(PeerError::from)?;
     }
-    let tracker = connect::tracker(arguments.tracker_host(), arguments.tracker_port, &arguments.peer).await?;
+    let (patience, tell) = (Patience::new(arguments.peer.wait), teller(steps));
+    let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
+    let tracker = connect::tracker(host, port, &arguments.peer, patience, &tell).await?;
     let id = tracker.id;
-    connect::join(node, tracker, Said::Flags).await?;
+    connect::join(node, tracker, Said::Flags, patience, &tell).await?;
     report(Step::Joined(id)).await;
     for path in skipped {
         report(Step::Skipped(path)).await;
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(node, wanted, arguments.peer.wait, steps).await?;
+            let found = find(node, wanted, patience, steps).await?;
             report(Step::Wanted { found, only: Vec::new() }).await;
         }
     }
@@ -115,20 +136,19 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
 
 /// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
 /// anyone takes part in it.
-pub async fn find(
-    node: &Node,
-    wanted: &str,
-    wait: Option<Duration>,
-    steps: &mpsc::Sender<Step>,
-) -> Result<Found, Failure> {
+pub async fn find(node: &Node, wanted: &str, patience: Patience, steps: &mpsc::Sender<Step>) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
-    let patience = Instant::now() + wait.unwrap_or(Duration::ZERO).min(FOR_EVER);
+    let tell = teller(steps);
+    let mut speech = Speech::new(&tell, "The tracker has not answered yet; waiting for it.".to_owned());
     let mut said = false;
     loop {
-        let mut found = match tokio::time::timeout(ANSWER, node.find(wanted)).await {
+        // The last answer, too, takes its time.
+        let asked = tokio::time::timeout(patience.bound(ANSWER).max(LAST_ANSWER), node.find(wanted));
+        speech.restart();
+        let mut found = match speech.during(asked).await {
             Ok(Ok(found)) => found,
             // It may come back while we wait anyway.
-            Ok(Err(PeerError::NoTracker)) | Err(_) if Instant::now() < patience => Vec::new(),
+            Ok(Err(PeerError::NoTracker)) | Err(_) if patience.waits() => Vec::new(),
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(silent()),
         };
@@ -138,12 +158,12 @@ pub async fn find(
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
                 return Ok(Found { content, name, size, asked });
             }
-            0 if Instant::now() < patience => {
+            0 if patience.waits() => {
                 if !said {
                     let _ = steps.send(Step::NobodyYet(wanted.to_owned())).await;
                     said = true;
                 }
-                tokio::time::sleep(ASK_AGAIN).await;
+                tokio::time::sleep(patience.pause(ASK_AGAIN)).await;
             }
             0 => return Err(nobody(node, wanted, &query).await),
             _ => return Err(choose(wanted, &found)),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use peer::{GetOptions, NameReport, Node, PeerEvent, Progress, Standing, Summary};
+use peer::{GetOptions, LeftOut, NameReport, Node, PeerError, PeerEvent, Progress, Standing, Summary, WaitingFor};
 use protocol::{ContentId, Query, Run as Pieces};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
@@ -15,13 +15,16 @@ use crate::arguments::SwarmArguments;
 use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure, failure};
+use crate::left_out;
 use crate::limiter::Limiter;
 use crate::names::{printable, report_words};
 use crate::only::{fits, spelt_out};
+use crate::patience::{SPEAK, Stillness};
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Face, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
+use crate::standstill;
 use crate::start::{Found, Step, start};
 use crate::stop::{Stop, heard, settle};
 
@@ -140,6 +143,11 @@ pub struct Run {
     /// When a progress line was last drawn.
     drawn: Option<Instant>,
     lacking_since: Option<Instant>,
+    /// When the run began, and since when nothing came of each download.
+    began: Instant,
+    still: BTreeMap<ContentId, Stillness>,
+    /// What to call each content in a sentence.
+    called: BTreeMap<ContentId, String>,
     /// When the first download began.
     wanted_since: Option<Instant>,
 }
@@ -158,6 +166,9 @@ impl Run {
             meters: BTreeMap::new(),
             drawn: None,
             lacking_since: None,
+            began: Instant::now(),
+            still: BTreeMap::new(),
+            called: BTreeMap::new(),
             wanted_since: None,
         }
     }
@@ -170,10 +181,15 @@ impl Run {
     ) -> Result<Option<Stop>, Failure> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut more_steps = true;
         loop {
             let next = tokio::select! {
-                step = steps.recv(), if !self.started => match step {
+                step = steps.recv(), if more_steps => match step {
                     Some(step) => self.step(step).await?,
+                    None if self.started => {
+                        more_steps = false;
+                        Next::GoOn
+                    }
                     // It says how it ended, whatever happens, unless it has crashed: what is on standard error says where.
                     None => return Err(Failure::new(ExitCode::Other, "the start broke off; please report this as a bug")),
                 },
@@ -205,20 +221,24 @@ impl Run {
                 self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
             }
             Step::NobodyYet(name) => self.screen.say(&format!("Nobody shares {name} yet; waiting for it.")),
+            Step::Note(sentence) => self.screen.say(sentence),
+            Step::Waiting(sentence) => self.waiting("", &sentence),
             Step::Skipped(path) => self.screen.say(&format!("{} is not a file: skipped.", path.display())),
             Step::Shared(_, Ok(content)) => {
                 self.contents.insert(content, None);
                 let Some(progress) = self.node.progress(content).await else { return Ok(Next::GoOn) };
-                let Progress { name, size, pieces, have, .. } = progress;
+                let Progress { name, size, pieces, have, left_out, .. } = progress;
                 let shown = sizes::show(size);
-                self.screen.say(&format!("Sharing {name}: {have} of {pieces} pieces, {shown}, content id {content}"));
+                let part = if left_out > 0 { format!(" ({left_out} left out)") } else { String::new() };
+                self.screen
+                    .say(&format!("Sharing {name}{part}: {have} of {pieces} pieces, {shown}, content id {content}"));
                 if !Query::is_name(&name) {
                     self.screen.say(&format!(
                         "{name} could be taken for an id or a ticket, so nobody finds it by its name: give its ticket or its content id."
                     ));
                 }
                 let content = content.to_string();
-                self.screen.event(&Event::Sharing { content, name, size, pieces, held: have });
+                self.screen.event(&Event::Sharing { content, name, size, pieces, held: have, left_out });
             }
             Step::Shared(path, Err(error)) => {
                 let failure = failure(&error);
@@ -231,7 +251,9 @@ impl Run {
                     return Err(failure);
                 }
             }
-            Step::Wanted { found: Found { content, name, size, asked }, only } => {
+            Step::Wanted { found, only } => {
+                self.called.insert(found.content, found.called());
+                let Found { content, name, size, asked } = found;
                 let part = if only.is_empty() { "" } else { "some files of " };
                 // Whoever shares it has not said what it is called, or must not.
                 let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
@@ -328,10 +350,14 @@ impl Run {
                 }
                 self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
             }
-            PeerEvent::Skipped { paths } => {
-                for path in paths {
-                    self.screen.say(&format!("{} is neither a file nor a folder: left out.", path.display()));
-                    self.screen.event(&Event::Skipped { path: path.display().to_string() });
+            PeerEvent::StillWritten { path } => {
+                self.screen.say(&format!("{} is being written to: waiting until that is over.", path.display()));
+            }
+            PeerEvent::Skipped { left_out } => {
+                left_out::words(&left_out).iter().for_each(|line| self.screen.say(line));
+                for LeftOut { path, reason } in left_out {
+                    let (path, reason) = (path.display().to_string(), reason.to_string());
+                    self.screen.event(&Event::Skipped { path, reason });
                 }
             }
             PeerEvent::Connected { peer, address, transport } => {
@@ -359,6 +385,11 @@ impl Run {
             PeerEvent::TrackerLost => {
                 self.screen.say("The tracker is gone; going on with the peers that are known.");
                 self.screen.event(&Event::TrackerLost);
+            }
+            PeerEvent::TrackerUnfit { error } => {
+                let sentence = tracker_unfit_words(&error);
+                self.screen.say(&sentence);
+                self.screen.event(&Event::TrackerUnfit { reason: sentence });
             }
             PeerEvent::TrackerBack => {
                 self.screen.say("The tracker is back.");
@@ -490,13 +521,59 @@ impl Run {
         time.is_some_and(|time| since.elapsed() >= time) || self.contents.values().all(gave)
     }
 
+    /// Says what is waited for.
+    fn waiting(&self, content: &str, sentence: &str) {
+        self.screen.say(sentence);
+        self.screen.event(&Event::Waiting { content: content.to_owned(), reason: sentence.to_owned() });
+    }
+
+    /// Says why nothing comes of a download, and ends it when that has lasted for too long.
+    async fn stands_still(&mut self, content: ContentId, progress: &Progress) -> Result<(), Failure> {
+        let (began, now, wait) = (self.began, Instant::now(), self.manner.wait);
+        let still = self.still.entry(content).or_insert_with(|| Stillness::since(began));
+        if !still.look(now, progress, wait) {
+            return Ok(());
+        }
+        let waiting = match self.node.waiting_for(content).await {
+            None | Some(WaitingFor::Disk) => {
+                still.excuse(now);
+                return Ok(());
+            }
+            Some(waiting) => waiting,
+        };
+        if let WaitingFor::Manifest { came, .. } = waiting {
+            still.manifest(now, came);
+        }
+        // Pieces that nobody has are named after a moment, and waited for then.
+        let pieces = matches!(waiting, WaitingFor::Pieces { .. });
+        if pieces && self.lacking_since.is_some() {
+            return Ok(());
+        }
+        let name = self.called.get(&content).map_or("it", String::as_str);
+        let words = standstill::words(&waiting, name, self.manner.transport);
+        let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
+        if still.is_over(now, wait) {
+            return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, name, wait, &words));
+        }
+        if still.speaks(now, &words) {
+            self.waiting(&content.to_string(), &words);
+        }
+        Ok(())
+    }
+
     async fn tick(&mut self) -> Result<Next, Failure> {
+        let pending: Vec<_> = self.pending.iter().copied().collect();
         if let (Some(since), Some(wait)) = (self.lacking_since, self.manner.wait)
             && since.elapsed() >= wait
         {
             let sentence =
                 "nobody came who has the missing pieces. What is here is kept: start again when they are back";
             return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
+        }
+        for content in pending {
+            if let Some(progress) = self.node.progress(content).await.filter(|progress| !progress.finished) {
+                self.stands_still(content, &progress).await?;
+            }
         }
         for (content, shown) in &mut self.contents {
             let Some(progress) = self.node.progress(*content).await else { continue };
@@ -555,6 +632,20 @@ fn lacking_words(runs: &[Pieces]) -> String {
     let more = if runs.len() > 8 { ", …" } else { "" };
     let pieces = if total == 1 { "piece" } else { "pieces" };
     format!("Nobody who is connected has {total} {pieces}: {}{more}", named.join(", "))
+}
+
+/// Why a tracker that is lost does not come back by itself, and what to do.
+fn tracker_unfit_words(error: &PeerError) -> String {
+    let advice = match error {
+        PeerError::WrongTracker { .. } => {
+            "If the tracker was set up anew, start again with its new id (--tracker-id, or the folder of its certificate with \
+             --certs), or with a new ticket"
+        }
+        _ => "It will be asked again",
+    };
+    let mut error = error.to_string();
+    error.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    format!("{error}. {advice}; until then it goes on with the peers that are known.")
 }
 
 /// Which files may be executed, at most a handful of them by name; nothing if none may.
@@ -620,6 +711,9 @@ mod tests {
         let other = folder.path().join("other");
         for number in 0..1500u32 {
             std::fs::write(&other, number.to_le_bytes()).unwrap();
+            // What was just written is waited for.
+            let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            std::fs::File::options().write(true).open(&other).unwrap().set_modified(hour_ago).unwrap();
             getter.node.share(&other, options.clone()).await.unwrap();
         }
         getter.contents.insert(content, None);

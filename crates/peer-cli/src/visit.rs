@@ -7,8 +7,10 @@ use clap::Args;
 use peer::{Node, TrackerAddress};
 
 use crate::arguments::PeerArguments;
-use crate::connect::{self, Said};
+use crate::connect::{self, Said, Speech};
 use crate::exit_code::{ExitCode, Failure};
+use crate::patience::Patience;
+use crate::screen;
 
 /// Longest wait for an answer of a tracker that is connected.
 pub const ANSWER: Duration = Duration::from_secs(10);
@@ -49,20 +51,33 @@ impl Visit {
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
-        self.join(connect::tracker(host, port, &self.peer).await?, said).await
+        let patience = self.patience();
+        let tracker = connect::tracker(host, port, &self.peer, patience, &complain).await?;
+        self.join(tracker, said, patience).await
     }
 
     /// A node that is connected to this tracker.
-    pub async fn join(&self, tracker: TrackerAddress, said: Said) -> Result<Node, Failure> {
+    pub async fn join(&self, tracker: TrackerAddress, said: Said, patience: Patience) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
-        connect::join(&node, tracker, said).await?;
+        connect::join(&node, tracker, said, patience, &complain).await?;
         Ok(node)
     }
+
+    /// For how long someone who is not there is waited for.
+    pub fn patience(&self) -> Patience {
+        Patience::new(self.peer.wait)
+    }
+}
+
+/// What is waited for is said beside what was asked for.
+pub fn complain(sentence: String) {
+    screen::complain(&sentence);
 }
 
 /// An answer of the tracker, if it comes in time.
 pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) -> Result<T, Failure> {
-    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(|_| silent())??)
+    let mut speech = Speech::new(&complain, "the tracker has not answered yet; waiting for it".to_owned());
+    Ok(speech.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
 }
 
 /// No answer came.

@@ -56,8 +56,9 @@ impl DialFilter {
         DialFilter { private, listeners, interfaces: Mutex::new(None) }
     }
 
-    /// Leaves only what may be dialled.
-    pub(crate) fn keep(&self, source: Source, peers: &mut Vec<PeerAddress>) {
+    /// Leaves only what may be dialled. Gives what of it is not, but would be with `--dial-private`.
+    pub(crate) fn keep(&self, source: Source, peers: &mut Vec<PeerAddress>) -> Vec<SocketAddr> {
+        let mut left_out = Vec::new();
         let scoped = |address: &SocketAddr| Scope::of(address.ip()) == Scope::Private;
         // Few messages have any, and to ask for the interfaces costs a look at the system.
         let own = match peers.iter().any(|peer| peer.addresses.iter().any(scoped)) {
@@ -69,11 +70,15 @@ impl DialFilter {
                 let may = address.port() != 0 && self.allows(source, *address, &own);
                 if !may {
                     tracing::debug!(%address, ?source, "is not dialled: --dial-private would");
+                    if address.port() != 0 && Scope::of(address.ip()) == Scope::Private {
+                        left_out.push(*address);
+                    }
                 }
                 may
             });
         }
         peers.retain(|peer| !peer.addresses.is_empty());
+        left_out
     }
 
     fn allows(&self, source: Source, address: SocketAddr, own: &[Own]) -> bool {

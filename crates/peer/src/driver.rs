@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use protocol::{ContentId, Manifest, PeerMessage, RefusalReason, VERSION};
 use swarm::{Action, ConnId, Engine, Event, RequestId, ServeId};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
 use crate::buffers::Buffers;
+use crate::dial_book::DialBook;
 use crate::dial_filter::{DialFilter, Source};
 use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
 use crate::inbox::{Command, Input};
@@ -30,8 +31,10 @@ use crate::reach;
 use crate::serve::{self, PieceServe};
 use crate::shelf::{Downloads, Shelf};
 use crate::silent::Silent;
+use crate::survey::ScanOptions;
 use crate::tracker_client::{self, ToClient};
 use crate::waits::WaitBooks;
+use crate::watch::Watch;
 use crate::workers::Workers;
 use contents::Item;
 
@@ -80,6 +83,8 @@ struct Driver {
     /// What no watcher may miss, of whatever was shared or wanted.
     standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
+    /// Notices when files are changed that are shared.
+    watch: Watch,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<PeerEvent>,
 }
@@ -108,8 +113,10 @@ struct Setup {
     transport: Arc<dyn Transport>,
     storage: Arc<dyn storage::Backend>,
     downloads: Downloads,
+    scan: ScanOptions,
     /// Where others may reach us.
-    listeners: Vec<SocketAddr>,
+    listeners: watch::Sender<Vec<SocketAddr>>,
+    site: String,
     up: Arc<RateCap>,
     down: Arc<RateCap>,
     buffers: Arc<Buffers>,
@@ -119,6 +126,7 @@ struct Setup {
     waits: Arc<WaitBooks>,
     silent: Arc<Silent>,
     dialled: Arc<DialFilter>,
+    book: Arc<DialBook>,
 }
 
 /// Runs a node until it is shut down or every handle is gone.
@@ -126,17 +134,20 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
-    waits: Arc<WaitBooks>,
+    (waits, book): (Arc<WaitBooks>, Arc<DialBook>),
+    listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
-    let listeners = reach::announced_addresses(&*builder.transport, &builder.announce);
-    let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.clone(), site: builder.site };
+    let site = builder.site;
+    let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
     let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
     let setup = Setup {
         transport: builder.transport,
         storage: builder.storage,
         downloads: builder.downloads,
+        scan: builder.scan,
         listeners,
+        site,
         up: Arc::new(RateCap::new(builder.up)),
         down: Arc::new(RateCap::new(builder.down)),
         buffers: Buffers::new(builder.engine.budget),
@@ -145,8 +156,12 @@ pub(crate) async fn run(
         waits,
         silent: Arc::default(),
         dialled,
+        book,
     };
     let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
+    // What it was told to announce does not depend on this machine.
+    let watching = builder.announce.is_empty().then(|| reach::watch_addresses(setup.transport.clone(), inputs.clone()));
+    let watching = watching.map(|watching| tokio::spawn(watching));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
         setup,
@@ -164,6 +179,7 @@ pub(crate) async fn run(
         looks: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
+        watch: Watch::new(inputs.clone()),
         inputs,
         events,
     };
@@ -183,6 +199,7 @@ pub(crate) async fn run(
         }
     };
     accepting.abort();
+    watching.inspect(|watching| watching.abort());
     driver.shut_down().await;
     if let Some(reply) = reply {
         let _ = reply.send(());
@@ -224,7 +241,8 @@ impl Driver {
                 match &mut event {
                     Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
                         if let Some(link) = self.links.get(conn) {
-                            self.setup.dialled.keep(Source::Peer(link.connection.remote_addr().ip()), peers);
+                            let source = Source::Peer(link.connection.remote_addr().ip());
+                            self.setup.book.not_dialled(&self.setup.dialled.keep(source, peers));
                         }
                     }
                     Event::Disconnected { conn } => self.forget_link(*conn),
@@ -253,6 +271,14 @@ impl Driver {
             Input::Completed { content, result } => self.completed(content, result),
             Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
             Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
+            Input::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Input::Addresses { addresses } => {
+                tracing::info!(?addresses, "this machine has other addresses than before");
+                let (listeners, site) = (addresses.clone(), self.setup.site.clone());
+                self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
+                // Whoever announces them to the tracker is woken.
+                self.setup.listeners.send_replace(addresses);
+            }
         }
     }
 
@@ -293,7 +319,7 @@ impl Driver {
             if !right {
                 self.note_wrong(request, "a wrong piece");
             }
-            self.event(if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+            self.event(if right { Event::Stored { content, request, piece } } else { Event::Wrong { request, piece } });
         }
     }
 
@@ -324,8 +350,8 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Track { tracker, reply } => {
-                let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.clone());
-                let (dialled, inputs) = (self.setup.dialled.clone(), self.inputs.clone());
+                let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
+                let (dialled, inputs) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.inputs.clone());
                 let client = tracker_client::start(transport, tracker, listeners, dialled, inputs, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
@@ -341,9 +367,10 @@ impl Driver {
             Command::Share { path, options, reply } => {
                 let (storage, hashes, inputs) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
-                let events = self.events.clone();
+                let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
+                scan.own.push(hashes.clone());
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &*storage, &hashes, &events);
+                    let work = move || Shelf::share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });
@@ -357,6 +384,9 @@ impl Driver {
             }
             Command::Standing { content, reply } => {
                 let _ = reply.send(self.standings.get(&content).cloned().unwrap_or_default());
+            }
+            Command::WaitingFor { content, reply } => {
+                let _ = reply.send(self.waiting_for(content));
             }
             Command::Shutdown { reply } => drop(reply),
         }
@@ -377,6 +407,7 @@ impl Driver {
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
+        self.setup.book.connected(peer);
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now(), proven: false };
@@ -410,7 +441,7 @@ impl Driver {
         match action {
             Action::Dial { peer } => {
                 let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
-                drop(tokio::spawn(reach::dial(transport, silent, peer, self.inputs.clone())))
+                drop(tokio::spawn(reach::dial(transport, silent, self.setup.book.clone(), peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {

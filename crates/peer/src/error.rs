@@ -6,7 +6,7 @@ use protocol::ContentId;
 use storage::StorageError;
 use transport::TransportError;
 
-use crate::NameDoubt;
+use crate::{LeftOut, NameDoubt};
 
 /// Most names that are said of many.
 const NAMED: usize = 10;
@@ -71,6 +71,17 @@ pub enum PeerError {
         /// Why not.
         reason: String,
     },
+    /// A file that is to be shared does not come to rest.
+    #[error("{0} is being written to: what is shared must stay as it is")]
+    StillWritten(PathBuf),
+    /// All that lies in a folder is left out.
+    #[error("nothing in {path} can be shared: {}", left_out_words(.left_out))]
+    NothingLeft {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
+        left_out: Vec<LeftOut>,
+    },
     /// Something is in the way of a download, and is not what may be replaced.
     #[error("{0} is in the way and is not replaced: only files are, and only by files")]
     Irreplaceable(PathBuf),
@@ -102,6 +113,15 @@ fn listed(names: &[(String, NameDoubt)]) -> String {
     let named = names.iter().take(NAMED).map(|(name, doubt)| format!("{name:?} ({doubt})"));
     let named: Vec<_> = named.collect();
     let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &more
+}
+
+/// The first of what is left out, with the reason, and how many there are.
+fn left_out_words(left_out: &[LeftOut]) -> String {
+    let named = left_out.iter().take(NAMED).map(|LeftOut { path, reason }| format!("{} ({reason})", path.display()));
+    let named: Vec<_> = named.collect();
+    let more = left_out.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &more
 }

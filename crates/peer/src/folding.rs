@@ -6,42 +6,43 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Of these paths, and the folders that they lie in, those that would be the same file as an earlier one in `folder`. Makes a
-/// folder there for a moment, if there are names that may be the same.
-pub(crate) fn twins<'a>(paths: impl Iterator<Item = &'a str>, folder: &Path) -> HashSet<String> {
-    let siblings = siblings(paths);
-    if siblings.is_empty() {
-        return HashSet::new();
-    }
-    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-    let probe = there.join(format!(".p2p-names-{:016x}", fastrand::u64(..)));
-    if fs::create_dir(&probe).is_err() {
-        // Then nothing can be downloaded to it either.
-        return HashSet::new();
-    }
-    let found = if folds(&probe) {
-        let mut number = 0;
-        among(&siblings, |names| {
-            number += 1;
-            let within = probe.join(number.to_string());
-            let made = fs::create_dir(&within).is_ok();
-            let is_taken = |name: &&str| {
-                let result = File::create_new(within.join(name));
-                result.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
-            };
-            if made { names.iter().copied().filter(is_taken).collect() } else { Vec::new() }
-        })
-    } else {
-        HashSet::new()
-    };
-    let _ = fs::remove_dir_all(&probe);
-    found
+/// Whether there may be names among these paths, and the folders that they lie in, that are the same somewhere.
+pub(crate) fn may_have_twins<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
+    !siblings(paths).is_empty()
 }
 
-/// Whether names are folded in a folder: by case, or by how an accent is written.
+/// Of these paths, and the folders that they lie in, those that would be the same file as an earlier one in an empty folder.
+pub(crate) fn twins<'a>(paths: impl Iterator<Item = &'a str>, probe: &Path) -> HashSet<String> {
+    let siblings = siblings(paths);
+    if siblings.is_empty() || !folds(probe) {
+        return HashSet::new();
+    }
+    let mut number = 0;
+    among(&siblings, |names| {
+        number += 1;
+        let within = probe.join(number.to_string());
+        let made = fs::create_dir(&within).is_ok();
+        let is_taken = |name: &&str| {
+            let result = File::create_new(within.join(name));
+            result.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
+        };
+        let taken = if made { names.iter().copied().filter(is_taken).collect() } else { Vec::new() };
+        let _ = fs::remove_dir_all(&within);
+        taken
+    })
+}
+
+/// Whether names are folded in a folder: by case, by how an accent is written, or by what they end with.
 fn folds(probe: &Path) -> bool {
     let is = |name: &str| probe.join(name).symlink_metadata().is_ok();
-    File::create_new(probe.join("Caf\u{e9}")).is_ok() && (is("caf\u{e9}") || is("Cafe\u{301}"))
+    let others = ["caf\u{e9}", "CAF\u{e9}", "Cafe\u{301}", "Caf\u{e9}.", "Caf\u{e9} ", "Caf\u{c9}"];
+    let made = ["Caf\u{e9}", "Cafe"].map(|name| File::create_new(probe.join(name)).is_ok());
+    // Where there is no accent, case may be folded all the same.
+    let found = made[0] && others.into_iter().any(is) || made[1] && ["cafe", "Cafe."].into_iter().any(is);
+    for name in ["Caf\u{e9}", "Cafe"] {
+        let _ = fs::remove_file(probe.join(name));
+    }
+    found
 }
 
 /// Names in one folder, by the path of that, of which some may be the same.
@@ -61,7 +62,9 @@ fn siblings<'a>(paths: impl Iterator<Item = &'a str>) -> Siblings<'a> {
     }
     all.retain(|_, names| {
         let mut lower = HashSet::new();
-        names.len() > 1 && names.iter().any(|name| !name.is_ascii() || !lower.insert(name.to_ascii_lowercase()))
+        // Some take no notice of dots and spaces at the end.
+        let folded = |name: &str| name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
+        names.len() > 1 && names.iter().any(|name| !name.is_ascii() || !lower.insert(folded(name)))
     });
     all
 }
@@ -93,9 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_nothing_behind() {
+    fn where_names_are_not_folded_there_are_no_twins() {
         let folder = tempfile::tempdir().unwrap();
-        let twins = twins(["a", "A"].into_iter(), &folder.path().join("not there"));
+        assert!(may_have_twins(["a", "A"].into_iter()) && !may_have_twins(["a", "b"].into_iter()));
+        let twins = twins(["a", "A", "b.", "b"].into_iter(), folder.path());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         if cfg!(target_os = "linux") {
             assert!(twins.is_empty(), "{twins:?}");

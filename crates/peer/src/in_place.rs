@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use protocol::{Manifest, PathTree, Run};
-use storage::{Access, FileSpec, Folder, error_at};
+use storage::{Access, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::PeerError;
+use crate::doubt::Verified;
 use crate::naming::LocalNames;
 use crate::reuse::on_all_cores;
 use crate::survey::Survey;
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct InPlace {
     /// Equal, byte for byte.
     pub(crate) equal: Vec<usize>,
@@ -22,6 +23,8 @@ pub(crate) struct InPlace {
     pub(crate) different: Vec<usize>,
     /// What is in the way and no file: a link, or a folder.
     pub(crate) in_the_way: Option<PathBuf>,
+    /// What notices who changes the equal ones after they were hashed.
+    pub(crate) verified: Option<Verified>,
 }
 
 /// Looks for the `wanted` files of a manifest in its folder, which lies in `folder`, and for what is in the way of
@@ -49,11 +52,14 @@ pub(crate) fn look(
             return Ok(found);
         }
     }
+    let inside = |file: usize| Path::new(name).join(names.path(manifest, file));
+    let by_name = named(folder, (0..header.files.len()).map(inside))?;
     for &file in wanted {
         let (path, size) = (names.path(manifest, file), header.files[file].size);
         match seen_at(path)? {
             None => {}
-            Some(seen) if !seen.is_file => {
+            // What lies there by another file's name is that file.
+            Some(seen) if !seen.is_file || !by_name[file] => {
                 found.in_the_way = Some(target.join(path));
                 return Ok(found);
             }
@@ -71,14 +77,21 @@ pub(crate) fn look(
         for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
             let stretch = block.stretches[0];
             let at = same_size.partition_point(|&file| file < stretch.file);
-            let bytes = storage.read(at, stretch.offset, stretch.len);
-            if !bytes.is_ok_and(|bytes| manifest.verify(first, &bytes)) {
+            let is_equal = match storage.read(at, stretch.offset, stretch.len) {
+                Ok(bytes) => manifest.verify(first, &bytes),
+                Err(StorageError::Changed(_)) => false,
+                // What cannot be read is not different for all that is known.
+                Err(error) => return Err(error),
+            };
+            if !is_equal {
                 different.lock().expect("no panic holds it").insert(stretch.file);
             }
         }
         Ok(())
     })?;
     let different = different.into_inner().expect("no panic holds it");
+    let files = same_size.iter().zip(specs).map(|(&file, spec)| (!different.contains(&file)).then_some((file, spec)));
+    found.verified = Some(Verified { storage, files: files.collect() });
     found.equal = same_size.into_iter().filter(|file| !different.contains(file)).collect();
     found.different.extend(different);
     Ok(found)
@@ -91,10 +104,10 @@ pub(crate) fn holds_nothing_else(
     empty_folders: &[String],
     target: &Path,
 ) -> bool {
-    let Ok(survey) = Survey::of(target) else { return false };
+    let Ok(survey) = Survey::of_all(target) else { return false };
     let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
-    survey.skipped.is_empty()
+    survey.left_out.is_empty()
         && survey.files.iter().all(|file| tree.is_file(&file.path))
         && survey.empty_folders.iter().all(|path| tree.is_folder(path))
 }

@@ -1,5 +1,6 @@
 //! What reaches the node's one task: commands of the handle, and reports of the tasks that wait for something.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use swarm::{ConnId, Event, RequestId};
 use tokio::sync::oneshot;
 use transport::Connection;
 
+use crate::dial_book::WaitingFor;
 use crate::link::Question;
 use crate::node::{GetOptions, Progress, Standing};
 use crate::shelf::Opened;
@@ -28,6 +30,7 @@ pub(crate) enum Command {
     Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
     Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
     Standing { content: ContentId, reply: oneshot::Sender<Standing> },
+    WaitingFor { content: ContentId, reply: oneshot::Sender<Option<WaitingFor>> },
     Shutdown { reply: oneshot::Sender<()> },
 }
 
@@ -73,4 +76,12 @@ pub(crate) enum Input {
     },
     TrackerLost,
     TrackerBack,
+    /// Where the tracker was, somebody else is, or it takes us no more.
+    TrackerUnfit {
+        error: PeerError,
+    },
+    /// This machine has other addresses than before.
+    Addresses {
+        addresses: Vec<SocketAddr>,
+    },
 }

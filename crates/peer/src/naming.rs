@@ -9,13 +9,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use protocol::{ContentId, Manifest, check_local_name, decorated_name, is_unprintable, mapped_name};
-use storage::{error_at, is_state_name};
+use storage::is_state_name;
 
 use crate::PeerError;
-use crate::folding::twins;
+use crate::folding::{may_have_twins, twins};
 use crate::places::{Kind, Places, is_hidden};
+use crate::refused::{Probe, Refused};
 use crate::share::put;
-use crate::shelf::Choice;
+use crate::shelf::{Choice, Downloads};
 
 /// What becomes of files with doubtful names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum NameDoubt {
     Reserved,
     /// This platform does not take it.
     Platform,
+    /// The file system there does not take it: for its characters, what it ends with, what it means there, or its length.
+    FileSystem,
     /// Another download keeps its state under it.
     State,
     /// It is one with another name of the content here, where upper and lower case or ways to write an accent are the same.
@@ -57,6 +60,7 @@ impl fmt::Display for NameDoubt {
             NameDoubt::Hidden => "hidden, at the top of a home or working folder",
             NameDoubt::Reserved => "there it would be read by these programs",
             NameDoubt::Platform => "no file name on this platform",
+            NameDoubt::FileSystem => "a name that the file system there does not take",
             NameDoubt::State => "how the state of a download is called",
             NameDoubt::Twin => "the same as another name here",
             NameDoubt::Unprintable => "with control characters or invisible marks",
@@ -133,13 +137,8 @@ impl<'a> Entry<'a> {
 }
 
 /// Judges the names of what is wanted for the folder that it goes to.
-pub(crate) fn plan(
-    manifest: &Manifest,
-    folder: &Path,
-    hashes: &Path,
-    choice: Option<&Choice>,
-    policy: NamePolicy,
-) -> Result<Plan, PeerError> {
+pub(crate) fn plan(manifest: &Manifest, downloads: &Downloads, choice: Option<&Choice>) -> Result<Plan, PeerError> {
+    let Downloads { folder, hashes, names: policy, reserved, .. } = downloads;
     let header = manifest.header();
     let chosen = |path: &str| choice.is_none_or(|choice| (choice.wanted)(path));
     let files = header.files.iter().enumerate().map(|(file, entry)| (Some(file), entry.path.as_str()));
@@ -152,8 +151,9 @@ pub(crate) fn plan(
     if entries.is_empty() {
         entries.push(Entry::new(manifest, None, ""));
     }
-    let twins = twins(entries.iter().map(|entry| entry.full.as_str()), folder);
-    let mut judge = Judge { manifest, folder, choice, places: Places::default(), twins, literal: HashSet::new() };
+    let (twins, refuses) = ask_file_system(&entries, folder);
+    let places = Places::new(reserved.iter().cloned().chain([hashes.clone()]));
+    let mut judge = Judge { manifest, folder, choice, places, twins, refused: refuses, literal: HashSet::new() };
     let mut report = NameReport::default();
     match policy {
         NamePolicy::Default => {
@@ -174,7 +174,7 @@ pub(crate) fn plan(
         NamePolicy::Rename => Ok(judge.renamed(&entries)),
         NamePolicy::Refuse | NamePolicy::Skip => {
             let doubts = judge.doubts(&entries, true);
-            if !doubts.is_empty() && (policy == NamePolicy::Refuse || doubts.len() == entries.len()) {
+            if !doubts.is_empty() && (*policy == NamePolicy::Refuse || doubts.len() == entries.len()) {
                 return Err(refused(manifest, &entries, &doubts));
             }
             report.skipped = doubts.keys().map(|&at| entries[at].full.clone()).collect();
@@ -183,6 +183,29 @@ pub(crate) fn plan(
         }
     }
 }
+
+/// What the file system of a folder says of names: paths that are one with an earlier one there, and what it does not take.
+fn ask_file_system(entries: &[Entry], folder: &Path) -> (HashSet<String>, Refused) {
+    let paths = || entries.iter().map(|entry| entry.full.as_str());
+    // What a download keeps beside it has longer names.
+    let tops: HashSet<&str> = paths().filter_map(|path| path.split('/').next()).collect();
+    let state: Vec<String> = tops.into_iter().map(|top| decorated_name(".", top, STATE)).collect();
+    let names = || paths().flat_map(|path| path.split('/')).chain(state.iter().map(String::as_str));
+    // Made only where something is to be tried.
+    let mut probe = None;
+    let refused = Refused::among(names(), |name| {
+        let probe = probe.get_or_insert_with(|| Probe::new(folder));
+        probe.as_ref().is_some_and(|probe| probe.has(name))
+    });
+    let twins = match may_have_twins(paths()).then(|| probe.unwrap_or_else(|| Probe::new(folder))).flatten() {
+        Some(probe) => twins(paths(), probe.folder()),
+        None => HashSet::new(),
+    };
+    (twins, refused)
+}
+
+/// The longest end of a name that a download's state has.
+const STATE: &str = ".part.journal";
 
 /// Reasons by the numbers of entries.
 type Doubts = BTreeMap<usize, NameDoubt>;
@@ -210,6 +233,8 @@ struct Judge<'a> {
     places: Places,
     /// Paths that are one with an earlier one.
     twins: HashSet<String>,
+    /// Names that the file system does not take.
+    refused: Refused,
     /// Paths that are what others are mapped to: they are mapped, too.
     literal: HashSet<String>,
 }
@@ -241,14 +266,22 @@ impl Judge<'_> {
                 Some(parent) => self.places.kind(parent, component),
                 None => Kind::of_missing(above),
             };
-            let doubt = self.doubt(component, prefix, within);
+            let is_reserved = parent.as_ref().is_some_and(|parent| self.places.reserves(parent, component));
+            let doubt = self.doubt(component, prefix, within, is_reserved);
             let doubt = doubt.filter(|&doubt| doubt != NameDoubt::Hidden || !self.is_spelt_out(entry, prefix));
             if matches!(judged.doubt, None | Some(NameDoubt::Unprintable)) {
                 judged.doubt = doubt.or(judged.doubt);
             }
             let local = if maps && (doubt.is_some() || self.literal.contains(prefix)) {
-                let also = |c: char| doubt == Some(NameDoubt::Twin) && (!c.is_ascii() || c.is_ascii_uppercase());
-                mapped_name(component, cfg!(windows), also)
+                let is_twin = doubt == Some(NameDoubt::Twin);
+                let also =
+                    |c: char| is_twin && (!c.is_ascii() || c.is_ascii_uppercase()) || self.refused.refuses_character(c);
+                // What a file system does not take, or takes for another, is most often what Windows does not.
+                let as_on_windows = cfg!(windows) || matches!(doubt, Some(NameDoubt::FileSystem | NameDoubt::Twin));
+                let decoration = if component == prefix { STATE.len() + 1 } else { 0 };
+                let longest = self.refused.longest();
+                let most = if longest < 255 { longest.saturating_sub(decoration) } else { longest };
+                mapped_name(component, as_on_windows, most, also)
             } else {
                 component.to_owned()
             };
@@ -257,7 +290,8 @@ impl Judge<'_> {
             }
             judged.local.push_str(&local);
             // Below a name that is mapped lies nothing but what is put there; and what is no name here makes no path.
-            if local != component || doubt == Some(NameDoubt::Platform) || within.is_missing() {
+            let is_no_name = matches!(doubt, Some(NameDoubt::Platform | NameDoubt::FileSystem));
+            if local != component || is_no_name || within.is_missing() {
                 parent = None;
             }
             if let Some(parent) = &mut parent {
@@ -268,10 +302,14 @@ impl Judge<'_> {
         judged
     }
 
-    fn doubt(&self, component: &str, prefix: &str, within: Kind) -> Option<NameDoubt> {
+    fn doubt(&self, component: &str, prefix: &str, within: Kind, is_reserved: bool) -> Option<NameDoubt> {
         if check_local_name(component, cfg!(windows)).is_err() {
             Some(NameDoubt::Platform)
-        } else if within.reserves(component) {
+        } else if self.refused.refuses(component)
+            || (component == prefix && self.refused.refuses(&decorated_name(".", component, STATE)))
+        {
+            Some(NameDoubt::FileSystem)
+        } else if is_reserved || within.reserves(component) {
             Some(NameDoubt::Reserved)
         } else if within.is_top() && is_hidden(component) {
             Some(NameDoubt::Hidden)
@@ -372,9 +410,9 @@ impl Plan {
     }
 
     /// Keeps which names were mapped in the hashes folder, for people and for the next run.
-    pub(crate) fn record(&self, hashes: &Path, content: ContentId) -> Result<(), PeerError> {
+    pub(crate) fn record(&self, hashes: &Path, content: ContentId) {
         if self.report.renamed.is_empty() {
-            return Ok(());
+            return;
         }
         let lines = self.report.renamed.iter().map(|(own, here)| format!("{here}\t{own:?}\n"));
         let text = format!(
@@ -382,8 +420,9 @@ impl Plan {
             lines.collect::<String>()
         );
         let path = record_path(hashes, content);
-        let kept = put(&path, hashes, text.as_bytes());
-        kept.map_err(|source| error_at(&path, source).into())
+        if let Err(error) = put(&path, hashes, text.as_bytes()) {
+            tracing::warn!(%error, path = %path.display(), "which names were mapped is not kept, only told");
+        }
     }
 }
 

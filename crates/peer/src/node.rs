@@ -9,22 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Run};
 use storage::Backend;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use transport::Transport;
 
+use crate::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::driver;
 use crate::inbox::Command;
 use crate::naming::{NamePolicy, NameReport};
 use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
 use crate::tracker_client::{Page, TrackerAddress};
 use crate::waits::{WaitBooks, Waits};
-use crate::{Held, PeerError, ShareOptions, reach};
+use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions, reach};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) storage: Arc<dyn Backend>,
     pub(crate) downloads: Downloads,
+    pub(crate) scan: ScanOptions,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -62,9 +64,29 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether downloads are read back from the disk, and verified, before they are called complete: against a disk that does
+    /// not keep what was written. Not unless set: then only what somebody else may have changed is.
+    pub fn verify_on_disk(mut self, verify: bool) -> Self {
+        self.downloads.verify_on_disk = verify;
+        self
+    }
+
+    /// Files and folders, beside that for manifests, that are read by programs which embed this: no download may lie there by
+    /// its names ([`crate::NameDoubt::Reserved`]).
+    pub fn reserve(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.downloads.reserved.extend(paths);
+        self
+    }
+
     /// What becomes of downloads with names that should not be where they go; refused unless set.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.downloads.names = policy;
+        self
+    }
+
+    /// What counts as part of the contents that are shared. The hashes folder is always one of the node's own.
+    pub fn scan(mut self, options: ScanOptions) -> Self {
+        self.scan = options;
         self
     }
 
@@ -119,9 +141,10 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        let waits = Arc::new(WaitBooks::default());
-        tokio::spawn(driver::run(self, inbox, events.clone(), waits.clone()));
-        Node { commands, events, waits, id, listeners }
+        let (waits, book) = (Arc::<WaitBooks>::default(), Arc::<DialBook>::default());
+        let (announced, addresses) = watch::channel(reach::announced_addresses(&*self.transport, &self.announce));
+        tokio::spawn(driver::run(self, inbox, events.clone(), (waits.clone(), book.clone()), announced));
+        Node { commands, events, waits, book, id, listeners, addresses }
     }
 }
 
@@ -131,8 +154,10 @@ pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
     waits: Arc<WaitBooks>,
+    book: Arc<DialBook>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
+    addresses: watch::Receiver<Vec<SocketAddr>>,
 }
 
 /// What happens in a node, for people and programs that watch.
@@ -147,11 +172,16 @@ pub enum PeerEvent {
         /// Bytes in all.
         total: u64,
     },
-    /// Links and special files lie in a folder that is to be shared: they are left out. One event of each folder, however many
-    /// they are.
+    /// What is to be shared is being written to: it is waited for.
+    StillWritten {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something lies in a folder that is to be shared and is no part of the content: links that lead elsewhere, special files,
+    /// the programs' own state. One event of each folder, however many they are.
     Skipped {
-        /// What they are.
-        paths: Vec<PathBuf>,
+        /// What it is, and why.
+        left_out: Vec<LeftOut>,
     },
     /// The manifest of a wanted content is here; `have` pieces of it were stored already.
     Manifest {
@@ -219,6 +249,12 @@ pub enum PeerEvent {
     TrackerLost,
     /// The tracker is back.
     TrackerBack,
+    /// The tracker is lost, and where it was somebody else answers ([`PeerError::WrongTracker`]), or it refuses us
+    /// ([`PeerError::Refused`]), or its certificate will not do: it does not come back by itself. Said once of each reason.
+    TrackerUnfit {
+        /// Who answers, or why it refuses.
+        error: Arc<PeerError>,
+    },
 }
 
 /// What matters of the events of a content, for who may have missed some.
@@ -249,6 +285,8 @@ pub struct Progress {
     pub sent: u64,
     /// Whether it is complete and has its final name (or was shared from the start).
     pub finished: bool,
+    /// What lies in a folder that is shared here and is no part of the content. Those who get it do not know of it.
+    pub left_out: u32,
 }
 
 /// What a download took, and what was given.
@@ -319,7 +357,10 @@ impl Node {
                 replace: false,
                 names: NamePolicy::Default,
                 keep_free: None,
+                verify_on_disk: false,
+                reserved: Vec::new(),
             },
+            scan: ScanOptions::default(),
             up: None,
             down: None,
             announce: Vec::new(),
@@ -338,6 +379,12 @@ impl Node {
     /// The addresses that it listens on.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// Where others are told to reach this node, likeliest first: what it was told to announce, or the addresses of this
+    /// machine. They change with its interfaces, and are announced anew then.
+    pub fn addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.addresses.clone()
     }
 
     /// Events from now on. A watcher that falls far behind misses some: [`Node::standing`] tells what matters of them.
@@ -417,6 +464,17 @@ impl Node {
     /// What matters of the events of a content since it was shared, or wanted, last; nothing if it is unknown.
     pub async fn standing(&self, content: ContentId) -> Standing {
         self.ask(|reply| Command::Standing { content, reply }).await.unwrap_or_default()
+    }
+
+    /// What a download waits for at the moment; nothing if it is complete, or this node takes no part in it. While bytes flow it
+    /// is [`WaitingFor::Pieces`].
+    pub async fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
+        self.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
+    }
+
+    /// Peers that were dialled so far, the last few hundred of them, and where.
+    pub fn dialled(&self) -> Vec<DialledPeer> {
+        self.book.dialled()
     }
 
     /// The bytes of verified pieces from `first` on, in order and without a gap: at most a mebibyte, or one piece where that is

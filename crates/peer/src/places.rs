@@ -61,6 +61,8 @@ fn folded(name: &str) -> String {
 /// Knows such folders again, whatever path leads to them.
 #[derive(Default)]
 pub(crate) struct Places {
+    /// What this process reads, as it was told to: the folder, and the name in it.
+    reserved: Vec<(FolderId, String)>,
     /// Asked for when it matters.
     folders: Option<Folders>,
     known: HashMap<PathBuf, Kind>,
@@ -74,6 +76,32 @@ struct Folders {
 }
 
 impl Places {
+    /// With files and folders that this process reads.
+    pub(crate) fn new(reserved: impl IntoIterator<Item = PathBuf>) -> Self {
+        let place = |path: PathBuf| {
+            let path = std::path::absolute(path).ok()?;
+            // A link there is read as what it leads to, and by its own name as well.
+            let real = path.canonicalize().ok().filter(|real| *real != path);
+            Some([Some(path), real].into_iter().flatten())
+        };
+        let of_path = |path: PathBuf| {
+            let name = folded(&path.file_name()?.to_string_lossy());
+            Some((FolderId::of(path.parent()?), name))
+        };
+        let reserved = reserved.into_iter().filter_map(place).flatten().filter_map(of_path).collect();
+        Places { reserved, ..Places::default() }
+    }
+
+    /// Whether this process reads what has this name in this folder.
+    pub(crate) fn reserves(&self, folder: &Path, name: &str) -> bool {
+        let name = folded(name);
+        let mut named = self.reserved.iter().filter(|(_, reserved)| *reserved == name).peekable();
+        named.peek().is_some() && {
+            let folder = FolderId::of(folder);
+            named.any(|(within, _)| *within == folder)
+        }
+    }
+
     /// What the folder is that `name` would lie in, as far as it matters for such a name.
     pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
         let name_matters = is_hidden(name) || {
@@ -185,6 +213,18 @@ mod tests {
         assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml"));
         assert!(!working.reserves("p2p-fileshare.toml.txt") && !working.reserves("input"));
         assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
+    }
+
+    /// Of a folder that is not there yet as well.
+    #[test]
+    fn what_the_process_was_told_to_read_is_reserved_where_it_lies_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let places = Places::new([state.join("Manifests"), folder.path().join("keys")]);
+        assert!(places.reserves(&state, "manifests") && places.reserves(folder.path(), "keys"));
+        assert!(!places.reserves(folder.path(), "manifests") && !places.reserves(&state, "keys"));
+        std::fs::create_dir_all(state.join("Manifests")).unwrap();
+        assert!(Places::new([state.join("Manifests")]).reserves(&state.join("../state"), "MANIFESTS"));
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! Reaching other peers and being reached: which addresses are announced, and which of a peer's are dialled.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use protocol::{PeerAddress, PeerId};
 use swarm::Event;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::{Connection, Transport, TransportError};
+use transport::{Connection, Transport, TransportError, interface_addresses};
 
+use crate::dial_book::DialBook;
 use crate::inbox::Input;
 use crate::silent::Silent;
 
@@ -17,6 +19,8 @@ use crate::silent::Silent;
 const DIAL: Duration = Duration::from_secs(6);
 /// Addresses are tried this long apart.
 const APART: Duration = Duration::from_millis(20);
+/// Time between two looks at the addresses of this machine: machines move, and start before their network.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Most addresses of one peer.
 pub(crate) const MOST_ANNOUNCED: usize = 32;
 
@@ -40,78 +44,185 @@ pub(crate) fn announced_addresses(transport: &dyn Transport, told: &[SocketAddr]
     addresses
 }
 
-/// Where what listens at these addresses may be reached: where it listens at every address, that of each interface of this
-/// machine, but for those that mean nothing without the interface's name.
-pub fn interface_addresses(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
-    let interfaces: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|i| i.ip()).collect();
-    let mut addresses = Vec::new();
-    for listener in listeners {
-        if listener.ip().is_unspecified() {
-            let reachable = |ip: &&IpAddr| {
-                (listener.is_ipv6() || ip.is_ipv4()) && !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
-            };
-            addresses.extend(interfaces.iter().filter(reachable).map(|&ip| SocketAddr::from((ip, listener.port()))));
-        } else {
-            addresses.push(*listener);
+/// Reports the addresses that others may reach this node at, whenever they are not the same any more.
+pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
+    if !transport.listeners().iter().any(|listener| listener.ip().is_unspecified()) {
+        return;
+    }
+    let look = async || {
+        let transport = transport.clone();
+        tokio::task::spawn_blocking(move || announced_addresses(&*transport, &[])).await.unwrap_or_default()
+    };
+    let sorted = |addresses: &[SocketAddr]| {
+        let mut addresses = addresses.to_vec();
+        addresses.sort_unstable();
+        addresses
+    };
+    let mut known = sorted(&look().await);
+    while !inputs.is_closed() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let addresses = look().await;
+        let now = sorted(&addresses);
+        if now != known {
+            known = now;
+            if inputs.send(Input::Addresses { addresses }).await.is_err() {
+                return;
+            }
         }
     }
-    addresses
 }
 
 /// Tries all addresses of a peer side by side; the first that answers as that peer wins.
 pub(crate) async fn dial(
     transport: Arc<dyn Transport>,
     silent: Arc<Silent>,
+    book: Arc<DialBook>,
     peer: PeerAddress,
     inputs: mpsc::Sender<Input>,
 ) {
-    let mut addresses = peer.addresses;
-    // Random order spreads connections over a peer's listeners.
-    fastrand::shuffle(&mut addresses);
-    addresses.truncate(8);
+    let mut addresses = in_turns(peer.addresses);
+    book.begins(peer.id, &addresses);
     addresses.retain(|&address| silent.may_dial(address));
+    let tried = !addresses.is_empty();
     let input = match timeout(DIAL, first(transport, peer.id, addresses)).await {
         Ok(Ok(connection)) => {
             silent.answered(connection.remote_addr());
             Input::Connected { connection, dialled: true }
         }
-        _ => Input::Event(Event::DialFailed { peer: peer.id }),
+        failed => {
+            let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
+            tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
+            book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
+            Input::Event(Event::DialFailed { peer: peer.id })
+        }
     };
     let _ = inputs.send(input).await;
 }
 
+/// Addresses in the order in which they are tried: that of the one who names them, likeliest first; but those of one IP take
+/// turns with those of others, and which of its ports comes first is random, so that connections spread over a peer's
+/// listeners. All are tried: with a dozen networks of containers, the one that leads there may be any of them.
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut order = Vec::new();
+    let mut by_ip: BTreeMap<IpAddr, Vec<SocketAddr>> = BTreeMap::new();
+    for address in addresses {
+        let ip = address.ip().to_canonical();
+        by_ip.entry(ip).or_insert_with(|| {
+            order.push(ip);
+            Vec::new()
+        });
+        by_ip.entry(ip).and_modify(|ports| ports.push(address));
+    }
+    by_ip.values_mut().for_each(|ports| fastrand::shuffle(ports));
+    let mut order = VecDeque::from(order);
+    let mut turns = Vec::new();
+    while let Some(ip) = order.pop_front() {
+        if let Some(address) = by_ip.get_mut(&ip).and_then(Vec::pop) {
+            turns.push(address);
+            order.push_back(ip);
+        }
+    }
+    turns.truncate(MOST_ANNOUNCED);
+    turns
+}
+
 /// The first connection to `id` at one of these addresses. They are tried in order, a moment apart, without waiting for
-/// those before. Says why the last one failed, but rather who else answered, or why it was not let in.
+/// those before. Says why none succeeded: who else answered or why it was not let in, or else what befell the likeliest.
 pub(crate) async fn first(
     transport: Arc<dyn Transport>,
     id: PeerId,
     addresses: Vec<SocketAddr>,
 ) -> Result<Arc<dyn Connection>, TransportError> {
     let mut tries = tokio::task::JoinSet::new();
-    for (turn, address) in addresses.into_iter().enumerate() {
+    for (turn, &address) in addresses.iter().enumerate() {
         let transport = transport.clone();
         tries.spawn(async move {
             tokio::time::sleep(APART * turn as u32).await;
-            transport.dial(address, id).await
+            (turn, transport.dial(address, id).await)
         });
     }
-    let mut reason = TransportError::Lost("it has no address".to_owned());
+    let mut failed = Vec::new();
     while let Some(result) = tries.join_next().await {
         match result {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => {
+            Ok((_, Ok(connection))) => return Ok(connection),
+            Ok((turn, Err(error))) => {
                 tracing::debug!(%error, "dial");
-                let tells = |error: &TransportError| match error {
-                    TransportError::NotAdmitted(_) => 2,
-                    TransportError::WrongPeer { .. } => 1,
-                    _ => 0,
-                };
-                if tells(&error) >= tells(&reason) {
-                    reason = error;
-                }
+                failed.push((turn, error));
             }
             Err(_) => {}
         }
     }
-    Err(reason)
+    let own: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().iter().map(|interface| interface.ip()).collect();
+    Err(telling(failed, &addresses, &own))
+}
+
+/// The reason that says most of why none of these addresses led there; of several, that of the likeliest address.
+fn telling(failed: Vec<(usize, TransportError)>, addresses: &[SocketAddr], own: &[IpAddr]) -> TransportError {
+    // What answers on this machine is no news of one that is elsewhere: many run a tracker of their own on the same port, and
+    // networks of containers have the same addresses everywhere.
+    let is_here = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || own.contains(&ip)
+    };
+    let elsewhere = addresses.iter().any(|address| !is_here(address));
+    let tells = |error: &TransportError| match error {
+        TransportError::NotAdmitted(_) => 3,
+        TransportError::WrongPeer { addr, .. } if elsewhere && is_here(addr) => 0,
+        TransportError::WrongPeer { .. } => 2,
+        _ => 1,
+    };
+    let most = failed.into_iter().max_by_key(|(turn, error)| (tells(error), std::cmp::Reverse(*turn)));
+    most.map_or_else(|| TransportError::Lost("it has no address".to_owned()), |(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_interface_is_dialled_once_before_a_second_port() {
+        let mut told = parse(&["10.9.9.1:1", "10.9.9.1:2"]);
+        told.extend((16..28).map(|n| SocketAddr::from(([172, n, 0, 1], 1))));
+        let turns = in_turns(told);
+        assert_eq!(turns.len(), 14);
+        assert_eq!(turns[0].ip(), IpAddr::from([10, 9, 9, 1]), "the likeliest is the first");
+        assert_eq!(turns[13].ip(), IpAddr::from([10, 9, 9, 1]));
+        let ports: std::collections::BTreeSet<_> =
+            (0..100).map(|_| in_turns(parse(&["10.9.9.1:1", "10.9.9.1:2"]))[0].port()).collect();
+        assert_eq!(ports.len(), 2, "connections spread over the listeners");
+        assert_eq!(
+            in_turns((1..100).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect()).len(),
+            MOST_ANNOUNCED
+        );
+    }
+
+    /// A ticket has loopback as its last address, and Docker's bridge is 172.17.0.1 on each machine.
+    #[test]
+    fn somebody_else_on_this_machine_hides_no_silence_elsewhere() {
+        let expected = PeerId::of_public_key(b"wanted");
+        let own = [IpAddr::from([172, 17, 0, 1])];
+        let reason = |all: &[&str], wrong: &[&str]| {
+            let (addresses, wrong) = (parse(all), parse(wrong));
+            let failed = addresses.iter().enumerate().rev().map(|(turn, &addr)| match wrong.contains(&addr) {
+                true => (turn, TransportError::WrongPeer { addr, expected }),
+                false => (turn, TransportError::Unreachable(addr)),
+            });
+            telling(failed.collect(), &addresses, &own)
+        };
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let here = ["127.0.0.1:9", "172.17.0.1:9", "[::1]:9"];
+        let far = ["10.0.0.5:9", "10.0.0.6:9", "127.0.0.1:9", "172.17.0.1:9", "[::1]:9"];
+        assert_eq!(reason(&far, &here), TransportError::Unreachable(at("10.0.0.5:9")), "the likeliest is named");
+        assert_eq!(
+            reason(&far, &["10.0.0.6:9", "127.0.0.1:9"]),
+            TransportError::WrongPeer { addr: at("10.0.0.6:9"), expected }
+        );
+        let near = reason(&here, &["127.0.0.1:9"]);
+        assert_eq!(near, TransportError::WrongPeer { addr: at("127.0.0.1:9"), expected }, "it should be here");
+        assert!(matches!(telling(vec![], &[], &own), TransportError::Lost(_)));
+    }
 }

@@ -3,17 +3,17 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{
-    Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestError, ManifestHeader, decorated_name,
-    default_piece_size,
-};
-use storage::{Access, StorageError, error_at};
+use protocol::{Algorithm, ContentId, Manifest, ManifestError, decorated_name, default_piece_size};
+use storage::{Backend, StorageError, error_at};
 
 use crate::PeerError;
+use crate::hashing::{Hashing, PATIENCE, QUIET};
+use crate::left_out::LeftOut;
 use crate::stamp::Stamp;
-use crate::survey::{Found, Survey};
+use crate::survey::{ScanOptions, Survey};
 
 /// Which pieces of a shared file are held.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +41,8 @@ pub struct ShareOptions {
 pub struct Hashed {
     /// Its manifest.
     pub manifest: Manifest,
-    /// Links and special files in it: no part of the content.
-    pub skipped: Vec<PathBuf>,
+    /// What lies there and is no part of the content.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The manifest of a file or a folder. Hashes on all cores and tells `progress` how many bytes are done, and of how many.
@@ -53,68 +53,57 @@ pub fn hash_content(
     piece_size: Option<u32>,
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Hashed, PeerError> {
-    let survey = Survey::of(path)?;
-    let manifest = hash_survey(path, &survey, algorithm, piece_size, progress)?;
-    Ok(Hashed { manifest, skipped: survey.skipped })
+    hash_content_with(path, &ScanOptions::default(), algorithm, piece_size, progress)
 }
 
-/// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was.
-pub(crate) fn manifest_of(
+/// The same, of what the options say is part of it.
+pub fn hash_content_with(
     path: &Path,
-    survey: &Survey,
-    options: &ShareOptions,
-    hashes: &Path,
-    progress: impl Fn(u64, u64) + Sync,
-) -> Result<Manifest, PeerError> {
-    let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
-    let stamp = Stamp::of(path, survey, options.algorithm, piece_size);
-    if let Some(manifest) = stamp.as_ref().and_then(|stamp| stamp.manifest(hashes, &survey.name)) {
-        return Ok(manifest);
-    }
-    let manifest = hash_survey(path, survey, options.algorithm, Some(piece_size), progress)?;
-    keep_manifest(hashes, &manifest)?;
-    if let Some(stamp) = stamp {
-        stamp.keep(hashes, &manifest);
-    }
-    Ok(manifest)
-}
-
-/// The manifest of what was found at a path.
-pub(crate) fn hash_survey(
-    path: &Path,
-    survey: &Survey,
+    options: &ScanOptions,
     algorithm: Algorithm,
     piece_size: Option<u32>,
     progress: impl Fn(u64, u64) + Sync,
+) -> Result<Hashed, PeerError> {
+    let mut survey = Survey::of(path, options)?;
+    let backend = &storage::MmapBackend;
+    let hashing = Hashing { path, algorithm, piece_size, backend, quiet: Duration::ZERO, patience: PATIENCE };
+    let manifest = hashing.run(&mut survey, progress, |_| {})?;
+    Ok(Hashed { manifest, left_out: survey.left_out })
+}
+
+/// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was. It is
+/// read with `backend`; `waits` is told which file is being written to.
+pub(crate) fn manifest_of(
+    path: &Path,
+    survey: &mut Survey,
+    options: &ShareOptions,
+    hashes: &Path,
+    backend: &dyn Backend,
+    progress: impl Fn(u64, u64) + Sync,
+    waits: impl Fn(&Path),
 ) -> Result<Manifest, PeerError> {
-    let wrong = |reason| PeerError::Manifest { path: path.to_owned(), reason };
-    let sizes = survey.sizes();
-    let piece_size = piece_size.unwrap_or_else(|| default_piece_size(&sizes));
-    let geometry = Geometry::new(piece_size, sizes).map_err(|error| wrong(error.into()))?;
-    let entry = |file: &Found| FileEntry {
-        path: file.path.clone(),
-        size: file.metadata.len(),
-        executable: file.executable(),
-        root: Digest([0; 32]),
+    let algorithm = options.algorithm;
+    let stamp = |survey: &Survey| {
+        let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
+        Stamp::of(path, survey, algorithm, piece_size)
     };
-    let header = ManifestHeader {
-        name: survey.name.clone(),
-        folder: survey.folder,
-        algorithm,
-        piece_size,
-        files: survey.files.iter().map(entry).collect(),
-        empty_folders: survey.empty_folders.clone(),
-    };
-    // What no manifest can say is said before everything is hashed.
-    header.check().map_err(|reason| PeerError::Unfit { path: path.to_owned(), reason: reason.to_string() })?;
-    let source = storage::backend("mmap").expect("the default backend exists").open(&survey.specs(), Access::Read)?;
-    let read = |number: usize| {
-        let piece = geometry.piece(number as u32).expect("it is below the number of pieces");
-        Ok::<_, StorageError>((piece.place(), source.read(piece.file, piece.offset, piece.len)?))
-    };
-    let (count, total) = (geometry.pieces() as usize, geometry.total());
-    let digests = integrity::hash_pieces(algorithm.integrity(), count, read, |done| progress(done, total))?;
-    Manifest::build(header, &digests).map_err(wrong)
+    if let Some(manifest) = stamp(survey).and_then(|stamp| stamp.manifest(hashes, &survey.name)) {
+        return Ok(manifest);
+    }
+    let piece_size = options.piece_size;
+    let hashing = Hashing { path, algorithm, piece_size, backend, quiet: QUIET, patience: PATIENCE };
+    let manifest = hashing.run(survey, progress, waits)?;
+    match keep_manifest(hashes, &manifest) {
+        Err(PeerError::Storage(error)) => {
+            tracing::warn!(%error, "the manifest is not kept: the next start hashes everything again");
+        }
+        kept => {
+            kept?;
+            // Of what the files were while they were hashed.
+            stamp(survey).iter().for_each(|stamp| stamp.keep(hashes, &manifest));
+        }
+    }
+    Ok(manifest)
 }
 
 /// Folder in the hashes folder for the manifests of downloads. Whoever shares something chooses its name, so they are kept by

@@ -3,6 +3,7 @@
 //! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -10,19 +11,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Run, Stretch};
-use storage::{
-    Access, Backend, Checkpoint, Folder, Held, Output, Place, Room, Split, Storage, StorageError, error_at,
-    make_executable,
-};
+use storage::{Access, Backend, Checkpoint, Folder, Output, Place, Room, Split, Storage, StorageError, error_at};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
+use crate::doubt::{Verified, verify_doubtful};
+use crate::file_state::FileState;
 use crate::in_place::{InPlace, holds_nothing_else, look, spec};
 use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::reuse::{reuse, stored_ranges, verify_again};
-use crate::share::{ShareOptions, hash_survey, keep_received, manifest_of};
-use crate::survey::Survey;
+use crate::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
+use crate::share::{ShareOptions, keep_received, manifest_of};
+use crate::survey::{ScanOptions, Survey};
 use crate::waits::{For, WaitBooks};
+use crate::watch::WatchedFile;
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
@@ -46,6 +48,12 @@ pub(crate) struct Shelf {
     given_back: RwLock<Option<StorageError>>,
     names: LocalNames,
     name_report: NameReport,
+    /// Files that somebody else may have changed while they are built: nothing of them is given away unverified.
+    doubtful: RwLock<BTreeSet<usize>>,
+    /// What the files were when they were known to be right; until that is asked for.
+    watched: Mutex<Vec<WatchedFile>>,
+    /// What lies in a shared folder and is no part of the content.
+    left_out: u32,
 }
 
 /// What a download needs until it is finished.
@@ -58,6 +66,10 @@ struct Building {
     built: Vec<usize>,
     /// All that will be there then.
     wanted: Vec<usize>,
+    /// What lies in place already.
+    in_place: Option<Verified>,
+    /// Whether everything is read back before it is called complete.
+    verify_on_disk: bool,
 }
 
 /// Where downloads go, and what is kept to there.
@@ -71,6 +83,10 @@ pub(crate) struct Downloads {
     pub(crate) names: NamePolicy,
     /// Bytes that they leave free.
     pub(crate) keep_free: Option<u64>,
+    /// Whether everything is read back from the disk before it is called complete.
+    pub(crate) verify_on_disk: bool,
+    /// Files and folders of these programs that no download may be, or lie in, by its names.
+    pub(crate) reserved: Vec<PathBuf>,
 }
 
 /// Which files of a content are wanted, by their paths inside.
@@ -94,57 +110,13 @@ pub(crate) struct Opened {
     pub(crate) goal: PieceSet,
 }
 
+/// Attempts to share what others write to between hashing and opening it.
+const TRIES: u32 = 3;
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
-fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
-    // A link, too, is something that is in the way: what it leads to is nobody's business here.
-    let there = std::fs::symlink_metadata(path).map_err(|source| StorageError::Io { path: path.to_owned(), source })?;
-    let header = manifest.header();
-    if header.folder || !there.is_file() || there.len() != header.files[0].size {
-        return Ok(false);
-    }
-    let Ok(survey) = Survey::of(path) else { return Ok(false) };
-    let there = hash_survey(path, &survey, header.algorithm, Some(header.piece_size), |_, _| {})?;
-    Ok(there.header().files[0].root == header.files[0].root)
-}
-
-/// Holds what lies in a folder under a name, or the folder itself.
-fn hold(folder: &Path, name: &str) -> Result<Arc<Held>, StorageError> {
-    Ok(Held::new(&Folder::open(folder).map_err(|source| error_at(folder, source))?, name))
-}
-
-/// Where what lies on disk is read from, whatever downloads are kept in.
-fn kept_on_disk(backend: &dyn Backend) -> &dyn Backend {
-    if backend.persistent() { backend } else { &storage::FileBackend }
-}
-
-/// These files of a content, where they have their names; the others are nowhere.
-fn settled(
-    manifest: &Manifest,
-    names: &LocalNames,
-    backend: &dyn Backend,
-    path: &Path,
-    files: &[usize],
-) -> Result<Arc<dyn Storage>, StorageError> {
-    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, names, path, file)).collect();
-    let storage = kept_on_disk(backend).open(&specs, Access::Read)?;
-    if files.len() == manifest.header().files.len() {
-        return Ok(storage);
-    }
-    let place = |file: usize| files.binary_search(&file).map_or(Place::Nowhere, Place::InPlace);
-    let places = (0..manifest.header().files.len()).map(place).collect();
-    Ok(Arc::new(Split::new(path.to_owned(), places, storage.clone(), storage)))
-}
-
-/// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to
-/// their own file has it all the same.
-fn mend_bits(manifest: &Manifest, names: &LocalNames, target: &Path, files: &[usize]) {
-    for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {
-        let _ = make_executable(&spec(manifest, names, target, file).path);
-    }
-}
+/// Of so many files each is looked at now and then while they are built.
+const WATCHED: usize = 1024;
 
 /// Puts the pieces of these files into a set.
 fn insert_files(set: &mut PieceSet, manifest: &Manifest, files: &[usize]) {
@@ -172,27 +144,56 @@ impl Shelf {
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
+        scan: &ScanOptions,
         backend: &dyn Backend,
         hashes: &Path,
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
-        let survey = Survey::of(path)?;
-        // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
-        let _held = if survey.folder { Some(hold(path, "")?) } else { None };
-        if !survey.skipped.is_empty() {
-            let _ = events.send(PeerEvent::Skipped { paths: survey.skipped.clone() });
+        let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
+        let mut written = path.to_owned();
+        for _ in 0..TRIES {
+            let mut survey = Survey::of(path, scan)?;
+            // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
+            let _held = if survey.folder { Some(hold(path, "")?) } else { None };
+            let manifest =
+                manifest_of(path, &mut survey, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
+            // What was empty when it was found may be a key by now.
+            if survey.stale
+                && let Some(file) = survey.file_not_in(&Survey::of(path, scan)?)
+            {
+                written = file.at.clone();
+                continue;
+            }
+            let storage = match kept_on_disk(backend).open(&survey.specs(), Access::Read) {
+                // Of a folder others are left; a file that is gone is gone.
+                Err(StorageError::Changed(file)) => {
+                    written = file;
+                    continue;
+                }
+                Err(StorageError::NotFound(file)) if survey.folder => {
+                    written = file;
+                    continue;
+                }
+                result => result?,
+            };
+            // From here on the storage notices; what came before it was opened, only this look does.
+            if let Some(file) = survey.changed_file()? {
+                written = file.at.clone();
+                continue;
+            }
+            let have = options.held.pieces(manifest.geometry().pieces());
+            let watched = survey.files.iter().enumerate();
+            let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
+            let all: Vec<usize> = (0..manifest.header().files.len()).collect();
+            let names = (LocalNames::default(), NameReport::default());
+            let mut shelf = Shelf::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
+            (shelf.watched, shelf.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
+            if !survey.left_out.is_empty() {
+                let _ = events.send(PeerEvent::Skipped { left_out: survey.left_out });
+            }
+            return Ok(Opened { shelf: Arc::new(shelf), have, goal: PieceSet::empty(0) });
         }
-        let manifest = manifest_of(path, &survey, options, hashes, progress(path, events))?;
-        let have = options.held.pieces(manifest.geometry().pieces());
-        let shelf = Arc::new(Self::in_place(path, manifest.into(), backend)?);
-        Ok(Opened { shelf, have, goal: PieceSet::empty(0) })
-    }
-
-    fn in_place(path: &Path, manifest: Arc<Manifest>, backend: &dyn Backend) -> Result<Self, PeerError> {
-        let all: Vec<usize> = (0..manifest.header().files.len()).collect();
-        let names = LocalNames::default();
-        let storage = settled(&manifest, &names, backend, path, &all)?;
-        Ok(Shelf::new(manifest, storage, None, None, path.to_owned(), &all, (names, NameReport::default())))
+        Err(PeerError::StillWritten(written))
     }
 
     /// Opens, or goes on with, a download of all files, or of those that are chosen. What is there already is checked: files
@@ -204,11 +205,17 @@ impl Shelf {
         downloads: &Downloads,
         choice: Option<&Choice>,
     ) -> Result<Opened, PeerError> {
-        let Downloads { hashes, folder, replace, names: policy, keep_free } = downloads;
+        let Downloads { hashes, folder, replace, keep_free, verify_on_disk, .. } = downloads;
         // Before anything is written.
-        let plan = plan(&manifest, folder, hashes, choice, *policy)?;
-        keep_received(hashes, &manifest)?;
-        plan.record(hashes, manifest.id())?;
+        let plan = plan(&manifest, downloads, choice)?;
+        if let Err(error) = keep_received(hashes, &manifest) {
+            tracing::warn!(%error, "the manifest is not kept: the next start asks others for it again");
+        }
+        plan.record(hashes, manifest.id());
+        // What is mapped stays in memory: then nothing would be read back from the disk.
+        let files_backend: Arc<dyn Backend> = Arc::new(storage::FileBackend);
+        let is_mapped = backend.name() == storage::MmapBackend.name();
+        let write_backend = if *verify_on_disk && is_mapped { &files_backend } else { backend };
         let (header, geometry) = (manifest.header(), manifest.geometry());
         let some = choice.is_some() || !plan.report.skipped.is_empty();
         let Plan { wanted, empty_folders, names, report } = plan;
@@ -256,6 +263,9 @@ impl Shelf {
         let there = |path: &String| target.join(path).is_dir();
         if old.is_some() && found.equal.len() == wanted.len() && empty_folders.iter().all(there) {
             let storage = settled(&manifest, &names, &**backend, &target, &wanted)?;
+            if let Some(verified) = &found.verified {
+                verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, Vec::new())?;
+            }
             let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
             return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
         }
@@ -278,7 +288,7 @@ impl Shelf {
             true => output.journal(manifest.id(), geometry.pieces()).map(|(journal, have)| (Some(journal), have))?,
             false => (None, PieceSet::empty(geometry.pieces())),
         };
-        let storage = backend.open(&output.specs(), Access::Write).inspect_err(|error| {
+        let storage = write_backend.open(&output.specs(), Access::Write).inspect_err(|error| {
             if error.is_no_room() {
                 let _ = output.cut_back(|number| stored_ranges(&manifest, built[number], &have));
             }
@@ -297,7 +307,15 @@ impl Shelf {
             let places = (0..header.files.len()).map(place).collect();
             Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
         };
-        let building = Building { output, storage, backend: backend.clone(), built, wanted: wanted.clone() };
+        let building = Building {
+            output,
+            storage,
+            backend: backend.clone(),
+            built,
+            wanted: wanted.clone(),
+            in_place: found.verified,
+            verify_on_disk: *verify_on_disk,
+        };
         let shelf =
             Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
         verify_again(&shelf, &mut have)?;
@@ -333,7 +351,35 @@ impl Shelf {
             given_back: RwLock::new(None),
             names,
             name_report,
+            doubtful: RwLock::default(),
+            watched: Mutex::default(),
+            left_out: 0,
         }
+    }
+
+    pub(crate) fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
+    /// The files to watch from now on, once they are where they stay.
+    pub(crate) fn take_watched(&self) -> Vec<WatchedFile> {
+        std::mem::take(&mut *self.watched.lock().expect("no panic holds it"))
+    }
+
+    /// Notes what the files of a complete download are, where they are read from.
+    fn note_files(&self) {
+        let look = |&file: &usize| {
+            let at = spec(&self.manifest, &self.names, &self.path, file).path;
+            let seen = std::fs::metadata(&at).ok()?;
+            Some(WatchedFile::new(file, &at, FileState::of(&seen)))
+        };
+        *self.watched.lock().expect("no panic holds it") = self.wanted.iter().filter_map(look).collect();
+    }
+
+    /// Whether a file can still be read as it was when it was opened.
+    pub(crate) fn look_at(&self, file: usize) -> Result<(), StorageError> {
+        let size = self.manifest.header().files[file].size;
+        self.storage().read(file, 0, size.min(1) as usize).map(drop)
     }
 
     pub(crate) fn id(&self) -> ContentId {
@@ -344,9 +390,32 @@ impl Shelf {
         &self.manifest
     }
 
-    /// The bytes of pieces that are stored: of one file as the storage has them, of several put together. Blocks while they
-    /// come from the disk.
+    /// The bytes of pieces that are stored, for others. Blocks while they come from the disk.
     pub(crate) fn load(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let is_doubtful = {
+            let doubtful = self.doubtful.read().expect("no panic holds it");
+            !doubtful.is_empty() && block.stretches.iter().any(|stretch| doubtful.contains(&stretch.file))
+        };
+        if is_doubtful { self.load_verified(block) } else { self.load_as_is(block) }
+    }
+
+    /// The same, verified: for what is read once and never verified by anyone else.
+    pub(crate) fn load_verified(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let bytes = self.load_as_is(block)?;
+        let (size, mut rest) = (self.manifest.geometry().piece_size() as usize, &bytes[..]);
+        for stretch in &block.stretches {
+            let (of_file, behind) = rest.split_at(stretch.len);
+            rest = behind;
+            let mut pieces = stretch.run.pieces().zip(of_file.chunks(size));
+            if !pieces.all(|(piece, bytes)| self.manifest.verify(piece, bytes)) {
+                return Err(StorageError::Changed(spec(&self.manifest, &self.names, &self.path, stretch.file).path));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of pieces that are stored: of one file as the storage has them, of several put together.
+    pub(crate) fn load_as_is(&self, block: &Block) -> Result<Bytes, StorageError> {
         let storage = self.storage();
         let read = |stretch: &Stretch| storage.read(stretch.file, stretch.offset, stretch.len);
         if let [stretch] = &block.stretches[..] {
@@ -459,7 +528,7 @@ impl Shelf {
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
             let shelf = self.clone();
             let claim =
-                move || shelf.sync().and_then(|()| shelf.check_room()).inspect_err(|error| shelf.keep_verified(error));
+                move || shelf.sync().and_then(|()| shelf.check_disk()).inspect_err(|error| shelf.keep_verified(error));
             if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
@@ -471,10 +540,17 @@ impl Shelf {
         self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::commit)
     }
 
-    /// Whether as much is free on the disk as is to be kept, while it is built.
-    fn check_room(&self) -> Result<(), StorageError> {
+    /// Looks whether as much is free on the disk as is to be kept, while it is built, and whether somebody else writes to it.
+    fn check_disk(&self) -> Result<(), StorageError> {
         let building = self.building.lock().expect("no panic holds it");
-        building.as_ref().map_or(Ok(()), |building| building.output.check_room())
+        let Some(Building { output, storage, built, .. }) = &*building else { return Ok(()) };
+        output.check_room()?;
+        // Of many files a look at each is too much to be done again and again.
+        if built.len() <= WATCHED {
+            let changed = storage.changed_by_others()?;
+            self.doubtful.write().expect("no panic holds it").extend(changed.into_iter().map(|file| built[file]));
+        }
+        Ok(())
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
@@ -492,16 +568,29 @@ impl Shelf {
 
     /// Makes a complete download durable and gives it its name. Blocks.
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
-        if let Some(Building { output, storage, backend, wanted, .. }) =
-            self.building.lock().expect("no panic holds it").take()
-        {
-            if self.checkpoint.is_some() {
-                storage.flush()?;
-            } else if let Err(error) = output.write_out(&*storage) {
-                // All of it is in memory still, and nothing of it would be believed.
-                let _ = output.cut_back(|_| Vec::new());
-                return Err(error.into());
+        let building = self.building.lock().expect("no panic holds it").take();
+        let on_disk = building.as_ref().is_none_or(|building| building.backend.persistent());
+        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) = building {
+            output.check_place().inspect_err(|_| drop(self.sync()))?;
+            let written = match self.checkpoint {
+                Some(_) => storage.flush().map(|()| storage),
+                // If that fails, all of it is in memory still, and nothing of it would be believed.
+                None => output.write_out(&*storage).inspect_err(|_| drop(output.cut_back(|_| Vec::new()))),
+            }?;
+            let doubtful = std::mem::take(&mut *self.doubtful.write().expect("no panic holds it"));
+            let built = built.iter().copied().zip(output.specs());
+            let mut known: Vec<_> =
+                built.clone().filter(|(file, _)| verify_on_disk || doubtful.contains(file)).collect();
+            if verify_on_disk {
+                known.extend(in_place.iter().flat_map(|verified| verified.files.iter().flatten().cloned()));
             }
+            let specs = built.map(Some).collect();
+            let verified: Vec<_> = in_place.into_iter().chain([Verified { storage: written, files: specs }]).collect();
+            if verify_on_disk {
+                output.forget_cached();
+            }
+            verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), known)
+                .inspect_err(|_| drop(self.sync()))?;
             // What is read from now on is read where it is then, not by way of a link.
             let _held = output.hold_target();
             // Should it fail for want of anything, the next run finds all pieces.
@@ -512,6 +601,10 @@ impl Shelf {
                 let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
                 *self.storage.write().expect("no panic holds it") = settled;
             }
+        }
+        // What is kept in memory stays right whatever becomes of the files.
+        if on_disk {
+            self.note_files();
         }
         Ok(self.path.clone())
     }

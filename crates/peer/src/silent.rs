@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const TRIES: f64 = 4.0;
 const ANOTHER: Duration = Duration::from_secs(5);
 /// Addresses that are remembered, some 64 bytes each. An address is forgotten when it has all its tries again, 20 seconds
-/// after its last one at the latest. The engine dials 16 peers at once at 16 addresses each, so that
+/// after its last one at the latest. The engine dials 16 peers at once at 32 addresses each, so that
 /// dialling that fails slowly does not fill this; where it is full, the address with the most tries left is forgotten.
 const REMEMBERED: usize = 4096;
 

@@ -101,10 +101,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::share::{hash_survey, keep_manifest};
+    use crate::ScanOptions;
+    use crate::share::{hash_content, keep_manifest};
 
     fn stamp(path: &Path) -> Option<Stamp> {
-        Stamp::of(path, &Survey::of(path).unwrap(), Algorithm::Blake3, 1024)
+        Stamp::of(path, &Survey::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)
     }
 
     /// Waits until nothing that was changed before is too young.
@@ -134,8 +135,8 @@ mod tests {
         fs::write(root.join("a"), "bytes").unwrap();
         fs::write(root.join("b"), "bytes").unwrap();
         settle();
-        let survey = Survey::of(&root).unwrap();
-        let manifest = hash_survey(&root, &survey, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap();
+        let survey = Survey::of(&root, &ScanOptions::default()).unwrap();
+        let manifest = hash_content(&root, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let stamp = stamp(&root).unwrap();
         assert!(stamp.manifest(&hashes, "root").is_none(), "nothing is kept");
         keep_manifest(&hashes, &manifest).unwrap();

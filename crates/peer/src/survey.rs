@@ -1,8 +1,10 @@
 //! What lies at a path that is to be shared: one file, or a folder with all that is in it.
 //!
-//! Names are taken in order, so that equal folders have equal manifests. Links and special files (sockets, devices) are no
-//! content: they are left out, and it is said which. A name that others could not store ends it.
+//! Names are taken in order, so that equal folders have equal manifests. What is no content is left out, and it is said what
+//! and why: special files, what the programs keep for themselves (`own_state`), and links that lead out of the folder. A link
+//! that stays inside is what it leads to, as if it were copied there. A name that others could not store ends it.
 
+use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,21 @@ use protocol::{MAX_FILES, check_name};
 use storage::{FileSpec, error_at};
 
 use crate::PeerError;
+use crate::file_state::{Change, FileState};
+use crate::left_out::{LeftOut, LeftOutReason};
+use crate::own_state::{Candidate, OwnState};
+
+/// Folders in each other, more than any manifest has: what lies deeper is not walked to.
+const DEEPEST: usize = 1000;
+
+/// What counts as part of a content.
+#[derive(Debug, Clone, Default)]
+pub struct ScanOptions {
+    /// Whether links are followed that lead out of what is shared. Those that stay inside always are.
+    pub follow_links: bool,
+    /// Files and folders that this process keeps its own state in: what of it lies in a folder that is shared is left out.
+    pub own: Vec<PathBuf>,
+}
 
 /// What was found.
 pub(crate) struct Survey {
@@ -21,8 +38,10 @@ pub(crate) struct Survey {
     pub(crate) files: Vec<Found>,
     /// Folders in which nothing is.
     pub(crate) empty_folders: Vec<String>,
-    /// What is neither file nor folder.
-    pub(crate) skipped: Vec<PathBuf>,
+    /// What is no part of it.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// Whether files were written to since they were found: they may be something else now.
+    pub(crate) stale: bool,
 }
 
 /// A file.
@@ -37,11 +56,80 @@ impl Found {
     pub(crate) fn executable(&self) -> bool {
         executable(&self.metadata)
     }
+
+    pub(crate) fn state(&self) -> FileState {
+        FileState::of(&self.metadata)
+    }
+
+    /// What lies there now; nothing if no file does any more.
+    pub(crate) fn look_again(&self) -> Result<Option<Metadata>, PeerError> {
+        match fs::metadata(&self.at) {
+            Ok(now) => Ok(Some(now).filter(Metadata::is_file)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error_at(&self.at, error).into()),
+        }
+    }
+}
+
+/// A walk through a folder.
+struct Scan<'a> {
+    survey: Survey,
+    rules: Option<Rules<'a>>,
+    /// The folder that is shared, as it was named and as it is.
+    root: &'a Path,
+    real_root: PathBuf,
+    /// Where the files of a cache of models lie that this is a part of.
+    blobs: Option<PathBuf>,
+    /// Canonical paths of the folders that the walk is in.
+    within: Vec<PathBuf>,
+}
+
+/// What is part of a content that is to be shared.
+struct Rules<'a> {
+    own: OwnState,
+    options: &'a ScanOptions,
 }
 
 impl Survey {
     /// Looks at a path. A link that is named itself is followed: whoever names it means what it leads to.
-    pub(crate) fn of(path: &Path) -> Result<Self, PeerError> {
+    pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
+        let survey = Self::of_anything(path)?;
+        let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
+        let own = OwnState::of(&options.own);
+        let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
+        // A link to a key is a key, whatever it is called.
+        for at in [path, &real_root] {
+            if let Some(reason) = own.why(&Candidate { at, real: &real_root, metadata: &metadata }) {
+                return Err(unfit(path, &reason.to_string()));
+            }
+        }
+        if !survey.folder {
+            return Ok(survey);
+        }
+        let survey = survey.walk(path, real_root, Some(Rules { own, options }))?;
+        if survey.files.is_empty() && !survey.left_out.is_empty() {
+            return Err(PeerError::NothingLeft { path: path.to_owned(), left_out: survey.left_out });
+        }
+        Ok(survey)
+    }
+
+    /// All that lies there, whatever it is; links are left out.
+    pub(crate) fn of_all(path: &Path) -> Result<Self, PeerError> {
+        let survey = Self::of_anything(path)?;
+        let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
+        if survey.folder { survey.walk(path, real_root, None) } else { Ok(survey) }
+    }
+
+    fn walk(self, root: &Path, real_root: PathBuf, rules: Option<Rules<'_>>) -> Result<Self, PeerError> {
+        let blobs = blobs_of(&real_root);
+        let within = vec![real_root.clone()];
+        let mut scan = Scan { survey: self, rules, root, real_root: real_root.clone(), blobs, within };
+        scan.walk(root, &real_root, "")?;
+        Ok(scan.survey)
+    }
+
+    /// A file, whatever it is; of a folder, nothing but its name.
+    fn of_anything(path: &Path) -> Result<Self, PeerError> {
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
         // `.` and `..` have a name all the same.
         let named = match path.file_name() {
@@ -50,51 +138,14 @@ impl Survey {
         };
         let name = safe_name(&named, named.file_name().unwrap_or_default())?;
         let folder = metadata.is_dir();
-        let mut survey = Survey { name, folder, files: Vec::new(), empty_folders: Vec::new(), skipped: Vec::new() };
-        if folder {
-            survey.walk(path, "")?;
-        } else if metadata.is_file() {
-            let path_inside = survey.name.clone();
-            survey.files.push(Found { path: path_inside, at: path.to_owned(), metadata });
-        } else {
-            return Err(unfit(path, "it is neither a file nor a folder"));
+        let (files, empty_folders, left_out) = Default::default();
+        let mut survey = Survey { name, folder, files, empty_folders, left_out, stale: false };
+        if metadata.is_file() {
+            survey.files.push(Found { path: survey.name.clone(), at: path.to_owned(), metadata });
+        } else if !folder {
+            return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
         }
         Ok(survey)
-    }
-
-    fn walk(&mut self, folder: &Path, inside: &str) -> Result<(), PeerError> {
-        let read = || -> io::Result<Vec<(PathBuf, FileType)>> {
-            let entries =
-                fs::read_dir(folder)?.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))));
-            entries.collect()
-        };
-        let mut entries = read().map_err(|source| error_at(folder, source))?;
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let before = self.files.len() + self.empty_folders.len();
-        for (at, kind) in entries {
-            if !kind.is_file() && !kind.is_dir() {
-                self.skipped.push(at);
-                continue;
-            }
-            let name = safe_name(&at, at.file_name().unwrap_or_default())?;
-            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
-            if kind.is_dir() {
-                self.walk(&at, &path)?;
-            } else {
-                let metadata = fs::symlink_metadata(&at).map_err(|source| error_at(&at, source))?;
-                self.files.push(Found { path, at, metadata });
-            }
-            if self.files.len() > MAX_FILES || self.empty_folders.len() > MAX_FILES {
-                return Err(unfit(
-                    folder,
-                    &format!("a content may have at most {MAX_FILES} files: share its parts, or an archive"),
-                ));
-            }
-        }
-        if self.files.len() + self.empty_folders.len() == before && !inside.is_empty() {
-            self.empty_folders.push(inside.to_owned());
-        }
-        Ok(())
     }
 
     /// Bytes of the files.
@@ -106,6 +157,152 @@ impl Survey {
     pub(crate) fn specs(&self) -> Vec<FileSpec> {
         self.files.iter().map(|file| FileSpec { path: file.at.clone(), size: file.metadata.len() }).collect()
     }
+
+    /// A file that `now` has not, or that is left out by now, if there is one.
+    pub(crate) fn file_not_in(&self, now: &Survey) -> Option<&Found> {
+        let there: HashSet<_> = now.files.iter().map(|file| &file.path).collect();
+        self.files.iter().find(|file| !there.contains(&file.path))
+    }
+
+    /// A file that is not what it was when it was found, if there is one.
+    pub(crate) fn changed_file(&self) -> Result<Option<&Found>, PeerError> {
+        for file in &self.files {
+            let now = file.look_again()?;
+            if now.is_none_or(|now| file.state().change(&FileState::of(&now)) != Change::None) {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Scan<'_> {
+    fn walk(&mut self, folder: &Path, real: &Path, inside: &str) -> Result<(), PeerError> {
+        if self.within.len() > DEEPEST {
+            return Err(unfit(folder, "its folders are too deep in each other"));
+        }
+        let read = || -> io::Result<Vec<(PathBuf, FileType)>> {
+            let entries =
+                fs::read_dir(folder)?.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))));
+            // An entry may go while the folder is read.
+            entries.filter(|entry| !entry.as_ref().is_err_and(is_gone)).collect()
+        };
+        let mut entries = match read() {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) && !inside.is_empty() => {
+                self.leave_out(folder, LeftOutReason::Vanished);
+                return Ok(());
+            }
+            Err(error) => return Err(error_at(folder, error).into()),
+        };
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let before = self.survey.files.len() + self.survey.empty_folders.len();
+        let left_out_before = self.survey.left_out.len();
+        for (at, kind) in entries {
+            self.entry(&at, kind, real, inside)?;
+            if self.survey.files.len() > MAX_FILES || self.survey.empty_folders.len() > MAX_FILES {
+                return Err(unfit(
+                    folder,
+                    &format!("a content may have at most {MAX_FILES} files: share its parts, or an archive"),
+                ));
+            }
+        }
+        if self.survey.files.len() + self.survey.empty_folders.len() == before && !inside.is_empty() {
+            self.nothing_in(folder, real, inside, left_out_before);
+        }
+        Ok(())
+    }
+
+    /// A folder of which nothing is content: an empty one, or one of the programs' own.
+    fn nothing_in(&mut self, folder: &Path, real: &Path, inside: &str, left_out_before: usize) {
+        let left_out = &self.survey.left_out[left_out_before..];
+        let own = left_out.iter().map(|left_out| left_out.reason).filter(|reason| reason.is_own()).min();
+        let all_own = left_out.iter().all(|left_out| left_out.reason.is_own());
+        let is_used = self.rules.as_ref().is_some_and(|rules| rules.own.is_used(real));
+        match own.or(is_used.then_some(LeftOutReason::OwnState)) {
+            Some(reason) => {
+                // The folder stands for all that is in it.
+                if all_own {
+                    self.survey.left_out.truncate(left_out_before);
+                    self.leave_out(folder, reason);
+                }
+            }
+            None => self.survey.empty_folders.push(inside.to_owned()),
+        }
+    }
+
+    fn entry(&mut self, at: &Path, kind: FileType, real_folder: &Path, inside: &str) -> Result<(), PeerError> {
+        let name = at.file_name().unwrap_or_default();
+        let found = if kind.is_symlink() { self.follow(at) } else { Ok((at.to_owned(), real_folder.join(name))) };
+        let (target, real) = match found {
+            Ok(found) => found,
+            Err(reason) => {
+                self.leave_out(at, reason);
+                return Ok(());
+            }
+        };
+        let metadata = match fs::symlink_metadata(&target) {
+            Ok(metadata) => metadata,
+            Err(error) if is_gone(&error) => {
+                self.leave_out(at, LeftOutReason::Vanished);
+                return Ok(());
+            }
+            Err(error) => return Err(error_at(at, error).into()),
+        };
+        let reason = match &metadata {
+            metadata if !metadata.is_file() && !metadata.is_dir() => Some(LeftOutReason::NotAFile),
+            metadata => {
+                let candidate = Candidate { at: &target, real: &real, metadata };
+                self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
+            }
+        };
+        if let Some(reason) = reason {
+            self.leave_out(at, reason);
+            return Ok(());
+        }
+        let name = safe_name(at, name)?;
+        let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+        if metadata.is_dir() {
+            self.within.push(real.clone());
+            self.walk(&target, &real, &path)?;
+            self.within.pop();
+        } else {
+            self.survey.files.push(Found { path, at: target, metadata });
+        }
+        Ok(())
+    }
+
+    /// Where a link leads, and what the canonical path of that is; or why it is not followed.
+    fn follow(&self, link: &Path) -> Result<(PathBuf, PathBuf), LeftOutReason> {
+        let Some(rules) = &self.rules else { return Err(LeftOutReason::LinkOutside) };
+        let real = link.canonicalize().map_err(|_| LeftOutReason::LinkToNothing)?;
+        if real.is_dir() && self.within.contains(&real) {
+            return Err(LeftOutReason::LinkLoop);
+        }
+        if let Ok(rest) = real.strip_prefix(&self.real_root) {
+            // From the folder that is shared on there is no link any more.
+            return Ok((self.root.join(rest), real));
+        }
+        let in_cache = self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
+        if in_cache || rules.options.follow_links { Ok((real.clone(), real)) } else { Err(LeftOutReason::LinkOutside) }
+    }
+
+    fn leave_out(&mut self, path: &Path, reason: LeftOutReason) {
+        self.survey.left_out.push(LeftOut { path: path.to_owned(), reason });
+    }
+}
+
+/// Where the files lie that a snapshot of a model links to, in a cache as Hugging Face's: `MODEL/snapshots/REVISION/…` holds
+/// nothing but links to `MODEL/blobs/…`, so that a snapshot and its blobs are one thing that is shared.
+fn blobs_of(real: &Path) -> Option<PathBuf> {
+    let snapshots = real.ancestors().skip(1).find(|folder| folder.file_name() == Some("snapshots".as_ref()))?;
+    let blobs = snapshots.with_file_name("blobs");
+    let is_folder = fs::symlink_metadata(&blobs).is_ok_and(|blobs| blobs.is_dir());
+    is_folder.then_some(blobs)
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
@@ -133,25 +330,116 @@ fn executable(_: &Metadata) -> bool {
 mod tests {
     use super::*;
 
+    fn survey(path: &Path) -> Survey {
+        Survey::of(path, &ScanOptions::default()).unwrap()
+    }
+
+    fn paths(survey: &Survey) -> Vec<&str> {
+        survey.files.iter().map(|file| file.path.as_str()).collect()
+    }
+
+    /// What was left out, by its name.
+    fn left_out(survey: &Survey) -> Vec<(&str, LeftOutReason)> {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut all: Vec<_> =
+            survey.left_out.iter().map(|left_out| (&*name(&left_out.path).leak(), left_out.reason)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Makes files with their paths as bytes, and the folders to them.
+    fn write_all(root: &Path, files: &[&str]) {
+        for file in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+    }
+
     #[test]
-    fn everything_is_found_in_order_and_links_are_left_out() {
+    fn everything_is_found_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
-        for path in ["b", "a/deep/er", "a/empty", "c/empty"] {
+        for path in ["a/empty", "c/empty"] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
-        for path in ["z", "a/deep/er/file", "a/first", "b/x"] {
-            fs::write(root.join(path), path).unwrap();
-        }
-        #[cfg(unix)]
-        std::os::unix::fs::symlink("z", root.join("link")).unwrap();
-        let survey = Survey::of(&root).unwrap();
-        let paths: Vec<_> = survey.files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["a/deep/er/file", "a/first", "b/x", "z"]);
+        write_all(&root, &["z", "a/deep/er/file", "a/first", "b/x"]);
+        let survey = survey(&root);
+        assert_eq!(paths(&survey), ["a/deep/er/file", "a/first", "b/x", "z"]);
         assert_eq!(survey.empty_folders, ["a/empty", "c/empty"]);
-        assert!(survey.folder && survey.name == "root");
-        #[cfg(unix)]
-        assert_eq!(survey.skipped, [root.join("link")]);
+        assert!(survey.folder && survey.name == "root" && survey.left_out.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_stay_inside_are_followed_and_others_only_if_that_is_said() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        write_all(folder.path(), &["root/lib/so.1", "root/b/file", "secret", "outside/x"]);
+        for (target, link) in [
+            ("so.1", "lib/so"),
+            ("lib", "lib64"),
+            ("../secret", "out"),
+            ("../outside", "tree"),
+            ("nowhere", "dangling"),
+            ("ring", "ring"),
+            ("..", "b/up"),
+            (".", "self"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let found = survey(&root);
+        assert_eq!(paths(&found), ["b/file", "lib/so", "lib/so.1", "lib64/so", "lib64/so.1"]);
+        assert_eq!(found.files[1].at, root.join("lib/so.1"), "no link is on the way to what is read");
+        let lost = [
+            ("dangling", LeftOutReason::LinkToNothing),
+            ("out", LeftOutReason::LinkOutside),
+            ("ring", LeftOutReason::LinkToNothing),
+            ("self", LeftOutReason::LinkLoop),
+            ("tree", LeftOutReason::LinkOutside),
+            ("up", LeftOutReason::LinkLoop),
+        ];
+        assert_eq!(left_out(&found), lost);
+        let all = Survey::of(&root, &ScanOptions { follow_links: true, ..ScanOptions::default() }).unwrap();
+        assert!(paths(&all).contains(&"out") && paths(&all).contains(&"tree/x"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_snapshot_of_a_model_cache_is_whole_and_one_of_links_to_elsewhere_is_refused() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        write_all(folder.path(), &["models--o--m/blobs/1111", "models--o--m/blobs/2222", "elsewhere/3333"]);
+        let snapshot = folder.path().join("models--o--m/snapshots/abc");
+        fs::create_dir_all(snapshot.join("sub")).unwrap();
+        symlink("../../blobs/1111", snapshot.join("model.safetensors")).unwrap();
+        symlink("../../../blobs/2222", snapshot.join("sub/t.json")).unwrap();
+        assert_eq!(paths(&survey(&snapshot)), ["model.safetensors", "sub/t.json"]);
+        let whole = survey(&folder.path().join("models--o--m"));
+        assert_eq!(whole.files.len(), 4, "the blobs, and what they are called");
+        symlink("../../../elsewhere/3333", snapshot.join("other")).unwrap();
+        assert_eq!(left_out(&survey(&snapshot)), [("other", LeftOutReason::LinkOutside)]);
+        let links = folder.path().join("links");
+        fs::create_dir(&links).unwrap();
+        symlink("../elsewhere/3333", links.join("model")).unwrap();
+        let error = Survey::of(&links, &ScanOptions::default()).err().unwrap();
+        assert!(matches!(error, PeerError::NothingLeft { .. }), "{error}");
+        assert!(error.to_string().contains("model (it is a link that leads out"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_between_folders_end_somewhere() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        write_all(folder.path(), &["a/file", "b/file", "c/file"]);
+        for (from, to) in [("a", "b"), ("b", "c"), ("c", "a"), ("a", "c")] {
+            symlink(format!("../{to}"), folder.path().join(from).join(to)).unwrap();
+        }
+        let found = survey(folder.path());
+        assert!(paths(&found).contains(&"a/b/c/file"));
+        assert!(left_out(&found).iter().all(|(_, reason)| *reason == LeftOutReason::LinkLoop));
     }
 
     #[cfg(target_os = "linux")]
@@ -160,7 +448,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"bad \xff")), "").unwrap();
-        let error = Survey::of(folder.path()).err().unwrap().to_string();
+        let error = Survey::of(folder.path(), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("bad ") && error.contains("not Unicode"), "{error}");
     }
 }

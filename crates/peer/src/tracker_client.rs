@@ -1,5 +1,8 @@
 //! A peer's connection to its tracker: announced once, told of changes, kept up for as long as the peer lives.
 //!
+//! When this machine's addresses change, or the tracker sees it elsewhere, a new connection takes the place of the old one:
+//! a hello says where a peer is, and only a handshake proves it.
+//!
 //! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
 //! again. Nothing else of the peer waits for it.
 
@@ -9,15 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+    check_name,
 };
 use swarm::Event;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
+use crate::dial_book::DialBook;
 use crate::dial_filter::{DialFilter, Source};
 use crate::inbox::Input;
 use crate::reach;
@@ -77,6 +82,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// What the new connection is to be asked again.
+    fn questions(&self) -> Vec<ToTracker> {
+        let finds = self.finds.keys().map(|query| ToTracker::Find(query.clone()));
+        finds.chain(self.lists.keys().map(|&before| ToTracker::List { before })).collect()
+    }
+
     /// The tracker is gone: nobody answers.
     fn give_up(&mut self) {
         for waiting in std::mem::take(&mut self.finds).into_values().flatten() {
@@ -95,13 +106,16 @@ const QUEUE: usize = 1 << 16;
 /// Longest wait between two tries, and the shortest before the first.
 const LONGEST: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(200);
+/// A connection that took the place of another is not replaced itself before this: addresses may come and go, and a tracker
+/// send us away, as often as they like.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Starts a client. `first` is told how the first connection went; if it failed the client ends.
 pub(crate) fn start(
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
-    listeners: Vec<SocketAddr>,
-    dialled: Arc<DialFilter>,
+    listeners: watch::Receiver<Vec<SocketAddr>>,
+    (dialled, book): (Arc<DialFilter>, Arc<DialBook>),
     inputs: mpsc::Sender<Input>,
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
@@ -111,9 +125,11 @@ pub(crate) fn start(
         tracker,
         listeners,
         dialled,
+        book,
         inputs,
         announced: BTreeMap::new(),
         waiting: Waiting::default(),
+        replaced: None,
     };
     tokio::spawn(client.run(inbox, first));
     commands
@@ -122,17 +138,31 @@ pub(crate) fn start(
 struct Client {
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
-    listeners: Vec<SocketAddr>,
+    /// Where others may reach this peer.
+    listeners: watch::Receiver<Vec<SocketAddr>>,
     dialled: Arc<DialFilter>,
+    book: Arc<DialBook>,
     inputs: mpsc::Sender<Input>,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
+    /// When a connection took the place of another last.
+    replaced: Option<Instant>,
 }
 
 /// How a tracker answers a hello.
 enum Greeting {
     Welcome(Session),
     Refused(String),
+}
+
+/// Why a session is over.
+enum Over {
+    /// This peer leaves.
+    Left,
+    /// The tracker is gone, or so it seems.
+    Lost,
+    /// This peer is reached elsewhere now: it is to come again.
+    Moved,
 }
 
 struct Session {
@@ -154,8 +184,15 @@ impl Client {
             }
         };
         loop {
-            if self.serve(session, &mut inbox).await {
-                return;
+            match self.serve(session, &mut inbox).await {
+                Over::Left => return,
+                Over::Moved => {
+                    if let Some(again) = self.come_again().await {
+                        session = again;
+                        continue;
+                    }
+                }
+                Over::Lost => {}
             }
             self.waiting.give_up();
             if self.inputs.send(Input::TrackerLost).await.is_err() {
@@ -171,7 +208,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Session, PeerError> {
+    async fn connect(&mut self) -> Result<Session, PeerError> {
         // All that were tried: the reason names one of them, which need not be the first.
         let tried: Vec<_> = self.tracker.addresses.iter().map(SocketAddr::to_string).collect();
         let address = tried.join(", ");
@@ -191,11 +228,11 @@ impl Client {
         }
     }
 
-    async fn greet(&self) -> Result<Greeting, TransportError> {
+    async fn greet(&mut self) -> Result<Greeting, TransportError> {
         let connection = reach::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
-        let listeners = self.listeners.clone();
+        let listeners = self.listeners.borrow_and_update().clone();
         session.say(&ToTracker::Hello { version: VERSION, listeners }).await?;
         match session.hear().await? {
             TrackerMessage::Welcome { .. } => {}
@@ -208,8 +245,20 @@ impl Client {
         Ok(Greeting::Welcome(session))
     }
 
-    /// Tries again and again, each time after a random wait.
+    /// Connects anew at once, and asks again what was not answered.
+    async fn come_again(&mut self) -> Option<Session> {
+        self.replaced = Some(Instant::now());
+        let mut session = self.connect().await.ok()?;
+        for question in self.waiting.questions() {
+            session.say(&question).await.ok()?;
+        }
+        Some(session)
+    }
+
+    /// Tries again and again, each time after a random wait. Reports once why it does not succeed, where the reason is more
+    /// than silence.
     async fn come_back(&mut self, inbox: &mut mpsc::Receiver<ToClient>) -> Option<Session> {
+        let mut reported = String::new();
         for tries in 0.. {
             let wait = sleep(pause(tries, fastrand::f64()));
             tokio::pin!(wait);
@@ -231,16 +280,34 @@ impl Client {
                     },
                 }
             }
-            if let Ok(session) = self.connect().await {
-                return Some(session);
+            match self.connect().await {
+                Ok(session) => return Some(session),
+                Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
+                Err(error) => {
+                    let sentence = error.to_string();
+                    if sentence != reported {
+                        reported = sentence;
+                        self.inputs.send(Input::TrackerUnfit { error }).await.ok()?;
+                    }
+                }
             }
         }
         None
     }
 
-    /// Runs one session; true if the client is to end.
-    async fn serve(&mut self, session: Session, inbox: &mut mpsc::Receiver<ToClient>) -> bool {
+    /// Runs one session until it is over.
+    async fn serve(&mut self, session: Session, inbox: &mut mpsc::Receiver<ToClient>) -> Over {
         let Session { connection, mut send, mut recv } = session;
+        let settled = self.replaced.map_or_else(Instant::now, |then| then + SETTLED);
+        let mut listeners = self.listeners.clone();
+        // The node has ended if they never change again: then so does the inbox.
+        let moved = async {
+            if listeners.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep_until(settled).await;
+        };
+        tokio::pin!(moved);
         let inputs = self.inputs.clone();
         let (heard, mut messages) = mpsc::channel(64);
         // Reading is not cancelled half way through a frame by what there is to say.
@@ -255,7 +322,7 @@ impl Client {
             tokio::select! {
                 command = inbox.recv() => {
                     let message = match command {
-                        None => break true,
+                        None => break Over::Left,
                         Some(ToClient::Announce(announce)) => {
                             self.announced.insert(announce.content, announce.clone());
                             ToTracker::Announce(announce)
@@ -277,21 +344,23 @@ impl Client {
                             let _ = timeout(Duration::from_millis(500), say(&mut *send, &ToTracker::Bye)).await;
                             let _ = send.finish();
                             let _ = done.send(());
-                            break true;
+                            break Over::Left;
                         }
                     };
                     if !matches!(timeout(WELCOME, say(&mut *send, &message)).await, Ok(Ok(()))) {
-                        break false;
+                        break Over::Lost;
                     }
                 }
+                () = &mut moved => break Over::Moved,
                 message = messages.recv() => match message {
-                    None => break false,
+                    None => break self.ended(&*connection, settled).await,
                     Some(TrackerMessage::Peers { content, mut joined, gone }) => {
-                        self.dialled.keep(Source::Tracker(connection.remote_addr().ip()), &mut joined);
+                        let source = Source::Tracker(connection.remote_addr().ip());
+                        self.book.not_dialled(&self.dialled.keep(source, &mut joined));
                         let found = Input::Event(Event::Found { content, peers: joined });
                         let gone = Input::Event(Event::Gone { content, peers: gone });
                         if inputs.send(found).await.is_err() || inputs.send(gone).await.is_err() {
-                            break true;
+                            break Over::Left;
                         }
                     }
                     Some(TrackerMessage::Found { query, matches }) => {
@@ -312,10 +381,22 @@ impl Client {
             }
         };
         reader.abort();
-        if !over {
-            connection.close(0, "lost");
+        match over {
+            Over::Left => {}
+            Over::Lost => connection.close(0, "lost"),
+            // Where this machine cannot send from its old address any more, the tracker hears of it by the new connection.
+            Over::Moved => connection.close(0, "moved"),
         }
         over
+    }
+
+    /// What it means that the tracker says no more.
+    async fn ended(&self, connection: &dyn Connection, settled: Instant) -> Over {
+        // It has ended, or it is about to.
+        match timeout(Duration::from_millis(200), connection.closed()).await {
+            Ok(TransportError::ClosedByPeer { code: COME_AGAIN, .. }) if Instant::now() >= settled => Over::Moved,
+            _ => Over::Lost,
+        }
     }
 }
 
@@ -355,40 +436,4 @@ async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerMessage, TransportErro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PEERS: usize = 1000;
-
-    /// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.
-    fn returns(back: Duration, random: &mut fastrand::Rng) -> Vec<Duration> {
-        let mut one = || {
-            let mut at = Duration::ZERO;
-            for tries in 0.. {
-                at += pause(tries, random.f64());
-                if at >= back {
-                    break;
-                }
-            }
-            at
-        };
-        (0..PEERS).map(|_| one()).collect()
-    }
-
-    /// In no tenth of the time that it takes until all are back do more than three times as many come as on average.
-    #[test]
-    fn a_thousand_peers_come_back_without_a_stampede() {
-        let mut random = fastrand::Rng::with_seed(1);
-        for back in [1, 300, 600, 1_000, 2_000, 4_000, 8_000, 15_000, 60_000, 600_000].map(Duration::from_millis) {
-            let times = returns(back, &mut random);
-            let (first, last) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
-            assert!(last - back <= LONGEST, "{back:?}: the last is back after {:?}", last - back);
-            let mut tenths = [0; 11];
-            for at in times {
-                tenths[((at - first).as_secs_f64() / (last - first).as_secs_f64() * 10.0) as usize] += 1;
-            }
-            let peak = tenths.into_iter().max().unwrap();
-            assert!(peak <= 3 * PEERS / 10, "{back:?}: {peak} of {PEERS} come in a tenth of the time");
-        }
-    }
-}
+mod tests;

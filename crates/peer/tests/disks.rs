@@ -1,5 +1,5 @@
 //! Disks that fail half way: a download ends with what the disk said, keeps what is verified, and goes on when the disk is well
-//! again.
+//! again. And disks that others write to meanwhile: nothing is called complete that is not what was verified.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peer::{Held, Node, PeerError, PeerEvent, ShareOptions};
+use peer::{Held, Node, NodeBuilder, PeerError, PeerEvent, ShareOptions};
 use protocol::{Algorithm, ContentId, PeerAddress};
-use storage::wrappers::{Failing, Operation};
+use storage::wrappers::{Failing, Operation, Rotten};
 use storage::{Backend, StorageError, backend};
 use transport::{Identity, MemoryNetwork, Transport};
 
@@ -23,6 +23,10 @@ struct World {
 
 impl World {
     fn node(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
+        self.builder(name, storage).start()
+    }
+
+    fn builder(&self, name: &str, storage: Arc<dyn Backend>) -> NodeBuilder {
         let identity = Identity::generate().unwrap();
         let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
         let folder = self.folder.path().join(name);
@@ -31,7 +35,6 @@ impl World {
             .output(folder.join("output"))
             .keep_free(Some(0))
             .seed(7)
-            .start()
     }
 
     /// A seeder of a file, or of a folder of a few.
@@ -154,5 +157,153 @@ async fn what_was_reserved_for_pieces_that_never_came_is_given_back() {
     let (size, taken) = (part.len(), part.blocks() * 512);
     assert_eq!(size, (PIECE * PIECES) as u64);
     assert!((1..=size * 3 / 4).contains(&taken), "{taken} bytes of {size} are taken");
+    seeder.shutdown().await;
+}
+
+/// A disk on which somebody does something right before the write of this number.
+fn tampered(write: usize, tamper: impl Fn() + Send + Sync + 'static) -> Arc<dyn Backend> {
+    let writes = AtomicUsize::new(0);
+    let tampers = move |operation| {
+        if matches!(operation, Operation::Write { .. }) && writes.fetch_add(1, Ordering::Relaxed) == write {
+            tamper();
+        }
+        None
+    };
+    Arc::new(Failing::new(backend("mmap").unwrap(), tampers))
+}
+
+/// What is built, when something of it has come.
+fn built(output: &Path) -> Vec<PathBuf> {
+    let part = output.join(".content.part");
+    if !part.is_dir() {
+        return vec![part];
+    }
+    let files = (0..4).map(|number| part.join(format!("d/{number}")));
+    files.filter(|file| file.exists()).collect()
+}
+
+fn cut(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let size = file.metadata().unwrap().len();
+    file.set_len(100).unwrap();
+    file.set_len(size).unwrap();
+}
+
+#[tokio::test]
+async fn what_somebody_changes_while_it_is_built_is_never_called_complete() {
+    let zeros = |path: &Path| {
+        let size = std::fs::metadata(path).unwrap().len();
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        std::io::Write::write_all(&mut &file, &vec![0; size as usize]).unwrap();
+    };
+    let other = |path: &Path| {
+        std::fs::copy(path, path.with_extension("other")).unwrap();
+        cut(&path.with_extension("other"));
+        std::fs::rename(path.with_extension("other"), path).unwrap();
+    };
+    for (way, tamper) in [("cut", cut as fn(&Path)), ("overwritten", zeros), ("replaced", other)] {
+        for is_folder in [false, true] {
+            let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+            let (seeder, content, path) = world.seeder(is_folder).await;
+            let output = world.output();
+            let storage = tampered(4, move || built(&output).iter().for_each(|file| tamper(file)));
+            let node = world.node("downloader", storage);
+            let (_, ended) = get(&node, content, &seeder).await;
+            let error = ended.expect_err("somebody has changed it");
+            assert!(matches!(&*error, PeerError::Storage(StorageError::Changed(_))), "{way}: {error}");
+            assert!(!world.output().join("content").exists(), "{way}");
+            node.shutdown().await;
+            // What is right of it counts, and the rest comes again.
+            let again = world.node("downloader", backend("mmap").unwrap());
+            let (_, ended) = get(&again, content, &seeder).await;
+            assert!(same(&ended.unwrap(), &path), "{way}");
+            again.shutdown().await;
+            seeder.shutdown().await;
+        }
+    }
+}
+
+/// Its bytes are verified again, and are right.
+#[tokio::test]
+async fn what_somebody_only_touches_is_complete() {
+    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let (seeder, content, path) = world.seeder(false).await;
+    let output = world.output();
+    let touch = move || {
+        let file = std::fs::File::options().write(true).open(&built(&output)[0]).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    };
+    let node = world.node("downloader", tampered(3, touch));
+    let (_, ended) = get(&node, content, &seeder).await;
+    assert!(same(&ended.unwrap(), &path));
+    node.shutdown().await;
+    seeder.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_file_in_place_that_is_edited_while_the_rest_of_its_folder_comes_is_noticed() {
+    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let (seeder, content, path) = world.seeder(true).await;
+    let there = world.output().join("content/d/2");
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::copy(path.join("d/2"), &there).unwrap();
+    let edited = there.clone();
+    let edit = move || {
+        let file = std::fs::OpenOptions::new().write(true).open(&edited).unwrap();
+        std::io::Write::write_all(&mut &file, b"edited").unwrap();
+    };
+    let node = world.node("downloader", tampered(1, edit));
+    let (_, ended) = get(&node, content, &seeder).await;
+    let error = ended.expect_err("one file is not what it was");
+    assert!(matches!(&*error, PeerError::Storage(StorageError::Changed(path)) if *path == there), "{error}");
+    node.shutdown().await;
+    seeder.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_keep_what_was_written_is_found_out_when_that_is_asked_for() {
+    for verify in [false, true] {
+        let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+        let (seeder, content, _) = world.seeder(false).await;
+        let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
+        let rotten = Arc::new(Rotten::new(backend("file").unwrap(), spoil));
+        let node = world.builder("downloader", rotten).verify_on_disk(verify).start();
+        let (_, ended) = get(&node, content, &seeder).await;
+        match ended {
+            Ok(_) => assert!(!verify),
+            Err(error) => assert!(verify && matches!(&*error, PeerError::Storage(StorageError::Changed(_)))),
+        }
+        node.shutdown().await;
+        seeder.shutdown().await;
+    }
+}
+
+/// What goes to standard output is verified by nobody else.
+#[tokio::test]
+async fn what_is_read_in_order_is_verified_first() {
+    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let (seeder, content, _) = world.seeder(false).await;
+    let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
+    let node = world.node("downloader", Arc::new(Rotten::new(backend("file").unwrap(), spoil)));
+    get(&node, content, &seeder).await.1.unwrap();
+    assert!(matches!(node.read(content, 0).await, Err(PeerError::Storage(StorageError::Changed(_)))));
+    assert_eq!(node.read(content, 32).await.unwrap().unwrap().len() % PIECE, 0);
+    node.shutdown().await;
+    seeder.shutdown().await;
+}
+
+/// A file stands where the folder should be; a folder that may not be written to is the same.
+#[tokio::test]
+async fn where_no_manifest_can_be_kept_files_are_shared_and_got_all_the_same() {
+    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    for name in ["seeder", "downloader"] {
+        std::fs::create_dir_all(world.folder.path().join(name)).unwrap();
+        std::fs::write(world.folder.path().join(name).join("hashes"), "").unwrap();
+    }
+    let (seeder, content, path) = world.seeder(false).await;
+    let node = world.node("downloader", backend("mmap").unwrap());
+    let (_, ended) = get(&node, content, &seeder).await;
+    assert!(same(&ended.unwrap(), &path));
+    node.shutdown().await;
     seeder.shutdown().await;
 }

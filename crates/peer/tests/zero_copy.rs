@@ -53,6 +53,9 @@ impl Storage for WatchedStorage {
     fn flush(&self) -> Result<(), StorageError> {
         self.0.flush()
     }
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.0.changed_by_others()
+    }
 }
 
 /// Notes where the buffers lie that are to be sent.

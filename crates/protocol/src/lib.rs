@@ -23,8 +23,8 @@ pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
-    Announce, Answer, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE, PeerAddress,
-    PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
+    Announce, Answer, COME_AGAIN, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
+    PeerAddress, PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};

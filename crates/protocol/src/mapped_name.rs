@@ -2,13 +2,13 @@
 //! own name can be read back.
 
 use crate::is_unprintable;
-use crate::name::{check_local_name, decorated_name};
+use crate::name::{LONGEST, check_local_name, decorated_within};
 
 /// The name for `name` on this platform (`windows` or not): `%2E` for a dot at its beginning, `%0A` for a newline, and so on
 /// for every character that is unprintable or that the platform does not take, and for those that `also` says. A name that is
 /// the same then gets its first character encoded. Never the same for two names, unless they are too long for it: then a
-/// digest stands at the end.
-pub fn mapped_name(name: &str, windows: bool, also: impl Fn(char) -> bool) -> String {
+/// digest stands at the end. `most` are the bytes that a name may have, at most 255.
+pub fn mapped_name(name: &str, windows: bool, most: usize, also: impl Fn(char) -> bool) -> String {
     let encode = |first: bool| {
         let mut text = String::new();
         for (at, c) in name.char_indices() {
@@ -29,7 +29,7 @@ pub fn mapped_name(name: &str, windows: bool, also: impl Fn(char) -> bool) -> St
     // A device of Windows is one whatever stands behind the first dot.
     let bad = |text: &str| text.len() <= 255 && check_local_name(text, windows).is_err();
     let text = if plain == name || bad(&plain) { encode(true) } else { plain };
-    decorated_name("", &text, "")
+    decorated_within("", &text, "", most.min(LONGEST))
 }
 
 /// The name that [`mapped_name`] was given, unless it was too long.
@@ -56,7 +56,7 @@ mod tests {
     use crate::check_name;
 
     fn mapped(name: &str, windows: bool) -> String {
-        mapped_name(name, windows, |_| false)
+        mapped_name(name, windows, 255, |_| false)
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         let also = |c: char| !c.is_ascii() || c.is_ascii_uppercase();
         let names = ["abc", "abC", "aBc", "é", "e\u{301}", "É"];
         let folded: std::collections::BTreeSet<_> =
-            names.iter().skip(1).map(|name| mapped_name(name, false, also).to_lowercase()).collect();
+            names.iter().skip(1).map(|name| mapped_name(name, false, 255, also).to_lowercase()).collect();
         assert_eq!(folded.len(), 5, "{folded:?}");
     }
 
@@ -109,6 +109,7 @@ mod tests {
         #[test]
         fn a_mapped_name_is_never_too_long(name in "[\n.%a]{200,255}") {
             prop_assert!(mapped(&name, true).len() <= 255);
+            prop_assert!(mapped_name(&name, true, 143, |_| false).len() <= 143);
         }
     }
 }

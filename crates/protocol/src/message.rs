@@ -10,6 +10,9 @@ use crate::{ContentId, PeerId, Run};
 
 /// Version of the messages; a peer with another one is refused by name in the handshake's reason.
 pub const VERSION: u16 = 1;
+/// Code with which a tracker ends the connection of a peer that it sees at another address than before: the peer is to connect
+/// again at once, since only a handshake proves where it is.
+pub const COME_AGAIN: u32 = 2;
 /// Most bytes of a frame on any stream.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.

@@ -89,18 +89,23 @@ pub fn case_collision<'a>(paths: impl Iterator<Item = &'a str>) -> Result<(), Na
 }
 
 /// Most bytes of a file's name.
-const LONGEST: usize = 255;
+pub(crate) const LONGEST: usize = 255;
 
 /// `before`, `name`, `after`, as the name of a file that stands beside `name`. Where that would be longer than file
 /// systems take, the end of the name gives way to a digest of it.
 pub fn decorated_name(before: &str, name: &str, after: &str) -> String {
-    if before.len() + name.len() + after.len() <= LONGEST {
+    decorated_within(before, name, after, LONGEST)
+}
+
+/// The same where a name has at most so many bytes.
+pub(crate) fn decorated_within(before: &str, name: &str, after: &str, most: usize) -> String {
+    if before.len() + name.len() + after.len() <= most {
         return format!("{before}{name}{after}");
     }
     let mut hasher = DigestHasher::default();
     hasher.update(name.as_bytes());
     let digest = hasher.finish().to_string();
-    let room = LONGEST.saturating_sub(before.len() + after.len() + 17);
+    let room = most.saturating_sub(before.len() + after.len() + 17);
     let kept = &name[..(0..=room).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0)];
     format!("{before}{kept}~{}{after}", &digest[..16])
 }

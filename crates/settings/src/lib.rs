@@ -27,7 +27,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
-pub use log::{log_filter, start_log};
+pub use log::{log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
 pub use signals::{Signal, Signals};

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +34,14 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     ))
 }
 
+/// Where the log goes, if it goes to a file.
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// The file that the log of this process is written to.
+pub fn log_file() -> Option<PathBuf> {
+    FILE.get().cloned()
+}
+
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
@@ -43,6 +51,7 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
             let file = file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))?;
+            let _ = FILE.set(path.to_owned());
             log.with_writer(Mutex::new(file)).with_ansi(false).init();
         }
         None => {

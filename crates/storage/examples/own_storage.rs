@@ -82,6 +82,10 @@ impl Storage for Open {
     fn flush(&self) -> Result<(), StorageError> {
         Ok(())
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        Ok(Vec::new())
+    }
 }
 
 fn main() {

@@ -20,6 +20,7 @@ pub fn run(backend: &dyn Backend, folder: &Path) {
     threads_write_apart(backend, folder);
     if backend.persistent() {
         a_file_that_is_cut_is_an_error(backend, folder);
+        a_file_that_others_write_to_is_said(backend, folder);
     }
 }
 
@@ -162,4 +163,17 @@ fn a_file_that_is_cut_is_an_error(backend: &dyn Backend, folder: &Path) {
     file.set_len(5_000).expect("it can be cut");
     let read = storage.read(0, 500_000, 1_000);
     assert!(matches!(read, Err(StorageError::Changed(_))), "a read where the file was cut: {read:?}");
+}
+
+fn a_file_that_others_write_to_is_said(backend: &dyn Backend, folder: &Path) {
+    let files = ["others-0", "others-1"].map(|name| spec(folder, name, 50_000));
+    let storage = open(backend, &files, Access::Write);
+    for file in 0..2 {
+        storage.write(file, 0, &pattern(50_000, 8)).expect("it may be written");
+    }
+    storage.flush().expect("it can be flushed");
+    std::fs::write(&files[1].path, pattern(50_000, 9)).expect("anyone may write to it");
+    let changed = storage.changed_by_others().expect("it can be looked at");
+    assert!(changed.contains(&1), "somebody wrote to file 1, and {changed:?} are said");
+    expect(&*storage, 1, 0, &pattern(50_000, 9));
 }

@@ -54,6 +54,20 @@ pub enum StorageError {
     /// The process, or the machine, has as many files open as it may: a moment later it may be possible.
     #[error("{0} cannot be opened: too many files are open")]
     TooManyOpen(PathBuf),
+    /// The file system has no such name: for its characters, its length, or what it means there.
+    #[error("the file system there has no such name as {0}")]
+    NoSuchName(PathBuf),
+    /// Two files of one content are the same there, or something else has the name of one.
+    #[error("{0} is the same file there as another one, or somebody else has made it")]
+    SameFile(PathBuf),
+    /// A download's folder is not where it was when it began.
+    #[error("the folder {0} was moved or removed while it was in use")]
+    Moved(PathBuf),
+    /// Something that was written to has other names, too.
+    #[error(
+        "{0} has other names (hard links): what is written to it would be written there, too. Remove it, or copy it"
+    )]
+    Linked(PathBuf),
     /// The range lies outside the file.
     #[error("range {offset}+{len} lies outside a file of {size} bytes")]
     OutOfRange {
@@ -143,6 +157,16 @@ pub fn error_at(path: &Path, source: io::Error) -> StorageError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full(path),
         io::ErrorKind::FileTooLarge => StorageError::TooLarge { path, limit: file_size_limit() },
         _ => StorageError::Io { path, source },
+    }
+}
+
+/// What the operating system said of a file that was to be made in a folder that is there.
+pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
+            StorageError::NoSuchName(path.to_owned())
+        }
+        _ => error_at(path, source),
     }
 }
 

@@ -4,12 +4,12 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::error::{error_at, in_range};
-use crate::folder::How;
+use crate::changes::FileState;
+use crate::error::{error_at, error_of_new, in_range};
+use crate::folder::{How, Walk};
 use crate::handles::Handles;
 use crate::held::Held;
 use crate::room::is_no_room;
@@ -31,9 +31,6 @@ impl Backend for FileBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        if access == Access::Read {
-            look_at_all(files)?;
-        }
         Ok(Arc::new(Files(Handles::new(files, access)?)))
     }
 }
@@ -48,49 +45,63 @@ impl Storage for Files {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
         let spec = self.0.spec(file);
         in_range(offset, len, spec.size)?;
-        let mut bytes = vec![0; len];
-        read_exact_at(&*self.0.get(file, plain)?, &mut bytes, offset).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => StorageError::Changed(spec.path.clone()),
-            _ => error_at(&spec.path, source),
-        })?;
-        Ok(bytes.into())
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let open = self.0.get(file, plain)?;
+        self.0.check(file, &open)?;
+        let bytes = read_at(&open, spec, offset, len)?;
+        // What was changed meanwhile is not handed out either.
+        self.0.check(file, &open)?;
+        Ok(bytes)
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let spec = self.0.spec(file);
-        in_range(offset, data.len(), spec.size)?;
-        let whole = data.len() as u64 == spec.size;
-        write_all_at(&*self.0.get_to_write(file, whole, plain)?, data, offset)
-            .map_err(|source| error_at(&spec.path, source))
+        self.0.write(file, offset, data, plain)
     }
 
     fn flush(&self) -> Result<(), StorageError> {
         self.0.sync(|file, spec| self.0.get(file, plain)?.sync_data().map_err(|source| error_at(&spec.path, source)))
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.0.changed_by_others()
+    }
 }
 
-/// Looks at files that are to be read, and says when each was changed last: it must have its size.
-pub(crate) fn look_at_all(files: &[FileSpec]) -> Result<Vec<Option<SystemTime>>, StorageError> {
-    let held = files.first().and_then(|first| Held::of(&first.path));
-    let mut walk = held.as_ref().map(|held| held.folder().walk());
-    let mut look = |spec: &FileSpec| {
-        let error = |source| error_at(&spec.path, source);
-        let inside = held.as_ref().and_then(|held| held.inside(&spec.path));
-        let (len, modified) = match (&mut walk, inside) {
+/// Looks at files where they lie, and says how each is; nothing of one that is not there, or is no file.
+pub(crate) struct Look<'a> {
+    held: Option<&'a Held>,
+    walk: Option<Walk<'a>>,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(held: Option<&'a Held>) -> Self {
+        Look { held, walk: held.map(|held| held.folder().walk()) }
+    }
+
+    pub(crate) fn at(&mut self, spec: &FileSpec) -> Result<Option<FileState>, StorageError> {
+        let inside = self.held.and_then(|held| held.inside(&spec.path));
+        let seen = match (&mut self.walk, inside) {
             // What is looked at is what is opened then: no link leads elsewhere.
-            (Some(walk), Some(inside)) => match walk.look(&inside).map_err(error)? {
-                None => return Err(StorageError::NotFound(spec.path.clone())),
-                Some(seen) if !seen.is_file => return Err(StorageError::Changed(spec.path.clone())),
-                Some(seen) => (seen.len, seen.modified),
+            (Some(walk), Some(inside)) => walk.look(&inside).map(|seen| seen.filter(|s| s.is_file).map(|s| s.state())),
+            _ => match std::fs::metadata(&spec.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                seen => seen.map(|seen| seen.is_file().then(|| FileState::of(&seen))),
             },
-            _ => {
-                let there = std::fs::metadata(&spec.path).map_err(error)?;
-                (there.len(), there.modified().ok())
-            }
         };
-        if len == spec.size { Ok(modified) } else { Err(StorageError::Changed(spec.path.clone())) }
-    };
-    files.iter().map(&mut look).collect()
+        seen.map_err(|source| error_at(&spec.path, source))
+    }
+}
+
+/// What a file has there: all of it, or an error that says whether it was cut or cannot be read.
+pub(crate) fn read_at(file: &File, spec: &FileSpec, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+    let mut bytes = vec![0; len];
+    read_exact_at(file, &mut bytes, offset).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => StorageError::Changed(spec.path.clone()),
+        _ => error_at(&spec.path, source),
+    })?;
+    Ok(bytes.into())
 }
 
 /// Opens one file for a backend that keeps files. What is to be written is made with its full size, and its space is
@@ -107,10 +118,13 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             Ok(file)
         }
         Access::Write => {
-            let file = open(held, spec, How::Make { private: false }).map_err(error)?;
+            let file = open(held, spec, How::Make { private: false }).map_err(|source| not_made(held, spec, source))?;
             let there = file.metadata().map_err(error)?;
-            if !there.is_file() || has_other_names(&there) {
+            if !there.is_file() {
                 return Err(error(io::Error::other("it is not a file that a download has made")));
+            }
+            if has_other_names(&there) {
+                return Err(StorageError::Linked(spec.path.clone()));
             }
             if there.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
@@ -144,18 +158,37 @@ pub(crate) fn is_made_late(held: Option<&Held>, spec: &FileSpec) -> bool {
     (1..=SMALL).contains(&spec.size) || held.is_some_and(|held| !held.is_all(&spec.path))
 }
 
-/// Makes such a file, to write to it: all of it, or a part. One that an earlier run has left is used as it is.
-pub(crate) fn make_late(held: Option<&Held>, spec: &FileSpec, whole: bool) -> Result<File, StorageError> {
+/// Makes such a file, to write to it: all of it, or a part. One that is ours, since this run has made it or an earlier one
+/// has left it, is used as it is, and nothing else that has its name: that may be another file of the content, where names are
+/// one that are not the same.
+pub(crate) fn make_late(
+    held: Option<&Held>,
+    spec: &FileSpec,
+    whole: bool,
+    is_ours: &mut bool,
+) -> Result<File, StorageError> {
     // A link in its place is something that is there, and not followed.
     let file = match open(held, spec, How::MakeNew { private: false }) {
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => return open_file(held, spec, Access::Write),
-        file => file.map_err(|source| error_at(&spec.path, source))?,
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => match is_ours {
+            true => return open_file(held, spec, Access::Write),
+            false => return Err(StorageError::SameFile(spec.path.clone())),
+        },
+        file => file.map_err(|source| not_made(held, spec, source))?,
     };
+    *is_ours = true;
     if !whole || spec.size > SMALL {
         file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
     }
     reserve(held, &file, spec)?;
     Ok(file)
+}
+
+/// Why a file cannot be made: its folder is gone, or its name is the reason.
+fn not_made(held: Option<&Held>, spec: &FileSpec, source: io::Error) -> StorageError {
+    match held.map(Held::folder).filter(|folder| !folder.is_in_place()) {
+        Some(folder) => StorageError::Moved(folder.path().to_owned()),
+        None => error_of_new(&spec.path, source),
+    }
 }
 
 /// Opens a file again that was made or checked.
@@ -247,4 +280,34 @@ pub(crate) fn write_all_at(file: &File, mut data: &[u8], mut offset: u64) -> io:
         offset += count as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_was_not_changed_and_what_was_cut_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = FileSpec { path: folder.path().join("file"), size: 10 };
+        // It may be written to alone: a disk that cannot read says an error in the same way.
+        let unreadable = File::create(&spec.path).unwrap();
+        unreadable.set_len(10).unwrap();
+        let error = read_at(&unreadable, &spec, 0, 10).unwrap_err();
+        assert!(matches!(error, StorageError::Io { .. } | StorageError::Denied(_)), "{error}");
+        let readable = File::open(&spec.path).unwrap();
+        unreadable.set_len(5).unwrap();
+        assert!(matches!(read_at(&readable, &spec, 0, 10), Err(StorageError::Changed(_))));
+    }
+
+    /// As exFAT says of a colon, and others of a name that is too long.
+    #[test]
+    fn a_name_that_a_file_system_does_not_take_is_not_a_file_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = FileSpec { path: folder.path().join("x".repeat(300)), size: 10 };
+        let storage = FileBackend.open(&[spec], Access::Write).unwrap();
+        let error = storage.write(0, 0, b"0123456789").unwrap_err();
+        assert!(matches!(error, StorageError::NoSuchName(_)), "{error}");
+        assert!(matches!(error_of_new(Path::new("a:b"), io::ErrorKind::NotFound.into()), StorageError::NoSuchName(_)));
+    }
 }

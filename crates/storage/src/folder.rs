@@ -17,6 +17,8 @@ mod unix;
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::changes::FileState;
+
 #[cfg(not(unix))]
 pub use plain::{Folder, Walk};
 #[cfg(unix)]
@@ -54,6 +56,23 @@ pub struct Seen {
     pub(crate) mode: u32,
     /// What tells it from all others, where the system says that.
     pub(crate) identity: (u64, u64),
+    /// When anything of it was changed last, in seconds and nanoseconds, where the system says that.
+    pub(crate) changed: (i64, i64),
+    /// Whether it has a name, as far as the file system counts names.
+    pub(crate) is_named: bool,
+}
+
+impl Seen {
+    /// Whether its file system numbers files.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.identity.1 != 0
+    }
+
+    /// What shows whether anyone writes to it.
+    pub(crate) fn state(&self) -> FileState {
+        let Seen { len, modified, changed, identity, is_named, .. } = *self;
+        FileState { len, modified, changed, identity, is_named }
+    }
 }
 
 /// Whether a path has names alone, and at least one.

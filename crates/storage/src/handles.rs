@@ -1,14 +1,18 @@
 //! The files of a content, opened as they are needed, and closed again when the process has too many open (`open_files`).
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 #[cfg(target_os = "linux")]
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::file::{is_made_late, make_late, open_file, reopen_file};
+use crate::changes::{Changes, Clock, FileState};
+use crate::error::{error_at, in_range};
+use crate::file::{Look, is_made_late, make_late, open_file, reopen_file, write_all_at};
 use crate::held::Held;
+use crate::named::left_files;
 use crate::open_files::{Holder, OpenFiles};
 use crate::{Access, FileSpec, StorageError};
 
@@ -16,14 +20,33 @@ use crate::{Access, FileSpec, StorageError};
 #[cfg(target_os = "linux")]
 const FEW: usize = 128;
 
+/// What is kept open of a file.
+pub(crate) trait OpenFile: Send + Sync + 'static {
+    /// The file itself.
+    fn file(&self) -> &File;
+}
+
+impl OpenFile for File {
+    fn file(&self) -> &File {
+        self
+    }
+}
+
 /// Files of a content.
-pub(crate) struct Handles<T: Send + Sync + 'static> {
+pub(crate) struct Handles<T: OpenFile> {
     specs: Vec<FileSpec>,
     /// Where they are reached from, if a folder is held open for that: one for all, since they are of one content.
     held: Option<Arc<Held>>,
     access: Access,
     /// Which of the files to write are there, as far as is known: small ones are made when they are written to.
     made: Vec<AtomicBool>,
+    /// What others have done to each. Held while a file is made or written to.
+    changes: Vec<Mutex<Changes>>,
+    clock: Clock,
+    /// How files that are only read were at first, and whether that has changed.
+    at_first: Vec<(FileState, AtomicBool)>,
+    /// Which files are which on disk: no two are one.
+    identities: Mutex<HashMap<(u64, u64), usize>>,
     open: Arc<Open<T>>,
     all: &'static OpenFiles,
 }
@@ -37,9 +60,9 @@ impl<T: Send + Sync> Holder for Open<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Handles<T> {
-    /// Files to read, of which it is known that they are there; or files to write, which are made if they are not, small ones
-    /// as late as they can be.
+impl<T: OpenFile> Handles<T> {
+    /// Files to read, which must be there with their size; or files to write, which are made if they are not, small ones as
+    /// late as they can be.
     pub(crate) fn new(specs: &[FileSpec], access: Access) -> Result<Self, StorageError> {
         Self::among(OpenFiles::of_process(), specs, access)
     }
@@ -47,13 +70,137 @@ impl<T: Send + Sync + 'static> Handles<T> {
     fn among(all: &'static OpenFiles, specs: &[FileSpec], access: Access) -> Result<Self, StorageError> {
         let found = specs.first().and_then(|first| Held::of(&first.path));
         let held = found.as_deref();
-        if access == Access::Write {
-            let mut early = specs.iter().filter(|spec| !is_made_late(held, spec));
-            early.try_for_each(|spec| all.open(|| open_file(held, spec, access)).map(drop))?;
-        }
         let made = specs.iter().map(|spec| AtomicBool::new(!is_made_late(held, spec))).collect();
-        let open = Arc::new(Open(Mutex::new(HashMap::new())));
-        Ok(Handles { specs: specs.to_vec(), held: found, access, made, open, all })
+        let mut handles = Handles {
+            specs: specs.to_vec(),
+            held: None,
+            access,
+            made,
+            changes: specs.iter().map(|_| Mutex::default()).collect(),
+            clock: Clock::default(),
+            at_first: Vec::new(),
+            identities: Mutex::default(),
+            open: Arc::new(Open(Mutex::new(HashMap::new()))),
+            all,
+        };
+        match access {
+            Access::Read => {
+                let mut look = Look::new(held);
+                for (spec, changes) in specs.iter().zip(&mut handles.changes) {
+                    let state = look.at(spec)?.ok_or_else(|| match spec.path.symlink_metadata() {
+                        Ok(_) => StorageError::Changed(spec.path.clone()),
+                        Err(_) => StorageError::NotFound(spec.path.clone()),
+                    })?;
+                    if state.len != spec.size {
+                        return Err(StorageError::Changed(spec.path.clone()));
+                    }
+                    *changes = Mutex::new(Changes::since(state));
+                    handles.at_first.push((state, AtomicBool::new(false)));
+                }
+            }
+            Access::Write => {
+                for (changes, is_left) in handles.changes.iter().zip(left_files(held, specs)?) {
+                    changes.lock().expect("no panic holds it").is_ours = is_left;
+                }
+                for (file, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_made_late(held, spec)) {
+                    let open = all.open(|| open_file(held, spec, access))?;
+                    handles.note_opened(file, &open, &mut handles.changes(file), true)?;
+                }
+            }
+        }
+        handles.held = found;
+        Ok(handles)
+    }
+
+    fn changes(&self, file: usize) -> MutexGuard<'_, Changes> {
+        self.changes[file].lock().expect("no panic holds it")
+    }
+
+    /// A file to write to was opened: no other file of the content is the same one, and since it was last seen nobody has
+    /// changed it, unless we have just `resized` it.
+    fn note_opened(&self, file: usize, open: &File, changes: &mut Changes, resized: bool) -> Result<(), StorageError> {
+        let spec = &self.specs[file];
+        let seen = open.metadata().map_err(|source| error_at(&spec.path, source))?;
+        match resized {
+            true => changes.is_now(FileState::of(&seen)),
+            false => changes.opened(FileState::of(&seen)),
+        }
+        let Some(identity) = identity(open, &seen) else { return Ok(()) };
+        let mut identities = self.identities.lock().expect("no panic holds it");
+        match identities.insert(identity, file) {
+            // The other one may be gone, and its number another's by now.
+            Some(other) if other != file && self.lies_there(other, identity) => {
+                identities.insert(identity, other);
+                Err(StorageError::SameFile(spec.path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lies_there(&self, file: usize, identity: (u64, u64)) -> bool {
+        let seen = Look::new(self.held.as_deref()).at(&self.specs[file]);
+        seen.is_ok_and(|seen| seen.is_some_and(|seen| cfg!(not(unix)) || seen.identity == identity))
+    }
+
+    /// Fails while a file has not its size; of one that is only read, once it is not what it was at first, and ever after.
+    pub(crate) fn check(&self, file: usize, open: &File) -> Result<(), StorageError> {
+        let spec = &self.specs[file];
+        let now = open.metadata().map_err(|source| error_at(&spec.path, source))?;
+        let is_right = match self.at_first.get(file) {
+            None => now.len() == spec.size,
+            Some((first, changed)) => {
+                let is_still = !changed.load(Ordering::Relaxed) && first.is_still(&FileState::of(&now));
+                changed.store(!is_still, Ordering::Relaxed);
+                is_still
+            }
+        };
+        if is_right { Ok(()) } else { Err(StorageError::Changed(spec.path.clone())) }
+    }
+
+    /// Writes to a file, and notes how it is then: whoever else writes to it shows from that.
+    pub(crate) fn write(
+        &self,
+        file: usize,
+        offset: u64,
+        data: &[u8],
+        make: impl Fn(File, &FileSpec) -> Result<T, StorageError>,
+    ) -> Result<(), StorageError> {
+        let spec = &self.specs[file];
+        in_range(offset, data.len(), spec.size)?;
+        if self.access == Access::Read {
+            return Err(StorageError::Denied(spec.path.clone()));
+        }
+        let mut changes = self.changes(file);
+        let open = self.get_to_write(file, data.len() as u64 == spec.size, &mut changes, make)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let written = open.file().metadata().and_then(|before| {
+            let before = FileState::of(&before);
+            changes.opened(before);
+            write_all_at(open.file(), data, offset)?;
+            let (after, shows) = self.clock.mark(open.file(), before)?;
+            changes.written(after, shows);
+            Ok(())
+        });
+        written.inspect_err(|_| changes.lost()).map_err(|source| error_at(&spec.path, source))
+    }
+
+    /// The files that somebody else may have changed. They are opened anew when they are read next.
+    pub(crate) fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        let (mut look, mut found) = (Look::new(self.held.as_deref()), Vec::new());
+        for (file, spec) in self.specs.iter().enumerate() {
+            // What was neither made nor found is nobody's yet.
+            let mut changes = self.changes(file);
+            if self.access == Access::Write && !self.made[file].load(Ordering::Relaxed) && !changes.is_ours {
+                continue;
+            }
+            if changes.take(look.at(spec)?) {
+                self.open.close(file);
+                found.push(file);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn spec(&self, file: usize) -> &FileSpec {
@@ -69,21 +216,44 @@ impl<T: Send + Sync + 'static> Handles<T> {
         if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
             return Ok(open.clone());
         }
-        self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make)
+        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make)?;
+        // Whoever writes holds this, and notes it.
+        if self.access == Access::Write
+            && let Ok(mut changes) = self.changes[file].try_lock()
+        {
+            self.note_opened(file, opened.file(), &mut changes, false)?;
+        }
+        Ok(opened)
     }
 
     /// A file to write to, all of it or a part; it is made now if it is not there.
-    pub(crate) fn get_to_write(
+    fn get_to_write(
         &self,
         file: usize,
         whole: bool,
+        changes: &mut Changes,
         make: impl Fn(File, &FileSpec) -> Result<T, StorageError>,
     ) -> Result<Arc<T>, StorageError> {
         if self.made[file].load(Ordering::Relaxed) {
             return self.get(file, make);
         }
-        // Should two do it at once, the second one finds what the first has made.
-        let opened = self.open(file, |spec| make_late(self.held.as_deref(), spec, whole), make)?;
+        let held = self.held.as_deref();
+        if changes.is_ours
+            && let Some(seen) = Look::new(held).at(&self.specs[file])?
+        {
+            changes.opened(seen);
+        }
+        let is_ours = Cell::new(changes.is_ours);
+        let make_file = |spec: &FileSpec| {
+            let mut ours = is_ours.get();
+            let made = make_late(held, spec, whole, &mut ours);
+            is_ours.set(ours);
+            made
+        };
+        let opened = self.open(file, make_file, make);
+        changes.is_ours = is_ours.get();
+        let opened = opened?;
+        self.note_opened(file, opened.file(), changes, true)?;
         self.made[file].store(true, Ordering::Relaxed);
         Ok(opened)
     }
@@ -118,10 +288,25 @@ impl<T: Send + Sync + 'static> Handles<T> {
     }
 }
 
-impl<T: Send + Sync> Drop for Handles<T> {
+impl<T: OpenFile> Drop for Handles<T> {
     fn drop(&mut self) {
         self.all.forget(&self.open);
     }
+}
+
+/// What tells a file from all others on this machine.
+#[cfg(unix)]
+fn identity(_: &File, seen: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    // Some file systems number nothing.
+    (seen.ino() != 0).then(|| (seen.dev(), seen.ino()))
+}
+
+/// The same on Windows, where it has to be asked for.
+#[cfg(windows)]
+fn identity(file: &File, _: &Metadata) -> Option<(u64, u64)> {
+    let information = winapi_util::file::information(file).ok()?;
+    Some((information.volume_serial_number(), information.file_index()))
 }
 
 /// Makes everything durable that was written to the file system of this file, which need not be there itself: the files of one
@@ -166,7 +351,7 @@ mod tests {
         };
         let plain = |file, _: &FileSpec| Ok(file);
         for content in &contents {
-            (0..3).for_each(|file| drop(content.get_to_write(file, true, plain).unwrap()));
+            (0..3).for_each(|file| content.write(file, 0, b"x", plain).unwrap());
         }
         let three = [0, 1, 2];
         assert_eq!([open(&contents[0]), open(&contents[1]), open(&contents[2])], [vec![], vec![2], three.to_vec()]);
@@ -185,17 +370,14 @@ mod tests {
         static ALL: OnceLock<OpenFiles> = OnceLock::new();
         let all = ALL.get_or_init(|| OpenFiles::new(100));
         let content = Handles::among(all, &specs(folder.path(), 9), Access::Write).unwrap();
-        (0..8).for_each(|file| drop(content.get_to_write(file, true, |file, _| Ok(file)).unwrap()));
+        (0..8).for_each(|file| content.write(file, 0, b"x", |file, _| Ok(file)).unwrap());
         let full = |file, spec: &FileSpec| match content.open.0.lock().unwrap().len() {
             3.. => Err(StorageError::TooManyOpen(spec.path.clone())),
             _ => Ok(file),
         };
-        content.get_to_write(8, true, full).unwrap();
+        content.write(8, 0, b"x", full).unwrap();
         let never = |_, spec: &FileSpec| Err(StorageError::TooManyOpen(spec.path.clone()));
-        assert!(
-            matches!(content.get_to_write(0, true, never), Err(StorageError::TooManyOpen(_))),
-            "others have them all"
-        );
+        assert!(matches!(content.write(0, 0, b"x", never), Err(StorageError::TooManyOpen(_))), "others have them all");
     }
 
     /// What an earlier run has left of a file that is made late: nothing, a part, too much, a link.

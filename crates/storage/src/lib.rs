@@ -7,6 +7,7 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod changes;
 mod checkpoint;
 pub mod conformance;
 mod error;
@@ -20,6 +21,7 @@ mod journal;
 mod memory;
 mod merge;
 mod mmap;
+mod named;
 mod open_files;
 mod output;
 mod room;
@@ -41,6 +43,7 @@ pub use held::{Held, make_executable};
 pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
+pub use named::named;
 pub use output::{Output, is_state_name};
 pub use room::Room;
 pub use split::{Place, Split};
@@ -87,6 +90,9 @@ pub trait Storage: Send + Sync {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError>;
     /// Returns once everything written before this call is durable.
     fn flush(&self) -> Result<(), StorageError>;
+    /// The files that somebody else may have changed since they were opened: what is known of their bytes has to be verified
+    /// again, and is read from what lies there now. Says each change once. Writes that run meanwhile may count as such.
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError>;
 }
 
 /// The backend of this name.

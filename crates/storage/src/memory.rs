@@ -87,4 +87,8 @@ impl Storage for Memory {
     fn flush(&self) -> Result<(), StorageError> {
         Ok(())
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        Ok(Vec::new())
+    }
 }

@@ -1,13 +1,14 @@
 //! Files of a folder that are put one by one where they belong: into a folder that is there, or beside others that are still
 //! to come. A crash in between leaves each file in one of both places, and the next run goes on.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use protocol::PathTree;
 
 use crate::StorageError;
 use crate::error::error_at;
-use crate::folder::Folder;
+use crate::folder::{Folder, Seen, Walk};
 use crate::output::renamed;
 
 /// What was built in `part` and belongs into `target`, both in one folder.
@@ -20,22 +21,30 @@ pub(crate) struct Merge<'a> {
 
 impl Merge<'_> {
     /// Whether something else than these files and folders lies in `part`: left by a run that wanted more, or something else.
+    /// Fails if fewer files lie there than there are names: then one file has two of them.
     pub(crate) fn leaves_something(&self) -> Result<bool, StorageError> {
-        let mut waiting = vec![String::new()];
+        let (mut waiting, mut files, mut something) = (vec![String::new()], HashSet::new(), false);
         while let Some(inside) = waiting.pop() {
             for (name, is_folder) in self.entries(&self.part.join(&inside))? {
-                let Some(name) = name.to_str() else { return Ok(true) };
+                let Some(name) = name.to_str() else {
+                    something = true;
+                    continue;
+                };
                 let path = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
-                let known = if is_folder { self.paths.is_folder(&path) } else { self.paths.is_file(&path) };
-                if !known {
-                    return Ok(true);
-                }
+                something |= !(if is_folder { self.paths.is_folder(&path) } else { self.paths.is_file(&path) });
                 if is_folder {
                     waiting.push(path);
+                } else {
+                    files.insert(path);
                 }
             }
         }
-        Ok(false)
+        let wanted = self.paths.files();
+        if wanted.len() > files.len() {
+            let missing = wanted.iter().find(|path| !files.contains(**path)).copied().unwrap_or_default();
+            return Err(StorageError::SameFile(self.folder.path().join(self.part).join(missing)));
+        }
+        Ok(something)
     }
 
     /// Puts everything in its place, in place of what has its name if it `replaces` that, and makes the names durable. Says
@@ -49,10 +58,18 @@ impl Merge<'_> {
             self.folder.make_folder(&path, false).map_err(|source| error(&path, source))?;
         }
         let (mut from, mut to) = (self.folder.walk(), self.folder.walk());
+        let mut placed = HashSet::new();
         for path in self.paths.files() {
-            let place = self.target.join(path);
-            let result = from.rename(&self.part.join(path), &mut to, &place, replaces);
-            renamed(result, &self.folder.path().join(&place))?;
+            let (built, place) = (self.part.join(path), self.target.join(path));
+            if replaces {
+                let look = |walk: &mut Walk, path: &Path| walk.look(path).map_err(|source| error(path, source));
+                // What is replaced must be an old file, and none of these.
+                if look(&mut to, &place)?.is_some_and(|seen| placed.contains(&seen.identity)) {
+                    return Err(StorageError::SameFile(self.folder.path().join(&place)));
+                }
+                placed.extend(look(&mut from, &built)?.filter(Seen::has_identity).map(|seen| seen.identity));
+            }
+            renamed(from.rename(&built, &mut to, &place, replaces), &self.folder.path().join(&place))?;
         }
         self.sync_folders()?;
         self.remove_empty()

@@ -1,21 +1,21 @@
 //! Mapped files: what is read for others is a slice of the map, and no byte of it is copied by us.
 //!
-//! Small files are read rather than mapped: a map costs more than the copy. Writes are positional, into the same page cache that the map shows. A map of a file that someone else cuts is a
+//! Small files are read rather than mapped: a map costs more than the copy. Writes are positional, into the same page cache that the map shows. Where a file system has no shared maps, files
+//! are read. A map of a file that someone else cuts is a
 //! trap (SIGBUS), so before a slice is handed out the file's size and time are checked and, on Linux, its pages are
 //! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort.
 #![allow(unsafe_code)]
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::{error_at, in_range};
-use crate::file::{SMALL, look_at_all, read_exact_at, write_all_at};
-use crate::handles::Handles;
+use crate::file::{SMALL, read_at};
+use crate::handles::{Handles, OpenFile};
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 /// Maps files.
@@ -31,11 +31,7 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        let seen = match access {
-            Access::Read => look_at_all(files)?.into_iter().map(|modified| Seen::of(true, modified)).collect(),
-            Access::Write => files.iter().map(|_| Seen::of(false, None)).collect(),
-        };
-        Ok(Arc::new(Maps { handles: Handles::new(files, access)?, seen }))
+        Ok(Arc::new(Maps(Handles::new(files, access)?)))
     }
 }
 
@@ -43,8 +39,9 @@ impl Backend for MmapBackend {
 fn map(file: File, spec: &FileSpec) -> Result<Mapped, StorageError> {
     // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent or hashed as
     // bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
-    let map = (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) }).transpose();
-    let guard = map.map_err(|source| error_at(&spec.path, source))?.map(Guarded::new);
+    let map = (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) });
+    // Not every file system has shared maps, and a process may have as many as its limits say: then it is read.
+    let guard = map.and_then(Result::ok).map(Guarded::new);
     let damaged = guard.as_ref().and_then(Guarded::damaged);
     Ok(Mapped { file, map: guard.map(Bytes::from_owner), damaged })
 }
@@ -84,18 +81,7 @@ impl AsRef<[u8]> for Guarded {
     }
 }
 
-struct Maps {
-    handles: Handles<Mapped>,
-    seen: Vec<Seen>,
-}
-
-/// How a file was when the content was opened, and whether that has changed.
-struct Seen {
-    read_only: bool,
-    /// The time stamp, of a file that is only read.
-    modified: Option<SystemTime>,
-    changed: AtomicBool,
-}
+struct Maps(Handles<Mapped>);
 
 struct Mapped {
     file: File,
@@ -104,77 +90,51 @@ struct Mapped {
     damaged: Option<&'static AtomicBool>,
 }
 
-impl Seen {
-    fn of(read_only: bool, modified: Option<SystemTime>) -> Self {
-        Seen { read_only, modified, changed: AtomicBool::new(false) }
+impl OpenFile for Mapped {
+    fn file(&self) -> &File {
+        &self.file
     }
 }
 
 impl Maps {
-    /// The open file. Fails once it is not what was opened first; if it is only read, ever after, too.
-    fn checked(&self, file: usize) -> Result<Arc<Mapped>, StorageError> {
-        let (spec, seen) = (self.handles.spec(file), &self.seen[file]);
-        let same = |now: &Metadata| {
-            now.len() == spec.size
-                && seen.modified.is_none_or(|then| now.modified().is_ok_and(|now| now == then) && is_named(now))
-        };
-        let mapped = self.handles.get(file, map)?;
-        let now = mapped.file.metadata().map_err(|source| error_at(&spec.path, source))?;
+    /// The open file, and its map if it may be touched. Fails once it has not the size that it should have, or, if it is only
+    /// read, is not what it was at first.
+    fn checked(&self, file: usize) -> Result<(Arc<Mapped>, Option<Bytes>), StorageError> {
+        let mapped = self.0.get(file, map)?;
+        self.0.check(file, &mapped.file)?;
+        // A page that could not be had is a page of zeros now. The file may be well all the same.
         let damaged = mapped.damaged.is_some_and(|damaged| damaged.load(Ordering::Relaxed));
-        if damaged || seen.changed.load(Ordering::Relaxed) || !same(&now) {
-            // A file that is made late has its size only once it is written.
-            seen.changed.store(seen.read_only, Ordering::Relaxed);
-            return Err(StorageError::Changed(spec.path.clone()));
-        }
-        Ok(mapped)
+        let map = mapped.map.clone().filter(|_| !damaged);
+        Ok((mapped, map))
     }
-}
-
-/// Whether a file still has a name: one that was removed or replaced is there only for those who hold it open.
-#[cfg(unix)]
-fn is_named(seen: &Metadata) -> bool {
-    std::os::unix::fs::MetadataExt::nlink(seen) > 0
-}
-
-#[cfg(not(unix))]
-fn is_named(_: &Metadata) -> bool {
-    true
 }
 
 impl Storage for Maps {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let spec = self.handles.spec(file);
+        let spec = self.0.spec(file);
         in_range(offset, len, spec.size)?;
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let mapped = self.checked(file)?;
-        let Some(map) = &mapped.map else {
-            let mut bytes = vec![0; len];
-            let changed = |_| StorageError::Changed(spec.path.clone());
-            read_exact_at(&mapped.file, &mut bytes, offset).map_err(changed)?;
-            return Ok(bytes.into());
-        };
-        let slice = map.slice(offset as usize..offset as usize + len);
-        if !populate(&slice) {
-            self.seen[file].changed.store(true, Ordering::Relaxed);
-            return Err(StorageError::Changed(spec.path.clone()));
+        let (mapped, map) = self.checked(file)?;
+        let slice = map.map(|map| map.slice(offset as usize..offset as usize + len));
+        match slice {
+            Some(slice) if populate(&slice) => Ok(slice),
+            // Where a page cannot be had, a read says why: the file was cut, or the disk cannot read it.
+            _ => read_at(&mapped.file, spec, offset, len),
         }
-        Ok(slice)
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let spec = self.handles.spec(file);
-        in_range(offset, data.len(), spec.size)?;
-        let whole = data.len() as u64 == spec.size;
-        let mapped = self.handles.get_to_write(file, whole, map)?;
-        write_all_at(&mapped.file, data, offset).map_err(|source| error_at(&spec.path, source))
+        self.0.write(file, offset, data, map)
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.handles.sync(|file, spec| {
-            self.handles.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source))
-        })
+        self.0.sync(|file, spec| self.0.get(file, map)?.file.sync_data().map_err(|source| error_at(&spec.path, source)))
+    }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.0.changed_by_others()
     }
 }
 
@@ -210,6 +170,28 @@ mod tests {
         let part = storage.read(0, 4096, 8192).unwrap();
         assert_eq!(whole.slice(4096..4096 + 8192).as_ptr(), part.as_ptr(), "the same bytes, not a copy");
         assert_eq!(part.slice(1..).as_ptr() as usize, part.as_ptr() as usize + 1);
+    }
+
+    /// Larger than all addresses that there are: as good as a file system without maps.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_mapped_is_read() {
+        use std::io::Write;
+        use std::os::unix::fs::FileExt;
+        const SIZE: u64 = 1 << 47;
+        let made = tempfile::tempfile_in("/dev/shm").and_then(|file| file.set_len(SIZE));
+        let (Ok(()), Ok(folder)) = (made, tempfile::tempdir_in("/dev/shm")) else {
+            let _ = writeln!(std::io::stderr(), "skipped: no file is large enough here");
+            return;
+        };
+        let path = folder.path().join("file");
+        let file = File::create(&path).unwrap();
+        file.set_len(SIZE).unwrap();
+        file.write_all_at(b"end", SIZE - 3).unwrap();
+        // SAFETY: it is not used.
+        assert!(unsafe { MmapOptions::new().map(&File::open(&path).unwrap()) }.is_err());
+        let storage = MmapBackend.open(&[FileSpec { path, size: SIZE }], Access::Read).unwrap();
+        assert_eq!(&storage.read(0, SIZE - 4, 4).unwrap()[..], b"\0end");
     }
 
     /// The slice was checked and populated; then the file is cut, and only then the slice is touched.

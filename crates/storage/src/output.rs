@@ -3,6 +3,7 @@
 //! The folder that it is built in is opened once, and all is reached from there (`folder`); until it is finished, a folder is
 //! for its owner alone, and so is a file that stands by itself.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -13,13 +14,14 @@ use protocol::{
     ContentId, NameError, PathTree, PieceSet, case_collision, check_local_name, check_path, decorated_name,
 };
 
-use crate::error::error_at;
-use crate::file::{has_other_names, open_file};
-use crate::folder::{Folder, How};
+use crate::changes::Clock;
+use crate::error::{error_at, error_of_new};
+use crate::file::{FileBackend, has_other_names, make_late};
+use crate::folder::{Folder, How, Seen};
 use crate::held::Held;
 use crate::merge::{Merge, folders_in};
 use crate::room::Room;
-use crate::{Access, FileSpec, Journal, Storage, StorageError};
+use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
 
 /// End of the name of what is built.
 pub(crate) const PART: &str = ".part";
@@ -85,8 +87,12 @@ impl Output {
             }
         }
         let lock = lock(&base, &lock_name)?;
+        // Where upper and lower case are one, it may be that of another download.
+        if name.is_ascii() && !is_listed(&base, &lock_name).map_err(|source| error_at(folder, source))? {
+            return Err(StorageError::SameFile(folder.join(lock_name)));
+        }
         if is_folder {
-            base.make_folder(&part, true).map_err(|source| error_at(&folder.join(&part), source))?;
+            base.make_folder(&part, true).map_err(|source| error_of_new(&folder.join(&part), source))?;
         }
         if look(&journal)?.is_some_and(|seen| !seen.is_file) {
             return Err(not_ours(&folder.join(journal)));
@@ -147,8 +153,11 @@ impl Output {
         let error = |source| error_at(&path, source);
         let file = self.folder().open_file(&self.journal, How::Make { private: true }).map_err(error)?;
         let there = file.metadata().map_err(error)?;
-        if !there.is_file() || has_other_names(&there) {
+        if !there.is_file() {
             return Err(not_ours(&path));
+        }
+        if has_other_names(&there) {
+            return Err(StorageError::Linked(path));
         }
         Journal::of(file, &path, content, pieces)
     }
@@ -163,27 +172,43 @@ impl Output {
         Held::new(self.folder(), self.name.to_str().unwrap_or_default())
     }
 
+    /// Fails if the folder that it is built in is not where it was: whoever is told of a path would not find it there.
+    pub fn check_place(&self) -> Result<(), StorageError> {
+        match self.folder().is_in_place() {
+            true => Ok(()),
+            false => Err(StorageError::Moved(self.folder().path().to_owned())),
+        }
+    }
+
     /// Whether as much is free on the disk as is to be kept, whoever fills it.
     pub fn check_room(&self) -> Result<(), StorageError> {
         self.held.room().map_or(Ok(()), Room::check)
     }
 
-    /// Copies what a storage that is not persistent holds to where the files are built, and syncs it.
-    pub fn write_out(&self, storage: &dyn Storage) -> Result<(), StorageError> {
-        use std::io::Write;
+    /// Copies what a storage that is not persistent holds to where the files are built, and syncs it. Gives what was written.
+    pub fn write_out(&self, storage: &dyn Storage) -> Result<Arc<dyn Storage>, StorageError> {
+        // As any other download is written: a link that lies there is not followed.
+        let written = FileBackend.open(&self.specs(), Access::Write)?;
         for (index, Built { spec, .. }) in self.files.iter().enumerate() {
-            let error = |source| error_at(&spec.path, source);
-            // As the other backends open it: a link that lies there is not followed.
-            let mut file = open_file(Some(&self.held), spec, Access::Write)?;
             let mut offset = 0;
             while offset < spec.size {
                 let bytes = storage.read(index, offset, (spec.size - offset).min(1 << 20) as usize)?;
-                file.write_all(&bytes).map_err(error)?;
+                written.write(index, offset, &bytes)?;
                 offset += bytes.len() as u64;
             }
-            file.sync_data().map_err(error)?;
         }
-        Ok(())
+        written.flush()?;
+        Ok(written)
+    }
+
+    /// Has what was written read from the disk when it is read next, as far as the system can be told so. It must be durable.
+    pub fn forget_cached(&self) {
+        #[cfg(target_os = "linux")]
+        for file in &self.files {
+            if let Ok(open) = self.folder().open_file(&self.inside(file), How::Read) {
+                let _ = rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed);
+            }
+        }
     }
 
     /// Gives the disk back what is reserved, or was written, and holds nothing that `keeps` names: of each file, by its number,
@@ -246,16 +271,22 @@ impl Output {
         let error = |path: &Path, source| error_at(&folder.path().join(path), source);
         self.make_empty()?;
         let mut walk = folder.walk();
+        let mut identities = HashSet::new();
         for file in &self.files {
             let inside = self.inside(file);
             // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
             // its name from it.
-            match walk.look(&inside).map_err(|source| error(&inside, source))? {
-                None => return Err(StorageError::NotFound(file.spec.path.clone())),
-                Some(seen) if !seen.is_file || seen.len != file.spec.size => {
-                    return Err(StorageError::Changed(file.spec.path.clone()));
-                }
-                Some(_) => {}
+            let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
+            let seen = seen.ok_or_else(|| StorageError::NotFound(file.spec.path.clone()))?;
+            if !seen.is_file || seen.len != file.spec.size {
+                return Err(StorageError::Changed(file.spec.path.clone()));
+            }
+            if seen.has_identity() && !identities.insert(seen.identity) {
+                return Err(StorageError::SameFile(file.spec.path.clone()));
+            }
+            if Clock::may_be_back(seen.modified) {
+                let touched = walk.touch(&inside);
+                touched.map_err(|source| error(&inside, source))?;
             }
             // Who could read and write the old one can the new one.
             let old =
@@ -266,7 +297,8 @@ impl Output {
         let files = self.files.iter().map(|file| file.path.as_str());
         let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
         let merge = Merge { folder, part: &self.part, target: &self.name, paths };
-        let done = if self.is_folder && (self.merges || merge.leaves_something()?) {
+        let leaves_something = self.is_folder && merge.leaves_something()?;
+        let done = if self.is_folder && (self.merges || leaves_something) {
             merge.run(self.replaces)?
         } else {
             self.rename()?;
@@ -278,6 +310,7 @@ impl Output {
             let _ = folder.remove_file(&self.journal);
             let _ = folder.remove_file(&self.lock_name);
         }
+        self.check_place()?;
         drop(self.lock);
         Ok(folder.path().join(&self.name))
     }
@@ -285,12 +318,13 @@ impl Output {
     /// Makes the files that have no bytes, and the folders that have no files: nothing of them ever comes.
     fn make_empty(&self) -> Result<(), StorageError> {
         for file in self.files.iter().filter(|file| file.spec.size == 0) {
-            open_file(Some(&self.held), &file.spec, Access::Write)?;
+            // A run before this one may have made it.
+            make_late(Some(&self.held), &file.spec, true, &mut true)?;
         }
         for path in &self.empty_folders {
             let inside = self.part.join(path);
             let made = self.folder().make_parents(&inside).and_then(|()| self.folder().make_folder(&inside, false));
-            made.map_err(|source| error_at(&self.path_of(&inside), source))?;
+            made.map_err(|source| error_of_new(&self.path_of(&inside), source))?;
         }
         Ok(())
     }
@@ -298,16 +332,21 @@ impl Output {
     /// Gives what was built its name, and makes sure that it was that which got it.
     fn rename(&self) -> Result<(), StorageError> {
         let (folder, target) = (self.folder(), self.target());
-        let look = |path: &Path| {
-            let seen = folder.look(path).map_err(|source| error_at(&self.path_of(path), source))?;
-            Ok::<_, StorageError>(seen.map(|seen| seen.identity))
-        };
+        let look = |path: &Path| folder.look(path).map_err(|source| error_at(&self.path_of(path), source));
         if self.is_folder {
             folder.open_to_others(&self.part).map_err(|source| error_at(&self.path_of(&self.part), source))?;
         }
         let built = look(&self.part)?;
         renamed(folder.walk().rename(&self.part, &mut folder.walk(), &self.name, self.replaces), &target)?;
-        if look(&self.name)? == built { Ok(()) } else { Err(StorageError::Changed(target)) }
+        let is_built = match (built, look(&self.name)?) {
+            (Some(built), Some(now)) if built.identity == now.identity => true,
+            (Some(built), Some(now)) => {
+                let alike = |seen: &Seen| (seen.is_file, seen.is_folder, seen.len, seen.modified, seen.mode);
+                alike(&built) == alike(&now) && !keeps_identity(folder, self.is_folder)
+            }
+            _ => false,
+        };
+        if is_built { Ok(()) } else { Err(StorageError::Changed(target)) }
     }
 
     fn folder(&self) -> &Arc<Folder> {
@@ -369,15 +408,50 @@ fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
 fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
     let path = folder.path().join(name);
     let error = |source| error_at(&path, source);
-    let file = folder.open_file(name, How::Make { private: false }).map_err(error)?;
+    let file = folder.open_file(name, How::Make { private: false }).map_err(|source| error_of_new(&path, source))?;
     if !file.metadata().map_err(error)?.is_file() {
         return Err(StorageError::Exists(path));
     }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path)),
+        // Without locks two downloads of one name must not meet, and they seldom do.
+        Err(fs::TryLockError::Error(source)) if has_no_locks(&source) => Ok(file),
         Err(fs::TryLockError::Error(source)) => Err(error(source)),
     }
+}
+
+/// Whether something of this name lies in a folder, spelt like this.
+fn is_listed(folder: &Folder, name: &Path) -> io::Result<bool> {
+    Ok(folder.entries(Path::new(""))?.iter().any(|(listed, _)| listed == name.as_os_str()))
+}
+
+/// Whether a file system has no locks.
+fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let is_known = matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::ENOTSUP));
+    #[cfg(not(unix))]
+    let is_known = false;
+    is_known || error.kind() == io::ErrorKind::Unsupported
+}
+
+/// Whether something keeps its number when it is renamed there: some file systems make numbers of paths. Tries it.
+fn keeps_identity(folder: &Folder, of_folder: bool) -> bool {
+    let [from, to] = ["a", "b"].map(|end| PathBuf::from(format!(".p2p-rename-{}-{end}", std::process::id())));
+    let make = || match of_folder {
+        true => folder.make_folder(&from, true),
+        false => folder.open_file(&from, How::MakeNew { private: true }).map(drop),
+    };
+    let identity = |path: &Path| folder.look(path).ok().flatten().map(|seen| seen.identity);
+    let tried = make().and_then(|()| {
+        let before = identity(&from);
+        folder.walk().rename(&from, &mut folder.walk(), &to, false)?;
+        Ok(before == identity(&to))
+    });
+    for path in [&from, &to] {
+        let _ = if of_folder { folder.remove_folder(path) } else { folder.remove_file(path) };
+    }
+    tried.unwrap_or(true)
 }
 
 /// Something lies where a download keeps its state and is not of a download.

@@ -60,4 +60,14 @@ impl Storage for Split {
     fn flush(&self) -> Result<(), StorageError> {
         self.built.flush()
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        let (built, in_place) = (self.built.changed_by_others()?, self.in_place.changed_by_others()?);
+        let is_changed = |place: &Place| match place {
+            Place::Built(file) => built.contains(file),
+            Place::InPlace(file) => in_place.contains(file),
+            Place::Nowhere => false,
+        };
+        Ok((0..self.places.len()).filter(|&file| is_changed(&self.places[file])).collect())
+    }
 }

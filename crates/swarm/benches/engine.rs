@@ -70,7 +70,7 @@ fn store_a_thousand_pieces_and_ask_for_more(bencher: Bencher) {
                 for piece in run.pieces() {
                     now += Duration::from_micros(10);
                     engine.handle(now, Event::Progress { request, bytes: 256 << 10 }, &mut actions);
-                    engine.handle(now, Event::Stored { request, piece }, &mut actions);
+                    engine.handle(now, Event::Stored { content: content(), request, piece }, &mut actions);
                     taken += 1;
                 }
                 engine.handle(now, Event::Finished { request, failure: None }, &mut actions);

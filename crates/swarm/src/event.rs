@@ -128,8 +128,10 @@ pub enum Event {
         /// How many since the last such event.
         bytes: u64,
     },
-    /// A piece of a request arrived, was verified and is stored.
+    /// A piece of a request arrived, was verified and is stored; the request may have been given up meanwhile.
     Stored {
+        /// The content.
+        content: ContentId,
         /// The request.
         request: RequestId,
         /// The piece.

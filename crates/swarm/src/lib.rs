@@ -11,5 +11,5 @@ mod scope;
 
 pub use engine::{Config, ConnectionView, ContentView, Engine};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
-pub use registry::{Addresses, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
+pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;

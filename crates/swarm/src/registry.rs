@@ -10,6 +10,7 @@
 
 mod addresses;
 mod candidates;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use protocol::{PeerAddress, PeerId, Query, Stake, check_name};
+use protocol::{PeerAddress, PeerId, Stake};
 
 pub use addresses::{Addresses, Origin};
 use candidates::{Candidates, Place};
+pub use names::Claim;
+use names::{ClaimId, Claims};
 
 /// Most peers that a newcomer is told of.
 pub const SAMPLE: usize = 50;
@@ -48,6 +51,8 @@ pub struct Introductions {
     pub sample: Vec<PeerAddress>,
     /// What others are told.
     pub pushes: Vec<Push>,
+    /// Whether the announcer gave the content one more name than it had.
+    pub named: bool,
 }
 
 struct Member {
@@ -58,6 +63,8 @@ struct Member {
     place: Place,
     /// Acquaintances. Whoever stands here has this member in its own list.
     known: Vec<u32>,
+    /// What it says the content is called.
+    claim: Option<ClaimId>,
 }
 
 /// The members of one content.
@@ -72,7 +79,7 @@ pub struct Registry {
     /// Who wants something.
     takers: Candidates,
     seeders: u32,
-    about: Option<(String, u64)>,
+    claims: Claims,
 }
 
 impl Registry {
@@ -87,12 +94,12 @@ impl Registry {
             givers: Candidates::default(),
             takers: Candidates::default(),
             seeders: 0,
-            about: None,
+            claims: Claims::default(),
         }
     }
 
     /// A peer takes part, or takes part in another way than before. `about` is the name and size that it says the content
-    /// has.
+    /// has; what it said before holds if it says nothing.
     ///
     /// Announcing again is harmless: the answer names those whom the peer knows already, filled up with others.
     pub fn announce(
@@ -106,10 +113,7 @@ impl Registry {
             Some(&slot) => (slot, self.update(slot, addresses, stake)),
             None => (self.insert(peer, addresses, stake), false),
         };
-        // Only a claim: what a content is called is checked by whoever has its manifest. The first one stays, so that
-        // nobody renames what others look for. What reads as an id or a ticket is never a name.
-        let is_name = |name: &str| check_name(name).is_ok() && Query::is_name(name);
-        self.about = self.about.take().or(about.filter(|(name, _)| is_name(name)));
+        let named = about.is_some_and(|about| self.claim(slot, about));
         let old = self.member(slot).known.clone();
         let new = self.draw(slot, SAMPLE.saturating_sub(old.len()));
         for &other in &new {
@@ -123,7 +127,7 @@ impl Registry {
         let mut known = self.member(slot).known.clone();
         self.random.shuffle(&mut known);
         let sample = known.into_iter().filter_map(|other| self.seen_by(slot, other)).take(SAMPLE).collect();
-        Introductions { sample, pushes }
+        Introductions { sample, pushes, named }
     }
 
     /// A peer is gone. Leaving twice, or without having been there, is harmless.
@@ -131,6 +135,7 @@ impl Registry {
         let Some(slot) = self.index.remove(&peer) else { return Vec::new() };
         self.remove_from_group(slot);
         let Some(member) = self.slots[slot as usize].take() else { return Vec::new() };
+        member.claim.into_iter().for_each(|claim| self.claims.drop(claim));
         for &other in &member.known {
             self.member_mut(other).known.retain(|&known| known != slot);
         }
@@ -185,17 +190,42 @@ impl Registry {
         self.takers.len() as u32
     }
 
-    /// Name and size, as the first member who knew them said.
+    /// Name and size, as members say: of several claims the one that seeders of most networks make, and then the oldest.
     pub fn about(&self) -> Option<(&str, u64)> {
-        self.about.as_ref().map(|(name, size)| (name.as_str(), *size))
+        let best = self.claims().into_iter().rev().max_by_key(|(_, spread)| *spread);
+        best.map(|(claim, _)| (claim.name.as_str(), claim.size))
     }
 
-    /// How many networks the members that have everything come from, counted among the first of them only.
-    pub fn spread(&self) -> usize {
+    /// The size that goes with a name, if someone gives the content that name.
+    pub fn about_as(&self, name: &str) -> Option<(&str, u64)> {
+        let so_called = self.claims.all().map(|(_, claim)| claim).find(|claim| claim.name == name);
+        so_called.map(|claim| (claim.name.as_str(), claim.size))
+    }
+
+    /// What members say that the content is called, oldest first, and from how many networks those come who say so and have
+    /// everything.
+    pub fn claims(&self) -> Vec<(&Claim, usize)> {
+        let contested = self.claims.len() > 1;
+        let spread = |id| self.count_networks(|member| !contested || member.claim == Some(id));
+        self.claims.all().map(|(id, claim)| (claim, spread(id))).collect()
+    }
+
+    /// How many networks some of the members that have everything come from, counted among the first of them only.
+    fn count_networks(&self, counts: impl Fn(&Member) -> bool) -> usize {
         const COUNTED: usize = 64;
         let seeders = self.givers.all().iter().map(|&slot| self.member(slot)).filter(|one| one.stake == Stake::Seeder);
-        let networks: BTreeSet<IpAddr> = seeders.take(COUNTED).map(|one| one.addresses.origin().network).collect();
-        networks.len()
+        let networks = seeders.take(COUNTED).filter(|one| counts(one)).map(|one| one.addresses.origin().network);
+        networks.collect::<BTreeSet<IpAddr>>().len()
+    }
+
+    /// A member says what the content is called. True if that is one more name than before.
+    fn claim(&mut self, slot: u32, about: (String, u64)) -> bool {
+        let member = self.member(slot);
+        let (peer, network, old) = (member.id, member.addresses.origin().network, member.claim);
+        let Some((claim, new)) = self.claims.make(about, peer, network) else { return false };
+        old.into_iter().for_each(|old| self.claims.drop(old));
+        self.member_mut(slot).claim = Some(claim);
+        new && self.claims.len() > 1
     }
 
     /// Members as one of them may see them: those of `peers` that still take part and that it can reach.
@@ -210,7 +240,8 @@ impl Registry {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let member = Member { id, addresses: addresses.clone(), stake, place: Place::default(), known: Vec::new() };
+        let member =
+            Member { id, addresses: addresses.clone(), stake, place: Place::default(), known: Vec::new(), claim: None };
         self.slots[slot as usize] = Some(member);
         self.index.insert(id, slot);
         self.add_to_group(slot);

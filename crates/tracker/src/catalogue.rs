@@ -4,7 +4,8 @@
 //! far as they go into an answer, and in an order in which whoever announces ten thousand of them hides no other. They take
 //! turns: first one of each peer, whose network has not named another before, then those of which the peer or others of its
 //! network named one before, and so on. Within a turn, what is seeded from more networks comes first, and then what was here
-//! first.
+//! first. A content that is called differently by different members is found by each of those names, and stands under each
+//! with the spread of those who call it so.
 //!
 //! Contents of a name lie in that order, so that an answer costs what it holds, whatever the number of contents.
 
@@ -27,7 +28,8 @@ pub(crate) struct Catalogue {
 /// What is known of a content.
 struct Entry {
     born: u64,
-    named: Option<Place>,
+    /// A place for each of its names.
+    places: Vec<Place>,
 }
 
 /// Under which name a content is found, by whom it has it, and where it stands.
@@ -39,6 +41,14 @@ struct Place {
 
 /// Turn, networks that it is seeded from, age.
 type Rank = (u32, Reverse<usize>, u64);
+
+/// A name of a content, who gave it first, and from how many networks those seed it who say so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) by: Namer,
+    pub(crate) spread: usize,
+}
 
 /// Who gave a content its name: the peer, and the network that it is in.
 #[derive(Debug, Clone, Copy)]
@@ -85,37 +95,34 @@ impl Named {
 }
 
 impl Catalogue {
-    /// A content is shared, from so many networks, and may have a name by now: whoever announced it last gave it the name, if it
-    /// had none before.
-    pub(crate) fn add(&mut self, content: ContentId, name: Option<&str>, by: Namer, spread: usize) {
-        self.weigh(content, spread);
+    /// A content is shared, and has these names now, each once.
+    pub(crate) fn set(&mut self, content: ContentId, names: &[Name]) {
         let Catalogue { next, contents, by_age, by_name } = self;
         let entry = contents.entry(content).or_insert_with(|| {
             *next += 1;
             by_age.insert(*next, content);
-            Entry { born: *next, named: None }
+            Entry { born: *next, places: Vec::new() }
         });
-        if entry.named.is_none()
-            && let Some(name) = name
-        {
-            let name = by_name.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| name.clone());
+        let gone = |place: &mut Place| !names.iter().any(|given| *given.name == *place.name);
+        entry.places.extract_if(.., gone).for_each(|place| leave(by_name, content, place));
+        for Name { name, by, spread } in names {
+            if let Some(place) = entry.places.iter_mut().find(|place| *place.name == **name) {
+                let rank = (place.rank.0, Reverse(*spread), place.rank.2);
+                if rank != place.rank
+                    && let Some(named) = by_name.get_mut(&place.name)
+                {
+                    named.order.remove(&(place.rank, content));
+                    named.order.insert((rank, content));
+                    place.rank = rank;
+                }
+                continue;
+            }
+            let name = by_name.get_key_value(*name).map_or_else(|| Arc::from(*name), |(name, _)| name.clone());
             let named = by_name.entry(name.clone()).or_default();
-            let rank = (named.enter(by), Reverse(spread), entry.born);
+            let rank = (named.enter(*by), Reverse(*spread), entry.born);
             named.order.insert((rank, content));
-            entry.named = Some(Place { name, by, rank });
-        }
-    }
-
-    /// A content is seeded from so many networks now.
-    pub(crate) fn weigh(&mut self, content: ContentId, spread: usize) {
-        let Some(place) = self.contents.get_mut(&content).and_then(|entry| entry.named.as_mut()) else { return };
-        let rank = (place.rank.0, Reverse(spread), place.rank.2);
-        if rank != place.rank
-            && let Some(named) = self.by_name.get_mut(&place.name)
-        {
-            named.order.remove(&(place.rank, content));
-            named.order.insert((rank, content));
-            place.rank = rank;
+            entry.places.reserve_exact(1);
+            entry.places.push(Place { name, by: *by, rank });
         }
     }
 
@@ -123,15 +130,7 @@ impl Catalogue {
     pub(crate) fn remove(&mut self, content: ContentId) {
         let Some(entry) = self.contents.remove(&content) else { return };
         self.by_age.remove(&entry.born);
-        if let Some(place) = entry.named
-            && let Some(named) = self.by_name.get_mut(&place.name)
-        {
-            named.order.remove(&(place.rank, content));
-            named.leave(place.by);
-            if named.order.is_empty() {
-                self.by_name.remove(&place.name);
-            }
-        }
+        entry.places.into_iter().for_each(|place| leave(&mut self.by_name, content, place));
     }
 
     /// The content of this id, or those whose id begins so, or else those of this name; everything for an empty question, and
@@ -167,10 +166,48 @@ impl Catalogue {
     }
 }
 
+/// A content has this name no more.
+fn leave(by_name: &mut HashMap<Arc<str>, Named>, content: ContentId, place: Place) {
+    let Some(named) = by_name.get_mut(&place.name) else { return };
+    named.order.remove(&(place.rank, content));
+    named.leave(place.by);
+    if named.order.is_empty() {
+        by_name.remove(&place.name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use protocol::Digest;
+
+    impl Catalogue {
+        /// A content has one name at most, and keeps the first.
+        fn add(&mut self, content: ContentId, name: Option<&str>, by: Namer, spread: usize) {
+            let known = self.contents.get(&content).and_then(|entry| entry.places.first());
+            let known = known.map(|place| place.name.to_string()).or(name.map(str::to_owned));
+            let names: Vec<_> = known.iter().map(|name| Name { name, by, spread }).collect();
+            self.set(content, &names);
+        }
+    }
+
+    #[test]
+    fn a_content_is_found_by_each_of_its_names_while_it_has_them() {
+        let mut catalogue = Catalogue::default();
+        let name = |name: &'static str, peer, spread| Name { name, by: by(peer, peer as u8), spread };
+        catalogue.set(content(1), &[name("evil", 1, 1)]);
+        catalogue.set(content(1), &[name("evil", 1, 1), name("model.bin", 2, 3)]);
+        catalogue.set(content(2), &[name("model.bin", 4, 2)]);
+        assert_eq!(catalogue.find("evil"), [content(1)]);
+        assert_eq!(catalogue.find("model.bin"), [content(1), content(2)]);
+        catalogue.set(content(1), &[name("evil", 1, 1), name("model.bin", 2, 1)]);
+        assert_eq!(catalogue.find("model.bin"), [content(2), content(1)], "fewer call it so");
+        catalogue.set(content(1), &[name("model.bin", 2, 1)]);
+        assert_eq!(catalogue.find("evil"), []);
+        catalogue.remove(content(1));
+        catalogue.remove(content(2));
+        assert!(catalogue.by_name.is_empty() && catalogue.by_age.is_empty());
+    }
 
     fn content(first: u8) -> ContentId {
         ContentId(Digest([first; 32]))

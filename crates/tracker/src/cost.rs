@@ -20,9 +20,14 @@ const ACQUAINTANCE: usize = 16;
 const NEWS: usize = 200;
 const NAMED: usize = 2 * size_of::<PeerId>();
 
-/// That a peer takes part in a content, and was introduced to others there, each of whom may know it for as long as it is here.
+/// A name of a content beside its first, at its longest: the letters are in the registry, and in the catalogue.
+const ANOTHER_NAME: usize = 1200;
+
+/// That a peer takes part in a content, and was introduced to others there, each of whom may know it for as long as it is
+/// here. A name that it alone gives the content may be one more.
 pub(crate) fn membership(introductions: &Introductions) -> usize {
-    MEMBER + ACQUAINTANCE * introductions.sample.len().max(introductions.pushes.len())
+    let known = ACQUAINTANCE * introductions.sample.len().max(introductions.pushes.len());
+    MEMBER + known + if introductions.named { ANOTHER_NAME } else { 0 }
 }
 
 /// A content of this name. Who is, or is left, its only member pays for it.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
 use protocol::{PeerId, printable};
-use transport::{Kind, TransportError, peer_id_of_certificate_pem};
+use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificate_pem};
 
 use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
@@ -181,14 +181,13 @@ fn say(line: std::fmt::Arguments) {
     let _ = out.flush();
 }
 
-/// What others may call this machine: the address of an interface that leads outside, if there is one.
+/// What others may call this machine: the address that they likeliest reach, if there is one.
 fn host(bound: SocketAddr) -> String {
     if !bound.ip().is_unspecified() {
         return bound.ip().to_string();
     }
-    let outside = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip());
-    let reachable = |ip: &IpAddr| !ip.is_loopback() && ip.is_ipv4();
-    outside.filter(reachable).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
+    let outside = interface_addresses(&[bound]).into_iter().map(|address| address.ip());
+    outside.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
 }
 
 /// Waits for `exit` on standard input, if that is a terminal or is to be read, or for a signal. The end of input is no reason

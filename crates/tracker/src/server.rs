@@ -9,13 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use protocol::{Announce, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
+use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::{Config, Connection, Identity, Transport, Trust};
 
-use crate::catalogue::{Catalogue, Namer};
+use crate::catalogue::{Catalogue, Name, Namer};
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
@@ -96,6 +97,8 @@ struct Membership {
 
 /// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
 const MTU: u16 = 1200;
+/// Time between two looks at who is seen elsewhere than before.
+const LOOK_FOR_MOVED: Duration = Duration::from_secs(5);
 /// All that a peer says to a tracker, it says on one stream.
 const STREAMS: u32 = 1;
 
@@ -123,8 +126,19 @@ impl Server {
 
     /// Serves until the transport is closed. To be run in a tokio runtime.
     pub async fn run(&self) {
-        let mut session = 0;
-        while let Some(connection) = self.transport.accept().await {
+        let (mut session, mut look) = (0, tokio::time::interval(LOOK_FOR_MOVED));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let connection = tokio::select! {
+                connection = self.transport.accept() => match connection {
+                    Some(connection) => connection,
+                    None => return,
+                },
+                _ = look.tick() => {
+                    self.state.send_moved_away();
+                    continue;
+                }
+            };
             session += 1;
             if self.state.open(session, &connection) {
                 tokio::spawn(session::run(session, connection, self.state.clone()));
@@ -198,6 +212,18 @@ impl State {
         stays
     }
 
+    /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
+    /// and what others are told of them leads nowhere any more. Whoever sends a packet chooses its sender, so nobody is believed
+    /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
+    fn send_moved_away(&self) {
+        for entry in &self.sessions {
+            if entry.value().stats().moved {
+                tracing::debug!(peer = %entry.value().peer_id(), "is seen elsewhere");
+                entry.value().close(COME_AGAIN, "you have another address now: come again");
+            }
+        }
+    }
+
     /// A session has ended, by a goodbye or by silence. Another session of the same peer is not touched.
     pub(crate) fn exit(&self, session: u64, peer: PeerId) {
         self.sessions.remove(&session);
@@ -245,10 +271,8 @@ impl State {
             let publishers = &self.config.publishers;
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
             let introductions = registry.announce(peer, &addresses, stake, about.filter(|_| believed));
-            let name = registry.about().map(|(name, _)| name);
             self.charge(peer, content, cost::membership(&introductions), &registry);
-            let by = Namer { peer, network: addresses.origin().network };
-            self.catalogue().add(content, name, by, registry.spread());
+            self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
             self.push(content, vec![Push { to: peer, joined: introductions.sample, gone: Vec::new() }]);
             self.push(content, introductions.pushes);
@@ -304,7 +328,7 @@ impl State {
         if let Some(mut registry) = self.contents.get_mut(&content) {
             let pushes = registry.leave(peer);
             self.push(content, pushes);
-            self.catalogue().weigh(content, registry.spread());
+            self.list_names(content, &registry);
             if let Some(only) = registry.only() {
                 self.charge(only, content, cost::membership(&Introductions::default()), &registry);
             }
@@ -318,22 +342,37 @@ impl State {
         drop(gone);
     }
 
+    /// Has a content found by the names that its members give it, each once.
+    fn list_names(&self, content: ContentId, registry: &Registry) {
+        let mut names: Vec<Name> = Vec::new();
+        for (claim, spread) in registry.claims() {
+            let by = Namer { peer: claim.peer, network: claim.network };
+            match names.iter_mut().find(|known| known.name == claim.name) {
+                Some(known) => known.spread = known.spread.max(spread),
+                None => names.push(Name { name: &claim.name, by, spread }),
+            }
+        }
+        self.catalogue().set(content, &names);
+    }
+
     /// What fits a question.
     pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
         let found = self.catalogue().find(query);
-        self.describe(found)
+        self.describe(found, Some(query))
     }
 
     /// A page of everything, and how to ask for the next one.
     pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
         let (page, next) = self.catalogue().page(before);
-        (self.describe(page), next)
+        (self.describe(page, None), next)
     }
 
-    fn describe(&self, contents: Vec<ContentId>) -> Vec<ContentMatch> {
+    /// What is known of contents, by the name that was asked for where they have it.
+    fn describe(&self, contents: Vec<ContentId>, asked: Option<&str>) -> Vec<ContentMatch> {
         let describe = |content: ContentId| {
             let registry = self.contents.get(&content)?;
-            let (name, size) = registry.about().unwrap_or_default();
+            let so_called = asked.and_then(|name| registry.about_as(name));
+            let (name, size) = so_called.or_else(|| registry.about()).unwrap_or_default();
             let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
             Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
         };
@@ -380,45 +419,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-
-    use protocol::{Digest, Stake};
-    use transport::MemoryNetwork;
-
-    use super::*;
-
-    /// A session that announced while another one of the same peer took its place once left a ghost in the content.
-    #[tokio::test]
-    async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost() {
-        let network = MemoryNetwork::new();
-        let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
-        let (tracker, peer) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"));
-        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
-        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
-        let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
-        let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
-        let state = &*server.state;
-        let outbox = Arc::new(Outbox::default());
-        let announce =
-            |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
-        let together = Barrier::new(2);
-        for session in (0..4000).step_by(2) {
-            assert!(state.open(session, &connection) && state.open(session + 1, &connection));
-            state.enter(session, &connection, outbox.clone(), &[]);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    together.wait();
-                    for number in 0..100 {
-                        state.announce(session, connection.peer_id(), announce(number));
-                    }
-                    state.exit(session, connection.peer_id());
-                });
-                together.wait();
-                state.enter(session + 1, &connection, outbox.clone(), &[]);
-            });
-            state.exit(session + 1, connection.peer_id());
-            assert_eq!((server.counts(), server.bytes()), ((0, 0), 0), "after session {session}");
-        }
-    }
-}
+mod tests;

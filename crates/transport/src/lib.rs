@@ -8,6 +8,7 @@
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
 
+mod addresses;
 mod admission;
 mod auto;
 pub mod conformance;
@@ -21,9 +22,11 @@ mod quic;
 mod tcp;
 mod thread;
 
+pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
 pub use auto::Auto;
 pub use identity::{
-    Authority, Certs, Done, Identity, IdentityError, Trust, Wishes, from_now, peer_id_of_certificate_pem,
+    Authority, Certs, Done, Identity, IdentityError, Trust, Wishes, from_now, holds_private_key,
+    peer_id_of_certificate_pem,
 };
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
@@ -142,7 +145,7 @@ pub trait Connection: Send + Sync {
     fn peer_id(&self) -> PeerId;
     /// The name of the transport that carries it (`quic`, `tcp`, `memory`).
     fn transport(&self) -> &'static str;
-    /// Where the other end is.
+    /// Where the other end is, as the handshake has proved; it stays so for as long as the connection stands.
     fn remote_addr(&self) -> SocketAddr;
     /// Opens a stream. The other side sees it once something was sent.
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
@@ -191,6 +194,9 @@ pub struct LinkStats {
     pub lost: u64,
     /// The largest datagram that the path was found to carry so far, in bytes of UDP payload; none where bytes flow.
     pub datagram: Option<u16>,
+    /// Whether what the other end sends comes from another IP address than in the handshake: its network has changed, or it
+    /// pretends so.
+    pub moved: bool,
 }
 
 /// Why something on the network did not work.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::report::Report;
 use super::stage::Stage;
@@ -13,13 +13,17 @@ pub const CASES: &[Case] =
     &[Case { name: "edits", fault: "a seeder's file is cut, grown, replaced or edited in use, 20 times", run: edits }];
 
 const TIMES: u64 = 20;
+/// What is done to the file, in turn.
+const EDITS: [&str; 4] = ["cut", "grown", "replaced", "edited in place"];
+/// Seconds within which a change is to be noticed, whether or not anyone reads the file.
+const NOTICED: f64 = 2.0;
 /// Peers that may be banned in all for what they withdrew within a second: none.
 const BANNED: f64 = 0.0;
 
 fn change(path: &Path, how: u64, random: &mut fastrand::Rng) -> anyhow::Result<()> {
     let size = fs::metadata(path)?.len();
     let open = || File::options().write(true).open(path);
-    match how % 4 {
+    match how % EDITS.len() as u64 {
         0 => open()?.set_len(random.u64(..size))?,
         1 => open()?.set_len(size + random.u64(1..1 << 20))?,
         2 => {
@@ -49,6 +53,7 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     stage.seeder("seeder-2", &[])?;
     let mut downloaders = vec![stage.downloader("downloader-1", &[])?];
     let (mut alive, mut withdrawn, mut rounds) = (0, 0, 0);
+    let (mut longest, mut unnoticed): (f64, _) = (0.0, Vec::new());
     let input = stage.folder("edited")?.join("input").join(stage.wanted());
     while rounds < TIMES {
         let latest = downloaders[downloaders.len() - 1];
@@ -62,12 +67,18 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         // It is to be in use, if only for a moment.
         stage.hear(Duration::from_millis(random.u64(100..700)))?;
         change(&input, rounds, &mut random)?;
-        rounds += 1;
+        let changed = Instant::now();
         let noticed = stage.until("it is withdrawn", Duration::from_secs(5), |stage| {
             let peer = &stage.peers[edited];
             (peer.last("withdrawn").is_some() || peer.ended).then_some(())
         });
-        withdrawn += u64::from(noticed.is_ok() && stage.peers[edited].last("withdrawn").is_some());
+        if noticed.is_ok() && stage.peers[edited].last("withdrawn").is_some() {
+            withdrawn += 1;
+            longest = longest.max(changed.elapsed().as_secs_f64());
+        } else {
+            unnoticed.push(EDITS[rounds as usize % EDITS.len()]);
+        }
+        rounds += 1;
         alive += u64::from(!stage.peers[edited].ended);
         stage.kill(edited);
     }
@@ -82,6 +93,10 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     report.at_least("edits while it was in use", rounds as f64, TIMES as f64, "");
     report.at_least("seeders alive", alive as f64, rounds as f64, "");
     report.at_least("withdrawn", withdrawn as f64, rounds as f64, "");
+    report.at_most("longest until one was", longest, NOTICED, "s");
+    if !unnoticed.is_empty() {
+        report.shows("unnoticed", &unnoticed.join(", "));
+    }
     report.at_most("bad blocks on disk", wrong as f64, 0.0, "");
     let banned: usize = downloaders.iter().map(|&who| stage.peers[who].all("banned").count()).sum();
     report.at_most("honest seeders banned", banned as f64, BANNED, "");

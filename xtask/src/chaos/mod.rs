@@ -29,6 +29,7 @@ mod trackers;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
@@ -244,12 +245,29 @@ fn run_all(ground: &Ground, chosen: &[&Case], arguments: &Arguments) -> anyhow::
     bail!("{} of {} cases failed: {}", failed.len(), reports.len(), failed.join(", "))
 }
 
+/// Time in which a write that was under way is over.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// Whether everything that a download has written so far is right, block by block: what was not written yet is empty.
-/// Gives the number of blocks that are neither.
+/// Gives the number of blocks that are neither. A block that is written at this moment may be read half old and half new
+/// (on ext4 and others), so what looks wrong is looked at again.
 fn wrong_blocks(part: &Path, whole: &Path) -> anyhow::Result<u64> {
-    use std::io::Read;
+    let (part, whole) = (std::fs::File::open(part)?, std::fs::File::open(whole)?);
+    match wrong_now(&part, &whole)? {
+        0 => Ok(0),
+        _ => {
+            std::thread::sleep(WRITTEN);
+            // Others may be half written now; what is wrong for good is wrong each time.
+            Ok((0..3).map(|_| wrong_now(&part, &whole)).collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(0))
+        }
+    }
+}
+
+fn wrong_now(part: &std::fs::File, whole: &std::fs::File) -> anyhow::Result<u64> {
+    use std::io::{Read, Seek};
     const BLOCK: usize = 4096;
-    let mut files = [std::fs::File::open(part)?, std::fs::File::open(whole)?].map(std::io::BufReader::new);
+    let mut files = [part, whole].map(std::io::BufReader::new);
+    files.iter_mut().try_for_each(|file| file.rewind())?;
     let (mut seen, mut right, mut wrong) = ([0; BLOCK], [0; BLOCK], 0);
     loop {
         let mut fill = |at: usize, block: &mut [u8]| -> anyhow::Result<usize> {

@@ -5,71 +5,81 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::TrackerAddress;
+use protocol::PeerId;
+use tokio::task::JoinSet;
 use transport::{Config, Connection, Kind, Transport, TransportError, first_hop_datagram};
 
 use super::Finding;
 use crate::connect;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, Failure};
 use crate::visit::Visit;
 
-/// All addresses of a tracker together may take this long.
+/// One address may take this long.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// In this time a path of up to some hundred milliseconds has been searched for the largest datagram it carries.
 const SEARCH: Duration = Duration::from_millis(1500);
 
-/// Everything about the way to the tracker that is named; one word if none is.
-pub(super) async fn way_to_tracker(visit: &Visit) -> Vec<Finding> {
-    let Some(host) = &visit.tracker_ip else {
-        return vec![Finding::skipped("tracker", "none was named: give -i TRACKER_IP to try the way to it")];
-    };
-    let tracker = match connect::tracker(host, visit.tracker_port, &visit.peer).await {
-        Ok(tracker) => tracker,
-        Err(failure) => return vec![Finding::bad("tracker", failure.code, failure.message, "")],
-    };
-    let (identity, trust) = match connect::who(&visit.peer) {
-        Ok(who) => who,
+/// Everything about the way to this tracker.
+pub(super) async fn way_to_tracker(visit: &Visit, tracker: &TrackerAddress) -> Vec<Finding> {
+    let [udp, tcp] = match transports(visit) {
+        Ok(transports) => transports,
         Err(failure) => return vec![Finding::bad("identity", failure.code, failure.message, "")],
     };
-    let bind = |kind: Kind| {
-        let listener = SocketAddr::new(connect::address(&visit.peer), 0);
-        let config =
-            Config { trust: trust.clone(), mtu: visit.peer.mtu, ..Config::new(identity.clone(), vec![listener]) };
-        kind.bind(config)
-    };
-    let udp = dial(bind(Kind::Quic), &tracker).await;
-    let tcp = dial(bind(Kind::Tcp), &tracker).await;
-    let mut findings = judge(&udp, &tcp, &tracker);
-    if let Ok(reached) = &udp {
+    let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id).await;
+    let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id).await;
+    let mut findings = judge(&reached_udp, &reached_tcp, tracker);
+    if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
     }
-    for reached in [udp, tcp].into_iter().flatten() {
+    for reached in [reached_udp, reached_tcp].into_iter().flatten() {
         reached.connection.close(0, "only looking");
-        reached.transport.close().await;
     }
+    udp.close().await;
+    tcp.close().await;
     findings
 }
 
-/// A connection, and what must stay alive for it.
-struct Reached {
-    connection: Arc<dyn Connection>,
-    transport: Arc<dyn Transport>,
+/// What to dial with, over UDP and over TCP, as one peer.
+pub(super) fn transports(visit: &Visit) -> Result<[Arc<dyn Transport>; 2], Failure> {
+    let (identity, trust) = connect::who(&visit.peer)?;
+    let listener = SocketAddr::new(connect::address(&visit.peer), 0);
+    let config = Config { trust, mtu: visit.peer.mtu, ..Config::new(identity, vec![listener]) };
+    let bind = |kind: Kind| kind.bind(config.clone()).map_err(|error| Failure::new(ExitCode::Other, error.to_string()));
+    Ok([bind(Kind::Quic)?, bind(Kind::Tcp)?])
 }
 
-async fn dial(
-    transport: Result<Arc<dyn Transport>, TransportError>,
-    tracker: &TrackerAddress,
+/// A connection that stands.
+pub(super) struct Reached {
+    pub(super) connection: Arc<dyn Connection>,
+}
+
+/// The first connection to one of these addresses, all tried at once; or why the likeliest of them does not work.
+pub(super) async fn dial(
+    transport: Arc<dyn Transport>,
+    addresses: &[SocketAddr],
+    id: PeerId,
 ) -> Result<Reached, TransportError> {
-    let transport = transport?;
-    let mut last = TransportError::Lost("its name has no address".to_owned());
-    for &address in &tracker.addresses {
-        match tokio::time::timeout(PATIENCE, transport.dial(address, tracker.id)).await {
-            Ok(Ok(connection)) => return Ok(Reached { connection, transport }),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = TransportError::Unreachable(address),
+    let mut tries = JoinSet::new();
+    for (number, &address) in addresses.iter().enumerate() {
+        let transport = transport.clone();
+        tries.spawn(async move {
+            let dialled = tokio::time::timeout(PATIENCE, transport.dial(address, id)).await;
+            (number, dialled.unwrap_or(Err(TransportError::Unreachable(address))))
+        });
+    }
+    let mut reasons = Vec::new();
+    while let Some(tried) = tries.join_next().await {
+        match tried {
+            Ok((_, Ok(connection))) => return Ok(Reached { connection }),
+            Ok((number, Err(error))) => {
+                // Who answers and is not the one, or takes us not, says more than silence.
+                reasons.push((matches!(error, TransportError::Unreachable(_)), number, error));
+            }
+            Err(_) => {}
         }
     }
-    transport.close().await;
-    Err(last)
+    let telling = reasons.into_iter().min_by_key(|(silent, number, _)| (*silent, *number)).map(|(_, _, error)| error);
+    Err(telling.unwrap_or_else(|| TransportError::Lost("its name has no address".to_owned())))
 }
 
 /// What two tries say about the way and about who answered.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Announce, ContentId, Manifest, Query, Run, Stake};
-use swarm::Event;
+use swarm::{ConnId, Event};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Driver;
 use crate::PeerError;
+use crate::dial_book::WaitingFor;
 use crate::inbox::Input;
 use crate::node::{GetOptions, PeerEvent, Progress, Summary};
 use crate::share::received_manifest;
@@ -66,7 +67,7 @@ impl Driver {
             return drop(reply.send(Ok(None)));
         };
         tokio::task::spawn_blocking(move || {
-            let _ = reply.send(shelf.load(&block).map(Some).map_err(PeerError::from));
+            let _ = reply.send(shelf.load_verified(&block).map(Some).map_err(PeerError::from));
         });
     }
 
@@ -86,6 +87,30 @@ impl Driver {
             received: item.sources.values().sum::<u64>() + coming,
             sent: item.shelf.as_ref().map_or(0, |shelf| shelf.sent()),
             finished: item.finished,
+            left_out: item.shelf.as_ref().map_or(0, |shelf| shelf.left_out()),
+        })
+    }
+
+    /// What a download waits for; nothing if it is complete, or none.
+    pub(super) fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
+        let item = self.items.get(&content).filter(|item| item.wanted && !item.finished)?;
+        let view = self.engine.view(content)?;
+        let whole = item.shelf.is_some() && view.have == view.pieces;
+        if whole || (item.opening && item.shelf.is_none()) {
+            return Some(WaitingFor::Disk);
+        }
+        let (connected, heard_of) = self.engine.participants(content);
+        let at = |conn: &ConnId| self.links.get(conn).map(|link| link.connection.remote_addr());
+        let from: Vec<_> = connected.iter().filter_map(at).collect();
+        let book = &self.setup.book;
+        Some(match (from.is_empty(), item.shelf.is_some()) {
+            (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out() },
+            (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
+            (false, false) => {
+                let fetches = self.manifests.iter().filter(|((_, of), _)| *of == content);
+                WaitingFor::Manifest { from, came: fetches.map(|(_, (_, progress))| progress.read().0).sum() }
+            }
+            (false, true) => WaitingFor::Pieces { from, unanswered: book.unanswered(&heard_of) },
         })
     }
 
@@ -209,6 +234,7 @@ impl Driver {
     pub(super) fn shared(&mut self, opened: Opened) -> ContentId {
         let content = opened.shelf.id();
         let geometry = Arc::new(opened.shelf.manifest().geometry().clone());
+        self.watch.add(&opened.shelf);
         let item = Item {
             shelf: Some(opened.shelf),
             opening: true,
@@ -280,6 +306,9 @@ impl Driver {
             executable: item.shelf.as_ref().map(|shelf| shelf.executable()).unwrap_or_default().into(),
             names: item.shelf.as_ref().map(|shelf| shelf.name_report().clone()).unwrap_or_default(),
         };
+        if let Some(shelf) = &item.shelf {
+            self.watch.add(shelf);
+        }
         self.tell(PeerEvent::Completed { content, path, summary });
         self.announce(content);
     }
@@ -311,6 +340,7 @@ impl Driver {
     fn drop_content(&mut self, content: ContentId) -> bool {
         let removed = self.items.remove(&content);
         let there = removed.is_some();
+        self.watch.remove(content);
         if let Some(mut item) = removed {
             if let Some(shelf) = item.shelf.take() {
                 self.close_shelf(shelf);

@@ -25,12 +25,24 @@ fn manifest(name: &str, files: &[&str], empty_folders: &[&str]) -> Manifest {
 fn planned(manifest: &Manifest, here: bool, policy: NamePolicy) -> Result<Plan, Vec<(String, NameDoubt)>> {
     let (hashes, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let folder = if here { Path::new(".") } else { other.path() };
-    let planned = plan(manifest, folder, hashes.path(), None, policy);
+    let planned = plan(manifest, &downloads(folder, hashes.path(), policy), None);
     assert!(fs_is_empty(hashes.path()) && fs_is_empty(other.path()), "nothing is written");
     planned.map_err(|error| match error {
         PeerError::Names { names, .. } => names,
         error => panic!("{error}"),
     })
+}
+
+fn downloads(folder: &Path, hashes: &Path, names: NamePolicy) -> Downloads {
+    Downloads {
+        hashes: hashes.to_owned(),
+        folder: folder.to_owned(),
+        replace: false,
+        names,
+        keep_free: None,
+        verify_on_disk: false,
+        reserved: Vec::new(),
+    }
 }
 
 fn fs_is_empty(folder: &Path) -> bool {
@@ -77,7 +89,7 @@ fn only_what_was_spelt_out_may_be_hidden() {
     let spelt = Choice { wanted: Arc::new(|_| true), spelt_out: Arc::new(|_, hidden| hidden == ".a") };
     let name = std::env::current_dir().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let above = manifest(&name, &[".a", ".b/.a"], &[]);
-    let planned = plan(&above, Path::new(".."), Path::new("hashes"), Some(&spelt), NamePolicy::Default);
+    let planned = plan(&above, &downloads(Path::new(".."), Path::new("hashes"), NamePolicy::Default), Some(&spelt));
     let Err(PeerError::Names { names, .. }) = planned else { panic!("it is refused") };
     assert_eq!(names, [(format!("{name}/.b/.a"), NameDoubt::Hidden)]);
 }
@@ -89,9 +101,58 @@ fn below_a_folder_that_is_not_there_nothing_is_looked_for() {
     let entry = Entry { file: None, path: &deep, full: deep.clone() };
     let manifest = manifest("x", &[], &[]);
     let folder = tempfile::tempdir().unwrap();
-    let (twins, literal) = (HashSet::new(), HashSet::new());
-    let mut judge =
-        Judge { manifest: &manifest, folder: folder.path(), choice: None, places: Places::default(), twins, literal };
+    let mut judge = judge(&manifest, folder.path());
     assert_eq!(judge.judge(&entry, false).doubt, None);
     assert_eq!(judge.places.known(), 1);
+}
+
+fn judge<'a>(manifest: &'a Manifest, folder: &'a Path) -> Judge<'a> {
+    Judge {
+        manifest,
+        folder,
+        choice: None,
+        places: Places::default(),
+        twins: HashSet::new(),
+        refused: Refused::default(),
+        literal: HashSet::new(),
+    }
+}
+
+/// As exFAT takes names, without having one.
+#[test]
+fn names_that_a_file_system_does_not_take_are_mapped_as_on_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest("x", &["a:b", "con", "d/e?", "f.", "g"], &[]);
+    let entries: Vec<_> =
+        (0..5).map(|file| Entry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
+    let mut judge = judge(&manifest, folder.path());
+    let names = entries.iter().flat_map(|entry| entry.full.split('/'));
+    judge.refused = Refused::among(names, |name| !name.contains([':', '?']) && !name.ends_with('.'));
+    let doubts = judge.doubts(&entries, false);
+    assert_eq!(doubts, Doubts::from([0, 2, 3].map(|at| (at, NameDoubt::FileSystem))));
+    let plan = judge.renamed(&entries);
+    let paths: Vec<_> = (0..5).map(|file| plan.names.path(&manifest, file)).collect();
+    assert_eq!(paths, ["a%3Ab", "con", "d/e%3F", "f%2E", "g"]);
+    for (own, here) in &plan.report.renamed {
+        let last = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+        assert_eq!(protocol::unmapped_name(&last(here)), Some(last(own)));
+    }
+}
+
+/// Where names have at most 143 bytes, what a download keeps beside it must have room, too.
+#[test]
+fn names_that_are_too_long_for_a_file_system_are_cut_with_a_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (top, inside) = ("t".repeat(135), "i".repeat(150));
+    let manifest = manifest(&top, &[&inside, "short"], &[]);
+    let entries: Vec<_> =
+        (0..2).map(|file| Entry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
+    let mut judge = judge(&manifest, folder.path());
+    let state = decorated_name(".", &top, STATE);
+    let names = [top.as_str(), &inside, "short", &state];
+    judge.refused = Refused::among(names.into_iter(), |name| name.len() <= 143);
+    let plan = judge.renamed(&entries);
+    let local = plan.names.name(&manifest);
+    assert!(decorated_name(".", local, STATE).len() <= 143 && local != top, "{local}");
+    assert!(plan.names.path(&manifest, 0).len() <= 143 && plan.names.path(&manifest, 1) == "short");
 }

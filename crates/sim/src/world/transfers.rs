@@ -295,7 +295,9 @@ impl World {
                 self.useful += len;
                 self.contents[content].copies[piece as usize] += 1;
             }
-            self.tell(peer, if right { Event::Stored { request, piece } } else { Event::Wrong { request, piece } });
+            let id = self.contents[content].id;
+            let stored = Event::Stored { content: id, request, piece };
+            self.tell(peer, if right { stored } else { Event::Wrong { request, piece } });
             self.check_piece(peer, content, piece);
         }
         if last {

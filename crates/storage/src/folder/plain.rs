@@ -29,6 +29,11 @@ impl Folder {
         &self.path
     }
 
+    /// Whether there is such a folder still.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.path.as_os_str().is_empty() || self.path.is_dir()
+    }
+
     pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
         let path = self.reach(inside)?;
         let mut options = OpenOptions::new();
@@ -77,9 +82,10 @@ impl Folder {
         fs::remove_dir(self.reach(inside)?)
     }
 
-    /// What is in a folder: names, and whether they are folders.
+    /// What is in a folder: names, and whether they are folders. In this one, if nothing is said.
     pub(crate) fn entries(&self, inside: &Path) -> io::Result<Vec<(OsString, bool)>> {
-        let entries = fs::read_dir(self.reach(inside)?)?;
+        let here = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let entries = fs::read_dir(if inside.as_os_str().is_empty() { here.to_owned() } else { self.reach(inside)? })?;
         entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_dir())))).collect()
     }
 
@@ -139,10 +145,18 @@ impl Walk<'_> {
                 taken: seen.len(),
                 mode: 0,
                 identity: (0, 0),
+                changed: (0, 0),
+                is_named: true,
             })),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets the time of a file to now.
+    pub(crate) fn touch(&mut self, inside: &Path) -> io::Result<()> {
+        let _ = self.folder.open_file(inside, How::Write)?.set_modified(std::time::SystemTime::now());
+        Ok(())
     }
 
     /// Gives something its name, in place of what has it only if it `replaces` that.

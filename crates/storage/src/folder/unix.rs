@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, mkdirat, openat, renameat,
+    statat, unlinkat, utimensat,
+};
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
@@ -54,6 +57,13 @@ impl Folder {
     /// Where it was when it was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether its path still leads to it.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let held = self.descriptor.try_clone().map(File::from).and_then(|held| held.metadata());
+        held.is_ok_and(|held| std::fs::metadata(path).is_ok_and(|there| same(&held, &there)))
     }
 
     pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
@@ -125,10 +135,14 @@ impl Folder {
         unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(told)
     }
 
-    /// What is in a folder: names, and whether they are folders.
+    /// What is in a folder: names, and whether they are folders. In this one, if nothing is said.
     pub(crate) fn entries(&self, inside: &Path) -> io::Result<Vec<(OsString, bool)>> {
         use std::os::unix::ffi::OsStrExt;
-        let folder = self.reach(inside, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = match inside.as_os_str().is_empty() {
+            true => openat(&self.descriptor, ".", flags | OFlags::CLOEXEC, Mode::empty())?,
+            false => self.reach(inside, flags, Mode::empty())?,
+        };
         let mut entries = Vec::new();
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
@@ -156,7 +170,11 @@ impl Folder {
         } else {
             self.reach(inside, flags, Mode::empty())?
         };
-        File::from(folder).sync_all()
+        match File::from(folder).sync_all() {
+            // Not every file system can sync a folder: then names are as durable as it makes them.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            result => result,
+        }
     }
 
     /// Makes durable all that was written to its file system. Since Linux 5.8 errors are told, too.
@@ -269,10 +287,23 @@ impl Walk<'_> {
                     taken: u64::try_from(seen.st_blocks).unwrap_or(0).saturating_mul(512),
                     mode: u32::from(seen.st_mode),
                     identity: (seen.st_dev as u64, seen.st_ino as u64),
+                    changed: (seen.st_ctime, seen.st_ctime_nsec as i64),
+                    is_named: seen.st_nlink > 0,
                 }))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(told(errno)),
+        }
+    }
+
+    /// Sets the time of a file to now. Not every file system can, and nothing is lost then.
+    pub(crate) fn touch(&mut self, inside: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(inside)?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+        match utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(()),
         }
     }
 
@@ -368,7 +399,14 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
     let keeps = if file.metadata()?.is_dir() { now & 0o7000 } else { 0 };
     let rights = rights & 0o777 | keeps;
-    if now & 0o7777 == rights { Ok(()) } else { file.set_permissions(PermissionsExt::from_mode(rights)) }
+    if now & 0o7777 == rights {
+        return Ok(());
+    }
+    match file.set_permissions(PermissionsExt::from_mode(rights)) {
+        // Not every file system has rights, and the file is ours.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
 }
 
 /// A link on the way is said as what it is.

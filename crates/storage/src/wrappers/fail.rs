@@ -86,4 +86,8 @@ impl Storage for Fragile {
         ask(&self.fails, Operation::Flush)?;
         self.inner.flush()
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.inner.changed_by_others()
+    }
 }

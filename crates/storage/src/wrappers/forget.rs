@@ -145,4 +145,8 @@ impl Storage for Cached {
         }
         self.inner.flush()
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.inner.changed_by_others()
+    }
 }

@@ -59,4 +59,8 @@ impl Storage for Slow {
     fn flush(&self) -> Result<(), StorageError> {
         self.inner.flush()
     }
+
+    fn changed_by_others(&self) -> Result<Vec<usize>, StorageError> {
+        self.inner.changed_by_others()
+    }
 }

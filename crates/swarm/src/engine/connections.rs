@@ -106,6 +106,8 @@ const ALL_DIALS: usize = 64;
 const DIALLED_SOON: Duration = Duration::from_secs(1);
 /// How often peers are exchanged.
 const EXCHANGE: Duration = Duration::from_secs(5);
+/// Addresses told of one peer, as many as a message carries.
+const TOLD: usize = 32;
 /// Peers told in one exchange.
 const EXCHANGED: usize = 20;
 
@@ -496,13 +498,16 @@ impl Connection {
     fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
         let seen = self.remote.ip();
         let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
-        let addresses: BTreeSet<SocketAddr> = ports
+        let mut listed = BTreeSet::new();
+        // In the order in which it named them, which is likeliest first.
+        let addresses: Vec<SocketAddr> = ports
             .into_iter()
             .map(|port| SocketAddr::new(seen, port))
             .chain(self.listeners.iter().copied())
             .filter(|address| !address.ip().is_unspecified() && (!address.ip().is_loopback() || asker.is_loopback()))
-            .take(16)
+            .filter(|&address| listed.insert(address))
+            .take(TOLD)
             .collect();
-        (!addresses.is_empty()).then(|| PeerAddress { id: self.peer, addresses: addresses.into_iter().collect() })
+        (!addresses.is_empty()).then_some(PeerAddress { id: self.peer, addresses })
     }
 }

@@ -376,16 +376,19 @@ impl Engine {
         }
     }
 
-    pub(super) fn stored(&mut self, request: RequestId, piece: u32, actions: &mut Vec<Action>) {
-        let Some(outgoing) = self.requests.get_mut(&request) else { return };
-        let id = outgoing.content;
-        let came = outgoing.open.remove(piece);
-        let Some(content) = self.contents.get_mut(&id) else { return };
-        if came {
+    pub(super) fn stored(&mut self, id: ContentId, request: RequestId, piece: u32, actions: &mut Vec<Action>) {
+        let Some(content) = self.contents.get_mut(&id).filter(|content| piece < content.pieces()) else { return };
+        let outgoing = self.requests.get_mut(&request).filter(|outgoing| outgoing.content == id);
+        if outgoing.is_none() && !content.given_up.contains(&request) {
+            return;
+        }
+        // What was given up while it was being stored is here all the same.
+        let from = outgoing.and_then(|outgoing| outgoing.open.remove(piece).then_some(outgoing.conn));
+        if from.is_some() {
             content.asked[piece as usize] -= 1;
         }
         content.picker.close(piece);
-        let (conn, bytes) = (outgoing.conn, content.bytes(Run { first: piece, count: 1 }));
+        let bytes = content.bytes(Run { first: piece, count: 1 });
         if content.have.insert(piece) {
             content.grew = self.now;
             content.spread.list(piece);
@@ -414,7 +417,7 @@ impl Engine {
                 self.lose_interest(id, actions);
             }
         }
-        if came {
+        if let Some(conn) = from {
             self.verified(conn, bytes);
         }
         self.serve_next(actions);

@@ -19,7 +19,7 @@ mod sides;
 mod trust;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +93,8 @@ struct Content {
     asked: Vec<u8>,
     /// Pieces that somebody was asked for in vain: they wait for nobody else who has not proven itself.
     moved: BTreeSet<u32>,
+    /// The last requests that were given up: pieces of them may be on their way to the disk.
+    given_up: VecDeque<RequestId>,
     /// The pieces that are here, by how many of those who take them have them or will have them.
     spread: Rarity,
     /// Connected peers that want pieces.
@@ -231,7 +233,7 @@ impl Engine {
             Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
             Event::Served { serve } => self.served(serve, actions),
             Event::Progress { request, bytes } => self.progress(request, bytes, actions),
-            Event::Stored { request, piece } => self.stored(request, piece, actions),
+            Event::Stored { content, request, piece } => self.stored(content, request, piece, actions),
             Event::Wrong { request, piece } => self.wrong(request, piece, actions),
             Event::Finished { request, failure } => self.finished(request, failure, actions),
             Event::RoundTrip { conn, rtt } => {
@@ -263,6 +265,19 @@ impl Engine {
             pieces,
             peers: self.conns.values().filter(|conn| conn.sides.contains_key(&content)).count() as u32,
         })
+    }
+
+    /// The connections over which the other side takes part in a content, and the peers that were heard of.
+    pub fn participants(&self, content: ContentId) -> (Vec<ConnId>, Vec<PeerId>) {
+        let takes_part = |(_, conn): &(&ConnId, &Connection)| conn.sides.contains_key(&content);
+        let connected = self.conns.iter().filter(takes_part).map(|(&number, _)| number).collect();
+        let heard_of = self.contents.get(&content).map(|content| content.known.keys().copied().collect());
+        (connected, heard_of.unwrap_or_default())
+    }
+
+    /// What is said first over connections from now on: where others reach this peer has changed.
+    pub fn set_hello(&mut self, hello: PeerMessage) {
+        self.hello = hello;
     }
 
     /// The pieces of a content that are stored here.
@@ -380,6 +395,7 @@ impl Content {
         Content {
             asked: vec![0; have.len() as usize],
             moved: BTreeSet::new(),
+            given_up: VecDeque::new(),
             spread,
             takers: 0,
             busy: Duration::ZERO,

@@ -54,6 +54,8 @@ const LONGEST_REST: Duration = Duration::from_secs(600);
 const SHORT_REST: Duration = Duration::from_secs(8);
 /// So many bytes, verified, make up for all strikes.
 const ATONED: u64 = 8 << 20;
+/// So many requests that were given up are remembered.
+const GIVEN_UP: usize = 256;
 /// Strikes from one address after which its strangers are asked for one piece at first.
 pub(super) const SUSPECT: u32 = 3;
 
@@ -364,6 +366,11 @@ impl Engine {
         for &request in requests {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.requests.remove(&request);
+            }
+            let id = self.requests.get(&request).map(|request| request.content);
+            if let Some(content) = id.and_then(|id| self.contents.get_mut(&id)) {
+                content.given_up.truncate(GIVEN_UP - 1);
+                content.given_up.push_front(request);
             }
             self.forget_request(request);
             actions.push(Action::Cancel { request });

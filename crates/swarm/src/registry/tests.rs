@@ -199,7 +199,7 @@ fn the_same_seed_gives_the_same_answers() {
         for n in 0..600 {
             answers.push(join(&mut registry, n, if n % 5 == 0 { Seeder } else { Downloader }));
             if n % 3 == 0 {
-                answers.push(Introductions { sample: vec![], pushes: registry.leave(peer(n / 2)) });
+                answers.push(Introductions { pushes: registry.leave(peer(n / 2)), ..Introductions::default() });
             }
         }
         answers
@@ -251,7 +251,7 @@ fn ten_thousand_ids_of_one_network_hide_nobody() {
 }
 
 #[test]
-fn the_first_usable_name_stays() {
+fn a_name_stays_while_someone_who_gives_it_takes_part() {
     let mut registry = registry();
     let mut say = |n, name: &str| {
         registry.announce(peer(n), &at(address(n)), Seeder, Some((name.to_owned(), 5)));
@@ -263,6 +263,32 @@ fn the_first_usable_name_stays() {
     }
     assert_eq!(say(2, "model.bin"), Some(("model.bin".to_owned(), 5)));
     assert_eq!(say(3, "other"), Some(("model.bin".to_owned(), 5)));
+    assert_eq!(registry.about_as("other"), Some(("other", 5)), "it is found by either");
+    registry.leave(peer(2));
+    assert_eq!(registry.about(), Some(("other", 5)));
+    assert_eq!(registry.about_as("model.bin"), None);
+    registry.leave(peer(3));
+    assert_eq!((registry.about(), registry.claims().len()), (None, 0));
+}
+
+/// A stranger that announces an id first under a name of its own.
+#[test]
+fn a_first_claim_yields_to_what_seeders_of_more_networks_say() {
+    let mut registry = registry();
+    let mut say = |n: u32, name: &str| {
+        registry.announce(peer(n), &at(address(n * 256)), Seeder, Some((name.to_owned(), 5)));
+        registry.about().map(|(name, _)| name.to_owned()).unwrap()
+    };
+    assert_eq!(say(1, "evil"), "evil");
+    assert_eq!(say(2, "model.bin"), "evil", "as many say so");
+    assert_eq!(say(3, "model.bin"), "model.bin");
+    let claims: Vec<_> = registry.claims().into_iter().map(|(claim, spread)| (claim.name.clone(), spread)).collect();
+    assert_eq!(claims, [("evil".to_owned(), 1), ("model.bin".to_owned(), 2)]);
+    // Who says so again, or thinks better of it, is counted once.
+    (0..3).for_each(|_| drop(registry.announce(peer(1), &at(address(256)), Seeder, Some(("model.bin".to_owned(), 5)))));
+    assert_eq!(registry.claims().len(), 1);
+    (1..4).for_each(|n| drop(registry.leave(peer(n))));
+    assert_eq!(registry.claims().len(), 0);
 }
 
 /// Any sequence of announcements and leaves: nobody hears of itself, of strangers, or of too many, and the books agree.

@@ -220,6 +220,12 @@ fn secret(key: &KeyPair) -> Arc<PrivatePkcs8KeyDer<'static>> {
     Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
+/// Whether the bytes of a file hold a private key as peers, trackers and authorities have: an Ed25519 key in PEM, whatever
+/// else stands around it.
+pub fn holds_private_key(bytes: &[u8]) -> bool {
+    pem::holds_key(bytes)
+}
+
 /// The id of whoever holds the key of the certificate in a PEM file.
 pub fn peer_id_of_certificate_pem(path: &Path) -> Result<PeerId, IdentityError> {
     peer_id_of(&pem::read_certificate(path)?).map_err(|_| IdentityError::Malformed(path.to_owned()))

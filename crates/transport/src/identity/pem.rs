@@ -10,8 +10,8 @@ use std::time::Duration;
 use atomic_file::{Prepared, Readers};
 use protocol::PeerId;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::{IdentityError, peer_id_of};
 
@@ -51,6 +51,15 @@ pub(super) fn read_key(from: impl Read, path: &Path) -> Result<KeyPair, Identity
     }
     let key = KeyPair::from_pem(&text).map_err(|_| malformed())?;
     if key.algorithm() == &PKCS_ED25519 { Ok(key) } else { Err(malformed()) }
+}
+
+/// Whether there is an Ed25519 key among the sections of a text.
+pub(super) fn holds_key(text: &[u8]) -> bool {
+    // Most files are none: that shows without decoding anything.
+    const MARK: &[u8] = b"PRIVATE KEY-----";
+    let is_key =
+        |der: PrivatePkcs8KeyDer<'static>| KeyPair::try_from(&der).is_ok_and(|key| key.algorithm() == &PKCS_ED25519);
+    text.windows(MARK.len()).any(|part| part == MARK) && PrivatePkcs8KeyDer::pem_slice_iter(text).flatten().any(is_key)
 }
 
 /// Opens a file for reading.

@@ -169,7 +169,14 @@ impl Connection for MemoryConnection {
 
     fn stats(&self) -> LinkStats {
         let sent = |side: usize| self.0.link.sent[side].load(Ordering::Relaxed);
-        LinkStats { rtt: Duration::ZERO, sent: sent(self.0.me), received: sent(1 - self.0.me), lost: 0, datagram: None }
+        LinkStats {
+            rtt: Duration::ZERO,
+            sent: sent(self.0.me),
+            received: sent(1 - self.0.me),
+            lost: 0,
+            datagram: None,
+            moved: false,
+        }
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -21,6 +21,8 @@ pub(super) struct QuicConnection {
     inner: Arc<quinn::Connection>,
     path: Arc<Path>,
     peer: PeerId,
+    /// Where the other end was in the handshake. Later packets may carry any sender that it likes.
+    remote: SocketAddr,
     /// The thread of its endpoint.
     thread: Handle,
 }
@@ -29,6 +31,7 @@ impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold.
     pub(super) fn new(
         inner: quinn::Connection,
+        remote: SocketAddr,
         thread: Handle,
         windows: &Windows,
         expiry: &Expiry,
@@ -49,7 +52,9 @@ impl QuicConnection {
             over || standing.is_none()
         });
         let path = Path::new(inner.clone(), windows.uplink().clone());
-        Ok(QuicConnection { inner, path: Arc::new(path), peer, thread })
+        // An IPv4 peer of an IPv6 socket is shown as what it is.
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        Ok(QuicConnection { inner, path: Arc::new(path), peer, remote, thread })
     }
 
     fn stream(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
@@ -105,9 +110,7 @@ impl Connection for QuicConnection {
     }
 
     fn remote_addr(&self) -> SocketAddr {
-        // An IPv4 peer of an IPv6 socket is shown as what it is.
-        let remote = self.inner.remote_address();
-        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+        self.remote
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
@@ -136,6 +139,7 @@ impl Connection for QuicConnection {
             received: stats.udp_rx.bytes,
             lost: stats.path.lost_packets,
             datagram: Some(stats.path.current_mtu),
+            moved: self.inner.remote_address().ip().to_canonical() != self.remote.ip(),
         }
     }
 

@@ -169,7 +169,9 @@ impl Quic {
                 (None, TransportError::Lost(reason)) => refused(reason),
                 (None, other) => other,
             }),
-            Ok(Ok(connection)) => QuicConnection::new(connection, thread.handle.clone(), &self.windows, &self.expiry),
+            Ok(Ok(connection)) => {
+                QuicConnection::new(connection, address, thread.handle.clone(), &self.windows, &self.expiry)
+            }
         }
     }
 }
@@ -253,7 +255,7 @@ impl Listener {
         match handshake.run(connecting).await {
             Ok(Ok(connection)) => {
                 handshake.is_done();
-                let connection = QuicConnection::new(connection, Handle::current(), &self.windows, &self.expiry);
+                let connection = QuicConnection::new(connection, from, Handle::current(), &self.windows, &self.expiry);
                 if let Ok(connection) = connection {
                     let _ = handshake.run(self.arrivals.send(connection)).await;
                 }
@@ -353,6 +355,30 @@ mod tests {
         assert_eq!(got, data);
         a.close().await;
         b.close().await;
+    }
+
+    /// Whoever sends a packet chooses its sender: only the handshake has shown that the other end is there.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_migrated_connection_is_where_its_handshake_was_and_says_that_it_moved() {
+        let (a, b) = (quic(), quic());
+        let (dialled, accepted) = tokio::join!(a.dial(b.listeners()[0], b.peer_id()), b.accept());
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        let before = accepted.remote_addr();
+        assert!(!accepted.stats().moved);
+        let elsewhere = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let endpoint = &a.listeners[0];
+        let rebound = {
+            let _context = endpoint.thread.handle.enter();
+            endpoint.quinn.rebind(elsewhere)
+        };
+        rebound.unwrap();
+        let (mut send, _recv) = dialled.open().await.unwrap();
+        send.send(Bytes::from_static(b"from elsewhere")).await.unwrap();
+        let (_send, mut recv) = accepted.accept().await.unwrap();
+        assert_eq!(recv.recv(&mut [0; 64]).await, Ok(14));
+        assert!(accepted.stats().moved && !dialled.stats().moved);
+        assert_eq!(accepted.remote_addr(), before);
     }
 
     #[tokio::test]

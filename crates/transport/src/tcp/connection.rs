@@ -389,6 +389,7 @@ impl Connection for TcpConnection {
             received: core.received.load(Ordering::Relaxed),
             lost: 0,
             datagram: None,
+            moved: false,
         }
     }
 

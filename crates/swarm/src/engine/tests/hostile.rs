@@ -72,7 +72,7 @@ fn a_trickle_is_judged_like_silence() {
         while let Some((_, request, run)) = honest.pop().filter(|(conn, ..)| *conn == 2) {
             for piece in run.pieces() {
                 engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
-                engine.handle(now, Event::Stored { request, piece }, &mut actions);
+                engine.handle(now, Event::Stored { content: content(), request, piece }, &mut actions);
             }
             engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
             honest.extend(fetches(&actions));
@@ -153,7 +153,7 @@ fn back_off_outlives_a_connection_but_not_a_delivery() {
         }
         for (_, request, run) in fetches(&std::mem::take(&mut actions)) {
             engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
-            engine.handle(now, Event::Stored { request, piece: run.first }, &mut actions);
+            engine.handle(now, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
             engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
         }
         actions.clear();
@@ -276,7 +276,11 @@ fn a_willing_stranger_is_tried_where_slow_peers_keep_all_pieces() {
             *came += u64::from(PIECE) * 5 / 4;
             engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) * 5 / 4 }, &mut next);
             for piece in before..(*came / u64::from(PIECE)).min(u64::from(run.count)) {
-                engine.handle(now, Event::Stored { request, piece: run.first + piece as u32 }, &mut next);
+                engine.handle(
+                    now,
+                    Event::Stored { content: content(), request, piece: run.first + piece as u32 },
+                    &mut next,
+                );
             }
         }
         if tick == 16 {
@@ -372,7 +376,7 @@ fn a_crowd_of_one_network_makes_room_for_others() {
     offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 2000, &mut actions);
     let (_, request, run) = fetches(&actions)[0];
     engine.handle(Duration::ZERO, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
-    engine.handle(Duration::ZERO, Event::Stored { request, piece: run.first }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
     for conn in 2..=400u64 {
         let remote = SocketAddr::from(([127, 0, 1, (conn % 250) as u8], 9000));
         let event = Event::Connected { conn, peer: stranger(conn), remote, dialled: false };
@@ -409,7 +413,11 @@ fn the_last_pieces_do_not_wait_for_a_slow_peer() {
         let mut budget = 12;
         while let Some((request, run, came)) = slow.front_mut().filter(|_| budget > 0) {
             engine.handle(now, Event::Progress { request: *request, bytes: u64::from(PIECE) }, &mut actions);
-            engine.handle(now, Event::Stored { request: *request, piece: run.first + *came }, &mut actions);
+            engine.handle(
+                now,
+                Event::Stored { content: content(), request: *request, piece: run.first + *came },
+                &mut actions,
+            );
             (*came, budget) = (*came + 1, budget - 1);
             if *came == run.count {
                 engine.handle(now, Event::Finished { request: *request, failure: None }, &mut actions);
@@ -425,7 +433,7 @@ fn the_last_pieces_do_not_wait_for_a_slow_peer() {
             left -= run.count.min(left);
             for piece in run.pieces() {
                 engine.handle(now, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
-                engine.handle(now, Event::Stored { request, piece }, &mut actions);
+                engine.handle(now, Event::Stored { content: content(), request, piece }, &mut actions);
             }
             engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
             let open = engine.have(content()).unwrap().missing().collect::<PieceSet>().runs();
@@ -448,4 +456,31 @@ fn the_last_pieces_do_not_wait_for_a_slow_peer() {
         }
     }
     assert!(done.is_some_and(|done| done <= Duration::from_secs(5)), "{done:?}");
+}
+
+#[test]
+fn a_piece_that_was_being_stored_when_its_request_was_given_up_counts() {
+    let (mut engine, mut actions) = (wants(20_000), Vec::new());
+    offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 20_000, &mut actions);
+    let (_, request, run) = fetches(&actions)[0];
+    offers_all(&mut engine, Duration::ZERO, 2, stranger(2), 20_000, &mut actions);
+    let (_, other, others) = *fetches(&actions).last().unwrap();
+    actions.clear();
+    for tick in 1..=12 {
+        let now = Duration::from_millis(u64::from(tick) * 250);
+        engine.handle(now, Event::Progress { request: other, bytes: u64::from(PIECE) }, &mut actions);
+        let piece = others.first + tick;
+        engine.handle(now, Event::Stored { content: content(), request: other, piece }, &mut actions);
+        engine.handle(now, Event::Tick, &mut actions);
+    }
+    assert!(
+        actions.iter().any(|action| matches!(action, Action::Cancel { request: given_up } if *given_up == request))
+    );
+    let now = Duration::from_secs(4);
+    engine.handle(now, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
+    assert!(engine.have(content()).is_some_and(|have| have.contains(run.first)));
+    // One of a request that there never was does not.
+    let event = Event::Stored { content: content(), request: 1 << 40, piece: run.first + 1 };
+    engine.handle(now, event, &mut actions);
+    assert!(engine.have(content()).is_some_and(|have| !have.contains(run.first + 1)));
 }

@@ -174,7 +174,7 @@ impl World {
                     let came = if self.liar == Some(n) {
                         Event::Wrong { request, piece }
                     } else {
-                        Event::Stored { request, piece }
+                        Event::Stored { content: content(), request, piece }
                     };
                     self.events.push_back((asker, came));
                 }
@@ -380,7 +380,7 @@ fn a_silent_peer_is_dropped_and_its_pieces_go_elsewhere() {
             }
             for piece in run.pieces() {
                 engine.handle(now, Event::Progress { request, bytes: 1024 }, &mut actions);
-                engine.handle(now, Event::Stored { request, piece }, &mut actions);
+                engine.handle(now, Event::Stored { content: content(), request, piece }, &mut actions);
             }
             engine.handle(now, Event::Finished { request, failure: None }, &mut actions);
             answered.extend(fetches(&actions));
@@ -568,7 +568,7 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
     let (_, request, _) = fetches(&actions)[0];
     for event in [
         Event::Progress { request, bytes: u64::from(PIECE) },
-        Event::Stored { request, piece: 99 },
+        Event::Stored { content: content(), request, piece: 99 },
         Event::Finished { request, failure: None },
     ] {
         engine.handle(Duration::ZERO, event, &mut actions);
@@ -651,7 +651,11 @@ fn a_content_that_is_wanted_again_before_its_requests_have_ended_starts_anew() {
         }
     }
     for &(_, request, run) in &old {
-        engine.handle(Duration::from_secs(9), Event::Stored { request, piece: run.first }, &mut actions);
+        engine.handle(
+            Duration::from_secs(9),
+            Event::Stored { content: content(), request, piece: run.first },
+            &mut actions,
+        );
         engine.handle(Duration::from_secs(9), Event::Finished { request, failure: None }, &mut actions);
     }
     assert_eq!(engine.view(content()).unwrap().have, 0, "what came for the old one is not the new one's");

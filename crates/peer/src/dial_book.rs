@@ -1,0 +1,189 @@
+//! What became of dialling peers: so that whoever waits for a download can be told which address does not answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use protocol::PeerId;
+use transport::TransportError;
+
+/// Peers, and addresses that were not dialled, that are remembered. The oldest goes first.
+const PEERS: usize = 256;
+const NOT_DIALLED: usize = 16;
+/// Peers that one report names.
+const NAMED: usize = 16;
+
+/// A peer that was dialled and has not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The peer.
+    pub peer: PeerId,
+    /// Where it was dialled, likeliest address first.
+    pub addresses: Vec<SocketAddr>,
+    /// Why the last try failed: the most telling reason of all its addresses. Nothing while the first one is under way.
+    pub reason: Option<TransportError>,
+}
+
+/// A peer that was dialled, and where: see [`crate::Node::dialled`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialledPeer {
+    /// The peer.
+    pub peer: PeerId,
+    /// Where it was dialled, likeliest address first.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What a download waits for at the moment: see [`crate::Node::waiting_for`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitingFor {
+    /// Someone who takes part in it. These addresses were named and are not dialled, since whoever named them is in another
+    /// network: [`crate::NodeBuilder::dial_private`].
+    Peers {
+        /// The addresses.
+        not_dialled: Vec<SocketAddr>,
+    },
+    /// An answer of peers that were heard of, of which none is connected.
+    Answers {
+        /// Those that were dialled; the others were not yet.
+        unanswered: Vec<Unanswered>,
+    },
+    /// The manifest, from peers that are connected.
+    Manifest {
+        /// Where they are.
+        from: Vec<SocketAddr>,
+        /// Bytes of it that have come.
+        came: u64,
+    },
+    /// Pieces, of peers that are connected.
+    Pieces {
+        /// Where they are.
+        from: Vec<SocketAddr>,
+        /// Others that were dialled in vain.
+        unanswered: Vec<Unanswered>,
+    },
+    /// Nobody else: this machine looks through what is here, or writes.
+    Disk,
+}
+
+/// What is known of dialling.
+#[derive(Default)]
+pub(crate) struct DialBook(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// By the number of the first try, so that the oldest can go.
+    peers: BTreeMap<PeerId, (u64, Entry)>,
+    next: u64,
+    not_dialled: VecDeque<SocketAddr>,
+}
+
+struct Entry {
+    addresses: Vec<SocketAddr>,
+    reason: Option<TransportError>,
+    answered: bool,
+}
+
+impl DialBook {
+    /// A peer is dialled at these addresses.
+    pub(crate) fn begins(&self, peer: PeerId, addresses: &[SocketAddr]) {
+        let mut inner = self.0.lock().expect("no panic holds it");
+        let number = inner.next;
+        inner.next += 1;
+        if inner.peers.len() >= PEERS && !inner.peers.contains_key(&peer) {
+            let oldest = inner.peers.iter().min_by_key(|(_, (number, _))| *number).map(|(&peer, _)| peer);
+            oldest.and_then(|oldest| inner.peers.remove(&oldest));
+        }
+        let entry = Entry { addresses: Vec::new(), reason: None, answered: false };
+        let (_, entry) = inner.peers.entry(peer).or_insert((number, entry));
+        entry.addresses = addresses.to_vec();
+    }
+
+    /// None of them answered, for this reason if it is known.
+    pub(crate) fn failed(&self, peer: PeerId, reason: Option<TransportError>) {
+        let mut inner = self.0.lock().expect("no panic holds it");
+        if let Some((_, entry)) = inner.peers.get_mut(&peer) {
+            let silent = || entry.addresses.first().copied().map(TransportError::Unreachable);
+            (entry.reason, entry.answered) = (reason.or_else(silent), false);
+        }
+    }
+
+    /// A connection to or from this peer stands.
+    pub(crate) fn connected(&self, peer: PeerId) {
+        let mut inner = self.0.lock().expect("no panic holds it");
+        if let Some((_, entry)) = inner.peers.get_mut(&peer) {
+            (entry.reason, entry.answered) = (None, true);
+        }
+    }
+
+    /// These addresses were named by someone who must not choose what is dialled here.
+    pub(crate) fn not_dialled(&self, addresses: &[SocketAddr]) {
+        let mut inner = self.0.lock().expect("no panic holds it");
+        for &address in addresses {
+            if !inner.not_dialled.contains(&address) {
+                inner.not_dialled.push_back(address);
+            }
+        }
+        let surplus = inner.not_dialled.len().saturating_sub(NOT_DIALLED);
+        inner.not_dialled.drain(..surplus);
+    }
+
+    /// What was named and is not dialled.
+    pub(crate) fn left_out(&self) -> Vec<SocketAddr> {
+        self.0.lock().expect("no panic holds it").not_dialled.iter().copied().collect()
+    }
+
+    /// Those of these peers that were dialled and have not answered, some of them.
+    pub(crate) fn unanswered(&self, peers: &[PeerId]) -> Vec<Unanswered> {
+        let inner = self.0.lock().expect("no panic holds it");
+        let silent = peers.iter().filter_map(|&peer| {
+            let (_, entry) = inner.peers.get(&peer)?;
+            let (addresses, reason) = (entry.addresses.clone(), entry.reason.clone());
+            (!entry.answered).then_some(Unanswered { peer, addresses, reason })
+        });
+        silent.take(NAMED).collect()
+    }
+
+    /// Everyone who was dialled, and where.
+    pub(crate) fn dialled(&self) -> Vec<DialledPeer> {
+        let inner = self.0.lock().expect("no panic holds it");
+        let all = inner.peers.iter();
+        all.map(|(&peer, (_, entry))| DialledPeer { peer, addresses: entry.addresses.clone() }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u32) -> PeerId {
+        PeerId::of_public_key(&n.to_le_bytes())
+    }
+
+    #[test]
+    fn a_peer_is_unanswered_until_it_is_connected() {
+        let (book, at) = (DialBook::default(), SocketAddr::from(([10, 0, 0, 5], 9000)));
+        book.begins(peer(1), &[at]);
+        book.begins(peer(2), &[at]);
+        let entry = |reason| Unanswered { peer: peer(1), addresses: vec![at], reason };
+        assert_eq!(book.unanswered(&[peer(1)]), [entry(None)]);
+        book.failed(peer(1), None);
+        assert_eq!(book.unanswered(&[peer(1), peer(3)]), [entry(Some(TransportError::Unreachable(at)))]);
+        book.connected(peer(1));
+        assert_eq!(book.unanswered(&[peer(1)]), []);
+        assert_eq!(book.dialled().len(), 2);
+    }
+
+    #[test]
+    fn made_up_peers_and_addresses_do_not_fill_memory() {
+        let book = DialBook::default();
+        for n in 0..10_000u32 {
+            let at = SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 9000));
+            book.begins(peer(n), &[at]);
+            book.failed(peer(n), None);
+            book.not_dialled(&[at]);
+        }
+        assert_eq!((book.dialled().len(), book.left_out().len()), (PEERS, NOT_DIALLED));
+        assert!(!book.unanswered(&[peer(9_999)]).is_empty(), "the newest is known");
+    }
+}

@@ -1,0 +1,160 @@
+//! What a file looked like at a moment, and what a later look says about its bytes.
+//!
+//! A write shows in the length or in the modification time. One that puts the old time back shows in the change time alone,
+//! and so do `chmod`, `chown` and another hard link, which leave the bytes as they are: these are told apart by what else
+//! they change.
+
+use std::fs::Metadata;
+use std::time::{Duration, SystemTime};
+
+/// File systems with a coarse clock (FAT, HFS+, ext3) tell changes apart only if they are so far from each other.
+const COARSE_CLOCK: Duration = Duration::from_secs(2);
+
+/// What was seen of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileState {
+    len: u64,
+    modified: Option<SystemTime>,
+    inode: Inode,
+}
+
+/// What a second look says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The bytes are the same.
+    None,
+    /// They may be others: only hashing tells.
+    Doubtful,
+    /// The file was written to, cut, or grew.
+    Certain,
+}
+
+/// What only some systems say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Inode {
+    /// Device and number.
+    identity: (u64, u64),
+    changed: (i64, i64),
+    /// Rights, owner, group and number of names: what explains a new change time.
+    attributes: (u32, u32, u32, u64),
+}
+
+impl Inode {
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Inode {
+            identity: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            attributes: (metadata.mode(), metadata.uid(), metadata.gid(), metadata.nlink()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Metadata) -> Self {
+        Inode::default()
+    }
+}
+
+impl FileState {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        FileState { len: metadata.len(), modified: metadata.modified().ok(), inode: Inode::of(metadata) }
+    }
+
+    /// What `now` says of the bytes that were there when this was seen.
+    pub(crate) fn change(&self, now: &FileState) -> Change {
+        if self.len != now.len {
+            return Change::Certain;
+        }
+        // Another file of the same length may have the same bytes.
+        if self.inode.identity != now.inode.identity {
+            return Change::Doubtful;
+        }
+        if self.modified != now.modified {
+            return Change::Certain;
+        }
+        let explained = self.inode.attributes != now.inode.attributes;
+        if self.inode.changed == now.inode.changed || explained { Change::None } else { Change::Doubtful }
+    }
+
+    /// How long to wait until a further change is sure to be seen, and nobody is likely to be in the middle of one: until the
+    /// last one is `quiet` ago.
+    pub(crate) fn unquiet_for(&self, quiet: Duration) -> Duration {
+        let Some(modified) = self.modified else { return Duration::ZERO };
+        // A time in the future says nothing.
+        let Ok(age) = SystemTime::now().duration_since(modified) else { return Duration::ZERO };
+        let whole_seconds =
+            modified.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0);
+        let quiet = if whole_seconds { quiet.max(COARSE_CLOCK) } else { quiet };
+        quiet.saturating_sub(age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    use super::*;
+
+    fn state(path: &Path) -> FileState {
+        FileState::of(&fs::metadata(path).unwrap())
+    }
+
+    /// Far enough from the last change for any clock.
+    fn tick() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_write_is_certain_whatever_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "bytes").unwrap();
+        let before = state(&path);
+        assert_eq!(before.change(&state(&path)), Change::None);
+        tick();
+        fs::write(&path, "other").unwrap();
+        assert_eq!(before.change(&state(&path)), Change::Certain);
+        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::Certain);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_write_with_the_old_time_set_again_is_doubtful_and_other_rights_or_names_are_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "bytes").unwrap();
+        let before = state(&path);
+        tick();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::None);
+        let before = state(&path);
+        tick();
+        fs::hard_link(&path, folder.path().join("link")).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::None);
+        let before = state(&path);
+        tick();
+        fs::write(&path, "other").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(before.modified.unwrap()).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::Doubtful);
+        fs::copy(&path, folder.path().join("new")).unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::Doubtful, "another file of the same length");
+    }
+
+    #[test]
+    fn a_file_is_quiet_once_its_last_change_is_long_enough_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "bytes").unwrap();
+        assert!(state(&path).unquiet_for(Duration::from_secs(60)) > Duration::from_secs(30));
+        let set = |time| File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        set(SystemTime::now() - Duration::from_secs(3600));
+        assert_eq!(state(&path).unquiet_for(Duration::from_secs(60)), Duration::ZERO);
+        set(SystemTime::now() + Duration::from_secs(3600));
+        assert_eq!(state(&path).unquiet_for(Duration::from_secs(60)), Duration::ZERO, "from the future");
+    }
+}

@@ -1,0 +1,146 @@
+//! A client and a tracker that a test plays, over a network in memory and in virtual time.
+
+use transport::MemoryNetwork;
+
+use super::*;
+
+const PEERS: usize = 1000;
+
+/// A tracker of which a test is all that is behind it, and a client that it has welcomed.
+struct World {
+    tracker: Arc<dyn Transport>,
+    listeners: watch::Sender<Vec<SocketAddr>>,
+    commands: mpsc::Sender<ToClient>,
+    inputs: mpsc::Receiver<Input>,
+    network: MemoryNetwork,
+}
+
+/// A peer as the tracker hears it.
+struct Heard {
+    connection: Arc<dyn Connection>,
+    stream: (Box<dyn SendStream>, Box<dyn RecvStream>),
+    listeners: Vec<SocketAddr>,
+}
+
+fn at(text: &str) -> Vec<SocketAddr> {
+    vec![text.parse().unwrap()]
+}
+
+fn bind(network: &MemoryNetwork, id: &[u8], place: &str) -> Arc<dyn Transport> {
+    Arc::new(network.bind(PeerId::of_public_key(id), at(place)).unwrap())
+}
+
+async fn world() -> (World, Heard) {
+    let network = MemoryNetwork::new();
+    let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id() };
+    let (listeners, watched) = watch::channel(peer.listeners());
+    let (send, inputs) = mpsc::channel(64);
+    let (first, joined) = oneshot::channel();
+    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
+    let commands = start(peer, address, watched, dialled, send, first);
+    let world = World { tracker, listeners, commands, inputs, network };
+    let heard = world.hears().await;
+    joined.await.unwrap().unwrap();
+    (world, heard)
+}
+
+impl World {
+    /// The next peer that says hello, which is welcome.
+    async fn hears(&self) -> Heard {
+        let connection = self.tracker.accept().await.unwrap();
+        let (mut send, mut recv) = connection.accept().await.unwrap();
+        let hello = read_frame(&mut *recv, MAX_FRAME).await.unwrap().unwrap();
+        let ToTracker::Hello { listeners, .. } = ToTracker::decode(&hello).unwrap() else { panic!() };
+        let welcome = TrackerMessage::Welcome { seen: connection.remote_addr() }.encode().unwrap();
+        send.send(frame(&welcome)).await.unwrap();
+        Heard { connection, stream: (send, recv), listeners }
+    }
+}
+
+impl Heard {
+    async fn next(&mut self) -> ToTracker {
+        let bytes = read_frame(&mut *self.stream.1, MAX_FRAME).await.unwrap().unwrap();
+        ToTracker::decode(&bytes).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_addresses_are_announced_over_a_new_connection_and_nothing_asked_is_lost() {
+    let (mut world, mut heard) = world().await;
+    let (content, stake) = (ContentId(protocol::Digest([7; 32])), protocol::Stake::Seeder);
+    let announce = Announce { content, about: None, stake };
+    world.commands.send(ToClient::Announce(announce.clone())).await.unwrap();
+    let (reply, found) = oneshot::channel();
+    world.commands.send(ToClient::Find { query: "a".to_owned(), reply }).await.unwrap();
+    assert_eq!(heard.next().await, ToTracker::Announce(announce.clone()));
+    world.listeners.send_replace(at("10.0.0.77:9000"));
+    let mut again = world.hears().await;
+    assert_eq!(again.listeners, at("10.0.0.77:9000"));
+    assert_eq!(again.next().await, ToTracker::Announce(announce));
+    assert_eq!(again.next().await, ToTracker::Find("a".to_owned()));
+    let answer = TrackerMessage::Found { query: "a".to_owned(), matches: vec![] }.encode().unwrap();
+    again.stream.0.send(frame(&answer)).await.unwrap();
+    assert_eq!(found.await.unwrap().unwrap(), []);
+    assert!(world.inputs.try_recv().is_err(), "the tracker was never lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_sees_it_elsewhere_is_met_again_without_a_word() {
+    let (mut world, heard) = world().await;
+    heard.connection.close(COME_AGAIN, "you have moved");
+    let again = world.hears().await;
+    assert!(world.inputs.try_recv().is_err());
+    // One that does nothing else is as good as one that is gone.
+    again.connection.close(COME_AGAIN, "you have moved");
+    let _again = world.hears().await;
+    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerLost)));
+    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerBack)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_else_where_the_tracker_was_is_reported_once() {
+    let (mut world, heard) = world().await;
+    world.tracker.close().await;
+    let other = bind(&world.network, b"with another key", "10.0.0.1:9999");
+    heard.connection.close(0, "ends");
+    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerLost)));
+    let Some(Input::TrackerUnfit { error: PeerError::WrongTracker { address, .. } }) = world.inputs.recv().await else {
+        panic!("nothing was said of the other one");
+    };
+    assert_eq!(vec![address], other.listeners());
+    sleep(LONGEST * 5).await;
+    assert!(world.inputs.try_recv().is_err(), "it is said once");
+}
+
+/// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.
+fn returns(back: Duration, random: &mut fastrand::Rng) -> Vec<Duration> {
+    let mut one = || {
+        let mut at = Duration::ZERO;
+        for tries in 0.. {
+            at += pause(tries, random.f64());
+            if at >= back {
+                break;
+            }
+        }
+        at
+    };
+    (0..PEERS).map(|_| one()).collect()
+}
+
+/// In no tenth of the time that it takes until all are back do more than three times as many come as on average.
+#[test]
+fn a_thousand_peers_come_back_without_a_stampede() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for back in [1, 300, 600, 1_000, 2_000, 4_000, 8_000, 15_000, 60_000, 600_000].map(Duration::from_millis) {
+        let times = returns(back, &mut random);
+        let (first, last) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+        assert!(last - back <= LONGEST, "{back:?}: the last is back after {:?}", last - back);
+        let mut tenths = [0; 11];
+        for at in times {
+            tenths[((at - first).as_secs_f64() / (last - first).as_secs_f64() * 10.0) as usize] += 1;
+        }
+        let peak = tenths.into_iter().max().unwrap();
+        assert!(peak <= 3 * PEERS / 10, "{back:?}: {peak} of {PEERS} come in a tenth of the time");
+    }
+}

@@ -1,0 +1,349 @@
+//! Notices when a file that is shared is changed, also while nobody reads it: then it is withdrawn before anyone asks for it.
+//!
+//! The system tells of changes (inotify and its like) in a bounded number of folders. It does not tell of everything: writes
+//! through a map, other machines' writes on a network file system, and whatever did not fit its queue. So files are looked at
+//! again and again as well: seldom where the system tells, more often where it does not, and for a bounded part of the time
+//! either way. All of this happens on a thread of its own, which ends with the node.
+
+mod doubt;
+mod signs;
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use protocol::ContentId;
+use storage::StorageError;
+use tokio::sync::mpsc;
+
+use crate::file_state::{Change, FileState};
+use crate::inbox::Input;
+use crate::shelf::Shelf;
+use doubt::{Doubt, Verdict};
+use signs::Signs;
+
+/// Time between two looks at a file, unless there are so many that it takes longer.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Of the time, looking takes at most the part `1 / (1 + REST)`: where the system tells of changes, and where it does not.
+const REST_IF_TOLD: u32 = 50;
+const REST_IF_NOT_TOLD: u32 = 4;
+/// Files that are looked at in one go.
+const AT_ONCE: usize = 1000;
+/// Time in which what the system tells is gathered before it is looked at.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// A file that is shared, and what it was when its bytes were known to be right.
+pub(crate) struct WatchedFile {
+    /// Its number in the content.
+    number: usize,
+    at: PathBuf,
+    /// Nothing once nothing lies there and its bytes can be read all the same: the folder around it was moved.
+    state: Option<FileState>,
+}
+
+impl WatchedFile {
+    pub(crate) fn new(number: usize, at: &Path, state: FileState) -> Self {
+        WatchedFile { number, at: at.to_owned(), state: Some(state) }
+    }
+}
+
+/// Watches the files of all contents of a node.
+pub(crate) struct Watch {
+    desk: Arc<Desk>,
+    inputs: mpsc::Sender<Input>,
+    running: bool,
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Desk {
+    orders: Mutex<Orders>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Orders {
+    queue: VecDeque<Order>,
+    signs: Signs,
+    stop: bool,
+}
+
+enum Order {
+    Add(Weak<Shelf>, ContentId, Vec<WatchedFile>),
+    Remove(ContentId),
+}
+
+impl Desk {
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.lock().expect("no panic holds it"));
+        self.wake.notify_one();
+    }
+}
+
+impl Watch {
+    /// Watches nothing yet; failures go to `inputs`.
+    pub(crate) fn new(inputs: mpsc::Sender<Input>) -> Self {
+        Watch { desk: Arc::default(), inputs, running: false }
+    }
+
+    /// Watches the files of a content that is where it stays.
+    pub(crate) fn add(&mut self, shelf: &Arc<Shelf>) {
+        let files = shelf.take_watched();
+        if files.is_empty() {
+            return;
+        }
+        if !self.running {
+            let (desk, inputs) = (self.desk.clone(), self.inputs.clone());
+            let started =
+                std::thread::Builder::new().name("watch".to_owned()).spawn(move || Watcher::new(desk, inputs).run());
+            if let Err(error) = started {
+                tracing::warn!(%error, "changes of shared files are noticed only when they are read");
+                return;
+            }
+            self.running = true;
+        }
+        let order = Order::Add(Arc::downgrade(shelf), shelf.id(), files);
+        self.desk.order(|orders| orders.queue.push_back(order));
+    }
+
+    /// Watches a content no longer.
+    pub(crate) fn remove(&mut self, content: ContentId) {
+        if self.running {
+            self.desk.order(|orders| orders.queue.push_back(Order::Remove(content)));
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.desk.order(|orders| orders.stop = true);
+    }
+}
+
+/// A content whose files are looked at.
+struct Watched {
+    shelf: Weak<Shelf>,
+    files: Vec<WatchedFile>,
+    /// The folders that the files lie in.
+    folders: Vec<PathBuf>,
+    /// Whether the system tells of every change.
+    told: bool,
+    /// The file that is looked at next, when that is, and when it may be at the earliest.
+    next: usize,
+    due: Instant,
+    rested: Instant,
+}
+
+struct Watcher {
+    desk: Arc<Desk>,
+    inputs: mpsc::Sender<Input>,
+    contents: HashMap<ContentId, Watched>,
+    /// The files of contents of whose changes the system tells.
+    by_path: HashMap<PathBuf, Vec<(ContentId, usize)>>,
+    told: signs::Folders,
+    doubts: VecDeque<Doubt>,
+}
+
+impl Watcher {
+    fn new(desk: Arc<Desk>, inputs: mpsc::Sender<Input>) -> Self {
+        let told = signs::Folders::new(Arc::downgrade(&desk));
+        let (contents, by_path) = (HashMap::new(), HashMap::new());
+        Watcher { desk, inputs, contents, by_path, told, doubts: VecDeque::new() }
+    }
+
+    fn run(mut self) {
+        while let Some((queue, signs)) = self.wait() {
+            for order in queue {
+                match order {
+                    Order::Add(shelf, content, files) => self.add(shelf, content, files),
+                    Order::Remove(content) => self.remove(content),
+                }
+            }
+            self.look_at_signs(signs);
+            self.look_at_due();
+            self.resolve_doubts();
+        }
+    }
+
+    /// Waits until there is something to do; nothing when the node has ended.
+    fn wait(&self) -> Option<(VecDeque<Order>, Signs)> {
+        let next = self.contents.values().map(|watched| watched.due).chain(self.doubts.front().map(Doubt::due)).min();
+        let mut orders = self.desk.orders.lock().expect("no panic holds it");
+        while !orders.stop && orders.queue.is_empty() && orders.signs.is_empty() {
+            let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+            orders = match left {
+                Some(left) if left.is_zero() => break,
+                Some(left) => self.desk.wake.wait_timeout(orders, left).expect("no panic holds it").0,
+                None => self.desk.wake.wait(orders).expect("no panic holds it"),
+            };
+        }
+        if orders.stop {
+            return None;
+        }
+        if !orders.signs.is_empty() {
+            // Who writes once writes more.
+            drop(orders);
+            std::thread::sleep(GATHER);
+            orders = self.desk.orders.lock().expect("no panic holds it");
+        }
+        Some((std::mem::take(&mut orders.queue), std::mem::take(&mut orders.signs)))
+    }
+
+    fn add(&mut self, shelf: Weak<Shelf>, content: ContentId, mut files: Vec<WatchedFile>) {
+        self.remove(content);
+        let mut real: HashMap<PathBuf, PathBuf> = HashMap::new();
+        for file in &mut files {
+            let parent = file.at.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !real.contains_key(parent) {
+                real.insert(parent.to_owned(), parent.canonicalize().unwrap_or_else(|_| parent.to_owned()));
+            }
+            // As the system calls it that tells of changes; a link that was shared itself is what it leads to.
+            let at = real[parent].join(file.at.file_name().unwrap_or_default());
+            file.at = match at.is_symlink() {
+                true => at.canonicalize().unwrap_or(at),
+                false => at,
+            };
+        }
+        let mut folders: Vec<_> = files.iter().filter_map(|file| file.at.parent()).map(Path::to_owned).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        let told = self.told.add(&folders);
+        if told == signs::Told::Nothing {
+            folders.clear();
+        } else {
+            for (index, file) in files.iter().enumerate() {
+                self.by_path.entry(file.at.clone()).or_default().push((content, index));
+            }
+        }
+        // What happened before the system was asked to tell shows at once.
+        let now = Instant::now();
+        let told = told == signs::Told::All;
+        self.contents.insert(content, Watched { shelf, files, folders, told, next: 0, due: now, rested: now });
+    }
+
+    fn remove(&mut self, content: ContentId) {
+        let Some(watched) = self.contents.remove(&content) else { return };
+        if !watched.folders.is_empty() {
+            for file in &watched.files {
+                if let Some(found) = self.by_path.get_mut(&file.at) {
+                    found.retain(|(other, _)| *other != content);
+                    if found.is_empty() {
+                        self.by_path.remove(&file.at);
+                    }
+                }
+            }
+            self.told.remove(&watched.folders);
+        }
+        self.doubts.retain(|doubt| doubt.content != content);
+    }
+
+    fn look_at_signs(&mut self, signs: Signs) {
+        if signs.anywhere() {
+            for watched in self.contents.values_mut() {
+                watched.due = watched.rested.min(watched.due);
+            }
+        }
+        let found: Vec<_> = signs.paths().filter_map(|path| self.by_path.get(path)).flatten().copied().collect();
+        for (content, index) in found {
+            self.look(content, index);
+        }
+    }
+
+    fn look_at_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> = self.contents.iter().filter(|(_, watched)| watched.due <= now).map(|(id, _)| *id).collect();
+        for content in due {
+            let Some(watched) = self.contents.get(&content) else { continue };
+            if watched.shelf.strong_count() == 0 {
+                self.remove(content);
+                continue;
+            }
+            let (first, count) = (watched.next, watched.files.len());
+            let end = count.min(first + AT_ONCE);
+            let began = Instant::now();
+            let all_well = (first..end).all(|index| self.look(content, index));
+            let Some(watched) = self.contents.get_mut(&content).filter(|_| all_well) else { continue };
+            let took = began.elapsed();
+            let rest = took * if watched.told { REST_IF_TOLD } else { REST_IF_NOT_TOLD };
+            watched.next = if end == count { 0 } else { end };
+            watched.rested = Instant::now() + took * REST_IF_NOT_TOLD;
+            watched.due = Instant::now() + if end == count { rest.max(PERIOD) } else { rest };
+        }
+    }
+
+    /// Looks at one file. False if its content is not shared any more.
+    fn look(&mut self, content: ContentId, index: usize) -> bool {
+        let Some(watched) = self.contents.get_mut(&content) else { return false };
+        let file = &mut watched.files[index];
+        let now = match fs::metadata(&file.at) {
+            Ok(now) if now.is_file() => Some(FileState::of(&now)),
+            Ok(_) => None,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            // It may be there again in a moment: a network may be down.
+            Err(_) => return true,
+        };
+        let change = match (&file.state, &now) {
+            (None, None) => return true,
+            (Some(_), None) => {
+                // What was moved away with its folder is read where it is now; what was removed is not.
+                let Some(shelf) = watched.shelf.upgrade() else { return false };
+                let gone = match shelf.look_at(file.number) {
+                    Ok(()) | Err(StorageError::TooManyOpen(_)) => None,
+                    Err(error) => Some(error),
+                };
+                file.state = None;
+                return gone.is_none_or(|error| self.fail(content, error));
+            }
+            (None, Some(_)) => Change::Doubtful,
+            (Some(then), Some(now)) => then.change(now),
+        };
+        match change {
+            Change::None => file.state = now,
+            Change::Certain => {
+                let error = StorageError::Changed(file.at.clone());
+                return self.fail(content, error);
+            }
+            Change::Doubtful => {
+                if let (Some(now), Some(shelf)) = (now, watched.shelf.upgrade())
+                    && !self.doubts.iter().any(|doubt| doubt.content == content && doubt.index == index)
+                {
+                    let (manifest, number) = (shelf.manifest().clone(), file.number);
+                    self.doubts.push_back(Doubt::new(content, index, manifest, number, file.at.clone(), now));
+                }
+            }
+        }
+        true
+    }
+
+    /// Hashes some more of what is in doubt.
+    fn resolve_doubts(&mut self) {
+        let Some(mut doubt) = self.doubts.pop_front() else { return };
+        if doubt.due() > Instant::now() {
+            return self.doubts.push_front(doubt);
+        }
+        match doubt.go_on() {
+            Verdict::Unknown => self.doubts.push_front(doubt),
+            Verdict::Right(state) => {
+                if let Some(watched) = self.contents.get_mut(&doubt.content) {
+                    watched.files[doubt.index].state = Some(state);
+                }
+                // It may have changed while it was read.
+                self.look(doubt.content, doubt.index);
+            }
+            // The next look says what has become of it.
+            Verdict::Unread => {}
+            Verdict::Wrong(path) => drop(self.fail(doubt.content, StorageError::Changed(path))),
+        }
+    }
+
+    /// Says that a content is not what it was. Always false.
+    fn fail(&mut self, content: ContentId, error: StorageError) -> bool {
+        self.remove(content);
+        // The node may have ended.
+        let _ = self.inputs.blocking_send(Input::SourceFailed { content, error });
+        false
+    }
+}

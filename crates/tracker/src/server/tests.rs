@@ -1,0 +1,123 @@
+//! What the tracker keeps of sessions that end, move or make room, without a network.
+
+use std::sync::Barrier;
+
+use protocol::{Digest, Stake};
+use tokio::task::JoinHandle;
+use transport::{BoxFuture, LinkStats, MemoryNetwork, Stream, TransportError};
+
+use super::*;
+
+/// A connection over which packets come from elsewhere.
+struct Moved(Arc<dyn Connection>);
+
+impl Connection for Moved {
+    fn peer_id(&self) -> PeerId {
+        self.0.peer_id()
+    }
+    fn transport(&self) -> &'static str {
+        self.0.transport()
+    }
+    fn remote_addr(&self) -> SocketAddr {
+        self.0.remote_addr()
+    }
+    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        self.0.open()
+    }
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
+        self.0.accept()
+    }
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
+        self.0.spawn(task)
+    }
+    fn stats(&self) -> LinkStats {
+        LinkStats { moved: true, ..self.0.stats() }
+    }
+    fn close(&self, code: u32, reason: &str) {
+        self.0.close(code, reason);
+    }
+    fn closed(&self) -> BoxFuture<'_, TransportError> {
+        self.0.closed()
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_seen_elsewhere_is_sent_away_to_prove_it() {
+    let network = MemoryNetwork::new();
+    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
+    let (tracker, moves, stays) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"), bind(2, "10.0.0.3:9000"));
+    let mut connections = Vec::new();
+    for peer in [&moves, &stays] {
+        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+        connections.push((dialled.unwrap(), accepted.unwrap()));
+    }
+    let server = Server::new(Arc::new(tracker), ServerConfig::default());
+    let [(moved, there), (stayed, here)] = &connections[..] else { panic!() };
+    let there: Arc<dyn Connection> = Arc::new(Moved(there.clone()));
+    assert!(server.state.open(1, &there) && server.state.open(2, here));
+    server.state.send_moved_away();
+    assert!(matches!(moved.closed().await, TransportError::ClosedByPeer { code: COME_AGAIN, .. }));
+    let ended = tokio::time::timeout(Duration::from_millis(10), stayed.closed()).await;
+    assert!(ended.is_err(), "who is where it was stays");
+}
+
+#[tokio::test]
+async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stranger() {
+    let network = MemoryNetwork::new();
+    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
+    let (tracker, stranger, seeder) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"), bind(2, "10.0.9.3:9000"));
+    let server = Server::new(Arc::new(bind(9, "10.0.0.9:9999")), ServerConfig::default());
+    let (state, content) = (&*server.state, ContentId(Digest([7; 32])));
+    let mut sessions = Vec::new();
+    for (session, peer, name) in [(1, &stranger, "evil"), (2, &seeder, "model.bin")] {
+        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+        let accepted = accepted.unwrap();
+        assert!(state.open(session, &accepted));
+        state.enter(session, &accepted, Arc::default(), &peer.listeners());
+        let about = Some((name.to_owned(), 5));
+        state.announce(session, peer.peer_id(), Announce { content, about, stake: Stake::Seeder });
+        sessions.push((dialled.unwrap(), accepted));
+    }
+    let named = |query: &str| state.find(query).into_iter().map(|found| found.name).collect::<Vec<_>>();
+    assert_eq!((named("evil"), named("model.bin")), (vec!["evil".to_owned()], vec!["model.bin".to_owned()]));
+    state.exit(1, stranger.peer_id());
+    assert_eq!((named("evil"), named("model.bin")), (vec![], vec!["model.bin".to_owned()]));
+    assert_eq!(state.list(None).0[0].name, "model.bin");
+    state.exit(2, seeder.peer_id());
+    assert_eq!((server.counts(), server.bytes(), named("model.bin")), ((0, 0), 0, vec![]));
+}
+
+/// A session that announced while another one of the same peer took its place once left a ghost in the content.
+#[tokio::test]
+async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost() {
+    let network = MemoryNetwork::new();
+    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
+    let (tracker, peer) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"));
+    let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+    let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+    let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
+    let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
+    let state = &*server.state;
+    let outbox = Arc::new(Outbox::default());
+    let announce = |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
+    let together = Barrier::new(2);
+    for session in (0..4000).step_by(2) {
+        assert!(state.open(session, &connection) && state.open(session + 1, &connection));
+        state.enter(session, &connection, outbox.clone(), &[]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                for number in 0..100 {
+                    state.announce(session, connection.peer_id(), announce(number));
+                }
+                state.exit(session, connection.peer_id());
+            });
+            together.wait();
+            state.enter(session + 1, &connection, outbox.clone(), &[]);
+        });
+        state.exit(session + 1, connection.peer_id());
+        assert_eq!((server.counts(), server.bytes()), ((0, 0), 0), "after session {session}");
+    }
+}

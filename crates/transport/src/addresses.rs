@@ -1,0 +1,224 @@
+//! The addresses at which others may reach this machine, likeliest first.
+//!
+//! A machine with a dozen container networks has a dozen addresses that lead nowhere from outside. They are not left out,
+//! since a peer in such a container reaches this machine by them; but the address of the default route comes first, then
+//! those of other networks, then those of bridges and tunnels between containers, and loopback last.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use if_addrs::{IfOperStatus, Interface};
+
+/// How likely another machine reaches an address: the first variant is the likeliest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likelihood {
+    /// This machine sends from it to the rest of the world.
+    DefaultRoute,
+    /// It is in a network that other machines may be in.
+    Network,
+    /// It is in a network of containers or virtual machines on this machine, of a link without an address server, or the
+    /// interface is down.
+    Inner,
+    /// It never leaves this machine.
+    Loopback,
+}
+
+/// An address of this machine with the port of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// The address.
+    pub address: SocketAddr,
+    /// How likely another machine reaches it.
+    pub likelihood: Likelihood,
+}
+
+/// How programs for containers and virtual machines call the interfaces of their networks.
+const INNER: [&str; 22] = [
+    "docker",
+    "br-",
+    "veth",
+    "virbr",
+    "vnet",
+    "lxcbr",
+    "lxdbr",
+    "incusbr",
+    "mpqemubr",
+    "podman",
+    "cni",
+    "cali",
+    "cilium",
+    "flannel",
+    "kube",
+    "weave",
+    "vmnet",
+    "vboxnet",
+    "waydroid",
+    "bridge1",
+    "vEthernet (Default",
+    "vEthernet (WSL",
+];
+
+/// Where what listens at these addresses may be reached, likeliest first: where it listens at every address, that of each
+/// interface of this machine, but for those that mean nothing without the interface's name.
+pub fn interface_addresses(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
+    own_addresses(listeners).into_iter().map(|own| own.address).collect()
+}
+
+/// The same, with how likely each is reached. Every interface comes once before one comes again with another listener's port.
+pub fn own_addresses(listeners: &[SocketAddr]) -> Vec<OwnAddress> {
+    let everywhere = listeners.iter().any(|listener| listener.ip().is_unspecified());
+    let interfaces =
+        if everywhere { ordered(if_addrs::get_if_addrs().unwrap_or_default(), &routed()) } else { Vec::new() };
+    of_listeners(listeners, &interfaces)
+}
+
+fn of_listeners(listeners: &[SocketAddr], interfaces: &[(IpAddr, Likelihood)]) -> Vec<OwnAddress> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        if listener.ip().is_unspecified() {
+            let able = interfaces.iter().filter(|(ip, _)| listener.is_ipv6() || ip.is_ipv4());
+            addresses.extend(
+                able.map(|&(ip, likelihood)| OwnAddress { address: SocketAddr::new(ip, listener.port()), likelihood }),
+            );
+        } else {
+            let loopback = listener.ip().to_canonical().is_loopback();
+            let likelihood = if loopback { Likelihood::Loopback } else { Likelihood::Network };
+            addresses.push(OwnAddress { address: *listener, likelihood });
+        }
+    }
+    addresses
+}
+
+/// Addresses of interfaces that can be told to others, likeliest first, and IPv4 first of those that are equally likely: where
+/// both lead here, it works in more networks.
+fn ordered(interfaces: Vec<Interface>, routed: &[IpAddr]) -> Vec<(IpAddr, Likelihood)> {
+    let told =
+        interfaces.iter().filter(|interface| !matches!(interface.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    let mut addresses: Vec<_> = told.map(|interface| (interface.ip(), likelihood(interface, routed))).collect();
+    addresses.sort_by_key(|&(ip, likelihood)| (likelihood, ip.is_ipv6()));
+    addresses
+}
+
+fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
+    let ip = interface.ip();
+    let link = matches!(ip, IpAddr::V4(ip) if ip.is_link_local());
+    let down =
+        matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown);
+    if ip.is_loopback() {
+        Likelihood::Loopback
+    } else if routed.contains(&ip) {
+        Likelihood::DefaultRoute
+    } else if link || down || is_inner(&interface.name) {
+        Likelihood::Inner
+    } else {
+        Likelihood::Network
+    }
+}
+
+fn is_inner(name: &str) -> bool {
+    INNER.iter().any(|start| name.starts_with(start)) || is_bridge_of_nothing(name)
+}
+
+/// A bridge without a network card in it joins what runs on this machine, whatever it is called.
+#[cfg(target_os = "linux")]
+fn is_bridge_of_nothing(name: &str) -> bool {
+    let class = std::path::Path::new("/sys/class/net");
+    if !class.join(name).join("bridge").is_dir() {
+        return false;
+    }
+    let ports = std::fs::read_dir(class.join(name).join("brif")).into_iter().flatten().flatten();
+    !ports.into_iter().any(|port| class.join(port.file_name()).join("device").exists())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_bridge_of_nothing(_: &str) -> bool {
+    false
+}
+
+/// The addresses from which this machine sends to the rest of the world. A UDP socket that is connected sends nothing: only
+/// the routes are looked up.
+fn routed() -> Vec<IpAddr> {
+    const ROUTES: [(&str, &str); 2] = [("0.0.0.0:0", "1.1.1.1:443"), ("[::]:0", "[2606:4700:4700::1111]:443")];
+    let from = |(from, to): (&str, &str)| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ROUTES.into_iter().filter_map(from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use if_addrs::{IfAddr, Ifv4Addr, Ifv6Addr};
+
+    use super::*;
+
+    fn interface(name: &str, ip: &str, up: bool) -> Interface {
+        let addr = match ip.parse().unwrap() {
+            IpAddr::V4(ip) => {
+                IfAddr::V4(Ifv4Addr { ip, netmask: [255, 255, 255, 0].into(), prefixlen: 24, broadcast: None })
+            }
+            IpAddr::V6(ip) => IfAddr::V6(Ifv6Addr { ip, netmask: [0xffff; 8].into(), prefixlen: 128, broadcast: None }),
+        };
+        let oper_status = if up { IfOperStatus::Up } else { IfOperStatus::Down };
+        Interface {
+            name: name.to_owned(),
+            addr,
+            index: None,
+            oper_status,
+            is_p2p: false,
+            #[cfg(windows)]
+            adapter_name: String::new(),
+        }
+    }
+
+    fn order(interfaces: &[(&str, &str, bool)], routed: &[&str]) -> Vec<String> {
+        let interfaces = interfaces.iter().map(|&(name, ip, up)| interface(name, ip, up)).collect();
+        let routed: Vec<IpAddr> = routed.iter().map(|ip| ip.parse().unwrap()).collect();
+        ordered(interfaces, &routed).into_iter().map(|(ip, _)| ip.to_string()).collect()
+    }
+
+    #[test]
+    fn default_route_comes_before_container_bridges() {
+        let mut interfaces = vec![("lo".to_owned(), "127.0.0.1".to_owned())];
+        interfaces.extend((16..28).map(|n| (format!("br-{n:012x}"), format!("172.{n}.0.1"))));
+        interfaces.push(("docker0".to_owned(), "172.15.0.1".to_owned()));
+        interfaces.push(("wg0".to_owned(), "10.66.0.2".to_owned()));
+        interfaces.push(("eth0".to_owned(), "10.9.9.1".to_owned()));
+        let interfaces: Vec<_> = interfaces.iter().map(|(name, ip)| (name.as_str(), ip.as_str(), true)).collect();
+        let found = order(&interfaces, &["10.9.9.1"]);
+        assert_eq!(found[..2], ["10.9.9.1", "10.66.0.2"]);
+        assert_eq!(found.last().unwrap(), "127.0.0.1");
+        assert_eq!(found.len(), interfaces.len(), "nothing is left out");
+    }
+
+    #[test]
+    fn a_routed_ipv6_address_comes_before_bridges_of_ipv4() {
+        let interfaces = [
+            ("docker0", "172.17.0.1", true),
+            ("eth0", "fe80::1", true),
+            ("eth0", "2001:db8::7", true),
+            ("eth1", "192.168.7.7", false),
+            ("eth2", "169.254.3.4", true),
+            ("eth3", "192.168.8.8", true),
+            ("lo", "::1", true),
+        ];
+        let found = order(&interfaces, &["2001:db8::7"]);
+        assert_eq!(found, ["2001:db8::7", "192.168.8.8", "172.17.0.1", "192.168.7.7", "169.254.3.4", "::1"]);
+    }
+
+    /// A server whose virtual machines share its network: the bridge is its own way out.
+    #[test]
+    fn a_bridge_with_the_default_route_comes_first() {
+        assert_eq!(order(&[("eth1", "10.0.0.1", true), ("virbr0", "10.1.0.1", true)], &["10.1.0.1"])[0], "10.1.0.1");
+    }
+
+    #[test]
+    fn every_interface_comes_before_a_second_port() {
+        let interfaces =
+            [("10.0.0.1".parse().unwrap(), Likelihood::Network), ("::1".parse().unwrap(), Likelihood::Loopback)];
+        let listeners = ["[::]:1", "0.0.0.0:2", "10.9.9.9:3"].map(|text| text.parse().unwrap());
+        let found: Vec<_> =
+            of_listeners(&listeners, &interfaces).into_iter().map(|own| own.address.to_string()).collect();
+        assert_eq!(found, ["10.0.0.1:1", "[::1]:1", "10.0.0.1:2", "10.9.9.9:3"]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Whoever cannot be reached: what is said, and for how long it is waited for.
+
+use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
+
+use tests::machines::{Machines, ticket};
+use tests::{Process, Swarm, noise};
+
+/// A port that is open and silent: what a firewall makes of one that drops what comes.
+struct Silent {
+    _udp: UdpSocket,
+    _tcp: TcpListener,
+    address: String,
+}
+
+fn silent() -> Silent {
+    for _ in 0..16 {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        if let Ok(udp) = UdpSocket::bind(address) {
+            return Silent { _udp: udp, _tcp: tcp, address: address.to_string() };
+        }
+    }
+    panic!("no port is free for both");
+}
+
+/// Shares a file that everyone hears of, at a port that does not answer.
+fn behind_a_firewall(machines: &Machines, silent: &Silent) -> (Process, String) {
+    machines.put("here", "file", &noise(100_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "--announce", &silent.address, "file"]);
+    let ticket = ticket(&mut sharer);
+    (sharer, ticket)
+}
+
+#[test]
+fn get_says_which_address_does_not_answer_and_ends_after_the_wait() {
+    let (machines, silent) = (Machines::new(), silent());
+    let (_sharer, ticket) = behind_a_firewall(&machines, &silent);
+    let mut getter = machines.get("there", &["--json", &ticket, "--wait=4s"]);
+    // At first it has not answered yet, and then it is known what was tried.
+    let waiting = getter.event("waiting");
+    assert!(waiting["reason"].as_str().unwrap().contains(&silent.address), "{waiting}");
+    getter.ends_with(5);
+    let errors = getter.errors();
+    assert!(errors.contains(&silent.address) && errors.contains("within 4s"), "{errors}");
+    // So it is where a file goes to standard output, and where only the manifest is wanted.
+    machines.get("there", &[&ticket, "-o", "-", "--wait=1s"]).ends_with(5);
+    let mut inspects = machines.command("there", "inspect", &[&ticket, "--wait=1s"]);
+    inspects.arg("--hashes=none");
+    Process::start("inspect", inspects).ends_with(4);
+}
+
+#[test]
+fn doctor_tries_the_ports_of_peers() {
+    let (machines, silent) = (Machines::new(), silent());
+    let (mut sharer, ticket_of_silent) = behind_a_firewall(&machines, &silent);
+    let doctor = |ticket: &str, code: i32| {
+        let mut doctor = Process::start("doctor", machines.command("there", "doctor", &["--json", ticket]));
+        let found = doctor.wait_for("a peer", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            (event["check"] == "peer").then_some(event)
+        });
+        doctor.ends_with(code);
+        found
+    };
+    let found = doctor(&ticket_of_silent, 5);
+    assert_eq!(found["status"], "bad", "{found}");
+    assert!(found["found"].as_str().unwrap().contains(&silent.address), "{found}");
+    assert!(found["advice"].as_str().unwrap().contains("firewall"), "{found}");
+    sharer.kill();
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    assert_eq!(doctor(&ticket(&mut sharer), 0)["status"], "good");
+}
+
+#[test]
+fn get_waits_for_a_sharer_that_is_not_up_yet() {
+    let machines = Machines::new();
+    let bytes = noise(10_000, 1);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket_before = ticket(&mut sharer);
+    let address = ticket_before.parse::<protocol::Ticket>().unwrap().addresses()[0];
+    sharer.kill();
+    let mut getter = machines.get("there", &["--json", &ticket_before, "--wait=60s"]);
+    let reason = getter.event("waiting")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(&address.to_string()), "{reason}");
+    let _sharer = machines.share("here", &["-d", &address.port().to_string(), "file"]);
+    getter.ends_with(0);
+    assert!(machines.read("there", "output/file") == bytes);
+    // Without it nobody is waited for.
+    drop(_sharer);
+    machines.get("elsewhere", &[&ticket_before]).ends_with(3);
+}
+
+#[test]
+fn a_tracker_with_a_new_key_is_named_on_a_running_peer() {
+    let mut swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(1000, 1));
+    let mut seeder = swarm.seeder("seeder", 1, &[]);
+    swarm.tracker.kill();
+    std::fs::remove_dir_all(swarm.certs()).unwrap();
+    swarm.restart_tracker();
+    seeder.event("tracker_lost");
+    let reason = seeder.event("tracker_unfit")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("has another key") && reason.contains("--tracker-id"), "{reason}");
+}
+
+/// Machines of network namespaces, which only root can make.
+#[cfg(target_os = "linux")]
+mod namespaces {
+    use std::io::Write;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Namespaces joined by a bridge in one of them; they go with this.
+    struct Network {
+        names: Vec<String>,
+    }
+
+    fn ip(arguments: &str) -> bool {
+        let output = Command::new("ip").args(arguments.split_whitespace()).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    impl Network {
+        /// A namespace of each name, with an `eth0` at this address; nothing where they cannot be made.
+        fn new(machines: &[(&str, &str)]) -> Option<Self> {
+            // Tests run beside each other.
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let hub = format!("p2p-{}-{number}", std::process::id());
+            let mut network = Network { names: Vec::new() };
+            if !network.add(&hub) || !ip(&format!("-n {hub} link add hub type bridge")) {
+                // Past what the test harness catches.
+                let mut uncaught = std::io::stderr();
+                writeln!(uncaught, "skipped: network namespaces cannot be made here (are you root?)").unwrap();
+                return None;
+            }
+            assert!(ip(&format!("-n {hub} link set hub up")));
+            for (number, (name, address)) in machines.iter().enumerate() {
+                let name = network.name(name);
+                assert!(network.add(&name), "a second namespace");
+                let port = format!("port{number}");
+                assert!(ip(&format!("-n {hub} link add {port} type veth peer name eth0 netns {name}")));
+                assert!(ip(&format!("-n {hub} link set {port} master hub up")));
+                assert!(ip(&format!("-n {name} link set lo up")) && ip(&format!("-n {name} link set eth0 up")));
+                assert!(address.is_empty() || ip(&format!("-n {name} addr add {address}/24 dev eth0")));
+            }
+            Some(network)
+        }
+
+        fn name(&self, machine: &str) -> String {
+            format!("{}-{machine}", self.names[0])
+        }
+
+        fn add(&mut self, name: &str) -> bool {
+            let added = ip(&format!("netns add {name}"));
+            if added {
+                self.names.push(name.to_owned());
+            }
+            added
+        }
+
+        fn ip(&self, machine: &str, arguments: &str) {
+            assert!(ip(&format!("-n {} {arguments}", self.name(machine))), "ip {arguments}");
+        }
+
+        /// `peer-cli` on a machine.
+        fn start(&self, machines: &Machines, machine: &str, arguments: &[&str]) -> Process {
+            let inner = tests::peer_cli();
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &self.name(machine)]).arg(inner.get_program());
+            for (key, value) in inner.get_envs() {
+                match value {
+                    Some(value) => command.env(key, value),
+                    None => command.env_remove(key),
+                };
+            }
+            command.current_dir(machines.folder(machine)).args(arguments);
+            Process::start(machine, command)
+        }
+    }
+
+    impl Drop for Network {
+        fn drop(&mut self) {
+            for name in &self.names {
+                ip(&format!("netns del {name}"));
+            }
+        }
+    }
+
+    #[test]
+    fn share_works_where_ipv6_is_switched_off() {
+        let Some(network) = Network::new(&[("a", "10.9.9.1"), ("b", "10.9.9.2")]) else { return };
+        for machine in ["a", "b"] {
+            let off = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1";
+            let name = network.name(machine);
+            assert!(ip(&format!("netns exec {name} sysctl -qw {off}")), "sysctl");
+        }
+        let machines = Machines::new();
+        machines.put("a", "file", &noise(10_000, 1));
+        let mut sharer = network.start(&machines, "a", &["share", "--json", "file"]);
+        let ticket = ticket(&mut sharer);
+        network.start(&machines, "b", &["get", &ticket]).ends_with(0);
+    }
+
+    #[test]
+    fn a_ticket_leads_past_a_dozen_container_bridges() {
+        let Some(network) = Network::new(&[("a", "10.9.9.1"), ("b", "10.9.9.2")]) else { return };
+        network.ip("a", "route add default via 10.9.9.254");
+        for number in 1..=12 {
+            network.ip("a", &format!("link add br{number} type bridge"));
+            network.ip("a", &format!("addr add 172.{}.0.1/16 dev br{number}", 16 + number));
+            network.ip("a", &format!("link set br{number} up"));
+        }
+        let machines = Machines::new();
+        machines.put("a", "file", &noise(10_000, 1));
+        let mut sharer = network.start(&machines, "a", &["share", "--json", "file"]);
+        let ticket = ticket(&mut sharer);
+        let first = ticket.parse::<protocol::Ticket>().unwrap().addresses()[0];
+        assert_eq!(first.ip(), std::net::IpAddr::from([10, 9, 9, 1]));
+        network.start(&machines, "b", &["get", &ticket]).ends_with(0);
+    }
+
+    /// The sharer starts before its network is up, and then moves: each time it gives a ticket that leads to it.
+    #[test]
+    fn a_sharer_that_moves_gives_a_new_ticket_and_is_found() {
+        let Some(network) = Network::new(&[("a", ""), ("b", "10.9.9.2")]) else { return };
+        let machines = Machines::new();
+        machines.put("a", "file", &noise(10_000, 1));
+        let mut sharer = network.start(&machines, "a", &["share", "--json", "file"]);
+        let alone = ticket(&mut sharer).parse::<protocol::Ticket>().unwrap();
+        assert!(alone.addresses().iter().all(|address| address.ip().is_loopback()), "{alone:?}");
+        network.ip("a", "addr add 10.9.9.1/24 dev eth0");
+        let up = ticket(&mut sharer);
+        network.start(&machines, "b", &["get", &up, "--wait=30s", "-o", "up"]).ends_with(0);
+        network.ip("a", "addr del 10.9.9.1/24 dev eth0");
+        network.ip("a", "addr add 10.9.9.77/24 dev eth0");
+        let moved = ticket(&mut sharer);
+        std::thread::sleep(Duration::from_millis(100));
+        network.start(&machines, "b", &["get", &moved, "--wait=30s", "-o", "moved"]).ends_with(0);
+        assert!(machines.read("b", "moved/file") == machines.read("b", "up/file"));
+    }
+}
