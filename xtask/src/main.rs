@@ -20,11 +20,12 @@ enum Task {
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
     #[command(disable_help_flag = true)]
     Certs(xtask::certs::Arguments),
-    /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, checksums
+    /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, the same for Windows, macOS and any
+    /// Linux, checksums
     Dist(xtask::dist::Arguments),
     /// Check that everything compiles for Windows and macOS, build the programs for Windows, and run them under Wine
     Cross(xtask::cross::Arguments),
-    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
+    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs, other platforms
     Ci,
 }
 
