@@ -1,6 +1,7 @@
 //! Whoever cannot be reached: what is said, and for how long it is waited for.
 
 use std::net::{TcpListener, UdpSocket};
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use tests::machines::{Machines, ticket};

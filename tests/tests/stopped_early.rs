@@ -1,10 +1,14 @@
 //! Stopped before it was complete: no status 0 without the file. And what is read from standard input, and what is not.
 
+#[cfg(unix)]
 use std::io::Write;
+#[cfg(unix)]
 use std::process::Stdio;
 
+#[cfg(unix)]
+use tests::Swarm;
 use tests::machines::{Machines, ticket};
-use tests::{Process, Swarm, noise};
+use tests::{Process, noise};
 
 const MIB: usize = 1 << 20;
 

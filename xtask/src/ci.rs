@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+use crate::cross::{self, Skipped};
+
 const BEFORE: [&[&str]; 3] = [
     &["fmt", "--all", "--check"],
     &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
@@ -48,11 +50,15 @@ pub fn run() -> anyhow::Result<()> {
     eprintln!("arrows between crates");
     check_arrows(&workspace_uses()?)?;
     AFTER.iter().try_for_each(|check| cargo(check))?;
-    fuzz()
+    let mut skipped = Skipped::default();
+    eprintln!("other platforms");
+    let result = cross::try_all(&cross::Arguments::default(), &mut skipped).and_then(|()| fuzz(&mut skipped));
+    skipped.sum_up();
+    result
 }
 
 /// A short run of every fuzz target, where a nightly compiler and cargo-fuzz are there.
-fn fuzz() -> anyhow::Result<()> {
+fn fuzz(skipped: &mut Skipped) -> anyhow::Result<()> {
     // Ours was chosen for us; the one that is found by name chooses anew.
     let nightly = || {
         let mut command = Command::new("cargo");
@@ -60,7 +66,7 @@ fn fuzz() -> anyhow::Result<()> {
         command
     };
     if !nightly().arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("no fuzzing: it needs a nightly compiler and cargo-fuzz");
+        skipped.say("no fuzzing: it needs a nightly compiler and cargo-fuzz");
         return Ok(());
     }
     let files = std::fs::read_dir("fuzz/fuzz_targets").context("fuzz/ has no targets")?;

@@ -20,9 +20,12 @@ enum Task {
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
     #[command(disable_help_flag = true)]
     Certs(xtask::certs::Arguments),
-    /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, checksums
+    /// Make what is handed out: stripped programs, completions, man pages, an archive, a Debian package, the same for Windows, macOS and any
+    /// Linux, checksums
     Dist(xtask::dist::Arguments),
-    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs
+    /// Check that everything compiles for Windows and macOS, build the programs for Windows, and run them under Wine
+    Cross(xtask::cross::Arguments),
+    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs, other platforms
     Ci,
 }
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Simulate(arguments) => xtask::simulate::run(&arguments),
         Task::Certs(arguments) => xtask::certs::run(&arguments),
         Task::Dist(arguments) => xtask::dist::run(&arguments),
+        Task::Cross(arguments) => xtask::cross::run(&arguments),
         Task::Ci => xtask::ci::run(),
     };
     match result {

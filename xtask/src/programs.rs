@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
+const PROGRAMS: [&str; 5] = ["-p", "tracker", "-p", "peer-cli", "--bins"];
+
 /// Paths of the built programs.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -35,7 +37,7 @@ pub fn build_for_people() -> anyhow::Result<Programs> {
 }
 
 fn build_as(profile: &str) -> anyhow::Result<Programs> {
-    let executables = cargo_build(&["-p", "tracker", "-p", "peer-cli", "--bins"], profile)?;
+    let executables = cargo_build(&PROGRAMS, profile)?;
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
 
@@ -53,18 +55,32 @@ fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
 fn cargo_build(what: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("build").args(what).arg("--message-format=json-render-diagnostics");
-    command.args(["--profile", profile]);
+    command.arg("build").args(what).args(["--profile", profile]);
     if profile == "dev" {
         command.arg("--quiet");
     }
-    // cargo sets these for the program that it runs; a nested cargo that saw them would build some crates again.
+    executables(&mut command)
+}
+
+/// Both programs, as a command that is about to build them makes them.
+pub(crate) fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
+    let executables = executables(command.args(PROGRAMS))?;
+    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+}
+
+/// Keeps from a nested cargo what cargo sets for the program that it runs: it would build some crates again.
+pub(crate) fn without_cargo(command: &mut Command) {
     const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_"];
     for (name, _) in std::env::vars_os() {
         if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }
+}
+
+/// What a build that is about to start makes.
+fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
+    without_cargo(command.arg("--message-format=json-render-diagnostics"));
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
     ensure!(output.status.success(), "the programs do not build");
     let artifacts = String::from_utf8_lossy(&output.stdout);

@@ -16,7 +16,7 @@ use crate::only::{self, Only};
 use crate::patience::Patience;
 use crate::pipe;
 use crate::prompt;
-use crate::screen::Outlet;
+use crate::screen::{self, Outlet};
 use crate::standstill;
 use crate::start::{self, Step};
 use crate::swarm::{End, Manner, conduct};
@@ -33,9 +33,18 @@ Examples:
 
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
 
+/// What PowerShell does to what a program writes is no fault that the program could see.
+const BYTES: &str =
+    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With -o -, use PowerShell 7.4 or later, or cmd";
+
+/// The examples as one types them here.
+fn examples() -> String {
+    if cfg!(windows) { format!("{EXAMPLES}\n\n{BYTES}.") } else { EXAMPLES.to_owned() }
+}
+
 /// What is wanted, and what becomes of it.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples())]
 pub struct Arguments {
     /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
     #[arg(value_name = "TICKET|CONTENT_ID|NAME")]
@@ -115,6 +124,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
         return Err(Failure::new(ExitCode::CannotWrite, sentence));
     }
+    if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
+        screen::complain(BYTES);
+    }
     let node = connect::bind(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let outlet = arguments.outlet();
@@ -142,7 +154,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 fn temporary_folder() -> Result<Waiting, Failure> {
     Waiting::under(&std::env::temp_dir()).map_err(|error| {
-        let sentence = format!("there is no temporary folder: {error}. TMPDIR says where one is made");
+        let variable = if cfg!(windows) { "TEMP" } else { "TMPDIR" };
+        let sentence = format!("there is no temporary folder: {error}. {variable} says where one is made");
         Failure::new(ExitCode::CannotWrite, sentence)
     })
 }

@@ -15,6 +15,7 @@ mod missing;
 mod names;
 mod only;
 mod patience;
+mod patterns;
 mod pipe;
 mod progress;
 mod prompt;

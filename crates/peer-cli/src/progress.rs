@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use peer::Progress;
-use settings::terminal::in_background;
+use settings::terminal::{in_background, takes_codes};
 
 use crate::sizes;
 
@@ -60,7 +60,8 @@ pub struct Counter {
 
 impl Counter {
     pub fn new(what: &'static str) -> Self {
-        Counter { what, drawn: std::io::stderr().is_terminal().then(|| Mutex::new(None)) }
+        let drawn = std::io::stderr().is_terminal() && takes_codes();
+        Counter { what, drawn: drawn.then(|| Mutex::new(None)) }
     }
 
     /// Takes how many bytes are done, and of how many.

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use settings::Signals;
-use settings::terminal::{Turn, fail_in_background, read_lines, turn, wait_for_turn};
+use settings::terminal::{Turn, fail_in_background, read_lines, takes_codes, turn, wait_for_turn};
 use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
@@ -67,6 +67,7 @@ pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source) -> Face 
         && outlet == Outlet::Output
         && terminal
         && std::io::stdout().is_terminal()
+        && takes_codes()
         && turn() != Turn::Over
         && let Ok(mut editor) = DefaultEditor::new()
         && let Ok(printer) = editor.create_external_printer()

@@ -18,6 +18,7 @@ use crate::exit_code::{ExitCode, Failure};
 use crate::left_out::{LinkArguments, own_files};
 use crate::missing::must_exist;
 use crate::patience::Patience;
+use crate::patterns;
 use crate::prompt;
 use crate::screen::Outlet;
 use crate::sizes;
@@ -71,7 +72,8 @@ pub struct Arguments {
 }
 
 /// Shares until it is told to stop.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub async fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    arguments.paths = patterns::meant(arguments.paths)?;
     arguments.paths.iter().try_for_each(|path| must_exist(path))?;
     if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
         return Err(Failure::new(

@@ -1,4 +1,4 @@
-//! Where a download waits that goes to standard output: a folder under `TMPDIR` that goes away with the program.
+//! Where a download waits that goes to standard output: a folder under `TMPDIR` (on Windows `TEMP`) that goes away with the program.
 //!
 //! A program that is killed cannot take its folder away, and a file without a name would not do: a download is a file, a
 //! journal and a lock, which are opened by their names. So each folder is locked for as long as its program runs, and

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use protocol::{PeerAddress, PeerId};
@@ -39,9 +39,26 @@ pub(crate) fn announced_addresses(transport: &dyn Transport, told: &[SocketAddr]
     if !told.is_empty() {
         return told.to_vec();
     }
-    let mut addresses = interface_addresses(&transport.listeners());
+    let listeners = transport.listeners();
+    let mut addresses = or_seen(interface_addresses(&listeners), &listeners);
     addresses.truncate(MOST_ANNOUNCED);
     addresses
+}
+
+/// What was found; or else the ports alone (`0.0.0.0:9000`), for which the tracker puts in the address at which it sees this
+/// node.
+fn or_seen(found: Vec<SocketAddr>, listeners: &[SocketAddr]) -> Vec<SocketAddr> {
+    static SAID: Once = Once::new();
+    if !found.is_empty() || listeners.is_empty() {
+        return found;
+    }
+    SAID.call_once(|| {
+        tracing::warn!(
+            "this machine does not say its addresses: others are told the one at which the tracker sees it. Name another with \
+             --announce if they cannot reach it there"
+        );
+    });
+    listeners.to_vec()
 }
 
 /// Reports the addresses that others may reach this node at, whenever they are not the same any more.
@@ -181,6 +198,13 @@ mod tests {
 
     fn parse(all: &[&str]) -> Vec<SocketAddr> {
         all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn without_an_address_the_tracker_puts_in_what_it_sees() {
+        let listeners = parse(&["[::]:9000"]);
+        assert_eq!(or_seen(Vec::new(), &listeners), listeners);
+        assert_eq!(or_seen(parse(&["10.0.0.1:9000"]), &listeners), parse(&["10.0.0.1:9000"]));
     }
 
     #[test]

@@ -339,6 +339,7 @@ mod tests {
     }
 
     /// What was left out, by its name.
+    #[cfg(unix)]
     fn left_out(survey: &Survey) -> Vec<(&str, LeftOutReason)> {
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let mut all: Vec<_> =

@@ -23,6 +23,9 @@ pub(crate) struct File {
 impl File {
     /// Reads a file that must be there. Errors are sentences.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        if is_nothing(path, cfg!(windows)) {
+            return Ok(File { path: path.to_owned(), text: String::new(), working: false });
+        }
         let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
         Ok(File { path: path.to_owned(), text: text(path, file)?, working: false })
     }
@@ -139,6 +142,14 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("the settings in {} cannot be read: {error}", path.display())
 }
 
+/// Whether a path is how one says that there are no settings: the null device, which Windows spells
+/// in any case, and may refuse to read. Who comes from Unix, or types in its shells, says `/dev/null` there as well.
+fn is_nothing(path: &Path, windows: bool) -> bool {
+    let text = path.to_string_lossy();
+    let device = text.trim_start_matches(r"\\.\");
+    text == "/dev/null" || windows && device.trim_end_matches(':').eq_ignore_ascii_case("NUL")
+}
+
 fn text(path: &Path, file: std::fs::File) -> Result<String, String> {
     let mut text = String::new();
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
@@ -178,4 +189,18 @@ fn foreign(seen: &std::fs::Metadata) -> Option<&'static str> {
 #[cfg(not(unix))]
 fn foreign(_: &std::fs::Metadata) -> Option<&'static str> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_null_device_is_no_settings_and_is_not_opened() {
+        let is = |path: &str, windows| is_nothing(Path::new(path), windows);
+        assert!(["NUL", "nul", "NUL:", r"\\.\NUL", "/dev/null"].iter().all(|path| is(path, true)));
+        assert!(is("/dev/null", false) && !is("NUL", false));
+        assert!(!is("NUL.toml", true) && !is(r"C:\NUL-settings\x.toml", true));
+        assert!(File::read(Path::new("/dev/null")).is_ok_and(|file| file.text.is_empty()));
+    }
 }

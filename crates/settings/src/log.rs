@@ -57,7 +57,9 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
         None => {
             // https://no-color.org: any value that is not empty.
             let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal() && !plain).init();
+            log.with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal() && !plain && crate::terminal::takes_codes())
+                .init();
         }
     }
     Ok(())

@@ -3,11 +3,11 @@
 /// What told the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Ctrl-C: `SIGINT`; on Windows Ctrl-Break and a closed window as well.
+    /// Ctrl-C: `SIGINT`; on Windows Ctrl-Break as well.
     Interrupt,
     /// `SIGTERM`; on Windows the end of the user's session.
     Terminate,
-    /// `SIGHUP`: the terminal is gone.
+    /// `SIGHUP`: the terminal is gone; on Windows its window was closed.
     HangUp,
 }
 
@@ -93,6 +93,8 @@ mod platform {
     }
 }
 
+/// Windows ends a program some five seconds after it has told it that a window closes or a session ends; tokio keeps the
+/// handler from returning, which would end it at once.
 #[cfg(windows)]
 mod platform {
     use tokio::signal::windows;
@@ -134,7 +136,7 @@ mod platform {
             tokio::select! {
                 () = arrives!(interrupt) => Signal::Interrupt,
                 () = arrives!(interrupt_too) => Signal::Interrupt,
-                () = arrives!(close) => Signal::Interrupt,
+                () = arrives!(close) => Signal::HangUp,
                 () = arrives!(log_off) => Signal::Terminate,
                 () = arrives!(shut_down) => Signal::Terminate,
             }

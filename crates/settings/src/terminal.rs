@@ -49,6 +49,20 @@ pub fn in_background() -> bool {
     others(io::stdout()) || others(io::stderr())
 }
 
+/// Whether a terminal of this process does what escape codes say. Where it does not, they would be read as text.
+#[cfg(windows)]
+pub fn takes_codes() -> bool {
+    static TAKES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    // Windows 10 and later: asked of the console itself, wherever the standard streams lead.
+    *TAKES.get_or_init(|| enable_ansi_support::enable_ansi_support().is_ok())
+}
+
+/// Whether a terminal does what escape codes say: all do.
+#[cfg(not(windows))]
+pub fn takes_codes() -> bool {
+    true
+}
+
 /// Whose turn it is: there are no jobs.
 #[cfg(not(unix))]
 pub fn turn() -> Turn {

@@ -160,7 +160,11 @@ fn a_file_that_is_cut_is_an_error(backend: &dyn Backend, folder: &Path) {
     drop(storage);
     let storage = open(backend, &files, Access::Read);
     let file = std::fs::File::options().write(true).open(&files[0].path).expect("a persistent backend keeps files");
-    file.set_len(5_000).expect("it can be cut");
+    match file.set_len(5_000) {
+        // Windows lets nobody cut what is mapped, and says so (ERROR_USER_MAPPED_FILE).
+        Err(error) if cfg!(windows) && error.raw_os_error() == Some(1224) => return,
+        cut => cut.expect("it can be cut"),
+    }
     let read = storage.read(0, 500_000, 1_000);
     assert!(matches!(read, Err(StorageError::Changed(_))), "a read where the file was cut: {read:?}");
 }

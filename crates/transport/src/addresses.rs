@@ -66,9 +66,19 @@ pub fn interface_addresses(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
 /// The same, with how likely each is reached. Every interface comes once before one comes again with another listener's port.
 pub fn own_addresses(listeners: &[SocketAddr]) -> Vec<OwnAddress> {
     let everywhere = listeners.iter().any(|listener| listener.ip().is_unspecified());
-    let interfaces =
-        if everywhere { ordered(if_addrs::get_if_addrs().unwrap_or_default(), &routed()) } else { Vec::new() };
+    let interfaces = match everywhere {
+        true => found(if_addrs::get_if_addrs().unwrap_or_default(), &routed()),
+        false => Vec::new(),
+    };
     of_listeners(listeners, &interfaces)
+}
+
+/// The addresses of the interfaces; where a system does not list them, those that it sends from.
+fn found(interfaces: Vec<Interface>, routed: &[IpAddr]) -> Vec<(IpAddr, Likelihood)> {
+    if interfaces.is_empty() {
+        return routed.iter().map(|&ip| (ip, Likelihood::DefaultRoute)).collect();
+    }
+    ordered(interfaces, routed)
 }
 
 fn of_listeners(listeners: &[SocketAddr], interfaces: &[(IpAddr, Likelihood)]) -> Vec<OwnAddress> {
@@ -169,6 +179,14 @@ mod tests {
             #[cfg(windows)]
             adapter_name: String::new(),
         }
+    }
+
+    #[test]
+    fn where_interfaces_are_not_listed_the_address_that_is_sent_from_is_found() {
+        let routed: Vec<IpAddr> = vec!["192.168.1.5".parse().unwrap()];
+        assert_eq!(found(Vec::new(), &routed), [(routed[0], Likelihood::DefaultRoute)]);
+        let listed = found(vec![interface("lo", "127.0.0.1", true)], &routed);
+        assert_eq!(listed, [("127.0.0.1".parse().unwrap(), Likelihood::Loopback)]);
     }
 
     fn order(interfaces: &[(&str, &str, bool)], routed: &[&str]) -> Vec<String> {

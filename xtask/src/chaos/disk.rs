@@ -1,17 +1,17 @@
 //! Disks that are full.
 
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use rustix::fs::{FallocateFlags, fallocate};
 
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground};
+#[cfg(target_os = "linux")]
+use crate::positioned;
 
 pub const CASES: &[Case] = &[
     Case { name: "disk-too-small", fault: "the disk is too small for the file", run: too_small },
@@ -86,17 +86,26 @@ fn too_small(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Gives the disk back what is reserved for a file and not written.
+#[cfg(target_os = "linux")]
 fn give_back(path: &Path, size: u64) -> anyhow::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+
     let file = std::fs::File::options().read(true).write(true).open(path)?;
     let mut block = vec![0; 1 << 20];
     for at in (0..size).step_by(block.len()) {
         let len = block.len().min((size - at) as usize);
-        file.read_exact_at(&mut block[..len], at)?;
+        positioned::read_exact_at(&file, &mut block[..len], at)?;
         if block[..len].iter().all(|&byte| byte == 0) {
             fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len as u64)?;
         }
     }
     Ok(())
+}
+
+/// Only Linux mounts the disk of this case.
+#[cfg(not(target_os = "linux"))]
+fn give_back(_: &Path, _: u64) -> anyhow::Result<()> {
+    anyhow::bail!("this case needs Linux")
 }
 
 fn full(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {

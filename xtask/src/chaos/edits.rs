@@ -1,13 +1,13 @@
 //! Files that are cut, grown, replaced or edited while a seeder maps and serves them.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
+use crate::positioned;
 
 pub const CASES: &[Case] =
     &[Case { name: "edits", fault: "a seeder's file is cut, grown, replaced or edited in use, 20 times", run: edits }];
@@ -39,7 +39,7 @@ fn change(path: &Path, how: u64, random: &mut fastrand::Rng) -> anyhow::Result<(
             // Here and there, all over the file.
             for at in (0..size).step_by(1 << 20) {
                 random.fill(&mut bytes);
-                file.write_all_at(&bytes[..bytes.len().min((size - at) as usize)], at)?;
+                positioned::write_all_at(&file, &bytes[..bytes.len().min((size - at) as usize)], at)?;
             }
         }
     }

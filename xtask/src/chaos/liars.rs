@@ -1,7 +1,6 @@
 //! Seeders that lie: in a few bytes, in all of them, in how many there are, or in what the content is.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
 use crate::hostile::{Hostile, Script, answer, forged, said};
+use crate::positioned;
 use crate::usage;
 
 pub const CASES: &[Case] = &[
@@ -61,7 +61,7 @@ fn length(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
             let begin = u64::from(run.first) << 20;
             let len = (u64::from(run.count) << 20).min(size - begin) - 1;
             let mut bytes = vec![0; len as usize];
-            file.read_exact_at(&mut bytes, begin).ok()?;
+            positioned::read_exact_at(&file, &mut bytes, begin).ok()?;
             Some(answer(&bytes))
         });
         // It gives at once, so that it is taken up on it.

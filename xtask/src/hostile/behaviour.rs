@@ -1,7 +1,6 @@
 //! What a hostile peer of a [`Crowd`](super::Crowd) does on a connection: what it says, how it answers, and what it asks.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, TransportError};
 
 use super::{Flood, claim, said};
+use crate::positioned;
 
 /// Time between two wide offers at least, and at most.
 const OFFER_PAUSE: Duration = Duration::from_millis(200);
@@ -360,7 +360,7 @@ impl Conversation {
     fn bytes(&self, begin: Option<u64>, at: u64, count: usize) -> Vec<u8> {
         let mut bytes = vec![7; count];
         if let Some(begin) = begin {
-            let _ = self.victim.file.read_exact_at(&mut bytes, begin + at);
+            let _ = positioned::read_exact_at(&self.victim.file, &mut bytes, begin + at);
         }
         bytes
     }

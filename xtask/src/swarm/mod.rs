@@ -203,9 +203,20 @@ pub fn watch_interrupts() -> anyhow::Result<()> {
 /// A new folder beside what is built: on a real disk, where a temporary folder may be memory.
 pub fn run_folder(program: &Path) -> anyhow::Result<PathBuf> {
     let target = program.parent().and_then(Path::parent).context("the program lies in no folder")?;
-    let folder = target.join("swarm").join(format!("run-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
+    new_folder(&target.join("swarm"), &format!("run-{}", std::process::id()))
+}
+
+/// A folder that was not there: what a run has left whose process had the same number is what it has left.
+fn new_folder(parent: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let names = std::iter::once(name.to_owned()).chain((2..).map(|again| format!("{name}-{again}")));
+    for folder in names.map(|name| parent.join(name)) {
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder.clone()).with_context(|| format!("cannot make {}", folder.display())),
+        }
+    }
+    unreachable!("there is always another name")
 }
 
 /// Writes and deletes as many bytes as are about to be written. The host of a virtual machine takes free memory back, and
@@ -235,4 +246,20 @@ pub fn random_file(folder: &Path, size: u64) -> anyhow::Result<PathBuf> {
         left -= len as u64;
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_run_has_left_is_in_nobodys_way() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = new_folder(parent.path(), "run-7").unwrap();
+        std::fs::write(first.join("random.bin"), "left").unwrap();
+        let second = new_folder(parent.path(), "run-7").unwrap();
+        assert_ne!(first, second);
+        assert_eq!(std::fs::read_dir(second).unwrap().count(), 0);
+        assert!(first.join("random.bin").exists());
+    }
 }

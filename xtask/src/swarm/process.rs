@@ -28,9 +28,25 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` in `folder`; what it prints goes to `said` and, beside its log, to `output.log`.
-    pub fn start(mut command: Command, folder: &Path, who: usize, said: SyncSender<Said>) -> anyhow::Result<Self> {
-        let log = folder.join("errors.log");
-        let mut copy = File::create(folder.join("output.log"))?;
+    pub fn start(command: Command, folder: &Path, who: usize, said: SyncSender<Said>) -> anyhow::Result<Self> {
+        Process::start_with_logs(command, folder, ["errors.log", "output.log"], who, said)
+    }
+
+    /// The same for one of several that run in a folder: `name` begins the names of its logs.
+    pub fn start_as(command: Command, folder: &Path, name: &str, said: SyncSender<Said>) -> anyhow::Result<Self> {
+        let logs = [format!("{name}-errors.log"), format!("{name}-output.log")];
+        Process::start_with_logs(command, folder, [&logs[0], &logs[1]], 0, said)
+    }
+
+    fn start_with_logs(
+        mut command: Command,
+        folder: &Path,
+        [errors, output]: [&str; 2],
+        who: usize,
+        said: SyncSender<Said>,
+    ) -> anyhow::Result<Self> {
+        let log = folder.join(errors);
+        let mut copy = File::create(folder.join(output))?;
         programs::without_settings(&mut command);
         let mut child = command
             .current_dir(folder)

@@ -17,8 +17,10 @@ use crate::sizes;
 /// Bytes that are written and hashed: enough to be more than a disk's own cache of a moment.
 const TRIED: usize = 64 << 20;
 /// With less than this, a download of any size that this is made for will not fit.
+#[cfg(unix)]
 const LITTLE_SPACE: u64 = 1 << 30;
 /// With fewer descriptors a swarm of some hundred peers runs out of them.
+#[cfg(unix)]
 const FEW_DESCRIPTORS: u64 = 1024;
 
 /// Buffers and offload of UDP sockets.
