@@ -276,8 +276,35 @@ impl Output {
     pub fn finish(self) -> Result<PathBuf, StorageError> {
         let held = self.held.clone();
         let folder = held.folder();
-        let error = |path: &Path, source| error_at(&folder.path().join(path), source);
         self.make_empty()?;
+        self.finish_files()?;
+        let files = self.files.iter().map(|file| file.path.as_str());
+        let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
+        let merge = Merge { folder, part: &self.part, target: &self.name, paths };
+        let leaves_something = self.is_folder && merge.leaves_something()?;
+        let done = if self.is_folder && (self.merges || leaves_something) {
+            merge.run(self.replaces)?
+        } else {
+            self.rename()?;
+            true
+        };
+        folder.sync(Path::new("")).map_err(|source| error_at(folder.path(), source))?;
+        // The names are durable: what helped to get there may go, unless it helps with the rest.
+        if done {
+            self.journal_file.close();
+            let _ = folder.remove_file(&self.journal);
+            let _ = folder.remove_file(&self.lock_name);
+        }
+        self.check_place()?;
+        drop(self.lock);
+        Ok(folder.path().join(&self.name))
+    }
+
+    /// Looks at all files once more, and gives them the rights and times that they will have. No folder is held open
+    /// afterwards: Windows would not rename it.
+    fn finish_files(&self) -> Result<(), StorageError> {
+        let folder = self.folder();
+        let error = |path: &Path, source| error_at(&folder.path().join(path), source);
         let mut walk = folder.walk();
         let mut identities = HashSet::new();
         for file in &self.files {
@@ -302,28 +329,7 @@ impl Output {
             let result = folder.finish_file(&inside, old.as_deref(), file.executable);
             result.map_err(|source| error(&inside, source))?;
         }
-        // It holds a folder open, which Windows would not rename.
-        drop(walk);
-        let files = self.files.iter().map(|file| file.path.as_str());
-        let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
-        let merge = Merge { folder, part: &self.part, target: &self.name, paths };
-        let leaves_something = self.is_folder && merge.leaves_something()?;
-        let done = if self.is_folder && (self.merges || leaves_something) {
-            merge.run(self.replaces)?
-        } else {
-            self.rename()?;
-            true
-        };
-        folder.sync(Path::new("")).map_err(|source| error_at(folder.path(), source))?;
-        // The names are durable: what helped to get there may go, unless it helps with the rest.
-        if done {
-            self.journal_file.close();
-            let _ = folder.remove_file(&self.journal);
-            let _ = folder.remove_file(&self.lock_name);
-        }
-        self.check_place()?;
-        drop(self.lock);
-        Ok(folder.path().join(&self.name))
+        Ok(())
     }
 
     /// Makes the files that have no bytes, and the folders that have no files: nothing of them ever comes.

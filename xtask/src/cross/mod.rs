@@ -94,6 +94,24 @@ pub fn try_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<(
     }
 }
 
+/// Checks that everything compiles for those other platforms whose standard library the toolchain has: no more, so that a run of
+/// all checks depends on little.
+pub fn check_installed(skipped: &mut Skipped) -> anyhow::Result<()> {
+    let tools = tools(&Arguments::default().tools)?;
+    for (platform, targets) in [("Windows", &[WINDOWS][..]), ("macOS", &MACOS)] {
+        let ready = targets.iter().find(|target| library::is_installed(target).unwrap_or(false));
+        let compiler = match ready {
+            Some(target) => skipped.unless(platform, Compiler::for_target(target, &tools)),
+            None => {
+                skipped.say(&format!("{platform}: no standard library is installed; cargo xtask cross fetches it"));
+                None
+            }
+        };
+        compiler.map_or(Ok(()), |compiler| compiler.check())?;
+    }
+    Ok(())
+}
+
 /// The folder for tools, made and named in full: compilers are run in other folders.
 pub(crate) fn tools(folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
