@@ -57,7 +57,7 @@ pub fn names(bytes: &[u8]) {
         let beside = decorated_name(".", name, ".part.journal");
         assert!(check_name(&beside).is_ok() && beside.len() <= 255);
         for windows in [false, true] {
-            let mapped = mapped_name(name, windows, |_| false);
+            let mapped = mapped_name(name, windows, 255, |_| false);
             assert_eq!(check_local_name(&mapped, windows), Ok(()));
             assert!(mapped != name && !mapped.chars().any(is_unprintable));
             // A longer one may end with a digest.
