@@ -249,9 +249,14 @@ impl Client {
     async fn come_again(&mut self) -> Option<Session> {
         self.replaced = Some(Instant::now());
         let mut session = self.connect().await.ok()?;
-        for question in self.waiting.questions() {
-            session.say(&question).await.ok()?;
-        }
+        // A tracker that welcomes us and then reads nothing is none.
+        let ask = async {
+            for question in self.waiting.questions() {
+                session.say(&question).await.ok()?;
+            }
+            Some(())
+        };
+        timeout(WELCOME, ask).await.ok()??;
         Some(session)
     }
 
