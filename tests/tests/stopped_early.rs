@@ -4,6 +4,8 @@
 use std::io::Write;
 #[cfg(unix)]
 use std::process::Stdio;
+#[cfg(unix)]
+use std::time::Duration;
 
 #[cfg(unix)]
 use tests::Swarm;
@@ -176,4 +178,33 @@ fn commands_are_read_from_a_pipe_only_when_asked_for() {
     swarm.restart_tracker_with(&["--commands"]);
     swarm.tracker.type_line("exit");
     swarm.tracker.ends_with(0);
+}
+
+/// A pipe that is full holds whoever writes to it; a signal must still end the program.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_program_whose_output_nobody_reads() {
+    let machines = Machines::new();
+    machines.put("here", "folder/file", b"bytes");
+    // Each is left out, and that is an event of more than a hundred bytes.
+    for number in 0..2000 {
+        let link = machines.folder("here").join(format!("folder/a-link-to-nothing-{number}-{}", "x".repeat(60)));
+        std::os::unix::fs::symlink("/nothing/there", link).unwrap();
+    }
+    let mut share = machines.command("here", "share", &["-d=0", "--json", "folder"]);
+    let mut share = share.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let unread = share.stdout.take();
+    std::thread::sleep(Duration::from_secs(2));
+    for _ in 0..60 {
+        if let Some(status) = share.try_wait().unwrap() {
+            assert!([Some(0), Some(143)].contains(&status.code()), "{status}");
+            return;
+        }
+        let told = std::process::Command::new("kill").args(["-TERM", &share.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    share.kill().unwrap();
+    drop(unread);
+    panic!("it hears nothing");
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::screen::{Loudness, Outlet, Screen};
-use crate::terminal;
+use crate::{stop, terminal};
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Face {
 pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source) -> Face {
     // Before the line editor, which puts back what it finds.
     let signals = Signals::listen();
+    stop::watch();
     let json = arguments.json;
     let loudness = Loudness { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);

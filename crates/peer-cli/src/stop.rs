@@ -1,5 +1,6 @@
 //! Stopped before it ends by itself: whether that is a failure, and which. No status says that all is there when it is not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use settings::{Signal, Signals};
@@ -15,6 +16,13 @@ const LAST_STEP: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a signal of our own may be on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
+/// A program that hears nothing for so long after a signal waits for someone who does not read what it writes.
+const STUCK: Duration = Duration::from_secs(3);
+/// Longest time in which it ends once it has heard one.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether a signal was heard by what is to end.
+static HEARD: AtomicBool = AtomicBool::new(false);
 
 /// Who wants it to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +37,9 @@ impl Run {
     pub async fn stopped(&mut self, stop: Stop) -> Result<(), Failure> {
         let (code, cause) = match stop {
             Stop::Exit => (ExitCode::Stopped, "stopped"),
-            Stop::Signal(Signal::Interrupt) => (ExitCode::Interrupted, "interrupted"),
-            Stop::Signal(Signal::Terminate) => (ExitCode::Terminated, "told to end"),
-            Stop::Signal(Signal::HangUp) => (ExitCode::HungUp, "the terminal was closed"),
+            Stop::Signal(signal @ Signal::Interrupt) => (code(signal), "interrupted"),
+            Stop::Signal(signal @ Signal::Terminate) => (code(signal), "told to end"),
+            Stop::Signal(signal @ Signal::HangUp) => (code(signal), "the terminal was closed"),
         };
         match self.manner.end {
             End::AtWill => return Ok(()),
@@ -82,11 +90,47 @@ impl Run {
 
 /// The next signal that is meant for the program.
 pub async fn heard(signals: &mut Signals) -> Signal {
+    let signal = meant(signals).await;
+    HEARD.store(true, Ordering::Relaxed);
+    signal
+}
+
+async fn meant(signals: &mut Signals) -> Signal {
     loop {
         let signal = signals.next().await;
         if signal != Signal::Interrupt || !terminal::is_sending_out() {
             return signal;
         }
+    }
+}
+
+/// Ends the program by a signal even where it cannot hear one, since nobody reads what it writes: a full pipe, or a terminal
+/// that Ctrl-S holds. A second one then ends it sooner.
+pub fn watch() {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let mut signals = Signals::listen();
+            let signal = meant(&mut signals).await;
+            tokio::time::sleep(STUCK).await;
+            if HEARD.load(Ordering::Relaxed) {
+                let again = async {
+                    meant(&mut signals).await;
+                    tokio::time::sleep(STUCK).await;
+                };
+                let _ = tokio::time::timeout(ENDS_WITHIN, again).await;
+            }
+            std::process::exit(code(signal) as i32);
+        });
+    });
+}
+
+fn code(signal: Signal) -> ExitCode {
+    match signal {
+        Signal::Interrupt => ExitCode::Interrupted,
+        Signal::Terminate => ExitCode::Terminated,
+        Signal::HangUp => ExitCode::HungUp,
     }
 }
 
