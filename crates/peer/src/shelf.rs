@@ -591,9 +591,12 @@ impl Shelf {
             }
             verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), known)
                 .inspect_err(|_| drop(self.sync()))?;
-            // Windows renames and replaces nothing that is open or mapped, be it to be read only.
-            self.storage().release();
-            verified.iter().for_each(|verified| verified.storage.release());
+            // Windows renames and replaces nothing that is open or mapped, be it to be read only. Elsewhere what is being given to
+            // others meanwhile is read on.
+            if cfg!(windows) {
+                self.storage().release();
+                verified.iter().for_each(|verified| verified.storage.release());
+            }
             // What is read from now on is read where it is then, not by way of a link.
             let _held = output.hold_target();
             // Should it fail for want of anything, the next run finds all pieces.
