@@ -62,8 +62,8 @@ fn a_get_in_the_background_goes_on_and_draws_nothing() {
     assert!(shown.contains("Successfully Downloaded") && !shown.contains("pieces,"), "{shown:?}");
     assert!(is_plain(&shell));
     // What is typed meanwhile is the shell's.
-    shell.press("echo a\"\"b\r");
-    shell.shows("ab");
+    shell.press("echo y\"\"z\r");
+    shell.shows("yz");
     assert!(machines.read("there", "output/file") == machines.read("here", "file"));
 }
 
@@ -183,8 +183,8 @@ fn a_share_and_a_tracker_in_the_background_go_on() {
     shell.press(&format!("{} --bind 127.0.0.1 -p 0 --certs other &\r", line(&tracker)));
     shell.shows("Tracker id");
     // The shell is asked after they had time to read, and to be stopped for it.
-    shell.press("sleep 0.5; jobs; echo a\"\"b\r");
-    let jobs = shell.shows("ab");
+    shell.press("sleep 0.5; jobs; echo y\"\"z\r");
+    let jobs = shell.shows("yz");
     assert!(jobs.matches("Running").count() == 2 && !jobs.contains("Stopped"), "{jobs:?}");
     for (job, last) in [("%1", "Shutdown complete."), ("%2", "Shutdown complete.")] {
         shell.press(&format!("fg {job}\r"));
@@ -207,8 +207,8 @@ fn a_get_in_another_session_leaves_the_keys_to_the_shell() {
     let mut shell = shell(&machines);
     shell.press(&format!("setsid {get}\r"));
     shell.shows("Downloading file");
-    shell.press("echo a\"\"b\r");
-    shell.shows("ab");
+    shell.press("echo y\"\"z\r");
+    shell.shows("yz");
     shell.shows("Successfully Downloaded");
     assert!(is_plain(&shell));
 }
