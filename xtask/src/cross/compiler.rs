@@ -60,8 +60,8 @@ impl Compiler {
 
     /// For the first of these targets that the machine is ready for, or else the first that can be had.
     pub(crate) fn for_any(targets: &[&str], tools: &Path) -> anyhow::Result<Self> {
-        let ready = targets.iter().find(|target| library::is_installed(target).unwrap_or(false));
-        Compiler::for_target(ready.or(targets.first()).context("some target is asked for")?, tools)
+        let ready = library::installed(targets).or(targets.first().copied());
+        Compiler::for_target(ready.context("some target is asked for")?, tools)
     }
 
     fn use_toolchain(&mut self, toolchain: &Path) {

@@ -22,6 +22,8 @@ pub(crate) const MACOS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-apple-darwi
 /// Programs that run on any Linux of this kind of processor.
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
+const TOOLS: &str = "target/cross";
+
 /// What is done.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -32,14 +34,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// Folder for what has to be fetched: compilers, standard libraries, Wine
-    #[arg(long, value_name = "FOLDER", default_value = "target/cross")]
+    #[arg(long, value_name = "FOLDER", default_value = TOOLS)]
     tools: PathBuf,
-}
-
-impl Default for Arguments {
-    fn default() -> Self {
-        Arguments { only_check: false, target: Vec::new(), tools: "target/cross".into() }
-    }
 }
 
 /// What could not be done here, each with why.
@@ -69,13 +65,12 @@ impl Skipped {
 /// Checks, builds and runs. Fails at the first thing that is wrong; what cannot be had here is skipped and summed up.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut skipped = Skipped::default();
-    let result = try_all(arguments, &mut skipped);
+    let result = run_all(arguments, &mut skipped);
     skipped.sum_up();
     result
 }
 
-/// The same, for a run of many checks that sums up what was skipped itself.
-pub fn try_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
+fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     let tools = tools(&arguments.tools)?;
     let mut windows = None;
     if arguments.target.is_empty() {
@@ -97,10 +92,9 @@ pub fn try_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<(
 /// Checks that everything compiles for those other platforms whose standard library the toolchain has: no more, so that a run of
 /// all checks depends on little.
 pub fn check_installed(skipped: &mut Skipped) -> anyhow::Result<()> {
-    let tools = tools(&Arguments::default().tools)?;
+    let tools = tools(Path::new(TOOLS))?;
     for (platform, targets) in [("Windows", &[WINDOWS][..]), ("macOS", &MACOS)] {
-        let ready = targets.iter().find(|target| library::is_installed(target).unwrap_or(false));
-        let compiler = match ready {
+        let compiler = match library::installed(targets) {
             Some(target) => skipped.unless(platform, Compiler::for_target(target, &tools)),
             None => {
                 skipped.say(&format!("{platform}: no standard library is installed; cargo xtask cross fetches it"));
