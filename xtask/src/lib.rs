@@ -7,7 +7,6 @@ pub mod ci;
 pub mod cross;
 pub mod dist;
 pub mod hostile;
-mod positioned;
 pub mod programs;
 pub mod relay;
 pub mod simulate;

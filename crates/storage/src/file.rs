@@ -101,7 +101,7 @@ impl<'a> Look<'a> {
 /// What a file has there: all of it, or an error that says whether it was cut or cannot be read.
 pub(crate) fn read_at(file: &File, spec: &FileSpec, offset: u64, len: usize) -> Result<Bytes, StorageError> {
     let mut bytes = vec![0; len];
-    read_exact_at(file, &mut bytes, offset).map_err(|source| match source.kind() {
+    crate::positioned::read_exact_at(file, &mut bytes, offset).map_err(|source| match source.kind() {
         io::ErrorKind::UnexpectedEof => StorageError::Changed(spec.path.clone()),
         _ => error_at(&spec.path, source),
     })?;
@@ -258,40 +258,6 @@ pub(crate) fn has_other_names(_: &File, seen: &Metadata) -> bool {
 #[cfg(windows)]
 pub(crate) fn has_other_names(file: &File, _: &Metadata) -> bool {
     winapi_util::file::information(file).is_ok_and(|seen| seen.number_of_links() > 1)
-}
-
-#[cfg(unix)]
-pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(unix)]
-pub(crate) fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, data, offset)
-}
-
-#[cfg(windows)]
-pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
-                bytes = &mut bytes[count..];
-                offset += count as u64;
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(windows)]
-pub(crate) fn write_all_at(file: &File, mut data: &[u8], mut offset: u64) -> io::Result<()> {
-    while !data.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_write(file, data, offset)?;
-        data = &data[count..];
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod mmap;
 mod named;
 mod open_files;
 mod output;
+pub mod positioned;
 #[cfg(windows)]
 mod rename;
 mod room;

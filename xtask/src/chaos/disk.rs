@@ -10,8 +10,6 @@ use anyhow::{Context, ensure};
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground};
-#[cfg(target_os = "linux")]
-use crate::positioned;
 
 pub const CASES: &[Case] = &[
     Case { name: "disk-too-small", fault: "the disk is too small for the file", run: too_small },
@@ -94,7 +92,7 @@ fn give_back(path: &Path, size: u64) -> anyhow::Result<()> {
     let mut block = vec![0; 1 << 20];
     for at in (0..size).step_by(block.len()) {
         let len = block.len().min((size - at) as usize);
-        positioned::read_exact_at(&file, &mut block[..len], at)?;
+        storage::positioned::read_exact_at(&file, &mut block[..len], at)?;
         if block[..len].iter().all(|&byte| byte == 0) {
             fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len as u64)?;
         }

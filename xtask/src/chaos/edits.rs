@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
-use crate::positioned;
 
 pub const CASES: &[Case] =
     &[Case { name: "edits", fault: "a seeder's file is cut, grown, replaced or edited in use, 20 times", run: edits }];
@@ -39,7 +38,7 @@ fn change(path: &Path, how: u64, random: &mut fastrand::Rng) -> anyhow::Result<(
             // Here and there, all over the file.
             for at in (0..size).step_by(1 << 20) {
                 random.fill(&mut bytes);
-                positioned::write_all_at(&file, &bytes[..bytes.len().min((size - at) as usize)], at)?;
+                storage::positioned::write_all_at(&file, &bytes[..bytes.len().min((size - at) as usize)], at)?;
             }
         }
     }

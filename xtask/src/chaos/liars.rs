@@ -11,7 +11,6 @@ use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
 use crate::hostile::{Hostile, Script, answer, forged, said};
-use crate::positioned;
 use crate::usage;
 
 pub const CASES: &[Case] = &[
@@ -61,7 +60,7 @@ fn length(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
             let begin = u64::from(run.first) << 20;
             let len = (u64::from(run.count) << 20).min(size - begin) - 1;
             let mut bytes = vec![0; len as usize];
-            positioned::read_exact_at(&file, &mut bytes, begin).ok()?;
+            storage::positioned::read_exact_at(&file, &mut bytes, begin).ok()?;
             Some(answer(&bytes))
         });
         // It gives at once, so that it is taken up on it.

@@ -16,7 +16,6 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, TransportError};
 
 use super::{Flood, claim, said};
-use crate::positioned;
 
 /// Time between two wide offers at least, and at most.
 const OFFER_PAUSE: Duration = Duration::from_millis(200);
@@ -360,7 +359,7 @@ impl Conversation {
     fn bytes(&self, begin: Option<u64>, at: u64, count: usize) -> Vec<u8> {
         let mut bytes = vec![7; count];
         if let Some(begin) = begin {
-            let _ = positioned::read_exact_at(&self.victim.file, &mut bytes, begin + at);
+            let _ = storage::positioned::read_exact_at(&self.victim.file, &mut bytes, begin + at);
         }
         bytes
     }
