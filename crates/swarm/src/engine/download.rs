@@ -67,6 +67,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
 /// Bytes of such a request, if pieces are small.
 const OWN_ACCOUNT: u64 = 1 << 20;
+/// Bytes that are worth a request of their own while others of the same peer are under way, if memory is not short.
+const WORTH_ASKING: u64 = 256 << 10;
 /// Requests under way on one connection.
 const REQUESTS: usize = 32;
 /// Offers of one connection that may wait for room.
@@ -131,6 +133,7 @@ impl Engine {
             }
             let Some(state) = self.conns.get(&conn) else { break };
             let room = self.room(state, geometry.total(), u64::from(geometry.piece_size()));
+            let worth = WORTH_ASKING.min(self.memory(u64::from(geometry.piece_size())) / REQUESTS as u64);
             if room == 0 || state.requests.len() >= REQUESTS {
                 break;
             }
@@ -144,7 +147,9 @@ impl Engine {
                 declined.push((id, run));
                 continue;
             };
-            let least = geometry.bytes(Run { first, count: 1 });
+            // Room for a part of the run becomes room for all of it soon: many small requests cost more than a short wait, as
+            // in RFC 1122, section 4.2.3.4.
+            let least = geometry.bytes(Run { first, count: 1 }).max(geometry.bytes(Run { first, count }).min(worth));
             if room < least && state.owed > 0 {
                 state.offers[0] = (id, Run { first, count: run.first + run.count - first });
                 if first > run.first {

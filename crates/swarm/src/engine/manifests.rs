@@ -13,14 +13,17 @@ use super::Engine;
 use super::connections::Connection;
 use crate::event::{Action, ConnId};
 
-/// Most peers that are asked side by side, and most of them that send.
+/// Most peers that are asked side by side, those aside that have been silent for a while, of whom there may be so many, and
+/// most of them that send.
 const ASKED: usize = 16;
+const SILENT_FOR: Duration = Duration::from_millis(200);
+const SILENT: usize = 64;
 const FLOWING: usize = 2;
 /// A manifest that will be here within this time needs nobody else, unless its sender says that it is larger than this: few
 /// are.
 const SOON: Duration = Duration::from_secs(1);
 const LARGE: u64 = 1 << 20;
-/// Whoever has not begun to send within this time and four round trips makes room for others, or is asked anew.
+/// A peer that has not begun to send within this time and four round trips makes room for others, or is asked anew.
 const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
 /// The pace of a manifest is judged by this time.
@@ -112,6 +115,8 @@ impl Engine {
         flowing.retain(|(conn, _)| !dropped.contains(conn));
         flowing.sort_by_key(|(_, fetch)| fetch.left(now));
         dropped.extend(flowing.iter().skip(FLOWING).map(|&(&conn, _)| conn));
+        let begun = content.manifests.asked.iter().filter(|(conn, fetch)| fetch.flows() && !dropped.contains(conn));
+        dropped.extend(begun.map(|(&conn, _)| conn).skip(ASKED).collect::<Vec<_>>());
         for conn in dropped {
             actions.push(Action::CancelManifest { conn, content: id });
             let asked = self.contents.get(&id).and_then(|content| content.manifests.asked.get(&conn));
@@ -143,7 +148,12 @@ impl Engine {
             true => fetches.asked.values().any(Fetch::flows),
             false => left.is_some_and(|left| left < Duration::MAX),
         };
-        let free = ASKED.saturating_sub(fetches.asked.len());
+        let silent = |(conn, fetch): &(&ConnId, &Fetch)| {
+            let rtt = self.conns.get(*conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            !fetch.flows() && now.saturating_sub(fetch.since) >= SILENT_FOR + rtt
+        };
+        let silent = fetches.asked.iter().filter(silent).count();
+        let free = ASKED.saturating_sub(fetches.asked.len() - silent.min(SILENT));
         if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
             return;
         }

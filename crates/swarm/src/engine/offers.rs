@@ -205,7 +205,11 @@ impl Engine {
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
         let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.promised, rng.u32(..)))?;
         let strangers = takers.iter().filter(|taker| taker.stranger).count() as u64;
-        let bytes = if best.counted && !best.stranger { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
+        let bytes = if best.counted && (!best.stranger || takers.len() == 1) {
+            bytes
+        } else {
+            bytes.min(TRIAL / strangers.max(1))
+        };
         let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
     }

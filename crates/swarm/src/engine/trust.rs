@@ -20,10 +20,10 @@ use crate::event::{Action, ConnId, RequestId};
 /// Most bytes asked of a peer before its first piece came.
 const FIRST: u64 = 1 << 20;
 /// The part of the budget that such peers may have together, and slow ones with them, of which a little is always left for
-/// them; the part in which each may still have one piece; and the part of a content that is asked of them.
+/// them; the part beyond which none of them has even one piece; and the part of a content that is asked of them.
 const PROBES: u64 = 4;
 const LEFT_FOR_PROBES: u64 = 8;
-const SINGLE_PIECES: u64 = 2;
+const LEFT_BY_PROBES: u64 = 4;
 const PROBED: u64 = 2;
 /// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
 /// budget does, and take it from there, but for so many bytes and not all.
@@ -43,7 +43,7 @@ const LEAST: f64 = 4096.0;
 const PIECE_WITHIN: f64 = 4.0;
 /// A peer that never gave anything is given this long, and four round trips.
 const UNPROVEN: Duration = Duration::from_millis(1500);
-/// With nothing else left to ask for it is given this long.
+/// With nothing else left to ask for, or others waiting for its place, it is given this long to begin.
 const LATE: Duration = Duration::from_millis(250);
 /// Whoever sent something within this time moves.
 const MOVES: Duration = Duration::from_secs(1);
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// Bytes of memory for pieces that are under way, of contents in pieces of `size`: two of them always fit.
-    fn memory(&self, size: u64) -> u64 {
+    pub(super) fn memory(&self, size: u64) -> u64 {
         let pieces: u64 = self.contents.values().map(|content| u64::from(content.pieces())).sum();
         let listed = (pieces * LISTED).saturating_sub(UNLISTED);
         let budget = self.config.budget.saturating_sub(listed).max(self.config.budget / LEFT);
@@ -218,7 +218,7 @@ impl Engine {
         let free = free.min(memory.saturating_sub(self.in_flight + self.probing));
         let room = most.saturating_sub(state.owed).min(free);
         let probing = self.probing + size;
-        let piece_fits = probing <= memory / SINGLE_PIECES && self.in_flight + probing <= memory;
+        let piece_fits = probing <= memory - memory / LEFT_BY_PROBES && self.in_flight + probing <= memory;
         match room {
             _ if state.owed == 0 && piece_fits => room.max(size),
             // Less than a piece is no room, or a whole one would be asked for.
@@ -293,7 +293,12 @@ impl Engine {
                 state.credit.pace(now, state.given);
                 state.credit.stalled = false;
             } else {
-                let patience = if state.credit.verified > 0 { stall } else { UNPROVEN.min(stall) };
+                let silent = now.saturating_sub(state.heard) >= LATE;
+                let patience = match state.credit.verified {
+                    0 if crowded && silent => LATE.min(stall),
+                    0 => UNPROVEN.min(stall),
+                    _ => stall,
+                };
                 if now.saturating_sub(state.credit.since) >= patience + state.round_trip() * 4 {
                     let owed = state.requests.iter().filter_map(|request| self.requests.get(request));
                     let size = owed.filter_map(|request| sizes.get(&request.content)).max().copied().unwrap_or(0);

@@ -1,0 +1,61 @@
+//! A hundred strangers at once, one of them honest: it is asked soon, for the manifest and for pieces.
+
+use super::hostile::{bytes_asked, offers_all, wants};
+use super::*;
+
+const SILENT: u64 = 100;
+const HONEST: ConnId = SILENT + 1;
+
+#[test]
+fn a_crowd_of_silent_peers_leaves_an_honest_one_a_place() {
+    let (mut engine, mut actions) = (wants(20_000), Vec::new());
+    for conn in 1..=HONEST {
+        offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), 20_000, &mut actions);
+    }
+    for tick in 1..=2 {
+        engine.handle(Duration::from_millis(tick * 250), Event::Tick, &mut actions);
+    }
+    assert!(bytes_asked(&actions, HONEST) > 0, "nothing is asked of the honest one");
+}
+
+#[test]
+fn a_crowd_of_silent_peers_is_soon_asked_for_a_manifest() {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    for conn in 1..=HONEST {
+        greet(&mut engine, conn, stranger(conn), &mut actions);
+        let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+        engine.handle(Duration::ZERO, Event::Message { conn, message: join }, &mut actions);
+    }
+    for tick in 1..=12 {
+        engine.handle(Duration::from_millis(tick * 250), Event::Tick, &mut actions);
+    }
+    let asked = |conn: ConnId| {
+        let fetch = |action: &Action| matches!(action, Action::FetchManifest { conn: of, .. } if *of == conn);
+        actions.iter().any(fetch)
+    };
+    let left = (1..=HONEST).filter(|&conn| !asked(conn)).count();
+    assert_eq!(left, 0, "peers were not asked");
+}
+
+#[test]
+fn room_for_a_part_of_an_offer_is_saved_up() {
+    let (mut engine, mut actions) = (wants(20_000), Vec::new());
+    offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 20_000, &mut actions);
+    // It sends what it is asked for, and each piece makes room for more.
+    let (mut requests, mut pieces) = (0, 0);
+    while pieces < 16_384 {
+        let (_, request, run) = fetches(&actions).first().copied().expect("more is asked for");
+        let first = actions.iter().position(|action| matches!(action, Action::Fetch { .. }));
+        drop(actions.drain(..=first.unwrap_or(0)));
+        (requests, pieces) = (requests + 1, pieces + run.count);
+        for piece in run.pieces() {
+            let bytes = u64::from(PIECE);
+            engine.handle(Duration::ZERO, Event::Progress { request, bytes }, &mut actions);
+            engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece }, &mut actions);
+        }
+        engine.handle(Duration::ZERO, Event::Finished { request, failure: None }, &mut actions);
+    }
+    assert!(requests <= 16_384 / 256 + 32, "{requests} requests for 16 MiB");
+}
