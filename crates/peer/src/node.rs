@@ -12,14 +12,15 @@ use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use transport::Transport;
 
-use crate::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::disk::content::{Choice, Downloads, SpeltOut, Wanted};
+use crate::disk::names::{NamePolicy, NameReport};
 use crate::driver;
-use crate::inbox::Command;
-use crate::naming::{NamePolicy, NameReport};
-use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
-use crate::tracker_client::{Page, TrackerAddress};
-use crate::waits::{WaitBooks, Waits};
-use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions, reach};
+use crate::net::dial;
+use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::net::tracker::{Page, TrackerAddress};
+use crate::report::Command;
+use crate::stats::{WaitBooks, Waits};
+use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
@@ -112,7 +113,7 @@ impl NodeBuilder {
     /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
     /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
-        addresses.truncate(reach::MOST_ANNOUNCED);
+        addresses.truncate(dial::MOST_ANNOUNCED);
         self.announce = addresses;
         self
     }
@@ -142,7 +143,7 @@ impl NodeBuilder {
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
         let (waits, book) = (Arc::<WaitBooks>::default(), Arc::<DialBook>::default());
-        let (announced, addresses) = watch::channel(reach::announced_addresses(&*self.transport, &self.announce));
+        let (announced, addresses) = watch::channel(dial::announced_addresses(&*self.transport, &self.announce));
         tokio::spawn(driver::run(self, inbox, events.clone(), (waits.clone(), book.clone()), announced));
         Node { commands, events, waits, book, id, listeners, addresses }
     }

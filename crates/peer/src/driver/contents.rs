@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::PeerError;
-use crate::dial_book::WaitingFor;
-use crate::inbox::Input;
+use crate::disk::content::{Opened, Shelf};
+use crate::disk::manifests::received_manifest;
+use crate::net::dial_book::WaitingFor;
+use crate::net::tracker::ToClient;
 use crate::node::{GetOptions, PeerEvent, Progress, Summary};
-use crate::share::received_manifest;
-use crate::shelf::{Opened, Shelf};
-use crate::tracker_client::ToClient;
+use crate::report::Input;
 
 /// Most bytes that are read at once for who asks for them in order.
 const READ: u64 = 1 << 20;

@@ -15,9 +15,9 @@ use protocol::{
 use storage::{Access, Backend, StorageError};
 
 use crate::PeerError;
-use crate::file_state::{Change, FileState};
-use crate::left_out::{LeftOut, LeftOutReason};
-use crate::survey::Survey;
+use crate::disk::file_state::{Change, FileState};
+use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::scan::Survey;
 
 /// What is offered was not written to for so long.
 pub(crate) const QUIET: Duration = Duration::from_millis(500);
@@ -209,7 +209,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::survey::ScanOptions;
+    use crate::disk::scan::ScanOptions;
 
     fn hash(path: &Path, quiet: Duration, progress: impl Fn(u64, u64) + Sync) -> Result<(Survey, Manifest), PeerError> {
         let mut survey = Survey::of(path, &ScanOptions::default())?;

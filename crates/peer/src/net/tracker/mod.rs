@@ -22,10 +22,10 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
-use crate::dial_book::DialBook;
-use crate::dial_filter::{DialFilter, Source};
-use crate::inbox::Input;
-use crate::reach;
+use crate::net::dial;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::{DialFilter, Source};
+use crate::report::Input;
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,7 +229,7 @@ impl Client {
     }
 
     async fn greet(&mut self) -> Result<Greeting, TransportError> {
-        let connection = reach::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
+        let connection = dial::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::{Manifest, PieceSet, Run};
 use storage::{Access, FileSpec, StorageError};
 
-use crate::shelf::Shelf;
-use crate::waits::WaitBooks;
+use crate::disk::content::Shelf;
+use crate::stats::WaitBooks;
 
 /// Copies the pieces of the old version of a file that are right and not in `have` to where the file is built, claims them,
 /// and adds them to `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.

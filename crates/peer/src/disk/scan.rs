@@ -13,9 +13,9 @@ use protocol::{MAX_FILES, check_name};
 use storage::{FileSpec, error_at};
 
 use crate::PeerError;
-use crate::file_state::{Change, FileState};
-use crate::left_out::{LeftOut, LeftOutReason};
-use crate::own_state::{Candidate, OwnState};
+use crate::disk::file_state::{Change, FileState};
+use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::own_state::{Candidate, OwnState};
 
 /// Folders in each other, more than any manifest has: what lies deeper is not walked to.
 const DEEPEST: usize = 1000;

@@ -8,10 +8,10 @@ use protocol::Manifest;
 use storage::{Access, Backend, Folder, Held, Place, Split, Storage, StorageError, error_at, make_executable};
 
 use crate::PeerError;
-use crate::hashing::{Hashing, PATIENCE};
-use crate::in_place::spec;
-use crate::naming::LocalNames;
-use crate::survey::Survey;
+use crate::disk::existing::spec;
+use crate::disk::hash::{Hashing, PATIENCE};
+use crate::disk::names::LocalNames;
+use crate::disk::scan::Survey;
 
 /// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
 pub(crate) fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use transport::frame::frame;
 use transport::{Connection, SendStream, TransportError};
 
-use crate::inbox::Input;
-use crate::rate::RateCap;
-use crate::shelf::Shelf;
-use crate::workers::Workers;
+use crate::disk::content::Shelf;
+use crate::disk::workers::Workers;
+use crate::net::rate::RateCap;
+use crate::report::Input;
 
 /// One part must be taken by the other side within this time: slow links are served, too, and even they take some 4 KB a
 /// second.

@@ -9,10 +9,10 @@ use protocol::{Manifest, PathTree, Run};
 use storage::{Access, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::PeerError;
-use crate::doubt::Verified;
-use crate::naming::LocalNames;
-use crate::reuse::on_all_cores;
-use crate::survey::Survey;
+use crate::disk::doubt::Verified;
+use crate::disk::names::LocalNames;
+use crate::disk::reuse::on_all_cores;
+use crate::disk::scan::Survey;
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
 #[derive(Default)]

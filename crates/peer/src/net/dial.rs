@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
-use crate::dial_book::DialBook;
-use crate::inbox::Input;
-use crate::silent::Silent;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_limiter::Silent;
+use crate::report::Input;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::{Algorithm, Digest, Manifest, decorated_name};
 
-use crate::share::{manifest_path, put, read_manifest};
-use crate::survey::Survey;
+use crate::disk::manifests::{manifest_path, put, read_manifest};
+use crate::disk::scan::Survey;
 
 /// Two files changed within this time may have the same times: the coarsest clock of a file system (FAT) ticks so.
 const TICK: Duration = Duration::from_secs(2);
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::ScanOptions;
-    use crate::share::{hash_content, keep_manifest};
+    use crate::disk::manifests::{hash_content, keep_manifest};
 
     fn stamp(path: &Path) -> Option<Stamp> {
         Stamp::of(path, &Survey::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)

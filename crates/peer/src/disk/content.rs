@@ -15,16 +15,16 @@ use storage::{Access, Backend, Checkpoint, Folder, Output, Place, Room, Split, S
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::doubt::{Verified, verify_doubtful};
-use crate::file_state::FileState;
-use crate::in_place::{InPlace, holds_nothing_else, look, spec};
-use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
-use crate::reuse::{reuse, stored_ranges, verify_again};
-use crate::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
-use crate::share::{ShareOptions, keep_received, manifest_of};
-use crate::survey::{ScanOptions, Survey};
-use crate::waits::{For, WaitBooks};
-use crate::watch::WatchedFile;
+use crate::disk::doubt::{Verified, verify_doubtful};
+use crate::disk::existing::{InPlace, holds_nothing_else, look, spec};
+use crate::disk::file_state::FileState;
+use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
+use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
+use crate::disk::reuse::{reuse, stored_ranges, verify_again};
+use crate::disk::scan::{ScanOptions, Survey};
+use crate::disk::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
+use crate::disk::watch::WatchedFile;
+use crate::stats::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.

@@ -10,10 +10,10 @@ use protocol::{Algorithm, ContentId, Manifest, ManifestError, decorated_name, de
 use storage::{Backend, StorageError, error_at};
 
 use crate::PeerError;
-use crate::hashing::{Hashing, PATIENCE, QUIET};
-use crate::left_out::LeftOut;
-use crate::stamp::Stamp;
-use crate::survey::{ScanOptions, Survey};
+use crate::disk::hash::{Hashing, PATIENCE, QUIET};
+use crate::disk::hash_cache::Stamp;
+use crate::disk::left_out::LeftOut;
+use crate::disk::scan::{ScanOptions, Survey};
 
 /// Which pieces of a shared file are held.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,11 +11,11 @@ use swarm::{ConnId, Event, RequestId};
 use tokio::sync::oneshot;
 use transport::Connection;
 
-use crate::dial_book::WaitingFor;
-use crate::link::Question;
+use crate::disk::content::Opened;
+use crate::net::dial_book::WaitingFor;
+use crate::net::link::Question;
+use crate::net::tracker::{Page, TrackerAddress};
 use crate::node::{GetOptions, Progress, Standing};
-use crate::shelf::Opened;
-use crate::tracker_client::{Page, TrackerAddress};
 use crate::{PeerError, ShareOptions};
 
 /// What the handle asks.

@@ -19,9 +19,9 @@ use protocol::ContentId;
 use storage::StorageError;
 use tokio::sync::mpsc;
 
-use crate::file_state::{Change, FileState};
-use crate::inbox::Input;
-use crate::shelf::Shelf;
+use crate::disk::content::Shelf;
+use crate::disk::file_state::{Change, FileState};
+use crate::report::Input;
 use doubt::{Doubt, Verdict};
 use signs::Signs;
 

@@ -19,23 +19,23 @@ use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
-use crate::buffers::Buffers;
-use crate::dial_book::DialBook;
-use crate::dial_filter::{DialFilter, Source};
-use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
-use crate::inbox::{Command, Input};
-use crate::link::{self, Question};
+use crate::disk::content::{Downloads, Shelf};
+use crate::disk::scan::ScanOptions;
+use crate::disk::watch::Watch;
+use crate::disk::workers::Workers;
+use crate::net::buffers::Buffers;
+use crate::net::dial;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::{DialFilter, Source};
+use crate::net::dial_limiter::Silent;
+use crate::net::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
+use crate::net::link::{self, Question};
+use crate::net::rate::RateCap;
+use crate::net::serve::{self, PieceServe};
+use crate::net::tracker::{self, ToClient};
 use crate::node::{NodeBuilder, PeerEvent, Standing};
-use crate::rate::RateCap;
-use crate::reach;
-use crate::serve::{self, PieceServe};
-use crate::shelf::{Downloads, Shelf};
-use crate::silent::Silent;
-use crate::survey::ScanOptions;
-use crate::tracker_client::{self, ToClient};
-use crate::waits::WaitBooks;
-use crate::watch::Watch;
-use crate::workers::Workers;
+use crate::report::{Command, Input};
+use crate::stats::WaitBooks;
 use contents::Item;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
@@ -158,9 +158,9 @@ pub(crate) async fn run(
         dialled,
         book,
     };
-    let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
+    let accepting = tokio::spawn(dial::accept(setup.transport.clone(), inputs.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| reach::watch_addresses(setup.transport.clone(), inputs.clone()));
+    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), inputs.clone()));
     let watching = watching.map(|watching| tokio::spawn(watching));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
@@ -352,7 +352,7 @@ impl Driver {
             Command::Track { tracker, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
                 let (dialled, inputs) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.inputs.clone());
-                let client = tracker_client::start(transport, tracker, listeners, dialled, inputs, reply);
+                let client = tracker::start(transport, tracker, listeners, dialled, inputs, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
@@ -441,7 +441,7 @@ impl Driver {
         match action {
             Action::Dial { peer } => {
                 let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
-                drop(tokio::spawn(reach::dial(transport, silent, self.setup.book.clone(), peer, self.inputs.clone())))
+                drop(tokio::spawn(dial::dial(transport, silent, self.setup.book.clone(), peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {

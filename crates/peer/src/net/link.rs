@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, SendStream, Stream, TransportError};
 
-use crate::inbox::Input;
+use crate::report::Input;
 
 /// Messages that may wait for a slow connection before it is given up.
 pub(crate) const OUTBOX: usize = 4096;

@@ -16,12 +16,12 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, TransportError};
 
-use crate::buffers::{Buffer, Buffers};
-use crate::inbox::Input;
-use crate::rate::RateCap;
-use crate::shelf::Shelf;
-use crate::waits::{For, WaitBooks};
-use crate::workers::Workers;
+use crate::disk::content::Shelf;
+use crate::disk::workers::Workers;
+use crate::net::buffers::{Buffer, Buffers};
+use crate::net::rate::RateCap;
+use crate::report::Input;
+use crate::stats::{For, WaitBooks};
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::left_out::LeftOutReason;
+use crate::disk::left_out::LeftOutReason;
 
 /// Keys and certificates are smaller than this.
 const LARGEST_KEY: u64 = 4 << 10;
@@ -222,8 +222,8 @@ mod tests {
     use transport::{Certs, Wishes};
 
     use super::*;
-    use crate::left_out::LeftOut;
-    use crate::survey::{ScanOptions, Survey};
+    use crate::disk::left_out::LeftOut;
+    use crate::disk::scan::{ScanOptions, Survey};
 
     fn survey(path: &Path, own: &[&Path]) -> Survey {
         let own = own.iter().map(|path| path.to_path_buf()).collect();
