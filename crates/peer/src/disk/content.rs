@@ -1,6 +1,6 @@
 //! One content on this peer's disk: where its pieces are read and written, and how they survive.
 //!
-//! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
+//! A store is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use crate::stats::{For, WaitBooks};
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
-pub(crate) struct Shelf {
+pub(crate) struct ContentStore {
     manifest: Arc<Manifest>,
     storage: RwLock<Arc<dyn Storage>>,
     /// Claims what is durable; none for what is shared where it lies, or kept in memory.
@@ -102,9 +102,9 @@ pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
 /// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
 pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
 
-/// A shelf, and the pieces that are on it.
+/// A store, and the pieces that are on it.
 pub(crate) struct Opened {
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) store: Arc<ContentStore>,
     pub(crate) have: PieceSet,
     /// The pieces that are to be on it.
     pub(crate) goal: PieceSet,
@@ -139,7 +139,7 @@ fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> imp
     }
 }
 
-impl Shelf {
+impl ContentStore {
     /// Shares a file or a folder where it lies. Blocks while it is hashed, if it is not known from before.
     pub(crate) fn share(
         path: &Path,
@@ -186,12 +186,12 @@ impl Shelf {
             let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
             let all: Vec<usize> = (0..manifest.header().files.len()).collect();
             let names = (LocalNames::default(), NameReport::default());
-            let mut shelf = Shelf::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
-            (shelf.watched, shelf.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
+            let mut store = ContentStore::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
+            (store.watched, store.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
             if !survey.left_out.is_empty() {
                 let _ = events.send(PeerEvent::Skipped { left_out: survey.left_out });
             }
-            return Ok(Opened { shelf: Arc::new(shelf), have, goal: PieceSet::empty(0) });
+            return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0) });
         }
         Err(PeerError::StillWritten(written))
     }
@@ -247,8 +247,8 @@ impl Shelf {
                     mend_bits(&manifest, &names, &target, &wanted);
                     let all = [0];
                     let storage = settled(&manifest, &names, &**backend, &target, &all)?;
-                    let shelf = Shelf::new(manifest, storage, None, None, target, &all, (names, report));
-                    return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
+                    let store = ContentStore::new(manifest, storage, None, None, target, &all, (names, report));
+                    return Ok(Opened { store: Arc::new(store), have: goal.clone(), goal });
                 }
                 if !*replace {
                     return Err(StorageError::Exists(target).into());
@@ -266,8 +266,8 @@ impl Shelf {
             if let Some(verified) = &found.verified {
                 verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, Vec::new())?;
             }
-            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
-            return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
+            let store = ContentStore::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
+            return Ok(Opened { store: Arc::new(store), have: goal.clone(), goal });
         }
         let built: Vec<usize> =
             wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
@@ -316,15 +316,22 @@ impl Shelf {
             in_place: found.verified,
             verify_on_disk: *verify_on_disk,
         };
-        let shelf =
-            Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
-        verify_again(&shelf, &mut have)?;
-        insert_files(&mut have, &shelf.manifest, &found.equal);
+        let store = ContentStore::new(
+            manifest.clone(),
+            all,
+            checkpoint,
+            Some(building),
+            target.clone(),
+            &wanted,
+            (names, report),
+        );
+        verify_again(&store, &mut have)?;
+        insert_files(&mut have, &store.manifest, &found.equal);
         for &file in &found.different {
-            reuse(&shelf, file, &spec(&manifest, &shelf.names, &target, file).path, &mut have)?;
+            reuse(&store, file, &spec(&manifest, &store.names, &target, file).path, &mut have)?;
         }
         drop(held);
-        Ok(Opened { shelf: Arc::new(shelf), have, goal })
+        Ok(Opened { store: Arc::new(store), have, goal })
     }
 
     fn new(
@@ -337,7 +344,7 @@ impl Shelf {
         (names, name_report): (LocalNames, NameReport),
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
-        Shelf {
+        ContentStore {
             manifest,
             storage: RwLock::new(storage),
             checkpoint,
@@ -430,7 +437,7 @@ impl Shelf {
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
     /// whether it was. Where there is no room for them, what is reserved and holds nothing is given back. Blocks.
-    pub(crate) fn store(
+    pub(crate) fn write_verified(
         &self,
         block: &Block,
         bytes: &[u8],
@@ -526,9 +533,9 @@ impl Shelf {
         loop {
             self.waiting.notified().await;
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
-            let shelf = self.clone();
+            let store = self.clone();
             let claim =
-                move || shelf.sync().and_then(|()| shelf.check_disk()).inspect_err(|error| shelf.keep_verified(error));
+                move || store.sync().and_then(|()| store.check_disk()).inspect_err(|error| store.keep_verified(error));
             if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
@@ -554,7 +561,7 @@ impl Shelf {
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
-    /// a task that was just aborted still holds this shelf. Blocks.
+    /// a task that was just aborted still holds this store. Blocks.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         let result = if self.finished.load(Ordering::Relaxed) { Ok(()) } else { self.sync() };
         drop(self.building.lock().expect("no panic holds it").take());

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
-use crate::disk::content::{Downloads, Shelf};
+use crate::disk::content::{ContentStore, Downloads};
 use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
@@ -76,7 +76,7 @@ struct Driver {
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
-    /// Shelves of what was given up, while others still write to them.
+    /// Stores of what was given up, while others still write to them.
     closing: Vec<JoinHandle<()>>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
     looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
@@ -308,7 +308,7 @@ impl Driver {
             if right
                 && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
             {
-                let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
+                let len = item.store.as_ref().and_then(|store| store.manifest().geometry().piece(piece));
                 let len = len.map_or(0, |piece| piece.len as u64);
                 *item.sources.entry(fetching.from).or_default() += len;
                 fetching.stored += len;
@@ -370,7 +370,7 @@ impl Driver {
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &scan, &*storage, &hashes, &events);
+                    let work = move || ContentStore::share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = inputs.send(Input::Shared { result, reply }).await;
                 });
@@ -421,9 +421,9 @@ impl Driver {
         // It may have waited in the inbox while we closed the connection.
         let Some(link) = self.links.get(&conn) else { return };
         match question {
-            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
-                Some(shelf) => {
-                    let (bytes, cap) = (shelf.manifest().bytes().clone(), self.setup.up.clone());
+            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.store.as_ref()) {
+                Some(store) => {
+                    let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
                     drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
                 }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
@@ -488,12 +488,12 @@ impl Driver {
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
-                let shelf = self.items.get(&asked.content).and_then(|item| item.shelf.clone());
-                if let (Some(shelf), Some(link)) = (shelf, self.links.get(&asked.conn)) {
+                let store = self.items.get(&asked.content).and_then(|item| item.store.clone());
+                if let (Some(store), Some(link)) = (store, self.links.get(&asked.conn)) {
                     let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
                     let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
                     let connection = link.connection.clone();
-                    let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, inputs };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });
@@ -512,12 +512,12 @@ impl Driver {
 
     fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::Run) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
-        let Some(shelf) = item.shelf.clone() else { return };
+        let Some(store) = item.store.clone() else { return };
         let came = Arc::new(AtomicU64::new(0));
         let fetch = PieceFetch {
             request,
             connection: link.connection.clone(),
-            shelf,
+            store,
             run,
             proven: link.proven,
             came: came.clone(),
@@ -542,10 +542,10 @@ impl Driver {
     }
 
     /// Claims what is verified and lets go of the output, away from here.
-    fn close_shelf(&mut self, shelf: Arc<Shelf>) {
+    fn close_store(&mut self, store: Arc<ContentStore>) {
         self.closing.retain(|closing| !closing.is_finished());
         self.closing.push(tokio::task::spawn_blocking(move || {
-            if let Err(error) = shelf.close() {
+            if let Err(error) = store.close() {
                 tracing::warn!(%error, "the last verified pieces are not claimed");
             }
         }));
@@ -565,12 +565,12 @@ impl Driver {
                 let _ = timeout(Duration::from_secs(1), gone).await;
             }
         }
-        let shelves: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.shelf.take()).collect();
-        shelves.into_iter().for_each(|shelf| self.close_shelf(shelf));
+        let stores: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.store.take()).collect();
+        stores.into_iter().for_each(|store| self.close_store(store));
         let closing = std::mem::take(&mut self.closing);
         let all = async {
-            for shelf in closing {
-                let _ = shelf.await;
+            for store in closing {
+                let _ = store.await;
             }
         };
         let _ = timeout(Duration::from_secs(30), all).await;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, TransportError};
 
-use crate::disk::content::Shelf;
+use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
 use crate::net::buffers::{Buffer, Buffers};
 use crate::net::rate::RateCap;
@@ -135,7 +135,7 @@ async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, 
 pub(crate) struct PieceFetch {
     pub(crate) request: RequestId,
     pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) store: Arc<ContentStore>,
     pub(crate) run: Run,
     /// Whether a piece came from there before.
     pub(crate) proven: bool,
@@ -160,8 +160,8 @@ impl PieceFetch {
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
-        let geometry = self.shelf.manifest().geometry();
-        let question = Request::Pieces { content: self.shelf.id(), run: self.run };
+        let geometry = self.store.manifest().geometry();
+        let question = Request::Pieces { content: self.store.id(), run: self.run };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
             Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
@@ -206,14 +206,14 @@ impl PieceFetch {
 
     /// Verifies and writes, away from the packets, and reports.
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
-        let (request, shelf, inputs) = (self.request, self.shelf.clone(), self.inputs.clone());
+        let (request, store, inputs) = (self.request, self.store.clone(), self.inputs.clone());
         let waits = self.waits.clone();
         let work = move || {
-            let result = shelf.store(&block, &buffer, &waits);
+            let result = store.write_verified(&block, &buffer, &waits);
             drop(buffer);
             let input = match result {
-                Ok(verdicts) => Input::Stored { request, content: shelf.id(), verdicts },
-                Err(error) => Input::DiskFailed { content: shelf.id(), error },
+                Ok(verdicts) => Input::Stored { request, content: store.id(), verdicts },
+                Err(error) => Input::DiskFailed { content: store.id(), error },
             };
             // An error means that the node has ended.
             let _ = inputs.blocking_send(input);

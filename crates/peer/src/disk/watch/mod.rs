@@ -19,7 +19,7 @@ use protocol::ContentId;
 use storage::StorageError;
 use tokio::sync::mpsc;
 
-use crate::disk::content::Shelf;
+use crate::disk::content::ContentStore;
 use crate::disk::file_state::{Change, FileState};
 use crate::report::Input;
 use doubt::{Doubt, Verdict};
@@ -72,7 +72,7 @@ struct Orders {
 }
 
 enum Order {
-    Add(Weak<Shelf>, ContentId, Vec<WatchedFile>),
+    Add(Weak<ContentStore>, ContentId, Vec<WatchedFile>),
     Remove(ContentId),
 }
 
@@ -90,8 +90,8 @@ impl Watch {
     }
 
     /// Watches the files of a content that is where it stays.
-    pub(crate) fn add(&mut self, shelf: &Arc<Shelf>) {
-        let files = shelf.take_watched();
+    pub(crate) fn add(&mut self, store: &Arc<ContentStore>) {
+        let files = store.take_watched();
         if files.is_empty() {
             return;
         }
@@ -105,7 +105,7 @@ impl Watch {
             }
             self.running = true;
         }
-        let order = Order::Add(Arc::downgrade(shelf), shelf.id(), files);
+        let order = Order::Add(Arc::downgrade(store), store.id(), files);
         self.desk.order(|orders| orders.queue.push_back(order));
     }
 
@@ -125,7 +125,7 @@ impl Drop for Watch {
 
 /// A content whose files are looked at.
 struct Watched {
-    shelf: Weak<Shelf>,
+    store: Weak<ContentStore>,
     files: Vec<WatchedFile>,
     /// The folders that the files lie in.
     folders: Vec<PathBuf>,
@@ -158,7 +158,7 @@ impl Watcher {
         while let Some((queue, signs)) = self.wait() {
             for order in queue {
                 match order {
-                    Order::Add(shelf, content, files) => self.add(shelf, content, files),
+                    Order::Add(store, content, files) => self.add(store, content, files),
                     Order::Remove(content) => self.remove(content),
                 }
             }
@@ -192,7 +192,7 @@ impl Watcher {
         Some((std::mem::take(&mut orders.queue), std::mem::take(&mut orders.signs)))
     }
 
-    fn add(&mut self, shelf: Weak<Shelf>, content: ContentId, mut files: Vec<WatchedFile>) {
+    fn add(&mut self, store: Weak<ContentStore>, content: ContentId, mut files: Vec<WatchedFile>) {
         self.remove(content);
         let mut real: HashMap<PathBuf, PathBuf> = HashMap::new();
         for file in &mut files {
@@ -221,7 +221,7 @@ impl Watcher {
         // What happened before the system was asked to tell shows at once.
         let now = Instant::now();
         let told = told == signs::Told::All;
-        self.contents.insert(content, Watched { shelf, files, folders, told, next: 0, due: now, rested: now });
+        self.contents.insert(content, Watched { store, files, folders, told, next: 0, due: now, rested: now });
     }
 
     fn remove(&mut self, content: ContentId) {
@@ -257,7 +257,7 @@ impl Watcher {
         let due: Vec<_> = self.contents.iter().filter(|(_, watched)| watched.due <= now).map(|(id, _)| *id).collect();
         for content in due {
             let Some(watched) = self.contents.get(&content) else { continue };
-            if watched.shelf.strong_count() == 0 {
+            if watched.store.strong_count() == 0 {
                 self.remove(content);
                 continue;
             }
@@ -289,8 +289,8 @@ impl Watcher {
             (None, None) => return true,
             (Some(_), None) => {
                 // What was moved away with its folder is read where it is now; what was removed is not.
-                let Some(shelf) = watched.shelf.upgrade() else { return false };
-                let gone = match shelf.look_at(file.number) {
+                let Some(store) = watched.store.upgrade() else { return false };
+                let gone = match store.look_at(file.number) {
                     Ok(()) | Err(StorageError::TooManyOpen(_)) => None,
                     Err(error) => Some(error),
                 };
@@ -307,10 +307,10 @@ impl Watcher {
                 return self.fail(content, error);
             }
             Change::Doubtful => {
-                if let (Some(now), Some(shelf)) = (now, watched.shelf.upgrade())
+                if let (Some(now), Some(store)) = (now, watched.store.upgrade())
                     && !self.doubts.iter().any(|doubt| doubt.content == content && doubt.index == index)
                 {
-                    let (manifest, number) = (shelf.manifest().clone(), file.number);
+                    let (manifest, number) = (store.manifest().clone(), file.number);
                     self.doubts.push_back(Doubt::new(content, index, manifest, number, file.at.clone(), now));
                 }
             }
