@@ -21,7 +21,7 @@ use crate::disk::file_state::FileState;
 use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
 use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::disk::reuse::{reuse, stored_ranges, verify_again};
-use crate::disk::scan::{ScanOptions, Survey};
+use crate::disk::scan::{Scan, ScanOptions};
 use crate::disk::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
 use crate::disk::watch::WatchedFile;
 use crate::stats::{For, WaitBooks};
@@ -144,7 +144,7 @@ impl ContentStore {
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
-        scan: &ScanOptions,
+        scan_options: &ScanOptions,
         backend: &dyn Backend,
         hashes: &Path,
         events: &broadcast::Sender<PeerEvent>,
@@ -152,44 +152,44 @@ impl ContentStore {
         let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
         let mut written = path.to_owned();
         for _ in 0..TRIES {
-            let mut survey = Survey::of(path, scan)?;
+            let mut scan = Scan::of(path, scan_options)?;
             // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
-            let _held = if survey.folder { Some(hold(path, "")?) } else { None };
+            let _held = if scan.folder { Some(hold(path, "")?) } else { None };
             let manifest =
-                manifest_of(path, &mut survey, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
+                manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
             // What was empty when it was found may be a key by now.
-            if survey.stale
-                && let Some(file) = survey.file_not_in(&Survey::of(path, scan)?)
+            if scan.stale
+                && let Some(file) = scan.file_not_in(&Scan::of(path, scan_options)?)
             {
                 written = file.at.clone();
                 continue;
             }
-            let storage = match kept_on_disk(backend).open(&survey.specs(), Access::Read) {
+            let storage = match kept_on_disk(backend).open(&scan.specs(), Access::Read) {
                 // Of a folder others are left; a file that is gone is gone.
                 Err(StorageError::Changed(file)) => {
                     written = file;
                     continue;
                 }
-                Err(StorageError::NotFound(file)) if survey.folder => {
+                Err(StorageError::NotFound(file)) if scan.folder => {
                     written = file;
                     continue;
                 }
                 result => result?,
             };
             // From here on the storage notices; what came before it was opened, only this look does.
-            if let Some(file) = survey.changed_file()? {
+            if let Some(file) = scan.changed_file()? {
                 written = file.at.clone();
                 continue;
             }
             let have = options.held.pieces(manifest.geometry().pieces());
-            let watched = survey.files.iter().enumerate();
+            let watched = scan.files.iter().enumerate();
             let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
             let all: Vec<usize> = (0..manifest.header().files.len()).collect();
             let names = (LocalNames::default(), NameReport::default());
             let mut store = ContentStore::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
-            (store.watched, store.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
-            if !survey.left_out.is_empty() {
-                let _ = events.send(PeerEvent::Skipped { left_out: survey.left_out });
+            (store.watched, store.left_out) = (Mutex::new(watched), scan.left_out.len() as u32);
+            if !scan.left_out.is_empty() {
+                let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
             }
             return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0) });
         }

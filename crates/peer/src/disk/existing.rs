@@ -12,7 +12,7 @@ use crate::PeerError;
 use crate::disk::doubt::Verified;
 use crate::disk::names::LocalNames;
 use crate::disk::reuse::on_all_cores;
-use crate::disk::scan::Survey;
+use crate::disk::scan::Scan;
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
 #[derive(Default)]
@@ -104,12 +104,12 @@ pub(crate) fn holds_nothing_else(
     empty_folders: &[String],
     target: &Path,
 ) -> bool {
-    let Ok(survey) = Survey::of_all(target) else { return false };
+    let Ok(scan) = Scan::of_all(target) else { return false };
     let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
-    survey.left_out.is_empty()
-        && survey.files.iter().all(|file| tree.is_file(&file.path))
-        && survey.empty_folders.iter().all(|path| tree.is_folder(path))
+    scan.left_out.is_empty()
+        && scan.files.iter().all(|file| tree.is_file(&file.path))
+        && scan.empty_folders.iter().all(|path| tree.is_folder(path))
 }
 
 /// Where a file of a content lies whose folder, or file, is `target`.
