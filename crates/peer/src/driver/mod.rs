@@ -27,7 +27,7 @@ use crate::net::buffers::Buffers;
 use crate::net::dial;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::{DialFilter, Source};
-use crate::net::dial_limiter::Silent;
+use crate::net::dial_limiter::DialLimiter;
 use crate::net::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
 use crate::net::link::{self, Question};
 use crate::net::rate::RateCap;
@@ -124,7 +124,7 @@ struct Setup {
     manifest_memory: Arc<Semaphore>,
     workers: Arc<Workers>,
     waits: Arc<WaitBooks>,
-    silent: Arc<Silent>,
+    dial_limiter: Arc<DialLimiter>,
     dialled: Arc<DialFilter>,
     book: Arc<DialBook>,
 }
@@ -154,7 +154,7 @@ pub(crate) async fn run(
         manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
         workers: Workers::new(),
         waits,
-        silent: Arc::default(),
+        dial_limiter: Arc::default(),
         dialled,
         book,
     };
@@ -440,8 +440,8 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
-                let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
-                drop(tokio::spawn(dial::dial(transport, silent, self.setup.book.clone(), peer, self.inputs.clone())))
+                let (transport, limiter) = (self.setup.transport.clone(), self.setup.dial_limiter.clone());
+                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.inputs.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
 use crate::net::dial_book::DialBook;
-use crate::net::dial_limiter::Silent;
+use crate::net::dial_limiter::DialLimiter;
 use crate::report::Input;
 
 /// All addresses of one peer are given up after this long.
@@ -92,18 +92,18 @@ pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, inputs: mpsc:
 /// Tries all addresses of a peer side by side; the first that answers as that peer wins.
 pub(crate) async fn dial(
     transport: Arc<dyn Transport>,
-    silent: Arc<Silent>,
+    limiter: Arc<DialLimiter>,
     book: Arc<DialBook>,
     peer: PeerAddress,
     inputs: mpsc::Sender<Input>,
 ) {
     let mut addresses = in_turns(peer.addresses);
     book.begins(peer.id, &addresses);
-    addresses.retain(|&address| silent.may_dial(address));
+    addresses.retain(|&address| limiter.may_dial(address));
     let tried = !addresses.is_empty();
     let input = match timeout(DIAL, first(transport, peer.id, addresses)).await {
         Ok(Ok(connection)) => {
-            silent.answered(connection.remote_addr());
+            limiter.answered(connection.remote_addr());
             Input::Connected { connection, dialled: true }
         }
         failed => {
