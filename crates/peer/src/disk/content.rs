@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
 use crate::disk::doubt::{Verified, verify_doubtful};
-use crate::disk::existing::{InPlace, holds_nothing_else, look, spec};
+use crate::disk::existing::{Existing, compare, holds_nothing_else, spec};
 use crate::disk::file_state::FileState;
 use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
 use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
@@ -226,14 +226,14 @@ impl ContentStore {
         let old = std::fs::symlink_metadata(&target).ok();
         let held = old.as_ref().map(|_| hold(folder, &name)).transpose()?;
         let found = match &old {
-            None => InPlace::default(),
+            None => Existing::default(),
             Some(old) if header.folder && old.is_dir() => {
                 // Before anything is hashed.
                 if !*replace && !some && !holds_nothing_else(&manifest, &names, &empty_folders, &target) {
                     return Err(StorageError::Exists(target).into());
                 }
                 let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
-                let found = look(&manifest, &names, &within, &wanted, &empty_folders)?;
+                let found = compare(&manifest, &names, &within, &wanted, &empty_folders)?;
                 let other = found.different.first().map(|&file| spec(&manifest, &names, &target, file).path);
                 match (&found.in_the_way, other) {
                     (Some(path), _) if *replace => return Err(PeerError::Irreplaceable(path.clone())),
@@ -256,7 +256,7 @@ impl ContentStore {
                 if header.folder || !old.is_file() {
                     return Err(PeerError::Irreplaceable(target));
                 }
-                InPlace { different: wanted.clone(), ..InPlace::default() }
+                Existing { different: wanted.clone(), ..Existing::default() }
             }
         };
         mend_bits(&manifest, &names, &target, &found.equal);
