@@ -23,9 +23,9 @@ const BYTES: u64 = 64;
 const VERSION: &[u8] = b"P2PSTMP1";
 
 /// All that was seen of what lies at a path, and how it is cut into pieces.
-pub(crate) struct Stamp(Digest);
+pub(crate) struct HashCache(Digest);
 
-impl Stamp {
+impl HashCache {
     /// The stamp of what was found; none while a file of it is too young, or claims to be from the future.
     pub(crate) fn of(path: &Path, scan: &Scan, algorithm: Algorithm, piece_size: u32) -> Option<Self> {
         let settled = SystemTime::now().checked_sub(TICK)?.duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
@@ -51,7 +51,7 @@ impl Stamp {
             place.iter().for_each(|number| text(&number.to_le_bytes()));
         }
         scan.empty_folders.iter().for_each(|folder| text(folder.as_bytes()));
-        Some(Stamp(Digest::of(&seen)))
+        Some(HashCache(Digest::of(&seen)))
     }
 
     /// The manifest that was made when all looked as it does now.
@@ -104,8 +104,8 @@ mod tests {
     use crate::ScanOptions;
     use crate::disk::manifests::{hash_content, keep_manifest};
 
-    fn stamp(path: &Path) -> Option<Stamp> {
-        Stamp::of(path, &Scan::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)
+    fn stamp(path: &Path) -> Option<HashCache> {
+        HashCache::of(path, &Scan::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)
     }
 
     /// Waits until nothing that was changed before is too young.
@@ -141,10 +141,10 @@ mod tests {
         assert!(stamp.manifest(&hashes, "root").is_none(), "nothing is kept");
         keep_manifest(&hashes, &manifest).unwrap();
         stamp.keep(&hashes, &manifest);
-        let fits = |stamp: Option<Stamp>| stamp.is_some_and(|stamp| stamp.manifest(&hashes, "root").is_some());
+        let fits = |stamp: Option<HashCache>| stamp.is_some_and(|stamp| stamp.manifest(&hashes, "root").is_some());
         assert!(fits(self::stamp(&root)));
-        assert!(!fits(Stamp::of(&root, &scan, Algorithm::Sha256, 1024)), "another algorithm");
-        assert!(!fits(Stamp::of(&root, &scan, Algorithm::Blake3, 2048)), "other pieces");
+        assert!(!fits(HashCache::of(&root, &scan, Algorithm::Sha256, 1024)), "another algorithm");
+        assert!(!fits(HashCache::of(&root, &scan, Algorithm::Blake3, 2048)), "other pieces");
         // A damaged stamp or manifest is none.
         for kept in [stamp_path(&hashes, "root"), manifest_path(&hashes, "root")] {
             let whole = fs::read(&kept).unwrap();

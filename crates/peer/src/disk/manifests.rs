@@ -11,7 +11,7 @@ use storage::{Backend, StorageError, error_at};
 
 use crate::PeerError;
 use crate::disk::hash::{Hashing, PATIENCE, QUIET};
-use crate::disk::hash_cache::Stamp;
+use crate::disk::hash_cache::HashCache;
 use crate::disk::left_out::LeftOut;
 use crate::disk::scan::{Scan, ScanOptions};
 
@@ -85,7 +85,7 @@ pub(crate) fn manifest_of(
     let algorithm = options.algorithm;
     let stamp = |scan: &Scan| {
         let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&scan.sizes()));
-        Stamp::of(path, scan, algorithm, piece_size)
+        HashCache::of(path, scan, algorithm, piece_size)
     };
     if let Some(manifest) = stamp(scan).and_then(|stamp| stamp.manifest(hashes, &scan.name)) {
         return Ok(manifest);
