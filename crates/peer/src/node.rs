@@ -19,7 +19,7 @@ use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::net::tracker::{Page, TrackerAddress};
 use crate::report::Command;
-use crate::stats::{WaitBooks, Waits};
+use crate::stats::{WaitStats, Waits};
 use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
@@ -142,7 +142,7 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        let (waits, book) = (Arc::<WaitBooks>::default(), Arc::<DialBook>::default());
+        let (waits, book) = (Arc::<WaitStats>::default(), Arc::<DialBook>::default());
         let (announced, addresses) = watch::channel(dial::announced_addresses(&*self.transport, &self.announce));
         tokio::spawn(driver::run(self, inbox, events.clone(), (waits.clone(), book.clone()), announced));
         Node { commands, events, waits, book, id, listeners, addresses }
@@ -154,7 +154,7 @@ impl NodeBuilder {
 pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
-    waits: Arc<WaitBooks>,
+    waits: Arc<WaitStats>,
     book: Arc<DialBook>,
     id: PeerId,
     listeners: Vec<SocketAddr>,

@@ -24,7 +24,7 @@ use crate::disk::reuse::{reuse, stored_ranges, verify_again};
 use crate::disk::scan::{Scan, ScanOptions};
 use crate::disk::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
 use crate::disk::watch::WatchedFile;
-use crate::stats::{For, WaitBooks};
+use crate::stats::{WaitKind, WaitStats};
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
@@ -441,7 +441,7 @@ impl ContentStore {
         &self,
         block: &Block,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         self.store_stretches(block, bytes, waits).inspect_err(|error| self.keep_verified(error))
     }
@@ -450,7 +450,7 @@ impl ContentStore {
         &self,
         block: &Block,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         let given_back = self.given_back.read().expect("no panic holds it");
         if let Some(error) = given_back.as_ref().and_then(StorageError::no_room) {
@@ -497,13 +497,13 @@ impl ContentStore {
         &self,
         stretch: Stretch,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         let size = self.manifest.geometry().piece_size() as usize;
         let pieces = stretch.run.pieces().zip(bytes.chunks(size));
         let began = Instant::now();
         let verdicts: Vec<_> = pieces.map(|(piece, bytes)| (piece, self.manifest.verify(piece, bytes))).collect();
-        waits.add(For::Verifying, began);
+        waits.add(WaitKind::Verifying, began);
         let began = Instant::now();
         let mut at = 0;
         for group in verdicts.chunk_by(|(_, one), (_, other)| one == other) {
@@ -513,7 +513,7 @@ impl ContentStore {
             }
             at += len;
         }
-        waits.add(For::Writing, began);
+        waits.add(WaitKind::Writing, began);
         Ok(verdicts)
     }
 

@@ -10,7 +10,7 @@ use protocol::{Manifest, PieceSet, Run};
 use storage::{Access, FileSpec, StorageError};
 
 use crate::disk::content::ContentStore;
-use crate::stats::WaitBooks;
+use crate::stats::WaitStats;
 
 /// Copies the pieces of the old version of a file that are right and not in `have` to where the file is built, claims them,
 /// and adds them to `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
@@ -22,7 +22,7 @@ pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut Pi
     let geometry = store.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
     let lacked: Vec<u32> = geometry.pieces_of(file).filter(|&piece| !have.contains(piece) && within(piece)).collect();
-    let (found, waits) = (Mutex::new(have), WaitBooks::default());
+    let (found, waits) = (Mutex::new(have), WaitStats::default());
     on_all_cores(&lacked, |first| {
         for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
             let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };

@@ -35,7 +35,7 @@ use crate::net::serve::{self, PieceServe};
 use crate::net::tracker::{self, ToClient};
 use crate::node::{NodeBuilder, PeerEvent, Standing};
 use crate::report::{Command, Input};
-use crate::stats::WaitBooks;
+use crate::stats::WaitStats;
 use contents::Item;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
@@ -123,7 +123,7 @@ struct Setup {
     /// Memory for manifests that are under way.
     manifest_memory: Arc<Semaphore>,
     workers: Arc<Workers>,
-    waits: Arc<WaitBooks>,
+    waits: Arc<WaitStats>,
     dial_limiter: Arc<DialLimiter>,
     dialled: Arc<DialFilter>,
     book: Arc<DialBook>,
@@ -134,7 +134,7 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
-    (waits, book): (Arc<WaitBooks>, Arc<DialBook>),
+    (waits, book): (Arc<WaitStats>, Arc<DialBook>),
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
     let (inputs, mut inbox) = mpsc::channel(INBOX);
@@ -532,7 +532,7 @@ impl Driver {
         let from = link.connection.peer_id();
         self.requests
             .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
-        // A request that is given up ends like any other, so that the engine's books are right.
+        // A request that is given up ends like any other, so that the engine's stats are right.
         tokio::spawn(async move {
             if task.await.is_err() {
                 let event = Event::Finished { request, failure: Some(swarm::Failure::Broken) };

@@ -21,7 +21,7 @@ use crate::disk::workers::Workers;
 use crate::net::buffers::{Buffer, Buffers};
 use crate::net::rate::RateCap;
 use crate::report::Input;
-use crate::stats::{For, WaitBooks};
+use crate::stats::{WaitKind, WaitStats};
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);
@@ -143,7 +143,7 @@ pub(crate) struct PieceFetch {
     pub(crate) came: Arc<AtomicU64>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: Arc<Workers>,
-    pub(crate) waits: Arc<WaitBooks>,
+    pub(crate) waits: Arc<WaitStats>,
     pub(crate) cap: Arc<RateCap>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -177,7 +177,7 @@ impl PieceFetch {
         for block in geometry.blocks(self.run, BLOCK) {
             first.truncate(block.len);
             self.fill(&mut *recv, &mut first).await.map_err(|_| Failure::Broken)?;
-            let mut buffer = self.waits.during(For::Buffers, self.buffers.take(block.len)).await;
+            let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
             let (probed, rest) = buffer.split_at_mut(first.len());
             probed.copy_from_slice(&first);
             self.fill(&mut *recv, rest).await.map_err(|_| Failure::Broken)?;
@@ -193,12 +193,12 @@ impl PieceFetch {
         let step = self.cap.step();
         while !part.is_empty() {
             let most = part.len().min(step);
-            let count = self.waits.during(For::Network, recv.recv(&mut part[..most])).await?;
+            let count = self.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
             if count == 0 {
                 return Err(TransportError::Truncated);
             }
             self.came.fetch_add(count as u64, Ordering::Relaxed);
-            self.waits.during(For::RateCap, self.cap.take(count)).await;
+            self.waits.during(WaitKind::RateCap, self.cap.take(count)).await;
             part = &mut part[count..];
         }
         Ok(())
@@ -218,6 +218,6 @@ impl PieceFetch {
             // An error means that the node has ended.
             let _ = inputs.blocking_send(input);
         };
-        self.waits.during(For::Workers, self.workers.start(work)).await
+        self.waits.during(WaitKind::Workers, self.workers.start(work)).await
     }
 }
