@@ -35,7 +35,7 @@ pub(crate) enum Command {
 }
 
 /// What tasks report.
-pub(crate) enum Input {
+pub(crate) enum Report {
     Event(Event),
     Connected {
         connection: Arc<dyn Connection>,

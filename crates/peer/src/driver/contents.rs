@@ -20,7 +20,7 @@ use crate::disk::manifests::received_manifest;
 use crate::net::dial_book::WaitingFor;
 use crate::net::tracker::ToClient;
 use crate::node::{GetOptions, PeerEvent, Progress, Summary};
-use crate::report::Input;
+use crate::report::Report;
 
 /// Most bytes that are read at once for who asks for them in order.
 const READ: u64 = 1 << 20;
@@ -139,11 +139,11 @@ impl Driver {
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
-        let (hashes, inputs) = (self.setup.downloads.hashes.clone(), self.inputs.clone());
+        let (hashes, reports) = (self.setup.downloads.hashes.clone(), self.reports.clone());
         tokio::spawn(async move {
             let kept = tokio::task::spawn_blocking(move || received_manifest(&hashes, content)).await;
             if let Ok(Some(manifest)) = kept {
-                let _ = inputs.send(Input::Manifest { manifest: Arc::new(manifest) }).await;
+                let _ = reports.send(Report::Manifest { manifest: Arc::new(manifest) }).await;
             }
         });
         Ok(())
@@ -181,12 +181,12 @@ impl Driver {
             return self.give_up(content, PeerError::OtherName { content, asked, found });
         }
         item.opening = true;
-        let (storage, inputs, choice) = (self.setup.storage.clone(), self.inputs.clone(), item.options.choice());
+        let (storage, reports, choice) = (self.setup.storage.clone(), self.reports.clone(), item.options.choice());
         let downloads = self.setup.downloads.clone();
         tokio::spawn(async move {
             let work = move || ContentStore::download(manifest, &storage, &downloads, choice.as_ref());
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
-            let _ = inputs.send(Input::Opened { content, result }).await;
+            let _ = reports.send(Report::Opened { content, result }).await;
         });
         self.event(Event::ManifestCame { content });
     }
@@ -209,10 +209,10 @@ impl Driver {
             tracing::warn!("two pieces of {mib} MiB are more than the budget: memory will be larger");
         }
         if !whole {
-            let (store, inputs) = (opened.store.clone(), self.inputs.clone());
+            let (store, reports) = (opened.store.clone(), self.reports.clone());
             let task = tokio::spawn(async move {
                 let error = store.keep_claiming().await;
-                let _ = inputs.send(Input::DiskFailed { content, error }).await;
+                let _ = reports.send(Report::DiskFailed { content, error }).await;
             });
             item.claiming = Some(task.abort_handle());
         }
@@ -284,10 +284,10 @@ impl Driver {
             task.abort();
         }
         self.tell(PeerEvent::Verified { content });
-        let inputs = self.inputs.clone();
+        let reports = self.reports.clone();
         tokio::spawn(async move {
             let result = tokio::task::spawn_blocking(move || store.finish()).await.unwrap_or(Err(PeerError::ShutDown));
-            let _ = inputs.send(Input::Completed { content, result }).await;
+            let _ = reports.send(Report::Completed { content, result }).await;
         });
     }
 

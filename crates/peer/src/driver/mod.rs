@@ -34,7 +34,7 @@ use crate::net::rate::RateCap;
 use crate::net::serve::{self, PieceServe};
 use crate::net::tracker::{self, ToClient};
 use crate::node::{NodeBuilder, PeerEvent, Standing};
-use crate::report::{Command, Input};
+use crate::report::{Command, Report};
 use crate::stats::WaitStats;
 use contents::Item;
 
@@ -85,7 +85,7 @@ struct Driver {
     tracker: Option<mpsc::Sender<ToClient>>,
     /// Notices when files are changed that are shared.
     watch: Watch,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     events: broadcast::Sender<PeerEvent>,
 }
 
@@ -137,7 +137,7 @@ pub(crate) async fn run(
     (waits, book): (Arc<WaitStats>, Arc<DialBook>),
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
-    let (inputs, mut inbox) = mpsc::channel(INBOX);
+    let (reports, mut inbox) = mpsc::channel(INBOX);
     let site = builder.site;
     let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
     let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
@@ -158,9 +158,9 @@ pub(crate) async fn run(
         dialled,
         book,
     };
-    let accepting = tokio::spawn(dial::accept(setup.transport.clone(), inputs.clone()));
+    let accepting = tokio::spawn(dial::accept(setup.transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), inputs.clone()));
+    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), reports.clone()));
     let watching = watching.map(|watching| tokio::spawn(watching));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
@@ -179,15 +179,15 @@ pub(crate) async fn run(
         looks: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
-        watch: Watch::new(inputs.clone()),
-        inputs,
+        watch: Watch::new(reports.clone()),
+        reports,
         events,
     };
     let reply = loop {
         let tick = driver.began + driver.engine.next_timeout();
         tokio::select! {
-            input = inbox.recv() => match input {
-                Some(input) => driver.input(input),
+            report = inbox.recv() => match report {
+                Some(report) => driver.handle(report),
                 None => break None,
             },
             command = commands.recv() => match command {
@@ -235,9 +235,9 @@ impl Driver {
         self.event(Event::Tick);
     }
 
-    fn input(&mut self, input: Input) {
-        match input {
-            Input::Event(mut event) => {
+    fn handle(&mut self, report: Report) {
+        match report {
+            Report::Event(mut event) => {
                 match &mut event {
                     Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
                         if let Some(link) = self.links.get(conn) {
@@ -257,22 +257,22 @@ impl Driver {
                 }
                 self.event(event);
             }
-            Input::Connected { connection, dialled } => self.connected(connection, dialled),
-            Input::Question { conn, question } => self.question(conn, question),
-            Input::Manifest { manifest } => self.manifest(manifest),
-            Input::Opened { content, result } => self.opened(content, result),
-            Input::Shared { result, reply } => {
+            Report::Connected { connection, dialled } => self.connected(connection, dialled),
+            Report::Question { conn, question } => self.question(conn, question),
+            Report::Manifest { manifest } => self.manifest(manifest),
+            Report::Opened { content, result } => self.opened(content, result),
+            Report::Shared { result, reply } => {
                 let result = result.map(|opened| self.shared(opened));
                 let _ = reply.send(result);
             }
-            Input::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
-            Input::DiskFailed { content, error } => self.give_up(content, error.into()),
-            Input::SourceFailed { content, error } => self.source_failed(content, error),
-            Input::Completed { content, result } => self.completed(content, result),
-            Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
-            Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
-            Input::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
-            Input::Addresses { addresses } => {
+            Report::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
+            Report::DiskFailed { content, error } => self.give_up(content, error.into()),
+            Report::SourceFailed { content, error } => self.source_failed(content, error),
+            Report::Completed { content, result } => self.completed(content, result),
+            Report::TrackerLost => self.tell(PeerEvent::TrackerLost),
+            Report::TrackerBack => self.tell(PeerEvent::TrackerBack),
+            Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
                 let (listeners, site) = (addresses.clone(), self.setup.site.clone());
                 self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
@@ -351,8 +351,8 @@ impl Driver {
         match command {
             Command::Track { tracker, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
-                let (dialled, inputs) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.inputs.clone());
-                let client = tracker::start(transport, tracker, listeners, dialled, inputs, reply);
+                let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
+                let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
@@ -365,14 +365,14 @@ impl Driver {
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
             Command::Manifest { content, reply } => self.look(content, reply),
             Command::Share { path, options, reply } => {
-                let (storage, hashes, inputs) =
-                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
+                let (storage, hashes, reports) =
+                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
                 tokio::spawn(async move {
                     let work = move || ContentStore::share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
-                    let _ = inputs.send(Input::Shared { result, reply }).await;
+                    let _ = reports.send(Report::Shared { result, reply }).await;
                 });
             }
             Command::Get { content, options, reply } => {
@@ -412,7 +412,7 @@ impl Driver {
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now(), proven: false };
         self.links.insert(conn, link);
-        let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
+        let talk = link::run(conn, connection.clone(), dialled, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
     }
@@ -441,7 +441,7 @@ impl Driver {
         match action {
             Action::Dial { peer } => {
                 let (transport, limiter) = (self.setup.transport.clone(), self.setup.dial_limiter.clone());
-                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.inputs.clone())))
+                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.reports.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {
@@ -466,7 +466,7 @@ impl Driver {
                         content,
                         progress: progress.clone(),
                         memory: self.setup.manifest_memory.clone(),
-                        inputs: self.inputs.clone(),
+                        reports: self.reports.clone(),
                     };
                     let task = link.connection.spawn(Box::pin(fetch.run()));
                     let before = self.manifests.insert((conn, content), (task.abort_handle(), progress));
@@ -491,9 +491,9 @@ impl Driver {
                 let store = self.items.get(&asked.content).and_then(|item| item.store.clone());
                 if let (Some(store), Some(link)) = (store, self.links.get(&asked.conn)) {
                     let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
-                    let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
+                    let (Asked { run, stream, .. }, reports) = (asked, self.reports.clone());
                     let connection = link.connection.clone();
-                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, inputs };
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, reports };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });
@@ -525,10 +525,10 @@ impl Driver {
             workers: self.setup.workers.clone(),
             waits: self.setup.waits.clone(),
             cap: self.setup.down.clone(),
-            inputs: self.inputs.clone(),
+            reports: self.reports.clone(),
         };
         let task = link.connection.spawn(Box::pin(fetch.run()));
-        let inputs = self.inputs.clone();
+        let reports = self.reports.clone();
         let from = link.connection.peer_id();
         self.requests
             .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
@@ -536,7 +536,7 @@ impl Driver {
         tokio::spawn(async move {
             if task.await.is_err() {
                 let event = Event::Finished { request, failure: Some(swarm::Failure::Broken) };
-                let _ = inputs.send(Input::Event(event)).await;
+                let _ = reports.send(Report::Event(event)).await;
             }
         });
     }

@@ -20,7 +20,7 @@ use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
 use crate::net::buffers::{Buffer, Buffers};
 use crate::net::rate::RateCap;
-use crate::report::Input;
+use crate::report::Report;
 use crate::stats::{WaitKind, WaitStats};
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
@@ -57,7 +57,7 @@ pub(crate) struct ManifestFetch {
     pub(crate) content: ContentId,
     pub(crate) progress: Arc<ManifestProgress>,
     pub(crate) memory: Arc<Semaphore>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl ManifestFetch {
@@ -71,18 +71,18 @@ impl ManifestFetch {
                 reason = self.connection.closed() => Err(reason),
             }
         };
-        let input = match timeout(MANIFEST, ends).await {
+        let report = match timeout(MANIFEST, ends).await {
             Ok(Ok(Some(bytes))) => {
                 // Decoding checks every root, which takes a while for a million pieces.
                 match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
-                    Ok(Ok(manifest)) => Input::Manifest { manifest: Arc::new(manifest) },
-                    _ => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
+                    Ok(Ok(manifest)) => Report::Manifest { manifest: Arc::new(manifest) },
+                    _ => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
                 }
             }
-            Ok(Ok(None)) => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
-            Ok(Err(_)) | Err(_) => Input::Event(Event::ManifestFailed { content, conn, lied: false }),
+            Ok(Ok(None)) => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
+            Ok(Err(_)) | Err(_) => Report::Event(Event::ManifestFailed { content, conn, lied: false }),
         };
-        let _ = self.inputs.send(input).await;
+        let _ = self.reports.send(report).await;
     }
 
     /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
@@ -145,7 +145,7 @@ pub(crate) struct PieceFetch {
     pub(crate) workers: Arc<Workers>,
     pub(crate) waits: Arc<WaitStats>,
     pub(crate) cap: Arc<RateCap>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl PieceFetch {
@@ -156,7 +156,7 @@ impl PieceFetch {
         for work in storing {
             let _ = work.await;
         }
-        let _ = self.inputs.send(Input::Event(Event::Finished { request: self.request, failure })).await;
+        let _ = self.reports.send(Report::Event(Event::Finished { request: self.request, failure })).await;
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
@@ -169,7 +169,7 @@ impl PieceFetch {
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
-        let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
+        let _ = self.reports.send(Report::Event(Event::Progress { request: self.request, bytes: 0 })).await;
         let _flowing = self.waits.flowing();
         // Taken only now that the answer flows: what merely waits for its turn holds no memory; and what only trickles, from
         // someone who never gave anything, holds little.
@@ -206,17 +206,17 @@ impl PieceFetch {
 
     /// Verifies and writes, away from the packets, and reports.
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
-        let (request, store, inputs) = (self.request, self.store.clone(), self.inputs.clone());
+        let (request, store, reports) = (self.request, self.store.clone(), self.reports.clone());
         let waits = self.waits.clone();
         let work = move || {
             let result = store.write_verified(&block, &buffer, &waits);
             drop(buffer);
-            let input = match result {
-                Ok(verdicts) => Input::Stored { request, content: store.id(), verdicts },
-                Err(error) => Input::DiskFailed { content: store.id(), error },
+            let report = match result {
+                Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
+                Err(error) => Report::DiskFailed { content: store.id(), error },
             };
             // An error means that the node has ended.
-            let _ = inputs.blocking_send(input);
+            let _ = reports.blocking_send(report);
         };
         self.waits.during(WaitKind::Workers, self.workers.start(work)).await
     }

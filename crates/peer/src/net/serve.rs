@@ -15,7 +15,7 @@ use transport::{Connection, SendStream, TransportError};
 use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
 use crate::net::rate::RateCap;
-use crate::report::Input;
+use crate::report::Report;
 
 /// One part must be taken by the other side within this time: slow links are served, too, and even they take some 4 KB a
 /// second.
@@ -66,7 +66,7 @@ pub(crate) struct PieceServe {
     pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl PieceServe {
@@ -83,11 +83,11 @@ impl PieceServe {
             // The content is as good as before. The stream breaks off, and the other side asks again in a moment.
             Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),
             Err(error) => {
-                let source_failed = Input::SourceFailed { content: self.store.id(), error };
-                let _ = self.inputs.send(source_failed).await;
+                let source_failed = Report::SourceFailed { content: self.store.id(), error };
+                let _ = self.reports.send(source_failed).await;
             }
         }
-        let _ = self.inputs.send(Input::Event(Event::Served { serve: self.serve })).await;
+        let _ = self.reports.send(Report::Event(Event::Served { serve: self.serve })).await;
     }
 
     /// A broken stream is no error: the other side asks again. A broken source is.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::disk::content::ContentStore;
 use crate::disk::file_state::{Change, FileState};
-use crate::report::Input;
+use crate::report::Report;
 use doubt::{Doubt, Verdict};
 use signs::Signs;
 
@@ -53,7 +53,7 @@ impl WatchedFile {
 /// Watches the files of all contents of a node.
 pub(crate) struct Watch {
     desk: Arc<Desk>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     running: bool,
 }
 
@@ -84,9 +84,9 @@ impl Desk {
 }
 
 impl Watch {
-    /// Watches nothing yet; failures go to `inputs`.
-    pub(crate) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Watch { desk: Arc::default(), inputs, running: false }
+    /// Watches nothing yet; failures go to `reports`.
+    pub(crate) fn new(reports: mpsc::Sender<Report>) -> Self {
+        Watch { desk: Arc::default(), reports, running: false }
     }
 
     /// Watches the files of a content that is where it stays.
@@ -96,9 +96,9 @@ impl Watch {
             return;
         }
         if !self.running {
-            let (desk, inputs) = (self.desk.clone(), self.inputs.clone());
+            let (desk, reports) = (self.desk.clone(), self.reports.clone());
             let started =
-                std::thread::Builder::new().name("watch".to_owned()).spawn(move || Watcher::new(desk, inputs).run());
+                std::thread::Builder::new().name("watch".to_owned()).spawn(move || Watcher::new(desk, reports).run());
             if let Err(error) = started {
                 tracing::warn!(%error, "changes of shared files are noticed only when they are read");
                 return;
@@ -139,7 +139,7 @@ struct Watched {
 
 struct Watcher {
     desk: Arc<Desk>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     contents: HashMap<ContentId, Watched>,
     /// The files of contents of whose changes the system tells.
     by_path: HashMap<PathBuf, Vec<(ContentId, usize)>>,
@@ -148,10 +148,10 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(desk: Arc<Desk>, inputs: mpsc::Sender<Input>) -> Self {
+    fn new(desk: Arc<Desk>, reports: mpsc::Sender<Report>) -> Self {
         let told = signs::Folders::new(Arc::downgrade(&desk));
         let (contents, by_path) = (HashMap::new(), HashMap::new());
-        Watcher { desk, inputs, contents, by_path, told, doubts: VecDeque::new() }
+        Watcher { desk, reports, contents, by_path, told, doubts: VecDeque::new() }
     }
 
     fn run(mut self) {
@@ -343,7 +343,7 @@ impl Watcher {
     fn fail(&mut self, content: ContentId, error: StorageError) -> bool {
         self.remove(content);
         // The node may have ended.
-        let _ = self.inputs.blocking_send(Input::SourceFailed { content, error });
+        let _ = self.reports.blocking_send(Report::SourceFailed { content, error });
         false
     }
 }
