@@ -36,7 +36,7 @@ pub(super) struct Item {
     /// What it must be called, and which of its files are wanted.
     pub(super) options: GetOptions,
     /// Only the manifest is wanted, and the content forgotten then.
-    pub(super) looked_at: bool,
+    pub(super) manifest_only: bool,
     pub(super) finished: bool,
     /// Claims what is verified while a download runs.
     pub(super) claiming: Option<AbortHandle>,
@@ -116,11 +116,11 @@ impl Driver {
 
     pub(super) fn get(&mut self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
         if let Some(item) = self.items.get_mut(&content) {
-            let only_looked_at = std::mem::take(&mut item.looked_at);
-            if only_looked_at {
+            let was_manifest_only = std::mem::take(&mut item.manifest_only);
+            if was_manifest_only {
                 item.options = options;
             }
-            return if only_looked_at { Ok(()) } else { Err(PeerError::Already(content)) };
+            return if was_manifest_only { Ok(()) } else { Err(PeerError::Already(content)) };
         }
         let item = Item {
             store: None,
@@ -130,7 +130,7 @@ impl Driver {
             sources: BTreeMap::new(),
             wanted: true,
             options,
-            looked_at: false,
+            manifest_only: false,
             finished: false,
             claiming: None,
         };
@@ -150,27 +150,27 @@ impl Driver {
     }
 
     /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
-    pub(super) fn look(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
+    pub(super) fn await_manifest(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
         if let Some(store) = self.items.get(&content).and_then(|item| item.store.as_ref()) {
             let _ = reply.send(store.manifest().clone());
             return;
         }
-        self.looks.entry(content).or_default().push(reply);
+        self.manifest_waiters.entry(content).or_default().push(reply);
         // An error means that it is wanted already: then the manifest comes anyway.
         if self.get(content, GetOptions::new()).is_ok()
             && let Some(item) = self.items.get_mut(&content)
         {
-            item.looked_at = true;
+            item.manifest_only = true;
         }
     }
 
     /// The manifest of a wanted content is known: open its output, and find out what is there already.
     pub(super) fn manifest(&mut self, manifest: Arc<Manifest>) {
         let content = manifest.id();
-        for waiting in self.looks.remove(&content).into_iter().flatten() {
+        for waiting in self.manifest_waiters.remove(&content).into_iter().flatten() {
             let _ = waiting.send(manifest.clone());
         }
-        if self.items.get(&content).is_some_and(|item| item.looked_at) {
+        if self.items.get(&content).is_some_and(|item| item.manifest_only) {
             self.drop_content(content);
             return;
         }
@@ -243,7 +243,7 @@ impl Driver {
             sources: BTreeMap::new(),
             wanted: false,
             options: GetOptions::new(),
-            looked_at: false,
+            manifest_only: false,
             finished: true,
             claiming: None,
         };

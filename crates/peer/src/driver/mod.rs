@@ -79,7 +79,7 @@ struct Driver {
     /// Stores of what was given up, while others still write to them.
     closing: Vec<JoinHandle<()>>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
-    looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
+    manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     /// What no watcher may miss, of whatever was shared or wanted.
     standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
@@ -176,7 +176,7 @@ pub(crate) async fn run(
         next_serve: 0,
         items: HashMap::new(),
         closing: Vec::new(),
-        looks: HashMap::new(),
+        manifest_waiters: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
         watch: Watch::new(reports.clone()),
@@ -363,7 +363,7 @@ impl Driver {
             }
             Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
-            Command::Manifest { content, reply } => self.look(content, reply),
+            Command::Manifest { content, reply } => self.await_manifest(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
