@@ -510,7 +510,7 @@ impl Held {
             Held::Without(lacked) => lacked.iter().for_each(|&piece| {
                 set.remove(piece);
             }),
-            Held::Share(from, to) => {
+            Held::Fraction(from, to) => {
                 let (first, end) = ((f64::from(pieces) * from).floor() as u32, (f64::from(pieces) * to).ceil() as u32);
                 (0..pieces).filter(|piece| !(first..end).contains(piece)).for_each(|piece| {
                     set.remove(piece);

@@ -115,7 +115,7 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let world = World::new();
     let path = world.file("file", &noise(20 * 1024, 5));
     let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
-    let content = share(&one, &path, Held::Share(0.0, 0.5)).await;
+    let content = share(&one, &path, Held::Fraction(0.0, 0.5)).await;
     let mut events = downloader.events();
     downloader.get(content).await.unwrap();
     downloader.meet(content, address(&one)).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_stopped_download_goes_on_where_it_was() {
     let bytes = noise(64 * 1024, 8);
     let path = world.file("file", &bytes);
     let half = world.node("half", "mmap");
-    let content = share(&half, &path, Held::Share(0.0, 0.5)).await;
+    let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
     let stopped = world.node("d", "mmap");
     stopped.get(content).await.unwrap();
     stopped.meet(content, address(&half)).await.unwrap();

@@ -529,7 +529,7 @@ impl ContentStore {
     }
 
     /// Claims what is stored, again and again, until the disk fails. To be run beside a download and then dropped.
-    pub(crate) async fn keep_claiming(self: Arc<Self>) -> StorageError {
+    pub(crate) async fn run_checkpoints(self: Arc<Self>) -> StorageError {
         loop {
             self.waiting.notified().await;
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;

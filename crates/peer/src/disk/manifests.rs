@@ -23,7 +23,7 @@ pub enum Held {
     /// All but these.
     Without(Vec<u32>),
     /// From the floor of the first share of all pieces to the ceiling of the second; shares are 0 to 1.
-    Share(f64, f64),
+    Fraction(f64, f64),
 }
 
 /// How a file is shared.

@@ -39,12 +39,12 @@ pub(super) struct Item {
     pub(super) manifest_only: bool,
     pub(super) finished: bool,
     /// Claims what is verified while a download runs.
-    pub(super) claiming: Option<AbortHandle>,
+    pub(super) checkpoints: Option<AbortHandle>,
 }
 
 impl Drop for Item {
     fn drop(&mut self) {
-        if let Some(task) = self.claiming.take() {
+        if let Some(task) = self.checkpoints.take() {
             task.abort();
         }
     }
@@ -132,7 +132,7 @@ impl Driver {
             options,
             manifest_only: false,
             finished: false,
-            claiming: None,
+            checkpoints: None,
         };
         self.items.insert(content, item);
         self.standings.remove(&content);
@@ -211,10 +211,10 @@ impl Driver {
         if !whole {
             let (store, reports) = (opened.store.clone(), self.reports.clone());
             let task = tokio::spawn(async move {
-                let error = store.keep_claiming().await;
+                let error = store.run_checkpoints().await;
                 let _ = reports.send(Report::DiskFailed { content, error }).await;
             });
-            item.claiming = Some(task.abort_handle());
+            item.checkpoints = Some(task.abort_handle());
         }
         self.tell(PeerEvent::Manifest {
             content,
@@ -245,7 +245,7 @@ impl Driver {
             options: GetOptions::new(),
             manifest_only: false,
             finished: true,
-            claiming: None,
+            checkpoints: None,
         };
         self.items.insert(content, item);
         self.standings.remove(&content);
@@ -280,7 +280,7 @@ impl Driver {
         let Some(store) = item.store.clone() else { return };
         item.verified = Some(item.started.elapsed());
         // The whole file is synced now; nothing has to be claimed piece by piece any more.
-        if let Some(task) = item.claiming.take() {
+        if let Some(task) = item.checkpoints.take() {
             task.abort();
         }
         self.tell(PeerEvent::Verified { content });
