@@ -119,7 +119,7 @@ impl NodeBuilder {
     }
 
     /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
-    /// they lead to the network or machine of the one that names them. [`Node::meet`] is not held to this.
+    /// they lead to the network or machine of the one that names them. [`Node::add_peer`] is not held to this.
     pub fn dial_private(mut self, dial: bool) -> Self {
         self.dial_private = dial;
         self
@@ -400,8 +400,8 @@ impl Node {
     }
 
     /// Knows a peer without a tracker.
-    pub async fn meet(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Meet { content, peer, reply }).await
+    pub async fn add_peer(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
+        self.ask(|reply| Command::AddPeer { content, peer, reply }).await
     }
 
     /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says and in its order. What it says is

@@ -21,7 +21,7 @@ use crate::{PeerError, ShareOptions};
 /// What the handle asks.
 pub(crate) enum Command {
     Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
-    Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
+    AddPeer { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
     List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },

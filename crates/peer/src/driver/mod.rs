@@ -357,7 +357,7 @@ impl Driver {
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
             }
-            Command::Meet { content, peer, reply } => {
+            Command::AddPeer { content, peer, reply } => {
                 self.event(Event::Found { content, peers: vec![peer] });
                 let _ = reply.send(());
             }
