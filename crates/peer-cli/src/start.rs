@@ -202,7 +202,7 @@ fn choose(wanted: &str, found: &[ContentMatch]) -> Failure {
 fn held(arguments: &SwarmArguments) -> Held {
     match (&arguments.missing[..], arguments.r1, arguments.r2) {
         ([], None, None) => Held::All,
-        ([], from, to) => Held::Share(from.unwrap_or(0.0), to.unwrap_or(1.0)),
+        ([], from, to) => Held::Fraction(from.unwrap_or(0.0), to.unwrap_or(1.0)),
         (missing, ..) => Held::Without(missing.to_vec()),
     }
 }

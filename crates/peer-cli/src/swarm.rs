@@ -705,7 +705,7 @@ mod tests {
         let (events, mut watched) = (getter.node.events(), getter.node.events());
         getter.node.get(content).await.unwrap();
         let addresses = seeder.node.listeners().to_vec();
-        getter.node.meet(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();
+        getter.node.add_peer(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();
         while !matches!(watched.recv().await, Ok(PeerEvent::Completed { .. })) {}
         // Whatever is hashed is an event.
         let other = folder.path().join("other");

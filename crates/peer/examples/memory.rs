@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let content = sender.share(&folder.path().join("file"), options).await?;
     let mut events = receiver.events();
     receiver.get(content).await?;
-    receiver.meet(content, PeerAddress { id: sender.id(), addresses: sender.listeners().to_vec() }).await?;
+    receiver.add_peer(content, PeerAddress { id: sender.id(), addresses: sender.listeners().to_vec() }).await?;
     loop {
         match events.recv().await? {
             PeerEvent::Completed { path, summary, .. } => {

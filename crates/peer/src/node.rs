@@ -12,14 +12,15 @@ use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use transport::Transport;
 
-use crate::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::disk::content::{Choice, Downloads, SpeltOut, Wanted};
+use crate::disk::names::{NamePolicy, NameReport};
 use crate::driver;
-use crate::inbox::Command;
-use crate::naming::{NamePolicy, NameReport};
-use crate::shelf::{Choice, Downloads, SpeltOut, Wanted};
-use crate::tracker_client::{Page, TrackerAddress};
-use crate::waits::{WaitBooks, Waits};
-use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions, reach};
+use crate::net::dial;
+use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::net::tracker::{Page, TrackerAddress};
+use crate::report::Command;
+use crate::stats::{WaitStats, Waits};
+use crate::{Held, LeftOut, PeerError, ScanOptions, ShareOptions};
 
 /// How a node is set up. Transport and storage are the doors for plug-ins.
 pub struct NodeBuilder {
@@ -112,13 +113,13 @@ impl NodeBuilder {
     /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
     /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
-        addresses.truncate(reach::MOST_ANNOUNCED);
+        addresses.truncate(dial::MOST_ANNOUNCED);
         self.announce = addresses;
         self
     }
 
     /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
-    /// they lead to the network or machine of the one that names them. [`Node::meet`] is not held to this.
+    /// they lead to the network or machine of the one that names them. [`Node::add_peer`] is not held to this.
     pub fn dial_private(mut self, dial: bool) -> Self {
         self.dial_private = dial;
         self
@@ -141,8 +142,8 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(1024);
         let (commands, inbox) = mpsc::channel(256);
         let (id, listeners) = (self.transport.peer_id(), self.transport.listeners());
-        let (waits, book) = (Arc::<WaitBooks>::default(), Arc::<DialBook>::default());
-        let (announced, addresses) = watch::channel(reach::announced_addresses(&*self.transport, &self.announce));
+        let (waits, book) = (Arc::<WaitStats>::default(), Arc::<DialBook>::default());
+        let (announced, addresses) = watch::channel(dial::announced_addresses(&*self.transport, &self.announce));
         tokio::spawn(driver::run(self, inbox, events.clone(), (waits.clone(), book.clone()), announced));
         Node { commands, events, waits, book, id, listeners, addresses }
     }
@@ -153,7 +154,7 @@ impl NodeBuilder {
 pub struct Node {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<PeerEvent>,
-    waits: Arc<WaitBooks>,
+    waits: Arc<WaitStats>,
     book: Arc<DialBook>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
@@ -399,8 +400,8 @@ impl Node {
     }
 
     /// Knows a peer without a tracker.
-    pub async fn meet(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Meet { content, peer, reply }).await
+    pub async fn add_peer(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
+        self.ask(|reply| Command::AddPeer { content, peer, reply }).await
     }
 
     /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says and in its order. What it says is
@@ -509,7 +510,7 @@ impl Held {
             Held::Without(lacked) => lacked.iter().for_each(|&piece| {
                 set.remove(piece);
             }),
-            Held::Share(from, to) => {
+            Held::Fraction(from, to) => {
                 let (first, end) = ((f64::from(pieces) * from).floor() as u32, (f64::from(pieces) * to).ceil() as u32);
                 (0..pieces).filter(|piece| !(first..end).contains(piece)).for_each(|piece| {
                     set.remove(piece);

@@ -65,7 +65,7 @@ async fn get(node: &Node, content: ContentId, from: &Node) -> (u32, Result<PathB
     let mut events = node.events();
     node.get(content).await.unwrap();
     let address = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
-    node.meet(content, address).await.unwrap();
+    node.add_peer(content, address).await.unwrap();
     let mut had = 0;
     let ended = async {
         loop {

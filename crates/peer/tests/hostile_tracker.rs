@@ -100,7 +100,7 @@ async fn a_content_of_another_name_is_given_up_before_anything_is_written() {
         let mut events = getter.events();
         getter.get_with(content, options).await.unwrap();
         let peer = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
-        getter.meet(content, peer).await.unwrap();
+        getter.add_peer(content, peer).await.unwrap();
         let end = async {
             loop {
                 match events.recv().await.unwrap() {

@@ -74,7 +74,7 @@ async fn get(node: &Node, content: ContentId, from: &[&Node]) {
     let mut events = node.events();
     node.get(content).await.unwrap();
     for peer in from {
-        node.meet(content, address(peer)).await.unwrap();
+        node.add_peer(content, address(peer)).await.unwrap();
     }
     let completed = async {
         loop {
@@ -115,10 +115,10 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let world = World::new();
     let path = world.file("file", &noise(20 * 1024, 5));
     let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
-    let content = share(&one, &path, Held::Share(0.0, 0.5)).await;
+    let content = share(&one, &path, Held::Fraction(0.0, 0.5)).await;
     let mut events = downloader.events();
     downloader.get(content).await.unwrap();
-    downloader.meet(content, address(&one)).await.unwrap();
+    downloader.add_peer(content, address(&one)).await.unwrap();
     let lacking = async {
         loop {
             if let PeerEvent::Lacking { runs, .. } = events.recv().await.unwrap() {
@@ -129,7 +129,7 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let runs = tokio::time::timeout(Duration::from_secs(30), lacking).await.expect("it says what is lacking");
     assert_eq!(runs, [protocol::Run { first: 10, count: 10 }]);
     share(&two, &path, Held::Without((0..10).collect())).await;
-    downloader.meet(content, address(&two)).await.unwrap();
+    downloader.add_peer(content, address(&two)).await.unwrap();
     let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };
     tokio::time::timeout(Duration::from_secs(30), completed).await.expect("it completes");
     assert_eq!(world.output("d", "file"), noise(20 * 1024, 5));
@@ -154,10 +154,10 @@ async fn a_stopped_download_goes_on_where_it_was() {
     let bytes = noise(64 * 1024, 8);
     let path = world.file("file", &bytes);
     let half = world.node("half", "mmap");
-    let content = share(&half, &path, Held::Share(0.0, 0.5)).await;
+    let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
     let stopped = world.node("d", "mmap");
     stopped.get(content).await.unwrap();
-    stopped.meet(content, address(&half)).await.unwrap();
+    stopped.add_peer(content, address(&half)).await.unwrap();
     for _ in 0..1000 {
         if stopped.progress(content).await.is_some_and(|progress| progress.have == 32) {
             break;
@@ -237,7 +237,7 @@ async fn a_different_file_in_the_way_is_kept() {
     std::fs::write(output.join("file"), "mine").unwrap();
     let mut events = downloader.events();
     downloader.get(content).await.unwrap();
-    downloader.meet(content, address(&seeder)).await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
     let failed = async {
         loop {
             if let PeerEvent::Failed { error, .. } = events.recv().await.unwrap() {

@@ -152,7 +152,7 @@ async fn a_download_that_is_edited_when_it_is_complete_is_withdrawn() {
     let mut events = getter.events();
     getter.get(content).await.unwrap();
     let addresses = sharer.listeners().to_vec();
-    getter.meet(content, protocol::PeerAddress { id: sharer.id(), addresses }).await.unwrap();
+    getter.add_peer(content, protocol::PeerAddress { id: sharer.id(), addresses }).await.unwrap();
     let path = loop {
         if let PeerEvent::Completed { path, .. } = timeout(LONG, events.recv()).await.unwrap().unwrap() {
             break path;

@@ -168,7 +168,7 @@ async fn payload_goes_from_the_map_to_the_transport_as_it_is() {
     let mut events = downloader.events();
     downloader.get(content).await.unwrap();
     let seeder_address = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
-    downloader.meet(content, seeder_address).await.unwrap();
+    downloader.add_peer(content, seeder_address).await.unwrap();
     let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };
     tokio::time::timeout(Duration::from_secs(60), completed).await.unwrap();
 

@@ -13,9 +13,9 @@ use protocol::{MAX_FILES, check_name};
 use storage::{FileSpec, error_at};
 
 use crate::PeerError;
-use crate::file_state::{Change, FileState};
-use crate::left_out::{LeftOut, LeftOutReason};
-use crate::own_state::{Candidate, OwnState};
+use crate::disk::file_state::{Change, FileState};
+use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::own_state::{Candidate, OwnState};
 
 /// Folders in each other, more than any manifest has: what lies deeper is not walked to.
 const DEEPEST: usize = 1000;
@@ -30,12 +30,12 @@ pub struct ScanOptions {
 }
 
 /// What was found.
-pub(crate) struct Survey {
+pub(crate) struct Scan {
     /// The name of the file or folder.
     pub(crate) name: String,
     pub(crate) folder: bool,
     /// In the order of the manifest.
-    pub(crate) files: Vec<Found>,
+    pub(crate) files: Vec<ScannedFile>,
     /// Folders in which nothing is.
     pub(crate) empty_folders: Vec<String>,
     /// What is no part of it.
@@ -45,14 +45,14 @@ pub(crate) struct Survey {
 }
 
 /// A file.
-pub(crate) struct Found {
+pub(crate) struct ScannedFile {
     /// Its path in the content, with `/`.
     pub(crate) path: String,
     pub(crate) at: PathBuf,
     pub(crate) metadata: Metadata,
 }
 
-impl Found {
+impl ScannedFile {
     pub(crate) fn executable(&self) -> bool {
         executable(&self.metadata)
     }
@@ -72,8 +72,8 @@ impl Found {
 }
 
 /// A walk through a folder.
-struct Scan<'a> {
-    survey: Survey,
+struct Walk<'a> {
+    scan: Scan,
     rules: Option<Rules<'a>>,
     /// The folder that is shared, as it was named and as it is.
     root: &'a Path,
@@ -90,10 +90,10 @@ struct Rules<'a> {
     options: &'a ScanOptions,
 }
 
-impl Survey {
+impl Scan {
     /// Looks at a path. A link that is named itself is followed: whoever names it means what it leads to.
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
-        let survey = Self::of_anything(path)?;
+        let scan = Self::of_anything(path)?;
         let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
         let own = OwnState::of(&options.own);
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
@@ -103,29 +103,29 @@ impl Survey {
                 return Err(unfit(path, &reason.to_string()));
             }
         }
-        if !survey.folder {
-            return Ok(survey);
+        if !scan.folder {
+            return Ok(scan);
         }
-        let survey = survey.walk(path, real_root, Some(Rules { own, options }))?;
-        if survey.files.is_empty() && !survey.left_out.is_empty() {
-            return Err(PeerError::NothingLeft { path: path.to_owned(), left_out: survey.left_out });
+        let scan = scan.walk_all(path, real_root, Some(Rules { own, options }))?;
+        if scan.files.is_empty() && !scan.left_out.is_empty() {
+            return Err(PeerError::NothingLeft { path: path.to_owned(), left_out: scan.left_out });
         }
-        Ok(survey)
+        Ok(scan)
     }
 
     /// All that lies there, whatever it is; links are left out.
     pub(crate) fn of_all(path: &Path) -> Result<Self, PeerError> {
-        let survey = Self::of_anything(path)?;
+        let scan = Self::of_anything(path)?;
         let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
-        if survey.folder { survey.walk(path, real_root, None) } else { Ok(survey) }
+        if scan.folder { scan.walk_all(path, real_root, None) } else { Ok(scan) }
     }
 
-    fn walk(self, root: &Path, real_root: PathBuf, rules: Option<Rules<'_>>) -> Result<Self, PeerError> {
+    fn walk_all(self, root: &Path, real_root: PathBuf, rules: Option<Rules<'_>>) -> Result<Self, PeerError> {
         let blobs = blobs_of(&real_root);
         let within = vec![real_root.clone()];
-        let mut scan = Scan { survey: self, rules, root, real_root: real_root.clone(), blobs, within };
-        scan.walk(root, &real_root, "")?;
-        Ok(scan.survey)
+        let mut walk = Walk { scan: self, rules, root, real_root: real_root.clone(), blobs, within };
+        walk.walk(root, &real_root, "")?;
+        Ok(walk.scan)
     }
 
     /// A file, whatever it is; of a folder, nothing but its name.
@@ -139,13 +139,13 @@ impl Survey {
         let name = safe_name(&named, named.file_name().unwrap_or_default())?;
         let folder = metadata.is_dir();
         let (files, empty_folders, left_out) = Default::default();
-        let mut survey = Survey { name, folder, files, empty_folders, left_out, stale: false };
+        let mut scan = Scan { name, folder, files, empty_folders, left_out, stale: false };
         if metadata.is_file() {
-            survey.files.push(Found { path: survey.name.clone(), at: path.to_owned(), metadata });
+            scan.files.push(ScannedFile { path: scan.name.clone(), at: path.to_owned(), metadata });
         } else if !folder {
             return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
         }
-        Ok(survey)
+        Ok(scan)
     }
 
     /// Bytes of the files.
@@ -159,13 +159,13 @@ impl Survey {
     }
 
     /// A file that `now` has not, or that is left out by now, if there is one.
-    pub(crate) fn file_not_in(&self, now: &Survey) -> Option<&Found> {
+    pub(crate) fn file_not_in(&self, now: &Scan) -> Option<&ScannedFile> {
         let there: HashSet<_> = now.files.iter().map(|file| &file.path).collect();
         self.files.iter().find(|file| !there.contains(&file.path))
     }
 
     /// A file that is not what it was when it was found, if there is one.
-    pub(crate) fn changed_file(&self) -> Result<Option<&Found>, PeerError> {
+    pub(crate) fn changed_file(&self) -> Result<Option<&ScannedFile>, PeerError> {
         for file in &self.files {
             let now = file.look_again()?;
             if now.is_none_or(|now| file.state().change(&FileState::of(&now)) != Change::None) {
@@ -176,7 +176,7 @@ impl Survey {
     }
 }
 
-impl Scan<'_> {
+impl Walk<'_> {
     fn walk(&mut self, folder: &Path, real: &Path, inside: &str) -> Result<(), PeerError> {
         if self.within.len() > DEEPEST {
             return Err(unfit(folder, "its folders are too deep in each other"));
@@ -196,18 +196,18 @@ impl Scan<'_> {
             Err(error) => return Err(error_at(folder, error).into()),
         };
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let before = self.survey.files.len() + self.survey.empty_folders.len();
-        let left_out_before = self.survey.left_out.len();
+        let before = self.scan.files.len() + self.scan.empty_folders.len();
+        let left_out_before = self.scan.left_out.len();
         for (at, kind) in entries {
             self.entry(&at, kind, real, inside)?;
-            if self.survey.files.len() > MAX_FILES || self.survey.empty_folders.len() > MAX_FILES {
+            if self.scan.files.len() > MAX_FILES || self.scan.empty_folders.len() > MAX_FILES {
                 return Err(unfit(
                     folder,
                     &format!("a content may have at most {MAX_FILES} files: share its parts, or an archive"),
                 ));
             }
         }
-        if self.survey.files.len() + self.survey.empty_folders.len() == before && !inside.is_empty() {
+        if self.scan.files.len() + self.scan.empty_folders.len() == before && !inside.is_empty() {
             self.nothing_in(folder, real, inside, left_out_before);
         }
         Ok(())
@@ -215,7 +215,7 @@ impl Scan<'_> {
 
     /// A folder of which nothing is content: an empty one, or one of the programs' own.
     fn nothing_in(&mut self, folder: &Path, real: &Path, inside: &str, left_out_before: usize) {
-        let left_out = &self.survey.left_out[left_out_before..];
+        let left_out = &self.scan.left_out[left_out_before..];
         let own = left_out.iter().map(|left_out| left_out.reason).filter(|reason| reason.is_own()).min();
         let all_own = left_out.iter().all(|left_out| left_out.reason.is_own());
         let is_used = self.rules.as_ref().is_some_and(|rules| rules.own.is_used(real));
@@ -223,11 +223,11 @@ impl Scan<'_> {
             Some(reason) => {
                 // The folder stands for all that is in it.
                 if all_own {
-                    self.survey.left_out.truncate(left_out_before);
+                    self.scan.left_out.truncate(left_out_before);
                     self.leave_out(folder, reason);
                 }
             }
-            None => self.survey.empty_folders.push(inside.to_owned()),
+            None => self.scan.empty_folders.push(inside.to_owned()),
         }
     }
 
@@ -267,7 +267,7 @@ impl Scan<'_> {
             self.walk(&target, &real, &path)?;
             self.within.pop();
         } else {
-            self.survey.files.push(Found { path, at: target, metadata });
+            self.scan.files.push(ScannedFile { path, at: target, metadata });
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Scan<'_> {
     }
 
     fn leave_out(&mut self, path: &Path, reason: LeftOutReason) {
-        self.survey.left_out.push(LeftOut { path: path.to_owned(), reason });
+        self.scan.left_out.push(LeftOut { path: path.to_owned(), reason });
     }
 }
 
@@ -330,20 +330,20 @@ fn executable(_: &Metadata) -> bool {
 mod tests {
     use super::*;
 
-    fn survey(path: &Path) -> Survey {
-        Survey::of(path, &ScanOptions::default()).unwrap()
+    fn scan(path: &Path) -> Scan {
+        Scan::of(path, &ScanOptions::default()).unwrap()
     }
 
-    fn paths(survey: &Survey) -> Vec<&str> {
-        survey.files.iter().map(|file| file.path.as_str()).collect()
+    fn paths(scan: &Scan) -> Vec<&str> {
+        scan.files.iter().map(|file| file.path.as_str()).collect()
     }
 
     /// What was left out, by its name.
     #[cfg(unix)]
-    fn left_out(survey: &Survey) -> Vec<(&str, LeftOutReason)> {
+    fn left_out(scan: &Scan) -> Vec<(&str, LeftOutReason)> {
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let mut all: Vec<_> =
-            survey.left_out.iter().map(|left_out| (&*name(&left_out.path).leak(), left_out.reason)).collect();
+            scan.left_out.iter().map(|left_out| (&*name(&left_out.path).leak(), left_out.reason)).collect();
         all.sort_unstable();
         all
     }
@@ -365,10 +365,10 @@ mod tests {
             fs::create_dir_all(root.join(path)).unwrap();
         }
         write_all(&root, &["z", "a/deep/er/file", "a/first", "b/x"]);
-        let survey = survey(&root);
-        assert_eq!(paths(&survey), ["a/deep/er/file", "a/first", "b/x", "z"]);
-        assert_eq!(survey.empty_folders, ["a/empty", "c/empty"]);
-        assert!(survey.folder && survey.name == "root" && survey.left_out.is_empty());
+        let scan = scan(&root);
+        assert_eq!(paths(&scan), ["a/deep/er/file", "a/first", "b/x", "z"]);
+        assert_eq!(scan.empty_folders, ["a/empty", "c/empty"]);
+        assert!(scan.folder && scan.name == "root" && scan.left_out.is_empty());
     }
 
     #[cfg(unix)]
@@ -390,7 +390,7 @@ mod tests {
         ] {
             symlink(target, root.join(link)).unwrap();
         }
-        let found = survey(&root);
+        let found = scan(&root);
         assert_eq!(paths(&found), ["b/file", "lib/so", "lib/so.1", "lib64/so", "lib64/so.1"]);
         assert_eq!(found.files[1].at, root.join("lib/so.1"), "no link is on the way to what is read");
         let lost = [
@@ -402,7 +402,7 @@ mod tests {
             ("up", LeftOutReason::LinkLoop),
         ];
         assert_eq!(left_out(&found), lost);
-        let all = Survey::of(&root, &ScanOptions { follow_links: true, ..ScanOptions::default() }).unwrap();
+        let all = Scan::of(&root, &ScanOptions { follow_links: true, ..ScanOptions::default() }).unwrap();
         assert!(paths(&all).contains(&"out") && paths(&all).contains(&"tree/x"));
     }
 
@@ -416,15 +416,15 @@ mod tests {
         fs::create_dir_all(snapshot.join("sub")).unwrap();
         symlink("../../blobs/1111", snapshot.join("model.safetensors")).unwrap();
         symlink("../../../blobs/2222", snapshot.join("sub/t.json")).unwrap();
-        assert_eq!(paths(&survey(&snapshot)), ["model.safetensors", "sub/t.json"]);
-        let whole = survey(&folder.path().join("models--o--m"));
+        assert_eq!(paths(&scan(&snapshot)), ["model.safetensors", "sub/t.json"]);
+        let whole = scan(&folder.path().join("models--o--m"));
         assert_eq!(whole.files.len(), 4, "the blobs, and what they are called");
         symlink("../../../elsewhere/3333", snapshot.join("other")).unwrap();
-        assert_eq!(left_out(&survey(&snapshot)), [("other", LeftOutReason::LinkOutside)]);
+        assert_eq!(left_out(&scan(&snapshot)), [("other", LeftOutReason::LinkOutside)]);
         let links = folder.path().join("links");
         fs::create_dir(&links).unwrap();
         symlink("../elsewhere/3333", links.join("model")).unwrap();
-        let error = Survey::of(&links, &ScanOptions::default()).err().unwrap();
+        let error = Scan::of(&links, &ScanOptions::default()).err().unwrap();
         assert!(matches!(error, PeerError::NothingLeft { .. }), "{error}");
         assert!(error.to_string().contains("model (it is a link that leads out"), "{error}");
     }
@@ -438,7 +438,7 @@ mod tests {
         for (from, to) in [("a", "b"), ("b", "c"), ("c", "a"), ("a", "c")] {
             symlink(format!("../{to}"), folder.path().join(from).join(to)).unwrap();
         }
-        let found = survey(folder.path());
+        let found = scan(folder.path());
         assert!(paths(&found).contains(&"a/b/c/file"));
         assert!(left_out(&found).iter().all(|(_, reason)| *reason == LeftOutReason::LinkLoop));
     }
@@ -449,7 +449,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"bad \xff")), "").unwrap();
-        let error = Survey::of(folder.path(), &ScanOptions::default()).err().unwrap().to_string();
+        let error = Scan::of(folder.path(), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("bad ") && error.contains("not Unicode"), "{error}");
     }
 }

@@ -9,24 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::{Manifest, PieceSet, Run};
 use storage::{Access, FileSpec, StorageError};
 
-use crate::shelf::Shelf;
-use crate::waits::WaitBooks;
+use crate::disk::content::ContentStore;
+use crate::stats::WaitStats;
 
 /// Copies the pieces of the old version of a file that are right and not in `have` to where the file is built, claims them,
 /// and adds them to `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
-pub(crate) fn reuse(shelf: &Shelf, file: usize, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
+pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
     let Ok(size) = std::fs::metadata(old).map(|metadata| metadata.len()) else { return Ok(()) };
     // Not mapped: what is verified must be what is copied, whoever writes to the old file meanwhile.
     let files = storage::backend("file").expect("it is built in");
     let Ok(source) = files.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
-    let geometry = shelf.manifest().geometry();
+    let geometry = store.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
     let lacked: Vec<u32> = geometry.pieces_of(file).filter(|&piece| !have.contains(piece) && within(piece)).collect();
-    let (found, waits) = (Mutex::new(have), WaitBooks::default());
+    let (found, waits) = (Mutex::new(have), WaitStats::default());
     on_all_cores(&lacked, |first| {
         for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
             let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
-            let verdicts = shelf.store(&block, &bytes, &waits)?;
+            let verdicts = store.write_verified(&block, &bytes, &waits)?;
             let mut found = found.lock().expect("no panic holds it");
             for (piece, _) in verdicts.into_iter().filter(|&(_, right)| right) {
                 found.insert(piece);
@@ -34,18 +34,18 @@ pub(crate) fn reuse(shelf: &Shelf, file: usize, old: &Path, have: &mut PieceSet)
         }
         Ok(())
     })?;
-    shelf.sync()
+    store.sync()
 }
 
 /// Takes from `have` what is not there or not right any more: since an earlier run claimed it, anyone may have written to the
 /// file. Hashes on all cores; blocks.
-pub(crate) fn verify_again(shelf: &Shelf, have: &mut PieceSet) -> Result<(), StorageError> {
-    let geometry = shelf.manifest().geometry();
+pub(crate) fn verify_again(store: &ContentStore, have: &mut PieceSet) -> Result<(), StorageError> {
+    let geometry = store.manifest().geometry();
     let claimed: Vec<u32> = (0..geometry.pieces()).filter(|&piece| have.contains(piece)).collect();
     let found = Mutex::new(have);
     on_all_cores(&claimed, |first| {
         let mut blocks = geometry.blocks(Run { first, count: 1 }, usize::MAX);
-        let right = blocks.all(|block| shelf.load(&block).is_ok_and(|bytes| shelf.manifest().verify(first, &bytes)));
+        let right = blocks.all(|block| store.load(&block).is_ok_and(|bytes| store.manifest().verify(first, &bytes)));
         if !right {
             found.lock().expect("no panic holds it").remove(first);
         }

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use transport::frame::frame;
 use transport::{Connection, SendStream, TransportError};
 
-use crate::inbox::Input;
-use crate::rate::RateCap;
-use crate::shelf::Shelf;
-use crate::workers::Workers;
+use crate::disk::content::ContentStore;
+use crate::disk::workers::Workers;
+use crate::net::rate::RateCap;
+use crate::report::Report;
 
 /// One part must be taken by the other side within this time: slow links are served, too, and even they take some 4 KB a
 /// second.
@@ -61,12 +61,12 @@ async fn hand_over(stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), Tran
 pub(crate) struct PieceServe {
     pub(crate) serve: ServeId,
     pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) store: Arc<ContentStore>,
     pub(crate) run: Run,
     pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl PieceServe {
@@ -83,17 +83,17 @@ impl PieceServe {
             // The content is as good as before. The stream breaks off, and the other side asks again in a moment.
             Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),
             Err(error) => {
-                let source_failed = Input::SourceFailed { content: self.shelf.id(), error };
-                let _ = self.inputs.send(source_failed).await;
+                let source_failed = Report::SourceFailed { content: self.store.id(), error };
+                let _ = self.reports.send(source_failed).await;
             }
         }
-        let _ = self.inputs.send(Input::Event(Event::Served { serve: self.serve })).await;
+        let _ = self.reports.send(Report::Event(Event::Served { serve: self.serve })).await;
     }
 
     /// A broken stream is no error: the other side asks again. A broken source is.
     async fn send(&mut self) -> Result<(), StorageError> {
-        let shelf = self.shelf.clone();
-        let geometry = shelf.manifest().geometry();
+        let store = self.store.clone();
+        let geometry = store.manifest().geometry();
         let mut blocks = geometry.blocks(self.run, SLICE);
         if begin(&mut *self.stream, geometry.bytes(self.run)).await.is_err() {
             return Ok(());
@@ -102,8 +102,8 @@ impl PieceServe {
         // Read, or for a map brought in, away from the packets, because it may wait for the disk.
         let workers = self.workers.clone();
         let load = |block: Block| {
-            let shelf = shelf.clone();
-            workers.start(move || shelf.load(&block))
+            let store = store.clone();
+            workers.start(move || store.load(&block))
         };
         let mut next = Some(load(first).await);
         while let Some(loading) = next {
@@ -135,7 +135,7 @@ impl PieceServe {
                 return Err(TransportError::Closed);
             };
             sent?;
-            self.shelf.count_sent(len);
+            self.store.count_sent(len);
         }
         Ok(())
     }

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
-use crate::dial_book::DialBook;
-use crate::inbox::Input;
-use crate::silent::Silent;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_limiter::DialLimiter;
+use crate::report::Report;
 
 /// All addresses of one peer are given up after this long.
 const DIAL: Duration = Duration::from_secs(6);
@@ -25,9 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub(crate) const MOST_ANNOUNCED: usize = 32;
 
 /// Takes connections until the transport is closed.
-pub(crate) async fn accept(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn accept(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
     while let Some(connection) = transport.accept().await {
-        if inputs.send(Input::Connected { connection, dialled: false }).await.is_err() {
+        if reports.send(Report::Connected { connection, dialled: false }).await.is_err() {
             return;
         }
     }
@@ -62,7 +62,7 @@ fn or_seen(found: Vec<SocketAddr>, listeners: &[SocketAddr]) -> Vec<SocketAddr> 
 }
 
 /// Reports the addresses that others may reach this node at, whenever they are not the same any more.
-pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
     if !transport.listeners().iter().any(|listener| listener.ip().is_unspecified()) {
         return;
     }
@@ -76,13 +76,13 @@ pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, inputs: mpsc:
         addresses
     };
     let mut known = sorted(&look().await);
-    while !inputs.is_closed() {
+    while !reports.is_closed() {
         tokio::time::sleep(LOOK_AGAIN).await;
         let addresses = look().await;
         let now = sorted(&addresses);
         if now != known {
             known = now;
-            if inputs.send(Input::Addresses { addresses }).await.is_err() {
+            if reports.send(Report::Addresses { addresses }).await.is_err() {
                 return;
             }
         }
@@ -92,28 +92,28 @@ pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, inputs: mpsc:
 /// Tries all addresses of a peer side by side; the first that answers as that peer wins.
 pub(crate) async fn dial(
     transport: Arc<dyn Transport>,
-    silent: Arc<Silent>,
+    limiter: Arc<DialLimiter>,
     book: Arc<DialBook>,
     peer: PeerAddress,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
 ) {
     let mut addresses = in_turns(peer.addresses);
     book.begins(peer.id, &addresses);
-    addresses.retain(|&address| silent.may_dial(address));
+    addresses.retain(|&address| limiter.may_dial(address));
     let tried = !addresses.is_empty();
-    let input = match timeout(DIAL, first(transport, peer.id, addresses)).await {
+    let report = match timeout(DIAL, first(transport, peer.id, addresses)).await {
         Ok(Ok(connection)) => {
-            silent.answered(connection.remote_addr());
-            Input::Connected { connection, dialled: true }
+            limiter.answered(connection.remote_addr());
+            Report::Connected { connection, dialled: true }
         }
         failed => {
             let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
             tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
             book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
-            Input::Event(Event::DialFailed { peer: peer.id })
+            Report::Event(Event::DialFailed { peer: peer.id })
         }
     };
-    let _ = inputs.send(input).await;
+    let _ = reports.send(report).await;
 }
 
 /// Addresses in the order in which they are tried: that of the one who names them, likeliest first; but those of one IP take

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::left_out::LeftOutReason;
+use crate::disk::left_out::LeftOutReason;
 
 /// Keys and certificates are smaller than this.
 const LARGEST_KEY: u64 = 4 << 10;
@@ -222,23 +222,23 @@ mod tests {
     use transport::{Certs, Wishes};
 
     use super::*;
-    use crate::left_out::LeftOut;
-    use crate::survey::{ScanOptions, Survey};
+    use crate::disk::left_out::LeftOut;
+    use crate::disk::scan::{Scan, ScanOptions};
 
-    fn survey(path: &Path, own: &[&Path]) -> Survey {
+    fn scan(path: &Path, own: &[&Path]) -> Scan {
         let own = own.iter().map(|path| path.to_path_buf()).collect();
-        Survey::of(path, &ScanOptions { own, ..ScanOptions::default() }).unwrap()
+        Scan::of(path, &ScanOptions { own, ..ScanOptions::default() }).unwrap()
     }
 
-    fn paths(survey: &Survey) -> Vec<&str> {
-        survey.files.iter().map(|file| file.path.as_str()).collect()
+    fn paths(scan: &Scan) -> Vec<&str> {
+        scan.files.iter().map(|file| file.path.as_str()).collect()
     }
 
-    fn left_out(survey: &Survey, root: &Path) -> Vec<(String, LeftOutReason)> {
+    fn left_out(scan: &Scan, root: &Path) -> Vec<(String, LeftOutReason)> {
         let relative = |LeftOut { path, reason }: &LeftOut| {
             (path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), *reason)
         };
-        survey.left_out.iter().map(relative).collect()
+        scan.left_out.iter().map(relative).collect()
     }
 
     /// The files of a closed swarm: an authority, a tracker and a peer.
@@ -267,17 +267,17 @@ mod tests {
         fs::hard_link(root.join("certs/ca.key"), root.join("work/linked")).unwrap();
         fs::write(root.join("work/id.pub"), "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n")
             .unwrap();
-        let found = survey(&root, &[]);
+        let found = scan(&root, &[]);
         assert_eq!(paths(&found), ["main.c", "work/id.pub", "work/renamed/notes.txt"]);
         let lost = left_out(&found, &root);
         for path in ["certs", "work/notes", "work/linked", "work/renamed/ca.key", "work/renamed/tracker.key"] {
             assert!(lost.contains(&(path.to_owned(), LeftOutReason::PrivateKey)), "{path}: {lost:?}");
         }
         for path in ["certs/tracker.key", "work/notes", "work/linked"] {
-            let error = Survey::of(&root.join(path), &ScanOptions::default()).err().unwrap().to_string();
+            let error = Scan::of(&root.join(path), &ScanOptions::default()).err().unwrap().to_string();
             assert!(error.contains("private key"), "{error}");
         }
-        let error = Survey::of(&root.join("certs"), &ScanOptions::default()).err().unwrap();
+        let error = Scan::of(&root.join("certs"), &ScanOptions::default()).err().unwrap();
         assert!(matches!(error, crate::PeerError::NothingLeft { .. }), "{error}");
     }
 
@@ -291,9 +291,9 @@ mod tests {
         fs::write(root.join("file"), "bytes").unwrap();
         std::os::unix::fs::symlink("../certs/tracker.key", root.join("innocent")).unwrap();
         std::os::unix::fs::symlink("../certs", root.join("tree")).unwrap();
-        let found = Survey::of(&root, &ScanOptions { follow_links: true, own: Vec::new() }).unwrap();
+        let found = Scan::of(&root, &ScanOptions { follow_links: true, own: Vec::new() }).unwrap();
         assert_eq!(paths(&found), ["file"]);
-        assert!(Survey::of(&root.join("innocent"), &ScanOptions::default()).is_err());
+        assert!(Scan::of(&root.join("innocent"), &ScanOptions::default()).is_err());
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         fs::write(&log, "a line").unwrap();
         certify(&certs);
         assert_eq!(id(&root), before);
-        let found = survey(&root, &own);
+        let found = scan(&root, &own);
         let lost = [
             ("certs", LeftOutReason::PrivateKey),
             ("hashes", LeftOutReason::OwnState),
@@ -333,9 +333,9 @@ mod tests {
         ];
         assert_eq!(left_out(&found, &root), lost.map(|(path, reason)| (path.to_owned(), reason)));
         // Another process does not know that they are in use, but sees what they are.
-        assert_eq!(paths(&survey(&root, &[])), ["main.c", "run.log"]);
+        assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
         fs::rename(&hashes, root.join("kept")).unwrap();
-        assert_eq!(paths(&survey(&root, &[])), ["main.c", "run.log"]);
+        assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
     }
 
     #[test]
@@ -355,11 +355,11 @@ mod tests {
         ] {
             fs::write(root.join(name), bytes).unwrap();
         }
-        assert_eq!(paths(&survey(&root, &[&root])), ["cargo.manifest", "model.bin", "postage.stamp", "site.pem"]);
+        assert_eq!(paths(&scan(&root, &[&root])), ["cargo.manifest", "model.bin", "postage.stamp", "site.pem"]);
         let exported = folder.path().join("exported");
         fs::create_dir(&exported).unwrap();
         fs::write(exported.join("model.bin.manifest"), &bytes).unwrap();
-        assert_eq!(paths(&survey(&exported, &[])), ["model.bin.manifest"], "a manifest alone is a file like any other");
+        assert_eq!(paths(&scan(&exported, &[])), ["model.bin.manifest"], "a manifest alone is a file like any other");
     }
 
     #[test]
@@ -379,10 +379,10 @@ mod tests {
         assert!(fs::read_dir(&root).unwrap().count() >= 9);
         fs::write(root.join("done.bin"), "bytes").unwrap();
         fs::write(root.join(".of-the-user.part"), "bytes").unwrap();
-        let found = survey(&root, &[]);
+        let found = scan(&root, &[]);
         assert_eq!(paths(&found), [".of-the-user.part", "done.bin"]);
         assert!(found.left_out.iter().all(|left_out| left_out.reason == LeftOutReason::Unfinished));
-        let error = Survey::of(&root.join(".model.bin.part"), &ScanOptions::default()).err().unwrap().to_string();
+        let error = Scan::of(&root.join(".model.bin.part"), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("not complete"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{ContentId, Manifest};
 
-use crate::file_state::FileState;
+use crate::disk::file_state::FileState;
 
 /// A file is hashed for so long at a time, and then not for as long.
 const TURN: Duration = Duration::from_millis(50);

@@ -16,12 +16,12 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, TransportError};
 
-use crate::buffers::{Buffer, Buffers};
-use crate::inbox::Input;
-use crate::rate::RateCap;
-use crate::shelf::Shelf;
-use crate::waits::{For, WaitBooks};
-use crate::workers::Workers;
+use crate::disk::content::ContentStore;
+use crate::disk::workers::Workers;
+use crate::net::buffers::{Buffer, Buffers};
+use crate::net::rate::RateCap;
+use crate::report::Report;
+use crate::stats::{WaitKind, WaitStats};
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ pub(crate) struct ManifestFetch {
     pub(crate) content: ContentId,
     pub(crate) progress: Arc<ManifestProgress>,
     pub(crate) memory: Arc<Semaphore>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl ManifestFetch {
@@ -71,18 +71,18 @@ impl ManifestFetch {
                 reason = self.connection.closed() => Err(reason),
             }
         };
-        let input = match timeout(MANIFEST, ends).await {
+        let report = match timeout(MANIFEST, ends).await {
             Ok(Ok(Some(bytes))) => {
                 // Decoding checks every root, which takes a while for a million pieces.
                 match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
-                    Ok(Ok(manifest)) => Input::Manifest { manifest: Arc::new(manifest) },
-                    _ => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
+                    Ok(Ok(manifest)) => Report::Manifest { manifest: Arc::new(manifest) },
+                    _ => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
                 }
             }
-            Ok(Ok(None)) => Input::Event(Event::ManifestFailed { content, conn, lied: true }),
-            Ok(Err(_)) | Err(_) => Input::Event(Event::ManifestFailed { content, conn, lied: false }),
+            Ok(Ok(None)) => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
+            Ok(Err(_)) | Err(_) => Report::Event(Event::ManifestFailed { content, conn, lied: false }),
         };
-        let _ = self.inputs.send(input).await;
+        let _ = self.reports.send(report).await;
     }
 
     /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
@@ -135,7 +135,7 @@ async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, 
 pub(crate) struct PieceFetch {
     pub(crate) request: RequestId,
     pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) store: Arc<ContentStore>,
     pub(crate) run: Run,
     /// Whether a piece came from there before.
     pub(crate) proven: bool,
@@ -143,9 +143,9 @@ pub(crate) struct PieceFetch {
     pub(crate) came: Arc<AtomicU64>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: Arc<Workers>,
-    pub(crate) waits: Arc<WaitBooks>,
+    pub(crate) waits: Arc<WaitStats>,
     pub(crate) cap: Arc<RateCap>,
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 impl PieceFetch {
@@ -156,12 +156,12 @@ impl PieceFetch {
         for work in storing {
             let _ = work.await;
         }
-        let _ = self.inputs.send(Input::Event(Event::Finished { request: self.request, failure })).await;
+        let _ = self.reports.send(Report::Event(Event::Finished { request: self.request, failure })).await;
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
-        let geometry = self.shelf.manifest().geometry();
-        let question = Request::Pieces { content: self.shelf.id(), run: self.run };
+        let geometry = self.store.manifest().geometry();
+        let question = Request::Pieces { content: self.store.id(), run: self.run };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
             Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
@@ -169,7 +169,7 @@ impl PieceFetch {
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
-        let _ = self.inputs.send(Input::Event(Event::Progress { request: self.request, bytes: 0 })).await;
+        let _ = self.reports.send(Report::Event(Event::Progress { request: self.request, bytes: 0 })).await;
         let _flowing = self.waits.flowing();
         // Taken only now that the answer flows: what merely waits for its turn holds no memory; and what only trickles, from
         // someone who never gave anything, holds little.
@@ -177,7 +177,7 @@ impl PieceFetch {
         for block in geometry.blocks(self.run, BLOCK) {
             first.truncate(block.len);
             self.fill(&mut *recv, &mut first).await.map_err(|_| Failure::Broken)?;
-            let mut buffer = self.waits.during(For::Buffers, self.buffers.take(block.len)).await;
+            let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
             let (probed, rest) = buffer.split_at_mut(first.len());
             probed.copy_from_slice(&first);
             self.fill(&mut *recv, rest).await.map_err(|_| Failure::Broken)?;
@@ -193,12 +193,12 @@ impl PieceFetch {
         let step = self.cap.step();
         while !part.is_empty() {
             let most = part.len().min(step);
-            let count = self.waits.during(For::Network, recv.recv(&mut part[..most])).await?;
+            let count = self.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
             if count == 0 {
                 return Err(TransportError::Truncated);
             }
             self.came.fetch_add(count as u64, Ordering::Relaxed);
-            self.waits.during(For::RateCap, self.cap.take(count)).await;
+            self.waits.during(WaitKind::RateCap, self.cap.take(count)).await;
             part = &mut part[count..];
         }
         Ok(())
@@ -206,18 +206,18 @@ impl PieceFetch {
 
     /// Verifies and writes, away from the packets, and reports.
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
-        let (request, shelf, inputs) = (self.request, self.shelf.clone(), self.inputs.clone());
+        let (request, store, reports) = (self.request, self.store.clone(), self.reports.clone());
         let waits = self.waits.clone();
         let work = move || {
-            let result = shelf.store(&block, &buffer, &waits);
+            let result = store.write_verified(&block, &buffer, &waits);
             drop(buffer);
-            let input = match result {
-                Ok(verdicts) => Input::Stored { request, content: shelf.id(), verdicts },
-                Err(error) => Input::DiskFailed { content: shelf.id(), error },
+            let report = match result {
+                Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
+                Err(error) => Report::DiskFailed { content: store.id(), error },
             };
             // An error means that the node has ended.
-            let _ = inputs.blocking_send(input);
+            let _ = reports.blocking_send(report);
         };
-        self.waits.during(For::Workers, self.workers.start(work)).await
+        self.waits.during(WaitKind::Workers, self.workers.start(work)).await
     }
 }

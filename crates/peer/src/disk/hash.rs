@@ -15,9 +15,9 @@ use protocol::{
 use storage::{Access, Backend, StorageError};
 
 use crate::PeerError;
-use crate::file_state::{Change, FileState};
-use crate::left_out::{LeftOut, LeftOutReason};
-use crate::survey::Survey;
+use crate::disk::file_state::{Change, FileState};
+use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::scan::Scan;
 
 /// What is offered was not written to for so long.
 pub(crate) const QUIET: Duration = Duration::from_millis(500);
@@ -52,52 +52,52 @@ struct HashedFile {
 }
 
 impl Hashing<'_> {
-    /// The manifest of what was found at the path; `survey` is brought up to date with it. Tells `progress` how many bytes are
+    /// The manifest of what was found at the path; `scan` is brought up to date with it. Tells `progress` how many bytes are
     /// done, and of how many, and `waits` which file is being written to. Blocks.
     pub(crate) fn run(
         &self,
-        survey: &mut Survey,
+        scan: &mut Scan,
         progress: impl Fn(u64, u64) + Sync,
         waits: impl Fn(&Path),
     ) -> Result<Manifest, PeerError> {
-        let mut files = vec![HashedFile::default(); survey.files.len()];
+        let mut files = vec![HashedFile::default(); scan.files.len()];
         let (mut cut, mut waiting_since, mut told) = (0, None::<Instant>, false);
         loop {
-            let piece_size = self.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
+            let piece_size = self.piece_size.unwrap_or_else(|| default_piece_size(&scan.sizes()));
             if piece_size != cut {
                 files.iter_mut().for_each(|file| file.digests = None);
                 cut = piece_size;
             }
             // What no manifest can say is said before everything is hashed.
-            let header = self.header(survey, piece_size);
+            let header = self.header(scan, piece_size);
             let unfit =
                 |reason: ManifestError| PeerError::Unfit { path: self.path.to_owned(), reason: reason.to_string() };
             header.check().map_err(unfit)?;
             let due = |&number: &usize| {
                 let HashedFile { digests, restless } = &files[number];
-                digests.is_none() && (!restless || survey.files[number].state().unquiet_for(QUIET_AGAIN).is_zero())
+                digests.is_none() && (!restless || scan.files[number].state().unquiet_for(QUIET_AGAIN).is_zero())
             };
             let due: Vec<usize> = (0..files.len()).filter(due).collect();
-            let hashed = self.hash(survey, piece_size, &due, &progress)?;
+            let hashed = self.hash(scan, piece_size, &due, &progress)?;
             for (number, digests) in due.iter().zip(hashed.into_iter().flatten()) {
                 files[*number].restless |= digests.is_none();
                 files[*number].digests = digests;
             }
-            self.look_again(survey, &mut files)?;
+            self.look_again(scan, &mut files)?;
             let Some(missing) = files.iter().position(|file| file.digests.is_none()) else {
                 let known: Vec<Digest> = files.iter().flat_map(|file| &file.digests).flatten().copied().collect();
                 let wrong = |reason| PeerError::Manifest { path: self.path.to_owned(), reason };
-                let unquiet = survey.files.iter().map(|file| file.state().unquiet_for(self.quiet)).max();
+                let unquiet = scan.files.iter().map(|file| file.state().unquiet_for(self.quiet)).max();
                 match unquiet.filter(|unquiet| !unquiet.is_zero()) {
                     Some(unquiet) => std::thread::sleep(unquiet.min(LOOK)),
                     // What has vanished or grown may call for other pieces.
-                    None if self.piece_size.is_none() && default_piece_size(&survey.sizes()) != piece_size => {}
-                    None => return Manifest::build(self.header(survey, piece_size), &known).map_err(wrong),
+                    None if self.piece_size.is_none() && default_piece_size(&scan.sizes()) != piece_size => {}
+                    None => return Manifest::build(self.header(scan, piece_size), &known).map_err(wrong),
                 }
                 continue;
             };
             let restless = files.iter().position(|file| file.digests.is_none() && file.restless);
-            let written = &survey.files[restless.unwrap_or(missing)].at;
+            let written = &scan.files[restless.unwrap_or(missing)].at;
             if restless.is_some() && !std::mem::replace(&mut told, true) {
                 waits(written);
             }
@@ -111,20 +111,20 @@ impl Hashing<'_> {
         }
     }
 
-    fn header(&self, survey: &Survey, piece_size: u32) -> ManifestHeader {
-        let files = survey.files.iter().map(|file| FileEntry {
+    fn header(&self, scan: &Scan, piece_size: u32) -> ManifestHeader {
+        let files = scan.files.iter().map(|file| FileEntry {
             path: file.path.clone(),
             size: file.metadata.len(),
             executable: file.executable(),
             root: Digest([0; 32]),
         });
         ManifestHeader {
-            name: survey.name.clone(),
-            folder: survey.folder,
+            name: scan.name.clone(),
+            folder: scan.folder,
             algorithm: self.algorithm,
             piece_size,
             files: files.collect(),
-            empty_folders: survey.empty_folders.clone(),
+            empty_folders: scan.empty_folders.clone(),
         }
     }
 
@@ -132,7 +132,7 @@ impl Hashing<'_> {
     /// was written to before any was read.
     fn hash(
         &self,
-        survey: &Survey,
+        scan: &Scan,
         piece_size: u32,
         numbers: &[usize],
         progress: impl Fn(u64, u64) + Sync,
@@ -142,8 +142,8 @@ impl Hashing<'_> {
         }
         let wrong = |error: GeometryError| PeerError::Manifest { path: self.path.to_owned(), reason: error.into() };
         // Of all files first: then it shows if there are too many pieces.
-        let total = Geometry::new(piece_size, survey.sizes()).map_err(wrong)?.total();
-        let all = survey.specs();
+        let total = Geometry::new(piece_size, scan.sizes()).map_err(wrong)?.total();
+        let all = scan.specs();
         let specs: Vec<_> = numbers.iter().map(|&number| all[number].clone()).collect();
         let geometry = Geometry::new(piece_size, specs.iter().map(|spec| spec.size).collect()).map_err(wrong)?;
         let source = match self.backend.open(&specs, Access::Read) {
@@ -179,25 +179,25 @@ impl Hashing<'_> {
     }
 
     /// Looks at all files again: what is gone is left out, and what was written to has no digests any more.
-    fn look_again(&self, survey: &mut Survey, files: &mut Vec<HashedFile>) -> Result<(), PeerError> {
+    fn look_again(&self, scan: &mut Scan, files: &mut Vec<HashedFile>) -> Result<(), PeerError> {
         let (mut kept, mut progress) = (Vec::new(), Vec::new());
-        for (mut file, mut state) in std::mem::take(&mut survey.files).into_iter().zip(std::mem::take(files)) {
+        for (mut file, mut state) in std::mem::take(&mut scan.files).into_iter().zip(std::mem::take(files)) {
             let Some(now) = file.look_again()? else {
-                if !survey.folder {
+                if !scan.folder {
                     return Err(StorageError::NotFound(file.at).into());
                 }
-                survey.left_out.push(LeftOut { path: file.at, reason: LeftOutReason::Vanished });
+                scan.left_out.push(LeftOut { path: file.at, reason: LeftOutReason::Vanished });
                 continue;
             };
             if file.state().change(&FileState::of(&now)) != Change::None {
                 state = HashedFile { digests: None, restless: true };
-                survey.stale = true;
+                scan.stale = true;
             }
             file.metadata = now;
             kept.push(file);
             progress.push(state);
         }
-        (survey.files, *files) = (kept, progress);
+        (scan.files, *files) = (kept, progress);
         Ok(())
     }
 }
@@ -209,15 +209,15 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::survey::ScanOptions;
+    use crate::disk::scan::ScanOptions;
 
-    fn hash(path: &Path, quiet: Duration, progress: impl Fn(u64, u64) + Sync) -> Result<(Survey, Manifest), PeerError> {
-        let mut survey = Survey::of(path, &ScanOptions::default())?;
+    fn hash(path: &Path, quiet: Duration, progress: impl Fn(u64, u64) + Sync) -> Result<(Scan, Manifest), PeerError> {
+        let mut scan = Scan::of(path, &ScanOptions::default())?;
         let (algorithm, patience) = (Algorithm::Blake3, Duration::from_secs(3));
         let hashing =
             Hashing { path, algorithm, piece_size: Some(1024), backend: &storage::FileBackend, quiet, patience };
-        let manifest = hashing.run(&mut survey, progress, |_| {})?;
-        Ok((survey, manifest))
+        let manifest = hashing.run(&mut scan, progress, |_| {})?;
+        Ok((scan, manifest))
     }
 
     #[test]
@@ -265,12 +265,12 @@ mod tests {
         for name in ["a", ".a.swp"] {
             fs::write(root.join(name), "bytes").unwrap();
         }
-        let mut survey = Survey::of(&root, &ScanOptions::default()).unwrap();
+        let mut scan = Scan::of(&root, &ScanOptions::default()).unwrap();
         fs::remove_file(root.join(".a.swp")).unwrap();
         let (algorithm, quiet, patience) = (Algorithm::Blake3, Duration::ZERO, Duration::from_secs(3));
         let hashing =
             Hashing { path: &root, algorithm, piece_size: None, backend: &storage::FileBackend, quiet, patience };
-        let manifest = hashing.run(&mut survey, |_, _| {}, |_| panic!("nobody writes to anything")).unwrap();
+        let manifest = hashing.run(&mut scan, |_, _| {}, |_| panic!("nobody writes to anything")).unwrap();
         assert_eq!(manifest.header().files.len(), 1);
     }
 
@@ -288,10 +288,10 @@ mod tests {
                 fs::copy(&key, root.join("late")).unwrap();
             }
         };
-        let (survey, _) = hash(&root, Duration::ZERO, write).unwrap();
-        let now = Survey::of(&root, &ScanOptions::default()).unwrap();
-        assert!(survey.stale);
-        assert_eq!(survey.file_not_in(&now).unwrap().path, "late");
+        let (scan, _) = hash(&root, Duration::ZERO, write).unwrap();
+        let now = Scan::of(&root, &ScanOptions::default()).unwrap();
+        assert!(scan.stale);
+        assert_eq!(scan.file_not_in(&now).unwrap().path, "late");
     }
 
     #[test]
@@ -307,10 +307,10 @@ mod tests {
             told.fetch_add(1, Ordering::Relaxed);
             let _ = fs::remove_file(&removed);
         };
-        let (survey, manifest) = hash(&root, Duration::ZERO, remove).unwrap();
+        let (scan, manifest) = hash(&root, Duration::ZERO, remove).unwrap();
         let files: Vec<_> = manifest.header().files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(files, ["a", "c"]);
-        assert_eq!(survey.left_out, [LeftOut { path: removed, reason: LeftOutReason::Vanished }]);
+        assert_eq!(scan.left_out, [LeftOut { path: removed, reason: LeftOutReason::Vanished }]);
         let (_, again) = hash(&root, Duration::ZERO, |_, _| {}).unwrap();
         assert_eq!(again.id(), manifest.id(), "as if it had never been there");
     }

@@ -10,10 +10,10 @@ use protocol::{Algorithm, ContentId, Manifest, ManifestError, decorated_name, de
 use storage::{Backend, StorageError, error_at};
 
 use crate::PeerError;
-use crate::hashing::{Hashing, PATIENCE, QUIET};
-use crate::left_out::LeftOut;
-use crate::stamp::Stamp;
-use crate::survey::{ScanOptions, Survey};
+use crate::disk::hash::{Hashing, PATIENCE, QUIET};
+use crate::disk::hash_cache::HashCache;
+use crate::disk::left_out::LeftOut;
+use crate::disk::scan::{Scan, ScanOptions};
 
 /// Which pieces of a shared file are held.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Held {
     /// All but these.
     Without(Vec<u32>),
     /// From the floor of the first share of all pieces to the ceiling of the second; shares are 0 to 1.
-    Share(f64, f64),
+    Fraction(f64, f64),
 }
 
 /// How a file is shared.
@@ -64,18 +64,18 @@ pub fn hash_content_with(
     piece_size: Option<u32>,
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Hashed, PeerError> {
-    let mut survey = Survey::of(path, options)?;
+    let mut scan = Scan::of(path, options)?;
     let backend = &storage::MmapBackend;
     let hashing = Hashing { path, algorithm, piece_size, backend, quiet: Duration::ZERO, patience: PATIENCE };
-    let manifest = hashing.run(&mut survey, progress, |_| {})?;
-    Ok(Hashed { manifest, left_out: survey.left_out })
+    let manifest = hashing.run(&mut scan, progress, |_| {})?;
+    Ok(Hashed { manifest, left_out: scan.left_out })
 }
 
 /// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was. It is
 /// read with `backend`; `waits` is told which file is being written to.
 pub(crate) fn manifest_of(
     path: &Path,
-    survey: &mut Survey,
+    scan: &mut Scan,
     options: &ShareOptions,
     hashes: &Path,
     backend: &dyn Backend,
@@ -83,16 +83,16 @@ pub(crate) fn manifest_of(
     waits: impl Fn(&Path),
 ) -> Result<Manifest, PeerError> {
     let algorithm = options.algorithm;
-    let stamp = |survey: &Survey| {
-        let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&survey.sizes()));
-        Stamp::of(path, survey, algorithm, piece_size)
+    let stamp = |scan: &Scan| {
+        let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&scan.sizes()));
+        HashCache::of(path, scan, algorithm, piece_size)
     };
-    if let Some(manifest) = stamp(survey).and_then(|stamp| stamp.manifest(hashes, &survey.name)) {
+    if let Some(manifest) = stamp(scan).and_then(|stamp| stamp.manifest(hashes, &scan.name)) {
         return Ok(manifest);
     }
     let piece_size = options.piece_size;
     let hashing = Hashing { path, algorithm, piece_size, backend, quiet: QUIET, patience: PATIENCE };
-    let manifest = hashing.run(survey, progress, waits)?;
+    let manifest = hashing.run(scan, progress, waits)?;
     match keep_manifest(hashes, &manifest) {
         Err(PeerError::Storage(error)) => {
             tracing::warn!(%error, "the manifest is not kept: the next start hashes everything again");
@@ -100,7 +100,7 @@ pub(crate) fn manifest_of(
         kept => {
             kept?;
             // Of what the files were while they were hashed.
-            stamp(survey).iter().for_each(|stamp| stamp.keep(hashes, &manifest));
+            stamp(scan).iter().for_each(|stamp| stamp.keep(hashes, &manifest));
         }
     }
     Ok(manifest)

@@ -8,10 +8,10 @@ use protocol::Manifest;
 use storage::{Access, Backend, Folder, Held, Place, Split, Storage, StorageError, error_at, make_executable};
 
 use crate::PeerError;
-use crate::hashing::{Hashing, PATIENCE};
-use crate::in_place::spec;
-use crate::naming::LocalNames;
-use crate::survey::Survey;
+use crate::disk::existing::spec;
+use crate::disk::hash::{Hashing, PATIENCE};
+use crate::disk::names::LocalNames;
+use crate::disk::scan::Scan;
 
 /// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
 pub(crate) fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
@@ -21,11 +21,11 @@ pub(crate) fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerErro
     if header.folder || !there.is_file() || there.len() != header.files[0].size {
         return Ok(false);
     }
-    let Ok(mut survey) = Survey::of_all(path) else { return Ok(false) };
+    let Ok(mut scan) = Scan::of_all(path) else { return Ok(false) };
     // Not mapped: anyone may cut it meanwhile.
     let (algorithm, piece_size, backend) = (header.algorithm, Some(header.piece_size), &storage::FileBackend);
     let hashing = Hashing { path, algorithm, piece_size, backend, quiet: Duration::ZERO, patience: PATIENCE };
-    let there = hashing.run(&mut survey, |_, _| {}, |_| {})?;
+    let there = hashing.run(&mut scan, |_, _| {}, |_| {})?;
     Ok(there.header().files[0].root == header.files[0].root)
 }
 

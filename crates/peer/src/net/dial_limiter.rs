@@ -18,9 +18,9 @@ const REMEMBERED: usize = 4096;
 
 /// The tries that are left, by address, of those that have not answered.
 #[derive(Default)]
-pub(crate) struct Silent(Mutex<HashMap<SocketAddr, (f64, Instant)>>);
+pub(crate) struct DialLimiter(Mutex<HashMap<SocketAddr, (f64, Instant)>>);
 
-impl Silent {
+impl DialLimiter {
     /// Whether to dial an address now. Each call counts as a try.
     pub(crate) fn may_dial(&self, address: SocketAddr) -> bool {
         let (mut tries, now) = (self.0.lock().expect("no panic holds it"), Instant::now());
@@ -54,34 +54,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_victims_address_is_dialled_a_few_times_whatever_the_number_of_ids() {
-        let silent = Silent::default();
+        let limiter = DialLimiter::default();
         let victim = SocketAddr::from(([10, 0, 0, 1], 53));
-        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4);
+        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4);
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4);
-        assert!(silent.may_dial(SocketAddr::from(([10, 0, 0, 2], 53))), "others are dialled");
-        silent.answered(victim);
-        assert!(silent.may_dial(victim));
+        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4);
+        assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 2], 53))), "others are dialled");
+        limiter.answered(victim);
+        assert!(limiter.may_dial(victim));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_account_neither_grows_nor_hides_a_victim() {
-        let silent = Silent::default();
+        let limiter = DialLimiter::default();
         let victim = SocketAddr::from(([10, 0, 0, 1], 53));
         let other = |n: usize| SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 9000));
-        (0..REMEMBERED).for_each(|n| assert!(silent.may_dial(other(n))));
-        assert_eq!((0..1000).filter(|_| silent.may_dial(victim)).count(), 4, "it comes when the account is full");
-        (REMEMBERED..2 * REMEMBERED).for_each(|n| assert!(silent.may_dial(other(n)), "others are dialled"));
-        assert!(!silent.may_dial(victim), "and is not forgotten for the sake of others");
-        assert_eq!(silent.0.lock().unwrap().len(), REMEMBERED);
+        (0..REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n))));
+        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4, "it comes when the account is full");
+        (REMEMBERED..2 * REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n)), "others are dialled"));
+        assert!(!limiter.may_dial(victim), "and is not forgotten for the sake of others");
+        assert_eq!(limiter.0.lock().unwrap().len(), REMEMBERED);
     }
 
     /// Half a second, doubled each time, as the engine waits for one peer.
     #[tokio::test(start_paused = true)]
     async fn one_peers_own_back_off_is_never_held_up() {
-        let silent = Silent::default();
+        let limiter = DialLimiter::default();
         for tries in 0..20 {
-            assert!(silent.may_dial(SocketAddr::from(([10, 0, 0, 1], 9000))), "try {tries}");
+            assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 1], 9000))), "try {tries}");
             tokio::time::advance(Duration::from_millis(500 << tries.min(7))).await;
         }
     }

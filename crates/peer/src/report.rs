@@ -11,17 +11,17 @@ use swarm::{ConnId, Event, RequestId};
 use tokio::sync::oneshot;
 use transport::Connection;
 
-use crate::dial_book::WaitingFor;
-use crate::link::Question;
+use crate::disk::content::Opened;
+use crate::net::dial_book::WaitingFor;
+use crate::net::link::Question;
+use crate::net::tracker::{Page, TrackerAddress};
 use crate::node::{GetOptions, Progress, Standing};
-use crate::shelf::Opened;
-use crate::tracker_client::{Page, TrackerAddress};
 use crate::{PeerError, ShareOptions};
 
 /// What the handle asks.
 pub(crate) enum Command {
     Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
-    Meet { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
+    AddPeer { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
     Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
     List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
     Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
@@ -35,7 +35,7 @@ pub(crate) enum Command {
 }
 
 /// What tasks report.
-pub(crate) enum Input {
+pub(crate) enum Report {
     Event(Event),
     Connected {
         connection: Arc<dyn Connection>,

@@ -1,6 +1,6 @@
 //! One content on this peer's disk: where its pieces are read and written, and how they survive.
 //!
-//! A shelf is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
+//! A store is either a file or folder that is shared where it lies, or a download that is being built beside its target. What
 //! is verified is written at once, and claimed in the journal only after a sync (`storage::Checkpoint`).
 
 use std::collections::BTreeSet;
@@ -15,20 +15,20 @@ use storage::{Access, Backend, Checkpoint, Folder, Output, Place, Room, Split, S
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
-use crate::doubt::{Verified, verify_doubtful};
-use crate::file_state::FileState;
-use crate::in_place::{InPlace, holds_nothing_else, look, spec};
-use crate::naming::{LocalNames, NamePolicy, NameReport, Plan, plan};
-use crate::reuse::{reuse, stored_ranges, verify_again};
-use crate::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
-use crate::share::{ShareOptions, keep_received, manifest_of};
-use crate::survey::{ScanOptions, Survey};
-use crate::waits::{For, WaitBooks};
-use crate::watch::WatchedFile;
+use crate::disk::doubt::{Verified, verify_doubtful};
+use crate::disk::existing::{Existing, compare, holds_nothing_else, spec};
+use crate::disk::file_state::FileState;
+use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
+use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
+use crate::disk::reuse::{reuse, stored_ranges, verify_again};
+use crate::disk::scan::{Scan, ScanOptions};
+use crate::disk::settled::{hold, kept_on_disk, lies_at, mend_bits, settled};
+use crate::disk::watch::WatchedFile;
+use crate::stats::{WaitKind, WaitStats};
 use crate::{PeerError, PeerEvent};
 
 /// A content that is open.
-pub(crate) struct Shelf {
+pub(crate) struct ContentStore {
     manifest: Arc<Manifest>,
     storage: RwLock<Arc<dyn Storage>>,
     /// Claims what is durable; none for what is shared where it lies, or kept in memory.
@@ -102,9 +102,9 @@ pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
 /// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
 pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
 
-/// A shelf, and the pieces that are on it.
+/// A store, and the pieces that are on it.
 pub(crate) struct Opened {
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) store: Arc<ContentStore>,
     pub(crate) have: PieceSet,
     /// The pieces that are to be on it.
     pub(crate) goal: PieceSet,
@@ -139,12 +139,12 @@ fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> imp
     }
 }
 
-impl Shelf {
+impl ContentStore {
     /// Shares a file or a folder where it lies. Blocks while it is hashed, if it is not known from before.
     pub(crate) fn share(
         path: &Path,
         options: &ShareOptions,
-        scan: &ScanOptions,
+        scan_options: &ScanOptions,
         backend: &dyn Backend,
         hashes: &Path,
         events: &broadcast::Sender<PeerEvent>,
@@ -152,46 +152,46 @@ impl Shelf {
         let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
         let mut written = path.to_owned();
         for _ in 0..TRIES {
-            let mut survey = Survey::of(path, scan)?;
+            let mut scan = Scan::of(path, scan_options)?;
             // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
-            let _held = if survey.folder { Some(hold(path, "")?) } else { None };
+            let _held = if scan.folder { Some(hold(path, "")?) } else { None };
             let manifest =
-                manifest_of(path, &mut survey, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
+                manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
             // What was empty when it was found may be a key by now.
-            if survey.stale
-                && let Some(file) = survey.file_not_in(&Survey::of(path, scan)?)
+            if scan.stale
+                && let Some(file) = scan.file_not_in(&Scan::of(path, scan_options)?)
             {
                 written = file.at.clone();
                 continue;
             }
-            let storage = match kept_on_disk(backend).open(&survey.specs(), Access::Read) {
+            let storage = match kept_on_disk(backend).open(&scan.specs(), Access::Read) {
                 // Of a folder others are left; a file that is gone is gone.
                 Err(StorageError::Changed(file)) => {
                     written = file;
                     continue;
                 }
-                Err(StorageError::NotFound(file)) if survey.folder => {
+                Err(StorageError::NotFound(file)) if scan.folder => {
                     written = file;
                     continue;
                 }
                 result => result?,
             };
             // From here on the storage notices; what came before it was opened, only this look does.
-            if let Some(file) = survey.changed_file()? {
+            if let Some(file) = scan.changed_file()? {
                 written = file.at.clone();
                 continue;
             }
             let have = options.held.pieces(manifest.geometry().pieces());
-            let watched = survey.files.iter().enumerate();
+            let watched = scan.files.iter().enumerate();
             let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
             let all: Vec<usize> = (0..manifest.header().files.len()).collect();
             let names = (LocalNames::default(), NameReport::default());
-            let mut shelf = Shelf::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
-            (shelf.watched, shelf.left_out) = (Mutex::new(watched), survey.left_out.len() as u32);
-            if !survey.left_out.is_empty() {
-                let _ = events.send(PeerEvent::Skipped { left_out: survey.left_out });
+            let mut store = ContentStore::new(manifest.into(), storage, None, None, path.to_owned(), &all, names);
+            (store.watched, store.left_out) = (Mutex::new(watched), scan.left_out.len() as u32);
+            if !scan.left_out.is_empty() {
+                let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
             }
-            return Ok(Opened { shelf: Arc::new(shelf), have, goal: PieceSet::empty(0) });
+            return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0) });
         }
         Err(PeerError::StillWritten(written))
     }
@@ -226,14 +226,14 @@ impl Shelf {
         let old = std::fs::symlink_metadata(&target).ok();
         let held = old.as_ref().map(|_| hold(folder, &name)).transpose()?;
         let found = match &old {
-            None => InPlace::default(),
+            None => Existing::default(),
             Some(old) if header.folder && old.is_dir() => {
                 // Before anything is hashed.
                 if !*replace && !some && !holds_nothing_else(&manifest, &names, &empty_folders, &target) {
                     return Err(StorageError::Exists(target).into());
                 }
                 let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
-                let found = look(&manifest, &names, &within, &wanted, &empty_folders)?;
+                let found = compare(&manifest, &names, &within, &wanted, &empty_folders)?;
                 let other = found.different.first().map(|&file| spec(&manifest, &names, &target, file).path);
                 match (&found.in_the_way, other) {
                     (Some(path), _) if *replace => return Err(PeerError::Irreplaceable(path.clone())),
@@ -247,8 +247,8 @@ impl Shelf {
                     mend_bits(&manifest, &names, &target, &wanted);
                     let all = [0];
                     let storage = settled(&manifest, &names, &**backend, &target, &all)?;
-                    let shelf = Shelf::new(manifest, storage, None, None, target, &all, (names, report));
-                    return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
+                    let store = ContentStore::new(manifest, storage, None, None, target, &all, (names, report));
+                    return Ok(Opened { store: Arc::new(store), have: goal.clone(), goal });
                 }
                 if !*replace {
                     return Err(StorageError::Exists(target).into());
@@ -256,7 +256,7 @@ impl Shelf {
                 if header.folder || !old.is_file() {
                     return Err(PeerError::Irreplaceable(target));
                 }
-                InPlace { different: wanted.clone(), ..InPlace::default() }
+                Existing { different: wanted.clone(), ..Existing::default() }
             }
         };
         mend_bits(&manifest, &names, &target, &found.equal);
@@ -266,8 +266,8 @@ impl Shelf {
             if let Some(verified) = &found.verified {
                 verify_doubtful(&manifest, std::slice::from_ref(verified), &storage::FileBackend, Vec::new())?;
             }
-            let shelf = Shelf::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
-            return Ok(Opened { shelf: Arc::new(shelf), have: goal.clone(), goal });
+            let store = ContentStore::new(manifest.clone(), storage, None, None, target, &wanted, (names, report));
+            return Ok(Opened { store: Arc::new(store), have: goal.clone(), goal });
         }
         let built: Vec<usize> =
             wanted.iter().copied().filter(|file| found.equal.binary_search(file).is_err()).collect();
@@ -316,15 +316,22 @@ impl Shelf {
             in_place: found.verified,
             verify_on_disk: *verify_on_disk,
         };
-        let shelf =
-            Shelf::new(manifest.clone(), all, checkpoint, Some(building), target.clone(), &wanted, (names, report));
-        verify_again(&shelf, &mut have)?;
-        insert_files(&mut have, &shelf.manifest, &found.equal);
+        let store = ContentStore::new(
+            manifest.clone(),
+            all,
+            checkpoint,
+            Some(building),
+            target.clone(),
+            &wanted,
+            (names, report),
+        );
+        verify_again(&store, &mut have)?;
+        insert_files(&mut have, &store.manifest, &found.equal);
         for &file in &found.different {
-            reuse(&shelf, file, &spec(&manifest, &shelf.names, &target, file).path, &mut have)?;
+            reuse(&store, file, &spec(&manifest, &store.names, &target, file).path, &mut have)?;
         }
         drop(held);
-        Ok(Opened { shelf: Arc::new(shelf), have, goal })
+        Ok(Opened { store: Arc::new(store), have, goal })
     }
 
     fn new(
@@ -337,7 +344,7 @@ impl Shelf {
         (names, name_report): (LocalNames, NameReport),
     ) -> Self {
         let (waiting, full) = (Notify::new(), Notify::new());
-        Shelf {
+        ContentStore {
             manifest,
             storage: RwLock::new(storage),
             checkpoint,
@@ -430,11 +437,11 @@ impl Shelf {
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
     /// whether it was. Where there is no room for them, what is reserved and holds nothing is given back. Blocks.
-    pub(crate) fn store(
+    pub(crate) fn write_verified(
         &self,
         block: &Block,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         self.store_stretches(block, bytes, waits).inspect_err(|error| self.keep_verified(error))
     }
@@ -443,7 +450,7 @@ impl Shelf {
         &self,
         block: &Block,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         let given_back = self.given_back.read().expect("no panic holds it");
         if let Some(error) = given_back.as_ref().and_then(StorageError::no_room) {
@@ -490,13 +497,13 @@ impl Shelf {
         &self,
         stretch: Stretch,
         bytes: &[u8],
-        waits: &WaitBooks,
+        waits: &WaitStats,
     ) -> Result<Vec<(u32, bool)>, StorageError> {
         let size = self.manifest.geometry().piece_size() as usize;
         let pieces = stretch.run.pieces().zip(bytes.chunks(size));
         let began = Instant::now();
         let verdicts: Vec<_> = pieces.map(|(piece, bytes)| (piece, self.manifest.verify(piece, bytes))).collect();
-        waits.add(For::Verifying, began);
+        waits.add(WaitKind::Verifying, began);
         let began = Instant::now();
         let mut at = 0;
         for group in verdicts.chunk_by(|(_, one), (_, other)| one == other) {
@@ -506,7 +513,7 @@ impl Shelf {
             }
             at += len;
         }
-        waits.add(For::Writing, began);
+        waits.add(WaitKind::Writing, began);
         Ok(verdicts)
     }
 
@@ -522,13 +529,13 @@ impl Shelf {
     }
 
     /// Claims what is stored, again and again, until the disk fails. To be run beside a download and then dropped.
-    pub(crate) async fn keep_claiming(self: Arc<Self>) -> StorageError {
+    pub(crate) async fn run_checkpoints(self: Arc<Self>) -> StorageError {
         loop {
             self.waiting.notified().await;
             let _ = timeout(COMMIT_AFTER, self.full.notified()).await;
-            let shelf = self.clone();
+            let store = self.clone();
             let claim =
-                move || shelf.sync().and_then(|()| shelf.check_disk()).inspect_err(|error| shelf.keep_verified(error));
+                move || store.sync().and_then(|()| store.check_disk()).inspect_err(|error| store.keep_verified(error));
             if let Ok(Err(error)) = tokio::task::spawn_blocking(claim).await {
                 return error;
             }
@@ -554,7 +561,7 @@ impl Shelf {
     }
 
     /// Claims what is stored, and lets go of the output: someone else, or the next start, may go on with it, even if
-    /// a task that was just aborted still holds this shelf. Blocks.
+    /// a task that was just aborted still holds this store. Blocks.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         let result = if self.finished.load(Ordering::Relaxed) { Ok(()) } else { self.sync() };
         drop(self.building.lock().expect("no panic holds it").take());

@@ -22,10 +22,10 @@ use transport::frame::{frame, read_frame};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
-use crate::dial_book::DialBook;
-use crate::dial_filter::{DialFilter, Source};
-use crate::inbox::Input;
-use crate::reach;
+use crate::net::dial;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::{DialFilter, Source};
+use crate::report::Report;
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub(crate) fn start(
     tracker: TrackerAddress,
     listeners: watch::Receiver<Vec<SocketAddr>>,
     (dialled, book): (Arc<DialFilter>, Arc<DialBook>),
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
@@ -126,7 +126,7 @@ pub(crate) fn start(
         listeners,
         dialled,
         book,
-        inputs,
+        reports,
         announced: BTreeMap::new(),
         waiting: Waiting::default(),
         replaced: None,
@@ -142,7 +142,7 @@ struct Client {
     listeners: watch::Receiver<Vec<SocketAddr>>,
     dialled: Arc<DialFilter>,
     book: Arc<DialBook>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
     /// When a connection took the place of another last.
@@ -195,14 +195,14 @@ impl Client {
                 Over::Lost => {}
             }
             self.waiting.give_up();
-            if self.inputs.send(Input::TrackerLost).await.is_err() {
+            if self.reports.send(Report::TrackerLost).await.is_err() {
                 return;
             }
             session = match self.come_back(&mut inbox).await {
                 Some(session) => session,
                 None => return,
             };
-            if self.inputs.send(Input::TrackerBack).await.is_err() {
+            if self.reports.send(Report::TrackerBack).await.is_err() {
                 return;
             }
         }
@@ -229,7 +229,7 @@ impl Client {
     }
 
     async fn greet(&mut self) -> Result<Greeting, TransportError> {
-        let connection = reach::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
+        let connection = dial::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();
@@ -292,7 +292,7 @@ impl Client {
                     let sentence = error.to_string();
                     if sentence != reported {
                         reported = sentence;
-                        self.inputs.send(Input::TrackerUnfit { error }).await.ok()?;
+                        self.reports.send(Report::TrackerUnfit { error }).await.ok()?;
                     }
                 }
             }
@@ -313,7 +313,7 @@ impl Client {
             tokio::time::sleep_until(settled).await;
         };
         tokio::pin!(moved);
-        let inputs = self.inputs.clone();
+        let reports = self.reports.clone();
         let (heard, mut messages) = mpsc::channel(64);
         // Reading is not cancelled half way through a frame by what there is to say.
         let reader = tokio::spawn(async move {
@@ -362,9 +362,9 @@ impl Client {
                     Some(TrackerMessage::Peers { content, mut joined, gone }) => {
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(&self.dialled.keep(source, &mut joined));
-                        let found = Input::Event(Event::Found { content, peers: joined });
-                        let gone = Input::Event(Event::Gone { content, peers: gone });
-                        if inputs.send(found).await.is_err() || inputs.send(gone).await.is_err() {
+                        let found = Report::Event(Event::Found { content, peers: joined });
+                        let gone = Report::Event(Event::Gone { content, peers: gone });
+                        if reports.send(found).await.is_err() || reports.send(gone).await.is_err() {
                             break Over::Left;
                         }
                     }

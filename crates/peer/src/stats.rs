@@ -36,7 +36,7 @@ pub struct Waits {
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum For {
+pub(crate) enum WaitKind {
     Network,
     RateCap,
     Buffers,
@@ -45,9 +45,9 @@ pub(crate) enum For {
     Writing,
 }
 
-/// The books behind [`Waits`].
+/// The stats behind [`Waits`].
 #[derive(Default)]
-pub(crate) struct WaitBooks {
+pub(crate) struct WaitStats {
     nanoseconds: [AtomicU64; 6],
     flow: Mutex<Flow>,
     peers: Mutex<BTreeMap<PeerId, u64>>,
@@ -61,16 +61,16 @@ struct Flow {
 }
 
 /// An answer that is on its way, until it is dropped.
-pub(crate) struct Flowing<'a>(&'a WaitBooks);
+pub(crate) struct Flowing<'a>(&'a WaitStats);
 
-impl WaitBooks {
+impl WaitStats {
     /// Adds what has passed since `began`.
-    pub(crate) fn add(&self, what: For, began: Instant) {
+    pub(crate) fn add(&self, what: WaitKind, began: Instant) {
         self.nanoseconds[what as usize].fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Waits for something, and counts that.
-    pub(crate) async fn during<T>(&self, what: For, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn during<T>(&self, what: WaitKind, work: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let result = work.await;
         self.add(what, began);
@@ -92,15 +92,15 @@ impl WaitBooks {
     }
 
     pub(crate) fn so_far(&self) -> Waits {
-        let waited = |what: For| Duration::from_nanos(self.nanoseconds[what as usize].load(Ordering::Relaxed));
+        let waited = |what: WaitKind| Duration::from_nanos(self.nanoseconds[what as usize].load(Ordering::Relaxed));
         let flow = self.flow.lock().expect("no panic holds it");
         Waits {
-            network: waited(For::Network),
-            rate_cap: waited(For::RateCap),
-            buffers: waited(For::Buffers),
-            workers: waited(For::Workers),
-            verifying: waited(For::Verifying),
-            writing: waited(For::Writing),
+            network: waited(WaitKind::Network),
+            rate_cap: waited(WaitKind::RateCap),
+            buffers: waited(WaitKind::Buffers),
+            workers: waited(WaitKind::Workers),
+            verifying: waited(WaitKind::Verifying),
+            writing: waited(WaitKind::Writing),
             flowing: flow.total + flow.since.map_or(Duration::ZERO, |since| since.elapsed()),
             peers: self.peers.lock().expect("no panic holds it").clone(),
         }
@@ -126,24 +126,24 @@ mod tests {
 
     #[test]
     fn what_was_waited_for_is_told_apart() {
-        let books = WaitBooks::default();
+        let stats = WaitStats::default();
         let earlier = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
-        books.add(For::Writing, earlier);
-        books.came_from(PeerId(Digest([1; 32])), 3);
-        books.came_from(PeerId(Digest([1; 32])), 4);
-        let waits = books.so_far();
+        stats.add(WaitKind::Writing, earlier);
+        stats.came_from(PeerId(Digest([1; 32])), 3);
+        stats.came_from(PeerId(Digest([1; 32])), 4);
+        let waits = stats.so_far();
         assert!(waits.writing >= Duration::from_secs(5) && waits.network.is_zero());
         assert_eq!(waits.peers.into_values().collect::<Vec<_>>(), [7]);
     }
 
     #[test]
     fn time_flows_only_while_an_answer_does() {
-        let books = WaitBooks::default();
-        let (one, other) = (books.flowing(), books.flowing());
+        let stats = WaitStats::default();
+        let (one, other) = (stats.flowing(), stats.flowing());
         drop(one);
-        assert!(books.flow.lock().unwrap().since.is_some());
+        assert!(stats.flow.lock().unwrap().since.is_some());
         drop(other);
-        let flowed = books.so_far().flowing;
-        assert_eq!(books.so_far().flowing, flowed);
+        let flowed = stats.so_far().flowing;
+        assert_eq!(stats.so_far().flowing, flowed);
     }
 }

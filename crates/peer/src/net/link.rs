@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, SendStream, Stream, TransportError};
 
-use crate::inbox::Input;
+use crate::report::Report;
 
 /// Messages that may wait for a slow connection before it is given up.
 pub(crate) const OUTBOX: usize = 4096;
@@ -39,11 +39,11 @@ pub(crate) async fn run(
     connection: Arc<dyn Connection>,
     dialled: bool,
     outbox: mpsc::Receiver<PeerMessage>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
 ) {
     let result = tokio::select! {
         reason = connection.closed() => Err(reason),
-        result = talk(number, &*connection, dialled, outbox, &inputs) => result,
+        result = talk(number, &*connection, dialled, outbox, &reports) => result,
     };
     match result {
         Ok(()) => connection.close(0, "done"),
@@ -53,7 +53,7 @@ pub(crate) async fn run(
             connection.close(1, &reason.to_string());
         }
     }
-    let _ = inputs.send(Input::Event(Event::Disconnected { conn: number })).await;
+    let _ = reports.send(Report::Event(Event::Disconnected { conn: number })).await;
 }
 
 async fn talk(
@@ -61,14 +61,14 @@ async fn talk(
     connection: &dyn Connection,
     dialled: bool,
     outbox: mpsc::Receiver<PeerMessage>,
-    inputs: &mpsc::Sender<Input>,
+    reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
     let control = async { if dialled { connection.open().await } else { connection.accept().await } };
     let (send, recv) = timeout(CONTROL, control).await.map_err(|_| silent())??;
     let ended = tokio::select! {
         result = write(send, outbox) => result,
-        result = read(number, recv, inputs) => result,
-        result = accept(number, connection, inputs) => result,
+        result = read(number, recv, reports) => result,
+        result = accept(number, connection, reports) => result,
     };
     ended
 }
@@ -91,14 +91,14 @@ async fn write(mut send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMes
 async fn read(
     number: ConnId,
     mut recv: Box<dyn transport::RecvStream>,
-    inputs: &mpsc::Sender<Input>,
+    reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
     // The engine ends whoever begins with anything but a hello; here it must begin.
     let mut frame = timeout(CONTROL, read_frame(&mut *recv, MAX_FRAME)).await.map_err(|_| silent())??;
     while let Some(bytes) = frame {
         let message = PeerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))?;
         let event = Event::Message { conn: number, message };
-        if inputs.send(Input::Event(event)).await.is_err() {
+        if reports.send(Report::Event(event)).await.is_err() {
             break;
         }
         frame = read_frame(&mut *recv, MAX_FRAME).await?;
@@ -109,7 +109,7 @@ async fn read(
 async fn accept(
     number: ConnId,
     connection: &dyn Connection,
-    inputs: &mpsc::Sender<Input>,
+    reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
     // The set ends its tasks with the connection; the transport bounds how many streams there are at once.
     let mut questions = tokio::task::JoinSet::new();
@@ -117,13 +117,13 @@ async fn accept(
     while mute < SILENT {
         tokio::select! {
             stream = connection.accept() => {
-                let inputs = inputs.clone();
+                let reports = reports.clone();
                 let stream = stream?;
                 questions.spawn(async move {
                     let heard = timeout(QUESTION, listen(stream)).await;
                     let mute = heard.is_err();
                     if let Ok(Some(question)) = heard {
-                        let _ = inputs.send(Input::Question { conn: number, question }).await;
+                        let _ = reports.send(Report::Question { conn: number, question }).await;
                     }
                     mute
                 });
@@ -168,8 +168,8 @@ mod tests {
         let (dialled, accepted) = tokio::join!(hostile.dial(honest.listeners()[0], honest.peer_id()), honest.accept());
         let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
         let (_messages, outbox) = mpsc::channel(1);
-        let (inputs, _heard) = mpsc::channel(8);
-        let ends = tokio::spawn(run(1, accepted, false, outbox, inputs));
+        let (reports, _heard) = mpsc::channel(8);
+        let ends = tokio::spawn(run(1, accepted, false, outbox, reports));
         let (mut send, _recv) = dialled.open().await.unwrap();
         send.send(frame(&[200])).await.unwrap();
         let reason = dialled.closed().await;

@@ -4,6 +4,10 @@
 //! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
 //! component of its path is judged with the folder that it would lie in.
 
+mod places;
+mod refused;
+mod twins;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,11 +16,11 @@ use protocol::{ContentId, Manifest, check_local_name, decorated_name, is_unprint
 use storage::is_state_name;
 
 use crate::PeerError;
-use crate::folding::{may_have_twins, twins};
-use crate::places::{Kind, Places, is_hidden};
-use crate::refused::{Probe, Refused};
-use crate::share::put;
-use crate::shelf::{Choice, Downloads};
+use crate::disk::content::{Choice, Downloads};
+use crate::disk::manifests::put;
+use places::{Kind, Places, is_hidden};
+use refused::{Probe, Refused};
+use twins::{may_have_twins, twins};
 
 /// What becomes of files with doubtful names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

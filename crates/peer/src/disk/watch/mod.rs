@@ -19,9 +19,9 @@ use protocol::ContentId;
 use storage::StorageError;
 use tokio::sync::mpsc;
 
-use crate::file_state::{Change, FileState};
-use crate::inbox::Input;
-use crate::shelf::Shelf;
+use crate::disk::content::ContentStore;
+use crate::disk::file_state::{Change, FileState};
+use crate::report::Report;
 use doubt::{Doubt, Verdict};
 use signs::Signs;
 
@@ -53,7 +53,7 @@ impl WatchedFile {
 /// Watches the files of all contents of a node.
 pub(crate) struct Watch {
     desk: Arc<Desk>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     running: bool,
 }
 
@@ -72,7 +72,7 @@ struct Orders {
 }
 
 enum Order {
-    Add(Weak<Shelf>, ContentId, Vec<WatchedFile>),
+    Add(Weak<ContentStore>, ContentId, Vec<WatchedFile>),
     Remove(ContentId),
 }
 
@@ -84,28 +84,28 @@ impl Desk {
 }
 
 impl Watch {
-    /// Watches nothing yet; failures go to `inputs`.
-    pub(crate) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Watch { desk: Arc::default(), inputs, running: false }
+    /// Watches nothing yet; failures go to `reports`.
+    pub(crate) fn new(reports: mpsc::Sender<Report>) -> Self {
+        Watch { desk: Arc::default(), reports, running: false }
     }
 
     /// Watches the files of a content that is where it stays.
-    pub(crate) fn add(&mut self, shelf: &Arc<Shelf>) {
-        let files = shelf.take_watched();
+    pub(crate) fn add(&mut self, store: &Arc<ContentStore>) {
+        let files = store.take_watched();
         if files.is_empty() {
             return;
         }
         if !self.running {
-            let (desk, inputs) = (self.desk.clone(), self.inputs.clone());
+            let (desk, reports) = (self.desk.clone(), self.reports.clone());
             let started =
-                std::thread::Builder::new().name("watch".to_owned()).spawn(move || Watcher::new(desk, inputs).run());
+                std::thread::Builder::new().name("watch".to_owned()).spawn(move || Watcher::new(desk, reports).run());
             if let Err(error) = started {
                 tracing::warn!(%error, "changes of shared files are noticed only when they are read");
                 return;
             }
             self.running = true;
         }
-        let order = Order::Add(Arc::downgrade(shelf), shelf.id(), files);
+        let order = Order::Add(Arc::downgrade(store), store.id(), files);
         self.desk.order(|orders| orders.queue.push_back(order));
     }
 
@@ -125,7 +125,7 @@ impl Drop for Watch {
 
 /// A content whose files are looked at.
 struct Watched {
-    shelf: Weak<Shelf>,
+    store: Weak<ContentStore>,
     files: Vec<WatchedFile>,
     /// The folders that the files lie in.
     folders: Vec<PathBuf>,
@@ -139,7 +139,7 @@ struct Watched {
 
 struct Watcher {
     desk: Arc<Desk>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     contents: HashMap<ContentId, Watched>,
     /// The files of contents of whose changes the system tells.
     by_path: HashMap<PathBuf, Vec<(ContentId, usize)>>,
@@ -148,17 +148,17 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(desk: Arc<Desk>, inputs: mpsc::Sender<Input>) -> Self {
+    fn new(desk: Arc<Desk>, reports: mpsc::Sender<Report>) -> Self {
         let told = signs::Folders::new(Arc::downgrade(&desk));
         let (contents, by_path) = (HashMap::new(), HashMap::new());
-        Watcher { desk, inputs, contents, by_path, told, doubts: VecDeque::new() }
+        Watcher { desk, reports, contents, by_path, told, doubts: VecDeque::new() }
     }
 
     fn run(mut self) {
         while let Some((queue, signs)) = self.wait() {
             for order in queue {
                 match order {
-                    Order::Add(shelf, content, files) => self.add(shelf, content, files),
+                    Order::Add(store, content, files) => self.add(store, content, files),
                     Order::Remove(content) => self.remove(content),
                 }
             }
@@ -192,7 +192,7 @@ impl Watcher {
         Some((std::mem::take(&mut orders.queue), std::mem::take(&mut orders.signs)))
     }
 
-    fn add(&mut self, shelf: Weak<Shelf>, content: ContentId, mut files: Vec<WatchedFile>) {
+    fn add(&mut self, store: Weak<ContentStore>, content: ContentId, mut files: Vec<WatchedFile>) {
         self.remove(content);
         let mut real: HashMap<PathBuf, PathBuf> = HashMap::new();
         for file in &mut files {
@@ -221,7 +221,7 @@ impl Watcher {
         // What happened before the system was asked to tell shows at once.
         let now = Instant::now();
         let told = told == signs::Told::All;
-        self.contents.insert(content, Watched { shelf, files, folders, told, next: 0, due: now, rested: now });
+        self.contents.insert(content, Watched { store, files, folders, told, next: 0, due: now, rested: now });
     }
 
     fn remove(&mut self, content: ContentId) {
@@ -257,7 +257,7 @@ impl Watcher {
         let due: Vec<_> = self.contents.iter().filter(|(_, watched)| watched.due <= now).map(|(id, _)| *id).collect();
         for content in due {
             let Some(watched) = self.contents.get(&content) else { continue };
-            if watched.shelf.strong_count() == 0 {
+            if watched.store.strong_count() == 0 {
                 self.remove(content);
                 continue;
             }
@@ -289,8 +289,8 @@ impl Watcher {
             (None, None) => return true,
             (Some(_), None) => {
                 // What was moved away with its folder is read where it is now; what was removed is not.
-                let Some(shelf) = watched.shelf.upgrade() else { return false };
-                let gone = match shelf.look_at(file.number) {
+                let Some(store) = watched.store.upgrade() else { return false };
+                let gone = match store.look_at(file.number) {
                     Ok(()) | Err(StorageError::TooManyOpen(_)) => None,
                     Err(error) => Some(error),
                 };
@@ -307,10 +307,10 @@ impl Watcher {
                 return self.fail(content, error);
             }
             Change::Doubtful => {
-                if let (Some(now), Some(shelf)) = (now, watched.shelf.upgrade())
+                if let (Some(now), Some(store)) = (now, watched.store.upgrade())
                     && !self.doubts.iter().any(|doubt| doubt.content == content && doubt.index == index)
                 {
-                    let (manifest, number) = (shelf.manifest().clone(), file.number);
+                    let (manifest, number) = (store.manifest().clone(), file.number);
                     self.doubts.push_back(Doubt::new(content, index, manifest, number, file.at.clone(), now));
                 }
             }
@@ -343,7 +343,7 @@ impl Watcher {
     fn fail(&mut self, content: ContentId, error: StorageError) -> bool {
         self.remove(content);
         // The node may have ended.
-        let _ = self.inputs.blocking_send(Input::SourceFailed { content, error });
+        let _ = self.reports.blocking_send(Report::SourceFailed { content, error });
         false
     }
 }

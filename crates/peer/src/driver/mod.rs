@@ -19,23 +19,23 @@ use tokio::time::{Instant, timeout};
 use transport::{Connection, SendStream, Transport};
 
 use crate::PeerError;
-use crate::buffers::Buffers;
-use crate::dial_book::DialBook;
-use crate::dial_filter::{DialFilter, Source};
-use crate::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
-use crate::inbox::{Command, Input};
-use crate::link::{self, Question};
+use crate::disk::content::{ContentStore, Downloads};
+use crate::disk::scan::ScanOptions;
+use crate::disk::watch::Watch;
+use crate::disk::workers::Workers;
+use crate::net::buffers::Buffers;
+use crate::net::dial;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::{DialFilter, Source};
+use crate::net::dial_limiter::DialLimiter;
+use crate::net::fetch::{self, MANIFEST_MEMORY, ManifestProgress, PieceFetch};
+use crate::net::link::{self, Question};
+use crate::net::rate::RateCap;
+use crate::net::serve::{self, PieceServe};
+use crate::net::tracker::{self, ToClient};
 use crate::node::{NodeBuilder, PeerEvent, Standing};
-use crate::rate::RateCap;
-use crate::reach;
-use crate::serve::{self, PieceServe};
-use crate::shelf::{Downloads, Shelf};
-use crate::silent::Silent;
-use crate::survey::ScanOptions;
-use crate::tracker_client::{self, ToClient};
-use crate::waits::WaitBooks;
-use crate::watch::Watch;
-use crate::workers::Workers;
+use crate::report::{Command, Report};
+use crate::stats::WaitStats;
 use contents::Item;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
@@ -76,16 +76,16 @@ struct Driver {
     questions: HashMap<ServeId, Asked>,
     next_serve: ServeId,
     items: HashMap<ContentId, Item>,
-    /// Shelves of what was given up, while others still write to them.
+    /// Stores of what was given up, while others still write to them.
     closing: Vec<JoinHandle<()>>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
-    looks: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
+    manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     /// What no watcher may miss, of whatever was shared or wanted.
     standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
     /// Notices when files are changed that are shared.
     watch: Watch,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
     events: broadcast::Sender<PeerEvent>,
 }
 
@@ -123,8 +123,8 @@ struct Setup {
     /// Memory for manifests that are under way.
     manifest_memory: Arc<Semaphore>,
     workers: Arc<Workers>,
-    waits: Arc<WaitBooks>,
-    silent: Arc<Silent>,
+    waits: Arc<WaitStats>,
+    dial_limiter: Arc<DialLimiter>,
     dialled: Arc<DialFilter>,
     book: Arc<DialBook>,
 }
@@ -134,10 +134,10 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
-    (waits, book): (Arc<WaitBooks>, Arc<DialBook>),
+    (waits, book): (Arc<WaitStats>, Arc<DialBook>),
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
-    let (inputs, mut inbox) = mpsc::channel(INBOX);
+    let (reports, mut inbox) = mpsc::channel(INBOX);
     let site = builder.site;
     let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
     let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
@@ -154,13 +154,13 @@ pub(crate) async fn run(
         manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
         workers: Workers::new(),
         waits,
-        silent: Arc::default(),
+        dial_limiter: Arc::default(),
         dialled,
         book,
     };
-    let accepting = tokio::spawn(reach::accept(setup.transport.clone(), inputs.clone()));
+    let accepting = tokio::spawn(dial::accept(setup.transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| reach::watch_addresses(setup.transport.clone(), inputs.clone()));
+    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), reports.clone()));
     let watching = watching.map(|watching| tokio::spawn(watching));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
@@ -176,18 +176,18 @@ pub(crate) async fn run(
         next_serve: 0,
         items: HashMap::new(),
         closing: Vec::new(),
-        looks: HashMap::new(),
+        manifest_waiters: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
-        watch: Watch::new(inputs.clone()),
-        inputs,
+        watch: Watch::new(reports.clone()),
+        reports,
         events,
     };
     let reply = loop {
         let tick = driver.began + driver.engine.next_timeout();
         tokio::select! {
-            input = inbox.recv() => match input {
-                Some(input) => driver.input(input),
+            report = inbox.recv() => match report {
+                Some(report) => driver.handle(report),
                 None => break None,
             },
             command = commands.recv() => match command {
@@ -235,9 +235,9 @@ impl Driver {
         self.event(Event::Tick);
     }
 
-    fn input(&mut self, input: Input) {
-        match input {
-            Input::Event(mut event) => {
+    fn handle(&mut self, report: Report) {
+        match report {
+            Report::Event(mut event) => {
                 match &mut event {
                     Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
                         if let Some(link) = self.links.get(conn) {
@@ -257,22 +257,22 @@ impl Driver {
                 }
                 self.event(event);
             }
-            Input::Connected { connection, dialled } => self.connected(connection, dialled),
-            Input::Question { conn, question } => self.question(conn, question),
-            Input::Manifest { manifest } => self.manifest(manifest),
-            Input::Opened { content, result } => self.opened(content, result),
-            Input::Shared { result, reply } => {
+            Report::Connected { connection, dialled } => self.connected(connection, dialled),
+            Report::Question { conn, question } => self.question(conn, question),
+            Report::Manifest { manifest } => self.manifest(manifest),
+            Report::Opened { content, result } => self.opened(content, result),
+            Report::Shared { result, reply } => {
                 let result = result.map(|opened| self.shared(opened));
                 let _ = reply.send(result);
             }
-            Input::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
-            Input::DiskFailed { content, error } => self.give_up(content, error.into()),
-            Input::SourceFailed { content, error } => self.source_failed(content, error),
-            Input::Completed { content, result } => self.completed(content, result),
-            Input::TrackerLost => self.tell(PeerEvent::TrackerLost),
-            Input::TrackerBack => self.tell(PeerEvent::TrackerBack),
-            Input::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
-            Input::Addresses { addresses } => {
+            Report::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
+            Report::DiskFailed { content, error } => self.give_up(content, error.into()),
+            Report::SourceFailed { content, error } => self.source_failed(content, error),
+            Report::Completed { content, result } => self.completed(content, result),
+            Report::TrackerLost => self.tell(PeerEvent::TrackerLost),
+            Report::TrackerBack => self.tell(PeerEvent::TrackerBack),
+            Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
                 let (listeners, site) = (addresses.clone(), self.setup.site.clone());
                 self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
@@ -308,7 +308,7 @@ impl Driver {
             if right
                 && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
             {
-                let len = item.shelf.as_ref().and_then(|shelf| shelf.manifest().geometry().piece(piece));
+                let len = item.store.as_ref().and_then(|store| store.manifest().geometry().piece(piece));
                 let len = len.map_or(0, |piece| piece.len as u64);
                 *item.sources.entry(fetching.from).or_default() += len;
                 fetching.stored += len;
@@ -351,28 +351,28 @@ impl Driver {
         match command {
             Command::Track { tracker, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
-                let (dialled, inputs) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.inputs.clone());
-                let client = tracker_client::start(transport, tracker, listeners, dialled, inputs, reply);
+                let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
+                let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
                 self.tracker = Some(client);
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
             }
-            Command::Meet { content, peer, reply } => {
+            Command::AddPeer { content, peer, reply } => {
                 self.event(Event::Found { content, peers: vec![peer] });
                 let _ = reply.send(());
             }
             Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
-            Command::Manifest { content, reply } => self.look(content, reply),
+            Command::Manifest { content, reply } => self.await_manifest(content, reply),
             Command::Share { path, options, reply } => {
-                let (storage, hashes, inputs) =
-                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.inputs.clone());
+                let (storage, hashes, reports) =
+                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
                 tokio::spawn(async move {
-                    let work = move || Shelf::share(&path, &options, &scan, &*storage, &hashes, &events);
+                    let work = move || ContentStore::share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
-                    let _ = inputs.send(Input::Shared { result, reply }).await;
+                    let _ = reports.send(Report::Shared { result, reply }).await;
                 });
             }
             Command::Get { content, options, reply } => {
@@ -412,7 +412,7 @@ impl Driver {
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let link = Link { connection: connection.clone(), outbox, received: 0, heard: Instant::now(), proven: false };
         self.links.insert(conn, link);
-        let talk = link::run(conn, connection.clone(), dialled, messages, self.inputs.clone());
+        let talk = link::run(conn, connection.clone(), dialled, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
     }
@@ -421,9 +421,9 @@ impl Driver {
         // It may have waited in the inbox while we closed the connection.
         let Some(link) = self.links.get(&conn) else { return };
         match question {
-            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.shelf.as_ref()) {
-                Some(shelf) => {
-                    let (bytes, cap) = (shelf.manifest().bytes().clone(), self.setup.up.clone());
+            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.store.as_ref()) {
+                Some(store) => {
+                    let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
                     drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
                 }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
@@ -440,8 +440,8 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
-                let (transport, silent) = (self.setup.transport.clone(), self.setup.silent.clone());
-                drop(tokio::spawn(reach::dial(transport, silent, self.setup.book.clone(), peer, self.inputs.clone())))
+                let (transport, limiter) = (self.setup.transport.clone(), self.setup.dial_limiter.clone());
+                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.reports.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {
@@ -466,7 +466,7 @@ impl Driver {
                         content,
                         progress: progress.clone(),
                         memory: self.setup.manifest_memory.clone(),
-                        inputs: self.inputs.clone(),
+                        reports: self.reports.clone(),
                     };
                     let task = link.connection.spawn(Box::pin(fetch.run()));
                     let before = self.manifests.insert((conn, content), (task.abort_handle(), progress));
@@ -488,12 +488,12 @@ impl Driver {
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
-                let shelf = self.items.get(&asked.content).and_then(|item| item.shelf.clone());
-                if let (Some(shelf), Some(link)) = (shelf, self.links.get(&asked.conn)) {
+                let store = self.items.get(&asked.content).and_then(|item| item.store.clone());
+                if let (Some(store), Some(link)) = (store, self.links.get(&asked.conn)) {
                     let (workers, cap) = (self.setup.workers.clone(), self.setup.up.clone());
-                    let (Asked { run, stream, .. }, inputs) = (asked, self.inputs.clone());
+                    let (Asked { run, stream, .. }, reports) = (asked, self.reports.clone());
                     let connection = link.connection.clone();
-                    let work = PieceServe { serve, connection, shelf, run, stream, workers, cap, inputs };
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, reports };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });
@@ -512,12 +512,12 @@ impl Driver {
 
     fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::Run) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
-        let Some(shelf) = item.shelf.clone() else { return };
+        let Some(store) = item.store.clone() else { return };
         let came = Arc::new(AtomicU64::new(0));
         let fetch = PieceFetch {
             request,
             connection: link.connection.clone(),
-            shelf,
+            store,
             run,
             proven: link.proven,
             came: came.clone(),
@@ -525,27 +525,27 @@ impl Driver {
             workers: self.setup.workers.clone(),
             waits: self.setup.waits.clone(),
             cap: self.setup.down.clone(),
-            inputs: self.inputs.clone(),
+            reports: self.reports.clone(),
         };
         let task = link.connection.spawn(Box::pin(fetch.run()));
-        let inputs = self.inputs.clone();
+        let reports = self.reports.clone();
         let from = link.connection.peer_id();
         self.requests
             .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
-        // A request that is given up ends like any other, so that the engine's books are right.
+        // A request that is given up ends like any other, so that the engine's stats are right.
         tokio::spawn(async move {
             if task.await.is_err() {
                 let event = Event::Finished { request, failure: Some(swarm::Failure::Broken) };
-                let _ = inputs.send(Input::Event(event)).await;
+                let _ = reports.send(Report::Event(event)).await;
             }
         });
     }
 
     /// Claims what is verified and lets go of the output, away from here.
-    fn close_shelf(&mut self, shelf: Arc<Shelf>) {
+    fn close_store(&mut self, store: Arc<ContentStore>) {
         self.closing.retain(|closing| !closing.is_finished());
         self.closing.push(tokio::task::spawn_blocking(move || {
-            if let Err(error) = shelf.close() {
+            if let Err(error) = store.close() {
                 tracing::warn!(%error, "the last verified pieces are not claimed");
             }
         }));
@@ -565,12 +565,12 @@ impl Driver {
                 let _ = timeout(Duration::from_secs(1), gone).await;
             }
         }
-        let shelves: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.shelf.take()).collect();
-        shelves.into_iter().for_each(|shelf| self.close_shelf(shelf));
+        let stores: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.store.take()).collect();
+        stores.into_iter().for_each(|store| self.close_store(store));
         let closing = std::mem::take(&mut self.closing);
         let all = async {
-            for shelf in closing {
-                let _ = shelf.await;
+            for store in closing {
+                let _ = store.await;
             }
         };
         let _ = timeout(Duration::from_secs(30), all).await;

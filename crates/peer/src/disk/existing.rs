@@ -9,14 +9,14 @@ use protocol::{Manifest, PathTree, Run};
 use storage::{Access, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::PeerError;
-use crate::doubt::Verified;
-use crate::naming::LocalNames;
-use crate::reuse::on_all_cores;
-use crate::survey::Survey;
+use crate::disk::doubt::Verified;
+use crate::disk::names::LocalNames;
+use crate::disk::reuse::on_all_cores;
+use crate::disk::scan::Scan;
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
 #[derive(Default)]
-pub(crate) struct InPlace {
+pub(crate) struct Existing {
     /// Equal, byte for byte.
     pub(crate) equal: Vec<usize>,
     /// Other files.
@@ -29,13 +29,13 @@ pub(crate) struct InPlace {
 
 /// Looks for the `wanted` files of a manifest in its folder, which lies in `folder`, and for what is in the way of
 /// `empty_folders`. No link is followed. Hashes, on all cores, what has the right size; blocks.
-pub(crate) fn look(
+pub(crate) fn compare(
     manifest: &Manifest,
     names: &LocalNames,
     folder: &Folder,
     wanted: &[usize],
     empty_folders: &[String],
-) -> Result<InPlace, PeerError> {
+) -> Result<Existing, PeerError> {
     let header = manifest.header();
     let name = names.name(manifest);
     let (target, mut walk) = (folder.path().join(name), folder.walk());
@@ -43,7 +43,7 @@ pub(crate) fn look(
         let inside = Path::new(name).join(path);
         walk.look(&inside).map_err(|source| PeerError::from(error_at(&folder.path().join(inside), source)))
     };
-    let (mut found, mut same_size) = (InPlace::default(), Vec::new());
+    let (mut found, mut same_size) = (Existing::default(), Vec::new());
     let files = wanted.iter().map(|&file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
     for path in tree.folders().chain(empty_folders.iter().map(String::as_str)) {
@@ -104,12 +104,12 @@ pub(crate) fn holds_nothing_else(
     empty_folders: &[String],
     target: &Path,
 ) -> bool {
-    let Ok(survey) = Survey::of_all(target) else { return false };
+    let Ok(scan) = Scan::of_all(target) else { return false };
     let files = (0..manifest.header().files.len()).map(|file| names.path(manifest, file));
     let tree = PathTree::new(files, empty_folders.iter().map(String::as_str));
-    survey.left_out.is_empty()
-        && survey.files.iter().all(|file| tree.is_file(&file.path))
-        && survey.empty_folders.iter().all(|path| tree.is_folder(path))
+    scan.left_out.is_empty()
+        && scan.files.iter().all(|file| tree.is_file(&file.path))
+        && scan.empty_folders.iter().all(|path| tree.is_folder(path))
 }
 
 /// Where a file of a content lies whose folder, or file, is `target`.

@@ -11,7 +11,7 @@ struct World {
     tracker: Arc<dyn Transport>,
     listeners: watch::Sender<Vec<SocketAddr>>,
     commands: mpsc::Sender<ToClient>,
-    inputs: mpsc::Receiver<Input>,
+    reports: mpsc::Receiver<Report>,
     network: MemoryNetwork,
 }
 
@@ -35,11 +35,11 @@ async fn world() -> (World, Heard) {
     let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
     let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id() };
     let (listeners, watched) = watch::channel(peer.listeners());
-    let (send, inputs) = mpsc::channel(64);
+    let (send, reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
     let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
     let commands = start(peer, address, watched, dialled, send, first);
-    let world = World { tracker, listeners, commands, inputs, network };
+    let world = World { tracker, listeners, commands, reports, network };
     let heard = world.hears().await;
     joined.await.unwrap().unwrap();
     (world, heard)
@@ -82,7 +82,7 @@ async fn new_addresses_are_announced_over_a_new_connection_and_nothing_asked_is_
     let answer = TrackerMessage::Found { query: "a".to_owned(), matches: vec![] }.encode().unwrap();
     again.stream.0.send(frame(&answer)).await.unwrap();
     assert_eq!(found.await.unwrap().unwrap(), []);
-    assert!(world.inputs.try_recv().is_err(), "the tracker was never lost");
+    assert!(world.reports.try_recv().is_err(), "the tracker was never lost");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,12 +90,12 @@ async fn a_tracker_that_sees_it_elsewhere_is_met_again_without_a_word() {
     let (mut world, heard) = world().await;
     heard.connection.close(COME_AGAIN, "you have moved");
     let again = world.hears().await;
-    assert!(world.inputs.try_recv().is_err());
+    assert!(world.reports.try_recv().is_err());
     // One that does nothing else is as good as one that is gone.
     again.connection.close(COME_AGAIN, "you have moved");
     let _again = world.hears().await;
-    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerLost)));
-    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerBack)));
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerBack)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,13 +104,14 @@ async fn somebody_else_where_the_tracker_was_is_reported_once() {
     world.tracker.close().await;
     let other = bind(&world.network, b"with another key", "10.0.0.1:9999");
     heard.connection.close(0, "ends");
-    assert!(matches!(world.inputs.recv().await, Some(Input::TrackerLost)));
-    let Some(Input::TrackerUnfit { error: PeerError::WrongTracker { address, .. } }) = world.inputs.recv().await else {
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
+    let Some(Report::TrackerUnfit { error: PeerError::WrongTracker { address, .. } }) = world.reports.recv().await
+    else {
         panic!("nothing was said of the other one");
     };
     assert_eq!(vec![address], other.listeners());
     sleep(LONGEST * 5).await;
-    assert!(world.inputs.try_recv().is_err(), "it is said once");
+    assert!(world.reports.try_recv().is_err(), "it is said once");
 }
 
 /// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::{Algorithm, Digest, Manifest, decorated_name};
 
-use crate::share::{manifest_path, put, read_manifest};
-use crate::survey::Survey;
+use crate::disk::manifests::{manifest_path, put, read_manifest};
+use crate::disk::scan::Scan;
 
 /// Two files changed within this time may have the same times: the coarsest clock of a file system (FAT) ticks so.
 const TICK: Duration = Duration::from_secs(2);
@@ -23,11 +23,11 @@ const BYTES: u64 = 64;
 const VERSION: &[u8] = b"P2PSTMP1";
 
 /// All that was seen of what lies at a path, and how it is cut into pieces.
-pub(crate) struct Stamp(Digest);
+pub(crate) struct HashCache(Digest);
 
-impl Stamp {
+impl HashCache {
     /// The stamp of what was found; none while a file of it is too young, or claims to be from the future.
-    pub(crate) fn of(path: &Path, survey: &Survey, algorithm: Algorithm, piece_size: u32) -> Option<Self> {
+    pub(crate) fn of(path: &Path, scan: &Scan, algorithm: Algorithm, piece_size: u32) -> Option<Self> {
         let settled = SystemTime::now().checked_sub(TICK)?.duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
         let mut seen = Vec::from(VERSION);
         // A length before each text: no two lists of them look alike.
@@ -38,8 +38,8 @@ impl Stamp {
         text(path.canonicalize().ok()?.as_os_str().as_encoded_bytes());
         text(algorithm.to_string().as_bytes());
         text(&piece_size.to_le_bytes());
-        text(&(survey.files.len() as u64).to_le_bytes());
-        for file in &survey.files {
+        text(&(scan.files.len() as u64).to_le_bytes());
+        for file in &scan.files {
             let (times, place) = traits(&file.metadata)?;
             if times.iter().any(|&time| time >= settled) {
                 return None;
@@ -50,8 +50,8 @@ impl Stamp {
             times.iter().for_each(|time| text(&time.to_le_bytes()));
             place.iter().for_each(|number| text(&number.to_le_bytes()));
         }
-        survey.empty_folders.iter().for_each(|folder| text(folder.as_bytes()));
-        Some(Stamp(Digest::of(&seen)))
+        scan.empty_folders.iter().for_each(|folder| text(folder.as_bytes()));
+        Some(HashCache(Digest::of(&seen)))
     }
 
     /// The manifest that was made when all looked as it does now.
@@ -102,10 +102,10 @@ mod tests {
 
     use super::*;
     use crate::ScanOptions;
-    use crate::share::{hash_content, keep_manifest};
+    use crate::disk::manifests::{hash_content, keep_manifest};
 
-    fn stamp(path: &Path) -> Option<Stamp> {
-        Stamp::of(path, &Survey::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)
+    fn stamp(path: &Path) -> Option<HashCache> {
+        HashCache::of(path, &Scan::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)
     }
 
     /// Waits until nothing that was changed before is too young.
@@ -135,16 +135,16 @@ mod tests {
         fs::write(root.join("a"), "bytes").unwrap();
         fs::write(root.join("b"), "bytes").unwrap();
         settle();
-        let survey = Survey::of(&root, &ScanOptions::default()).unwrap();
+        let scan = Scan::of(&root, &ScanOptions::default()).unwrap();
         let manifest = hash_content(&root, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
         let stamp = stamp(&root).unwrap();
         assert!(stamp.manifest(&hashes, "root").is_none(), "nothing is kept");
         keep_manifest(&hashes, &manifest).unwrap();
         stamp.keep(&hashes, &manifest);
-        let fits = |stamp: Option<Stamp>| stamp.is_some_and(|stamp| stamp.manifest(&hashes, "root").is_some());
+        let fits = |stamp: Option<HashCache>| stamp.is_some_and(|stamp| stamp.manifest(&hashes, "root").is_some());
         assert!(fits(self::stamp(&root)));
-        assert!(!fits(Stamp::of(&root, &survey, Algorithm::Sha256, 1024)), "another algorithm");
-        assert!(!fits(Stamp::of(&root, &survey, Algorithm::Blake3, 2048)), "other pieces");
+        assert!(!fits(HashCache::of(&root, &scan, Algorithm::Sha256, 1024)), "another algorithm");
+        assert!(!fits(HashCache::of(&root, &scan, Algorithm::Blake3, 2048)), "other pieces");
         // A damaged stamp or manifest is none.
         for kept in [stamp_path(&hashes, "root"), manifest_path(&hashes, "root")] {
             let whole = fs::read(&kept).unwrap();

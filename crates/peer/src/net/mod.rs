@@ -1,0 +1,12 @@
+//! Other peers and the tracker: who is dialled, what is asked for and answered, and how fast.
+
+pub(crate) mod buffers;
+pub(crate) mod dial;
+pub(crate) mod dial_book;
+pub(crate) mod dial_filter;
+pub(crate) mod dial_limiter;
+pub(crate) mod fetch;
+pub(crate) mod link;
+pub(crate) mod rate;
+pub(crate) mod serve;
+pub(crate) mod tracker;
