@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use peer::TrackerAddress;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::programs::{Programs, without_settings};
-use xtask::swarm::{Arguments, Live, Outcome};
+use testbed::programs::{Programs, without_settings};
+use testbed::swarm::{Arguments, Live, Outcome};
 
 /// After this long a story hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The built programs; builds them at the first call.
 fn programs() -> &'static Programs {
     static BUILT: OnceLock<Programs> = OnceLock::new();
-    BUILT.get_or_init(|| xtask::programs::build(false).expect("the programs build"))
+    BUILT.get_or_init(|| testbed::programs::build(false).expect("the programs build"))
 }
 
 /// `peer-cli`, in no folder in particular.
@@ -54,8 +54,8 @@ fn quiet(program: &Path) -> Command {
 pub fn swarm(arguments: &str) -> Outcome {
     let parsed = Arguments::of(arguments.split_whitespace()).unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let plan = xtask::swarm::plan(&parsed, folder.path()).expect("a swarm that can be run");
-    let outcome = xtask::swarm::conduct(&plan, programs(), folder.path(), &Live::silent());
+    let plan = testbed::swarm::plan(&parsed, folder.path()).expect("a swarm that can be run");
+    let outcome = testbed::swarm::conduct(&plan, programs(), folder.path(), &Live::silent());
     outcome.unwrap_or_else(|error| panic!("swarm {arguments}: {error:#}"))
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hostile::{Hostile, Script, answer, claim, forged, has_all, hello, said};
 use protocol::{
     Algorithm, Answer, ContentId, Digest, FileEntry, Manifest, ManifestHeader, PeerId, PeerMessage, RefusalReason,
     Request, Run, Wire,
@@ -10,7 +11,6 @@ use serde_json::Value;
 use tests::{Process, Swarm, noise};
 use transport::TransportError;
 use transport::frame::frame;
-use xtask::hostile::{Hostile, Script, answer, claim, forged, has_all, hello, said};
 
 const PIECE: usize = 16 << 10;
 

@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 fn shell(machines: &Machines) -> Terminal {
     let mut command = Command::new("setsid");
     command.args(["-c", "sh", "-i"]).env("PS1", "% ").env_remove("ENV").env_remove("RUST_LOG");
-    xtask::programs::without_settings(&mut command);
+    testbed::programs::without_settings(&mut command);
     let mut terminal = Terminal::start(command.current_dir(machines.folder("there")));
     terminal.shows("% ");
     terminal

@@ -1,7 +1,7 @@
 //! Networks as they are: datagrams that are lost, late, out of order or doubled, and uplinks that are slow.
 
+use testbed::swarm::try_namespaces;
 use tests::swarm;
-use xtask::swarm::try_namespaces;
 
 #[test]
 fn a_file_arrives_over_links_that_lose_reorder_and_double() {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hostile::hello;
 use protocol::PeerId;
 use tests::machines::{Machines, ticket};
 use tests::{PATIENCE, Process, Swarm, noise, peer_cli};
 use transport::{Config, Identity, Kind};
-use xtask::hostile::hello;
 
 /// A machine `here` that shares these, and their tickets.
 fn shared(machines: &Machines, paths: &[&str]) -> (Process, Vec<String>) {

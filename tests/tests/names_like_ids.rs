@@ -2,9 +2,9 @@
 
 use std::process::{Output, Stdio};
 
+use hostile::{Hostile, Script, answer};
 use protocol::{Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestHeader, Request, Ticket};
 use tests::{Process, Swarm, noise};
-use xtask::hostile::{Hostile, Script, answer};
 
 const PIECE: u32 = 1 << 20;
 

@@ -1,12 +1,10 @@
 //! `cargo xtask certs`: the files of a closed swarm, made by the program that has to read them.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, ensure};
-
-use crate::programs::{self, Programs};
+use anyhow::ensure;
+use testbed::programs;
 
 /// What `tracker --init-closed` takes.
 #[derive(Debug, clap::Args)]
@@ -21,14 +19,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let programs = programs::build(true)?;
     let status = Command::new(&programs.tracker).arg("--init-closed").args(&arguments.flags).status()?;
     ensure!(status.success(), "no certificates were made");
-    Ok(())
-}
-
-/// Makes a CA, and certificates for a tracker and so many peers.
-pub(crate) fn make(programs: &Programs, folder: &Path, peers: usize) -> anyhow::Result<()> {
-    let mut command = Command::new(&programs.tracker);
-    command.args(["--init-closed", "--peers"]).arg(peers.to_string()).arg("--certs").arg(folder);
-    let output = command.output().context("the tracker does not start")?;
-    ensure!(output.status.success(), "no certificates: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

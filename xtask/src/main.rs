@@ -1,22 +1,13 @@
-//! The project's own tools, run as `cargo xtask …`: kept in Rust, so that a fresh machine needs nothing else.
+//! The project's own tools, run as `cargo xtask …`: kept in Rust, so that a fresh machine needs nothing else. Those that run
+//! swarms are programs of their own: `launcher` starts them, and they stand here for `--help`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Arg, ArgAction, Command, FromArgMatches, Subcommand, value_parser};
 
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Task {
-    /// Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes
-    Swarm(Box<xtask::swarm::Arguments>),
-    /// Measure throughput, start and memory over loopback, beside the floors of the machine and other programs
-    Bench(xtask::bench::Arguments),
-    /// Run a swarm under one fault after another (liars, crashes, lossy links, floods, …), and judge each by its figures
-    Chaos(xtask::chaos::Arguments),
-    /// Run a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory
-    Soak(xtask::soak::Arguments),
-    /// Run a swarm of thousands in virtual time, with modelled links
-    Simulate(xtask::simulate::Arguments),
+#[derive(Subcommand)]
+enum Chore {
     /// Make a CA and certificates for a closed swarm in certs/, as `tracker --init-closed` does; --help lists its flags
     #[command(disable_help_flag = true)]
     Certs(xtask::certs::Arguments),
@@ -30,23 +21,45 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let result = match Task::parse() {
-        Task::Swarm(arguments) => xtask::swarm::run(&arguments),
-        Task::Bench(arguments) => xtask::bench::run(&arguments),
-        Task::Chaos(arguments) => xtask::chaos::run(&arguments),
-        Task::Soak(arguments) => xtask::soak::run(&arguments),
-        Task::Simulate(arguments) => xtask::simulate::run(&arguments),
-        Task::Certs(arguments) => xtask::certs::run(&arguments),
-        Task::Dist(arguments) => xtask::dist::run(&arguments),
-        Task::Cross(arguments) => xtask::cross::run(&arguments),
-        Task::Ci => xtask::ci::run(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            let interrupted = error.is::<xtask::swarm::Interrupted>();
-            if interrupted { ExitCode::from(130) } else { ExitCode::FAILURE }
-        }
+    let matches = command().get_matches();
+    if let Some((name, passed)) = matches.subcommand()
+        && let Some(tool) = launcher::tool(name)
+    {
+        let arguments: Vec<OsString> = passed.get_many(ARGUMENTS).unwrap_or_default().cloned().collect();
+        return launcher::run(tool, &arguments);
+    }
+    let chore = Chore::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    testbed::tool::exit_code(match chore {
+        Chore::Certs(arguments) => xtask::certs::run(&arguments),
+        Chore::Dist(arguments) => xtask::dist::run(&arguments),
+        Chore::Cross(arguments) => xtask::cross::run(&arguments),
+        Chore::Ci => xtask::ci::run(),
+    })
+}
+
+/// What a tool that is started is given.
+const ARGUMENTS: &str = "arguments";
+
+fn command() -> Command {
+    let command = Command::new("cargo xtask").bin_name("cargo xtask").subcommand_required(true);
+    let tools = launcher::TOOLS.iter().map(|tool| {
+        let passed = Arg::new(ARGUMENTS).action(ArgAction::Append).num_args(0..).value_parser(value_parser!(OsString));
+        let passed = passed.trailing_var_arg(true).allow_hyphen_values(true);
+        Command::new(tool.name).about(tool.about).disable_help_flag(true).arg(passed)
+    });
+    Chore::augment_subcommands(command.arg_required_else_help(true).subcommands(tools))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_and_chores_are_listed_together() {
+        command().debug_assert();
+        let help = command().render_help().to_string();
+        let names = ["swarm", "bench", "chaos", "soak", "simulate", "certs", "dist", "cross", "ci"];
+        let at: Vec<_> = names.iter().map(|name| help.find(&format!("\n  {name} ")).expect(name)).collect();
+        assert!(at.is_sorted(), "{help}");
     }
 }

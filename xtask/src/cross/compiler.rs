@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use testbed::programs::{self, Programs};
 
 use super::WINDOWS;
 use super::debian::{Apt, once, output_of};
 use super::library::{self, Library};
-use crate::programs::{self, Programs};
 
 /// The profile of what is handed out: what runs under Wine is just that.
 const PROFILE: &str = "dist";

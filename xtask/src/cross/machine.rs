@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-
-use crate::programs::Programs;
-use crate::swarm::process::{Process, Said};
-use crate::swarm::{check_interrupted, first_difference, tracker};
+use testbed::files::first_difference;
+use testbed::interrupt::check_interrupted;
+use testbed::process::{Process, Said};
+use testbed::programs::Programs;
+use testbed::tracker;
 
 /// After this long without what is waited for a story has failed. Wine starts slowly on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);

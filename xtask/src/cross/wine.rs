@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use testbed::programs::{self, Programs};
 
 use super::compiler::{Compiler, Mingw};
 use super::debian::{Apt, once, output_of};
 use super::machine::{Ground, Platform::Linux, Platform::Windows};
 use super::{Skipped, WINDOWS};
-use crate::programs::{self, Programs};
 
 /// What Rust's programs ask for randomness, which the Wine of Debian 12 does not have. It lies beside the programs.
 const PRIMITIVES: &str = "\

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use testbed::programs::Programs;
+use testbed::swarm;
 
 use super::{output_of, there_is};
-use crate::programs::Programs;
-use crate::swarm;
 
 /// The package, or nothing where there is no cargo-deb to make it.
 pub(super) fn build(output: &Path, files: &Path) -> anyhow::Result<Option<PathBuf>> {

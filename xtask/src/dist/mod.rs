@@ -12,10 +12,10 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
+use testbed::programs::{self, Programs};
 use zip::write::SimpleFileOptions;
 
 use crate::cross::{self, Compiler, Skipped};
-use crate::programs::{self, Programs};
 
 /// What can be left out.
 #[derive(Debug, clap::Args)]

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use testbed::programs::Programs;
 
 use super::{output_of, there_is};
-use crate::programs::Programs;
 
 /// `systemd-analyze security` counts from 0, nothing can be done from it, to 100. Networks must stay open.
 const MOST_EXPOSED: &str = "20";

@@ -1,0 +1,110 @@
+//! `cargo xtask bench idle`: the memory that a tracker takes for each peer that is connected, has announced a content
+//! and says nothing more. It is what bounds how many peers a tracker can know.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use peer::{Node, TrackerAddress};
+use protocol::{ContentId, Digest};
+use testbed::files::run_folder;
+use testbed::interrupt::{check_interrupted, watch_interrupts};
+use testbed::programs;
+use testbed::tracker;
+use testbed::usage::memory;
+use tokio::task::JoinSet;
+use transport::{Config, Identity, Kind, peer_id_of_certificate_pem};
+
+/// What a connection may take on the tracker, in bytes.
+const LIMIT: u64 = 40_000;
+/// Peers that join at once.
+const TOGETHER: usize = 8;
+/// Peers that have come before anything is weighed: the tracker's first ones cost what all share.
+const FIRST: u64 = 16;
+/// The tracker says where it listens within this time.
+const STARTS: Duration = Duration::from_secs(10);
+/// Handshakes and the search for the path's MTU are over after this long.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// What is weighed.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Connections
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub peers: u16,
+    /// Ways to connect, as quic or tcp
+    #[arg(long, value_name = "TRANSPORT", value_delimiter = ',', default_values = ["quic", "tcp"])]
+    pub transport: Vec<String>,
+}
+
+/// Builds, weighs, prints; fails if a connection takes more than it may.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let programs = programs::build_for_figures()?;
+    watch_interrupts()?;
+    let mut most = 0;
+    for name in &arguments.transport {
+        let kind: Kind = name.parse()?;
+        let folder = run_folder(&programs.tracker)?;
+        let result = weigh(&programs.tracker, &folder, kind, u64::from(arguments.peers));
+        fs::remove_dir_all(&folder)?;
+        let [before, after] = result?;
+        let each = after.saturating_sub(before) / u64::from(arguments.peers);
+        println!("{name}: {each} bytes a connection ({before} before, {after} after {} more)", arguments.peers);
+        most = most.max(each);
+    }
+    ensure!(most <= LIMIT, "more than the {LIMIT} bytes that a connection may take");
+    Ok(())
+}
+
+/// Bytes of a tracker's memory before and after so many peers have come.
+fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Result<[u64; 2]> {
+    let mut command = Command::new(program);
+    command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(folder.join("certs"));
+    let (tracker, address) = tracker::start(command, folder, STARTS)?;
+    let id = peer_id_of_certificate_pem(&folder.join("certs/tracker.pem"))?;
+    let address = TrackerAddress { addresses: vec![address], id };
+    let weight = || memory(tracker.number()).map(|[own, _]| own).context("only Linux tells a process's memory");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut nodes = join(kind, &address, folder, 0..FIRST).await?;
+        tokio::time::sleep(SETTLED).await;
+        let before = weight()?;
+        nodes.extend(join(kind, &address, folder, FIRST..FIRST + peers).await?);
+        tokio::time::sleep(SETTLED).await;
+        let after = weight()?;
+        drop(nodes);
+        Ok([before, after])
+    })
+}
+
+/// Peers that are connected and want a content each that nobody has.
+async fn join(
+    kind: Kind,
+    tracker: &TrackerAddress,
+    folder: &Path,
+    numbers: std::ops::Range<u64>,
+) -> anyhow::Result<Vec<Node>> {
+    let (mut joining, mut nodes) = (JoinSet::new(), Vec::new());
+    for number in numbers {
+        check_interrupted()?;
+        let config = Config::new(Identity::generate()?, vec!["127.0.0.1:0".parse().expect("an address")]);
+        let storage = storage::backend("memory").expect("it is built in");
+        let folder = folder.join("nobody");
+        let node = Node::builder(kind.bind(config)?, storage).hashes(&folder).output(&folder).start();
+        let tracker = tracker.clone();
+        joining.spawn(async move {
+            node.join(tracker).await?;
+            node.get(ContentId(Digest::of(&number.to_le_bytes()))).await?;
+            Ok::<_, peer::PeerError>(node)
+        });
+        while joining.len() >= TOGETHER {
+            nodes.push(joining.join_next().await.context("someone joins")???);
+        }
+    }
+    while let Some(node) = joining.join_next().await {
+        nodes.push(node??);
+    }
+    Ok(nodes)
+}

@@ -1,0 +1,365 @@
+//! Where a case plays: a tracker and peers, as processes in folders of their own, whose events are read as they come.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use peer::TrackerAddress;
+use protocol::{ContentId, PeerId};
+use serde_json::Value;
+use testbed::files::first_difference;
+use testbed::interrupt::check_interrupted;
+use testbed::process::{Process, Said};
+use testbed::tracker;
+use testbed::usage::Watch;
+
+use super::{Ground, RATE};
+
+/// Time between two looks at whatever is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+/// Programs start, and end, within this time.
+const START: Duration = Duration::from_secs(30);
+
+/// A running case.
+pub struct Stage<'a> {
+    pub ground: &'a Ground,
+    /// The folder of the case.
+    pub folder: PathBuf,
+    tracker: Option<Process>,
+    tracker_port: u16,
+    pub peers: Vec<Peer>,
+    said: SyncSender<Said>,
+    lines: Receiver<Said>,
+    watch: Watch,
+}
+
+/// A peer's process, and what it has said. One that is started again is another.
+pub struct Peer {
+    pub name: String,
+    pub process: Process,
+    pub started: Instant,
+    /// Events as they came.
+    pub events: Vec<(Instant, Value)>,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Whether its download was compared.
+    pub compared: bool,
+}
+
+impl Peer {
+    /// Of several reports of progress in a row, the last is all that counts.
+    fn hears(&mut self, event: Value) {
+        let again = |(_, last): &mut (Instant, Value)| last["event"] == "progress" && event["event"] == "progress";
+        if self.events.last_mut().is_some_and(again) {
+            self.events.pop();
+        }
+        self.events.push((Instant::now(), event));
+    }
+
+    /// The last event of this name.
+    pub fn last(&self, event: &str) -> Option<&Value> {
+        self.events.iter().rev().map(|(_, value)| value).find(|value| value["event"] == event)
+    }
+
+    /// When an event of this name first came.
+    pub fn when(&self, event: &str) -> Option<Instant> {
+        self.events.iter().find(|(_, value)| value["event"] == event).map(|&(at, _)| at)
+    }
+
+    /// All events of this name.
+    pub fn all<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().map(|(_, value)| value).filter(move |value| value["event"] == event)
+    }
+
+    /// Whether its download is complete and durable.
+    pub fn completed(&self) -> bool {
+        self.last("completed").is_some()
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> anyhow::Result<PeerId> {
+        let id = self.last("ready").and_then(|ready| ready["id"].as_str());
+        id.and_then(|id| id.parse().ok()).with_context(|| format!("{} does not say its id", self.name))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        let address = self.last("ready").and_then(|ready| ready["listeners"][0].as_str());
+        address.and_then(|address| address.parse().ok()).with_context(|| format!("{} listens nowhere", self.name))
+    }
+
+    /// Pieces that it has, as far as it has said.
+    pub fn have(&self) -> u64 {
+        let said = |event: &&Value| event["have"].is_u64();
+        self.events.iter().rev().map(|(_, event)| event).find(said).and_then(|e| e["have"].as_u64()).unwrap_or(0)
+    }
+
+    /// Lines of its log that hold this text.
+    pub fn logged(&self, text: &str) -> usize {
+        fs::read_to_string(&self.process.log).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl<'a> Stage<'a> {
+    /// An empty folder of this name, and a tracker.
+    pub fn open(ground: &'a Ground, name: &str) -> anyhow::Result<Self> {
+        let folder = ground.folder.join(name);
+        fs::create_dir_all(folder.join("tracker"))?;
+        let (said, lines) = sync_channel(65_536);
+        let watch = Watch::start([]);
+        let mut stage = Stage { ground, folder, tracker: None, tracker_port: 0, peers: Vec::new(), said, lines, watch };
+        stage.start_tracker()?;
+        Ok(stage)
+    }
+
+    /// Starts the tracker, again on its port and with its key if it ran before.
+    pub fn start_tracker(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.ground.programs.tracker);
+        command.args(["--bind=127.0.0.1", "--certs=../certs", "-p"]).arg(self.tracker_port.to_string());
+        let (process, address) = tracker::start(command, &self.folder.join("tracker"), START)?;
+        (self.tracker, self.tracker_port) = (Some(process), address.port());
+        Ok(())
+    }
+
+    /// The number of the tracker's process, if it runs.
+    pub fn tracker_process(&self) -> Option<u32> {
+        self.tracker.as_ref().map(Process::number)
+    }
+
+    /// Kills the tracker, as a crash would.
+    pub fn kill_tracker(&mut self) {
+        self.tracker = None;
+    }
+
+    /// Where the tracker is, and who it is.
+    pub fn tracker(&self) -> anyhow::Result<TrackerAddress> {
+        let id = transport::peer_id_of_certificate_pem(&self.folder.join("certs/tracker.pem"))?;
+        Ok(TrackerAddress { addresses: vec![([127, 0, 0, 1], self.tracker_port).into()], id })
+    }
+
+    /// The folder of a peer, with `input/`.
+    pub fn folder(&self, peer: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join(peer);
+        fs::create_dir_all(folder.join("input"))?;
+        Ok(folder)
+    }
+
+    /// The name of the file that everyone wants.
+    pub fn wanted(&self) -> &Path {
+        self.ground.file.file_name().map(Path::new).expect("it was made with a name")
+    }
+
+    /// Where the file is built in an output folder.
+    pub fn part_file(&self, output: &Path) -> PathBuf {
+        output.join(format!(".{}.part", self.wanted().display()))
+    }
+
+    /// How many of the first so many peers a completed download has got something from.
+    pub fn gave(&self, first: usize, downloader: usize) -> anyhow::Result<usize> {
+        let completed = self.peers[downloader].last("completed");
+        let sources = completed.map(|completed| completed["sources"].clone()).unwrap_or_default();
+        let ids = self.peers[..first].iter().map(Peer::id).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(ids.iter().filter(|id| sources[id.to_string()].as_u64().is_some_and(|bytes| bytes > 0)).count())
+    }
+
+    /// `peer-cli` in a peer's folder, pointed at the tracker.
+    pub fn command(&self, flags: &[&str]) -> Command {
+        self.command_at("0", flags)
+    }
+
+    /// The same, to listen on this port.
+    pub fn command_at(&self, port: &str, flags: &[&str]) -> Command {
+        let mut command = Command::new(&self.ground.programs.peer);
+        command.args(["-i", "127.0.0.1", "--bind=127.0.0.1", "--certs=../certs", "--json", "-p", port, "-d"]);
+        command.arg(self.tracker_port.to_string()).args(flags).env("RUST_LOG", "warn,peer=info");
+        command
+    }
+
+    /// Starts a peer; gives its number.
+    pub fn start(&mut self, name: &str, command: Command) -> anyhow::Result<usize> {
+        let (number, folder) = (self.peers.len(), self.folder(name)?);
+        let started = Instant::now();
+        let process = Process::start(command, &folder, number, self.said.clone())?;
+        self.watch.add(process.number());
+        self.peers.push(Peer {
+            name: name.to_owned(),
+            process,
+            started,
+            events: Vec::new(),
+            ended: false,
+            compared: false,
+        });
+        Ok(number)
+    }
+
+    /// Starts a seeder of the file in pieces of 1 MiB, and waits until it shares it.
+    pub fn seeder(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        self.seeder_with(name, &[&["--piece-size=1MiB"], flags].concat())
+    }
+
+    /// The same with these flags alone.
+    pub fn seeder_with(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        let own = self.folder(name)?.join("input").join(self.wanted());
+        if !own.exists() {
+            fs::hard_link(&self.ground.file, own)?;
+        }
+        let flags = [&["-S"], flags].concat();
+        let number = self.start(name, self.command(&flags))?;
+        self.event(number, "sharing", START)?;
+        Ok(number)
+    }
+
+    /// Starts so many seeders of the whole file.
+    pub fn seeders(&mut self, count: usize) -> anyhow::Result<()> {
+        (1..=count).try_for_each(|number| self.seeder(&format!("seeder-{number}"), &[]).map(drop))
+    }
+
+    /// Starts a downloader of the file, at the rate of all cases.
+    pub fn downloader(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        self.downloader_at(name, &RATE.to_string(), flags)
+    }
+
+    /// Starts a downloader of the file, at this rate.
+    pub fn downloader_at(&mut self, name: &str, rate: &str, flags: &[&str]) -> anyhow::Result<usize> {
+        let rate = format!("--down-rate={rate}");
+        let file = self.wanted().display().to_string();
+        let flags = [&["-f", &file, &rate], flags].concat();
+        self.start(name, self.command(&flags))
+    }
+
+    /// What the file's content is called, and its number of pieces.
+    pub fn content(&self) -> anyhow::Result<(ContentId, u32)> {
+        let sharing = self.peers.iter().find_map(|peer| peer.last("sharing")).context("nobody shares the file")?;
+        let content = sharing["content"].as_str().and_then(|id| id.parse().ok()).context("it has an id")?;
+        Ok((content, sharing["pieces"].as_u64().unwrap_or(0) as u32))
+    }
+
+    /// Listens for a while.
+    pub fn hear(&mut self, most: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + most;
+        loop {
+            check_interrupted()?;
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(Said { who, line }) = self.lines.recv_timeout(left.min(LOOK)) else {
+                if left.is_zero() {
+                    return Ok(());
+                }
+                continue;
+            };
+            match line {
+                None => self.peers[who].ended = true,
+                Some(line) => {
+                    let event = serde_json::from_str(&line).with_context(|| format!("{line:?} is no JSON"))?;
+                    self.peers[who].hears(event);
+                }
+            }
+        }
+    }
+
+    /// Listens until something is found, at most this long.
+    pub fn until<T>(
+        &mut self,
+        what: &str,
+        most: Duration,
+        mut found: impl FnMut(&mut Self) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let until = Instant::now() + most;
+        loop {
+            if let Some(found) = found(self) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < until, "{what}: not within {} s", most.as_secs());
+            self.hear(LOOK)?;
+        }
+    }
+
+    /// Waits until a peer has said this.
+    pub fn event(&mut self, who: usize, event: &str, most: Duration) -> anyhow::Result<Value> {
+        let found = self.until(&format!("{} {event}", self.peers[who].name), most, |stage| {
+            let peer = &stage.peers[who];
+            let said = peer.last(event).cloned();
+            if said.is_none() && peer.ended { Some(None) } else { said.map(Some) }
+        })?;
+        let last_words = || self.peers[who].process.last_words();
+        found.with_context(|| format!("{} has ended before {event}: {}", self.peers[who].name, last_words()))
+    }
+
+    /// Waits until a peer has so large a part of the file.
+    pub fn part(&mut self, who: usize, part: f64) -> anyhow::Result<()> {
+        let (_, pieces) = self.content()?;
+        let wanted = (f64::from(pieces) * part).ceil() as u64;
+        let most = self.patience();
+        self.until("the download goes on", most, |stage| {
+            let peer = &stage.peers[who];
+            (peer.have() >= wanted)
+                .then_some(Ok(()))
+                .or(peer.ended.then(|| bail!("{} has ended: {}", peer.name, peer.process.last_words())))
+        })?
+    }
+
+    /// Waits until a download is complete and durable, compares it, and gives the seconds from the start of its process
+    /// until it was verified.
+    pub fn verified(&mut self, who: usize) -> anyhow::Result<f64> {
+        self.verified_within(who, self.patience())
+    }
+
+    /// The same, waiting at most this long.
+    pub fn verified_within(&mut self, who: usize, most: Duration) -> anyhow::Result<f64> {
+        self.event(who, "completed", most)?;
+        let peer = &self.peers[who];
+        let verified = peer.when("verified").context("it was verified")?;
+        let seconds = verified.duration_since(peer.started).as_secs_f64();
+        let output = self.folder.join(&peer.name).join("output").join(self.wanted());
+        if let Some(at) = first_difference(&self.ground.file, &output)? {
+            bail!("{} differs from the input at byte {at}", output.display());
+        }
+        Ok(seconds)
+    }
+
+    /// No download takes this long unless it hangs.
+    fn patience(&self) -> Duration {
+        Duration::from_secs_f64(60.0 + 8.0 * self.ground.size as f64 / RATE as f64)
+    }
+
+    /// The most memory of its own that a peer has had, in MiB.
+    pub fn memory(&self, who: usize) -> f64 {
+        let usage = self.watch.usage(self.peers[who].process.number());
+        usage.map_or(0.0, |usage| usage.anonymous as f64 / f64::from(1 << 20))
+    }
+
+    /// Sends a peer a signal, as `kill -NAME` does.
+    pub fn signal(&self, who: usize, name: &str) -> anyhow::Result<()> {
+        let number = self.peers[who].process.number().to_string();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(number).status().context("there is no kill")?;
+        ensure!(status.success(), "{} is gone", self.peers[who].name);
+        Ok(())
+    }
+
+    /// Kills a peer at once, as a crash would.
+    pub fn kill(&mut self, who: usize) {
+        self.watch.forget(self.peers[who].process.number());
+        self.peers[who].process.kill();
+    }
+
+    /// Waits until a peer has ended by itself.
+    pub fn ends(&mut self, who: usize, most: Duration) -> anyhow::Result<ExitStatus> {
+        self.until(&format!("{} ends", self.peers[who].name), most, |stage| stage.peers[who].ended.then_some(()))?;
+        self.peers[who].process.wait(START)
+    }
+
+    /// Tells everyone who still runs to leave, and demands that all do, in good order.
+    pub fn close(mut self) -> anyhow::Result<()> {
+        for who in (0..self.peers.len()).rev() {
+            if !self.peers[who].ended {
+                self.peers[who].process.type_line("exit");
+                let status = self.ends(who, START)?;
+                ensure!(status.success() || status.code().is_none(), "{} ended with {status}", self.peers[who].name);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Real programs on this machine: built, started, watched and ended, alone and as whole swarms over links of our own making.
+//!
+//! `cargo xtask swarm`, the bench, the faults and the stories in `tests/` are all made of this.
+
+pub mod certs;
+pub mod files;
+pub mod interrupt;
+pub mod process;
+pub mod programs;
+pub mod relay;
+pub mod swarm;
+pub mod tool;
+pub mod tracker;
+pub mod usage;

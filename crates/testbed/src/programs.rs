@@ -1,0 +1,87 @@
+//! Builds `tracker` and `peer-cli`, and says where they lie: nobody looks for a stale binary.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+pub use launcher::without_cargo;
+use serde_json::Value;
+
+const PROGRAMS: [&str; 5] = ["-p", "tracker", "-p", "peer-cli", "--bins"];
+
+/// Paths of the built programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The tracker.
+    pub tracker: PathBuf,
+    /// The peer.
+    pub peer: PathBuf,
+}
+
+/// Keeps what the user has set for peers of its own away from one of ours: variables, and the file in its home.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
+        command.env_remove(name);
+    }
+    let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    command.env("P2P_CONFIG", nothing).env("P2P_TRACKER_CONFIG", nothing);
+}
+
+/// Builds both, optimised as far as is quick to build, or with the profile of tests.
+pub fn build(optimised: bool) -> anyhow::Result<Programs> {
+    build_as(if optimised { "quick" } else { "dev" })
+}
+
+/// Builds both as what is measured.
+pub fn build_for_figures() -> anyhow::Result<Programs> {
+    build_as("release")
+}
+
+/// Builds both as they are handed out: optimised, and without symbols.
+pub fn build_for_people() -> anyhow::Result<Programs> {
+    build_as("dist")
+}
+
+fn build_as(profile: &str) -> anyhow::Result<Programs> {
+    let executables = cargo_build(&PROGRAMS, profile)?;
+    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+}
+
+/// Builds the floors that the data path is measured against.
+pub fn build_floors() -> anyhow::Result<PathBuf> {
+    find(&cargo_build(&["-p", "transport", "--example", "floors"], "release")?, "floors")
+}
+
+fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
+    let found = executables.iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    found.cloned().with_context(|| format!("cargo built no {name}"))
+}
+
+/// What cargo built.
+fn cargo_build(what: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut command = launcher::cargo();
+    command.arg("build").args(what).args(["--profile", profile]);
+    if profile == "dev" {
+        command.arg("--quiet");
+    }
+    executables(&mut command)
+}
+
+/// Both programs, as a command that is about to build them makes them.
+pub fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
+    let executables = executables(command.args(PROGRAMS))?;
+    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+}
+
+/// What a build that is about to start makes.
+fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
+    without_cargo(command.arg("--message-format=json-render-diagnostics"));
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
+    ensure!(output.status.success(), "the programs do not build");
+    let artifacts = String::from_utf8_lossy(&output.stdout);
+    let executables = artifacts
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    Ok(executables.collect())
+}

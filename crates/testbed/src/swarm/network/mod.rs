@@ -1,0 +1,93 @@
+//! What lies between the peers of a swarm: loopback as it is, links of our own making, or a network stack for each.
+//!
+//! The rest of a run does not care: it asks here how to start a program, and says when a peer listens.
+
+mod namespaces;
+mod relays;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use super::Plan;
+use crate::relay::Link;
+use namespaces::Namespaces;
+pub use namespaces::try_namespaces;
+pub use relays::LinkOutcome;
+use relays::Relays;
+
+/// What lies between peers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Network {
+    /// Nothing but loopback.
+    #[default]
+    Loopback,
+    /// A relay before each listener, so that each connection has a link like this.
+    Links(Link),
+    /// A network namespace for each, with uplinks that carry so many bytes a second.
+    Namespaces {
+        /// Unlimited if not given.
+        uplink: Option<f64>,
+    },
+}
+
+/// A network that stands. It is taken down when it is dropped.
+pub(super) enum Standing {
+    Loopback,
+    Links(Relays),
+    Namespaces(Namespaces),
+}
+
+impl Network {
+    /// Sets it up for the peers of a plan.
+    pub(super) fn set_up(&self, plan: &Plan) -> anyhow::Result<Standing> {
+        Ok(match self {
+            Network::Loopback => Standing::Loopback,
+            Network::Links(link) => Standing::Links(Relays::start(link, plan)?),
+            Network::Namespaces { uplink } => Standing::Namespaces(Namespaces::set_up(plan, *uplink)?),
+        })
+    }
+}
+
+impl Standing {
+    /// The tracker's program, told where to listen.
+    pub(super) fn tracker(&self, program: &Path) -> Command {
+        match self {
+            Standing::Loopback | Standing::Links(_) => with(Command::new(program), &["--bind=127.0.0.1"]),
+            Standing::Namespaces(namespaces) => namespaces.command("tracker", program),
+        }
+    }
+
+    /// The program of a peer of the plan, told where the tracker is and where to listen.
+    pub(super) fn peer(&self, plan: &Plan, number: usize, program: &Path) -> Command {
+        let loopback = || with(Command::new(program), &["-i", "127.0.0.1", "--bind=127.0.0.1"]);
+        match self {
+            Standing::Loopback => loopback(),
+            Standing::Links(relays) => with(loopback(), &relays.flags(number)),
+            Standing::Namespaces(namespaces) => {
+                let command = namespaces.command(&plan.peers[number].name, program);
+                with(command, &["-i", &namespaces.tracker_address()])
+            }
+        }
+    }
+
+    /// A peer says that it listens at these addresses.
+    pub(super) fn listens(&self, number: usize, listeners: &[String]) {
+        if let Standing::Links(relays) = self {
+            relays.lead(number, listeners);
+        }
+    }
+
+    /// What passed so far, where we can know.
+    pub(super) fn outcome(&self, plan: &Plan) -> Option<LinkOutcome> {
+        match self {
+            Standing::Links(relays) => Some(relays.outcome(plan)),
+            Standing::Loopback | Standing::Namespaces(_) => None,
+        }
+    }
+}
+
+fn with(mut command: Command, flags: &[impl AsRef<OsStr>]) -> Command {
+    command.args(flags);
+    command
+}

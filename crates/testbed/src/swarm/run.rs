@@ -1,0 +1,331 @@
+//! Conducts a swarm from the first folder to the last compared byte.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use super::network::Standing;
+use super::{Live, Outcome, PeerOutcome, Plan, Sharing, optimum};
+use crate::files::{first_difference, warm_up};
+use crate::interrupt::check_interrupted;
+use crate::process::{Process, Said};
+use crate::programs::Programs;
+use crate::usage::{Usage, Watch};
+use crate::{certs, tracker};
+
+/// A swarm in which nothing at all happens for this long has failed.
+const STALLED: Duration = Duration::from_secs(60);
+/// An orderly end takes at most this long.
+const GOODBYE: Duration = Duration::from_secs(15);
+/// Time between two looks whether Ctrl-C was pressed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs the plan in `folder`, which it fills. Fails if anything is wrong, naming the peer and its log. All processes
+/// have ended when it returns.
+pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> anyhow::Result<Outcome> {
+    let folder = &fs::canonicalize(folder)?;
+    for peer in &plan.peers {
+        let folder = folder.join(&peer.name);
+        for part in ["input", "hashes", "output"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        if let Sharing::Seeds = peer.files {
+            plan.files.iter().try_for_each(|file| give(file, &folder.join("input")))?;
+        }
+    }
+    if plan.closed {
+        certs::make(programs, &folder.join("certs"), plan.peers.len())?;
+    }
+    let (said, lines) = sync_channel(1024);
+    let network = plan.network.set_up(plan)?;
+    let (_tracker, tracker_port) = start_tracker(plan, &network, programs, folder)?;
+    let mut run = Run {
+        plan,
+        network: &network,
+        live,
+        lines,
+        peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
+        processes: BTreeMap::new(),
+        began: Instant::now(),
+    };
+    let start = |run: &mut Run, seeds: bool| -> anyhow::Result<()> {
+        for (number, peer) in plan.peers.iter().enumerate() {
+            if matches!(peer.files, Sharing::Seeds) == seeds {
+                let command = command(plan, number, network.peer(plan, number, &programs.peer), tracker_port);
+                let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
+                run.processes.insert(number, process);
+            }
+        }
+        Ok(())
+    };
+    start(&mut run, true)?;
+    run.until(|run, number| run.peers[number].sharing == plan.files.len(), true)?;
+    if plan.warm_up {
+        let wanted = (0..plan.peers.len()).flat_map(|peer| wants(plan, peer)).map(|&file| &plan.files[file]);
+        warm_up(folder, wanted.flat_map(fs::metadata).map(|file| file.len()).sum())?;
+    }
+    let watch = Watch::start(run.processes.values().map(Process::number));
+    run.began = Instant::now();
+    start(&mut run, false)?;
+    run.processes
+        .values()
+        .map(Process::number)
+        .filter(|&number| watch.usage(number).is_none())
+        .for_each(|n| watch.add(n));
+    run.until(|run, number| run.peers[number].verified == wants(plan, number).len(), false)?;
+    let seconds_verified = run.began.elapsed().as_secs_f64();
+    run.until(|run, number| run.peers[number].completed == wants(plan, number).len(), false)?;
+    let seconds = run.began.elapsed().as_secs_f64();
+    for (&number, process) in &run.processes {
+        run.peers[number].usage = watch.usage(process.number()).filter(|usage| usage.anonymous > 0);
+    }
+    let links = network.outcome(plan);
+    drop(watch);
+    compare_all(plan, folder)?;
+    run.goodbye()?;
+    live.finish();
+    let mut bytes = 0;
+    for file in &plan.files {
+        bytes += fs::metadata(file)?.len();
+    }
+    let peers = run.outcome();
+    let optimum = optimum::compare(plan, bytes, &peers);
+    Ok(Outcome { seconds, seconds_verified, bytes, peers, links, optimum })
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    network: &'a Standing,
+    live: &'a Live,
+    lines: Receiver<Said>,
+    peers: Vec<Peer>,
+    processes: BTreeMap<usize, Process>,
+    /// When the first downloader was started.
+    began: Instant,
+}
+
+/// What is known of a peer.
+#[derive(Default)]
+struct Peer {
+    name: String,
+    id: String,
+    sharing: usize,
+    verified: usize,
+    completed: usize,
+    usage: Option<Usage>,
+    /// By content: pieces held, pieces in all, bytes received and sent.
+    progress: BTreeMap<String, [u64; 4]>,
+    sources: BTreeMap<String, u64>,
+    downloaded: u64,
+    seconds_verified: f64,
+    seconds_durable: f64,
+    seconds_from_start: f64,
+    uploaded: Option<u64>,
+}
+
+impl Run<'_> {
+    /// Listens until every seeder (or every downloader) is `done`.
+    fn until(&mut self, done: impl Fn(&Self, usize) -> bool, seeders: bool) -> anyhow::Result<()> {
+        let mut changed = Instant::now();
+        let waits = |run: &Self, number: usize| {
+            matches!(run.plan.peers[number].files, Sharing::Seeds) == seeders && !done(run, number)
+        };
+        while let Some(waiting) = (0..self.peers.len()).find(|&number| waits(self, number)) {
+            check_interrupted()?;
+            match self.lines.recv_timeout(LOOK) {
+                Ok(said) => {
+                    changed = Instant::now();
+                    self.hear(said)?;
+                }
+                Err(RecvTimeoutError::Timeout) if changed.elapsed() < STALLED => {}
+                Err(_) => bail!("{}", self.complaint(waiting, "nothing has happened for a minute")),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, Said { who, line }: Said) -> anyhow::Result<()> {
+        let Some(line) = line else {
+            if self.peers[who].uploaded.is_some() {
+                return Ok(());
+            }
+            let last_words = self.processes.get(&who).map(Process::last_words).unwrap_or_default();
+            bail!("{}", self.complaint(who, &format!("it has ended: {last_words}")));
+        };
+        let event: Value = serde_json::from_str(&line).with_context(|| self.complaint(who, "it wrote no JSON"))?;
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let number = |field: &str| event[field].as_u64().unwrap_or_default();
+        let seconds = |field: &str| event[field].as_f64().unwrap_or_default();
+        let peer = &mut self.peers[who];
+        match event["event"].as_str() {
+            Some("ready") => {
+                peer.id = text("id");
+                let listeners = event["listeners"].as_array().into_iter().flatten();
+                let listeners: Vec<_> = listeners.filter_map(|listener| Some(listener.as_str()?.to_owned())).collect();
+                self.network.listens(who, &listeners);
+            }
+            Some("sharing") => {
+                peer.sharing += 1;
+                peer.progress.insert(text("content"), [number("held"), number("pieces"), 0, 0]);
+            }
+            Some("progress") => {
+                let numbers = [number("have"), number("pieces"), number("received"), number("sent")];
+                peer.progress.insert(text("content"), numbers);
+                self.show(who);
+            }
+            Some("verified") => {
+                peer.verified += 1;
+                peer.seconds_from_start = self.began.elapsed().as_secs_f64();
+            }
+            Some("completed") => {
+                peer.completed += 1;
+                peer.verified = peer.verified.max(peer.completed);
+                peer.downloaded += number("size");
+                peer.seconds_verified = peer.seconds_verified.max(seconds("seconds_verified"));
+                peer.seconds_durable = peer.seconds_durable.max(seconds("seconds_durable"));
+                for (source, bytes) in event["sources"].as_object().into_iter().flatten() {
+                    *peer.sources.entry(source.clone()).or_default() += bytes.as_u64().unwrap_or_default();
+                }
+                let progress = peer.progress.entry(text("content")).or_default();
+                progress[0] = progress[1];
+                progress[2] = progress[2].max(event["size"].as_u64().unwrap_or_default());
+                self.show(who);
+            }
+            Some("manifest") => {
+                peer.progress.insert(text("content"), [number("have"), number("pieces"), 0, 0]);
+            }
+            Some("lacking") if event["pieces"].as_array().is_some_and(|pieces| !pieces.is_empty()) => {
+                self.live.say(who, &format!("nobody has pieces {}", event["pieces"]));
+            }
+            Some("withdrawn") => bail!("{}", self.complaint(who, &text("reason"))),
+            Some("banned") => bail!("{}", self.complaint(who, "a peer sent it wrong pieces")),
+            Some("error") => bail!("{}", self.complaint(who, &text("message"))),
+            Some("bye") => peer.uploaded = Some(number("sent")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show(&self, who: usize) {
+        let peer = &self.peers[who];
+        let [have, pieces, received, sent] =
+            peer.progress.values().fold([0; 4], |sum, of| std::array::from_fn(|at| sum[at] + of[at]));
+        match self.plan.peers[who].files {
+            Sharing::Seeds => self.live.seeds(who, have, sent),
+            Sharing::Wants(_) => self.live.downloads(who, (have, pieces), received, sent),
+        }
+    }
+
+    /// Downloaders leave first, so that every seeder's count of what it sent is whole.
+    fn goodbye(&mut self) -> anyhow::Result<()> {
+        for who in (0..self.peers.len()).rev() {
+            self.processes.get_mut(&who).context("every peer was started")?.type_line("exit");
+            let until = Instant::now() + GOODBYE;
+            while self.peers[who].uploaded.is_none() {
+                check_interrupted()?;
+                match self.lines.recv_timeout(LOOK) {
+                    Ok(said) => self.hear(said)?,
+                    Err(_) if Instant::now() < until => {}
+                    Err(_) => bail!("{}", self.complaint(who, "it does not leave")),
+                }
+            }
+            let status = self.processes.get_mut(&who).context("every peer was started")?.wait(GOODBYE);
+            let status = status.with_context(|| self.complaint(who, "it does not end"))?;
+            ensure!(status.success(), "{}", self.complaint(who, &format!("it ended with {status}")));
+        }
+        Ok(())
+    }
+
+    fn complaint(&self, who: usize, what: &str) -> String {
+        let log = self.processes.get(&who).map(|process| process.log.display().to_string()).unwrap_or_default();
+        format!("{}: {what}. Its log is {log}", self.peers[who].name)
+    }
+
+    fn outcome(&self) -> Vec<PeerOutcome> {
+        let names: BTreeMap<&str, &str> = self.peers.iter().map(|peer| (&*peer.id, &*peer.name)).collect();
+        let name = |id: &str| names.get(id).map_or_else(|| id.to_owned(), |name| (*name).to_owned());
+        let outcome = |peer: &Peer| PeerOutcome {
+            name: peer.name.clone(),
+            pieces: peer.progress.values().map(|[have, ..]| have).sum(),
+            downloaded: peer.downloaded,
+            sources: peer.sources.iter().map(|(id, bytes)| (name(id), *bytes)).collect(),
+            seconds_verified: peer.seconds_verified,
+            seconds_durable: peer.seconds_durable,
+            seconds_from_start: peer.seconds_from_start,
+            uploaded: peer.uploaded.unwrap_or_default(),
+            usage: peer.usage,
+        };
+        self.peers.iter().map(outcome).collect()
+    }
+}
+
+fn wants(plan: &Plan, peer: usize) -> &[usize] {
+    match &plan.peers[peer].files {
+        Sharing::Seeds => &[],
+        Sharing::Wants(files) => files,
+    }
+}
+
+/// Puts a file into a folder, without a copy where that can be done.
+fn give(file: &Path, folder: &Path) -> anyhow::Result<()> {
+    let target = folder.join(file.file_name().context("a file has a name")?);
+    let source = fs::canonicalize(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if fs::hard_link(&source, &target).is_err() {
+        fs::copy(&source, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn start_tracker(
+    plan: &Plan,
+    network: &Standing,
+    programs: &Programs,
+    folder: &Path,
+) -> anyhow::Result<(Process, u16)> {
+    let own = folder.join("tracker");
+    fs::create_dir_all(&own)?;
+    let mut command = network.tracker(&programs.tracker);
+    command.args(["--certs=../certs", "-p"]).arg(plan.tracker_port.to_string()).args(authority(plan));
+    let (process, address) = tracker::start(command, &own, STALLED)?;
+    Ok((process, address.port()))
+}
+
+fn command(plan: &Plan, number: usize, mut command: Command, tracker_port: u16) -> Command {
+    let peer = &plan.peers[number];
+    command.args(["--certs=../certs", "--json", "-d"]);
+    command.arg(tracker_port.to_string()).args(&peer.flags).args(authority(plan));
+    if let Sharing::Seeds = peer.files {
+        command.arg("-S");
+    }
+    for &file in wants(plan, number) {
+        command.arg("-f").arg(plan.files[file].file_name().unwrap_or_default());
+    }
+    command
+}
+
+/// What makes a tracker or peer part of a closed swarm. Each peer finds a certificate that no other uses.
+fn authority(plan: &Plan) -> Option<&'static str> {
+    plan.closed.then_some("--ca=../certs/ca.pem")
+}
+
+fn compare_all(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
+    for number in 0..plan.peers.len() {
+        let name = &plan.peers[number].name;
+        for &file in wants(plan, number) {
+            let input = &plan.files[file];
+            let output: PathBuf = folder.join(name).join("output").join(input.file_name().unwrap_or_default());
+            let differs = first_difference(input, &output)
+                .with_context(|| format!("{name}: {} cannot be compared", output.display()))?;
+            if let Some(at) = differs {
+                bail!("{name}: {} differs from the input at byte {at}. Its log is in {name}/", output.display());
+            }
+        }
+    }
+    Ok(())
+}
