@@ -8,20 +8,18 @@ pub mod machines;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use peer::TrackerAddress;
-use serde_json::Value;
 use tempfile::TempDir;
+use testbed::event::{Event, Kind, Progress, Sharing};
+use testbed::program::Program;
 use testbed::programs::{Programs, without_settings};
 use testbed::swarm::{Arguments, Live, Outcome};
+use testbed::usage;
 
 /// After this long a story hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,94 +57,55 @@ pub fn swarm(arguments: &str) -> Outcome {
     outcome.unwrap_or_else(|error| panic!("swarm {arguments}: {error:#}"))
 }
 
-/// A running program whose lines are read. It is killed when dropped.
+/// A running program whose lines are read; whatever goes wrong ends the story. It is killed when dropped.
 pub struct Process {
-    child: Child,
-    lines: Receiver<String>,
-    seen: VecDeque<String>,
-    errors: Arc<Mutex<String>>,
-    /// Reads its standard error until it is closed.
-    reader: Option<JoinHandle<()>>,
-    name: String,
+    program: Program,
+    /// Its standard output and error are kept here.
+    _logs: TempDir,
 }
 
 impl Process {
     /// Starts `command` as `name`.
-    pub fn start(name: &str, mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let (sender, lines) = sync_channel(100_000);
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let errors = Arc::new(Mutex::new(String::new()));
-        let (err, log) = (BufReader::new(child.stderr.take().expect("it is piped")), errors.clone());
-        let reader = std::thread::spawn(move || {
-            for line in err.lines().map_while(Result::ok) {
-                let mut log = log.lock().expect("no panic holds it");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Process { child, lines, seen: VecDeque::new(), errors, reader: Some(reader), name: name.to_owned() }
+    pub fn start(name: &str, command: Command) -> Self {
+        let logs = tempfile::tempdir().expect("a temporary folder");
+        let program = must(Program::start_as_it_is(name, command, logs.path()));
+        Process { program, _logs: logs }
     }
 
     /// What it has written to standard error.
     pub fn errors(&self) -> String {
-        self.errors.lock().expect("no panic holds it").clone()
+        self.program.process.errors()
     }
 
     /// Types a line.
     pub fn type_line(&mut self, line: &str) {
-        let input = self.child.stdin.as_mut().expect("it is piped");
-        writeln!(input, "{line}").expect("the program reads");
+        self.program.process.type_line(line);
     }
 
     /// Ends its input.
     pub fn end_input(&mut self) {
-        self.child.stdin = None;
+        self.program.process.end_input();
     }
 
     /// Waits until it ends, and demands this exit status.
     pub fn ends_with(&mut self, code: i32) {
         let status = self.wait();
-        assert_eq!(status.code(), Some(code), "{}: {:#?}\n{}", self.name, self.seen, self.errors());
-    }
-
-    /// The next line, or nothing once it has ended.
-    fn next(&mut self, until: Instant) -> Option<String> {
-        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                self.seen.push_back(line.clone());
-                if self.seen.len() > 200 {
-                    self.seen.pop_front();
-                }
-                Some(line)
-            }
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("{} hangs; its last lines: {:#?}\n{}", self.name, self.seen, self.errors())
-            }
-        }
+        assert_eq!(status.code(), Some(code), "{}", self.program.complaint("ended with another status"));
     }
 
     /// Reads until a line that fits.
-    pub fn wait_for<T>(&mut self, what: &str, fits: impl Fn(&str) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
-        while let Some(line) = self.next(until) {
-            if let Some(found) = fits(&line) {
-                return found;
-            }
-        }
-        panic!("{} ended without {what}: {:#?}\n{}", self.name, self.seen, self.errors())
+    pub fn wait_for<T>(&mut self, what: &str, fits: impl FnMut(&str) -> Option<T>) -> T {
+        must(self.program.find(what, PATIENCE, fits))
     }
 
-    /// Reads until an event of this name (`--json`).
-    pub fn event(&mut self, event: &str) -> Value {
-        self.wait_for(event, |line| serde_json::from_str::<Value>(line).ok().filter(|value| value["event"] == event))
+    /// Reads until an event of this kind (`--json`).
+    pub fn event<E: Kind>(&mut self) -> E {
+        must(self.program.event(PATIENCE))
+    }
+
+    /// Reads until an event in which something is found.
+    pub fn find_event<T>(&mut self, what: &str, fits: impl FnMut(Event) -> Option<T>) -> T {
+        must(self.program.find_event(what, PATIENCE, fits))
     }
 
     /// Reads until this text stands in a line.
@@ -156,48 +115,37 @@ impl Process {
 
     /// Waits until it ends.
     pub fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
-        while self.next(until).is_some() {}
-        let status = self.child.wait().expect("it was started");
-        if let Some(reader) = self.reader.take() {
-            reader.join().expect("it only reads");
-        }
-        status
+        must(self.program.end(PATIENCE))
     }
 
     /// The most memory of its own that it has held so far, in bytes; 0 where the system does not tell.
     pub fn most_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
+        usage::most_memory_of(self.program.process.number()).unwrap_or(0)
     }
 
     /// Sends it a signal, as `kill -NAME` does.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(status.expect("there is a program kill").success(), "{} is gone", self.name);
+        must(self.program.process.signal(name));
     }
 
     /// Reads until a progress event says that at least this many pieces are here.
-    pub fn pieces(&mut self, at_least: u64) -> u64 {
-        self.wait_for("progress", |line| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            event["have"].as_u64().filter(|&have| event["event"] == "progress" && have >= at_least)
+    pub fn pieces(&mut self, at_least: u32) -> u32 {
+        self.find_event("progress", |event| match event {
+            Event::Progress(Progress { have, .. }) if have >= at_least => Some(have),
+            _ => None,
         })
     }
 
     /// Kills it at once, as a crash would.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.program.process.kill();
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// What is there, or the end of the story.
+fn must<T>(result: anyhow::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// A tracker and room for peers: a folder each, one `certs/` for all.
@@ -300,7 +248,7 @@ impl Swarm {
     pub fn seeder(&self, peer: &str, files: usize, arguments: &[&str]) -> Process {
         let arguments: Vec<_> = ["-S", "--json"].iter().chain(arguments).copied().collect();
         let mut process = self.peer(peer, &arguments);
-        (0..files).for_each(|_| drop(process.event("sharing")));
+        (0..files).for_each(|_| drop(process.event::<Sharing>()));
         process
     }
 
@@ -323,9 +271,8 @@ fn start_tracker(folder: &Path, port: u16, flags: &[&str]) -> (Process, u16) {
     let mut command = quiet(&programs().tracker);
     command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string()).args(flags);
     let mut tracker = Process::start("tracker", command);
-    let line = tracker.line("Listening on ");
-    let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it says its port");
-    (tracker, port)
+    let address = tracker.wait_for("its address", testbed::tracker::address);
+    (tracker, address.port())
 }
 
 /// Bytes that look random and are the same every time.

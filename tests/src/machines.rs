@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
+use testbed::event::Ticket;
 
 use crate::{Process, peer_cli};
 
@@ -63,5 +64,5 @@ impl Machines {
 
 /// The next ticket that a sharer says.
 pub fn ticket(sharer: &mut Process) -> String {
-    sharer.event("ticket")["ticket"].as_str().unwrap().to_owned()
+    sharer.event::<Ticket>().ticket
 }

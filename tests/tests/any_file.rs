@@ -1,5 +1,6 @@
 //! Any bytes, any name, any size: what the original stripped, refused or fell over.
 
+use testbed::event::Manifest;
 use tests::{Swarm, noise};
 
 #[test]
@@ -46,7 +47,7 @@ fn a_bitfield_over_16_kib_is_no_limit() {
     let _one = swarm.seeder("one", 1, &["--piece-size=1KiB", "-r2=0.5"]);
     let _other = swarm.seeder("other", 1, &["--piece-size=1KiB", "-r1=0.5"]);
     let mut downloader = swarm.downloader("downloader", "many pieces", &["--exit-when-done"]);
-    assert_eq!(downloader.event("manifest")["pieces"], 150_000);
+    assert_eq!(downloader.event::<Manifest>().pieces, 150_000);
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "many pieces") == bytes);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use protocol::{ContentId, MAX_FRAME, PeerId, Request, ToTracker, VERSION, Wire};
+use testbed::event::{Connected, Ready, Sharing, TrackerLost};
 use tests::{Process, Swarm, noise, peer_cli, swarm};
 use transport::frame::{frame, read_frame};
 use transport::{
@@ -47,12 +48,12 @@ fn a_closed_swarm_transfers_and_ids_stay_those_of_keys() {
     let (bytes, ca) = (noise(3_000_000, 1), member(&swarm));
     swarm.put("seeder", "file", &bytes);
     let mut seeder = swarm.peer("seeder", &["-S", "--json", &ca]);
-    let id = seeder.event("ready")["id"].as_str().unwrap().to_owned();
+    let id = seeder.event::<Ready>().id;
     assert_eq!(id, peer_id_of_certificate_pem(&swarm.certs().join("peer-1.pem")).unwrap().to_string());
-    seeder.event("sharing");
+    seeder.event::<Sharing>();
     let mut downloader = swarm.downloader("downloader", "file", &[&ca, "--exit-when-done"]);
-    assert_ne!(downloader.event("ready")["id"], id);
-    assert_eq!(downloader.event("connected")["peer"], id);
+    assert_ne!(downloader.event::<Ready>().id, id);
+    assert_eq!(downloader.event::<Connected>().peer, id);
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 }
@@ -142,10 +143,10 @@ fn strangers_get_no_name_no_manifest_and_no_byte() {
     let swarm = Swarm::closed();
     swarm.put("seeder", "file", &noise(100_000, 1));
     let mut seeder = swarm.peer("seeder", &["-S", "--json", &member(&swarm)]);
-    let ready = seeder.event("ready");
-    let content: ContentId = seeder.event("sharing")["content"].as_str().unwrap().parse().unwrap();
-    let seeder_id: PeerId = ready["id"].as_str().unwrap().parse().unwrap();
-    let seeder_address = ready["listeners"][0].as_str().unwrap().to_owned();
+    let ready = seeder.event::<Ready>();
+    let content: ContentId = seeder.event::<Sharing>().content.parse().unwrap();
+    let seeder_id: PeerId = ready.id.parse().unwrap();
+    let seeder_address = ready.listeners[0].clone();
     let tracker_id = peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).unwrap();
     let tracker_address = format!("127.0.0.1:{}", swarm.port);
 
@@ -209,7 +210,7 @@ fn a_ca_is_replaced_while_the_swarm_runs() {
 
     // The old one is not trusted any more: what stood before helps nobody to come back.
     swarm.restart_tracker_with(&[&new]);
-    seeder.event("tracker_lost");
+    seeder.event::<TrackerLost>();
     let mut late = swarm.downloader("late", "file", &[&new, &others[0], &others[1], "--wait=2s"]);
     late.ends_with(4);
     assert_eq!(std::fs::read_dir(swarm.folder("late").join("hashes")).into_iter().flatten().count(), 0);
@@ -267,7 +268,7 @@ fn programs_that_run_go_on_with_the_ca_that_they_started_with() {
     }
     swarm.put("seeder", "file", &bytes);
     let mut seeder = swarm.peer("seeder", &["-S", "--json", &member(&swarm)]);
-    seeder.event("sharing");
+    seeder.event::<Sharing>();
     swarm.tracker_ends(&["--init-closed", "--rotate"], 0);
     let mut new = swarm.peer("new", &["-f", "file", &member(&swarm)]);
     new.ends_with(3);

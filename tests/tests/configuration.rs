@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use testbed::event::{Ready, Wanted};
 use tests::{Process, Swarm, noise, peer_cli};
 
 /// The file that the peer is told of says everything; a variable and a flag have their say over it.
@@ -29,7 +30,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             .args(words)
             .envs(variables.iter().copied());
         let mut peer = Process::start("peer", command);
-        let name = peer.event("wanted")["name"].as_str().unwrap().to_owned();
+        let name = peer.event::<Wanted>().name;
         peer.ends_with(0);
         name
     };
@@ -86,8 +87,8 @@ fn a_settings_file_from_others_shares_no_key() {
         ["-i", "127.0.0.1", &port, "-p0", "--bind=127.0.0.1", "-f", "file", "--json", "--exit-when-done", &certs];
     command.env_remove("P2P_CONFIG").current_dir(&folder).args(words);
     let mut peer = Process::start("peer", command);
-    assert_eq!(peer.event("ready")["listeners"].as_array().unwrap().len(), 2, "what is harmless counts");
-    assert_eq!(peer.event("wanted")["name"], "file");
+    assert_eq!(peer.event::<Ready>().listeners.len(), 2, "what is harmless counts");
+    assert_eq!(peer.event::<Wanted>().name, "file");
     peer.ends_with(0);
     for long in ["seeder", "tracker-id"] {
         assert!(peer.errors().contains(&format!("`{long}` is not read in the working folder")), "{}", peer.errors());

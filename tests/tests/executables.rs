@@ -4,7 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::{Value, json};
+use testbed::event::Completed;
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};
 
@@ -24,9 +24,9 @@ fn share(machines: &Machines, path: &str) -> (Process, String) {
 }
 
 /// The event `completed` of a download.
-fn completed(machines: &Machines, arguments: &[&str]) -> Value {
+fn completed(machines: &Machines, arguments: &[&str]) -> Completed {
     let mut getter = machines.get("there", &[&["--json"][..], arguments].concat());
-    let event = getter.event("completed");
+    let event = getter.event::<Completed>();
     getter.ends_with(0);
     event
 }
@@ -44,14 +44,14 @@ fn the_result_says_which_files_may_be_executed() {
     getter.line("Successfully Downloaded evil.sh");
     getter.line("evil.sh may be executed.");
     getter.ends_with(0);
-    assert_eq!(completed(&machines, &[&ticket])["executable"], json!(["evil.sh"]));
+    assert_eq!(completed(&machines, &[&ticket]).executable, ["evil.sh"]);
 
     let (_sharer, ticket) = share(&machines, "folder");
-    assert_eq!(completed(&machines, &[&ticket, "--only=*.txt"])["executable"], json!([]));
+    assert!(completed(&machines, &[&ticket, "--only=*.txt"]).executable.is_empty());
     let mut getter = machines.get("there", &[&ticket]);
     getter.line("2 files may be executed: run, sub/x.sh.");
     getter.ends_with(0);
-    assert_eq!(completed(&machines, &[&ticket])["executable"], json!(["run", "sub/x.sh"]));
+    assert_eq!(completed(&machines, &[&ticket]).executable, ["run", "sub/x.sh"]);
     assert_eq!(mode(&machines, "output/folder/a.txt") & 0o111, 0);
     assert_ne!(mode(&machines, "output/folder/run") & 0o100, 0);
 }

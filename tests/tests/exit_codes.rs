@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use protocol::{TrackerMessage, Wire};
+use testbed::event::{Bye, Error, Kind, Lacking, Manifest};
 use tests::{Process, Swarm, noise, peer_cli};
 use transport::frame::frame;
 use transport::{Config, Identity, Quic, Transport};
@@ -54,9 +55,8 @@ fn a_piece_that_nobody_has_is_5_after_the_wait() {
     swarm.put("seeder", "file", &noise(10_000, 1));
     let _seeder = swarm.seeder("seeder", 1, &["--piece-size=1KiB", "-m", "3", "4", "7"]);
     let mut peer = swarm.downloader("peer", "file", &["--wait", "1s", "--exit-when-done"]);
-    peer.wait_for("lacking", |line| {
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        (event["event"] == "lacking" && event["pieces"] == serde_json::json!([[3, 2], [7, 1]])).then_some(())
+    peer.find_event("lacking pieces", |event| {
+        Lacking::from_event(event).filter(|lacking| lacking.pieces == [[3, 2], [7, 1]])
     });
     peer.ends_with(5);
 }
@@ -194,15 +194,15 @@ fn ctrl_c_keeps_what_is_verified() {
     let mut peer = swarm.downloader("peer", "file", &[]);
     peer.pieces(8);
     peer.signal("INT");
-    assert_eq!(peer.event("error")["code"], 130);
-    peer.event("bye");
+    assert_eq!(peer.event::<Error>().code, 130);
+    peer.event::<Bye>();
     peer.ends_with(130);
     let mut peer = swarm.downloader("peer", "file", &[]);
-    assert!(peer.event("manifest")["have"].as_u64().unwrap() >= 8);
+    assert!(peer.event::<Manifest>().have >= 8);
     // A tracker that does not answer keeps a goodbye waiting.
     swarm.tracker.signal("STOP");
     peer.signal("INT");
-    peer.event("error");
+    peer.event::<Error>();
     peer.signal("INT");
     peer.ends_with(130);
     swarm.tracker.signal("CONT");

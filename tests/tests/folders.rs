@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use testbed::event::{Completed, Error, Manifest, Skipped};
 use tests::machines::{Machines, ticket};
 use tests::noise;
 
@@ -82,9 +82,9 @@ fn who_got_a_folder_gives_it_on() {
     let mut sharer = machines.share("here", &["-d=0", "data"]);
     let ticket = ticket(&mut sharer);
     let mut second = machines.get("second", &[&ticket, "--json", "--seed-for=forever"]);
-    second.event("completed");
+    second.event::<Completed>();
     let mut third = machines.get("third", &[&ticket, "--json"]);
-    third.event("completed");
+    third.event::<Completed>();
     third.ends_with(0);
     assert!(tree(&machines.folder("here").join("data")) == tree(&machines.folder("third").join("output/data")));
 }
@@ -97,7 +97,7 @@ fn an_equal_folder_is_verified_and_another_is_not_touched() {
     let ticket = ticket(&mut sharer);
     machines.get("there", &[&ticket]).ends_with(0);
     let mut again = machines.get("there", &[&ticket, "--json"]);
-    assert_eq!(again.event("completed")["sources"], Value::Object(Default::default()), "nothing had to come");
+    assert!(again.event::<Completed>().sources.is_empty(), "nothing had to come");
     again.ends_with(0);
     let output = machines.folder("there").join("output/data");
     for change in ["one byte", "one file more", "one file less", "one folder more"] {
@@ -122,12 +122,12 @@ fn a_killed_download_of_a_folder_goes_on_where_it_was() {
     let mut sharer = machines.share("here", &["-d=0", "--up-rate=3MiB", "data"]);
     let ticket = ticket(&mut sharer);
     let mut getter = machines.get("there", &[&ticket, "--json"]);
-    let pieces = getter.event("manifest")["pieces"].as_u64().unwrap();
+    let pieces = getter.event::<Manifest>().pieces;
     getter.pieces(pieces / 2);
     getter.kill();
     assert!(!machines.folder("there").join("output/data").exists());
     let mut getter = machines.get("there", &[&ticket, "--json"]);
-    let have = getter.event("manifest")["have"].as_u64().unwrap();
+    let have = getter.event::<Manifest>().have;
     assert!(have > 0 && have < pieces, "{have} of {pieces} pieces were kept");
     getter.ends_with(0);
     assert!(tree(&machines.folder("here").join("data")) == tree(&machines.folder("there").join("output/data")));
@@ -167,12 +167,12 @@ fn links_are_left_out_and_impossible_names_are_named() {
     let data = machines.folder("here").join("data");
     std::os::unix::fs::symlink("/etc/passwd", data.join("link")).unwrap();
     let mut sharer = machines.share("here", &["-d=0", "data"]);
-    assert!(sharer.event("skipped")["path"].as_str().unwrap().ends_with("data/link"));
+    assert!(sharer.event::<Skipped>().path.ends_with("data/link"));
     let ticket = ticket(&mut sharer);
     machines.get("there", &[&ticket]).ends_with(0);
     assert_eq!(tree(&machines.folder("there").join("output/data")).len(), 1);
     fs::write(data.join(std::ffi::OsStr::from_bytes(b"bad \xff")), b"").unwrap();
     let mut sharer = machines.share("here", &["-d=0", "data"]);
-    let message = sharer.event("error")["message"].as_str().unwrap().to_owned();
+    let message = sharer.event::<Error>().message;
     assert!(message.contains("data/bad") && message.contains("not Unicode"), "{message}");
 }

@@ -7,7 +7,7 @@ use protocol::{
     Algorithm, Answer, ContentId, Digest, FileEntry, Manifest, ManifestHeader, PeerId, PeerMessage, RefusalReason,
     Request, Run, Wire,
 };
-use serde_json::Value;
+use testbed::event::{Banned, Completed, Kind, Ready, Sharing};
 use tests::{Process, Swarm, noise};
 use transport::TransportError;
 use transport::frame::frame;
@@ -18,9 +18,9 @@ const PIECE: usize = 16 << 10;
 fn honest(swarm: &Swarm, bytes: &[u8]) -> (Process, ContentId, u32) {
     swarm.put("honest", "file", bytes);
     let mut seeder = swarm.peer("honest", &["-S", "--json", "--piece-size=16KiB", "--up-rate=768KiB"]);
-    let sharing = seeder.event("sharing");
-    let content = sharing["content"].as_str().unwrap().parse().unwrap();
-    (seeder, content, sharing["pieces"].as_u64().unwrap() as u32)
+    let sharing = seeder.event::<Sharing>();
+    let content = sharing.content.parse().unwrap();
+    (seeder, content, sharing.pieces)
 }
 
 /// What a peer may say on its control stream to lose its connection.
@@ -75,7 +75,7 @@ fn whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything() {
     for (what, hostile) in &hostile {
         hostile.is_shut_out(what);
     }
-    downloader.event("completed");
+    downloader.event::<Completed>();
     let memory = downloader.most_memory();
     downloader.type_line("exit");
     downloader.ends_with(0);
@@ -201,10 +201,8 @@ fn two_contents_are_never_mixed_up() {
     let mixed_manifest = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_manifest);
     let mixed_pieces = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_pieces);
     let mut downloader = swarm.downloader("downloader", &content.to_string(), &["--exit-when-done"]);
-    downloader.wait_for("banned", |line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        (event["event"] == "banned" && event["peer"] == mixed_pieces.id().to_string()).then_some(())
-    });
+    let wrong = mixed_pieces.id().to_string();
+    downloader.find_event("banned", |event| Banned::from_event(event).filter(|banned| banned.peer == wrong));
     mixed_pieces.is_shut_out("pieces of another content");
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
@@ -217,12 +215,12 @@ fn hostile_questions_are_refused_and_a_seeder_goes_on() {
     let bytes = noise(1 << 20, 1);
     swarm.put("seeder", "file", &bytes);
     let mut seeder = swarm.peer("seeder", &["-S", "--json", "--piece-size=16KiB"]);
-    let ready = seeder.event("ready");
-    let sharing = seeder.event("sharing");
-    let id: PeerId = ready["id"].as_str().unwrap().parse().unwrap();
-    let address: SocketAddr = ready["listeners"][0].as_str().unwrap().parse().unwrap();
-    let content: ContentId = sharing["content"].as_str().unwrap().parse().unwrap();
-    let pieces = sharing["pieces"].as_u64().unwrap() as u32;
+    let ready = seeder.event::<Ready>();
+    let sharing = seeder.event::<Sharing>();
+    let id: PeerId = ready.id.parse().unwrap();
+    let address: SocketAddr = ready.listeners[0].parse().unwrap();
+    let content: ContentId = sharing.content.parse().unwrap();
+    let pieces = sharing.pieces;
 
     let ask = |content, first, count| {
         frame(&Request::Pieces { content, run: Run { first, count } }.encode().unwrap()).to_vec()

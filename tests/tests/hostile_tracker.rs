@@ -3,6 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use protocol::{ContentId, ContentMatch, MAX_MATCHES, ToTracker, TrackerMessage};
+use testbed::event::Sharing;
 use tests::false_tracker::FalseTracker;
 use tests::machines::Machines;
 use tests::{Process, noise};
@@ -45,7 +46,7 @@ impl Stage {
             let flags = tracker.flags();
             let arguments: Vec<_> = flags.iter().map(String::as_str).chain([file]).collect();
             let mut process = machines.share(machine, &arguments);
-            let content = process.event("sharing")["content"].as_str().unwrap().parse().unwrap();
+            let content = process.event::<Sharing>().content.parse().unwrap();
             (process, content)
         };
         let ((honest, wanted), (evil, other)) = (share("honest", "real.bin"), share("evil", "evil.bin"));

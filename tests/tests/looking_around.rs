@@ -1,6 +1,6 @@
 //! Asking a swarm what it offers, without taking part in it.
 
-use serde_json::Value;
+use testbed::event::{Check, Event, Inspected, Kind, Listed, Sharing};
 use tests::{Process, Swarm, noise};
 
 /// Runs a subcommand in a peer's folder, and gives what it wrote to standard output.
@@ -12,6 +12,10 @@ fn ask(swarm: &Swarm, words: &[&str], code: i32) -> (Vec<String>, String) {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{words:?}: {errors}");
     (String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(), errors)
+}
+
+fn events(lines: &[String]) -> Vec<Event> {
+    lines.iter().map(|line| Event::read(line).expect("an event a line")).collect()
 }
 
 fn tracker(swarm: &Swarm) -> String {
@@ -29,26 +33,18 @@ fn ls_says_what_there_is_and_who_has_it() {
     let _whole = swarm.seeder("whole", 1, &[]);
     let _part = swarm.seeder("part", 2, &["--piece-size=2KiB", "-m", "0"]);
     // Cut otherwise, it is another content of the same name.
-    let listed = |lines: Vec<String>| {
-        lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("an event a line")).collect::<Vec<_>>()
-    };
     let (lines, _) = ask(&swarm, &["ls", &tracker(&swarm), "--json"], 0);
-    let events = listed(lines);
-    let known = |name: &str, seeders: u64| {
-        let fits = |event: &&Value| event["name"] == name && event["seeders"] == seeders;
-        events.iter().find(fits).unwrap_or_else(|| panic!("no {name} with {seeders} seeders in {events:?}"))
+    assert!(lines.iter().all(|line| line.starts_with(r#"{"v":1,"event":"listed","#)), "{lines:?}");
+    let events = events(&lines);
+    let known = |name: &str, seeders: u32| {
+        let fits = |listed: &&Listed| listed.name == name && listed.seeders == seeders;
+        let found = events.iter().filter_map(Listed::of).find(fits);
+        found.unwrap_or_else(|| panic!("no {name} with {seeders} seeders in {events:?}"))
     };
     let whole = known("a.bin", 1);
-    assert_eq!(
-        (&whole["size"], &whole["copies_at_least"], &whole["copies_exact"]),
-        (&10_000.into(), &1.into(), &true.into())
-    );
+    assert_eq!((whole.size, whole.copies_at_least, whole.copies_exact), (10_000, 1, true));
     let part = known("b.bin", 0);
-    assert_eq!(
-        (&part["partial"], &part["copies_at_least"], &part["copies_exact"]),
-        (&1.into(), &0.into(), &false.into())
-    );
-    assert!(events.iter().all(|event| event["v"] == 1 && event["event"] == "listed"));
+    assert_eq!((part.partial, part.copies_at_least, part.copies_exact), (1, 0, false));
     let (lines, _) = ask(&swarm, &["ls", "-i", "127.0.0.1", "-d", &swarm.port.to_string()], 0);
     assert!(lines[0].starts_with("NAME") && lines.len() == 4, "{lines:?}");
 }
@@ -71,12 +67,11 @@ fn inspect_asks_the_swarm_and_downloads_nothing() {
     let swarm = Swarm::new();
     swarm.put("seeder", "a.bin", &noise(10_000, 1));
     let mut seeder = swarm.peer("seeder", &["-S", "--json"]);
-    let content = seeder.event("sharing")["content"].as_str().unwrap().to_owned();
+    let content = seeder.event::<Sharing>().content;
     let port = swarm.port.to_string();
     let (lines, _) = ask(&swarm, &["inspect", "a.bin", "-i", "127.0.0.1", "-d", &port, "--json"], 0);
-    let event: Value = serde_json::from_str(&lines[0]).unwrap();
-    assert_eq!((&event["event"], &event["content"]), (&"inspected".into(), &content.clone().into()));
-    assert_eq!((&event["size"], &event["files"][0]["path"]), (&10_000.into(), &"a.bin".into()));
+    let inspected = Inspected::from_event(Event::read(&lines[0]).unwrap()).unwrap();
+    assert_eq!((&inspected.content, inspected.size, &*inspected.files[0].path), (&content, 10_000, "a.bin"));
     let (lines, _) = ask(&swarm, &["inspect", &content[..10], "-i", "127.0.0.1", "-d", &port], 0);
     assert!(lines.iter().any(|line| *line == format!("content id  {content}")), "{lines:?}");
     let folder = swarm.folder("asker");
@@ -116,18 +111,18 @@ fn the_doctor_tries_the_machine_and_the_way_to_the_tracker() {
     let swarm = Swarm::new();
     let port = swarm.port.to_string();
     let (lines, _) = ask(&swarm, &["doctor", "--json", "-i", "127.0.0.1", "-d", &port], 0);
-    let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let status = |check: &str| {
-        let found = events.iter().find(|event| event["check"] == check);
-        found.unwrap_or_else(|| panic!("no {check} in {events:?}"))["status"].as_str().unwrap().to_owned()
+    let checks: Vec<_> = events(&lines).into_iter().filter_map(Check::from_event).collect();
+    let status = |name: &str| {
+        let found = checks.iter().find(|check| check.check == name);
+        &*found.unwrap_or_else(|| panic!("no {name} in {checks:?}")).status
     };
     for check in ["udp", "tcp", "identity", "datagrams", "disk", "hashing", "clock"] {
-        assert_eq!(status(check), "good", "{check}: {events:?}");
+        assert_eq!(status(check), "good", "{check}: {checks:?}");
     }
     for check in ["buffers", "offload", "files", "space"] {
-        assert_ne!(status(check), "bad", "{check}: {events:?}");
+        assert_ne!(status(check), "bad", "{check}: {checks:?}");
     }
-    assert!(events.iter().all(|event| event["status"] == "good" || !event["advice"].as_str().unwrap().is_empty()));
+    assert!(checks.iter().all(|check| check.status == "good" || !check.advice.is_empty()));
 }
 
 /// A tracker that answers over TCP only is what a network looks like that drops UDP.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hostile::hello;
 use protocol::PeerId;
+use testbed::event::{Manifest, Names, Ready};
 use tests::machines::{Machines, ticket};
 use tests::{PATIENCE, Process, Swarm, noise, peer_cli};
 use transport::{Config, Identity, Kind};
@@ -201,9 +202,9 @@ fn a_mapped_download_goes_on_where_it_was() {
     getter.kill();
     assert!(machines.folder("there").join("output/.odd.part/a%0Ab").exists());
     let mut again = machines.get("there", &arguments);
-    assert!(again.event("manifest")["have"].as_u64().unwrap() > 0);
-    let names = again.event("names");
-    assert_eq!(names["renamed"][0][0], "odd/a\nb");
+    assert!(again.event::<Manifest>().have > 0);
+    let names = again.event::<Names>();
+    assert_eq!(names.renamed[0][0], "odd/a\nb");
     again.ends_with(0);
     assert!(machines.read("there", "output/odd/a%0Ab") == bytes);
 }
@@ -266,9 +267,9 @@ fn a_reason_with_a_newline_makes_no_line_of_the_log() {
         let swarm = Swarm::new();
         swarm.put("seeder", "file", &noise(3_000, 1));
         let mut seeder = swarm.peer("seeder", &["-S", "--json", "--log-level=trace", "--log-file=log"]);
-        let ready = seeder.event("ready");
-        let address: SocketAddr = ready["listeners"][0].as_str().unwrap().parse().unwrap();
-        let id: PeerId = ready["id"].as_str().unwrap().parse().unwrap();
+        let ready = seeder.event::<Ready>();
+        let address: SocketAddr = ready.listeners[0].parse().unwrap();
+        let id: PeerId = ready.id.parse().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let transport = runtime.block_on(async {
             let config = Config::new(Identity::generate().unwrap(), vec!["127.0.0.1:0".parse().unwrap()]);

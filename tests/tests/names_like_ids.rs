@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 
 use hostile::{Hostile, Script, answer};
 use protocol::{Algorithm, ContentId, Digest, FileEntry, Geometry, Manifest, ManifestHeader, Request, Ticket};
+use testbed::event::Sharing;
 use tests::{Process, Swarm, noise};
 
 const PIECE: u32 = 1 << 20;
@@ -12,7 +13,7 @@ const PIECE: u32 = 1 << 20;
 fn honest(swarm: &Swarm, bytes: &[u8]) -> (Process, ContentId, String) {
     swarm.put("honest", "real.bin", bytes);
     let mut seeder = swarm.peer("honest", &["-S", "--json"]);
-    let content = seeder.event("sharing")["content"].as_str().unwrap().parse().unwrap();
+    let content = seeder.event::<Sharing>().content.parse().unwrap();
     let tracker = swarm.tracker_address();
     let ticket = Ticket::new(tracker.id, tracker.addresses, content).unwrap().to_string();
     (seeder, content, ticket)

@@ -1,5 +1,6 @@
 //! What was hashed here is what `verify` checks against, whatever comes from others under the same name.
 
+use testbed::event::{Hashing, Kind, Sharing};
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};
 
@@ -24,7 +25,7 @@ fn a_download_of_the_same_name_does_not_change_what_verify_checks_against() {
     let before = machines.read("here", "hashes/model.bin.manifest");
 
     let mut sharer = machines.share("evil", &["-d=0", "model.bin"]);
-    let content = sharer.event("sharing")["content"].as_str().unwrap().to_owned();
+    let content = sharer.event::<Sharing>().content;
     machines.get("here", &[&ticket(&mut sharer)]).ends_with(0);
     assert!(machines.read("here", "hashes/model.bin.manifest") == before);
     assert!(machines.folder("here").join(format!("hashes/by-id/{content}.manifest")).is_file());
@@ -43,7 +44,7 @@ fn a_download_is_verified_by_its_id() {
     let machines = Machines::new();
     machines.put("there", "file", &noise(10_000, 1));
     let mut sharer = machines.share("there", &["-d=0", "file"]);
-    let content = sharer.event("sharing")["content"].as_str().unwrap().to_owned();
+    let content = sharer.event::<Sharing>().content;
     machines.get("here", &[&ticket(&mut sharer), "-o=."]).ends_with(0);
     let here = Here(&machines);
     let mut verify = here.run(&["verify", "file"]);
@@ -65,15 +66,15 @@ fn what_is_shared_after_a_download_of_its_name_is_not_hashed_anew_each_time() {
     // Young files have no stamp.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let mut own = machines.share("here", &["-d=0", "file"]);
-    let content = own.event("sharing")["content"].clone();
+    let content = own.event::<Sharing>().content;
     own.kill();
     let stamp = machines.read("here", "hashes/file.stamp");
     let mut sharer = machines.share("evil", &["-d=0", "file"]);
     machines.get("here", &[&ticket(&mut sharer)]).ends_with(0);
     let mut own = machines.share("here", &["-d=0", "file"]);
-    own.wait_for("sharing, and nothing hashed before", |line| {
-        assert!(!line.contains(r#""event":"hashing""#), "{line}");
-        line.contains(r#""event":"sharing""#).then(|| assert!(line.contains(content.as_str().unwrap())))
+    own.find_event("sharing, and nothing hashed before", |event| {
+        assert!(Hashing::of(&event).is_none(), "{event:?}");
+        Sharing::from_event(event).map(|sharing| assert_eq!(sharing.content, content))
     });
     assert!(machines.read("here", "hashes/file.stamp") == stamp);
 }

@@ -4,6 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
+use testbed::event::{Check, Kind, TrackerLost, TrackerUnfit, Waiting};
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
 
@@ -39,8 +40,8 @@ fn get_says_which_address_does_not_answer_and_ends_after_the_wait() {
     let (_sharer, ticket) = behind_a_firewall(&machines, &silent);
     let mut getter = machines.get("there", &["--json", &ticket, "--wait=4s"]);
     // At first it has not answered yet, and then it is known what was tried.
-    let waiting = getter.event("waiting");
-    assert!(waiting["reason"].as_str().unwrap().contains(&silent.address), "{waiting}");
+    let waiting = getter.event::<Waiting>();
+    assert!(waiting.reason.contains(&silent.address), "{waiting:?}");
     getter.ends_with(5);
     let errors = getter.errors();
     assert!(errors.contains(&silent.address) && errors.contains("within 4s"), "{errors}");
@@ -57,20 +58,17 @@ fn doctor_tries_the_ports_of_peers() {
     let (mut sharer, ticket_of_silent) = behind_a_firewall(&machines, &silent);
     let doctor = |ticket: &str, code: i32| {
         let mut doctor = Process::start("doctor", machines.command("there", "doctor", &["--json", ticket]));
-        let found = doctor.wait_for("a peer", |line| {
-            let event: serde_json::Value = serde_json::from_str(line).ok()?;
-            (event["check"] == "peer").then_some(event)
-        });
+        let found = doctor.find_event("a peer", |event| Check::from_event(event).filter(|check| check.check == "peer"));
         doctor.ends_with(code);
         found
     };
     let found = doctor(&ticket_of_silent, 5);
-    assert_eq!(found["status"], "bad", "{found}");
-    assert!(found["found"].as_str().unwrap().contains(&silent.address), "{found}");
-    assert!(found["advice"].as_str().unwrap().contains("firewall"), "{found}");
+    assert_eq!(found.status, "bad", "{found:?}");
+    assert!(found.found.contains(&silent.address), "{found:?}");
+    assert!(found.advice.contains("firewall"), "{found:?}");
     sharer.kill();
     let mut sharer = machines.share("here", &["-d=0", "file"]);
-    assert_eq!(doctor(&ticket(&mut sharer), 0)["status"], "good");
+    assert_eq!(doctor(&ticket(&mut sharer), 0).status, "good");
 }
 
 #[test]
@@ -83,7 +81,7 @@ fn get_waits_for_a_sharer_that_is_not_up_yet() {
     let address = ticket_before.parse::<protocol::Ticket>().unwrap().addresses()[0];
     sharer.kill();
     let mut getter = machines.get("there", &["--json", &ticket_before, "--wait=60s"]);
-    let reason = getter.event("waiting")["reason"].as_str().unwrap().to_owned();
+    let reason = getter.event::<Waiting>().reason;
     assert!(reason.contains(&address.to_string()), "{reason}");
     let _sharer = machines.share("here", &["-d", &address.port().to_string(), "file"]);
     getter.ends_with(0);
@@ -101,8 +99,8 @@ fn a_tracker_with_a_new_key_is_named_on_a_running_peer() {
     swarm.tracker.kill();
     std::fs::remove_dir_all(swarm.certs()).unwrap();
     swarm.restart_tracker();
-    seeder.event("tracker_lost");
-    let reason = seeder.event("tracker_unfit")["reason"].as_str().unwrap().to_owned();
+    seeder.event::<TrackerLost>();
+    let reason = seeder.event::<TrackerUnfit>().reason;
     assert!(reason.contains("has another key") && reason.contains("--tracker-id"), "{reason}");
 }
 

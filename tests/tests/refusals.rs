@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use testbed::event::{Bye, Error, Event, Kind};
 use tests::machines::Machines;
 use tests::{Swarm, noise, peer_cli};
 
@@ -120,13 +120,12 @@ fn every_command_ends_its_events_with_the_error() {
         let output = run(command);
         let lines = text(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {lines}{}", text(&output.stderr));
-        let events: Vec<Value> =
-            lines.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect();
-        let errors: Vec<_> = events.iter().filter(|event| event["event"] == "error").collect();
+        let events = Event::read_all(&lines).expect("an event a line");
+        let errors: Vec<_> = events.iter().filter_map(Error::of).collect();
         assert_eq!(errors.len(), 1, "{words:?}: {lines}");
-        assert_eq!(errors[0]["code"], code, "{words:?}: {lines}");
-        let last = events.iter().rfind(|event| event["event"] != "bye").unwrap();
-        assert_eq!(last["event"], "error", "{words:?}: {lines}");
-        assert!(text(&output.stderr).contains(errors[0]["message"].as_str().unwrap().lines().next().unwrap()));
+        assert_eq!(i32::from(errors[0].code), code, "{words:?}: {lines}");
+        let last = events.iter().rfind(|event| Bye::of(event).is_none()).unwrap();
+        assert!(Error::of(last).is_some(), "{words:?}: {lines}");
+        assert!(text(&output.stderr).contains(errors[0].message.lines().next().unwrap()));
     }
 }

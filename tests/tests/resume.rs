@@ -1,5 +1,6 @@
 //! A downloader that is killed at any moment and started again goes on from what it had verified.
 
+use testbed::event::{Completed, Manifest};
 use tests::{Swarm, noise};
 
 const PIECE: u64 = 64 << 10;
@@ -10,11 +11,11 @@ fn a_killed_download_goes_on_where_it_was() {
     let bytes = noise(16 << 20, 1);
     swarm.put("seeder", "file", &bytes);
     let _seeder = swarm.seeder("seeder", 1, &["--piece-size=64KiB", "--up-rate=3MiB"]);
-    let pieces = bytes.len() as u64 / PIECE;
+    let pieces = (bytes.len() as u64 / PIECE) as u32;
     let (mut had, mut wait_for) = (0, 1);
     for _ in 0..3 {
         let mut downloader = swarm.downloader("downloader", "file", &[]);
-        let have = downloader.event("manifest")["have"].as_u64().unwrap();
+        let have = downloader.event::<Manifest>().have;
         assert!(have >= had, "{have} pieces are left of {had}");
         had = have;
         // The first time it dies at once, later after some seconds' worth of pieces.
@@ -24,12 +25,12 @@ fn a_killed_download_goes_on_where_it_was() {
         assert!(!swarm.folder("downloader").join("output/file").exists());
     }
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    let have = downloader.event("manifest")["have"].as_u64().unwrap();
+    let have = downloader.event::<Manifest>().have;
     assert!(have > 0 && have < pieces, "{have} of {pieces} pieces were kept");
-    let sources = downloader.event("completed")["sources"].clone();
-    let came: u64 = sources.as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    let sources = downloader.event::<Completed>().sources;
+    let came: u64 = sources.values().sum();
     // Endgame may ask twice for the last few.
-    assert!(came <= (pieces - have + 16) * PIECE, "{came} bytes came for {} pieces", pieces - have);
+    assert!(came <= u64::from(pieces - have + 16) * PIECE, "{came} bytes came for {} pieces", pieces - have);
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 }
@@ -49,7 +50,7 @@ fn what_has_changed_since_it_was_verified_is_fetched_again() {
     wrong.iter_mut().step_by(4096).for_each(|byte| *byte ^= 1);
     std::fs::write(&part, wrong).unwrap();
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    assert_eq!(downloader.event("manifest")["have"], 0);
+    assert_eq!(downloader.event::<Manifest>().have, 0);
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 }
@@ -84,7 +85,7 @@ fn a_polite_exit_keeps_everything() {
     downloader.type_line("exit");
     downloader.ends_with(0);
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    let have = downloader.event("manifest")["have"].as_u64().unwrap();
+    let have = downloader.event::<Manifest>().have;
     assert!(have >= seen, "{have} pieces are left of {seen}");
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);

@@ -1,10 +1,9 @@
 //! `peer-cli share` prints a line, and that line is all that another machine needs.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Sharing, Ticket};
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
 
@@ -136,18 +135,18 @@ fn who_gets_shares_on_only_as_long_as_asked() {
     let mut sharer = machines.share("here", &["-d=0", "file"]);
     let ticket = ticket(&mut sharer);
     let mut short = machines.get("short", &[&ticket, "--json", "--seed-for=1s"]);
-    short.event("completed");
+    short.event::<Completed>();
     short.ends_with(0);
     // Once it has given half of what it got, it goes.
     let mut giver = machines.get("giver", &[&ticket, "--json", "--seed-ratio=0.5"]);
-    giver.event("completed");
+    giver.event::<Completed>();
     for taker in 0..8 {
         machines.get(&format!("taker {taker}"), &[&ticket]).ends_with(0);
     }
-    assert!(giver.event("bye")["sent"].as_u64().unwrap() >= 250_000);
+    assert!(giver.event::<Bye>().sent >= 250_000);
     giver.ends_with(0);
     let mut forever = machines.get("forever", &[&ticket, "--json", "--commands", "--seed-for=forever"]);
-    forever.event("completed");
+    forever.event::<Completed>();
     forever.type_line("exit");
     forever.ends_with(0);
 }
@@ -161,7 +160,7 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
     let ticket = ticket(&mut sharer);
     machines.put("there", "file", &bytes);
     let mut getter = machines.get("there", &[&ticket, "-o", ".", "--json"]);
-    assert_eq!(getter.event("completed")["sources"], Value::Object(Default::default()));
+    assert!(getter.event::<Completed>().sources.is_empty());
     getter.ends_with(0);
     machines.put("there", "file", &bytes[1..]);
     machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
@@ -170,20 +169,17 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
 
 /// Shares it until there is a ticket; says the content's id, and whether it was hashed for that.
 fn share_once(machines: &Machines, path: &str) -> (String, bool) {
-    let hashed = Cell::new(false);
+    let mut hashed = false;
     let mut sharer = machines.share("here", &["-d=0", path]);
-    let until = |sharer: &mut Process, event: &str| {
-        sharer.wait_for(event, |line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            hashed.set(hashed.get() || line["event"] == "hashing");
-            (line["event"] == event).then_some(line)
-        })
+    let mut notes = |event: Event| {
+        hashed |= Hashing::of(&event).is_some();
+        event
     };
-    let content = until(&mut sharer, "ticket")["content"].as_str().unwrap().to_owned();
+    let content = sharer.find_event("ticket", |event| Some(Ticket::from_event(notes(event))?.content));
     sharer.type_line("exit");
-    until(&mut sharer, "bye");
+    sharer.find_event("bye", |event| Bye::from_event(notes(event)));
     sharer.ends_with(0);
-    (content, hashed.get())
+    (content, hashed)
 }
 
 #[test]
@@ -230,9 +226,9 @@ fn a_replaced_file_gives_what_it_has_in_common() {
             machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
             assert!(machines.read("there", "file") == old, "not without --force");
             let mut getter = machines.get("there", &[&ticket, "-o", ".", "--force", "--json", "--storage", storage]);
-            assert_eq!(getter.event("manifest")["have"], common, "{storage}: {} bytes", old.len());
-            let sources = getter.event("completed")["sources"].clone();
-            let came: u64 = sources.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+            assert_eq!(getter.event::<Manifest>().have, common, "{storage}: {} bytes", old.len());
+            let sources = getter.event::<Completed>().sources;
+            let came: u64 = sources.values().sum();
             assert_eq!(
                 came,
                 if common == 40 {
@@ -256,7 +252,7 @@ fn a_replaced_file_gives_what_it_has_in_common() {
     // What is shorter than the old one, and all of it in common.
     machines.put("there", "file", &[&new[..], b"and more"].concat());
     let mut getter = machines.get("there", &[&ticket, "-o", ".", "--force", "--json"]);
-    assert_eq!(getter.event("completed")["sources"], Value::Object(Default::default()));
+    assert!(getter.event::<Completed>().sources.is_empty());
     getter.ends_with(0);
     assert!(machines.read("there", "file") == new);
 }
@@ -274,7 +270,7 @@ fn a_killed_replacement_leaves_the_old_file_and_goes_on() {
     getter.kill();
     assert!(machines.read("there", "output/file") == old);
     let mut getter = machines.get("there", &[&ticket, "--force", "--json"]);
-    assert!(getter.event("manifest")["have"].as_u64().unwrap() > 0);
+    assert!(getter.event::<Manifest>().have > 0);
     getter.ends_with(0);
     assert!(machines.read("there", "output/file") == new);
 }
@@ -301,7 +297,7 @@ fn no_folder_gives_way_to_a_file_and_none_replaces_one() {
 fn what_cannot_be_shared_is_named() {
     let machines = Machines::new();
     let mut sharer = machines.share("here", &["-d=0", "nothing here"]);
-    assert!(sharer.event("error")["message"].as_str().unwrap().contains("nothing here"));
+    assert!(sharer.event::<Error>().message.contains("nothing here"));
     assert!(!sharer.wait().success());
 }
 
@@ -318,7 +314,7 @@ fn two_hundred_contents_are_shared_with_64_descriptors() {
     limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
     limited.current_dir(swarm.folder("seeder")).env_remove("RUST_LOG");
     let mut seeder = Process::start("seeder", limited);
-    names.iter().for_each(|_| drop(seeder.event("sharing")));
+    names.iter().for_each(|_| drop(seeder.event::<Sharing>()));
     let wanted: Vec<_> = names.iter().flat_map(|name| ["-f", name.as_str()]).collect();
     swarm.peer("peer", &[&["--exit-when-done"], &wanted[..]].concat()).ends_with(0);
     for (number, name) in names.iter().enumerate() {

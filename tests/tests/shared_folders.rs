@@ -5,6 +5,7 @@ use std::path::Path;
 #[cfg(unix)]
 use std::process::Command;
 
+use testbed::event::{Error, Manifest, Sharing};
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};
 
@@ -26,7 +27,7 @@ fn files(folder: &Path) -> Vec<String> {
 
 /// What is shared, and its ticket.
 fn content_and_ticket(sharer: &mut Process) -> (String, String) {
-    let content = sharer.event("sharing")["content"].as_str().unwrap().to_owned();
+    let content = sharer.event::<Sharing>().content;
     (content, ticket(sharer))
 }
 
@@ -51,7 +52,7 @@ fn the_working_folder_is_shared_without_keys_and_is_the_same_after_a_restart() {
     sharer.ends_with(0);
     for own in ["certs/tracker.key", "certs", "hashes"] {
         let mut sharer = machines.share("here", &["-d=0", own]);
-        let message = sharer.event("error")["message"].as_str().unwrap().to_owned();
+        let message = sharer.event::<Error>().message;
         assert!(message.contains("private key") || message.contains("files of its own"), "{own}: {message}");
     }
 }
@@ -64,7 +65,7 @@ fn a_download_that_runs_is_no_part_of_the_output_folder() {
     let mut sharer = machines.share("here", &["-d=0", "large.bin"]);
     let ticket_of_large = ticket(&mut sharer);
     let mut getter = machines.get("there", &[&ticket_of_large, "--json", "--down-rate=100KiB"]);
-    getter.event("manifest");
+    getter.event::<Manifest>();
     let mut sharer = machines.share("there", &["-d=0", "output"]);
     let ticket = ticket(&mut sharer);
     machines.get("elsewhere", &[&ticket]).ends_with(0);
@@ -117,7 +118,7 @@ fn a_snapshot_of_a_model_cache_arrives_whole() {
     fs::create_dir(&links).unwrap();
     symlink("../elsewhere/3333", links.join("config.json")).unwrap();
     let mut sharer = machines.share("here", &["-d=0", "links"]);
-    let message = sharer.event("error")["message"].as_str().unwrap().to_owned();
+    let message = sharer.event::<Error>().message;
     assert!(message.contains("--follow-links"), "{message}");
     sharer.ends_with(4);
     let mut sharer = machines.share("here", &["-d=0", "--follow-links", "links"]);

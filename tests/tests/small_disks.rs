@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use testbed::event::{Manifest, Ticket};
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise, peer_cli};
 
@@ -98,7 +99,7 @@ fn a_disk_that_others_fill_ends_a_download_which_goes_on_later() {
     assert!(disk.free() > 8 * MIB, "what was reserved is given back: {} are free", disk.free());
     fs::remove_file(disk.0.join("ballast")).unwrap();
     let mut again = machines.get("there", &[&ticket, "--json", "--keep-free=8MiB"]);
-    let have = again.event("manifest")["have"].as_u64().unwrap();
+    let have = again.event::<Manifest>().have;
     again.ends_with(0);
     assert!(have >= 50, "{have} pieces were kept");
     assert!(machines.read("there", "output/file") == bytes);
@@ -191,14 +192,14 @@ fn a_full_disk_leaves_no_key_behind_that_is_empty() {
     assert!(!here.iter().any(|name| name.contains("key") || name.contains(".new")), "{here:?}");
     // A share goes on with a key that ends with it.
     let mut share = machines.share("here", &["-d=0", "file"]);
-    share.event("ticket");
+    share.event::<Ticket>();
     share.kill();
     fs::remove_file(&ballast).unwrap();
 
     let mut open = tracker(&["--certs=open"]);
     open.line("Tracker id");
     tracker(&["--certs=closed", "--init-closed"]).ends_with(0);
-    machines.share("here", &["-d=0", "file"]).event("ticket");
+    machines.share("here", &["-d=0", "file"]).event::<Ticket>();
     // The tracker that it names is none.
     peer().ends_with(3);
     assert!(machines.folder("here").join("peer.key").exists());

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 #[cfg(unix)]
+use testbed::event::{Bye, Completed, Error, Manifest, Ready, Ticket};
 use tests::Swarm;
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};
@@ -29,13 +30,13 @@ fn get_that_is_told_to_exit_is_11_and_goes_on_where_it_was() {
     let mut get = machines.get("there", &[&ticket, "--json", "--commands"]);
     get.pieces(8);
     get.type_line("exit");
-    let error = get.event("error");
-    assert_eq!(error["code"], 11);
-    assert!(error["message"].as_str().unwrap().contains("before it was complete"), "{error}");
-    get.event("bye");
+    let error = get.event::<Error>();
+    assert_eq!(error.code, 11);
+    assert!(error.message.contains("before it was complete"), "{error:?}");
+    get.event::<Bye>();
     get.ends_with(11);
     let mut again = machines.get("there", &[&ticket, "--json", "--commands"]);
-    assert!(again.event("manifest")["have"].as_u64().unwrap() >= 8);
+    assert!(again.event::<Manifest>().have >= 8);
     again.type_line("exit");
     again.ends_with(11);
 }
@@ -49,8 +50,8 @@ fn get_that_is_stopped_by_a_signal_has_its_status() {
         let mut get = machines.get("there", &[&ticket, "--json"]);
         get.pieces(1);
         get.signal(signal);
-        assert_eq!(get.event("error")["code"], code);
-        get.event("bye");
+        assert_eq!(i32::from(get.event::<Error>().code), code);
+        get.event::<Bye>();
         get.ends_with(code);
     }
 }
@@ -82,7 +83,7 @@ fn get_that_is_complete_and_shares_on_is_0_however_it_ends() {
     let ticket = ticket(&mut sharer);
     for signal in ["TERM", "INT", "HUP"] {
         let mut get = machines.get(signal, &[&ticket, "--json", "--seed-for=forever"]);
-        get.event("completed");
+        get.event::<Completed>();
         // The start is over when that is said on.
         get.pieces(1);
         get.signal(signal);
@@ -90,7 +91,7 @@ fn get_that_is_complete_and_shares_on_is_0_however_it_ends() {
     }
     for signal in ["TERM", "INT", "HUP"] {
         let mut sharer = machines.share(signal, &["-d=0", "../here/file"]);
-        sharer.event("ticket");
+        sharer.event::<Ticket>();
         sharer.signal(signal);
         sharer.ends_with(0);
     }
@@ -107,11 +108,11 @@ fn of_several_downloads_each_counts_with_exit_when_done() {
     for (flags, exit, terminate) in [(&["--exit-when-done"][..], 11, 143), (&[], 0, 0)] {
         let arguments = [&["-f", "small", "-f", "large", "--json"][..], flags].concat();
         let mut peer = swarm.peer("peer", &arguments);
-        peer.event("completed");
+        peer.event::<Completed>();
         peer.type_line("exit");
         peer.ends_with(exit);
         let mut peer = swarm.peer("peer", &arguments);
-        peer.event("completed");
+        peer.event::<Completed>();
         peer.signal("TERM");
         peer.ends_with(terminate);
     }
@@ -126,7 +127,7 @@ fn get_that_waits_for_a_sharer_is_not_complete() {
     let (port, certs) = (swarm.port.to_string(), swarm.certs());
     let flags = ["-i=127.0.0.1", "-d", &port, "--certs", certs.to_str().unwrap(), "--json", "--wait=1h", "nothing"];
     let mut get = machines.get("there", &flags);
-    get.event("ready");
+    get.event::<Ready>();
     get.signal("TERM");
     get.ends_with(143);
     swarm.tracker.signal("STOP");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use peer::{Held, Node, ShareOptions};
 use protocol::Algorithm;
 use storage::wrappers::Rotten;
+use testbed::event::{Banned, Completed, Event, Lacking, TrackerBack};
 use tests::{PATIENCE, Swarm, noise};
 use transport::{Config, Identity, Quic};
 
@@ -18,7 +19,7 @@ fn a_download_says_what_nobody_has_and_ends_when_someone_comes() {
     swarm.put("rest", "file", &bytes);
     let _half = swarm.seeder("half", 1, &["--piece-size=1KiB", "-r2", "0.5"]);
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    downloader.wait_for("lacking", |line| line.contains(r#""lacking""#).then_some(()));
+    downloader.event::<Lacking>();
     let _rest = swarm.seeder("rest", 1, &["--piece-size=1KiB", "-r1=0.5"]);
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
@@ -31,7 +32,7 @@ fn a_downloader_becomes_a_seeder_for_those_who_come_late() {
     swarm.put("seeder", "file", &bytes);
     let mut seeder = swarm.seeder("seeder", 1, &[]);
     let mut first = swarm.downloader("first", "file", &[]);
-    first.event("completed");
+    first.event::<Completed>();
     seeder.type_line("exit");
     seeder.ends_with(0);
     swarm.downloader("late", "file", &["--exit-when-done"]).ends_with(0);
@@ -80,13 +81,10 @@ fn a_crashed_seeder_is_forgotten() {
     let until = Instant::now() + PATIENCE;
     loop {
         let mut asks = swarm.downloader("asks", "file", &["--exit-when-done", "--wait", "0s"]);
-        let found = asks.wait_for("an answer", |line| {
-            let event: serde_json::Value = serde_json::from_str(line).ok()?;
-            match event["event"].as_str()? {
-                "wanted" => Some(true),
-                "error" => Some(false),
-                _ => None,
-            }
+        let found = asks.find_event("an answer", |event| match event {
+            Event::Wanted(_) => Some(true),
+            Event::Error(_) => Some(false),
+            _ => None,
         });
         if !found {
             return asks.ends_with(4);
@@ -108,10 +106,10 @@ fn downloads_outlive_their_tracker_and_come_back_to_a_new_one() {
     let mut downloader = swarm.downloader("downloader", "file", &[]);
     downloader.pieces(5);
     swarm.tracker.kill();
-    downloader.event("completed");
+    downloader.event::<Completed>();
     assert!(swarm.output("downloader", "file") == bytes);
     swarm.restart_tracker();
-    seeder.event("tracker_back");
+    seeder.event::<TrackerBack>();
     swarm.downloader("late", "file", &["--wait=30s", "--exit-when-done"]).ends_with(0);
     assert!(swarm.output("late", "file") == bytes);
 }
@@ -189,7 +187,7 @@ fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
         node
     });
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    assert_eq!(downloader.event("banned")["peer"], liar.id().to_string());
+    assert_eq!(downloader.event::<Banned>().peer, liar.id().to_string());
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
     runtime.shutdown_background();

@@ -1,5 +1,6 @@
 //! How peers are reached: QUIC, TCP where that gets no answer, and datagrams of any size.
 
+use testbed::event::Connected;
 use tests::{Swarm, noise, swarm};
 
 #[test]
@@ -10,7 +11,7 @@ fn a_peer_that_quic_does_not_reach_is_reached_over_tcp() {
     // As behind a firewall that drops UDP: nobody answers there.
     let _seeder = swarm.seeder("seeder", 1, &["--transport=tcp"]);
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    assert_eq!(downloader.event("connected")["transport"], "tcp");
+    assert_eq!(downloader.event::<Connected>().transport, "tcp");
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 }
@@ -22,7 +23,7 @@ fn quic_is_used_where_it_gets_through() {
     swarm.put("seeder", "file", &bytes);
     let _seeder = swarm.seeder("seeder", 1, &[]);
     let mut downloader = swarm.downloader("downloader", "file", &["--exit-when-done"]);
-    assert_eq!(downloader.event("connected")["transport"], "quic");
+    assert_eq!(downloader.event::<Connected>().transport, "quic");
     downloader.ends_with(0);
     assert!(swarm.output("downloader", "file") == bytes);
 }

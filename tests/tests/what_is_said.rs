@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Output;
 
+use testbed::event::{Completed, Event, Kind, Limiter, Withdrawn};
 use tests::{Swarm, noise};
 
 fn download(swarm: &Swarm, flags: &[&str]) -> Output {
@@ -44,11 +45,10 @@ fn json_is_all_there_is_on_standard_output() {
     let _seeder = swarm.seeder("seeder", 1, &[]);
     let output = download(&swarm, &["--json", "--log-level", "debug"]);
     let lines = text(&output.stdout);
-    let events: Vec<serde_json::Value> =
-        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
-    assert_eq!(events.last().unwrap()["event"], "bye");
-    let completed = events.iter().find(|event| event["event"] == "completed").unwrap();
-    assert!(["peers", "network", "disk", "hashing"].contains(&completed["limiter"].as_str().unwrap()), "{completed}");
+    let events = Event::read_all(&lines).unwrap();
+    assert!(matches!(events.last(), Some(Event::Bye(_))), "{lines}");
+    let completed = events.iter().find_map(Completed::of).unwrap();
+    assert!(["peers", "network", "disk", "hashing"].contains(&&*completed.limiter), "{completed:?}");
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn prog_verbose_names_what_holds_a_download_up() {
     let mut peer = swarm.downloader("peer", "file", &["--down-rate", "1MiB", "--exit-when-done"]);
     peer.pieces(5);
     peer.type_line("prog --verbose");
-    assert_eq!(peer.event("limiter")["limiter"], "rate_cap");
-    assert_eq!(peer.event("completed")["limiter"], "rate_cap");
+    assert_eq!(peer.event::<Limiter>().limiter, "rate_cap");
+    assert_eq!(peer.event::<Completed>().limiter, "rate_cap");
     peer.ends_with(0);
 }
 
@@ -87,7 +87,7 @@ fn a_file_that_is_changed_while_it_is_shared_is_withdrawn_with_a_reason() {
     let mut seeder = swarm.seeder("seeder", 1, &[]);
     swarm.put("seeder", "file", &noise(1 << 20, 2));
     let _peer = swarm.downloader("peer", "file", &[]);
-    let reason = seeder.event("withdrawn")["reason"].as_str().unwrap().to_owned();
+    let reason = seeder.event::<Withdrawn>().reason;
     assert!(reason.contains("file") && reason.contains("changed"), "{reason}");
 }
 

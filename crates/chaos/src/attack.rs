@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hostile::{Behaviour, Crowd, Hosts, Target, Victim};
+use testbed::event::Ready;
 
 use super::Ground;
 use super::stage::Stage;
@@ -52,7 +53,7 @@ pub struct Outcome {
     /// Seconds from the start of the process until all was verified, unless that took too long.
     pub seconds: Option<f64>,
     /// What it had in the end.
-    pub have: u64,
+    pub have: u32,
     /// The most memory that the downloader and the first seeder used, in MiB.
     pub memory: [f64; 2],
     /// Connections that the attackers had, and questions that they were asked.
@@ -120,7 +121,7 @@ impl Ground {
         }
         let downloader = setup.start_downloader(&mut stage)?;
         if attack.aim == Aim::Downloader {
-            stage.event(downloader, "ready", SOON)?;
+            stage.event::<Ready>(downloader, SOON)?;
             crowd.dial(target(&stage, downloader)?);
         }
         let most = Duration::from_secs_f64(HOPELESS * calm) + LEEWAY;

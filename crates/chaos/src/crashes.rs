@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use testbed::event::{Manifest, Progress, Verified};
+
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
@@ -24,17 +26,17 @@ fn killed(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let (mut lost, mut wrong, mut starts, mut useful) = (0, 0, 0, ground.size);
     for _ in 0..TIMES {
         let downloader = stage.downloader("downloader", &[])?;
-        let resumed = stage.event(downloader, "manifest", Duration::from_secs(30))?["have"].as_u64().unwrap_or(0);
+        let resumed = stage.event::<Manifest>(downloader, Duration::from_secs(30))?.have;
         starts += u64::from(resumed > 0);
         stage.hear(Duration::from_secs_f64(LONGEST_LIFE * random.f64()))?;
         stage.kill(downloader);
         let had = stage.peers[downloader].have();
         wrong += if part.exists() { wrong_blocks(&part, &ground.file)? } else { 0 };
         let next = stage.downloader("downloader", &[])?;
-        let kept = stage.event(next, "manifest", Duration::from_secs(30))?["have"].as_u64().unwrap_or(0);
+        let kept = stage.event::<Manifest>(next, Duration::from_secs(30))?.have;
         stage.kill(next);
         lost = lost.max(had.saturating_sub(kept));
-        if [downloader, next].iter().any(|&who| stage.peers[who].last("verified").is_some()) {
+        if [downloader, next].iter().any(|&who| stage.peers[who].said::<Verified>()) {
             // It was done before its time: on with an empty folder.
             useful += ground.size;
             std::fs::remove_dir_all(stage.folder("downloader")?.join("output"))?;
@@ -47,7 +49,7 @@ fn killed(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     report.at_most("bad blocks on disk", wrong as f64, 0.0, "");
     report.at_most("verified pieces lost at most", lost as f64, WINDOW, "MiB");
     stage.hear(Duration::from_secs(1))?;
-    let sent = |who: usize| stage.peers[who].last("progress").and_then(|event| event["sent"].as_u64()).unwrap_or(0);
+    let sent = |who: usize| stage.peers[who].last::<Progress>().map_or(0, |progress| progress.sent);
     let again = (0..3).map(sent).sum::<u64>().saturating_sub(useful) as f64 / f64::from(1 << 20);
     report.at_most("sent again for each crash", again / (2 * TIMES) as f64, WINDOW + IN_FLIGHT, "MiB");
     stage.close()

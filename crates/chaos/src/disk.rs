@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use testbed::event::{Error, Manifest};
 
 use super::report::Report;
 use super::stage::Stage;
@@ -61,7 +62,7 @@ fn ends_for_want_of_room(stage: &mut Stage<'_>, who: usize, report: &mut Report)
     let began = Instant::now();
     let status = stage.ends(who, Duration::from_secs(120))?;
     report.at_most("said after", began.elapsed().as_secs_f64(), SAID, "s");
-    let said = stage.peers[who].last("error").and_then(|error| error["message"].as_str()).unwrap_or_default();
+    let said = stage.peers[who].last::<Error>().map(|error| &*error.message).unwrap_or_default();
     report.holds("exit status 8, no SIGBUS", status.code() == Some(8));
     report.holds("it says what to do", said.contains("Make room and start again"));
     Ok(())
@@ -127,9 +128,9 @@ fn full(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     drop(file);
     std::fs::remove_file(&ballast)?;
     let again = stage.downloader("downloader", &[])?;
-    let have = stage.event(again, "manifest", Duration::from_secs(30))?["have"].as_u64().unwrap_or(0);
+    let have = stage.event::<Manifest>(again, Duration::from_secs(30))?.have;
     stage.verified(again)?;
     report.holds("complete and equal once there is room", true);
-    report.at_least("part kept", have as f64 / f64::from(stage.content()?.1), 0.3, "");
+    report.at_least("part kept", f64::from(have) / f64::from(stage.content()?.1), 0.3, "");
     stage.close()
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use testbed::event::{Banned, Verified, Withdrawn};
+
 use super::report::Report;
 use super::stage::Stage;
 use super::{Case, Ground, wrong_blocks};
@@ -56,7 +58,7 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let input = stage.folder("edited")?.join("input").join(stage.wanted());
     while rounds < TIMES {
         let latest = downloaders[downloaders.len() - 1];
-        if stage.peers[latest].last("verified").is_some() {
+        if stage.peers[latest].said::<Verified>() {
             // On with someone else who wants it.
             let name = format!("downloader-{}", downloaders.len() + 1);
             downloaders.push(stage.downloader(&name, &[])?);
@@ -69,9 +71,9 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         let changed = Instant::now();
         let noticed = stage.until("it is withdrawn", Duration::from_secs(5), |stage| {
             let peer = &stage.peers[edited];
-            (peer.last("withdrawn").is_some() || peer.ended).then_some(())
+            (peer.said::<Withdrawn>() || peer.ended).then_some(())
         });
-        if noticed.is_ok() && stage.peers[edited].last("withdrawn").is_some() {
+        if noticed.is_ok() && stage.peers[edited].said::<Withdrawn>() {
             withdrawn += 1;
             longest = longest.max(changed.elapsed().as_secs_f64());
         } else {
@@ -97,7 +99,7 @@ fn edits(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         report.shows("unnoticed", &unnoticed.join(", "));
     }
     report.at_most("bad blocks on disk", wrong as f64, 0.0, "");
-    let banned: usize = downloaders.iter().map(|&who| stage.peers[who].all("banned").count()).sum();
+    let banned: usize = downloaders.iter().map(|&who| stage.peers[who].count::<Banned>()).sum();
     report.at_most("honest seeders banned", banned as f64, BANNED, "");
     stage.close()
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::PeerId;
+use testbed::event::{Connected, Kind, Progress, Verified, Wanted};
 use testbed::interrupt::check_interrupted;
 use testbed::usage;
 use tokio::sync::Semaphore;
@@ -111,8 +112,8 @@ fn under(flood: Flood, stage: &mut Stage<'_>, seeder: usize, busy: &mut Busy) ->
             let connected = loop {
                 busy.go_on(stage, Duration::from_millis(50))?;
                 let peer = &stage.peers[newcomer];
-                let met = peer.events.iter().find(|(_, event)| event["event"] == "connected" && event["peer"] == id);
-                if let (Some(wanted), Some((met, _))) = (peer.when("wanted"), met) {
+                let met = peer.events.iter().find(|(_, event)| Connected::of(event).is_some_and(|met| met.peer == id));
+                if let (Some(wanted), Some((met, _))) = (peer.when::<Wanted>(), met) {
                     break met.duration_since(wanted).as_secs_f64();
                 }
                 anyhow::ensure!(peer.started.elapsed() < Duration::from_secs(30), "the newcomer does not connect");
@@ -148,7 +149,7 @@ impl Busy {
         while Instant::now() < until {
             stage.hear(Duration::from_millis(50).min(most))?;
             let latest = self.downloads[self.downloads.len() - 1];
-            if stage.peers[latest].last("verified").is_some() {
+            if stage.peers[latest].said::<Verified>() {
                 stage.kill(latest);
                 std::fs::remove_dir_all(stage.folder(&stage.peers[latest].name)?.join("output"))?;
                 let name = format!("honest-{}", self.downloads.len() + 1);
@@ -162,7 +163,7 @@ impl Busy {
     fn received(&self, stage: &Stage<'_>) -> f64 {
         let whole = (self.downloads.len() - 1) as f64 * stage.ground.size as f64;
         let latest = &stage.peers[self.downloads[self.downloads.len() - 1]];
-        whole + latest.last("progress").and_then(|event| event["received"].as_f64()).unwrap_or(0.0)
+        whole + latest.last::<Progress>().map_or(0.0, |progress| progress.received as f64)
     }
 
     fn end(&self, stage: &mut Stage<'_>) {

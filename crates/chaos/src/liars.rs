@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use hostile::{Hostile, Script, answer, forged, said};
 use protocol::{Algorithm, ContentId, Digest, FileEntry, ManifestHeader, PeerId, PeerMessage, Request, Run};
+use testbed::event::{Banned, Error, Ready};
 use testbed::usage;
 
 use super::own_node::OwnNode;
@@ -84,14 +85,14 @@ fn one_lies(
     stage.seeders(2)?;
     let (liar, _keep) = start(&stage)?;
     let downloader = stage.downloader("downloader", &[])?;
-    let banned = stage.event(downloader, "banned", SOON)?;
+    let banned = stage.event::<Banned>(downloader, SOON)?;
     let part = stage.part_file(&stage.folder("downloader")?.join("output"));
     let wrong_then = wrong_blocks(&part, &ground.file)?;
     let seconds = stage.verified(downloader)?;
     let peer = &stage.peers[downloader];
     report.holds("complete and equal", true);
     report.at_most("time", seconds, 2.0 * undisturbed, "s");
-    report.holds("the liar is banned", banned["peer"] == liar.to_string() && peer.all("banned").count() == 1);
+    report.holds("the liar is banned", banned.peer == liar.to_string() && peer.count::<Banned>() == 1);
     report.at_most(
         "bad pieces until then",
         (peer.logged("a wrong piece") + peer.logged("a wrong length")) as f64,
@@ -110,9 +111,9 @@ fn all(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let downloader = stage.downloader("downloader", &["--wait=5s"])?;
     let status = stage.ends(downloader, Duration::from_secs(120))?;
     let peer = &stage.peers[downloader];
-    report.at_least("liars banned", peer.all("banned").count() as f64, 3.0, "");
+    report.at_least("liars banned", peer.count::<Banned>() as f64, 3.0, "");
     report.holds("exit status 5", status.code() == Some(5));
-    let error = peer.last("error").and_then(|error| error["message"].as_str()).unwrap_or_default();
+    let error = peer.last::<Error>().map(|error| &*error.message).unwrap_or_default();
     report.holds("it says so", error.contains("missing pieces"));
     let output = stage.folder("downloader")?.join("output");
     report.holds("no final file", !output.join(stage.wanted()).exists());
@@ -136,7 +137,7 @@ fn altered(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let id = content.to_string();
     let downloader = stage.start("downloader", stage.command(&["-f", &id]))?;
     report.at_most("refused after", liar.is_shut_out("an altered manifest").as_secs_f64() * 1e3, REFUSED, "ms");
-    report.holds("the liar is banned", stage.event(downloader, "banned", SOON)?["peer"] == liar.id().to_string());
+    report.holds("the liar is banned", stage.event::<Banned>(downloader, SOON)?.peer == liar.id().to_string());
     report.at_most("files written", files(&stage, "downloader")? as f64, 0.0, "");
     stage.close()
 }
@@ -177,7 +178,7 @@ fn manifests(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     });
     let (mut slowest, mut count) = (0.0f64, 0);
     let idle = stage.start("downloader", stage.command(&["--wait=5m", "-f", "nothing"]))?;
-    stage.event(idle, "ready", SOON)?;
+    stage.event::<Ready>(idle, SOON)?;
     let tracker = stage.tracker()?;
     let hostile: Vec<_> = forgeries
         .chain(garbage)
@@ -191,7 +192,7 @@ fn manifests(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let ids: Vec<_> = hostile.iter().map(|(content, _)| content.to_string()).collect();
     ids.iter().for_each(|id| flags.extend(["-f", id]));
     let victim = stage.start("victim", stage.command(&flags))?;
-    stage.event(victim, "ready", SOON)?;
+    stage.event::<Ready>(victim, SOON)?;
     for (_, hostile) in &hostile {
         slowest = slowest.max(hostile.is_shut_out("a hostile manifest").as_secs_f64() * 1e3);
         count += 1;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use testbed::event::Connected;
 use testbed::relay::{Link, Relay};
 
 use super::report::Report;
@@ -116,7 +117,7 @@ fn blackout(ground: &Ground, report: &mut Report, rtt: &str, part: f64) -> anyho
     let relays = seeders(&mut stage, &link, &[])?;
     let downloader = stage.downloader("downloader", &BEHIND_RELAYS)?;
     let began = stage
-        .until("the download begins", Duration::from_secs(30), |stage| stage.peers[downloader].when("connected"))?;
+        .until("the download begins", Duration::from_secs(30), |stage| stage.peers[downloader].when::<Connected>())?;
     let light = began + Duration::from_secs(DARK_AT + DARK);
     let sum = |relays: &[Relay]| relays.iter().map(|relay| relay.traffic().from.carried).sum::<u64>();
     let (mut before, mut back) = ((Instant::now(), sum(&relays)), None);

@@ -4,6 +4,8 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use testbed::event::{Error, Manifest};
+
 use super::disk::SmallDisk;
 use super::report::Report;
 use super::stage::Stage;
@@ -26,8 +28,8 @@ fn fails(
     let who = stage.start(name, command)?;
     let status = stage.ends(who, Duration::from_secs(30))?;
     let seconds = began.elapsed().as_secs_f64();
-    let log = std::fs::read_to_string(&stage.peers[who].process.log)?;
-    let error = stage.peers[who].last("error").map(|error| error["message"].to_string()).unwrap_or_default();
+    let log = stage.peers[who].process.errors();
+    let error = stage.peers[who].last::<Error>().map(|error| error.message.clone()).unwrap_or_default();
     report.at_most(what, seconds, SAID, "s");
     report.holds(&format!("status {code}"), status.code() == Some(code));
     let says = log.contains(sentence) || error.contains(sentence);
@@ -56,7 +58,7 @@ fn misuse(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     fails(&mut stage, report, "a folder that cannot be written", ("downloader", command), says)?;
 
     let first = stage.downloader("twice", &[])?;
-    stage.event(first, "manifest", Duration::from_secs(30))?;
+    stage.event::<Manifest>(first, Duration::from_secs(30))?;
     let command = stage.command(&wants);
     let says = (7, "Choose another folder with --output");
     fails(&mut stage, report, "two downloads to one place", ("twice", command), says)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hostile::{Hostile, Script, has_all, hello, said};
 use protocol::{PeerMessage, Run};
+use testbed::event::{Ready, Verified};
 
 use super::own_node::OwnNode;
 use super::report::Report;
@@ -61,13 +62,13 @@ fn crawling(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let downloader = stage.downloader("downloader", &[])?;
     let id = crawls.id.to_string();
     let met = stage.until("the two meet", SOON, |stage| {
-        let met = stage.peers[downloader].events.iter().find(|(_, event)| event["peer"] == id);
+        let met = stage.peers[downloader].events.iter().find(|(_, event)| event.peer() == Some(&id));
         met.map(|&(at, _)| at)
     })?;
     let evicted = stage.until("it is gone, or the download is over", Duration::from_secs(300), |stage| {
         let peer = &stage.peers[downloader];
         let evicted = peer.logged("it gives next to nothing") > 0;
-        (evicted || peer.ended || peer.last("verified").is_some()).then_some(evicted)
+        (evicted || peer.ended || peer.said::<Verified>()).then_some(evicted)
     })?;
     // A download that is over owes it no patience any more.
     let what = if evicted { "evicted after" } else { "borne until the end, after" };
@@ -81,7 +82,7 @@ fn silent_streams(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     stage.seeders(3)?;
     let downloader = stage.downloader("downloader", &[])?;
-    stage.event(downloader, "ready", SOON)?;
+    stage.event::<Ready>(downloader, SOON)?;
     let (address, id) = (stage.peers[downloader].address()?, stage.peers[downloader].id()?);
     // One that does not even say hello, and one that does.
     let (mute, polite) = (Hostile::new(), Hostile::new());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
+use testbed::event::{Ready, Sharing, Wanted};
 use testbed::relay::{Link, Relay};
 use testbed::usage;
 
@@ -164,7 +165,7 @@ fn start(stage: &mut Stage<'_>, member: &mut Member, random: &mut fastrand::Rng)
         true => stage.seeder(&member.name, &flags)?,
         false => stage.downloader_at(&member.name, RATE, &[&flags[..], &["--wait=1m"]].concat())?,
     };
-    stage.event(who, "ready", Duration::from_secs(60))?;
+    stage.event::<Ready>(who, Duration::from_secs(60))?;
     if let Some(relay) = &relay {
         relay.lead_to(stage.peers[who].address()?);
     }
@@ -194,9 +195,9 @@ fn go_on(stage: &mut Stage<'_>, who: usize) -> anyhow::Result<bool> {
     if peer.ended {
         bail!("{} has ended: {}", peer.name, peer.process.last_words());
     }
-    if peer.last("wanted").is_none() || peer.compared {
+    if !peer.said::<Wanted>() || peer.compared {
         ensure!(
-            peer.compared || peer.last("sharing").is_some() || peer.started.elapsed() < HANGS,
+            peer.compared || peer.said::<Sharing>() || peer.started.elapsed() < HANGS,
             "{} finds nothing",
             peer.name
         );

@@ -4,16 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use peer::TrackerAddress;
 use protocol::{ContentId, PeerId};
-use serde_json::Value;
+use testbed::event::{Completed, Event, Kind, Ready, Sharing, Verified};
 use testbed::files::first_difference;
-use testbed::interrupt::check_interrupted;
-use testbed::process::{Process, Said};
+use testbed::process::{Lines, Process, Said};
 use testbed::tracker;
 use testbed::usage::Watch;
 
@@ -32,8 +30,7 @@ pub struct Stage<'a> {
     tracker: Option<Process>,
     tracker_port: u16,
     pub peers: Vec<Peer>,
-    said: SyncSender<Said>,
-    lines: Receiver<Said>,
+    lines: Lines,
     watch: Watch,
 }
 
@@ -43,7 +40,7 @@ pub struct Peer {
     pub process: Process,
     pub started: Instant,
     /// Events as they came.
-    pub events: Vec<(Instant, Value)>,
+    pub events: Vec<(Instant, Event)>,
     /// Whether it has ended.
     pub ended: bool,
     /// Whether its download was compared.
@@ -52,55 +49,58 @@ pub struct Peer {
 
 impl Peer {
     /// Of several reports of progress in a row, the last is all that counts.
-    fn hears(&mut self, event: Value) {
-        let again = |(_, last): &mut (Instant, Value)| last["event"] == "progress" && event["event"] == "progress";
-        if self.events.last_mut().is_some_and(again) {
+    fn hears(&mut self, event: Event) {
+        if let (Some((_, Event::Progress(_))), Event::Progress(_)) = (self.events.last(), &event) {
             self.events.pop();
         }
         self.events.push((Instant::now(), event));
     }
 
-    /// The last event of this name.
-    pub fn last(&self, event: &str) -> Option<&Value> {
-        self.events.iter().rev().map(|(_, value)| value).find(|value| value["event"] == event)
+    /// The last event of this kind.
+    pub fn last<E: Kind>(&self) -> Option<&E> {
+        self.events.iter().rev().find_map(|(_, event)| E::of(event))
     }
 
-    /// When an event of this name first came.
-    pub fn when(&self, event: &str) -> Option<Instant> {
-        self.events.iter().find(|(_, value)| value["event"] == event).map(|&(at, _)| at)
+    /// Whether there was an event of this kind.
+    pub fn said<E: Kind>(&self) -> bool {
+        self.last::<E>().is_some()
     }
 
-    /// All events of this name.
-    pub fn all<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.events.iter().map(|(_, value)| value).filter(move |value| value["event"] == event)
+    /// When an event of this kind first came.
+    pub fn when<E: Kind>(&self) -> Option<Instant> {
+        self.events.iter().find(|(_, event)| E::of(event).is_some()).map(|&(at, _)| at)
+    }
+
+    /// How many events of this kind came.
+    pub fn count<E: Kind>(&self) -> usize {
+        self.events.iter().filter(|(_, event)| E::of(event).is_some()).count()
     }
 
     /// Whether its download is complete and durable.
     pub fn completed(&self) -> bool {
-        self.last("completed").is_some()
+        self.said::<Completed>()
     }
 
     /// Who it is.
     pub fn id(&self) -> anyhow::Result<PeerId> {
-        let id = self.last("ready").and_then(|ready| ready["id"].as_str());
-        id.and_then(|id| id.parse().ok()).with_context(|| format!("{} does not say its id", self.name))
+        let ready = self.last::<Ready>();
+        ready.and_then(|ready| ready.id.parse().ok()).with_context(|| format!("{} does not say its id", self.name))
     }
 
     /// Where it listens.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        let address = self.last("ready").and_then(|ready| ready["listeners"][0].as_str());
+        let address = self.last::<Ready>().and_then(|ready| ready.listeners.first());
         address.and_then(|address| address.parse().ok()).with_context(|| format!("{} listens nowhere", self.name))
     }
 
     /// Pieces that it has, as far as it has said.
-    pub fn have(&self) -> u64 {
-        let said = |event: &&Value| event["have"].is_u64();
-        self.events.iter().rev().map(|(_, event)| event).find(said).and_then(|e| e["have"].as_u64()).unwrap_or(0)
+    pub fn have(&self) -> u32 {
+        self.events.iter().rev().find_map(|(_, event)| event.have()).unwrap_or(0)
     }
 
     /// Lines of its log that hold this text.
     pub fn logged(&self, text: &str) -> usize {
-        fs::read_to_string(&self.process.log).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+        self.process.errors().lines().filter(|line| line.contains(text)).count()
     }
 }
 
@@ -109,9 +109,8 @@ impl<'a> Stage<'a> {
     pub fn open(ground: &'a Ground, name: &str) -> anyhow::Result<Self> {
         let folder = ground.folder.join(name);
         fs::create_dir_all(folder.join("tracker"))?;
-        let (said, lines) = sync_channel(65_536);
-        let watch = Watch::start([]);
-        let mut stage = Stage { ground, folder, tracker: None, tracker_port: 0, peers: Vec::new(), said, lines, watch };
+        let (lines, watch) = (Lines::new(65_536), Watch::start([]));
+        let mut stage = Stage { ground, folder, tracker: None, tracker_port: 0, peers: Vec::new(), lines, watch };
         stage.start_tracker()?;
         Ok(stage)
     }
@@ -160,10 +159,10 @@ impl<'a> Stage<'a> {
 
     /// How many of the first so many peers a completed download has got something from.
     pub fn gave(&self, first: usize, downloader: usize) -> anyhow::Result<usize> {
-        let completed = self.peers[downloader].last("completed");
-        let sources = completed.map(|completed| completed["sources"].clone()).unwrap_or_default();
+        let completed = self.peers[downloader].last::<Completed>();
         let ids = self.peers[..first].iter().map(Peer::id).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(ids.iter().filter(|id| sources[id.to_string()].as_u64().is_some_and(|bytes| bytes > 0)).count())
+        let gave = |id: &&PeerId| completed.and_then(|completed| completed.sources.get(&id.to_string())) > Some(&0);
+        Ok(ids.iter().filter(gave).count())
     }
 
     /// `peer-cli` in a peer's folder, pointed at the tracker.
@@ -183,7 +182,7 @@ impl<'a> Stage<'a> {
     pub fn start(&mut self, name: &str, command: Command) -> anyhow::Result<usize> {
         let (number, folder) = (self.peers.len(), self.folder(name)?);
         let started = Instant::now();
-        let process = Process::start(command, &folder, number, self.said.clone())?;
+        let process = self.lines.start(command, &folder, number)?;
         self.watch.add(process.number());
         self.peers.push(Peer {
             name: name.to_owned(),
@@ -209,7 +208,7 @@ impl<'a> Stage<'a> {
         }
         let flags = [&["-S"], flags].concat();
         let number = self.start(name, self.command(&flags))?;
-        self.event(number, "sharing", START)?;
+        self.event::<Sharing>(number, START)?;
         Ok(number)
     }
 
@@ -233,18 +232,16 @@ impl<'a> Stage<'a> {
 
     /// What the file's content is called, and its number of pieces.
     pub fn content(&self) -> anyhow::Result<(ContentId, u32)> {
-        let sharing = self.peers.iter().find_map(|peer| peer.last("sharing")).context("nobody shares the file")?;
-        let content = sharing["content"].as_str().and_then(|id| id.parse().ok()).context("it has an id")?;
-        Ok((content, sharing["pieces"].as_u64().unwrap_or(0) as u32))
+        let sharing = self.peers.iter().find_map(Peer::last::<Sharing>).context("nobody shares the file")?;
+        Ok((sharing.content.parse().ok().context("it has an id")?, sharing.pieces))
     }
 
     /// Listens for a while.
     pub fn hear(&mut self, most: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + most;
         loop {
-            check_interrupted()?;
             let left = until.saturating_duration_since(Instant::now());
-            let Ok(Said { who, line }) = self.lines.recv_timeout(left.min(LOOK)) else {
+            let Some(Said { who, line }) = self.lines.hear(left.min(LOOK))? else {
                 if left.is_zero() {
                     return Ok(());
                 }
@@ -252,10 +249,7 @@ impl<'a> Stage<'a> {
             };
             match line {
                 None => self.peers[who].ended = true,
-                Some(line) => {
-                    let event = serde_json::from_str(&line).with_context(|| format!("{line:?} is no JSON"))?;
-                    self.peers[who].hears(event);
-                }
+                Some(line) => self.peers[who].hears(Event::read(&line)?),
             }
         }
     }
@@ -277,21 +271,21 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits until a peer has said this.
-    pub fn event(&mut self, who: usize, event: &str, most: Duration) -> anyhow::Result<Value> {
-        let found = self.until(&format!("{} {event}", self.peers[who].name), most, |stage| {
+    /// Waits until a peer has said an event of this kind.
+    pub fn event<E: Kind + Clone>(&mut self, who: usize, most: Duration) -> anyhow::Result<E> {
+        let found = self.until(&format!("{} {}", self.peers[who].name, E::NAME), most, |stage| {
             let peer = &stage.peers[who];
-            let said = peer.last(event).cloned();
+            let said = peer.last::<E>().cloned();
             if said.is_none() && peer.ended { Some(None) } else { said.map(Some) }
         })?;
         let last_words = || self.peers[who].process.last_words();
-        found.with_context(|| format!("{} has ended before {event}: {}", self.peers[who].name, last_words()))
+        found.with_context(|| format!("{} has ended before {}: {}", self.peers[who].name, E::NAME, last_words()))
     }
 
     /// Waits until a peer has so large a part of the file.
     pub fn part(&mut self, who: usize, part: f64) -> anyhow::Result<()> {
         let (_, pieces) = self.content()?;
-        let wanted = (f64::from(pieces) * part).ceil() as u64;
+        let wanted = (f64::from(pieces) * part).ceil() as u32;
         let most = self.patience();
         self.until("the download goes on", most, |stage| {
             let peer = &stage.peers[who];
@@ -309,9 +303,9 @@ impl<'a> Stage<'a> {
 
     /// The same, waiting at most this long.
     pub fn verified_within(&mut self, who: usize, most: Duration) -> anyhow::Result<f64> {
-        self.event(who, "completed", most)?;
+        self.event::<Completed>(who, most)?;
         let peer = &self.peers[who];
-        let verified = peer.when("verified").context("it was verified")?;
+        let verified = peer.when::<Verified>().context("it was verified")?;
         let seconds = verified.duration_since(peer.started).as_secs_f64();
         let output = self.folder.join(&peer.name).join("output").join(self.wanted());
         if let Some(at) = first_difference(&self.ground.file, &output)? {
@@ -333,10 +327,8 @@ impl<'a> Stage<'a> {
 
     /// Sends a peer a signal, as `kill -NAME` does.
     pub fn signal(&self, who: usize, name: &str) -> anyhow::Result<()> {
-        let number = self.peers[who].process.number().to_string();
-        let status = Command::new("kill").arg(format!("-{name}")).arg(number).status().context("there is no kill")?;
-        ensure!(status.success(), "{} is gone", self.peers[who].name);
-        Ok(())
+        let peer = &self.peers[who];
+        peer.process.signal(name).with_context(|| peer.name.clone())
     }
 
     /// Kills a peer at once, as a crash would.

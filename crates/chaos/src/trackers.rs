@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use hostile::Hostile;
+use testbed::event::{TrackerBack, TrackerLost};
 
 use super::report::Report;
 use super::stage::Stage;
@@ -32,12 +33,12 @@ fn killed(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     report.holds("complete and equal", true);
     report.at_most("time", seconds, 1.1 * undisturbed, "s");
     stage.until("everyone has noticed", Duration::from_secs(30), |stage| {
-        stage.peers.iter().all(|peer| peer.last("tracker_lost").is_some()).then_some(())
+        stage.peers.iter().all(|peer| peer.said::<TrackerLost>()).then_some(())
     })?;
     let restarted = Instant::now();
     stage.start_tracker()?;
     stage.until("everyone is back", Duration::from_secs(90), |stage| {
-        stage.peers.iter().all(|peer| peer.last("tracker_back").is_some()).then_some(())
+        stage.peers.iter().all(|peer| peer.said::<TrackerBack>()).then_some(())
     })?;
     report.at_most("all registered again after", restarted.elapsed().as_secs_f64(), TWO_INTERVALS, "s");
     let late = stage.downloader("late", &["--exit-when-done"])?;

@@ -3,9 +3,11 @@
 //! `cargo xtask swarm`, the bench, the faults and the stories in `tests/` are all made of this.
 
 pub mod certs;
+pub mod event;
 pub mod files;
 pub mod interrupt;
 pub mod process;
+pub mod program;
 pub mod programs;
 pub mod relay;
 pub mod swarm;

@@ -109,7 +109,12 @@ pub fn threads(process: u32) -> usize {
 
 /// The most bytes of memory that this process has used.
 pub fn most_memory() -> Option<u64> {
-    bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+    most_memory_of(std::process::id())
+}
+
+/// The most bytes of memory that a process has used so far.
+pub fn most_memory_of(process: u32) -> Option<u64> {
+    bytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmHWM:")
 }
 
 fn bytes(status: &str, name: &str) -> Option<u64> {

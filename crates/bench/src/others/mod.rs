@@ -16,13 +16,11 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use testbed::files::{first_difference, warm_up};
-use testbed::interrupt::check_interrupted;
-use testbed::process::{Process, Said};
+use testbed::process::{Lines, Process, Said};
 use testbed::usage::{Usage, Watch, of_ended_children};
 
 use super::Sample;
@@ -140,15 +138,14 @@ struct Stage {
     senders: Vec<Process>,
     /// Processes whose usage is the senders', if those are not our own children.
     sending: Vec<u32>,
-    said: SyncSender<Said>,
-    lines: Receiver<Said>,
+    lines: Lines,
 }
 
 impl Stage {
     fn new(file: &Path, folder: &Path, seeders: u16, receivers: u16) -> anyhow::Result<Self> {
-        let (said, lines) = sync_channel(1024);
         let (file, folder) = (fs::canonicalize(file)?, fs::canonicalize(folder)?);
-        Ok(Stage { file, folder, seeders, receivers, senders: Vec::new(), sending: Vec::new(), said, lines })
+        let lines = Lines::new(1024);
+        Ok(Stage { file, folder, seeders, receivers, senders: Vec::new(), sending: Vec::new(), lines })
     }
 
     fn file_name(&self) -> String {
@@ -171,7 +168,7 @@ impl Stage {
 
     /// Starts a sender in a folder, and says how it is known to the system.
     fn send(&mut self, command: Command, folder: &Path) -> anyhow::Result<u32> {
-        let process = Process::start(command, folder, self.senders.len(), self.said.clone())?;
+        let process = self.lines.start(command, folder, self.senders.len())?;
         let number = process.number();
         self.senders.push(process);
         self.sending.push(number);
@@ -196,8 +193,7 @@ impl Stage {
 
     fn hear(&self, until: Instant) -> anyhow::Result<Said> {
         loop {
-            check_interrupted()?;
-            if let Ok(said) = self.lines.recv_timeout(LOOK) {
+            if let Some(said) = self.lines.hear(LOOK)? {
                 return Ok(said);
             }
             ensure!(Instant::now() < until, "nothing happens any more");
@@ -209,19 +205,18 @@ impl Stage {
         let folders: Vec<_> =
             (0..self.receivers).map(|at| self.folder(&format!("receiver-{at}"))).collect::<Result<_, _>>()?;
         warm_up(&self.folder, self.file.metadata()?.len() * u64::from(self.receivers))?;
-        let (said, lines) = sync_channel(1024);
+        let lines = Lines::new(1024);
         let watch = Watch::start(self.sending.iter().copied());
         let (begin, ended) = (Instant::now(), of_ended_children());
         let mut receivers = Vec::new();
         for (at, (command, folder)) in commands.into_iter().zip(&folders).enumerate() {
-            let process = Process::start(command, folder, at, said.clone())?;
+            let process = lines.start(command, folder, at)?;
             watch.add(process.number());
             receivers.push(process);
         }
         let mut waiting = receivers.len();
         while waiting > 0 {
-            check_interrupted()?;
-            let Ok(Said { who, line }) = lines.recv_timeout(LOOK) else {
+            let Some(Said { who, line }) = lines.hear(LOOK)? else {
                 ensure!(begin.elapsed() < TRANSFER, "it is not done after {TRANSFER:?}");
                 continue;
             };

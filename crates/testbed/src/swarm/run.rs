@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
 
 use super::network::Standing;
 use super::{Live, Outcome, PeerOutcome, Plan, Sharing, optimum};
+use crate::event::{Event, Lacking, Progress};
 use crate::files::{first_difference, warm_up};
-use crate::interrupt::check_interrupted;
-use crate::process::{Process, Said};
+use crate::process::{Lines, Process, Said};
 use crate::programs::Programs;
 use crate::usage::{Usage, Watch};
 use crate::{certs, tracker};
@@ -42,14 +40,13 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     if plan.closed {
         certs::make(programs, &folder.join("certs"), plan.peers.len())?;
     }
-    let (said, lines) = sync_channel(1024);
     let network = plan.network.set_up(plan)?;
     let (_tracker, tracker_port) = start_tracker(plan, &network, programs, folder)?;
     let mut run = Run {
         plan,
         network: &network,
         live,
-        lines,
+        lines: Lines::new(1024),
         peers: plan.peers.iter().map(|peer| Peer { name: peer.name.clone(), ..Peer::default() }).collect(),
         processes: BTreeMap::new(),
         began: Instant::now(),
@@ -58,7 +55,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
         for (number, peer) in plan.peers.iter().enumerate() {
             if matches!(peer.files, Sharing::Seeds) == seeds {
                 let command = command(plan, number, network.peer(plan, number, &programs.peer), tracker_port);
-                let process = Process::start(command, &folder.join(&peer.name), number, said.clone())?;
+                let process = run.lines.start(command, &folder.join(&peer.name), number)?;
                 run.processes.insert(number, process);
             }
         }
@@ -103,7 +100,7 @@ struct Run<'a> {
     plan: &'a Plan,
     network: &'a Standing,
     live: &'a Live,
-    lines: Receiver<Said>,
+    lines: Lines,
     peers: Vec<Peer>,
     processes: BTreeMap<usize, Process>,
     /// When the first downloader was started.
@@ -137,14 +134,13 @@ impl Run<'_> {
             matches!(run.plan.peers[number].files, Sharing::Seeds) == seeders && !done(run, number)
         };
         while let Some(waiting) = (0..self.peers.len()).find(|&number| waits(self, number)) {
-            check_interrupted()?;
-            match self.lines.recv_timeout(LOOK) {
-                Ok(said) => {
+            match self.lines.hear(LOOK)? {
+                Some(said) => {
                     changed = Instant::now();
                     self.hear(said)?;
                 }
-                Err(RecvTimeoutError::Timeout) if changed.elapsed() < STALLED => {}
-                Err(_) => bail!("{}", self.complaint(waiting, "nothing has happened for a minute")),
+                None if changed.elapsed() < STALLED => {}
+                None => bail!("{}", self.complaint(waiting, "nothing has happened for a minute")),
             }
         }
         Ok(())
@@ -158,55 +154,51 @@ impl Run<'_> {
             let last_words = self.processes.get(&who).map(Process::last_words).unwrap_or_default();
             bail!("{}", self.complaint(who, &format!("it has ended: {last_words}")));
         };
-        let event: Value = serde_json::from_str(&line).with_context(|| self.complaint(who, "it wrote no JSON"))?;
-        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-        let number = |field: &str| event[field].as_u64().unwrap_or_default();
-        let seconds = |field: &str| event[field].as_f64().unwrap_or_default();
+        let event = Event::read(&line).with_context(|| self.complaint(who, "it wrote no event"))?;
         let peer = &mut self.peers[who];
-        match event["event"].as_str() {
-            Some("ready") => {
-                peer.id = text("id");
-                let listeners = event["listeners"].as_array().into_iter().flatten();
-                let listeners: Vec<_> = listeners.filter_map(|listener| Some(listener.as_str()?.to_owned())).collect();
-                self.network.listens(who, &listeners);
+        match event {
+            Event::Ready(ready) => {
+                peer.id = ready.id;
+                self.network.listens(who, &ready.listeners);
             }
-            Some("sharing") => {
+            Event::Sharing(sharing) => {
                 peer.sharing += 1;
-                peer.progress.insert(text("content"), [number("held"), number("pieces"), 0, 0]);
+                peer.progress.insert(sharing.content, [sharing.held.into(), sharing.pieces.into(), 0, 0]);
             }
-            Some("progress") => {
-                let numbers = [number("have"), number("pieces"), number("received"), number("sent")];
-                peer.progress.insert(text("content"), numbers);
+            Event::Progress(progress) => {
+                let Progress { have, pieces, received, sent, .. } = progress;
+                peer.progress.insert(progress.content, [have.into(), pieces.into(), received, sent]);
                 self.show(who);
             }
-            Some("verified") => {
+            Event::Verified(_) => {
                 peer.verified += 1;
                 peer.seconds_from_start = self.began.elapsed().as_secs_f64();
             }
-            Some("completed") => {
+            Event::Completed(completed) => {
                 peer.completed += 1;
                 peer.verified = peer.verified.max(peer.completed);
-                peer.downloaded += number("size");
-                peer.seconds_verified = peer.seconds_verified.max(seconds("seconds_verified"));
-                peer.seconds_durable = peer.seconds_durable.max(seconds("seconds_durable"));
-                for (source, bytes) in event["sources"].as_object().into_iter().flatten() {
-                    *peer.sources.entry(source.clone()).or_default() += bytes.as_u64().unwrap_or_default();
+                peer.downloaded += completed.size;
+                peer.seconds_verified = peer.seconds_verified.max(completed.seconds_verified);
+                peer.seconds_durable = peer.seconds_durable.max(completed.seconds_durable);
+                for (source, bytes) in completed.sources {
+                    *peer.sources.entry(source).or_default() += bytes;
                 }
-                let progress = peer.progress.entry(text("content")).or_default();
+                let progress = peer.progress.entry(completed.content).or_default();
                 progress[0] = progress[1];
-                progress[2] = progress[2].max(event["size"].as_u64().unwrap_or_default());
+                progress[2] = progress[2].max(completed.size);
                 self.show(who);
             }
-            Some("manifest") => {
-                peer.progress.insert(text("content"), [number("have"), number("pieces"), 0, 0]);
+            Event::Manifest(manifest) => {
+                peer.progress.insert(manifest.content, [manifest.have.into(), manifest.pieces.into(), 0, 0]);
             }
-            Some("lacking") if event["pieces"].as_array().is_some_and(|pieces| !pieces.is_empty()) => {
-                self.live.say(who, &format!("nobody has pieces {}", event["pieces"]));
+            Event::Lacking(Lacking { pieces, .. }) if !pieces.is_empty() => {
+                let pieces: Vec<_> = pieces.iter().map(|[first, count]| format!("[{first},{count}]")).collect();
+                self.live.say(who, &format!("nobody has pieces [{}]", pieces.join(",")));
             }
-            Some("withdrawn") => bail!("{}", self.complaint(who, &text("reason"))),
-            Some("banned") => bail!("{}", self.complaint(who, "a peer sent it wrong pieces")),
-            Some("error") => bail!("{}", self.complaint(who, &text("message"))),
-            Some("bye") => peer.uploaded = Some(number("sent")),
+            Event::Withdrawn(withdrawn) => bail!("{}", self.complaint(who, &withdrawn.reason)),
+            Event::Banned(_) => bail!("{}", self.complaint(who, "a peer sent it wrong pieces")),
+            Event::Error(error) => bail!("{}", self.complaint(who, &error.message)),
+            Event::Bye(bye) => peer.uploaded = Some(bye.sent),
             _ => {}
         }
         Ok(())
@@ -228,11 +220,10 @@ impl Run<'_> {
             self.processes.get_mut(&who).context("every peer was started")?.type_line("exit");
             let until = Instant::now() + GOODBYE;
             while self.peers[who].uploaded.is_none() {
-                check_interrupted()?;
-                match self.lines.recv_timeout(LOOK) {
-                    Ok(said) => self.hear(said)?,
-                    Err(_) if Instant::now() < until => {}
-                    Err(_) => bail!("{}", self.complaint(who, "it does not leave")),
+                match self.lines.hear(LOOK)? {
+                    Some(said) => self.hear(said)?,
+                    None if Instant::now() < until => {}
+                    None => bail!("{}", self.complaint(who, "it does not leave")),
                 }
             }
             let status = self.processes.get_mut(&who).context("every peer was started")?.wait(GOODBYE);
