@@ -11,6 +11,7 @@ use std::time::Duration;
 use protocol::{
     ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION, Wire,
 };
+use sim::ActionLog;
 use swarm::{Action, Config, ConnId, Engine, Event, Failure, RequestId, ServeId};
 
 use crate::input::Input;
@@ -63,6 +64,11 @@ struct Request {
 
 /// Tells an engine what the bytes say, and checks what it wants done.
 pub fn engine(bytes: &[u8]) {
+    engine_actions(bytes, &mut ActionLog::default());
+}
+
+/// The same, and adds what it wants done to a record.
+pub(crate) fn engine_actions(bytes: &[u8], log: &mut ActionLog) {
     let mut input = Input::new(bytes);
     let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(0)], site: String::new() };
     let config = Config {
@@ -90,6 +96,7 @@ pub fn engine(bytes: &[u8]) {
         let now = world.now;
         world.engine.handle(now, event, &mut world.actions);
         let actions = std::mem::take(&mut world.actions);
+        actions.iter().for_each(|action| log.add(now, 0, action));
         actions.into_iter().for_each(|action| world.check(action));
         let counts = world.requests.iter().filter(|(request, _)| !world.given_up.contains(request));
         let in_flight: u64 = counts.map(|(_, request)| request.owed).sum();

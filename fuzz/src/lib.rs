@@ -19,12 +19,13 @@ pub use registry::registry;
 mod tests {
     /// As long as most inputs that a fuzzer finds.
     fn with_random_bytes(target: fn(&[u8]), runs: u64, longest: usize) {
-        for seed in 0..runs {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let len = random.usize(..=longest);
-            let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
-            target(&bytes);
-        }
+        (0..runs).for_each(|seed| target(&random_bytes(seed, longest)));
+    }
+
+    fn random_bytes(seed: u64, longest: usize) -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let len = random.usize(..=longest);
+        std::iter::repeat_with(|| random.u8(..)).take(len).collect()
     }
 
     #[test]
@@ -60,6 +61,32 @@ mod tests {
     #[test]
     fn engine() {
         with_random_bytes(super::engine, 2_000, 4_000);
+    }
+
+    /// The same events lead to the same actions as when `recorded_actions.txt` was made. A change that is meant to change
+    /// behaviour makes it anew: `RECORD=1 cargo test same_events`.
+    #[test]
+    fn same_events_same_actions() {
+        const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/recorded_actions.txt");
+        type Target = fn(&[u8], &mut sim::ActionLog);
+        let targets: [(&str, Target, u64, usize); 2] = [
+            ("engine", super::engine::engine_actions, 150, 4_000),
+            ("progress", super::progress::progress_actions, 30, 200),
+        ];
+        let mut now = String::new();
+        for (name, target, runs, longest) in targets {
+            for first in (0..4).map(|turn| 10_000 + turn * runs) {
+                let mut log = sim::ActionLog::default();
+                (first..first + runs).for_each(|seed| target(&random_bytes(seed, longest), &mut log));
+                now += &format!("{name} {first} {log}\n");
+            }
+        }
+        if std::env::var_os("RECORD").is_some() {
+            std::fs::write(RECORD, &now).unwrap();
+        }
+        let before = std::fs::read_to_string(RECORD).unwrap();
+        assert_eq!(now.lines().count(), before.lines().count(), "as many runs as were recorded");
+        now.lines().zip(before.lines()).for_each(|(now, before)| assert_eq!(now, before));
     }
 
     #[test]

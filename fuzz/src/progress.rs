@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
+use sim::ActionLog;
 use swarm::{Action, Config, ConnId, Engine, Event, Failure, RequestId, ServeId};
 
 use crate::input::Input;
@@ -94,10 +95,16 @@ struct World<'a> {
     uplink_free: Duration,
     newest: usize,
     complete: bool,
+    log: &'a mut ActionLog,
 }
 
 /// Panics if the download takes longer than it may.
 pub fn progress(bytes: &[u8]) {
+    progress_actions(bytes, &mut ActionLog::default());
+}
+
+/// The same, and adds what both engines want done to a record.
+pub(crate) fn progress_actions(bytes: &[u8], log: &mut ActionLog) {
     if bytes.is_empty() {
         return;
     }
@@ -116,6 +123,7 @@ pub fn progress(bytes: &[u8]) {
         uplink_free: Duration::ZERO,
         newest: 2,
         complete: false,
+        log,
     };
     let wanted = PieceSet::empty(0);
     let have = PieceSet::full(PIECES);
@@ -169,6 +177,7 @@ impl World<'_> {
     fn tell(&mut self, who: usize, event: Event) {
         let mut actions = Vec::new();
         self.engines[who].handle(self.now, event, &mut actions);
+        actions.iter().for_each(|action| self.log.add(self.now, who as u32, action));
         actions.into_iter().for_each(|action| self.act(who, action));
     }
 

@@ -1,6 +1,7 @@
 //! Whole swarms in virtual time: thousands of the engines that peers run, and the registry that trackers run, over modelled
 //! links. No sockets, no disks, no clock, and the same plan and seed always give the same result.
 
+mod actions;
 pub mod bound;
 mod equal;
 mod network;
@@ -9,6 +10,7 @@ mod plan;
 mod queue;
 mod world;
 
+pub use actions::ActionLog;
 pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
 pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Plan, PlanError, Serves};
@@ -16,4 +18,9 @@ pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Plan, PlanError, Serv
 /// Runs a plan to its end. Panics, with the command that repeats the run, if something happens that must never.
 pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {
     world::World::new(plan, seed, config).run()
+}
+
+/// Runs a plan as [`run`] does, and records what the engines decided.
+pub fn record(plan: &Plan, seed: u64, config: &swarm::Config) -> ActionLog {
+    world::World::new(plan, seed, config).record()
 }

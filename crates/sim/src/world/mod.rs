@@ -19,6 +19,7 @@ use std::time::Duration;
 use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, RefusalReason};
 use swarm::{Action, Config, ConnId, Event};
 
+use crate::actions::ActionLog;
 use crate::network::{LinkId, Network};
 use crate::outcome::{Outcome, Sample};
 use crate::plan::Plan;
@@ -125,6 +126,8 @@ pub(crate) struct World {
     random: fastrand::Rng,
     trace: u64,
     events: u64,
+    /// What engines decide, if that is asked for.
+    log: Option<ActionLog>,
     seed: u64,
     bound: f64,
     /// Name of the plan, and the command that repeats the run.
@@ -179,6 +182,7 @@ impl World {
             random: random.fork(),
             trace: 0xcbf2_9ce4_8422_2325,
             events: 0,
+            log: None,
             seed,
             bound: 0.0,
             plan: plan.name.clone(),
@@ -190,7 +194,18 @@ impl World {
         world
     }
 
+    pub(crate) fn record(mut self) -> ActionLog {
+        self.log = Some(ActionLog::default());
+        self.run_to_end();
+        self.log.unwrap_or_default()
+    }
+
     pub(crate) fn run(mut self) -> Outcome {
+        self.run_to_end();
+        self.outcome()
+    }
+
+    fn run_to_end(&mut self) {
         // A panic of the engine names no seed: this does.
         let _named = Named(self.command.clone());
         let end = ((self.bound * 20.0 + 120.0) * 1e9) as Time;
@@ -203,6 +218,9 @@ impl World {
         self.take_sample();
         self.check_everyone();
         self.stop_all();
+    }
+
+    fn outcome(self) -> Outcome {
         let seconds = |peer: &Peer| {
             let counts = |holding: &&Holding| holding.wanted && (!peer.crashed || holding.done.is_some());
             peer.holdings
@@ -273,6 +291,9 @@ impl World {
         let state = &mut self.peers[peer as usize];
         let Some(brain) = &mut state.brain else { return };
         brain.handle(Duration::from_nanos(self.now), event, &mut actions);
+        if let Some(log) = &mut self.log {
+            actions.iter().for_each(|action| log.add(Duration::from_nanos(self.now), peer, action));
+        }
         let next = brain.next_timeout().as_nanos() as Time;
         if next < state.tick_at || state.tick_at <= self.now {
             let next = next.max(self.now + 1);
