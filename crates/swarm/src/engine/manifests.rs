@@ -10,8 +10,9 @@ use std::time::Duration;
 use protocol::ContentId;
 
 use super::Engine;
-use super::connections::Connection;
-use crate::event::{Action, ConnId};
+use super::content::Content;
+use super::peers::connection::Connection;
+use crate::event::ConnId;
 
 /// Most peers that are asked side by side, those aside that have been silent for a while, of whom there may be so many, and
 /// most of them that send.
@@ -36,7 +37,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who is asked for the manifest of a content.
 #[derive(Debug, Default)]
-pub(super) struct ManifestFetches {
+pub(crate) struct ManifestFetches {
     /// It is here, and the files are being looked at.
     here: bool,
     asked: BTreeMap<ConnId, Fetch>,
@@ -86,17 +87,17 @@ impl Fetch {
 
 impl Engine {
     /// Looks after the manifests that we want.
-    pub(super) fn fetch_manifests(&mut self, actions: &mut Vec<Action>) {
-        let lacks = |content: &super::Content| content.geometry.is_none() && content.wanted && !content.manifests.here;
+    pub(crate) fn fetch_manifests(&mut self) {
+        let lacks = |content: &Content| content.geometry.is_none() && content.wanted && !content.manifests.here;
         let lacking: Vec<ContentId> = self.contents.iter().filter(|(_, c)| lacks(c)).map(|(&id, _)| id).collect();
         for id in lacking {
-            self.drop_slow_manifests(id, actions);
-            self.ask_for_manifest(id, actions);
+            self.drop_slow_manifests(id);
+            self.ask_for_manifest(id);
         }
     }
 
     /// Gives up those that do not begin although others could be asked, and of those that send all but the best two.
-    fn drop_slow_manifests(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+    fn drop_slow_manifests(&mut self, id: ContentId) {
         let (now, others) = (self.now, self.manifest_holders(id).len());
         let Some(content) = self.contents.get(&id) else { return };
         let mut dropped = Vec::new();
@@ -118,18 +119,18 @@ impl Engine {
         let begun = content.manifests.asked.iter().filter(|(conn, fetch)| fetch.flows() && !dropped.contains(conn));
         dropped.extend(begun.map(|(&conn, _)| conn).skip(ASKED).collect::<Vec<_>>());
         for conn in dropped {
-            actions.push(Action::CancelManifest { conn, content: id });
+            self.actions.cancel_manifest(conn, id);
             let asked = self.contents.get(&id).and_then(|content| content.manifests.asked.get(&conn));
             // Who sends is only slower than others.
             let flowed = asked.is_some_and(|fetch| fetch.flows() && !fetch.never_ends(self.now));
             self.manifest_not_from(id, conn);
             if !flowed {
-                self.strike(conn, actions);
+                self.strike(conn);
             }
         }
     }
 
-    fn ask_for_manifest(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+    fn ask_for_manifest(&mut self, id: ContentId) {
         let mut holders = self.manifest_holders(id);
         let now = self.now;
         self.rng.shuffle(&mut holders);
@@ -163,7 +164,7 @@ impl Engine {
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
             fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None, ending: None });
-            actions.push(Action::FetchManifest { conn, content: id });
+            self.actions.fetch_manifest(conn, id);
         }
     }
 
@@ -171,18 +172,19 @@ impl Engine {
     fn manifest_holders(&self, id: ContentId) -> Vec<ConnId> {
         let Some(content) = self.contents.get(&id) else { return Vec::new() };
         let has = |(conn, state): &(&ConnId, &Connection)| {
-            !content.manifests.asked.contains_key(*conn) && state.sides.get(&id).is_some_and(|side| side.manifest)
+            !content.manifests.asked.contains_key(*conn)
+                && state.participation(&id).is_some_and(|theirs| theirs.manifest)
         };
         self.conns.iter().filter(has).map(|(&conn, _)| conn).collect()
     }
 
     /// Who is asked later than others: those whose manifest did not come, and those that let us wait for anything.
     fn doubts(&self, state: &Connection, id: ContentId) -> (u32, bool) {
-        (state.sides.get(&id).map_or(0, |side| side.manifest_failures), Self::is_useless(state))
+        (state.participation(&id).map_or(0, |theirs| theirs.manifest_failures), state.download.is_useless())
     }
 
     /// More of a manifest has come, of so many bytes as its sender says.
-    pub(super) fn manifest_progress(&mut self, id: ContentId, conn: ConnId, came: u64, total: u64) {
+    pub(crate) fn manifest_progress(&mut self, id: ContentId, conn: ConnId, came: u64, total: u64) {
         let now = self.now;
         let fetch = self.contents.get_mut(&id).and_then(|content| content.manifests.asked.get_mut(&conn));
         if let Some(fetch) = fetch {
@@ -195,10 +197,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool, actions: &mut Vec<Action>) {
+    pub(crate) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool) {
         self.manifest_not_from(id, conn);
         if lied {
-            self.ban(conn, actions);
+            self.ban(conn);
         }
         // Others are asked at once; the same ones, for it may have been the link, a while later.
         let failures = |conn: &ConnId| self.conns.get(conn).map_or(0, |state| self.doubts(state, id).0);
@@ -206,7 +208,7 @@ impl Engine {
         if let Some(content) = self.contents.get_mut(&id) {
             content.manifests.not_before = self.now + if fresh { Duration::ZERO } else { PAUSE };
         }
-        self.fetch_manifests(actions);
+        self.fetch_manifests();
     }
 
     /// A manifest does not come from there.
@@ -214,29 +216,29 @@ impl Engine {
         if let Some(content) = self.contents.get_mut(&id) {
             content.manifests.asked.remove(&conn);
         }
-        if let Some(side) = self.conns.get_mut(&conn).and_then(|state| state.sides.get_mut(&id)) {
-            side.manifest_failures += 1;
+        if let Some(theirs) = self.conns.get_mut(&conn).and_then(|state| state.participations.get_mut(&id)) {
+            theirs.manifest_failures += 1;
         }
     }
 
     /// The manifest has come; what it says is told once the files were looked at.
-    pub(super) fn manifest_came(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        self.cancel_manifests(id, actions);
+    pub(crate) fn manifest_came(&mut self, id: ContentId) {
+        self.cancel_manifests(id);
         if let Some(content) = self.contents.get_mut(&id) {
             content.manifests.here = true;
         }
     }
 
     /// The manifest is here, or not wanted any more: nobody else need send it.
-    pub(super) fn cancel_manifests(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+    pub(crate) fn cancel_manifests(&mut self, id: ContentId) {
         let Some(content) = self.contents.get_mut(&id) else { return };
         for &conn in std::mem::take(&mut content.manifests).asked.keys() {
-            actions.push(Action::CancelManifest { conn, content: id });
+            self.actions.cancel_manifest(conn, id);
         }
     }
 
     /// A connection has ended.
-    pub(super) fn forget_manifests(&mut self, conn: ConnId) {
+    pub(crate) fn forget_manifests(&mut self, conn: ConnId) {
         for content in self.contents.values_mut() {
             content.manifests.asked.remove(&conn);
         }

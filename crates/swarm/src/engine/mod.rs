@@ -1,115 +1,41 @@
 //! The engine of one peer: one event in, any number of actions out.
 //!
-//! It is cut by what is decided: `connections` (whom to know, dial and keep), `sides` (what peers say of themselves),
-//! `offers` (what to give to whom next), `upload` (when to serve), `download` (what to ask for, and when to give up),
-//! `manifests` (whom to ask for one), `trust` (how much to ask of whom), `flood` (how much work a connection may make), `picker` and `rarity` (which pieces are rare), `rate` (how fast a connection is).
+//! It is made of parts that own their state, and of decisions about them, in a folder each: `peers` (whom to know, dial and
+//! keep), `download` (what to ask for, of whom, and when to give up), `upload` (what to give to whom, and when). A
+//! [`Connection`] has a part of each, and a [`Content`] is the books of pieces that all of them share. `messages` is what
+//! peers say of a content, `participation` what the other side said of itself, `manifests` whom to ask for one, `rarity`
+//! which pieces are rare, `rate` how fast a connection is. [`Actions`] collects what is to be done.
 //! All state is in ordered maps, so that the order of decisions never depends on a hash.
 
-mod coming;
-mod connections;
+mod actions;
+mod bounded_map;
+mod config;
+mod content;
 mod download;
-mod flood;
+mod in_flight;
 mod manifests;
-mod noted;
-mod offers;
-mod picker;
+mod messages;
+mod participation;
+mod peers;
 mod rarity;
 mod rate;
-mod sides;
-mod trust;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet, Run};
+use protocol::{ContentId, Geometry, PeerId, PeerMessage, PieceSet};
 
-use crate::event::{Action, ConnId, Event, RequestId};
-use connections::{Connection, Known, Word};
-use download::Outgoing;
-use manifests::ManifestFetches;
-use noted::Noted;
-use picker::Picker;
-use rarity::Rarity;
-use trust::Record;
+use crate::event::{Action, ConnId, Event};
+use actions::Actions;
+pub use config::Config;
+use content::Content;
+use download::Downloads;
+use peers::Peers;
+use peers::connection::Connection;
+use peers::known::PeerSource;
 use upload::Uploads;
-
-/// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Bytes of pieces in flight over all connections: asked for, and not come. What came and waits for its verdict is the
-    /// shell's to bound.
-    pub budget: u64,
-    /// Most bytes of one request (at least one piece).
-    pub request_bytes: u64,
-    /// Most connections; fewer than that are dialled.
-    pub connections: usize,
-    /// Most serves at once over all connections. One is enough where it fills the uplink.
-    pub upload_slots: usize,
-    /// Questions of one connection that may wait.
-    pub questions_per_connection: usize,
-    /// Wrong pieces after which a peer is shut out.
-    pub wrong_pieces: u32,
-    /// After this long without a byte, a request's pieces may be asked of others too.
-    pub stall: Duration,
-    /// After this long without a byte, a connection that owes us pieces is dropped.
-    pub give_up: Duration,
-    /// Haves are collected for this long.
-    pub have_delay: Duration,
-    /// Whether those who gave come before those who only take (tit for tat; Cohen 2003). In a trusted fleet it costs time
-    /// and gains nothing.
-    pub fair: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            budget: 32 << 20,
-            request_bytes: 4 << 20,
-            connections: 60,
-            upload_slots: 16,
-            questions_per_connection: 64,
-            wrong_pieces: 3,
-            stall: Duration::from_secs(2),
-            give_up: Duration::from_secs(20),
-            have_delay: Duration::from_millis(50),
-            fair: false,
-        }
-    }
-}
-
-/// One content of this peer.
-struct Content {
-    geometry: Option<Arc<Geometry>>,
-    have: PieceSet,
-    /// The pieces that are to be here, how many of them lack, and whether one does, or it is not known yet which there are.
-    goal: PieceSet,
-    lacked: u32,
-    wanted: bool,
-    picker: Picker,
-    /// How many requests owe each piece.
-    asked: Vec<u8>,
-    /// Pieces that somebody was asked for in vain: they wait for nobody else who has not proven itself.
-    moved: BTreeSet<u32>,
-    /// The last requests that were given up: pieces of them may be on their way to the disk.
-    given_up: VecDeque<RequestId>,
-    /// The pieces that are here, by how many of those who take them have them or will have them.
-    spread: Rarity,
-    /// Connected peers that want pieces.
-    takers: u32,
-    /// When something was last under way, or was offered.
-    busy: Duration,
-    /// When a piece was last stored.
-    grew: Duration,
-    known: BTreeMap<PeerId, Known>,
-    manifests: ManifestFetches,
-    unannounced: BTreeSet<u32>,
-    announce_at: Option<Duration>,
-    lacking: Vec<Run>,
-    lacking_since: Option<Duration>,
-}
 
 /// A content as a person wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,35 +66,16 @@ pub struct Engine {
     site: String,
     rng: fastrand::Rng,
     now: Duration,
+    next_tick: Duration,
     contents: BTreeMap<ContentId, Content>,
     conns: BTreeMap<ConnId, Connection>,
-    /// How many sides ever joined.
+    /// How often anyone began to take part in a content.
     turns: u64,
-    by_peer: BTreeMap<PeerId, ConnId>,
-    /// Since when peers are being dialled.
-    dialling: BTreeMap<PeerId, Duration>,
-    /// Peers that are shut out.
-    banned: Noted<PeerId, ()>,
-    /// How often peers were forgiven what they sent wrong.
-    pardons: Noted<PeerId, u32>,
-    /// What is remembered of peers, and how often strangers of an address let us wait.
-    records: Noted<PeerId, Record>,
-    offences: Noted<IpAddr, u32>,
-    requests: BTreeMap<RequestId, Outgoing>,
-    next_request: RequestId,
-    /// Bytes that are under way from peers that have proven themselves, and from others.
-    in_flight: u64,
-    probing: u64,
-    /// Nothing has come for long, and nobody moves: whoever rests may be asked all the same.
-    starves: bool,
-    /// Bytes a second of the fastest, lately.
-    fastest: f64,
-    /// Connections whose offers wait for room.
-    offering: BTreeSet<ConnId>,
+    peers: Peers,
+    downloads: Downloads,
     uploads: Uploads,
-    /// The longest round trip to anyone who takes pieces from us.
-    longest_rtt: Duration,
-    next_tick: Duration,
+    /// What is to be done; a caller's list while an event is handled.
+    actions: Actions,
 }
 
 /// Longest time between two ticks.
@@ -188,63 +95,56 @@ impl Engine {
             site,
             rng: fastrand::Rng::with_seed(seed),
             now: Duration::ZERO,
+            next_tick: Duration::ZERO,
             contents: BTreeMap::new(),
             conns: BTreeMap::new(),
             turns: 0,
-            by_peer: BTreeMap::new(),
-            dialling: BTreeMap::new(),
-            banned: Noted::default(),
-            pardons: Noted::default(),
-            records: Noted::default(),
-            offences: Noted::default(),
-            requests: BTreeMap::new(),
-            next_request: 0,
-            in_flight: 0,
-            probing: 0,
-            starves: false,
-            fastest: 0.0,
-            offering: BTreeSet::new(),
+            peers: Peers::default(),
+            downloads: Downloads::default(),
             uploads: Uploads::default(),
-            longest_rtt: Duration::ZERO,
-            next_tick: Duration::ZERO,
+            actions: Actions::default(),
         }
     }
 
     /// Takes one event in at time `now` (any origin, never going back) and appends what is to be done.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         self.now = self.now.max(now);
+        self.actions.swap(actions);
+        self.take_in(event);
+        self.on_time();
+        self.actions.swap(actions);
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
-            Event::Want { content } => self.want(content, actions),
-            Event::Content { content, geometry, have, wanted } => {
-                self.content(content, geometry, have, wanted, actions)
-            }
+            Event::Want { content } => self.want(content),
+            Event::Content { content, geometry, have, wanted } => self.content(content, geometry, have, wanted),
             Event::ManifestProgress { content, conn, came, total } => {
                 self.manifest_progress(content, conn, came, total)
             }
-            Event::ManifestCame { content } => self.manifest_came(content, actions),
-            Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied, actions),
-            Event::Withdraw { content } => self.withdraw(content, actions),
-            Event::Found { content, peers } => self.found(content, peers, Word::Tracker, actions),
+            Event::ManifestCame { content } => self.manifest_came(content),
+            Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied),
+            Event::Withdraw { content } => self.withdraw(content),
+            Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
             Event::Gone { content, peers } => self.gone(content, &peers),
-            Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled, actions),
-            Event::DialFailed { peer } => self.dial_failed(peer, actions),
-            Event::Disconnected { conn } => self.disconnected(conn, actions),
-            Event::Message { conn, message } => self.message(conn, message, actions),
-            Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run, actions),
-            Event::Served { serve } => self.served(serve, actions),
-            Event::Progress { request, bytes } => self.progress(request, bytes, actions),
-            Event::Stored { content, request, piece } => self.stored(content, request, piece, actions),
-            Event::Wrong { request, piece } => self.wrong(request, piece, actions),
-            Event::Finished { request, failure } => self.finished(request, failure, actions),
+            Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled),
+            Event::DialFailed { peer } => self.dial_failed(peer),
+            Event::Disconnected { conn } => self.disconnected(conn),
+            Event::Message { conn, message } => self.message(conn, message),
+            Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run),
+            Event::Served { serve } => self.served(serve),
+            Event::Progress { request, bytes } => self.progress(request, bytes),
+            Event::Stored { content, request, piece } => self.stored(content, request, piece),
+            Event::Wrong { request, piece } => self.wrong(request, piece),
+            Event::Finished { request, failure } => self.finished(request, failure),
             Event::RoundTrip { conn, rtt } => {
-                if let Some(conn) = self.conns.get_mut(&conn) {
-                    conn.rate.rtt = rtt;
+                if let Some(state) = self.conns.get_mut(&conn) {
+                    state.rate.rtt = rtt;
                 }
             }
-            Event::Silence { conn } => self.dial_beside(conn, actions),
+            Event::Silence { conn } => self.dial_beside(conn),
             Event::Tick => {}
         }
-        self.on_time(actions);
     }
 
     /// When to send the next [`Event::Tick`] at the latest.
@@ -260,18 +160,15 @@ impl Engine {
             true => (state.have.count(), state.pieces()),
             false => (state.goal.count() - state.lacked, state.goal.count()),
         };
-        Some(ContentView {
-            have,
-            pieces,
-            peers: self.conns.values().filter(|conn| conn.sides.contains_key(&content)).count() as u32,
-        })
+        let peers = self.conns.values().filter(|state| state.takes_part_in(&content)).count() as u32;
+        Some(ContentView { have, pieces, peers })
     }
 
     /// The connections over which the other side takes part in a content, and the peers that were heard of.
     pub fn participants(&self, content: ContentId) -> (Vec<ConnId>, Vec<PeerId>) {
-        let takes_part = |(_, conn): &(&ConnId, &Connection)| conn.sides.contains_key(&content);
-        let connected = self.conns.iter().filter(takes_part).map(|(&number, _)| number).collect();
-        let heard_of = self.contents.get(&content).map(|content| content.known.keys().copied().collect());
+        let takes_part = |(_, state): &(&ConnId, &Connection)| state.takes_part_in(&content);
+        let connected = self.conns.iter().filter(takes_part).map(|(&conn, _)| conn).collect();
+        let heard_of = self.contents.get(&content).map(|content| content.known.ids().collect());
         (connected, heard_of.unwrap_or_default())
     }
 
@@ -287,161 +184,86 @@ impl Engine {
 
     /// The connections that stand.
     pub fn connections(&self) -> Vec<ConnectionView> {
-        let view = |conn: &Connection| ConnectionView { peer: conn.peer, rate: conn.rate.bytes_a_second(self.now) };
+        let view =
+            |state: &Connection| ConnectionView { peer: state.peer.id, rate: state.rate.bytes_a_second(self.now) };
         self.conns.values().map(view).collect()
     }
 
-    fn on_time(&mut self, actions: &mut Vec<Action>) {
-        self.announce_pieces(actions);
+    fn on_time(&mut self) {
+        self.announce_pieces();
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
-            self.ban_condemned(actions);
-            self.drop_silent(actions);
-            self.review_pace(actions);
+            self.ban_condemned();
+            self.drop_silent();
+            self.review_pace();
             self.doubt_sites();
-            self.dial_more(actions);
-            self.exchange_peers(actions);
-            self.fetch_manifests(actions);
+            self.dial_more();
+            self.exchange_peers();
+            self.fetch_manifests();
             self.review_promises();
-            self.refuse_parked(actions);
-            self.serve_next(actions);
-            self.offer_more(actions);
-            self.take_waiting_offers(actions);
-            self.ask_again(actions);
-            self.ask_on_own_account(actions);
-            self.say_what_lacks(actions);
+            self.refuse_parked();
+            self.serve_next();
+            self.offer_more();
+            self.take_waiting_offers();
+            self.ask_again();
+            self.ask_on_own_account();
+            self.say_what_lacks();
         }
     }
 
-    fn want(&mut self, id: ContentId, actions: &mut Vec<Action>) {
-        self.contents.entry(id).or_insert_with(|| Content::new(None, PieceSet::empty(0), PieceSet::empty(0)));
-        self.join_everyone(id, actions);
+    fn want(&mut self, id: ContentId) {
+        self.contents.entry(id).or_insert_with(Content::unknown);
+        self.join_everyone(id);
         self.next_tick = self.now;
     }
 
-    fn content(
-        &mut self,
-        id: ContentId,
-        geometry: Arc<Geometry>,
-        have: PieceSet,
-        goal: PieceSet,
-        actions: &mut Vec<Action>,
-    ) {
-        self.cancel_manifests(id, actions);
-        let known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
+    fn content(&mut self, id: ContentId, geometry: Arc<Geometry>, have: PieceSet, goal: PieceSet) {
+        self.cancel_manifests(id);
         let pieces = geometry.pieces();
         let mut content = Content::new(Some(geometry), have, goal);
-        content.known = known;
+        content.known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
         (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
-        for (&number, conn) in &mut self.conns {
-            if let Some(side) = conn.sides.get_mut(&id)
-                && !content.meet(side, pieces)
+        for (&conn, state) in &mut self.conns {
+            if let Some(theirs) = state.participations.get_mut(&id)
+                && !content.meet(theirs, pieces)
             {
-                liars.push(number);
+                liars.push(conn);
             }
         }
         self.contents.insert(id, content);
         for liar in liars {
-            self.close(liar, "it has pieces that do not exist", actions);
+            self.close(liar, "it has pieces that do not exist");
         }
-        self.join_everyone(id, actions);
-        self.take_waiting_offers(actions);
-        self.offer_more(actions);
+        self.join_everyone(id);
+        self.take_waiting_offers();
+        self.offer_more();
         self.next_tick = self.now;
     }
 
-    fn withdraw(&mut self, id: ContentId, actions: &mut Vec<Action>) {
+    fn withdraw(&mut self, id: ContentId) {
         if !self.contents.contains_key(&id) {
             return;
         }
-        let promised = self.conns.iter().filter_map(|(&conn, state)| Some((conn, state.sides.get(&id)?)));
+        let taking_part = self.conns.iter().filter_map(|(&conn, state)| Some((conn, state.participation(&id)?)));
         let promised: Vec<(ConnId, u32)> =
-            promised.flat_map(|(conn, side)| side.promised.keys().map(move |&piece| (conn, piece))).collect();
+            taking_part.flat_map(|(conn, theirs)| theirs.promised.keys().map(move |&piece| (conn, piece))).collect();
         promised.into_iter().for_each(|(conn, piece)| self.break_promise(conn, id, piece));
-        for side in self.conns.values_mut().filter_map(|state| state.sides.get_mut(&id)) {
-            side.forget_counts();
+        for theirs in self.conns.values_mut().filter_map(|state| state.participations.get_mut(&id)) {
+            theirs.forget_counts();
         }
-        self.cancel_manifests(id, actions);
+        self.cancel_manifests(id);
         self.contents.remove(&id);
         // Forgotten at once: should the content be wanted again before they have ended, they are none of its.
-        let requests = self.requests.iter().filter(|(_, request)| request.content == id);
-        let requests: Vec<_> = requests.map(|(&request, outgoing)| (request, outgoing.conn)).collect();
-        for (request, conn) in requests {
-            if let Some(state) = self.conns.get_mut(&conn) {
-                state.requests.remove(&request);
-            }
+        for request in self.downloads.of_content(id) {
             self.forget_request(request);
-            actions.push(Action::Cancel { request });
+            self.actions.cancel(request);
         }
-        for (&conn, state) in &self.conns {
-            if state.sides.contains_key(&id) {
-                actions.push(Action::Send { conn, message: PeerMessage::Withdraw { content: id } });
-            }
+        for (&conn, _) in self.conns.iter().filter(|(_, state)| state.takes_part_in(&id)) {
+            self.actions.send(conn, PeerMessage::Withdraw { content: id });
         }
-        self.refuse_content(id, actions);
-    }
-}
-
-impl Content {
-    fn new(geometry: Option<Arc<Geometry>>, have: PieceSet, goal: PieceSet) -> Self {
-        let lacking = || have.missing().filter(|&piece| goal.contains(piece));
-        let lacked = lacking().count() as u32;
-        let wanted = geometry.is_none() || lacked > 0;
-        let picker = Picker::new(have.len(), lacking());
-        let mut spread = Rarity::new(have.len());
-        have.iter().for_each(|piece| spread.list(piece));
-        Content {
-            asked: vec![0; have.len() as usize],
-            moved: BTreeSet::new(),
-            given_up: VecDeque::new(),
-            spread,
-            takers: 0,
-            busy: Duration::ZERO,
-            grew: Duration::ZERO,
-            geometry,
-            have,
-            goal,
-            lacked,
-            wanted,
-            picker,
-            known: BTreeMap::new(),
-            manifests: ManifestFetches::default(),
-            unannounced: BTreeSet::new(),
-            announce_at: None,
-            lacking: Vec::new(),
-            lacking_since: None,
-        }
-    }
-
-    /// The pieces that are neither here nor wanted.
-    fn unwanted(&self) -> Vec<Run> {
-        self.have.missing().filter(|&piece| !self.goal.contains(piece)).collect::<PieceSet>().runs()
-    }
-
-    fn pieces(&self) -> u32 {
-        self.geometry.as_ref().map_or(0, |geometry| geometry.pieces())
-    }
-
-    /// Bytes of all pieces; 0 while the manifest is unknown.
-    fn total(&self) -> u64 {
-        self.geometry.as_ref().map_or(0, |geometry| geometry.total())
-    }
-
-    /// Bytes of a piece, at least 1.
-    fn piece_size(&self) -> u64 {
-        self.geometry.as_ref().map_or(1, |geometry| u64::from(geometry.piece_size()))
-    }
-
-    /// Bytes of a run.
-    fn bytes(&self, run: Run) -> u64 {
-        self.geometry.as_ref().map_or(0, |geometry| geometry.bytes(run))
-    }
-
-    /// How many pieces from `first` have at most so many bytes; at least one.
-    fn within(&self, first: u32, bytes: u64) -> u32 {
-        self.geometry.as_ref().map_or(1, |geometry| geometry.pieces_within(first, bytes))
+        self.refuse_content(id);
     }
 }
 

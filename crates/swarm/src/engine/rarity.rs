@@ -6,7 +6,7 @@ use protocol::Run;
 
 /// How many peers have each piece, and the listed pieces in buckets by that count.
 #[derive(Debug, Default)]
-pub(super) struct Rarity {
+pub(crate) struct Rarity {
     counts: Vec<u16>,
     buckets: Vec<Vec<u32>>,
     /// Where in its bucket a listed piece lies; `UNLISTED` otherwise.
@@ -17,7 +17,7 @@ const UNLISTED: u32 = u32::MAX;
 
 impl Rarity {
     /// So many pieces, none of them listed, which nobody has.
-    pub(super) fn new(pieces: u32) -> Self {
+    pub(crate) fn new(pieces: u32) -> Self {
         let pieces = pieces as usize;
         // Nearly all pieces are in the first bucket at some time: one that grew would leave holes in memory.
         let buckets = vec![Vec::with_capacity(pieces)];
@@ -25,36 +25,36 @@ impl Rarity {
     }
 
     /// How many peers have the piece.
-    pub(super) fn count(&self, piece: u32) -> u32 {
+    pub(crate) fn count(&self, piece: u32) -> u32 {
         u32::from(self.counts[piece as usize])
     }
 
     /// Whether any piece is listed.
-    pub(super) fn any_listed(&self) -> bool {
+    pub(crate) fn any_listed(&self) -> bool {
         self.buckets.iter().any(|bucket| !bucket.is_empty())
     }
 
     /// Whether the piece is listed.
-    pub(super) fn listed(&self, piece: u32) -> bool {
+    pub(crate) fn listed(&self, piece: u32) -> bool {
         self.positions.get(piece as usize).is_some_and(|&position| position != UNLISTED)
     }
 
     /// Lists the piece.
-    pub(super) fn list(&mut self, piece: u32) {
+    pub(crate) fn list(&mut self, piece: u32) {
         if !self.listed(piece) {
             self.place(piece);
         }
     }
 
     /// Does not list the piece any more.
-    pub(super) fn unlist(&mut self, piece: u32) {
+    pub(crate) fn unlist(&mut self, piece: u32) {
         if self.listed(piece) {
             self.lift(piece);
         }
     }
 
     /// One peer more has the piece, or one less.
-    pub(super) fn change(&mut self, piece: u32, by: i32) {
+    pub(crate) fn change(&mut self, piece: u32, by: i32) {
         let listed = self.listed(piece);
         if listed {
             self.lift(piece);
@@ -68,7 +68,7 @@ impl Rarity {
 
     /// The first listed piece that `fits`, of those that fewer than `below` peers have: rarest first with random ties
     /// (Cohen, "Incentives build robustness in BitTorrent", 2003).
-    pub(super) fn rarest(&self, below: u32, rng: &mut fastrand::Rng, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn rarest(&self, below: u32, rng: &mut fastrand::Rng, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         for bucket in self.buckets.iter().take(below as usize).filter(|bucket| !bucket.is_empty()) {
             let turn = rng.usize(..bucket.len());
             let found = bucket[turn..].iter().chain(&bucket[..turn]).find(|&&piece| fits(piece));
@@ -81,7 +81,7 @@ impl Rarity {
 
     /// The run of at most `most` pieces around `first` that are listed, `fit`, and are no more common than it or at
     /// least in the same block of `block` pieces.
-    pub(super) fn around(&self, first: u32, most: u32, block: u32, fit: impl Fn(u32) -> bool) -> Run {
+    pub(crate) fn around(&self, first: u32, most: u32, block: u32, fit: impl Fn(u32) -> bool) -> Run {
         let (count, block) = (self.counts[first as usize], block.max(1));
         let fits = |piece: u32| {
             let near = piece / block == first / block || self.counts[piece as usize] <= count;

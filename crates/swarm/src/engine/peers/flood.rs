@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use protocol::{ContentId, PeerMessage, Run};
 
-use super::Engine;
-use super::sides::Side;
-use crate::event::{Action, ConnId};
+use crate::engine::Engine;
+use crate::engine::participation::Participation;
+use crate::event::ConnId;
 
 /// Units for any message, for each run in it, and for each peer that is named.
 const MESSAGE: u64 = 40;
@@ -29,7 +29,7 @@ const EARNED: u64 = 400;
 
 /// Work that a connection may still make.
 #[derive(Debug)]
-pub(super) struct MessageBudget {
+pub(crate) struct MessageBudget {
     units: u64,
     since: Duration,
     /// Pieces that were granted for contents.
@@ -37,7 +37,7 @@ pub(super) struct MessageBudget {
 }
 
 impl MessageBudget {
-    pub(super) fn new(now: Duration, suspect: bool) -> Self {
+    pub(crate) fn new(now: Duration, suspect: bool) -> Self {
         MessageBudget { units: if suspect { SUSPECT_BURST } else { BURST }, since: now, granted: 0 }
     }
 
@@ -47,7 +47,7 @@ impl MessageBudget {
         self.granted = self.granted.max(pieces);
     }
 
-    pub(super) fn earn(&mut self) {
+    pub(crate) fn earn(&mut self) {
         self.units = (self.units + EARNED).min(self.most());
     }
 
@@ -71,24 +71,24 @@ impl MessageBudget {
 
 impl Engine {
     /// Whether a connection may have us do what this message means. If not it is let go, and remembered.
-    pub(super) fn may_say(&mut self, conn: ConnId, message: &PeerMessage, actions: &mut Vec<Action>) -> bool {
+    pub(crate) fn may_say(&mut self, conn: ConnId, message: &PeerMessage) -> bool {
         let Some(state) = self.conns.get(&conn) else { return false };
         // As many as either side says; of a content that it joins only now, too.
-        let said = |(id, side): (&ContentId, &Side)| u64::from(side.have.len()).max(self.pieces_of(id));
+        let said = |(id, theirs): (&ContentId, &Participation)| u64::from(theirs.have.len()).max(self.pieces_of(id));
         let joins = match message {
-            PeerMessage::Join { content, .. } if !state.sides.contains_key(content) => self.pieces_of(content),
+            PeerMessage::Join { content, .. } if !state.takes_part_in(content) => self.pieces_of(content),
             _ => 0,
         };
-        let pieces = joins + state.sides.iter().map(said).sum::<u64>();
+        let pieces = joins + state.participations.iter().map(said).sum::<u64>();
         let cost = MESSAGE + self.work_of(conn, message);
         let Some(state) = self.conns.get_mut(&conn) else { return false };
-        let rate = if state.credit.verified > 0 || state.taken > 0 { USEFUL } else { OTHERS };
-        state.messages.grant(pieces);
-        if state.messages.spend(self.now, rate, cost) {
+        let rate = if state.was_of_use() { USEFUL } else { OTHERS };
+        state.conduct.messages.grant(pieces);
+        if state.conduct.messages.spend(self.now, rate, cost) {
             return true;
         }
-        self.shun(conn);
-        self.close(conn, "it floods", actions);
+        self.peers.shun(state.peer.id, state.peer.address.ip(), self.now);
+        self.close(conn, "it floods");
         false
     }
 
@@ -99,22 +99,22 @@ impl Engine {
     /// Pieces, and what counts like them, that a message has us look at.
     fn work_of(&self, conn: ConnId, message: &PeerMessage) -> u64 {
         let looks = |runs: &[Run]| runs.iter().map(|run| RUN + u64::from(run.count)).sum::<u64>();
-        let side = |content| self.conns.get(&conn).and_then(|state| state.sides.get(content));
+        let theirs = |content| self.conns.get(&conn).and_then(|state| state.participation(content));
         let whole = |content| self.pieces_of(content);
         match message {
             PeerMessage::Hello { .. } | PeerMessage::Bye => 0,
             PeerMessage::Peers { peers, .. } => peers.len() as u64 * PEER,
-            PeerMessage::Join { content, wants, .. } => match side(content) {
-                Some(side) if side.takes == *wants => 0,
+            PeerMessage::Join { content, wants, .. } => match theirs(content) {
+                Some(theirs) if theirs.takes == *wants => 0,
                 _ => whole(content),
             },
-            PeerMessage::Interest { content, interested } => match side(content) {
-                Some(side) if side.takes != *interested => whole(content),
+            PeerMessage::Interest { content, interested } => match theirs(content) {
+                Some(theirs) if theirs.takes != *interested => whole(content),
                 _ => 0,
             },
-            PeerMessage::Withdraw { content } => side(content).map_or(0, |_| whole(content)),
-            PeerMessage::Have { content, runs, coming } => match side(content) {
-                Some(side) => looks(runs) + side.coming_changes(coming),
+            PeerMessage::Withdraw { content } => theirs(content).map_or(0, |_| whole(content)),
+            PeerMessage::Have { content, runs, coming } => match theirs(content) {
+                Some(theirs) => looks(runs) + theirs.in_flight_changes(coming),
                 None => 0,
             },
             PeerMessage::Skip { runs, .. } | PeerMessage::Decline { runs, .. } | PeerMessage::Offer { runs, .. } => {

@@ -5,10 +5,10 @@
 
 use protocol::{PieceSet, Run};
 
-use super::rarity::Rarity;
+use crate::engine::rarity::Rarity;
 
 #[derive(Debug, Default)]
-pub(super) struct Picker {
+pub(crate) struct Picker {
     /// Open pieces by how many peers have them, other than those that have everything.
     open: Rarity,
     /// Peers that have every piece.
@@ -17,7 +17,7 @@ pub(super) struct Picker {
 
 impl Picker {
     /// For a peer that wants these pieces of `len`.
-    pub(super) fn new(len: u32, wanted: impl Iterator<Item = u32>) -> Self {
+    pub(crate) fn new(len: u32, wanted: impl Iterator<Item = u32>) -> Self {
         let mut open = Rarity::new(len);
         wanted.for_each(|piece| open.list(piece));
         Picker { open, complete: 0 }
@@ -25,7 +25,7 @@ impl Picker {
 
     /// A peer with these pieces takes part. Whether it was counted as one that has everything: to be given to
     /// [`Picker::left`].
-    pub(super) fn joined(&mut self, have: &PieceSet) -> bool {
+    pub(crate) fn joined(&mut self, have: &PieceSet) -> bool {
         let complete = have.is_full() && !have.is_empty();
         if complete {
             self.complete += 1;
@@ -36,12 +36,12 @@ impl Picker {
     }
 
     /// A peer got a piece.
-    pub(super) fn gained(&mut self, piece: u32) {
+    pub(crate) fn gained(&mut self, piece: u32) {
         self.open.change(piece, 1);
     }
 
     /// A peer with these pieces is gone.
-    pub(super) fn left(&mut self, have: &PieceSet, complete: bool) {
+    pub(crate) fn left(&mut self, have: &PieceSet, complete: bool) {
         if complete {
             self.complete -= 1;
         } else {
@@ -50,32 +50,32 @@ impl Picker {
     }
 
     /// How many connected peers have the piece.
-    pub(super) fn availability(&self, piece: u32) -> u32 {
+    pub(crate) fn availability(&self, piece: u32) -> u32 {
         self.open.count(piece) + self.complete
     }
 
     /// Nobody is asked for the piece any more, and it is missing.
-    pub(super) fn open(&mut self, piece: u32) {
+    pub(crate) fn open(&mut self, piece: u32) {
         self.open.list(piece);
     }
 
     /// The piece was asked for, or is here.
-    pub(super) fn close(&mut self, piece: u32) {
+    pub(crate) fn close(&mut self, piece: u32) {
         self.open.unlist(piece);
     }
 
     /// Whether any piece is missing that nobody was asked for.
-    pub(super) fn any_open(&self) -> bool {
+    pub(crate) fn any_open(&self) -> bool {
         self.open.any_listed()
     }
 
     /// Whether the piece is missing and nobody was asked for it.
-    pub(super) fn is_open(&self, piece: u32) -> bool {
+    pub(crate) fn is_open(&self, piece: u32) -> bool {
         self.open.listed(piece)
     }
 
     /// A run of up to `most` open pieces of `theirs` around the rarest.
-    pub(super) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<Run> {
+    pub(crate) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<Run> {
         let first = self.open.rarest(u32::MAX, rng, |piece| theirs.contains(piece))?;
         Some(self.open.around(first, most, 1, |piece| theirs.contains(piece)))
     }

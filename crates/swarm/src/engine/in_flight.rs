@@ -5,11 +5,11 @@ use protocol::Run;
 
 /// Runs in order that do not touch. There are no more of them than a message holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Coming(Vec<Run>);
+pub(crate) struct InFlight(Vec<Run>);
 
-impl Coming {
+impl InFlight {
     /// What a message says, in any order. Its runs were checked.
-    pub(super) fn new(said: &[Run]) -> Self {
+    pub(crate) fn new(said: &[Run]) -> Self {
         let mut sorted = said.to_vec();
         sorted.sort_unstable_by_key(|run| run.first);
         let mut runs: Vec<Run> = Vec::with_capacity(sorted.len());
@@ -21,21 +21,21 @@ impl Coming {
                 _ => runs.push(run),
             }
         }
-        Coming(runs)
+        InFlight(runs)
     }
 
-    pub(super) fn contains(&self, piece: u32) -> bool {
+    pub(crate) fn contains(&self, piece: u32) -> bool {
         let after = self.0.partition_point(|run| run.first <= piece);
         after > 0 && self.0[after - 1].pieces().contains(&piece)
     }
 
     /// How many pieces are in one of two and not in the other.
-    pub(super) fn changes(&self, other: &Coming) -> u64 {
+    pub(crate) fn changes(&self, other: &InFlight) -> u64 {
         self.lacks(other) + other.lacks(self)
     }
 
     /// How many pieces are here and not in `other`.
-    fn lacks(&self, other: &Coming) -> u64 {
+    fn lacks(&self, other: &InFlight) -> u64 {
         let all: u64 = self.0.iter().map(|run| u64::from(run.count)).sum();
         let (mut both, mut at) = (0, 0);
         for run in &self.0 {
@@ -50,12 +50,12 @@ impl Coming {
     }
 
     /// The pieces, ascending.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|run| run.pieces())
     }
 
     /// The pieces that are not in `other`, ascending; of what is in both, only runs are looked at.
-    pub(super) fn without(&self, other: &Coming) -> Vec<u32> {
+    pub(crate) fn without(&self, other: &InFlight) -> Vec<u32> {
         let (mut pieces, mut others) = (Vec::new(), other.0.iter().peekable());
         for run in &self.0 {
             let (mut next, end) = (run.first, run.pieces().end);
@@ -88,11 +88,11 @@ mod tests {
         for _ in 0..5_000 {
             let (one, two) = (some(&mut random), some(&mut random));
             let set = |runs: &[Run]| runs.iter().flat_map(|run| run.pieces()).collect::<BTreeSet<u32>>();
-            let (coming, others) = (Coming::new(&one), Coming::new(&two));
-            assert!(coming.pieces().eq(set(&one)), "{one:?}");
-            assert!((0..50).all(|piece| coming.contains(piece) == set(&one).contains(&piece)), "{one:?}");
+            let (in_flight, others) = (InFlight::new(&one), InFlight::new(&two));
+            assert!(in_flight.pieces().eq(set(&one)), "{one:?}");
+            assert!((0..50).all(|piece| in_flight.contains(piece) == set(&one).contains(&piece)), "{one:?}");
             let lacking: Vec<u32> = set(&one).difference(&set(&two)).copied().collect();
-            assert_eq!(coming.without(&others), lacking, "{one:?} without {two:?}");
+            assert_eq!(in_flight.without(&others), lacking, "{one:?} without {two:?}");
         }
     }
 }

@@ -1,0 +1,134 @@
+//! Asking: what was offered, and on our own account only where nobody offers anything or someone holds a piece up.
+
+use std::time::Duration;
+
+use protocol::{ContentId, Run};
+
+use super::SLOW;
+use super::request::{Open, Outgoing};
+use crate::engine::Engine;
+use crate::engine::peers::connection::Connection;
+use crate::event::ConnId;
+
+/// With nothing under way and nothing offered for this long, we ask on our own account. What fits in one such request could
+/// be here long before.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
+/// Bytes of such a request, if pieces are small.
+const OWN_ACCOUNT: u64 = 1 << 20;
+
+impl Engine {
+    /// Asks a peer for a run.
+    pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: Run, offered: bool) {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        run.pieces().for_each(|piece| content.ask(piece));
+        content.announce_at.get_or_insert(self.now + self.config.have_delay);
+        content.busy = self.now;
+        if state.download.is_idle() {
+            state.rate.resume(self.now);
+            state.download.heard = self.now;
+        }
+        state.download.unanswered.get_or_insert(self.now);
+        let (owed, open, heard) = (content.bytes(run), Open::new(run), self.now);
+        let outgoing = Outgoing { conn, content: id, run, open, owed, heard, began: false, offered };
+        let request = self.downloads.start(&mut state.download, outgoing);
+        self.actions.fetch(conn, request, id, run);
+    }
+
+    /// Where nothing is under way and nobody offers anything, one peer is asked all the same.
+    pub(crate) fn ask_on_own_account(&mut self) {
+        let wanted: Vec<ContentId> = self.contents.iter().filter(|(_, c)| c.wanted).map(|(&id, _)| id).collect();
+        for id in wanted {
+            let moves = self.is_moving(id);
+            let Some(content) = self.contents.get_mut(&id).filter(|content| content.geometry.is_some()) else {
+                continue;
+            };
+            let patience = if content.total() <= OWN_ACCOUNT { LITTLE_PATIENCE } else { PATIENCE };
+            if moves {
+                content.busy = self.now;
+            } else if self.now.saturating_sub(content.busy) >= patience
+                && let Some((conn, run)) = self.pick_on_own_account(id)
+            {
+                self.request(conn, id, run, false);
+            }
+        }
+    }
+
+    /// Whether pieces of a content are under way, or offered. What stalls is not under way, and who may not be asked offers
+    /// nothing.
+    fn is_moving(&self, id: ContentId) -> bool {
+        let moves = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| !state.download.credit.stalled);
+        let mut requests = self.downloads.requests.values().filter(|request| request.content == id);
+        let offers = |state: &Connection| state.download.offers.iter().any(|(content, _)| *content == id);
+        requests.any(|request| moves(&request.conn))
+            || self.conns.values().any(|state| self.may_ask(state) && offers(state))
+    }
+
+    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is.
+    fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
+        let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
+        let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
+        self.rng.shuffle(&mut conns);
+        conns.sort_by_key(|conn| self.conns.get(conn).map(|state| state.download.is_useless()));
+        let mut rng = self.rng.fork();
+        let content = self.contents.get(&id)?;
+        let (total, size) = (content.total(), content.piece_size());
+        conns.into_iter().find_map(|conn| {
+            let state = self.conns.get(&conn)?;
+            // Counted in whole pieces, so that it fits everywhere.
+            let room = self.room(state, total, size);
+            let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
+            let theirs = state.participation(&id).filter(|_| most > 0)?;
+            Some((conn, content.picker.pick(&theirs.have, most, &mut rng)?))
+        })
+    }
+
+    /// A piece that is held up is asked of someone else too: one whose source has stalled, or is much slower than
+    /// another. But only of someone who has nothing else to give, or when no other piece is left to ask for, or what comes
+    /// slowly would all come twice.
+    pub(crate) fn ask_again(&mut self) {
+        let again: Vec<_> =
+            self.downloads.requests.values().filter_map(|request| self.whom_to_ask_again(request)).collect();
+        for (conn, id, piece) in again {
+            let Some(content) = self.contents.get(&id) else { continue };
+            // Asking twice is no reason to hold more than may be held.
+            let (total, size) = (content.total(), content.piece_size());
+            let room = self.conns.get(&conn).map_or(0, |state| self.room(state, total, size));
+            if room >= size && content.asked(piece) == 1 {
+                self.request(conn, id, Run { first: piece, count: 1 }, false);
+            }
+        }
+    }
+
+    /// Who brings a piece of a request that is held up sooner.
+    fn whom_to_ask_again(&self, request: &Outgoing) -> Option<(ConnId, ContentId, u32)> {
+        let (content, state) = (self.contents.get(&request.content)?, self.conns.get(&request.conn)?);
+        let size = content.piece_size();
+        let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
+        let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
+        if !stalled && takes < SLOW {
+            return None;
+        }
+        let last = !content.picker.any_open();
+        let piece = request.open.iter().find(|&piece| content.asked(piece) == 1)?;
+        let is_faster = |state: &Connection| match state.rate.measured() {
+            true => state.rate.time_for(state.download.owed + size) * 2 < takes,
+            // A piece or two will show it.
+            false => state.download.is_willing(self.now),
+        };
+        let able = |(number, state): &(&ConnId, &Connection)| {
+            state.has(&request.content, piece)
+                && (stalled || is_faster(state))
+                && (last || state.download.is_idle())
+                && **number != request.conn
+                && self.may_ask(state)
+                && state.download.fits_request()
+        };
+        let rank = |state: &Connection| {
+            let unproven = state.download.credit.verified == 0;
+            (unproven, state.download.owed, state.rate.time_for(size))
+        };
+        let best = self.conns.iter().filter(able).min_by_key(|(_, state)| rank(state));
+        best.map(|(&conn, _)| (conn, request.content, piece))
+    }
+}

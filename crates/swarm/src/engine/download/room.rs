@@ -1,0 +1,107 @@
+//! How much may be asked of whom: the budget for pieces that are under way, and the parts of it that strangers may have.
+
+use std::time::Duration;
+
+use super::Downloads;
+use crate::engine::Engine;
+use crate::engine::peers::connection::Connection;
+use crate::event::ConnId;
+
+/// Most bytes asked of a peer before its first piece came.
+const FIRST: u64 = 1 << 20;
+/// The part of the budget that such peers may have together, and slow ones with them, of which a little is always left for
+/// them; the part beyond which none of them has even one piece; and the part of a content that is asked of them.
+const PROBES: u64 = 4;
+const LEFT_FOR_PROBES: u64 = 8;
+const LEFT_BY_PROBES: u64 = 4;
+const PROBED: u64 = 2;
+/// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
+/// budget does, and take it from there, but for so many bytes and not all.
+const LISTED: u64 = 56;
+const UNLISTED: u64 = 8 << 20;
+const LEFT: u64 = 8;
+/// A peer owes no more than it brings in this time: the rest of the budget is for others.
+const HORIZON: Duration = Duration::from_secs(4);
+const SLOW_HORIZON: Duration = Duration::from_secs(2);
+/// Whoever is this many times slower than the fastest counts among those who have to prove themselves.
+const BESIDE: f64 = 16.0;
+
+impl Downloads {
+    /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`, while pieces under way may
+    /// take so much memory.
+    fn room(&self, state: &Connection, memory: u64, total: u64, size: u64) -> u64 {
+        let (download, credit) = (&state.download, &state.download.credit);
+        if credit.proven {
+            let left = if memory / LEFT_FOR_PROBES < size { 0 } else { memory / LEFT_FOR_PROBES };
+            let free = memory.saturating_sub(self.proven + self.probing.max(left));
+            if free < size && self.proven + self.probing > 0 {
+                return 0;
+            }
+            let lasting = state.rate.bytes_in(HORIZON).unwrap_or(u64::MAX);
+            let most = (FIRST + credit.earned).min(lasting).max(FIRST).max(2 * size);
+            return free.min(most.saturating_sub(download.owed));
+        }
+        let most = match (credit.verified, credit.strikes) {
+            (0, 0) => FIRST,
+            (0, _) => size,
+            _ => state.rate.bytes_in(SLOW_HORIZON).unwrap_or(size),
+        };
+        let free = (memory / PROBES).min(total / PROBED).saturating_sub(self.probing);
+        let free = free.min(memory.saturating_sub(self.proven + self.probing));
+        let room = most.saturating_sub(download.owed).min(free);
+        let probing = self.probing + size;
+        let piece_fits = probing <= memory - memory / LEFT_BY_PROBES && self.proven + probing <= memory;
+        match room {
+            _ if download.owed == 0 && piece_fits => room.max(size),
+            // Less than a piece is no room, or a whole one would be asked for.
+            _ if room < size => 0,
+            _ => room,
+        }
+    }
+
+    /// Whether a peer is so much slower than the fastest that it has to prove itself.
+    pub(super) fn is_slow(&self, state: &Connection) -> bool {
+        state.rate.average().max(state.download.credit.best) * BESIDE < self.fastest
+    }
+}
+
+impl Engine {
+    /// Bytes of memory for pieces that are under way, of contents in pieces of `size`: two of them always fit.
+    pub(super) fn memory(&self, size: u64) -> u64 {
+        let pieces: u64 = self.contents.values().map(|content| u64::from(content.pieces())).sum();
+        let listed = (pieces * LISTED).saturating_sub(UNLISTED);
+        let budget = self.config.budget.saturating_sub(listed).max(self.config.budget / LEFT);
+        budget.max(2 * size)
+    }
+
+    /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`.
+    pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
+        let download = &state.download;
+        if download.credit.stalled || self.rests(state) || download.refuses(self.now) {
+            return 0;
+        }
+        self.downloads.room(state, self.memory(size), total, size)
+    }
+
+    /// A verified piece of so many bytes came from a peer.
+    pub(super) fn verified(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let first = state.download.credit.verified == 0;
+        state.download.credit.verify(bytes);
+        state.download.refusals = 0;
+        state.conduct.messages.earn();
+        if first && (!state.rate.measured() || !self.downloads.is_slow(state)) {
+            self.downloads.prove(&mut state.download, true);
+        }
+    }
+
+    /// Whether a peer may be asked for anything now.
+    pub(super) fn may_ask(&self, state: &Connection) -> bool {
+        !state.download.credit.stalled && !self.rests(state) && self.now >= state.download.not_before
+    }
+
+    /// Whether a peer is to be left alone for a while.
+    pub(super) fn rests(&self, state: &Connection) -> bool {
+        self.now < state.download.credit.rests_until && !self.downloads.starves
+    }
+}

@@ -1,0 +1,141 @@
+//! A connection that stands: who is at the other end, what both do for each other, and how the peer behaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use protocol::{ContentId, PeerAddress, PeerId};
+
+use super::conduct::Conduct;
+use crate::engine::download::Download;
+use crate::engine::participation::Participation;
+use crate::engine::rate::Rate;
+use crate::engine::upload::Upload;
+
+/// A longer round trip buys no more patience.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
+/// Addresses told of one peer, as many as a message carries.
+const MOST_ADDRESSES: usize = 32;
+
+/// A connection that stands.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: ConnectedPeer,
+    /// The contents that the other side takes part in.
+    pub(crate) participations: BTreeMap<ContentId, Participation>,
+    /// How fast it gives us bytes.
+    pub(crate) rate: Rate,
+    /// What it owes us.
+    pub(crate) download: Download,
+    /// What we promised it.
+    pub(crate) upload: Upload,
+    pub(crate) conduct: Conduct,
+}
+
+/// Who is at the other end, and what it said of itself.
+#[derive(Debug)]
+pub(crate) struct ConnectedPeer {
+    pub(crate) id: PeerId,
+    pub(crate) address: SocketAddr,
+    /// Whether we dialled it.
+    pub(crate) dialled: bool,
+    /// When the connection was made, and when peers were last exchanged over it.
+    pub(crate) since: Duration,
+    pub(crate) exchanged: Duration,
+    /// Whether it said hello, and what it said then.
+    pub(crate) greeted: bool,
+    pub(crate) listeners: Vec<SocketAddr>,
+    pub(crate) site: String,
+}
+
+impl ConnectedPeer {
+    pub(crate) fn new(id: PeerId, address: SocketAddr, dialled: bool, now: Duration) -> Self {
+        ConnectedPeer {
+            id,
+            address,
+            dialled,
+            since: now,
+            exchanged: now,
+            greeted: false,
+            listeners: Vec::new(),
+            site: String::new(),
+        }
+    }
+
+    /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and
+    /// the addresses it named, but loopback only for loopback.
+    pub(crate) fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
+        let seen = self.address.ip();
+        let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
+        let mut listed = BTreeSet::new();
+        // In the order in which it named them, which is likeliest first.
+        let addresses: Vec<SocketAddr> = ports
+            .into_iter()
+            .map(|port| SocketAddr::new(seen, port))
+            .chain(self.listeners.iter().copied())
+            .filter(|address| !address.ip().is_unspecified() && (!address.ip().is_loopback() || asker.is_loopback()))
+            .filter(|&address| listed.insert(address))
+            .take(MOST_ADDRESSES)
+            .collect();
+        (!addresses.is_empty()).then_some(PeerAddress { id: self.id, addresses })
+    }
+}
+
+impl Connection {
+    /// The other side's part in a content.
+    pub(crate) fn participation(&self, content: &ContentId) -> Option<&Participation> {
+        self.participations.get(content)
+    }
+
+    /// Whether the other side takes part in a content.
+    pub(crate) fn takes_part_in(&self, content: &ContentId) -> bool {
+        self.participations.contains_key(content)
+    }
+
+    /// Whether it says that it has this piece.
+    pub(crate) fn has(&self, content: &ContentId, piece: u32) -> bool {
+        self.participation(content).is_some_and(|theirs| theirs.have.contains(piece))
+    }
+
+    /// The round trip, as far as it may buy patience: the other side can make it as long as it likes.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.rate.rtt.min(LONGEST_ROUND_TRIP)
+    }
+
+    /// Whether pieces have travelled either way.
+    pub(crate) fn was_of_use(&self) -> bool {
+        self.download.credit.verified > 0 || self.upload.taken > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    fn peer(listeners: &[&str]) -> ConnectedPeer {
+        let seen = "192.0.2.1:5000".parse().unwrap();
+        let mut peer = ConnectedPeer::new(PeerId(Digest([1; 32])), seen, true, Duration::ZERO);
+        peer.listeners = listeners.iter().map(|address| address.parse().unwrap()).collect();
+        peer
+    }
+
+    fn told(peer: &ConnectedPeer, asker: &str) -> Vec<String> {
+        let addresses = peer.address_for(asker.parse().unwrap()).map(|peer| peer.addresses);
+        addresses.into_iter().flatten().map(|address| address.to_string()).collect()
+    }
+
+    #[test]
+    fn loopback_addresses_are_told_to_loopback_alone() {
+        let peer = peer(&["127.0.0.1:9000", "10.0.0.1:9000", "0.0.0.0:9001"]);
+        let beyond = ["192.0.2.1:9000", "192.0.2.1:9001", "10.0.0.1:9000"];
+        assert_eq!(told(&peer, "192.0.2.7"), beyond);
+        assert_eq!(told(&peer, "127.0.0.1").len(), beyond.len() + 1);
+    }
+
+    #[test]
+    fn a_peer_without_listeners_is_told_to_nobody() {
+        assert!(told(&peer(&[]), "127.0.0.1").is_empty());
+    }
+}

@@ -1,0 +1,81 @@
+//! Hearing of peers, and dialling them.
+
+use protocol::{ContentId, PeerAddress, PeerId};
+
+use super::connection::Connection;
+use super::known::PeerSource;
+use crate::engine::Engine;
+use crate::event::ConnId;
+
+impl Engine {
+    /// Peers of a content were heard of.
+    pub(crate) fn found(&mut self, id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        for PeerAddress { id, addresses } in found {
+            if id != self.me && !self.peers.is_banned(&id) && !addresses.is_empty() {
+                content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
+            }
+        }
+        self.dial_more();
+    }
+
+    /// The tracker says that these are gone.
+    pub(crate) fn gone(&mut self, id: ContentId, gone: &[PeerId]) {
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        for peer in gone.iter().filter(|peer| !self.peers.is_connected(peer)) {
+            content.known.forget(peer);
+        }
+    }
+
+    /// Dials known peers of contents that we want, in random order, as far as there is room.
+    pub(crate) fn dial_more(&mut self) {
+        let useful = self.conns.values().filter(|state| !state.download.is_useless()).count();
+        let room = self.config.connections.saturating_sub(useful + self.peers.dials());
+        let mut room = room.min(self.peers.free_dials(self.now));
+        if room == 0 {
+            return;
+        }
+        let mut candidates = Vec::new();
+        for content in self.contents.values().filter(|content| content.wanted) {
+            let due = content.known.due(self.now).filter(|(id, _)| self.peers.is_free(id));
+            candidates.extend(due.map(|(id, addresses)| PeerAddress { id, addresses: addresses.to_vec() }));
+        }
+        self.rng.shuffle(&mut candidates);
+        for peer in candidates {
+            if room > 0 && self.peers.dial(peer.id, self.now) {
+                self.actions.dial(peer);
+                room -= 1;
+            }
+        }
+    }
+
+    pub(crate) fn dial_failed(&mut self, peer: PeerId) {
+        self.peers.dial_ended(&peer);
+        // A connection beside one that still stands is no loss.
+        if !self.peers.is_connected(&peer) {
+            self.back_off(peer);
+        }
+        self.dial_more();
+    }
+
+    /// A peer that owes us something is silent: it is dialled anew, beside the connection that stands. Should the link have
+    /// been dark, a new connection is there long before the old one dares to send again.
+    pub(crate) fn dial_beside(&mut self, conn: ConnId) {
+        let owes = |state: &&Connection| state.peer.dialled && !state.download.is_idle();
+        let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer.id) else { return };
+        let mut wanted = self.contents.values().filter(|content| content.wanted);
+        let Some(addresses) = wanted.find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec) else {
+            return;
+        };
+        if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now) {
+            self.actions.dial(PeerAddress { id, addresses });
+        }
+    }
+
+    /// A peer could not be reached, or was lost: it is not dialled again for a while.
+    pub(crate) fn back_off(&mut self, peer: PeerId) {
+        for content in self.contents.values_mut() {
+            content.known.back_off(&peer, self.now, &mut self.rng);
+        }
+    }
+}

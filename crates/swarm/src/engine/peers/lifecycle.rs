@@ -1,0 +1,155 @@
+//! Connections that are made and that end: which of two with one peer stays, who makes room, and who is dropped.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use protocol::PeerId;
+
+use super::conduct::Conduct;
+use super::connection::{ConnectedPeer, Connection};
+use super::network;
+use crate::engine::download::Download;
+use crate::engine::rate::Rate;
+use crate::engine::upload::Upload;
+use crate::engine::{Engine, TICK};
+use crate::event::ConnId;
+
+/// Whoever gives fewer bytes a second than this, and than this part of what another gives, crawls.
+const CRAWL: f64 = 4096.0;
+const BESIDE: f64 = 64.0;
+/// Whoever asks for nothing and sends nothing for this long makes room for others.
+const QUIET: Duration = Duration::from_secs(60);
+
+impl Engine {
+    pub(crate) fn connected(&mut self, conn: ConnId, peer: PeerId, remote: SocketAddr, dialled: bool) {
+        self.peers.dial_ended(&peer);
+        if peer == self.me || self.peers.is_banned(&peer) || self.peers.is_shunned(&peer, self.now) {
+            self.back_off(peer);
+            return self.actions.close(conn, "not welcome");
+        }
+        if !self.peers.is_connected(&peer) && self.conns.len() >= self.config.connections * 2 {
+            let Some(least) = self.least_useful(remote.ip()) else {
+                return self.actions.close(conn, "too many connections");
+            };
+            self.close(least, "evicted: connection limit");
+        }
+        if let Some(old) = self.peers.connection(&peer) {
+            // Both dialled at once: both sides keep the one that the smaller id dialled. The same side twice: the
+            // new one, since the old one may be dead without our knowing.
+            let was_dialled = self.conns.get(&old).is_some_and(|old| old.peer.dialled);
+            let dialled_by_smaller = dialled == (self.me < peer);
+            if was_dialled != dialled && !dialled_by_smaller {
+                return self.actions.close(conn, "connected twice");
+            }
+            self.close(old, "connected twice");
+        }
+        self.peers.connect(peer, conn);
+        let suspect = self.peers.is_suspect(&peer, remote.ip());
+        let credit = self.peers.first_credit(&peer, remote.ip(), self.now);
+        let state = Connection {
+            peer: ConnectedPeer::new(peer, remote, dialled, self.now),
+            participations: BTreeMap::new(),
+            rate: Rate::new(self.now),
+            download: Download::new(self.now, credit),
+            upload: Upload::default(),
+            conduct: Conduct::new(self.now, suspect),
+        };
+        self.conns.insert(conn, state);
+        self.actions.send(conn, self.hello.clone());
+        let contents: Vec<_> = self.contents.keys().copied().collect();
+        for content in contents {
+            // A dialler says what it wants; who was dialled answers with what was asked for. Neither lists all that
+            // it has to a stranger.
+            let relevant = dialled && self.contents[&content].wanted;
+            if relevant {
+                self.join(conn, content);
+            }
+        }
+    }
+
+    /// Who makes room for a newcomer from this address: of those over which no piece travelled lately, one of the network
+    /// that has most of them, who takes part in nothing, or has for longest done nothing. If all are of use, one of a
+    /// network that has more connections than the newcomer's would then.
+    fn least_useful(&self, newcomer: IpAddr) -> Option<ConnId> {
+        let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        self.conns.values().for_each(|state| *networks.entry(network(state.peer.address.ip())).or_default() += 1);
+        let share = |state: &Connection| networks.get(&network(state.peer.address.ip())).copied().unwrap_or(0);
+        let heard = |state: &Connection| state.download.heard.max(state.upload.answered);
+        let last = |state: &Connection| heard(state).max(state.peer.since);
+        let is_useful = |state: &Connection| state.was_of_use() && self.now.saturating_sub(heard(state)) <= QUIET;
+        let idle = self.conns.iter().filter(|(_, state)| !is_useful(state) && state.download.is_idle());
+        let idle = idle.min_by_key(|&(&conn, state)| {
+            (usize::MAX - share(state), !state.participations.is_empty(), state.peer.greeted, last(state), conn)
+        });
+        let beyond_share = || {
+            let own = networks.get(&network(newcomer)).copied().unwrap_or(0) + 1;
+            let more = self.conns.iter().filter(|(_, state)| share(state) > own);
+            more.min_by_key(|&(&conn, state)| (usize::MAX - share(state), last(state), conn))
+        };
+        idle.or_else(beyond_share).map(|(&conn, _)| conn)
+    }
+
+    /// Ends a connection from our side.
+    pub(crate) fn close(&mut self, conn: ConnId, reason: &'static str) {
+        if self.conns.contains_key(&conn) {
+            self.actions.close(conn, reason);
+            self.disconnected(conn);
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, conn: ConnId) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        // While it still stands, so that the sums are right.
+        let contents: Vec<_> = state.participations.keys().copied().collect();
+        let requests = state.download.requests.clone();
+        let left = state.download.unanswered.is_some() && !requests.is_empty();
+        contents.into_iter().for_each(|content| self.forget_participation(conn, content));
+        self.uploads.forget(conn);
+        self.give_up(requests);
+        if left {
+            // To leave with what was asked of it is no better than to be silent. It hears nothing any more.
+            self.count_strike(conn);
+        }
+        let Some(state) = self.conns.remove(&conn) else { return };
+        let peer = state.peer.id;
+        self.peers.remember(peer, &state.download.credit);
+        self.forget_manifests(conn);
+        if self.peers.disconnect(&peer, conn) {
+            if state.download.given > 0 {
+                self.contents.values_mut().for_each(|content| content.known.lost(&peer, self.now));
+            }
+            self.back_off(peer);
+        }
+        if state.conduct.is_condemned() {
+            // Disconnecting does not lift the ban.
+            self.shut_out(peer);
+        }
+        self.downloads.offering.remove(&conn);
+        self.next_tick = self.now;
+    }
+
+    /// Drops whoever owes us pieces and has sent nothing for too long, or next to nothing beside others: what it owes can
+    /// be had elsewhere, and each time it is asked costs us a while.
+    pub(crate) fn drop_silent(&mut self) {
+        let limit = self.config.give_up;
+        let fastest = self.conns.values().map(|state| state.rate.average()).fold(0.0, f64::max);
+        let mut dropped = Vec::new();
+        for (&conn, state) in &mut self.conns {
+            let download = &mut state.download;
+            let pace = state.rate.average();
+            if pace >= CRAWL || pace * BESIDE >= fastest {
+                download.crawled = Duration::ZERO;
+            } else if !download.is_idle() && state.rate.measured() {
+                download.crawled += TICK;
+            }
+            let unanswered = download.unanswered.is_some_and(|since| self.now.saturating_sub(since) > limit);
+            if unanswered || (!download.is_idle() && self.now.saturating_sub(download.heard) > limit) {
+                dropped.push((conn, "it sent nothing for too long"));
+            } else if download.crawled > limit {
+                dropped.push((conn, "it gives next to nothing"));
+            }
+        }
+        dropped.into_iter().for_each(|(conn, reason)| self.close(conn, reason));
+    }
+}

@@ -1,0 +1,237 @@
+//! What to give next, and to whom: the uploader chooses, because only it knows when its uplink is free and what it has
+//! given already.
+//!
+//! An uploader offers pieces ahead of time, as many as keep its uplink busy until the questions for further ones arrive,
+//! and not more: what is promised late is chosen with better knowledge. It offers the piece that is rarest among those
+//! who take from it (counting what they have, what they said is on its way, and what was promised to them), so that a
+//! lone seeder sends every piece once before any piece twice. The other side asks for what it was offered unless that is
+//! on its way from elsewhere: no piece travels twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::{ContentId, Run};
+
+use super::promises::Stage;
+use super::sites::STARVING;
+use super::{Upload, Uploads};
+use crate::engine::Engine;
+use crate::engine::participation::Participation;
+use crate::engine::peers::connection::Connection;
+use crate::event::ConnId;
+
+/// Bytes promised while it is not known how fast they leave, and the part of a small content: others who have it should
+/// come to give their share.
+const FIRST_PROMISE: u64 = 1 << 20;
+const FIRST_PART: u64 = 8;
+/// Most bytes promised at a time.
+const MOST_PROMISED: u64 = 16 << 20;
+/// Runs of which such a promise consists.
+const FIRST_RUNS: u64 = 4;
+/// A run takes this long to leave, if pieces are small enough: longer ones would make others wait.
+const RUN: Duration = Duration::from_millis(20);
+/// What is promised lasts for this long beyond the round trips that an offer and its question take.
+const AHEAD: Duration = Duration::from_millis(150);
+/// Pieces in one block of so many bytes go together even if some are more common than the rarest: on a fast link many
+/// small requests cost more than what rarity gains. Slow links give less than a block at a time anyway.
+const BLOCK: u64 = 1 << 20;
+/// A piece is rare if fewer than this part of those who take from us have it; so many runs of rare pieces may be
+/// promised beyond what the uplink needs.
+const RARE: u32 = 8;
+const FRESH: u64 = 2;
+/// So many of those who do not answer, or do not take what they asked for, are promised a little at a time, as is a
+/// stranger.
+const TRIED: usize = 8;
+const TRIAL: u64 = 64 << 10;
+/// Pieces that are looked at for one offer.
+const TRIES: u32 = 64;
+/// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
+const CREDIT: u64 = 4 << 20;
+
+/// Someone to give pieces to. Whoever is near comes first, then (where fairness is asked for) whoever gave enough, then
+/// whoever waits for least from us, then by chance: to prefer whoever has least makes all uploaders offer to the same few.
+struct Taker<'a> {
+    conn: ConnId,
+    site: &'a str,
+    theirs: &'a Participation,
+    upload: &'a Upload,
+    far: bool,
+    deficit: u64,
+}
+
+impl Taker<'_> {
+    fn is_stranger(&self) -> bool {
+        self.upload.is_stranger()
+    }
+}
+
+impl Uploads {
+    /// Bytes of one run, and bytes to have promised, of a content of so many bytes in pieces of `size`, where a request has
+    /// at most `most` bytes.
+    fn amounts(&self, total: u64, size: u64, most: u64) -> (u64, u64) {
+        let (run, target) = match self.rate() {
+            Some(rate) => {
+                let run = ((rate * RUN.as_secs_f64()) as u64).min(most);
+                let ahead = self.longest_rtt * 2 + AHEAD;
+                (run, run + (rate * ahead.as_secs_f64()) as u64)
+            }
+            None => {
+                let target = FIRST_PROMISE.min(total / FIRST_PART);
+                (target / FIRST_RUNS, target)
+            }
+        };
+        (run.max(size), target.min(MOST_PROMISED).max(2 * size))
+    }
+}
+
+impl Engine {
+    pub(super) fn amounts(&self, total: u64, size: u64) -> (u64, u64) {
+        self.uploads.amounts(total, size, self.config.request_bytes)
+    }
+
+    /// Offers pieces until enough is promised.
+    pub(crate) fn offer_more(&mut self) {
+        let mut offers: BTreeMap<(ConnId, ContentId), Vec<Run>> = BTreeMap::new();
+        let mut contents: Vec<ContentId> =
+            self.contents.iter().filter(|(_, content)| content.takers > 0).map(|(&id, _)| id).collect();
+        while !contents.is_empty() {
+            let turn = if contents.len() == 1 { 0 } else { self.rng.usize(..contents.len()) };
+            if let Some((conn, run)) = self.next_offer(contents[turn]) {
+                offers.entry((conn, contents[turn])).or_default().push(run);
+            } else {
+                contents.swap_remove(turn);
+            }
+        }
+        self.uploads.rest();
+        offers.into_iter().for_each(|((conn, content), runs)| self.actions.offer(conn, content, &runs));
+    }
+
+    /// Promises the next run of a content, if there is room and someone lacks what we hold.
+    fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
+        let content = self.contents.get(&id)?;
+        let (run, target) = self.amounts(content.total(), content.piece_size());
+        let room = self.uploads.promised < target;
+        if !room && !self.conns.values().any(|state| !state.upload.counted && state.upload.promised == 0) {
+            return None;
+        }
+        let mut rng = self.rng.fork();
+        let mut takers = self.takers_of(id);
+        // Strangers may not take what they are offered: half of it is for those who have taken something.
+        let answers = takers.iter().any(|taker| !taker.is_stranger());
+        let strangers = takers.iter().filter(|taker| taker.upload.counted && taker.is_stranger());
+        let strange = strangers.map(|taker| taker.upload.promised).sum::<u64>();
+        let open = !answers || strange < target / 2;
+        let place = self.tried_takers() < TRIED;
+        // A thin link between sites makes all beyond it slow: what they were promised counts among them.
+        let beyond = self.conns.values().filter(|state| !state.upload.counted && self.is_far(state));
+        let far_room = self.uploads.promised + beyond.map(|state| state.upload.promised).sum::<u64>() < target;
+        takers.retain(|taker| {
+            let may_get = match taker.upload.counted {
+                true => room && (open || !taker.is_stranger()),
+                false => taker.upload.promised == 0 && place,
+            };
+            may_get && (far_room || !taker.far)
+        });
+        if takers.is_empty() {
+            return None;
+        }
+        let mut tries = TRIES;
+        let first = content.spread.rarest(content.takers, &mut rng, |piece| {
+            tries = tries.saturating_sub(1);
+            tries == 0 || takers.iter().any(|taker| self.may_get(taker, id, piece))
+        })?;
+        let (conn, run) = self.choose_taker(&takers, id, first, run, &mut rng)?;
+        self.promise_run(conn, id, run);
+        Some((conn, run))
+    }
+
+    /// A piece that has just come, or is about to, and that few have is offered at once, whatever is promised: the sooner
+    /// it doubles, the sooner everyone has it.
+    pub(crate) fn offer_fresh(&mut self, id: ContentId, piece: u32) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let (run, target) = self.amounts(content.total(), content.piece_size());
+        let room = (target..target + FRESH * run).contains(&self.uploads.promised);
+        if !room || content.spread.count(piece) * RARE >= content.takers {
+            return;
+        }
+        let mut rng = self.rng.fork();
+        let mut takers = self.takers_of(id);
+        takers.retain(|taker| taker.upload.counted);
+        if let Some((conn, run)) = self.choose_taker(&takers, id, piece, run, &mut rng) {
+            self.promise_run(conn, id, run);
+            self.actions.offer(conn, id, &[run]);
+        }
+    }
+
+    /// Who should have a piece, and what around it, up to so many bytes.
+    fn choose_taker(
+        &self,
+        takers: &[Taker<'_>],
+        id: ContentId,
+        first: u32,
+        bytes: u64,
+        rng: &mut fastrand::Rng,
+    ) -> Option<(ConnId, Run)> {
+        let content = self.contents.get(&id)?;
+        let size = content.piece_size();
+        let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
+        let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.upload.promised, rng.u32(..)))?;
+        let strangers = takers.iter().filter(|taker| taker.is_stranger()).count() as u64;
+        let trusted = best.upload.counted && (!best.is_stranger() || takers.len() == 1);
+        let bytes = if trusted { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
+        let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
+        Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
+    }
+
+    fn promise_run(&mut self, conn: ConnId, id: ContentId, run: Run) {
+        run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Offered));
+    }
+
+    /// How many of those who do not answer, or do not take what they asked for, are promised something.
+    fn tried_takers(&self) -> usize {
+        self.conns.values().filter(|state| !state.upload.counted && state.upload.promised > 0).count()
+    }
+
+    /// Who may be offered something of a content.
+    fn takers_of(&self, id: ContentId) -> Vec<Taker<'_>> {
+        let able = self.conns.iter().filter(|(_, state)| self.now >= state.upload.offer_after);
+        able.filter_map(|(&conn, state)| self.taker(conn, state, id)).collect()
+    }
+
+    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId) -> Option<Taker<'a>> {
+        let theirs = state.participation(&id).filter(|theirs| theirs.takes)?;
+        let unpaid = state.upload.taken.saturating_sub(state.download.given + CREDIT);
+        let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
+        let (site, upload, far) = (&state.peer.site, &state.upload, self.is_far(state));
+        Some(Taker { conn, site, theirs, upload, far, deficit })
+    }
+
+    /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who
+    /// will pass it on, unless it has waited long.
+    fn may_get(&self, taker: &Taker<'_>, id: ContentId, piece: u32) -> bool {
+        if taker.theirs.gets(piece) {
+            return false;
+        }
+        let starves = self.now.saturating_sub(taker.theirs.grew) >= STARVING;
+        !taker.far || starves || !self.someone_gets(taker.site, id, piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promises_last_for_the_round_trips_ahead_within_bounds() {
+        let mut uploads = Uploads::default();
+        assert_eq!(uploads.amounts(1 << 30, 1024, 4 << 20), (FIRST_PROMISE / FIRST_RUNS, FIRST_PROMISE));
+        assert_eq!(uploads.amounts(1 << 10, 1024, 4 << 20), (1024, 2048), "two pieces at least");
+        let second = Duration::from_secs(1);
+        uploads.delivered(second, 1);
+        uploads.delivered(second * 2, 1_000_000);
+        assert_eq!(uploads.amounts(1 << 30, 1024, 4 << 20), (20_000, 170_000));
+        uploads.longest_rtt = second;
+        assert_eq!(uploads.amounts(1 << 30, 1024, 4 << 20), (20_000, 20_000 + 2_150_000));
+        assert_eq!(uploads.amounts(1 << 30, 1024, 10_000).0, 10_000);
+    }
+}

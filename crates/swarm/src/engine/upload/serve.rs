@@ -1,0 +1,170 @@
+//! Questions of peers: they are answered in turn, parked while their pieces are about to come, or refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::{ContentId, RefusalReason, Run};
+
+use super::promises::Stage;
+use super::{Askers, Question, Serve};
+use crate::engine::Engine;
+use crate::engine::content::Content;
+use crate::engine::peers::connection::Connection;
+use crate::event::{ConnId, ServeId};
+
+/// Most bytes that one question may ask for, however small its pieces.
+const MOST_BYTES: u64 = 32 << 20;
+/// Questions of one connection that may wait without having been offered.
+const UNASKED: usize = 2;
+/// A question waits this long for pieces that are about to come.
+const PARKED: Duration = Duration::from_secs(1);
+
+/// The engine's books of peers and pieces.
+struct Books<'a> {
+    conns: &'a BTreeMap<ConnId, Connection>,
+    contents: &'a BTreeMap<ContentId, Content>,
+}
+
+impl Askers for Books<'_> {
+    fn is_held_up(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|state| state.upload.held_up)
+    }
+
+    fn is_stranger(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|state| state.upload.is_stranger())
+    }
+
+    fn round_trip(&self, conn: ConnId) -> Duration {
+        self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt)
+    }
+
+    fn spread(&self, content: ContentId, piece: u32) -> u32 {
+        self.contents.get(&content).map_or(0, |content| content.spread.count(piece))
+    }
+}
+
+impl Engine {
+    pub(crate) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.upload.answers(self.now);
+        }
+        self.recount(conn);
+        if let Err(reason) = self.admit(conn, serve, id, run) {
+            return self.actions.refuse(serve, reason);
+        }
+        self.serve_next();
+    }
+
+    /// Lets a question wait for its turn, unless it is to be refused.
+    fn admit(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run) -> Result<(), RefusalReason> {
+        let content = self.contents.get(&id).ok_or(RefusalReason::NotHeld)?;
+        let (_, target) = self.amounts(content.total(), content.piece_size());
+        let state = self.conns.get_mut(&conn).ok_or(RefusalReason::Busy)?;
+        if !run.lies_within(content.pieces()) || content.bytes(run) > MOST_BYTES {
+            return Err(RefusalReason::Invalid);
+        }
+        if !run.pieces().all(|piece| content.spread.listed(piece)) {
+            return Err(RefusalReason::NotHeld);
+        }
+        let here = run.pieces().all(|piece| content.have.contains(piece));
+        let was_offered = |piece| {
+            let promise = state.participation(&id).and_then(|theirs| theirs.promised.get(&piece));
+            promise.is_some_and(|promise| promise.stage == Stage::Offered)
+        };
+        let offered = run.pieces().all(was_offered);
+        // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet.
+        let busy = || self.uploads.promised >= target || self.uploads.unasked(conn) >= UNASKED;
+        if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {
+            return Err(RefusalReason::Busy);
+        }
+        state.upload.waiting += 1;
+        let bytes = content.bytes(run);
+        run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
+        self.uploads.wait(Question { conn, serve, content: id, run, bytes, offered, since: self.now }, here);
+        Ok(())
+    }
+
+    /// Refuses what waits for pieces that do not come.
+    pub(crate) fn refuse_parked(&mut self) {
+        let comes = |question: &Question| {
+            let listed = |content: &Content| question.run.pieces().all(|piece| content.spread.listed(piece));
+            self.now.saturating_sub(question.since) < PARKED && self.contents.get(&question.content).is_some_and(listed)
+        };
+        for question in self.uploads.take_vain(comes) {
+            self.refuse(&question);
+            question.run.pieces().for_each(|piece| self.break_promise(question.conn, question.content, piece));
+        }
+    }
+
+    /// A content is withdrawn: what waits for it is refused.
+    pub(crate) fn refuse_content(&mut self, id: ContentId) {
+        self.refuse_parked();
+        for question in self.uploads.take_of(id) {
+            self.refuse(&question);
+        }
+    }
+
+    fn refuse(&mut self, question: &Question) {
+        self.actions.refuse(question.serve, RefusalReason::NotHeld);
+        if let Some(state) = self.conns.get_mut(&question.conn) {
+            state.upload.waiting -= 1;
+        }
+    }
+
+    pub(crate) fn served(&mut self, serve: ServeId) {
+        if let Some(Serve { conn, content, run, bytes, began }) = self.uploads.active.remove(&serve) {
+            run.pieces().for_each(|piece| self.sent(conn, content, piece));
+            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            if self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes) {
+                self.set_held_up(conn, false);
+            }
+        }
+        self.serve_next();
+        self.offer_more();
+    }
+
+    /// A piece was handed to the transport. The other side may have said already that it has it.
+    fn sent(&mut self, conn: ConnId, id: ContentId, piece: u32) {
+        let theirs = self.conns.get(&conn).and_then(|state| state.participation(&id));
+        if theirs.is_some_and(|theirs| theirs.promised.contains_key(&piece)) {
+            self.promise(conn, id, piece, Stage::Sent);
+        }
+    }
+
+    /// Finds out who holds its answers up. They keep nobody else waiting, and get one answer at a time.
+    fn find_held_up(&mut self) {
+        let late = self.uploads.late(self.now, &Books { conns: &self.conns, contents: &self.contents });
+        for conn in late {
+            self.set_held_up(conn, true);
+            self.uploads.note_held_up(self.now, self.config.upload_slots);
+        }
+    }
+
+    fn set_held_up(&mut self, conn: ConnId, held_up: bool) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.upload.held_up = held_up;
+            self.uploads.recount(&mut state.upload);
+        }
+    }
+
+    /// Counts what someone was promised, or does not, as it answers and takes, or not.
+    pub(super) fn recount(&mut self, conn: ConnId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            self.uploads.recount(&mut state.upload);
+        }
+    }
+
+    /// Starts what waits, as far as there is room.
+    pub(crate) fn serve_next(&mut self) {
+        self.find_held_up();
+        let slots = self.config.upload_slots;
+        loop {
+            let books = Books { conns: &self.conns, contents: &self.contents };
+            let Some(question) = self.uploads.start_next(self.now, slots, &books) else { break };
+            if let Some(state) = self.conns.get_mut(&question.conn) {
+                state.upload.waiting -= 1;
+            }
+            self.actions.serve(question.serve);
+        }
+    }
+}

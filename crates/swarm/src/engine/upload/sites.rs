@@ -1,0 +1,66 @@
+//! Who is near: peers say which site they are in, and what one of a site gets is left to it to pass on there.
+
+use std::time::Duration;
+
+use protocol::ContentId;
+
+use crate::engine::Engine;
+use crate::engine::peers::connection::Connection;
+
+/// Whoever has got nothing new for this long may get what someone near it has already.
+pub(crate) const STARVING: Duration = Duration::from_secs(5);
+/// How long a stranger's word about its site counts.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Whether a peer is in another place than this one, as far as both said where they are.
+    pub(crate) fn is_far(&self, state: &Connection) -> bool {
+        !self.site.is_empty() && !state.peer.site.is_empty() && state.peer.site != self.site
+    }
+
+    /// Whether a connected peer of this site has the piece or will have it. A site is what a stranger says: it counts for who
+    /// has given us something or taken from us, for others only at first, and not once somebody waited in vain for what
+    /// they claim.
+    pub(crate) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
+        let gets = |state: &Connection| {
+            state.peer.site == *site && state.participation(&id).is_some_and(|theirs| theirs.gets(piece))
+        };
+        let new = |state: &Connection| {
+            let download = &state.download;
+            let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
+            !broke && self.now.saturating_sub(state.peer.since) < BELIEVED
+        };
+        let is_believed = |state: &Connection| !state.conduct.doubted && (state.was_of_use() || new(state));
+        self.conns.values().any(|state| is_believed(state) && gets(state))
+    }
+
+    /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more.
+    pub(crate) fn doubt_sites(&mut self) {
+        let now = self.now;
+        let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
+        let mut sites: Vec<String> = Vec::new();
+        if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && starves(content.grew)) {
+            sites.push(self.site.clone());
+        }
+        let is_starving =
+            |state: &&Connection| state.participations.values().any(|theirs| theirs.takes && starves(theirs.grew));
+        let far = self.conns.values().filter(|state| self.is_far(state)).filter(is_starving);
+        sites.extend(far.map(|state| state.peer.site.clone()));
+        if sites.is_empty() {
+            return;
+        }
+        for state in self.conns.values_mut() {
+            if state.conduct.doubted || !sites.contains(&state.peer.site) {
+                continue;
+            }
+            // Whoever sends at the moment keeps nobody waiting.
+            let sends = !state.download.is_idle() && !starves(state.download.heard);
+            let claims = state.participations.values().any(|theirs| !theirs.takes || !starves(theirs.grew));
+            state.conduct.doubted = !sends && claims;
+            if state.conduct.doubted && state.download.credit.verified == 0 {
+                // Nor is it believed under its next id.
+                self.peers.suspect(state.peer.address.ip());
+            }
+        }
+    }
+}

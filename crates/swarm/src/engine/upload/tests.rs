@@ -1,0 +1,157 @@
+//! The order of serves, without an engine: peers and pieces are what a test says.
+
+use protocol::Digest;
+
+use super::promises::Stage;
+use super::*;
+
+const CONTENT: ContentId = ContentId(Digest([1; 32]));
+const SLOTS: usize = 16;
+
+/// Peers that a test describes. All pieces are as common as their number says.
+#[derive(Default)]
+struct Crowd {
+    held_up: Vec<ConnId>,
+    strangers: Vec<ConnId>,
+}
+
+impl Askers for Crowd {
+    fn is_held_up(&self, conn: ConnId) -> bool {
+        self.held_up.contains(&conn)
+    }
+
+    fn is_stranger(&self, conn: ConnId) -> bool {
+        self.strangers.contains(&conn)
+    }
+
+    fn round_trip(&self, _: ConnId) -> Duration {
+        Duration::ZERO
+    }
+
+    fn spread(&self, _: ContentId, piece: u32) -> u32 {
+        piece
+    }
+}
+
+fn second(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn ask(uploads: &mut Uploads, conn: ConnId, serve: ServeId, piece: u32, since: Duration) {
+    let run = Run { first: piece, count: 1 };
+    uploads.wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, since }, true);
+}
+
+/// What is started until there is no room.
+fn start(uploads: &mut Uploads, now: Duration, crowd: &Crowd) -> Vec<ServeId> {
+    std::iter::from_fn(|| uploads.start_next(now, SLOTS, crowd)).map(|question| question.serve).collect()
+}
+
+/// Uploads whose uplink sends so many bytes a second.
+fn with_rate(bytes: u64) -> Uploads {
+    let mut uploads = Uploads::default();
+    uploads.delivered(second(1), 1);
+    uploads.delivered(second(2), bytes);
+    uploads
+}
+
+#[test]
+fn the_rarest_piece_is_served_first_and_an_old_question_before_it() {
+    let mut uploads = with_rate(1000);
+    for (serve, piece) in [(1, 9), (2, 3), (3, 5)] {
+        ask(&mut uploads, serve, serve, piece, second(10));
+    }
+    let crowd = Crowd::default();
+    assert_eq!(start(&mut uploads, second(10), &crowd), [2], "one fills the uplink");
+    assert!(uploads.active.remove(&2).is_some());
+    assert_eq!(start(&mut uploads, second(11), &crowd), [1], "both have waited for a second: the first of them");
+}
+
+#[test]
+fn small_answers_go_side_by_side_on_a_fast_uplink() {
+    let mut uploads = with_rate(200_000);
+    (1..9).for_each(|serve| ask(&mut uploads, serve, serve, 0, second(2)));
+    // 20 ms of it are 4,000 bytes.
+    assert_eq!(start(&mut uploads, second(2), &Crowd::default()), [1, 2, 3, 4]);
+}
+
+#[test]
+fn while_the_rate_is_unknown_twice_as_many_are_tried_each_time() {
+    let mut uploads = Uploads::default();
+    (1..9).for_each(|serve| ask(&mut uploads, serve, serve, 0, second(2)));
+    let started =
+        |uploads: &mut Uploads, millis| start(uploads, Duration::from_millis(millis), &Crowd::default()).len();
+    assert_eq!([2000, 2400, 2500, 3000].map(|millis| started(&mut uploads, millis)), [1, 0, 1, 2]);
+}
+
+#[test]
+fn strangers_and_those_who_hold_answers_up_get_one_at_a_time() {
+    let mut uploads = with_rate(1_000_000);
+    for (serve, conn) in [(1, 10), (2, 10), (3, 20), (4, 20), (5, 30), (6, 30)] {
+        ask(&mut uploads, conn, serve, 0, second(2));
+    }
+    let crowd = Crowd { held_up: vec![10], strangers: vec![20] };
+    assert_eq!(start(&mut uploads, second(2), &crowd), [1, 3, 5, 6]);
+}
+
+#[test]
+fn whoever_holds_an_answer_up_gives_its_slot_back() {
+    let mut uploads = with_rate(1000);
+    ask(&mut uploads, 10, 1, 0, second(2));
+    ask(&mut uploads, 20, 2, 0, second(2));
+    let mut crowd = Crowd::default();
+    assert_eq!(start(&mut uploads, second(2), &crowd), [1]);
+    assert!(uploads.late(second(5), &crowd).is_empty(), "three seconds, for a thousand bytes");
+    assert_eq!(uploads.late(second(6), &crowd), [10]);
+    crowd.held_up.push(10);
+    uploads.note_held_up(second(6), SLOTS);
+    assert!(uploads.late(second(9), &crowd).is_empty(), "it is found once");
+    assert_eq!(start(&mut uploads, second(6), &crowd), [2]);
+}
+
+#[test]
+fn a_parked_question_waits_for_all_its_pieces() {
+    let mut uploads = with_rate(1000);
+    let run = Run { first: 4, count: 2 };
+    let question = Question { conn: 1, serve: 1, content: CONTENT, run, bytes: 2000, offered: true, since: second(2) };
+    uploads.wait(question.clone(), false);
+    let mut have = PieceSet::empty(10);
+    for (piece, started) in [(3, 0), (4, 0), (5, 1)] {
+        have.insert(piece);
+        uploads.unpark(CONTENT, piece, &have);
+        assert_eq!(start(&mut uploads, second(2), &Crowd::default()).len(), started, "piece {piece}");
+    }
+    uploads.wait(question.clone(), false);
+    assert_eq!(uploads.take_vain(|_| true), []);
+    assert_eq!(uploads.take_vain(|_| false), [question]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_forgotten() {
+    let mut uploads = with_rate(1000);
+    for serve in 1..5 {
+        ask(&mut uploads, serve % 2, serve, 0, second(2));
+    }
+    assert_eq!(start(&mut uploads, second(2), &Crowd::default()), [1]);
+    uploads.forget(1);
+    assert_eq!(start(&mut uploads, second(2), &Crowd::default()), [2]);
+    assert_eq!(uploads.take_of(CONTENT).len(), 1);
+    assert_eq!(uploads.take_of(CONTENT).len(), 0);
+}
+
+#[test]
+fn promises_to_those_who_do_not_take_them_keep_nobody_waiting() {
+    let (mut uploads, mut upload) = (Uploads::default(), Upload::default());
+    let promise = |stage| Promise { since: Duration::ZERO, stage };
+    uploads.owe(&mut upload, promise(Stage::Offered), 100);
+    uploads.owe(&mut upload, promise(Stage::Asked), 10);
+    uploads.owe(&mut upload, promise(Stage::Sent), 1);
+    assert_eq!((uploads.promised, upload.promised), (110, 110), "what is sent is owed no more");
+    upload.held_up = true;
+    (0..2).for_each(|_| uploads.recount(&mut upload));
+    assert_eq!((uploads.promised, upload.promised), (0, 110));
+    uploads.settle(&mut upload, promise(Stage::Asked), 10);
+    upload.held_up = false;
+    uploads.recount(&mut upload);
+    assert_eq!((uploads.promised, upload.promised), (100, 100));
+}
