@@ -24,7 +24,7 @@ pub trait Wire: Serialize + DeserializeOwned {
         if bytes.len() > Self::MAX_BYTES {
             return Err(DecodeError::TooLong(bytes.len()));
         }
-        let config = bincode::config::standard().with_limit::<LIMIT>();
+        let config = bincode::config::standard().with_limit::<MAX_MESSAGE_BYTES>();
         // Borrowed: a string is cut out of what is there. Otherwise bincode would allocate what its length claims first.
         let (message, used) = bincode::serde::borrow_decode_from_slice(bytes, config)
             .map_err(|error| DecodeError::Invalid(error.to_string()))?;
@@ -35,8 +35,8 @@ pub trait Wire: Serialize + DeserializeOwned {
     }
 }
 
-/// The largest message of all: a manifest's header.
-const LIMIT: usize = crate::manifest::MAX_HEADER_BYTES;
+/// Most bytes of any message. The largest is a manifest's header.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 8 << 20;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use integrity::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Wire, bounded};
+use crate::codec::{MAX_MESSAGE_BYTES, Wire, bounded};
 use crate::name::check_name;
 use crate::paths::check_tree;
 use crate::{ContentId, DecodeError, EncodeError, Geometry, GeometryError, NameError};
@@ -17,8 +17,6 @@ const MAGIC: &[u8; 5] = b"P2PM\x01";
 const PREFIX: usize = MAGIC.len() + 4;
 /// Most files of a content, and most folders without files.
 pub const MAX_FILES: usize = 1 << 16;
-/// Most bytes of a header.
-pub(crate) const MAX_HEADER_BYTES: usize = 8 << 20;
 /// Most bytes of a manifest: 2^20 digests and a header.
 pub const MAX_MANIFEST_BYTES: usize = 40 << 20;
 
@@ -64,7 +62,7 @@ impl ManifestHeader {
 }
 
 impl Wire for ManifestHeader {
-    const MAX_BYTES: usize = MAX_HEADER_BYTES;
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
 }
 
 /// A manifest that was checked: every name is safe, the counts fit, the roots are those of the digests.

@@ -170,6 +170,14 @@ pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
     }
 }
 
+/// What the operating system said when something was to get the name `to`.
+pub(crate) fn error_of_rename(to: &Path, source: io::Error) -> StorageError {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
+        _ => error_at(to, source),
+    }
+}
+
 /// Whether the range lies in a file of `size` bytes.
 pub(crate) fn in_range(offset: u64, len: usize, size: u64) -> Result<(), StorageError> {
     match offset.checked_add(len as u64) {

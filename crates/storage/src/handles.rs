@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Clock, FileState};
 use crate::error::{error_at, in_range};
-use crate::file::{Look, is_made_late, make_late, open_file, reopen_file};
 use crate::held::Held;
 use crate::named::left_files;
+use crate::open::{Look, is_made_late, make_late, open_file, reopen_file};
 use crate::open_files::{Holder, OpenFiles};
 use crate::positioned::write_all_at;
 use crate::{Access, FileSpec, StorageError};

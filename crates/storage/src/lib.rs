@@ -22,6 +22,7 @@ mod memory;
 mod merge;
 mod mmap;
 mod named;
+mod open;
 mod open_files;
 mod output;
 pub mod positioned;

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use protocol::PathTree;
 
 use crate::StorageError;
-use crate::error::error_at;
+use crate::error::{error_at, error_of_rename};
 use crate::folder::{Folder, Seen, Walk};
-use crate::output::renamed;
 
 /// What was built in `part` and belongs into `target`, both in one folder.
 pub(crate) struct Merge<'a> {
@@ -69,7 +68,8 @@ impl Merge<'_> {
                 }
                 placed.extend(look(&mut from, &built)?.filter(Seen::has_identity).map(|seen| seen.identity));
             }
-            renamed(from.rename(&built, &mut to, &place, replaces), &self.folder.path().join(&place))?;
+            let renamed = from.rename(&built, &mut to, &place, replaces);
+            renamed.map_err(|source| error_of_rename(&self.folder.path().join(&place), source))?;
         }
         self.sync_folders()?;
         self.remove_empty()

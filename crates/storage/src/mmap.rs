@@ -15,8 +15,8 @@ use bytes::Bytes;
 use memmap2::MmapOptions;
 
 use crate::error::in_range;
-use crate::file::{SMALL, read_at};
 use crate::handles::{Handles, OpenFile};
+use crate::open::{SMALL, read_at};
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 /// Maps files.

@@ -15,12 +15,13 @@ use protocol::{
 };
 
 use crate::changes::Clock;
-use crate::error::{error_at, error_of_new};
-use crate::file::{FileBackend, has_other_names, make_late};
+use crate::error::{error_at, error_of_new, error_of_rename};
+use crate::file::FileBackend;
 use crate::folder::{Folder, How, Seen};
 use crate::held::Held;
 use crate::journal::JournalFile;
 use crate::merge::{Merge, folders_in};
+use crate::open::{has_other_names, make_late};
 use crate::room::Room;
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
 
@@ -354,7 +355,8 @@ impl Output {
             folder.open_to_others(&self.part).map_err(|source| error_at(&self.path_of(&self.part), source))?;
         }
         let built = look(&self.part)?;
-        renamed(folder.walk().rename(&self.part, &mut folder.walk(), &self.name, self.replaces), &target)?;
+        let renamed = folder.walk().rename(&self.part, &mut folder.walk(), &self.name, self.replaces);
+        renamed.map_err(|source| error_of_rename(&target, source))?;
         let is_built = match (built, look(&self.name)?) {
             (Some(built), Some(now)) if built.identity == now.identity => true,
             (Some(built), Some(now)) => {
@@ -404,14 +406,6 @@ fn check_names(
         case_collision(paths.map(String::as_str)).map_err(bad_name)?;
     }
     Ok(())
-}
-
-/// What came of giving something the name `to`.
-pub(crate) fn renamed(result: io::Result<()>, to: &Path) -> Result<(), StorageError> {
-    result.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
-        _ => error_at(to, source),
-    })
 }
 
 /// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
