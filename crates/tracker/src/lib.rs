@@ -4,12 +4,15 @@
 //! nothing that matters: kill it and running downloads go on; start it and the peers come back.
 
 mod catalogue;
+mod config;
 mod cost;
 mod ledger;
 mod outbox;
 mod pace;
 mod server;
 mod session;
+mod state;
 
+pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
-pub use server::{MEMORY, Server, ServerConfig, transport_config};
+pub use server::Server;

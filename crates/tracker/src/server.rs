@@ -1,59 +1,13 @@
-//! Everything that the tracker knows, and the loop that takes connections.
-//!
-//! Contents lie in a `DashMap`, so that they never wait for each other. A content's lock is held while its news are
-//! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
-//! in one order: content, then catalogue or member, then ledger, then outbox.
-//!
-//! What each connection takes is in the ledger's books. Whoever lets them grow makes room afterwards, holding no lock.
+//! The loop that takes connections, and starts a session for each.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
-use swarm::{Addresses, Introductions, Origin, Push, Registry};
-use transport::{Config, Connection, Identity, Transport, Trust};
+use transport::Transport;
 
-use crate::catalogue::{Catalogue, Name, Namer};
-use crate::cost;
-use crate::ledger::{Ledger, Room, Use};
-use crate::outbox::Outbox;
-use crate::pace::Pace;
+use crate::config::ServerConfig;
 use crate::session;
-
-/// Bytes that a tracker may take unless it is told otherwise.
-pub const MEMORY: u64 = 1 << 30;
-
-/// What a tracker may spend, and whom it believes.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
-    /// [`Server`].
-    pub memory: u64,
-    /// Most connections at once; the same holds for them.
-    pub connections: usize,
-    /// How fast each connection may say the same again.
-    pub pace: Pace,
-    /// Those whose names for contents count; everyone's if there are none.
-    pub publishers: BTreeSet<PeerId>,
-    /// Seed of all random choices.
-    pub seed: u64,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        ServerConfig {
-            memory: MEMORY,
-            // Of TCP, each takes descriptors.
-            connections: 60_000,
-            pace: Pace::default(),
-            publishers: BTreeSet::new(),
-            seed: fastrand::u64(..),
-        }
-    }
-}
+use crate::state::State;
 
 /// A running tracker over any transport.
 ///
@@ -65,63 +19,13 @@ pub struct Server {
     state: Arc<State>,
 }
 
-/// What all sessions share.
-pub(crate) struct State {
-    config: ServerConfig,
-    contents: DashMap<ContentId, Registry>,
-    catalogue: Mutex<Catalogue>,
-    members: DashMap<PeerId, Member>,
-    /// Every connection, from the first moment on.
-    sessions: DashMap<u64, Arc<dyn Connection>>,
-    ledger: Mutex<Ledger>,
-}
-
-/// A connected peer that has said hello.
-struct Member {
-    session: u64,
-    outbox: Arc<Outbox>,
-    addresses: Arc<Addresses>,
-    contents: BTreeMap<ContentId, Membership>,
-}
-
-/// That a peer takes part in a content.
-#[derive(Default)]
-struct Membership {
-    /// What it costs.
-    bytes: usize,
-    /// Whether it pays for the content.
-    keeps: bool,
-    /// Whether it has wanted pieces of it while it was here.
-    wanted: bool,
-}
-
-/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
-const MTU: u16 = 1200;
 /// Time between two looks at who is seen elsewhere than before.
 const LOOK_FOR_MOVED: Duration = Duration::from_secs(5);
-/// All that a peer says to a tracker, it says on one stream.
-const STREAMS: u32 = 1;
-
-/// How the transport of a tracker is set up that listens here.
-pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
-    Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![listener]) }
-}
 
 impl Server {
     /// A tracker that nobody has reached yet.
     pub fn new(transport: Arc<dyn Transport>, config: ServerConfig) -> Self {
-        // An allocator keeps a part of what was freed, and a connection that was let go takes a moment to end.
-        let memory = config.memory - config.memory / 5;
-        let room = Room { memory, connections: config.connections };
-        let state = State {
-            config,
-            contents: DashMap::new(),
-            catalogue: Mutex::new(Catalogue::default()),
-            members: DashMap::new(),
-            sessions: DashMap::new(),
-            ledger: Mutex::new(Ledger::new(room)),
-        };
-        Server { transport, state: Arc::new(state) }
+        Server { transport, state: Arc::new(State::new(config)) }
     }
 
     /// Serves until the transport is closed. To be run in a tokio runtime.
@@ -146,277 +50,13 @@ impl Server {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
     /// Peers that have said hello, and contents that someone shares or wants.
     pub fn counts(&self) -> (usize, usize) {
-        (self.state.members.len(), self.state.contents.len())
+        self.state.counts()
     }
 
     /// What its connections and contents take, in bytes, as it counts.
     pub fn bytes(&self) -> u64 {
-        self.state.ledger().bytes()
+        self.state.bytes()
     }
 }
-
-/// Bytes that a session takes for a while.
-pub(crate) struct Held<'a> {
-    state: &'a State,
-    session: u64,
-    bytes: i64,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.state.ledger().change(self.session, -self.bytes);
-    }
-}
-
-impl State {
-    /// A connection is here. False if it cannot stay.
-    fn open(&self, session: u64, connection: &Arc<dyn Connection>) -> bool {
-        self.sessions.insert(session, connection.clone());
-        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
-        self.make_room();
-        self.sessions.contains_key(&session)
-    }
-
-    /// A peer has said hello. One that comes back before its old connection was found dead replaces it. False if there was
-    /// no room for it meanwhile.
-    pub(crate) fn enter(
-        &self,
-        session: u64,
-        connection: &Arc<dyn Connection>,
-        outbox: Arc<Outbox>,
-        listeners: &[SocketAddr],
-    ) -> bool {
-        let peer = connection.peer_id();
-        let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), listeners));
-        self.ledger().change(session, cost::addresses(&addresses) as i64);
-        let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
-        if let Some(old) = self.members.insert(peer, member) {
-            if let Some((_, connection)) = self.sessions.remove(&old.session) {
-                connection.close(1, "you came back");
-            }
-            self.ledger().close(old.session);
-            old.contents.into_keys().for_each(|content| self.depart(peer, content));
-        }
-        self.make_room();
-        let stays = self.sessions.contains_key(&session);
-        if !stays {
-            self.exit(session, peer);
-        }
-        stays
-    }
-
-    /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
-    /// and what others are told of them leads nowhere any more. Whoever sends a packet chooses its sender, so nobody is believed
-    /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
-    fn send_moved_away(&self) {
-        for entry in &self.sessions {
-            if entry.value().stats().moved {
-                tracing::debug!(peer = %entry.value().peer_id(), "is seen elsewhere");
-                entry.value().close(COME_AGAIN, "you have another address now: come again");
-            }
-        }
-    }
-
-    /// A session has ended, by a goodbye or by silence. Another session of the same peer is not touched.
-    pub(crate) fn exit(&self, session: u64, peer: PeerId) {
-        self.sessions.remove(&session);
-        let ended = self.members.remove_if(&peer, |_, member| member.session == session);
-        self.ledger().close(session);
-        if let Some((_, member)) = ended {
-            member.contents.into_keys().for_each(|content| self.depart(peer, content));
-        }
-    }
-
-    /// Lets go whoever has to, until there is room. To be called with no lock held.
-    fn make_room(&self) {
-        loop {
-            let Some(session) = self.ledger().surplus() else { return };
-            let connection = self.sessions.get(&session).map(|connection| connection.clone());
-            match connection {
-                Some(connection) => {
-                    tracing::debug!(peer = %connection.peer_id(), from = %connection.remote_addr(), "makes room");
-                    connection.close(1, "the tracker needs the room");
-                    self.exit(session, connection.peer_id());
-                }
-                None => self.ledger().close(session),
-            }
-        }
-    }
-
-    /// Notes that a session takes so many bytes more until what is returned is dropped.
-    pub(crate) fn hold(&self, session: u64, bytes: usize) -> Held<'_> {
-        let bytes = bytes as i64;
-        self.ledger().change(session, bytes);
-        let held = Held { state: self, session, bytes };
-        self.make_room();
-        held
-    }
-
-    /// A peer takes part in a content, or in another way than before. True if it takes part since now only.
-    pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> bool {
-        let Announce { content, about, stake } = announce;
-        let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
-        let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
-        let new = !registry.contains(peer);
-        // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
-        // is announced, or finds the content among the member's and takes the peer out of it.
-        if let Some((addresses, wanted)) = self.join(session, peer, content, stake) {
-            let publishers = &self.config.publishers;
-            let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
-            let introductions = registry.announce(peer, &addresses, stake, about.filter(|_| believed));
-            self.charge(peer, content, cost::membership(&introductions), &registry);
-            self.list_names(content, &registry);
-            self.ledger().raise_use(session, Use::Alone);
-            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone: Vec::new() }]);
-            self.push(content, introductions.pushes);
-        }
-        let empty = registry.is_empty();
-        drop(registry);
-        if empty {
-            self.contents.remove_if(&content, |_, registry| registry.is_empty());
-        }
-        self.make_room();
-        new
-    }
-
-    /// Notes that a member takes part in a content: gives its addresses, and whether it has wanted pieces of it. Nothing if the
-    /// session is not that of a member any more.
-    fn join(&self, session: u64, peer: PeerId, content: ContentId, stake: Stake) -> Option<(Arc<Addresses>, bool)> {
-        let mut member = self.members.get_mut(&peer).filter(|member| member.session == session)?;
-        let membership = member.contents.entry(content).or_default();
-        membership.wanted |= stake == Stake::Downloader;
-        let wanted = membership.wanted;
-        Some((member.addresses.clone(), wanted))
-    }
-
-    /// Notes what it costs that a member takes part in a content, and if it is the only one, the content too. It never becomes
-    /// less while it does.
-    fn charge(&self, peer: PeerId, content: ContentId, bytes: usize, registry: &Registry) {
-        let Some(mut member) = self.members.get_mut(&peer) else { return };
-        let session = member.session;
-        let Some(membership) = member.contents.get_mut(&content) else { return };
-        membership.keeps |= registry.len() == 1;
-        let name = registry.about().map(|(name, _)| name);
-        let bytes = bytes + if membership.keeps { cost::content(name) } else { 0 };
-        let more = bytes.saturating_sub(membership.bytes);
-        membership.bytes += more;
-        self.ledger().change(session, more as i64);
-    }
-
-    /// A peer takes no part in a content any more. Unknown or repeated leaves harm nothing.
-    pub(crate) fn leave(&self, session: u64, peer: PeerId, content: ContentId) {
-        let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
-        let Some(membership) = member.contents.remove(&content) else { return };
-        let mut ledger = self.ledger();
-        ledger.change(session, -(membership.bytes as i64));
-        if member.contents.is_empty() {
-            ledger.set_use(session, Use::Idle);
-        }
-        drop((ledger, member));
-        self.depart(peer, content);
-        self.make_room();
-    }
-
-    fn depart(&self, peer: PeerId, content: ContentId) {
-        if let Some(mut registry) = self.contents.get_mut(&content) {
-            let pushes = registry.leave(peer);
-            self.push(content, pushes);
-            self.list_names(content, &registry);
-            if let Some(only) = registry.only() {
-                self.charge(only, content, cost::membership(&Introductions::default()), &registry);
-            }
-        }
-        let gone = self.contents.remove_if(&content, |_, registry| {
-            if registry.is_empty() {
-                self.catalogue().remove(content);
-            }
-            registry.is_empty()
-        });
-        drop(gone);
-    }
-
-    /// Has a content found by the names that its members give it, each once.
-    fn list_names(&self, content: ContentId, registry: &Registry) {
-        let mut names: Vec<Name> = Vec::new();
-        for (claim, spread) in registry.claims() {
-            let by = Namer { peer: claim.peer, network: claim.network };
-            match names.iter_mut().find(|known| known.name == claim.name) {
-                Some(known) => known.spread = known.spread.max(spread),
-                None => names.push(Name { name: &claim.name, by, spread }),
-            }
-        }
-        self.catalogue().set(content, &names);
-    }
-
-    /// What fits a question.
-    pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
-        let found = self.catalogue().find(query);
-        self.describe(found, Some(query))
-    }
-
-    /// A page of everything, and how to ask for the next one.
-    pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
-        let (page, next) = self.catalogue().page(before);
-        (self.describe(page, None), next)
-    }
-
-    /// What is known of contents, by the name that was asked for where they have it.
-    fn describe(&self, contents: Vec<ContentId>, asked: Option<&str>) -> Vec<ContentMatch> {
-        let describe = |content: ContentId| {
-            let registry = self.contents.get(&content)?;
-            let so_called = asked.and_then(|name| registry.about_as(name));
-            let (name, size) = so_called.or_else(|| registry.about()).unwrap_or_default();
-            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
-            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
-        };
-        contents.into_iter().filter_map(describe).collect()
-    }
-
-    /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
-    fn push(&self, content: ContentId, pushes: Vec<Push>) {
-        for Push { to, joined, gone } in pushes {
-            let Some(member) = self.members.get(&to) else { continue };
-            let mut ledger = self.ledger();
-            if !joined.is_empty() {
-                ledger.raise_use(member.session, Use::Met);
-            }
-            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone);
-            ledger.change(member.session, more);
-        }
-    }
-
-    /// The next message of news for a member, if there are any.
-    pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerMessage> {
-        let mut ledger = self.ledger();
-        let (content, news, less) = outbox.take()?;
-        ledger.change(session, -less);
-        drop(ledger);
-        let registry = self.contents.get(&content);
-        let joined: Vec<PeerAddress> =
-            registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
-        Some(TrackerMessage::Peers { content, joined, gone: news.gone })
-    }
-
-    /// How fast a connection may say the same again.
-    pub(crate) fn pace(&self) -> Pace {
-        self.config.pace
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("no panic holds it")
-    }
-
-    fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
-        self.catalogue.lock().expect("no panic holds it")
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use protocol::{ToTracker, TrackerMessage, VERSION, Wire};
+use protocol::{ToTracker, TrackerMessage, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::frame::{frame, read_frame};
-use transport::{Connection, RecvStream, SendStream, TransportError};
+use transport::frame::{MessageReceiver, MessageSender, encode};
+use transport::{Connection, TransportError};
 
 use crate::cost;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
-use crate::server::State;
+use crate::state::State;
 
 /// A peer must say hello within this time.
 const HELLO: Duration = Duration::from_secs(5);
@@ -44,8 +43,9 @@ pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Ar
 
 async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> Result<(), TransportError> {
     let greeting = async {
-        let (send, mut recv) = connection.accept().await?;
-        Ok::<_, TransportError>((send, hear(&mut *recv).await?, recv))
+        let (send, recv) = connection.accept().await?;
+        let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
+        Ok::<_, TransportError>((MessageSender::new(send, TAKEN), recv.recv().await?, recv))
     };
     let silent = |_| TransportError::Lost("it said no hello".to_owned());
     let (mut send, hello, recv) = timeout(HELLO, greeting).await.map_err(silent)??;
@@ -53,7 +53,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
         Some(ToTracker::Hello { version: VERSION, listeners }) => listeners,
         Some(ToTracker::Hello { version, .. }) => {
             let sentence = format!("this tracker speaks version {VERSION}, you speak {version}");
-            say(&mut *send, &TrackerMessage::Refused(sentence)).await?;
+            send.send(&TrackerMessage::Refused(sentence)).await?;
             // The sentence should arrive before the connection goes.
             let _ = send.finish();
             let _ = timeout(Duration::from_secs(1), connection.closed()).await;
@@ -61,7 +61,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
         }
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
-    say(&mut *send, &TrackerMessage::Welcome { seen: connection.remote_addr() }).await?;
+    send.send(&TrackerMessage::Welcome { seen: connection.remote_addr() }).await?;
     let outbox = Arc::new(Outbox::default());
     if !state.enter(session, connection, outbox.clone(), &listeners) {
         return Ok(());
@@ -76,7 +76,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
 async fn write(
     session: u64,
     connection: &dyn Connection,
-    mut send: Box<dyn SendStream>,
+    mut send: MessageSender<TrackerMessage>,
     outbox: &Outbox,
     mut asked: mpsc::Receiver<ToTracker>,
     state: &State,
@@ -86,19 +86,19 @@ async fn write(
             question = asked.recv() => match question {
                 Some(question) => {
                     if let Some(answer) = answer(question, state) {
-                        tell(session, &mut *send, answer, state).await?;
+                        tell(session, &mut send, answer, state).await?;
                     }
                 }
                 None => return Ok(()),
             },
             () = outbox.filled() => {
                 while let Some(news) = state.take(session, connection.peer_id(), outbox) {
-                    tell(session, &mut *send, news, state).await?;
+                    tell(session, &mut send, news, state).await?;
                     // Whoever has asked meanwhile has waited for a message, and not for all news.
                     if let Ok(question) = asked.try_recv()
                         && let Some(answer) = answer(question, state)
                     {
-                        tell(session, &mut *send, answer, state).await?;
+                        tell(session, &mut send, answer, state).await?;
                     }
                 }
             }
@@ -125,12 +125,12 @@ fn answer(question: ToTracker, state: &State) -> Option<TrackerMessage> {
 async fn read(
     session: u64,
     connection: &dyn Connection,
-    mut recv: Box<dyn RecvStream>,
+    mut recv: MessageReceiver<ToTracker>,
     state: &State,
     questions: mpsc::Sender<ToTracker>,
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
-    while let Some(message) = hear(&mut *recv).await? {
+    while let Some(message) = recv.recv().await? {
         let free = match message {
             ToTracker::Announce(announce) => state.announce(session, connection.peer_id(), announce),
             ToTracker::Leave(content) => {
@@ -162,41 +162,24 @@ async fn read(
 /// Says a message, which counts for as long as it is not taken.
 async fn tell(
     session: u64,
-    send: &mut dyn SendStream,
+    send: &mut MessageSender<TrackerMessage>,
     message: TrackerMessage,
     state: &State,
 ) -> Result<(), TransportError> {
-    let bytes = encoded(&message)?;
+    let bytes = encode(&message)?;
     drop(message);
     let _held = state.hold(session, cost::message(bytes.len()));
-    said(send, bytes).await
-}
-
-async fn say(send: &mut dyn SendStream, message: &TrackerMessage) -> Result<(), TransportError> {
-    said(send, encoded(message)?).await
-}
-
-fn encoded(message: &TrackerMessage) -> Result<Bytes, TransportError> {
-    message.encode().map(|bytes| frame(&bytes)).map_err(|error| TransportError::Io(error.to_string()))
-}
-
-async fn said(send: &mut dyn SendStream, bytes: Bytes) -> Result<(), TransportError> {
-    let silent = |_| TransportError::Lost("it does not read".to_owned());
-    timeout(TAKEN, send.send(bytes)).await.map_err(silent)?
-}
-
-async fn hear(recv: &mut dyn RecvStream) -> Result<Option<ToTracker>, TransportError> {
-    let Some(bytes) = read_frame(recv, LONGEST).await? else { return Ok(None) };
-    ToTracker::decode(&bytes).map(Some).map_err(|error| TransportError::Io(error.to_string()))
+    send.send_encoded(bytes).await
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::PeerId;
-    use transport::{BoxFuture, MemoryNetwork, Transport};
+    use protocol::{PeerId, Wire};
+    use transport::frame::frame;
+    use transport::{BoxFuture, MemoryNetwork, RecvStream, Transport};
 
     use super::*;
-    use crate::{Server, ServerConfig};
+    use crate::ServerConfig;
 
     /// A peer that asks without end.
     struct Asking {
@@ -229,11 +212,12 @@ mod tests {
         let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
         let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
         let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
-        let server = Server::new(tracker, ServerConfig::default());
+        let state = State::new(ServerConfig::default());
         let (questions, mut asked) = mpsc::channel(QUESTIONS);
         let bytes = ToTracker::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
-        let reading = read(1, &*connection, asking, server.state(), questions);
+        let asking = MessageReceiver::new(asking as Box<dyn RecvStream>);
+        let reading = read(1, &*connection, asking, &state, questions);
         tokio::pin!(reading);
         // It gets as far as it can, and has to wait there.
         for taken in 0..5 {

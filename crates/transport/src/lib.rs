@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::PeerId;
+use protocol::{DecodeError, EncodeError, PeerId};
 use tokio::task::JoinHandle;
 
 /// A boxed future, as every asynchronous method of the seam returns.
@@ -242,6 +242,15 @@ pub enum TransportError {
     /// The stream ended inside a frame.
     #[error("stream ended inside a frame")]
     Truncated,
+    /// The other side did not take, or send, something in time.
+    #[error("{0} timed out")]
+    TimedOut(&'static str),
+    /// What came in a frame is no message.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A message cannot be sent.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The address is in use already.
     #[error("address {0} is in use")]
     AddressInUse(SocketAddr),

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run, Wire};
+use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use transport::frame::{frame, read_frame};
+use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, TransportError};
 
 use crate::disk::content::ContentStore;
@@ -121,13 +121,10 @@ impl ManifestFetch {
 }
 
 async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, Box<dyn RecvStream>), TransportError> {
-    let invalid = |error: String| TransportError::Io(error);
     let (mut send, mut recv) = connection.open().await?;
-    let bytes = request.encode().map_err(|error| invalid(error.to_string()))?;
-    send.send(frame(&bytes)).await?;
+    send.send(encode(request)?).await?;
     send.finish()?;
-    let bytes = read_frame(&mut *recv, Answer::MAX_BYTES).await?.ok_or(TransportError::Truncated)?;
-    let answer = Answer::decode(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let answer = receive_message(&mut *recv).await?;
     Ok((answer, recv))
 }
 

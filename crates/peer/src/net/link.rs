@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, RefusalReason, Request, Run, Wire};
+use protocol::{Answer, ContentId, PeerMessage, RefusalReason, Request, Run};
 use swarm::{ConnId, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::frame::{frame, read_frame};
+use transport::frame::{MessageReceiver, MessageSender, receive_message, send_message};
 use transport::{Connection, SendStream, Stream, TransportError};
 
 use crate::report::Report;
@@ -77,31 +77,28 @@ fn silent() -> TransportError {
     TransportError::Lost("the other side says nothing".to_owned())
 }
 
-async fn write(mut send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMessage>) -> Result<(), TransportError> {
+async fn write(send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMessage>) -> Result<(), TransportError> {
+    let mut send = MessageSender::new(send, SEND);
     while let Some(message) = outbox.recv().await {
-        let bytes = message.encode().map_err(|error| TransportError::Io(error.to_string()))?;
-        timeout(SEND, send.send(frame(&bytes)))
-            .await
-            .map_err(|_| TransportError::Lost("the other side does not read".to_owned()))??;
+        send.send(&message).await?;
     }
-    send.finish()?;
-    Ok(())
+    send.finish()
 }
 
 async fn read(
     number: ConnId,
-    mut recv: Box<dyn transport::RecvStream>,
+    recv: Box<dyn transport::RecvStream>,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
     // The engine ends whoever begins with anything but a hello; here it must begin.
-    let mut frame = timeout(CONTROL, read_frame(&mut *recv, MAX_FRAME)).await.map_err(|_| silent())??;
-    while let Some(bytes) = frame {
-        let message = PeerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))?;
+    let mut recv = MessageReceiver::new(recv);
+    let mut next = recv.recv_within(CONTROL).await?;
+    while let Some(message) = next {
         let event = Event::Message { conn: number, message };
         if reports.send(Report::Event(event)).await.is_err() {
             break;
         }
-        frame = read_frame(&mut *recv, MAX_FRAME).await?;
+        next = recv.recv().await?;
     }
     Ok(())
 }
@@ -136,8 +133,7 @@ async fn accept(
 
 /// Reads one question; a malformed one is refused by dropping its stream.
 async fn listen((stream, mut recv): Stream) -> Option<Question> {
-    let bytes = read_frame(&mut *recv, Request::MAX_BYTES).await.ok()??;
-    match Request::decode(&bytes).ok()? {
+    match receive_message(&mut *recv).await.ok()? {
         Request::Manifest { content } => Some(Question::Manifest { content, stream }),
         Request::Pieces { content, run } => Some(Question::Pieces { content, run, stream }),
     }
@@ -145,9 +141,7 @@ async fn listen((stream, mut recv): Stream) -> Option<Question> {
 
 /// Answers a question with a refusal.
 pub(crate) async fn refuse(mut stream: Box<dyn SendStream>, reason: RefusalReason) {
-    if let Ok(bytes) = Answer::Refused(reason).encode()
-        && let Ok(Ok(())) = timeout(SEND, stream.send(frame(&bytes))).await
-    {
+    if send_message(&mut *stream, &Answer::Refused(reason), SEND).await.is_ok() {
         let _ = stream.finish();
     }
 }
@@ -155,6 +149,7 @@ pub(crate) async fn refuse(mut stream: Box<dyn SendStream>, reason: RefusalReaso
 #[cfg(test)]
 mod tests {
     use protocol::PeerId;
+    use transport::frame::frame;
     use transport::{MemoryNetwork, Transport};
 
     use super::*;

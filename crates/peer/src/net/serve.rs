@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, Run, Wire};
+use protocol::{Answer, Block, Run};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::frame::frame;
+use transport::frame::send_message;
 use transport::{Connection, SendStream, TransportError};
 
 use crate::disk::content::ContentStore;
@@ -49,12 +49,11 @@ pub(crate) async fn manifest(
 }
 
 async fn begin(stream: &mut dyn SendStream, len: u64) -> Result<(), TransportError> {
-    let answer = Answer::Bytes(len).encode().map_err(|error| TransportError::Io(error.to_string()))?;
-    hand_over(stream, frame(&answer)).await
+    send_message(stream, &Answer::Bytes(len), TAKEN).await
 }
 
 async fn hand_over(stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), TransportError> {
-    timeout(TAKEN, stream.send(bytes)).await.map_err(|_| TransportError::Lost("it does not read".to_owned()))?
+    timeout(TAKEN, stream.send(bytes)).await.map_err(|_| TransportError::TimedOut("send"))?
 }
 
 /// Serves a run of pieces that is held.

@@ -12,13 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_FRAME, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
-    check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, check_name,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
-use transport::frame::{frame, read_frame};
+use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
@@ -431,13 +430,11 @@ impl Session {
 }
 
 async fn say(send: &mut dyn SendStream, message: &ToTracker) -> Result<(), TransportError> {
-    let bytes = message.encode().map_err(|error| TransportError::Io(error.to_string()))?;
-    send.send(frame(&bytes)).await
+    send.send(encode(message)?).await
 }
 
 async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerMessage, TransportError> {
-    let bytes = read_frame(recv, MAX_FRAME).await?.ok_or(TransportError::Truncated)?;
-    TrackerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
+    receive_message(recv).await
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! A client and a tracker that a test plays, over a network in memory and in virtual time.
 
+use protocol::{MAX_FRAME, Wire};
 use transport::MemoryNetwork;
+use transport::frame::{frame, read_frame};
 
 use super::*;
 

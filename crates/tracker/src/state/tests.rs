@@ -1,10 +1,11 @@
 //! What the tracker keeps of sessions that end, move or make room, without a network.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
 use protocol::{Digest, Stake};
 use tokio::task::JoinHandle;
-use transport::{BoxFuture, LinkStats, MemoryNetwork, Stream, TransportError};
+use transport::{BoxFuture, LinkStats, MemoryNetwork, Stream, Transport, TransportError};
 
 use super::*;
 
@@ -52,11 +53,11 @@ async fn a_peer_that_is_seen_elsewhere_is_sent_away_to_prove_it() {
         let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
         connections.push((dialled.unwrap(), accepted.unwrap()));
     }
-    let server = Server::new(Arc::new(tracker), ServerConfig::default());
+    let state = State::new(ServerConfig::default());
     let [(moved, there), (stayed, here)] = &connections[..] else { panic!() };
     let there: Arc<dyn Connection> = Arc::new(Moved(there.clone()));
-    assert!(server.state.open(1, &there) && server.state.open(2, here));
-    server.state.send_moved_away();
+    assert!(state.open(1, &there) && state.open(2, here));
+    state.send_moved_away();
     assert!(matches!(moved.closed().await, TransportError::ClosedByPeer { code: COME_AGAIN, .. }));
     let ended = tokio::time::timeout(Duration::from_millis(10), stayed.closed()).await;
     assert!(ended.is_err(), "who is where it was stays");
@@ -67,8 +68,7 @@ async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stra
     let network = MemoryNetwork::new();
     let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
     let (tracker, stranger, seeder) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"), bind(2, "10.0.9.3:9000"));
-    let server = Server::new(Arc::new(bind(9, "10.0.0.9:9999")), ServerConfig::default());
-    let (state, content) = (&*server.state, ContentId(Digest([7; 32])));
+    let (state, content) = (State::new(ServerConfig::default()), ContentId(Digest([7; 32])));
     let mut sessions = Vec::new();
     for (session, peer, name) in [(1, &stranger, "evil"), (2, &seeder, "model.bin")] {
         let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
@@ -86,7 +86,7 @@ async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stra
     assert_eq!((named("evil"), named("model.bin")), (vec![], vec!["model.bin".to_owned()]));
     assert_eq!(state.list(None).0[0].name, "model.bin");
     state.exit(2, seeder.peer_id());
-    assert_eq!((server.counts(), server.bytes(), named("model.bin")), ((0, 0), 0, vec![]));
+    assert_eq!((state.counts(), state.bytes(), named("model.bin")), ((0, 0), 0, vec![]));
 }
 
 /// A session that announced while another one of the same peer took its place once left a ghost in the content.
@@ -98,8 +98,7 @@ async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost
     let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
     let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
     let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
-    let server = Server::new(Arc::new(tracker), ServerConfig { seed: 1, ..ServerConfig::default() });
-    let state = &*server.state;
+    let state = State::new(ServerConfig { seed: 1, ..ServerConfig::default() });
     let outbox = Arc::new(Outbox::default());
     let announce = |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
     let together = Barrier::new(2);
@@ -118,6 +117,6 @@ async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost
             state.enter(session + 1, &connection, outbox.clone(), &[]);
         });
         state.exit(session + 1, connection.peer_id());
-        assert_eq!((server.counts(), server.bytes()), ((0, 0), 0), "after session {session}");
+        assert_eq!((state.counts(), state.bytes()), ((0, 0), 0), "after session {session}");
     }
 }

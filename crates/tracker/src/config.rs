@@ -1,0 +1,51 @@
+//! What a tracker may spend, whom it believes, and how its transport is set up.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use protocol::PeerId;
+use transport::{Config, Identity, Trust};
+
+use crate::pace::Pace;
+
+/// Bytes that a tracker may take unless it is told otherwise.
+pub const MEMORY: u64 = 1 << 30;
+
+/// What a tracker may spend, and whom it believes.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
+    /// [`Server`].
+    pub memory: u64,
+    /// Most connections at once; the same holds for them.
+    pub connections: usize,
+    /// How fast each connection may say the same again.
+    pub pace: Pace,
+    /// Those whose names for contents count; everyone's if there are none.
+    pub publishers: BTreeSet<PeerId>,
+    /// Seed of all random choices.
+    pub seed: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            memory: MEMORY,
+            // Of TCP, each takes descriptors.
+            connections: 60_000,
+            pace: Pace::default(),
+            publishers: BTreeSet::new(),
+            seed: fastrand::u64(..),
+        }
+    }
+}
+
+/// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
+const MTU: u16 = 1200;
+/// All that a peer says to a tracker, it says on one stream.
+const STREAMS: u32 = 1;
+
+/// How the transport of a tracker is set up that listens here.
+pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
+    Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![listener]) }
+}
