@@ -27,8 +27,9 @@ const LARGE: u64 = 1 << 20;
 /// A peer that has not begun to send within this time and four round trips makes room for others, or is asked anew.
 const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
-/// The pace of a manifest is judged by this time.
+/// The pace of a manifest is judged by this time, and earlier while some were never asked.
 const JUDGED: Duration = Duration::from_millis(500);
+const JUDGED_EARLY: Duration = Duration::from_millis(200);
 /// While those that send are slow, others are tried at pauses that double up to this; and up to that, if all were tried.
 const PAUSE_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -98,7 +99,10 @@ impl Engine {
 
     /// Gives up those that do not begin although others could be asked, and of those that send all but the best two.
     fn drop_slow_manifests(&mut self, id: ContentId) {
-        let (now, others) = (self.now, self.manifest_holders(id).len());
+        let (now, holders) = (self.now, self.manifest_holders(id));
+        let others = holders.len();
+        let new = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| self.doubts(state, id) == (0, false));
+        let enough = if holders.iter().any(new) { JUDGED_EARLY } else { JUDGED };
         let Some(content) = self.contents.get(&id) else { return };
         let mut dropped = Vec::new();
         for (&conn, fetch) in &content.manifests.asked {
@@ -111,7 +115,7 @@ impl Engine {
                 dropped.push(conn);
             }
         }
-        let judged = |fetch: &Fetch| fetch.began.is_some_and(|began| now.saturating_sub(began) >= JUDGED);
+        let judged = |fetch: &Fetch| fetch.began.is_some_and(|began| now.saturating_sub(began) >= enough);
         let mut flowing: Vec<_> = content.manifests.asked.iter().filter(|(_, fetch)| judged(fetch)).collect();
         flowing.retain(|(conn, _)| !dropped.contains(conn));
         flowing.sort_by_key(|(_, fetch)| fetch.left(now));

@@ -195,7 +195,7 @@ impl Engine {
         self.forget_participation(conn, id);
         self.pardon(conn);
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.download.offers.retain(|&(content, _)| content != id);
+        state.download.offers.retain(|offer| offer.content != id);
         let requests = state.download.requests.iter().copied();
         let owed: Vec<_> = requests.filter(|&request| self.downloads.is_of(request, id)).collect();
         if !owed.is_empty() {

@@ -59,7 +59,7 @@ impl Engine {
     fn is_moving(&self, id: ContentId) -> bool {
         let moves = |conn: &ConnId| self.conns.get(conn).is_some_and(|state| !state.download.credit.stalled);
         let mut requests = self.downloads.requests.values().filter(|request| request.content == id);
-        let offers = |state: &Connection| state.download.offers.iter().any(|(content, _)| *content == id);
+        let offers = |state: &Connection| state.download.offers.iter().any(|offer| offer.content == id);
         requests.any(|request| moves(&request.conn))
             || self.conns.values().any(|state| self.may_ask(state) && offers(state))
     }

@@ -30,6 +30,14 @@ const REQUESTS: usize = 32;
 /// A piece that would take longer than this is asked of someone faster too.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// A run that a peer offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    pub(crate) content: ContentId,
+    run: Run,
+    at: Duration,
+}
+
 /// What one peer owes us and offers, and whether it may be asked for more.
 #[derive(Debug)]
 pub(crate) struct Download {
@@ -37,7 +45,7 @@ pub(crate) struct Download {
     /// When it last offered us something.
     offered: Option<Duration>,
     /// What it offered us and we have not answered yet.
-    pub(crate) offers: VecDeque<(ContentId, Run)>,
+    pub(crate) offers: VecDeque<Offer>,
     /// Bytes that we asked for and that have not come.
     owed: u64,
     /// Bytes that came from it.

@@ -2,9 +2,10 @@
 
 use protocol::{ContentId, MAX_PIECES, Run};
 
-use super::REQUESTS;
+use super::{Offer, REQUESTS};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
+use crate::engine::upload::promises::ANSWER;
 use crate::engine::upload::sites::STARVING;
 use crate::event::ConnId;
 
@@ -35,7 +36,7 @@ impl Engine {
         let offers = &mut state.download.offers;
         let room = OFFERS.saturating_sub(offers.len());
         let (kept, dropped) = runs.split_at(runs.len().min(room));
-        offers.extend(kept.iter().map(|&run| (id, run)));
+        offers.extend(kept.iter().map(|&run| Offer { content: id, run, at: now }));
         self.actions.decline(conn, id, dropped);
         self.downloads.offering.insert(conn);
         self.take_offers(conn);
@@ -45,10 +46,16 @@ impl Engine {
     fn take_offers(&mut self, conn: ConnId) {
         let mut declined: Vec<(ContentId, Run)> = Vec::new();
         while let Some(state) = self.conns.get_mut(&conn) {
-            let Some(&(id, run)) = state.download.offers.front() else {
+            let lasts = ANSWER + state.rate.rtt;
+            let Some(&Offer { content: id, run, at }) = state.download.offers.front() else {
                 self.downloads.offering.remove(&conn);
                 break;
             };
+            // The other side has taken it back meanwhile, and offers it again, or something else.
+            if self.now.saturating_sub(at) > lasts {
+                state.download.offers.pop_front();
+                continue;
+            }
             let wanted = self.contents.get(&id).filter(|content| content.wanted);
             let Some(geometry) = wanted.map(|content| content.geometry.clone()) else {
                 state.download.offers.pop_front();
@@ -84,13 +91,13 @@ impl Engine {
             // in RFC 1122, section 4.2.3.4.
             let least = geometry.bytes(Run { first, count: 1 }).max(geometry.bytes(Run { first, count }).min(worth));
             if room < least && state.download.owed > 0 {
-                state.download.offers[0] = (id, Run { first, count: end - first });
+                state.download.offers[0].run = Run { first, count: end - first };
                 break;
             }
             let count = count.min(geometry.pieces_within(first, room));
             let rest = Run { first: first + count, count: end - (first + count) };
             if rest.count > 0 {
-                state.download.offers[0] = (id, rest);
+                state.download.offers[0].run = rest;
             } else {
                 state.download.offers.pop_front();
             }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use protocol::{ContentId, Run};
+use protocol::ContentId;
 
+use super::Offer;
 use super::SLOW;
 use super::request::Outgoing;
 use crate::engine::Engine;
@@ -155,11 +156,11 @@ impl Engine {
     /// A peer let us wait, or broke off what it had offered: it rests, and what it offers is declined meanwhile.
     pub(crate) fn strike(&mut self, conn: ConnId) {
         let offers = self.count_strike(conn);
-        self.actions.decline_each(conn, offers);
+        self.actions.decline_each(conn, offers.into_iter().map(|offer| (offer.content, offer.run)));
     }
 
     /// The same without a word to the peer: what it had offered, and is not asked for any more.
-    pub(crate) fn count_strike(&mut self, conn: ConnId) -> VecDeque<(ContentId, Run)> {
+    pub(crate) fn count_strike(&mut self, conn: ConnId) -> VecDeque<Offer> {
         let Some(state) = self.conns.get_mut(&conn) else { return VecDeque::new() };
         let download = &mut state.download;
         download.credit.strike(self.now);

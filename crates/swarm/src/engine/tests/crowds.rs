@@ -59,3 +59,22 @@ fn room_for_a_part_of_an_offer_is_saved_up() {
     }
     assert!(requests <= 16_384 / 256 + 32, "{requests} requests for 16 MiB");
 }
+
+#[test]
+fn offers_that_were_taken_back_while_the_manifest_came_are_not_asked_for() {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let mut actions = Vec::new();
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: join }, &mut actions);
+    for (millis, first) in [(0, 10), (1_100, 20), (2_200, 30)] {
+        let message = PeerMessage::Offer { content: content(), runs: vec![Run { first, count: 2 }] };
+        engine.handle(Duration::from_millis(millis), Event::Message { conn: 1, message }, &mut actions);
+    }
+    let have = PieceSet::empty(100);
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
+    engine.handle(Duration::from_millis(2_500), event, &mut actions);
+    let asked: Vec<Run> = fetches(&actions).into_iter().map(|(.., run)| run).collect();
+    assert_eq!(asked, [Run { first: 30, count: 2 }]);
+}

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::event::ConnId;
 
 /// An offer must be answered, and a piece that was sent be announced, within this time and two round trips.
-const ANSWER: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER: Duration = Duration::from_secs(1);
 /// No further offers to whoever has not answered one for this long and two round trips.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest pause in offers to someone who does not answer them.
