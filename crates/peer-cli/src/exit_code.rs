@@ -135,6 +135,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
+        StorageError::NotOurs(_) => (ExitCode::CannotWrite, "Move it away, or choose another folder with --output"),
+        StorageError::Mounted(_) => {
+            (ExitCode::CannotWrite, "Choose a folder that is on that file system with --output")
+        }
         StorageError::NoSuchName(_) => (
             ExitCode::CannotWrite,
             "Choose another folder with --output, or --names rename, which writes it under another name",

@@ -197,7 +197,7 @@ fn no_file_that_comes_runs_as_its_owner() {
         fs::set_permissions(&old, PermissionsExt::from_mode(0o6751)).unwrap();
         let (name, path) = if is_folder { ("b", "x") } else { ("a", "a") };
         let mut output = Output::prepare(world.path(), name, is_folder, &[(path.into(), 4, true)], &[]).unwrap();
-        output = if is_folder { output.replacing().merging() } else { output.replacing() };
+        output = if is_folder { output.replacing().merging().unwrap() } else { output.replacing() };
         let storage = backend("file").unwrap().open(&output.specs(), Access::Write).unwrap();
         storage.write(0, 0, b"new!").unwrap();
         output.finish().unwrap();

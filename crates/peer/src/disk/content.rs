@@ -282,7 +282,7 @@ impl ContentStore {
             output = output.replacing();
         }
         if header.folder && (old.is_some() || some) {
-            output = output.merging();
+            output = output.merging()?;
         }
         let (journal, mut have) = match backend.persistent() {
             true => output.journal(manifest.id(), geometry.pieces()).map(|(journal, have)| (Some(journal), have))?,

@@ -312,7 +312,7 @@ impl Walk<'_> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = to.parent(name)?;
         if replaces {
-            return renameat(from_folder, from_name, to_folder, to_name).map_err(told);
+            return Ok(renameat(from_folder, from_name, to_folder, to_name)?);
         }
         #[cfg(any(target_os = "linux", target_vendor = "apple"))]
         {
@@ -320,12 +320,13 @@ impl Walk<'_> {
             match renameat_with(from_folder, from_name, to_folder, to_name, RenameFlags::NOREPLACE) {
                 // Some file systems cannot do it in one step.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-                result => return result.map_err(told),
+                // Not as what is told of a path: nothing is followed, and a folder may be on another file system.
+                result => return Ok(result?),
             }
         }
         match statat(to_folder, to_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => renameat(from_folder, from_name, to_folder, to_name).map_err(told),
+            Err(_) => Ok(renameat(from_folder, from_name, to_folder, to_name)?),
         }
     }
 
@@ -390,9 +391,10 @@ fn time(seconds: i64, nanoseconds: u64) -> Option<SystemTime> {
     at?.checked_add(Duration::from_nanos(nanoseconds))
 }
 
-fn same(one: &Metadata, other: &Metadata) -> bool {
-    // A folder that was removed has no links left, and its number may be another's by now.
-    (one.dev(), one.ino()) == (other.dev(), other.ino()) && one.nlink() > 0
+/// Whether a folder that is held open is the one that a path leads to.
+fn same(held: &Metadata, there: &Metadata) -> bool {
+    // A folder that was removed has no links left, and its number may be another's by now. Some file systems count none at all.
+    (held.dev(), held.ino()) == (there.dev(), there.ino()) && (held.nlink() > 0 || there.nlink() == 0)
 }
 
 /// Gives a file these rights, but never those of its owner or group to who runs it.
@@ -412,7 +414,9 @@ pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
 /// A link on the way is said as what it is.
 fn told(errno: Errno) -> io::Error {
     match errno {
-        Errno::LOOP | Errno::XDEV | Errno::MLINK => io::Error::other("it is a link, and links are not followed"),
+        Errno::LOOP | Errno::XDEV | Errno::MLINK => {
+            io::Error::other("it is a link, and links are not followed. Remove the link, or choose another folder")
+        }
         errno => errno.into(),
     }
 }
