@@ -191,7 +191,12 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, PeerError> {
 
 fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
     let io = |source| StorageError::Io { path: path.to_owned(), source };
-    let len = fs::metadata(path).map_err(io)?.len();
+    let there = fs::metadata(path).map_err(io)?;
+    // A pipe would be waited for.
+    if !there.is_file() {
+        return Err(io(io::Error::other("it is not a file")).into());
+    }
+    let len = there.len();
     if len > protocol::MAX_MANIFEST_BYTES as u64 {
         return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }
@@ -268,6 +273,26 @@ mod tests {
         let called = manifest_of_bytes(folder.path(), &other.id().to_string(), b"own");
         keep_manifest(&hashes, &called).unwrap();
         assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nobody_waits_for_a_pipe_in_the_hashes_folder() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let (hashes, path) = (folder.path().join("hashes"), folder.path().join("file"));
+        fs::write(&path, "bytes").unwrap();
+        let id = ContentId(protocol::Digest([7; 32]));
+        fs::create_dir_all(hashes.join(BY_ID)).unwrap();
+        let pipes = [hashes.join("file.stamp"), manifest_path(&hashes, "file"), received_path(&hashes, id)];
+        for pipe in &pipes {
+            mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        }
+        assert!(received_manifest(&hashes, id).is_none() && kept_manifests(&hashes, |_| true).next().is_none());
+        let mut survey = Survey::of(&path, &ScanOptions::default()).unwrap();
+        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All };
+        manifest_of(&path, &mut survey, &options, &hashes, &storage::FileBackend, |_, _| {}, |_| {}).unwrap();
+        assert!(manifest_path(&hashes, "file").is_file(), "what is kept takes its place");
     }
 
     #[test]
