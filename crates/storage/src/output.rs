@@ -137,7 +137,8 @@ impl Output {
     }
 
     /// The download is a folder, of which others were, or will be, other parts: its files are put one by one into the folder
-    /// that has its name. Fails if that is on another file system, to which nothing is moved: before anything is downloaded.
+    /// that has its name. Fails if nothing can be put there, or it is on another file system, to which nothing is moved: before
+    /// anything is downloaded.
     pub fn merging(self) -> Result<Self, StorageError> {
         let (folder, target) = (self.folder(), self.target());
         let probe = format!(".p2p-rename-{}", std::process::id());
@@ -147,10 +148,18 @@ impl Output {
         {
             let moved = folder.walk().rename(&from, &mut folder.walk(), &to, false);
             let _ = folder.remove_file(if moved.is_ok() { &to } else { &from });
-            // Whatever else is wrong need not be wrong for the files themselves.
-            if let Err(error @ StorageError::Mounted(_)) = moved.map_err(|source| error_of_rename(&target, source)) {
-                self.discard();
-                return Err(error);
+            // What else is wrong with the folder itself need not be wrong for files that lie deeper.
+            let is_flat = self.files.iter().any(|file| !file.path.contains('/'));
+            match moved.map_err(|source| error_of_rename(&target, source)) {
+                Err(error @ StorageError::Mounted(_)) => {
+                    self.discard();
+                    return Err(error);
+                }
+                Err(error @ StorageError::Denied(_)) if is_flat => {
+                    self.discard();
+                    return Err(error);
+                }
+                _ => {}
             }
         }
         Ok(Output { merges: true, ..self })

@@ -254,3 +254,21 @@ fn a_link_in_a_folder_that_is_held_is_not_read() {
     drop(held);
     assert!(backend("file").unwrap().open(&[spec], Access::Read).is_ok(), "who is not told to hold it follows links");
 }
+
+/// Known before anything is downloaded. To root everything is allowed: then nothing is shown.
+#[test]
+fn a_folder_that_nothing_can_be_put_into_is_refused_at_the_start() {
+    let world = tempfile::tempdir().unwrap();
+    let target = world.path().join("b");
+    fs::create_dir_all(target.join("deep")).unwrap();
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o555)).unwrap();
+    if fs::write(target.join("probe"), "").is_ok() {
+        return;
+    }
+    let merge =
+        |path: &str| Output::prepare(world.path(), "b", true, &[(path.into(), 4, false)], &[]).unwrap().merging();
+    assert!(matches!(merge("x"), Err(StorageError::Denied(_))));
+    assert_eq!(fs::read_dir(world.path()).unwrap().count(), 1, "nothing is left");
+    merge("deep/x").unwrap();
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o755)).unwrap();
+}
