@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Clock, FileState};
+use crate::durable::where_possible;
 use crate::error::{error_at, in_range};
 use crate::held::Held;
 use crate::named::left_files;
@@ -308,7 +309,7 @@ impl<T: OpenFile> Handles<T> {
     pub(crate) fn sync(&self, open: impl Fn(usize) -> Result<Arc<T>, StorageError>) -> Result<(), StorageError> {
         self.sync_by(|file, last| {
             let synced = if last { open(file)?.file().sync_data() } else { sync_before_last(open(file)?.file()) };
-            synced.map_err(|source| error_at(&self.specs[file].path, source))
+            where_possible(synced).map_err(|source| error_at(&self.specs[file].path, source))
         })
     }
 

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
+use crate::durable::where_possible;
 
 /// Opens a folder on the way to something; nothing is read from it.
 #[cfg(target_os = "linux")]
@@ -170,11 +171,7 @@ impl Folder {
         } else {
             self.reach(inside, flags, Mode::empty())?
         };
-        match File::from(folder).sync_all() {
-            // Not every file system can sync a folder: then names are as durable as it makes them.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            result => result,
-        }
+        where_possible(File::from(folder).sync_all())
     }
 
     /// Makes durable all that was written to its file system. Since Linux 5.8 errors are told, too.
@@ -505,5 +502,19 @@ mod tests {
         let other = Folder::open(&path).unwrap();
         other.make_folder(Path::new("made"), false).unwrap();
         assert!(!Arc::ptr_eq(&one, &other) && path.join("made").is_dir());
+    }
+
+    /// Where links are counted, a folder without any was removed, and its number may be that of another one.
+    #[test]
+    fn a_folder_is_known_again_where_links_are_not_counted() {
+        let world = tempfile::tempdir().unwrap();
+        let path = world.path().join("folder");
+        std::fs::create_dir(&path).unwrap();
+        let held = File::open(&path).unwrap();
+        let counted = held.metadata().unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        let uncounted = held.metadata().unwrap();
+        assert!(same(&counted, &counted) && same(&uncounted, &uncounted));
+        assert_eq!(same(&uncounted, &counted), uncounted.nlink() > 0);
     }
 }
