@@ -289,9 +289,9 @@ mod tests {
             mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         }
         assert!(received_manifest(&hashes, id).is_none() && kept_manifests(&hashes, |_| true).next().is_none());
-        let mut survey = Survey::of(&path, &ScanOptions::default()).unwrap();
+        let mut scan = Scan::of(&path, &ScanOptions::default()).unwrap();
         let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All };
-        manifest_of(&path, &mut survey, &options, &hashes, &storage::FileBackend, |_, _| {}, |_| {}).unwrap();
+        manifest_of(&path, &mut scan, &options, &hashes, &storage::FileBackend, |_, _| {}, |_| {}).unwrap();
         assert!(manifest_path(&hashes, "file").is_file(), "what is kept takes its place");
     }
 

@@ -379,14 +379,14 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_a_kernel_makes_when_it_is_read_is_not_shared_as_an_empty_one() {
-        let error = Survey::of(Path::new("/proc/version"), &ScanOptions::default()).err().unwrap().to_string();
+        let error = Scan::of(Path::new("/proc/version"), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("size is not known"), "{error}");
         let folder = tempfile::tempdir().unwrap();
         write_all(folder.path(), &["root/file"]);
         fs::write(folder.path().join("root/empty"), "").unwrap();
         std::os::unix::fs::symlink("/proc/version", folder.path().join("root/link")).unwrap();
         let options = ScanOptions { follow_links: true, ..ScanOptions::default() };
-        let found = Survey::of(&folder.path().join("root"), &options).unwrap();
+        let found = Scan::of(&folder.path().join("root"), &options).unwrap();
         assert_eq!((paths(&found), left_out(&found)), (vec!["empty", "file"], vec![("link", LeftOutReason::Unsized)]));
     }
 

@@ -331,8 +331,8 @@ impl Watcher {
                     let file = &mut watched.files[doubt.index];
                     file.state = Some(state);
                     // What is open is another file, perhaps, that nobody is given any more: that is not left to who asks for it.
-                    if let Some(shelf) = watched.shelf.upgrade()
-                        && let Err(error) = shelf.look_at(file.number)
+                    if let Some(store) = watched.store.upgrade()
+                        && let Err(error) = store.look_at(file.number)
                         && !matches!(error, StorageError::TooManyOpen(_))
                     {
                         self.fail(doubt.content, error);
