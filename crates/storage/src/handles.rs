@@ -13,7 +13,7 @@ use crate::durable::where_possible;
 use crate::error::{error_at, in_range};
 use crate::held::Held;
 use crate::named::left_files;
-use crate::open::{Look, is_made_late, make_late, open_file, reopen_file};
+use crate::open::{Look, gone, is_made_late, make_late, open_file, reopen_file};
 use crate::open_files::{Holder, OpenFiles};
 use crate::positioned::write_all_at;
 use crate::{Access, FileSpec, StorageError};
@@ -231,7 +231,14 @@ impl<T: OpenFile> Handles<T> {
         if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
             return Ok(open.clone());
         }
-        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make)?;
+        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make);
+        let opened = opened.map_err(|error| match error {
+            // What was never made is not there, and what was has been removed.
+            StorageError::NotFound(_) if self.access == Access::Write && self.made[file].load(Ordering::Relaxed) => {
+                gone(self.held.as_deref(), &self.specs[file])
+            }
+            error => error,
+        })?;
         // Whoever writes holds this, and notes it.
         if self.access == Access::Write
             && let Ok(mut changes) = self.changes[file].try_lock()

@@ -153,10 +153,7 @@ pub(crate) fn reopen_file(held: Option<&Held>, spec: &FileSpec, access: Access) 
         Access::Write if is_made_late(held, spec) => How::Write,
         Access::Write => How::Make { private: false },
     };
-    open(held, spec, how).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => gone(held, spec),
-        _ => error_at(&spec.path, source),
-    })
+    open(held, spec, how).map_err(|source| error_at(&spec.path, source))
 }
 
 /// Why a file that was made is not there any more: its folder is gone, or somebody has removed it.
