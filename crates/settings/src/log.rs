@@ -46,7 +46,8 @@ pub fn log_file() -> Option<PathBuf> {
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).fmt_fields(escaped());
+    // A log that cannot be written, as on a full disk, is no reason to crash, which is what complaining of it there would do.
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).fmt_fields(escaped());
     match file {
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
