@@ -130,7 +130,7 @@ fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
         None if one.lost => format!("The connection to {at} was lost, and it has not answered again yet."),
         None => format!("{at} {role} but has not answered yet."),
         Some(TransportError::Unreachable(_)) if one.lost => {
-            format!("The connection to {at} was lost, and now it {carrier}. Does it still run, and is its network up?")
+            format!("The connection to {at} was lost, and now it {carrier}. Does it still run, and at that address?")
         }
         Some(TransportError::Unreachable(_)) => {
             format!("{at} {role} but {carrier}; does a firewall there let that port in?")
