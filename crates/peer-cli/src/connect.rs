@@ -260,7 +260,8 @@ pub async fn tracker(
             Err(_) => ": the name servers do not answer".to_owned(),
         };
         if !patience.waits() {
-            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}");
+            let advice = "Check it, or give an address; --wait 1m asks for it again";
+            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
             return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
         }
         speech.now();

@@ -95,7 +95,7 @@ impl Patience {
 
     /// The end of what [`Self::bound`] allows, in words.
     pub fn at_most(&self, most: Duration) -> String {
-        format!("for {} at most", shown(self.wait.map_or(most, |wait| wait.max(LEAST))))
+        format!("for {} at most", self.wait.map_or_else(|| shown(most), least))
     }
 
     /// A pause between two tries, no longer than what is left.
@@ -113,11 +113,16 @@ pub fn shown(time: Duration) -> String {
     humantime::format_duration(Duration::from_millis(tenths * 100)).to_string()
 }
 
-/// For how long is waited for something that `--wait` bounds, as a sentence of its own.
+/// A `--wait` in words, as it counts.
+pub fn least(wait: Duration) -> String {
+    shown(wait.max(LEAST))
+}
+
+/// How long a wait is that `--wait` bounds, as the rest of a sentence.
 pub fn how_long(wait: Option<Duration>) -> String {
     match wait {
-        Some(wait) => format!("It is waited for {} at most.", shown(wait.max(LEAST))),
-        None => "It is waited for as long as it takes: --wait sets an end.".to_owned(),
+        Some(wait) => format!("for {} at most", least(wait)),
+        None => "as long as it takes; --wait sets an end".to_owned(),
     }
 }
 
@@ -250,8 +255,8 @@ mod tests {
 
     #[test]
     fn how_long_is_waited_is_said_in_words() {
-        assert_eq!(how_long(Some(SECOND * 300)), "It is waited for 5m at most.");
-        assert_eq!(how_long(Some(Duration::ZERO)), "It is waited for 1s at most.");
+        assert_eq!(how_long(Some(SECOND * 300)), "for 5m at most");
+        assert_eq!(how_long(Some(Duration::ZERO)), "for 1s at most");
         assert!(how_long(None).contains("--wait"));
         assert_eq!([Duration::MAX, SECOND * 4 - SECOND / 1000].map(shown), ["100 years", "4s"]);
         assert_eq!(Patience::new(None).at_most(SECOND * 10), "for 10s at most");

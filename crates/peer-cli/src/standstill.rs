@@ -9,7 +9,7 @@ use protocol::Manifest;
 use transport::{Kind, TransportError};
 
 use crate::exit_code::{ExitCode, Failure};
-use crate::patience::{Stillness, how_long, now, shown};
+use crate::patience::{Stillness, how_long, least, now};
 use crate::start::Found;
 
 /// Most peers that are named.
@@ -58,14 +58,14 @@ pub async fn manifest(
             return Err(gave_up(late, &wanted.name, wait, &words));
         }
         if still.speaks(now, &words) {
-            tell(format!("{words} {}", how_long(wait)));
+            tell(format!("{words} Waiting {}.", how_long(wait)));
         }
     }
 }
 
 /// Nothing came within `--wait`.
 pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str) -> Failure {
-    let wait = shown(wait.unwrap_or_default());
+    let wait = least(wait.unwrap_or_default());
     Failure::new(code, format!("nothing of {name} came within {wait}. {words} What is here is kept: start again later"))
 }
 
@@ -92,13 +92,27 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
         WaitingFor::Answers { unanswered } => silence(unanswered, wanted, transport),
         WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet.", named(from)),
         WaitingFor::Pieces { from, unanswered } => {
-            let nothing =
-                format!("Nothing comes from {}: it may have nothing that lacks here, or too much to do.", named(from));
-            if unanswered.is_empty() {
-                nothing
-            } else {
-                format!("{nothing} {}", silence(unanswered, wanted, transport))
+            // A second call shows that the other end of a connection is gone.
+            let is_dead = |at: &&SocketAddr| unanswered.iter().any(|one| one.lost && one.addresses.contains(at));
+            let (dead, quiet): (Vec<SocketAddr>, Vec<_>) = from.iter().partition(is_dead);
+            let mut sentences = Vec::new();
+            if !quiet.is_empty() {
+                let at = named(&quiet);
+                sentences
+                    .push(format!("Nothing comes from {at}: it may have nothing that lacks here, or too much to do."));
             }
+            if !dead.is_empty() {
+                sentences.push(format!(
+                    "Nothing comes from {}, and it answers no second call. Does it still run, and is its network up?",
+                    named(&dead)
+                ));
+            }
+            let is_elsewhere = |one: &&Unanswered| !one.addresses.iter().any(|at| from.contains(at));
+            let others: Vec<_> = unanswered.iter().filter(is_elsewhere).cloned().collect();
+            if !others.is_empty() {
+                sentences.push(silence(&others, wanted, transport));
+            }
+            sentences.join(" ")
         }
         WaitingFor::Disk => format!("This machine is still busy with what is here of {name}."),
         _ => format!("Nothing comes of {name}."),
@@ -179,6 +193,21 @@ mod tests {
         assert_eq!(said(&waiting, Some(1), Kind::Tcp), format!("{at} has it but does not answer over TCP{end}"));
         let lost = WaitingFor::Answers { unanswered: vec![Unanswered { lost: true, ..silent() }] };
         assert!(said(&lost, Some(1), Kind::Auto).contains("was lost, and now it answers neither"));
+    }
+
+    #[test]
+    fn a_connection_whose_other_end_is_gone_is_said_once() {
+        let at: SocketAddr = "10.0.0.5:9".parse().unwrap();
+        let gone = Unanswered { lost: true, ..unanswered("10.0.0.5:9", Some(TransportError::Unreachable(at))) };
+        let waiting = WaitingFor::Pieces { from: vec![at], unanswered: vec![gone] };
+        let words = said(&waiting, Some(1), Kind::Auto);
+        assert!(words.contains("answers no second call") && words.matches("10.0.0.5").count() == 1, "{words}");
+        let other = unanswered("10.0.0.6:9", None);
+        let words = said(&WaitingFor::Pieces { from: vec![at], unanswered: vec![other] }, Some(2), Kind::Auto);
+        assert!(
+            words.starts_with("Nothing comes from 10.0.0.5:9: it may") && words.contains("10.0.0.6:9 has"),
+            "{words}"
+        );
     }
 
     /// A downloader takes part as well.

@@ -447,7 +447,7 @@ impl Run {
         } else {
             self.lacking_since.entry(content).or_insert_with(now);
             let (lacking, long) = (lacking_words(runs), how_long(self.manner.wait));
-            self.screen.say(&format!("{lacking}; waiting for someone who does. {long}"));
+            self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
@@ -554,7 +554,7 @@ impl Run {
             return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &wanted.name, wait, &words));
         }
         if still.speaks(now, &words) {
-            let long = if busy { String::new() } else { format!(" {}", how_long(wait)) };
+            let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
             self.waiting(&content.to_string(), &format!("{words}{long}"));
         }
         Ok(())

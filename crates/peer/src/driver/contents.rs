@@ -96,7 +96,7 @@ impl Driver {
         let item = self.items.get(&content).filter(|item| item.wanted && !item.finished)?;
         let view = self.engine.view(content)?;
         let whole = item.store.is_some() && view.have == view.pieces;
-        if whole || (item.opening && item.store.is_none()) {
+        if whole || (item.opening && item.store.is_none()) || self.setup.waits.is_storing(content) {
             return Some(WaitingFor::Disk);
         }
         let (connected, heard_of) = self.engine.participants(content);

@@ -22,7 +22,7 @@ pub struct Unanswered {
     pub addresses: Vec<SocketAddr>,
     /// Why the last try failed: the most telling reason of all its addresses. Nothing while the first one is under way.
     pub reason: Option<TransportError>,
-    /// Whether a connection to it stood before.
+    /// Whether a connection to it stood before, or stands and does nothing.
     pub lost: bool,
 }
 
@@ -86,7 +86,7 @@ struct Entry {
     addresses: Vec<SocketAddr>,
     reason: Option<TransportError>,
     answered: bool,
-    /// Whether a connection was lost since it last answered.
+    /// Whether a connection was lost since it last answered, or is as good as that: no other could be made beside it.
     lost: bool,
 }
 
@@ -110,7 +110,8 @@ impl DialBook {
         let mut inner = self.0.lock().expect("no panic holds it");
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             let silent = || entry.addresses.first().copied().map(TransportError::Unreachable);
-            (entry.reason, entry.answered) = (reason.or_else(silent), false);
+            let reason = reason.or_else(silent);
+            (entry.reason, entry.lost, entry.answered) = (reason, entry.lost || entry.answered, false);
         }
     }
 
