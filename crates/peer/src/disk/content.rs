@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::disk::doubt::{Verified, verify_doubtful};
 use crate::disk::existing::{Existing, compare, holds_nothing_else, spec};
 use crate::disk::file_state::FileState;
-use crate::disk::hashing::PATIENCE;
+use crate::disk::hash::PATIENCE;
 use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
 use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::disk::reuse::{reuse, stored_ranges, verify_again};
