@@ -7,18 +7,21 @@ mod peers;
 use clap::Args;
 use peer::TrackerAddress;
 use protocol::{ContentId, Ticket};
+use settings::Signals;
 
 use crate::connect;
 use crate::events::Event;
 use crate::exit_code::{ExitCode, Failure};
 use crate::screen::print;
+use crate::stop::{self, heard};
+use crate::swarm::End;
 use crate::visit::{Visit, complain};
 
 const EXAMPLES: &str = "\
 Examples:
   peer-cli doctor                           this machine: sockets, disk, hashing, limits
   peer-cli doctor -i 192.168.1.5            and the way to a tracker (UDP, TCP, datagrams, who it is), and to peers there
-  peer-cli doctor p2p…                      the same for a ticket: its tracker, and whoever has what it stands for";
+  peer-cli doctor p2p…                      the same for a ticket: its tracker, and the peers that have what it stands for";
 
 /// Looks at what transfers depend on, and says what to do about what is wrong.
 #[derive(Debug, Args)]
@@ -95,8 +98,23 @@ impl Finding {
     }
 }
 
-/// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
+/// Looks at everything, or until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut signals = Signals::listen();
+    stop::watch(End::Done);
+    let output = arguments.output.clone();
+    tokio::select! {
+        looked = look(arguments) => looked,
+        signal = heard(&mut signals) => {
+            // What it tries the disk with is large.
+            machine::remove_tried(&output);
+            Err(Failure::new(stop::code(signal), "stopped before everything was looked at"))
+        }
+    }
+}
+
+/// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
+async fn look(arguments: Arguments) -> Result<(), Failure> {
     let json = arguments.visit.peer.json;
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {

@@ -69,9 +69,9 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Query(_) => (ExitCode::Usage, ""),
         PeerError::OtherName { .. } => (
             ExitCode::VerificationFailed,
-            "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
+            "Ask the one who shares it for a ticket, or for the content id: only these say for sure what comes",
         ),
-        PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Name(_) => (ExitCode::CannotWrite, "The one who shares it has to rename it first"),
         PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::StillWritten(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),

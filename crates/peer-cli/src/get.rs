@@ -143,7 +143,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         transport: arguments.peer.transport,
         outlet,
     };
-    let face = prompt::start(&arguments.peer, outlet, prompt::Source::Terminal);
+    let face = prompt::start(&arguments.peer, outlet, prompt::Source::Terminal, manner.end);
     let (report, steps) = mpsc::channel(16);
     let getter = node.clone();
     let starting = tokio::spawn(async move {
@@ -211,7 +211,7 @@ async fn begin(
     let manifest = standstill::manifest(node, &found, late, arguments.peer.transport, &tell).await?;
     let length = pipe::length(&manifest, &found, &only)?;
     report(Step::Wanted { found, only }).await;
-    if !pipe::write(node, content, length).await? {
+    if !pipe::write(node, content, length, &tell).await? {
         report(Step::Unread).await;
     }
     Ok(())

@@ -13,8 +13,9 @@ use crate::connect::Said;
 use crate::events::{Event, InspectedFile};
 use crate::exit_code::{ExitCode, Failure};
 use crate::screen::print;
+use crate::start::{self, Step};
 use crate::visit::{Visit, complain};
-use crate::{sizes, standstill, start};
+use crate::{sizes, standstill};
 
 /// Most files of a folder that are shown in words.
 const SHOWN: usize = 50;
@@ -148,8 +149,15 @@ async fn from_ticket(arguments: &Arguments, ticket: &Ticket) -> Result<Arc<Manif
 }
 
 async fn ask(node: &Node, what: &str, visit: &Visit) -> Result<Arc<Manifest>, Failure> {
-    // Nobody listens to how it goes.
-    let (steps, _) = mpsc::channel(1);
+    let (steps, mut taken) = mpsc::channel(16);
+    // Nothing else of how it goes is worth a word.
+    tokio::spawn(async move {
+        while let Some(step) = taken.recv().await {
+            if let Step::Waiting(sentence) = step {
+                complain(sentence);
+            }
+        }
+    });
     let found = start::find(node, what, visit.patience(), &steps).await?;
     let late = (Some(visit.peer.wait.unwrap_or(PATIENCE)), ExitCode::NotFound);
     let manifest = standstill::manifest(node, &found, late, visit.peer.transport, &complain).await?;

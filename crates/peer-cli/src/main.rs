@@ -91,7 +91,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        patience::keep_time();
+        work.await
+    });
     // A file may still be hashed, or a block written: nothing that anyone waits for.
     runtime.shutdown_background();
     result

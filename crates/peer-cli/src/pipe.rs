@@ -6,6 +6,7 @@ use std::time::Duration;
 use peer::Node;
 use protocol::{ContentId, Manifest};
 
+use crate::connect::Speech;
 use crate::exit_code::{ExitCode, Failure};
 use crate::only::{Only, fits};
 use crate::start::Found;
@@ -44,17 +45,25 @@ pub fn length(manifest: &Manifest, found: &Found, wanted: &[Only]) -> Result<Len
     }
 }
 
-/// Writes all of it as it comes. False if nobody reads it any more.
-pub async fn write(node: &Node, content: ContentId, length: Length) -> Result<bool, Failure> {
+/// Writes all of it as it comes. False if nobody reads it any more. Where the reader takes its time, `tell` is told so.
+pub async fn write(
+    node: &Node,
+    content: ContentId,
+    length: Length,
+    tell: &(dyn Fn(String) + Sync),
+) -> Result<bool, Failure> {
     let mut written = 0;
+    let slow = "What reads standard output is slow, or has stopped reading. It is waited for as long as it takes.";
+    let mut speech = Speech::new(tell, slow.to_owned());
     while written < length.size {
         let Some(bytes) = node.read(content, length.first + (written / length.piece_size) as u32).await? else {
             tokio::time::sleep(LOOK_AGAIN).await;
             continue;
         };
         written += bytes.len() as u64;
-        // Whoever reads may take their time; the download goes on meanwhile.
-        let put = tokio::task::spawn_blocking(move || put(&bytes)).await;
+        // The download goes on meanwhile.
+        speech.restart();
+        let put = speech.during(tokio::task::spawn_blocking(move || put(&bytes))).await;
         if !put.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))? {
             return Ok(false);
         }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::arguments::PeerArguments;
 use crate::screen::{Loudness, Outlet, Screen};
+use crate::swarm::End;
 use crate::{stop, terminal};
 
 /// What was typed.
@@ -55,11 +56,11 @@ pub struct Face {
     pub signals: Signals,
 }
 
-/// The screen that fits, and what is typed from now on. The end of input is no reason to stop, unless a person ends it.
-pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source) -> Face {
+/// The screen that fits a run that ends so, and what is typed from now on. The end of input is no reason to stop, unless a person ends it.
+pub fn start(arguments: &PeerArguments, outlet: Outlet, source: Source, end: End) -> Face {
     // Before the line editor, which puts back what it finds.
     let signals = Signals::listen();
-    stop::watch();
+    stop::watch(end);
     let json = arguments.json;
     let loudness = Loudness { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);

@@ -17,6 +17,7 @@ use crate::names::{self, printable};
 use crate::only::Only;
 use crate::patience::Patience;
 use crate::sizes;
+use crate::standstill::Wanted;
 use crate::visit::{ANSWER, silent};
 
 /// Time between two questions for a file that nobody shares yet.
@@ -28,11 +29,9 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 pub enum Step {
     /// The tracker with this id has said welcome.
     Joined(PeerId),
-    /// Nobody shares what is wanted yet; it is asked for again.
-    NobodyYet(String),
     /// Something that people should know, and programs see by what follows.
     Note(&'static str),
-    /// Something else is waited for, as the sentence says.
+    /// Something is waited for, as the sentence says.
     Waiting(String),
     /// A file is shared, or could not be.
     Shared(PathBuf, Result<ContentId, PeerError>),
@@ -58,6 +57,8 @@ pub struct Found {
     pub size: u64,
     /// What it must be called: it was asked for by this name.
     pub asked: Option<String>,
+    /// Peers that have all of it, if nobody else takes part in it.
+    pub seeders: Option<u32>,
 }
 
 impl Found {
@@ -68,6 +69,11 @@ impl Found {
         } else {
             printable(&self.name)
         }
+    }
+
+    /// What is to be said of it while it is waited for.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { name: self.called(), seeders: self.seeders }
     }
 
     /// A name led to it, and what came has another one.
@@ -139,7 +145,8 @@ async fn begin(node: &Node, arguments: &SwarmArguments, steps: &mpsc::Sender<Ste
 pub async fn find(node: &Node, wanted: &str, patience: Patience, steps: &mpsc::Sender<Step>) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
     let tell = teller(steps);
-    let mut speech = Speech::new(&tell, "The tracker has not answered yet; waiting for it.".to_owned());
+    let most = patience.at_most(ANSWER);
+    let mut speech = Speech::new(&tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
     loop {
         // The last answer, too, takes its time.
@@ -154,13 +161,16 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, steps: &mpsc::S
         };
         match found.len() {
             1 => {
-                let ContentMatch { content, name, size, .. } = found.remove(0);
+                let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
-                return Ok(Found { content, name, size, asked });
+                let seeders = (others == 0).then_some(seeders);
+                return Ok(Found { content, name, size, asked, seeders });
             }
             0 if patience.waits() => {
                 if !said {
-                    let _ = steps.send(Step::NobodyYet(wanted.to_owned())).await;
+                    let most = patience.at_most(LAST_ANSWER);
+                    let sentence = format!("Nobody shares {wanted} yet; waiting for it, {most}.");
+                    let _ = steps.send(Step::Waiting(sentence)).await;
                     said = true;
                 }
                 tokio::time::sleep(patience.pause(ASK_AGAIN)).await;

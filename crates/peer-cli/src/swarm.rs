@@ -19,12 +19,12 @@ use crate::left_out;
 use crate::limiter::Limiter;
 use crate::names::{printable, report_words};
 use crate::only::{fits, spelt_out};
-use crate::patience::{SPEAK, Stillness};
+use crate::patience::{SPEAK, Stillness, how_long, now, shown};
 use crate::progress::{Meter, downloader_words, seeder_words};
 use crate::prompt::{self, Face, Typed};
 use crate::screen::{Outlet, Screen};
 use crate::sizes;
-use crate::standstill;
+use crate::standstill::{self, Wanted};
 use crate::start::{Found, Step, start};
 use crate::stop::{Stop, heard, settle};
 
@@ -32,6 +32,8 @@ use crate::stop::{Stop, heard, settle};
 const TICK: Duration = Duration::from_millis(250);
 /// Time between two progress lines where lines stay.
 const PLAIN_LINE: Duration = Duration::from_secs(1);
+/// After this long it is said why leaving takes its time.
+const LEAVING: Duration = Duration::from_secs(2);
 /// Most executable files that are named.
 const NAMED: usize = 5;
 
@@ -75,7 +77,7 @@ pub async fn run(arguments: SwarmArguments) -> Result<(), Failure> {
         transport: arguments.peer.transport,
         outlet: Outlet::Output,
     };
-    let face = prompt::start(&arguments.peer, Outlet::Output, prompt::Source::Anything);
+    let face = prompt::start(&arguments.peer, Outlet::Output, prompt::Source::Anything, manner.end);
     let (report, steps) = mpsc::channel(16);
     let starting = tokio::spawn(start(node.clone(), arguments, report));
     conduct(node, manner, face, starting.abort_handle(), steps).await
@@ -142,12 +144,13 @@ pub struct Run {
     meters: BTreeMap<ContentId, Meter>,
     /// When a progress line was last drawn.
     drawn: Option<Instant>,
-    lacking_since: Option<Instant>,
+    /// Since when nobody is connected who has some piece of a download.
+    lacking_since: BTreeMap<ContentId, Instant>,
     /// When the run began, and since when nothing came of each download.
     began: Instant,
     still: BTreeMap<ContentId, Stillness>,
-    /// What to call each content in a sentence.
-    called: BTreeMap<ContentId, String>,
+    /// What to say of each download.
+    wanted: BTreeMap<ContentId, Wanted>,
     /// When the first download began.
     wanted_since: Option<Instant>,
 }
@@ -165,10 +168,10 @@ impl Run {
             done_since: None,
             meters: BTreeMap::new(),
             drawn: None,
-            lacking_since: None,
-            began: Instant::now(),
+            lacking_since: BTreeMap::new(),
+            began: now(),
             still: BTreeMap::new(),
-            called: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             wanted_since: None,
         }
     }
@@ -220,7 +223,6 @@ impl Run {
                 let id = self.node.id().to_string();
                 self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
             }
-            Step::NobodyYet(name) => self.screen.say(&format!("Nobody shares {name} yet; waiting for it.")),
             Step::Note(sentence) => self.screen.say(sentence),
             Step::Waiting(sentence) => self.waiting("", &sentence),
             Step::Skipped(path) => self.screen.say(&format!("{} is not a file: skipped.", path.display())),
@@ -252,8 +254,8 @@ impl Run {
                 }
             }
             Step::Wanted { found, only } => {
-                self.called.insert(found.content, found.called());
-                let Found { content, name, size, asked } = found;
+                self.wanted.insert(found.content, found.wanted());
+                let Found { content, name, size, asked, .. } = found;
                 let part = if only.is_empty() { "" } else { "some files of " };
                 // Whoever shares it has not said what it is called, or must not.
                 let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
@@ -350,8 +352,10 @@ impl Run {
                 }
                 self.screen.event(&Event::Hashing { path: path.display().to_string(), done, total });
             }
-            PeerEvent::StillWritten { path } => {
-                self.screen.say(&format!("{} is being written to: waiting until that is over.", path.display()));
+            PeerEvent::StillWritten { path, most } => {
+                let (path, most) = (path.display(), shown(most));
+                let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");
+                self.waiting("", &sentence);
             }
             PeerEvent::Skipped { left_out } => {
                 left_out::words(&left_out).iter().for_each(|line| self.screen.say(line));
@@ -402,19 +406,16 @@ impl Run {
     /// Events were missed. What they said of progress, the next look tells; what else matters, the node is asked for.
     async fn catch_up(&mut self) -> Result<Next, Failure> {
         let contents: Vec<_> = self.contents.keys().copied().collect();
-        let mut lacks = false;
         for content in contents {
             let Standing { lacking, turns } = self.node.standing(content).await;
             if let Next::End = self.turns(content, turns).await? {
                 return Ok(Next::End);
             }
-            if !lacking.is_empty() {
-                lacks = true;
+            if lacking.is_empty() {
+                self.lacking_since.remove(&content);
+            } else {
                 self.lacking(content, &lacking);
             }
-        }
-        if !lacks {
-            self.lacking_since = None;
         }
         Ok(Next::GoOn)
     }
@@ -442,10 +443,11 @@ impl Run {
 
     fn lacking(&mut self, content: ContentId, runs: &[Pieces]) {
         if runs.is_empty() {
-            self.lacking_since = None;
+            self.lacking_since.remove(&content);
         } else {
-            self.lacking_since.get_or_insert_with(Instant::now);
-            self.screen.say(&format!("{}; waiting for someone who does.", lacking_words(runs)));
+            self.lacking_since.entry(content).or_insert_with(now);
+            let (lacking, long) = (lacking_words(runs), how_long(self.manner.wait));
+            self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
@@ -529,45 +531,45 @@ impl Run {
 
     /// Says why nothing comes of a download, and ends it when that has lasted for too long.
     async fn stands_still(&mut self, content: ContentId, progress: &Progress) -> Result<(), Failure> {
-        let (began, now, wait) = (self.began, Instant::now(), self.manner.wait);
+        let (began, now, wait) = (self.began, now(), self.manner.wait);
         let still = self.still.entry(content).or_insert_with(|| Stillness::since(began));
         if !still.look(now, progress, wait) {
             return Ok(());
         }
-        let waiting = match self.node.waiting_for(content).await {
-            None | Some(WaitingFor::Disk) => {
-                still.excuse(now);
-                return Ok(());
-            }
-            Some(waiting) => waiting,
-        };
+        let Some(waiting) = self.node.waiting_for(content).await else { return Ok(()) };
+        let busy = waiting == WaitingFor::Disk;
+        still.is_busy(now, busy);
         if let WaitingFor::Manifest { came, .. } = waiting {
             still.manifest(now, came);
         }
         // Pieces that nobody has are named after a moment, and waited for then.
         let pieces = matches!(waiting, WaitingFor::Pieces { .. });
-        if pieces && self.lacking_since.is_some() {
+        if pieces && self.lacking_since.contains_key(&content) {
             return Ok(());
         }
-        let name = self.called.get(&content).map_or("it", String::as_str);
-        let words = standstill::words(&waiting, name, self.manner.transport);
+        let Some(wanted) = self.wanted.get(&content) else { return Ok(()) };
+        let words = standstill::words(&waiting, wanted, self.manner.transport);
         let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
         if still.is_over(now, wait) {
-            return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, name, wait, &words));
+            return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &wanted.name, wait, &words));
         }
         if still.speaks(now, &words) {
-            self.waiting(&content.to_string(), &words);
+            let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
+            self.waiting(&content.to_string(), &format!("{words}{long}"));
         }
         Ok(())
     }
 
     async fn tick(&mut self) -> Result<Next, Failure> {
         let pending: Vec<_> = self.pending.iter().copied().collect();
-        if let (Some(since), Some(wait)) = (self.lacking_since, self.manner.wait)
-            && since.elapsed() >= wait
+        let lacks_since = self.lacking_since.values().min();
+        if let (Some(since), Some(wait)) = (lacks_since, self.manner.wait)
+            && now().saturating_duration_since(*since) >= wait
         {
-            let sentence =
-                "nobody came who has the missing pieces. What is here is kept: start again when they are back";
+            let sentence = format!(
+                "nobody came within {} who has the missing pieces. What is here is kept: start again when they are back",
+                shown(wait)
+            );
             return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
         }
         for content in pending {
@@ -609,7 +611,12 @@ impl Run {
                 received += progress.received;
             }
         }
-        self.node.shutdown().await;
+        let leaving = self.node.shutdown();
+        tokio::pin!(leaving);
+        if tokio::time::timeout(LEAVING, &mut leaving).await.is_err() {
+            self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
+            leaving.await;
+        }
         self.screen.say("Exited swarm.");
         self.screen.event(&Event::Bye { sent, received });
         self.screen.say("Shutdown complete.");

@@ -177,6 +177,8 @@ pub enum PeerEvent {
     StillWritten {
         /// The file.
         path: PathBuf,
+        /// For how long at most.
+        most: Duration,
     },
     /// Something lies in a folder that is to be shared and is no part of the content: links that lead elsewhere, special files,
     /// the programs' own state. One event of each folder, however many they are.

@@ -4,11 +4,11 @@
 //! clock. A request that waits for its turn at the other side counts nowhere: there is always one.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use protocol::PeerId;
+use protocol::{ContentId, PeerId};
 
 /// Most peers whose bytes are told apart; further ones count for nobody.
 const PEERS: usize = 1024;
@@ -51,6 +51,31 @@ pub(crate) struct WaitStats {
     nanoseconds: [AtomicU64; 6],
     flow: Mutex<Flow>,
     peers: Mutex<BTreeMap<PeerId, u64>>,
+    /// Blocks of each content that have come and are not stored.
+    unstored: Mutex<BTreeMap<ContentId, u32>>,
+}
+
+/// A block that has come and is not stored, until it is dropped.
+pub(crate) struct Unstored(Arc<WaitStats>, ContentId);
+
+impl Unstored {
+    /// Of this content.
+    pub(crate) fn of(stats: &Arc<WaitStats>, content: ContentId) -> Self {
+        *stats.unstored.lock().expect("no panic holds it").entry(content).or_default() += 1;
+        Unstored(stats.clone(), content)
+    }
+}
+
+impl Drop for Unstored {
+    fn drop(&mut self) {
+        let mut unstored = self.0.unstored.lock().expect("no panic holds it");
+        if let Some(blocks) = unstored.get_mut(&self.1) {
+            *blocks -= 1;
+            if *blocks == 0 {
+                unstored.remove(&self.1);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -82,6 +107,11 @@ impl WaitStats {
         flow.answers += 1;
         flow.since.get_or_insert_with(Instant::now);
         Flowing(self)
+    }
+
+    /// Whether something of a content has come and is still to be stored: while nothing else comes, this machine's disk is slow.
+    pub(crate) fn is_storing(&self, content: ContentId) -> bool {
+        self.unstored.lock().expect("no panic holds it").contains_key(&content)
     }
 
     pub(crate) fn came_from(&self, peer: PeerId, bytes: u64) {
@@ -134,6 +164,19 @@ mod tests {
         let waits = stats.so_far();
         assert!(waits.writing >= Duration::from_secs(5) && waits.network.is_zero());
         assert_eq!(waits.peers.into_values().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_content_is_being_stored_until_its_last_block_is() {
+        let stats = Arc::new(WaitStats::default());
+        let [one, other] = [1, 2].map(|byte| ContentId(Digest([byte; 32])));
+        let blocks = [Unstored::of(&stats, one), Unstored::of(&stats, one)];
+        assert!(stats.is_storing(one) && !stats.is_storing(other));
+        let [first, last] = blocks;
+        drop(first);
+        assert!(stats.is_storing(one));
+        drop(last);
+        assert!(!stats.is_storing(one));
     }
 
     #[test]

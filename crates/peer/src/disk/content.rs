@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::disk::doubt::{Verified, verify_doubtful};
 use crate::disk::existing::{Existing, compare, holds_nothing_else, spec};
 use crate::disk::file_state::FileState;
+use crate::disk::hash::PATIENCE;
 use crate::disk::manifests::{ShareOptions, keep_received, manifest_of};
 use crate::disk::names::{LocalNames, NamePolicy, NameReport, Plan, plan};
 use crate::disk::reuse::{reuse, stored_ranges, verify_again};
@@ -149,7 +150,9 @@ impl ContentStore {
         hashes: &Path,
         events: &broadcast::Sender<PeerEvent>,
     ) -> Result<Opened, PeerError> {
-        let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
+        let waits = |path: &Path| {
+            let _ = events.send(PeerEvent::StillWritten { path: path.to_owned(), most: PATIENCE });
+        };
         let mut written = path.to_owned();
         for _ in 0..TRIES {
             let mut scan = Scan::of(path, scan_options)?;

@@ -83,6 +83,7 @@ struct Driver {
     /// What no watcher may miss, of whatever was shared or wanted.
     standings: HashMap<ContentId, Standing>,
     tracker: Option<mpsc::Sender<ToClient>>,
+    tracker_lost: bool,
     /// Notices when files are changed that are shared.
     watch: Watch,
     reports: mpsc::Sender<Report>,
@@ -160,7 +161,10 @@ pub(crate) async fn run(
     };
     let accepting = tokio::spawn(dial::accept(setup.transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), reports.clone()));
+    let watching = builder.announce.is_empty().then(|| {
+        let known = setup.listeners.borrow().clone();
+        dial::watch_addresses(setup.transport.clone(), known, reports.clone())
+    });
     let watching = watching.map(|watching| tokio::spawn(watching));
     let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
     let mut driver = Driver {
@@ -179,6 +183,7 @@ pub(crate) async fn run(
         manifest_waiters: HashMap::new(),
         standings: HashMap::new(),
         tracker: None,
+        tracker_lost: false,
         watch: Watch::new(reports.clone()),
         reports,
         events,
@@ -239,10 +244,10 @@ impl Driver {
         match report {
             Report::Event(mut event) => {
                 match &mut event {
-                    Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
+                    Event::Message { conn, message: PeerMessage::Peers { content, peers } } => {
                         if let Some(link) = self.links.get(conn) {
                             let source = Source::Peer(link.connection.remote_addr().ip());
-                            self.setup.book.not_dialled(&self.setup.dialled.keep(source, peers));
+                            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
                         }
                     }
                     Event::Disconnected { conn } => self.forget_link(*conn),
@@ -269,8 +274,14 @@ impl Driver {
             Report::DiskFailed { content, error } => self.give_up(content, error.into()),
             Report::SourceFailed { content, error } => self.source_failed(content, error),
             Report::Completed { content, result } => self.completed(content, result),
-            Report::TrackerLost => self.tell(PeerEvent::TrackerLost),
-            Report::TrackerBack => self.tell(PeerEvent::TrackerBack),
+            Report::TrackerLost => {
+                self.tracker_lost = true;
+                self.tell(PeerEvent::TrackerLost);
+            }
+            Report::TrackerBack => {
+                self.tracker_lost = false;
+                self.tell(PeerEvent::TrackerBack);
+            }
             Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
@@ -285,7 +296,12 @@ impl Driver {
     /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
     /// streams that they came on would keep the connection, with all its buffers, for ever.
     fn forget_link(&mut self, conn: ConnId) {
-        self.links.remove(&conn);
+        if let Some(link) = self.links.remove(&conn) {
+            let peer = link.connection.peer_id();
+            if !self.links.values().any(|other| other.connection.peer_id() == peer) {
+                self.setup.book.lost(peer);
+            }
+        }
         self.questions.retain(|_, asked| asked.conn != conn);
         for (_, (task, _)) in self.manifests.extract_if(|(from, _), _| *from == conn) {
             task.abort();
@@ -354,6 +370,7 @@ impl Driver {
                 let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
                 let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
                 self.tracker = Some(client);
+                self.tracker_lost = false;
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
             }
