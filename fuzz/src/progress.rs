@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
+use protocol::{
+    ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, VERSION,
+};
 use sim::ActionLog;
 use swarm::{Action, Config, ConnId, Engine, Event, Failure, RequestId, ServeId};
 
@@ -74,7 +76,7 @@ enum Due {
 
 /// What the downloader has asked of the third peer.
 struct Asked {
-    run: Run,
+    run: PieceRange,
     came: u64,
     judged: u32,
 }
@@ -91,7 +93,7 @@ struct World<'a> {
     third: BTreeMap<(usize, ConnId), usize>,
     asked: BTreeMap<RequestId, Asked>,
     /// Questions that the seeder was asked: by an honest request, or by the third peer.
-    serves: BTreeMap<(usize, ServeId), Option<(RequestId, Run)>>,
+    serves: BTreeMap<(usize, ServeId), Option<(RequestId, PieceRange)>>,
     uplink_free: Duration,
     newest: usize,
     complete: bool,
@@ -322,21 +324,21 @@ impl World<'_> {
         }
     }
 
-    fn any_run(&mut self) -> Run {
+    fn any_run(&mut self) -> PieceRange {
         let first = self.input.below(PIECES as usize) as u32;
-        Run { first, count: 1 + self.input.below((PIECES - first) as usize) as u32 }
+        PieceRange { first, count: 1 + self.input.below((PIECES - first) as usize) as u32 }
     }
 
     /// Something that an honest peer might say too.
     fn message(&mut self) -> PeerMessage {
         let content = content();
-        let everything = vec![Run { first: 0, count: PIECES }];
+        let everything = vec![PieceRange { first: 0, count: PIECES }];
         match self.input.below(9) {
             0..=2 => PeerMessage::Offer { content, runs: everything },
             3 => PeerMessage::Offer { content, runs: (0..4).map(|_| self.any_run()).collect() },
             4 => PeerMessage::Decline { content, runs: everything },
             5 => join(self.input.flag()),
-            6 => PeerMessage::Have { content, runs: everything, coming: vec![self.any_run()] },
+            6 => PeerMessage::Have { content, runs: everything, in_flight: vec![self.any_run()] },
             7 => PeerMessage::Interest { content, interested: self.input.flag() },
             _ => PeerMessage::Withdraw { content },
         }
@@ -386,5 +388,5 @@ fn join(wants: bool) -> PeerMessage {
 }
 
 fn have(first: u32, count: u32) -> PeerMessage {
-    PeerMessage::Have { content: content(), runs: vec![Run { first, count }], coming: vec![] }
+    PeerMessage::Have { content: content(), runs: vec![PieceRange { first, count }], in_flight: vec![] }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use peer::{GetOptions, LeftOut, NameReport, Node, PeerError, PeerEvent, Progress, Standing, Summary, WaitingFor};
-use protocol::{ContentId, Query, Run as Pieces};
+use protocol::{ContentId, PieceRange, Query};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -441,7 +441,7 @@ impl Run {
         Ok(Next::GoOn)
     }
 
-    fn lacking(&mut self, content: ContentId, runs: &[Pieces]) {
+    fn lacking(&mut self, content: ContentId, runs: &[PieceRange]) {
         if runs.is_empty() {
             self.lacking_since.remove(&content);
         } else {
@@ -629,9 +629,9 @@ fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
 }
 
 /// Which pieces nobody has, at most a handful of them by number.
-fn lacking_words(runs: &[Pieces]) -> String {
+fn lacking_words(runs: &[PieceRange]) -> String {
     let total: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
-    let name = |run: &Pieces| match run.count {
+    let name = |run: &PieceRange| match run.count {
         1 => run.first.to_string(),
         count => format!("{}-{}", run.first, u64::from(run.first) + u64::from(count) - 1),
     };
@@ -769,7 +769,7 @@ mod tests {
 
     #[test]
     fn lacking_pieces_are_named_up_to_a_handful() {
-        let run = |first, count| Pieces { first, count };
+        let run = |first, count| PieceRange { first, count };
         assert_eq!(lacking_words(&[run(7, 1)]), "Nobody who is connected has 1 piece: 7");
         assert_eq!(lacking_words(&[run(0, 3), run(9, 1)]), "Nobody who is connected has 4 pieces: 0-2, 9");
         let many: Vec<_> = (0..20).map(|n| run(n * 2, 1)).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Run};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, PieceRange, Query};
 use storage::Backend;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use transport::Transport;
@@ -213,7 +213,7 @@ pub enum PeerEvent {
         /// The content.
         content: ContentId,
         /// The pieces.
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// All pieces are verified and written.
     Verified {
@@ -264,7 +264,7 @@ pub enum PeerEvent {
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Pieces that nobody who is connected has.
-    pub lacking: Vec<Run>,
+    pub lacking: Vec<PieceRange>,
     /// Whether it was completed, has failed or was withdrawn: these events, in their order.
     pub turns: Vec<PeerEvent>,
 }

@@ -127,7 +127,7 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
         }
     };
     let runs = tokio::time::timeout(Duration::from_secs(30), lacking).await.expect("it says what is lacking");
-    assert_eq!(runs, [protocol::Run { first: 10, count: 10 }]);
+    assert_eq!(runs, [protocol::PieceRange { first: 10, count: 10 }]);
     share(&two, &path, Held::Without((0..10).collect())).await;
     downloader.add_peer(content, address(&two)).await.unwrap();
     let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };

@@ -23,12 +23,12 @@ pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
-    Announce, Answer, COME_AGAIN, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    PeerAddress, PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
+    Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
+    PeerAddress, PeerMessage, RefusalReason, Request, Role, TrackerEvent, TrackerRequest, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
-pub use pieces::{PieceSet, Run};
+pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};

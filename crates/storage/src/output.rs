@@ -564,7 +564,7 @@ mod tests {
         storage.release();
         output.finish().unwrap();
         assert_eq!(open_under(&folder.path().join(".f")), [""; 0]);
-        journal.commit(&[protocol::Run { first: 0, count: 1 }]).unwrap();
+        journal.commit(&[protocol::PieceRange { first: 0, count: 1 }]).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the file");
     }
 }

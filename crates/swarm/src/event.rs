@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run};
+use protocol::{ContentId, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason};
 
 /// A connection, numbered by the shell; never used twice.
 pub type ConnId = u64;
@@ -114,7 +114,7 @@ pub enum Event {
         /// The content.
         content: ContentId,
         /// The pieces.
-        run: Run,
+        run: PieceRange,
     },
     /// A serve has ended, well or not.
     Served {
@@ -223,7 +223,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
         /// The pieces.
-        run: Run,
+        run: PieceRange,
     },
     /// Give a request up; it still ends with `Finished`.
     Cancel {
@@ -252,7 +252,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
         /// The pieces that nobody has.
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// A peer lied too often and is shut out.
     Banned {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Run, Stretch};
+use protocol::{Block, ContentId, FileEntry, Manifest, PieceRange, PieceSet, Stretch};
 use storage::{Access, Backend, Checkpoint, Folder, Output, Place, Room, Split, Storage, StorageError, error_at};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
@@ -122,7 +122,7 @@ const WATCHED: usize = 1024;
 /// Puts the pieces of these files into a set.
 fn insert_files(set: &mut PieceSet, manifest: &Manifest, files: &[usize]) {
     for pieces in files.iter().map(|&file| manifest.geometry().pieces_of(file)) {
-        set.insert_run(Run { first: pieces.start, count: pieces.end - pieces.start });
+        set.insert_run(PieceRange { first: pieces.start, count: pieces.end - pieces.start });
     }
 }
 

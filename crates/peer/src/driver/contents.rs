@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Announce, ContentId, Manifest, Query, Run, Stake};
+use protocol::{Announce, ContentId, Manifest, PieceRange, Query, Role};
 use swarm::{ConnId, Event};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -63,7 +63,7 @@ impl Driver {
         let geometry = store.manifest().geometry();
         let most = geometry.pieces_within(first, READ);
         let count = (first..first.saturating_add(most)).take_while(|&piece| have.contains(piece)).count() as u32;
-        let Some(block) = geometry.blocks(Run { first, count }, usize::MAX).next() else {
+        let Some(block) = geometry.blocks(PieceRange { first, count }, usize::MAX).next() else {
             return drop(reply.send(Ok(None)));
         };
         tokio::task::spawn_blocking(move || {
@@ -259,10 +259,10 @@ impl Driver {
     pub(super) fn announce(&mut self, content: ContentId) {
         let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
         let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.store.is_some();
-        let stake = match (whole, item.wanted && !item.finished) {
-            (true, _) => Stake::Seeder,
-            (false, true) => Stake::Downloader,
-            (false, false) => Stake::Partial,
+        let role = match (whole, item.wanted && !item.finished) {
+            (true, _) => Role::Seeder,
+            (false, true) => Role::Downloader,
+            (false, false) => Role::Partial,
         };
         let about = item
             .store
@@ -270,7 +270,7 @@ impl Driver {
             .map(|store| (store.manifest().header().name.clone(), store.manifest().geometry().total()))
             // What could be taken for an id or a ticket is found by its id alone.
             .filter(|(name, _)| Query::is_name(name));
-        if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
+        if tracker.try_send(ToClient::Announce(Announce { content, about, role })).is_err() {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
     }

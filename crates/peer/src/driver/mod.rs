@@ -106,7 +106,7 @@ struct Fetching {
 struct Asked {
     conn: ConnId,
     content: ContentId,
-    run: protocol::Run,
+    run: protocol::PieceRange,
     stream: Box<dyn SendStream>,
 }
 
@@ -527,7 +527,7 @@ impl Driver {
         }
     }
 
-    fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::Run) {
+    fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: protocol::PieceRange) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(store) = item.store.clone() else { return };
         let came = Arc::new(AtomicU64::new(0));

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, ContentId, PeerMessage, RefusalReason, Request, Run};
+use protocol::{Answer, ContentId, PeerMessage, PieceRange, RefusalReason, Request};
 use swarm::{ConnId, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ pub(crate) enum Question {
     /// For a manifest.
     Manifest { content: ContentId, stream: Box<dyn SendStream> },
     /// For pieces.
-    Pieces { content: ContentId, run: Run, stream: Box<dyn SendStream> },
+    Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
 }
 
 /// Runs a connection until it ends, and then says so.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, RefusalReason, Run};
+use protocol::{ContentId, Digest, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, PieceRange, RefusalReason};
 use swarm::{Action, ConnId, Engine, Event};
 
 use super::{Happening, PeerIx, SECOND, World};
@@ -120,10 +120,10 @@ impl Attacker {
 
     fn join(&self, conn: ConnId, actions: &mut Vec<Action>) {
         for &(content, pieces) in &self.contents {
-            let runs = vec![Run { first: 0, count: pieces }];
+            let runs = vec![PieceRange { first: 0, count: pieces }];
             for message in [
                 PeerMessage::Join { content, pieces: Some(pieces), wants: false },
-                PeerMessage::Have { content, runs, coming: Vec::new() },
+                PeerMessage::Have { content, runs, in_flight: Vec::new() },
             ] {
                 actions.push(Action::Send { conn, message });
             }
@@ -136,8 +136,8 @@ impl Attacker {
         for &(content, pieces) in &self.contents {
             let part = pieces.div_ceil(MAX_OFFERS as u32).max(1);
             let parts = (0..pieces).step_by(part as usize);
-            let parts = parts.map(|first| Run { first, count: part.min(pieces - first) }).collect();
-            for runs in [vec![Run { first: 0, count: pieces }], parts] {
+            let parts = parts.map(|first| PieceRange { first, count: part.min(pieces - first) }).collect();
+            for runs in [vec![PieceRange { first: 0, count: pieces }], parts] {
                 actions.push(Action::Send { conn, message: PeerMessage::Offer { content, runs } });
             }
         }

@@ -1,6 +1,6 @@
 //! Transfers: a question on its way, in the other side's queue, and as a flow of bytes. Either side may end it alone.
 
-use protocol::{ContentId, PeerId, RefusalReason, Run};
+use protocol::{ContentId, PeerId, PieceRange, RefusalReason};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
 use super::peers::number;
@@ -22,7 +22,7 @@ pub(super) struct Transfer {
     server: PeerIx,
     request: RequestId,
     content: usize,
-    run: Run,
+    run: PieceRange,
     /// Whether each side still has to do with it.
     asking: bool,
     serving: bool,
@@ -72,7 +72,7 @@ impl Transfers {
     }
 
     /// The connection over which pieces are asked for, and which, if anyone still waits for them.
-    pub(super) fn asked_for(&self, id: TransferId) -> Option<(ConnId, usize, Run)> {
+    pub(super) fn asked_for(&self, id: TransferId) -> Option<(ConnId, usize, PieceRange)> {
         let transfer = self.slots.get(id as u32 as usize)?;
         let waits = transfer.asking && transfer.generation == (id >> 32) as u32;
         waits.then_some((transfer.conn, transfer.content, transfer.run))
@@ -84,7 +84,7 @@ impl Transfers {
 }
 
 impl World {
-    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
         let content = self.content(content);
         let Some((state, end)) = self.connections.standing(conn) else {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
