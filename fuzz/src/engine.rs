@@ -196,7 +196,7 @@ impl World {
                 let conn = some(&self.conns, input)?;
                 let run = run(input, geometry(number).pieces());
                 self.asked.insert(self.next, (id, run));
-                Event::Asked { conn, serve: self.next, content: id, run }
+                Event::Requested { conn, serve: self.next, content: id, run }
             }
             17 => {
                 let at = input.below(self.serving.len());
@@ -220,7 +220,7 @@ impl World {
                 }
                 let content = asked.content;
                 if input.below(6) == 0 {
-                    Event::Wrong { request, piece }
+                    Event::Corrupt { request, piece }
                 } else {
                     Event::Stored { content, request, piece }
                 }

@@ -217,7 +217,7 @@ impl World<'_> {
                     self.next += 1;
                     let serve = self.next;
                     self.serves.insert((other, serve), Some((request, run)));
-                    self.after(LATENCY, Due::Tell(other, Event::Asked { conn, serve, content, run }));
+                    self.after(LATENCY, Due::Tell(other, Event::Requested { conn, serve, content, run }));
                 }
                 Some(End::Third) => drop(self.asked.insert(request, Asked { run, came: 0, judged: 0 })),
                 None => self.finish(request, Some(Failure::Broken)),
@@ -318,7 +318,7 @@ impl World<'_> {
                 self.next += 1;
                 let (serve, run) = (self.next, self.any_run());
                 self.serves.insert((who, serve), None);
-                self.tell(who, Event::Asked { conn, serve, content: content(), run });
+                self.tell(who, Event::Requested { conn, serve, content: content(), run });
             }
             _ => {}
         }
@@ -362,7 +362,7 @@ impl World<'_> {
                 asked.judged += 1;
                 let wrong = self.input.below(4) == 0;
                 let event = if wrong {
-                    Event::Wrong { request, piece }
+                    Event::Corrupt { request, piece }
                 } else {
                     Event::Stored { content: content(), request, piece }
                 };

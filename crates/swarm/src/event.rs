@@ -106,7 +106,7 @@ pub enum Event {
         message: PeerMessage,
     },
     /// The other side asks for pieces.
-    Asked {
+    Requested {
         /// The connection.
         conn: ConnId,
         /// The number of this question.
@@ -138,7 +138,7 @@ pub enum Event {
         piece: u32,
     },
     /// A piece of a request arrived and is wrong.
-    Wrong {
+    Corrupt {
         /// The request.
         request: RequestId,
         /// The piece.
@@ -214,7 +214,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
     },
-    /// Ask for pieces; answer with `Progress`, `Stored`, `Wrong` and at the end `Finished`.
+    /// Ask for pieces; answer with `Progress`, `Stored`, `Corrupt` and at the end `Finished`.
     Fetch {
         /// The connection.
         conn: ConnId,

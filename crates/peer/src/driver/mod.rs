@@ -335,7 +335,7 @@ impl Driver {
             if !right {
                 self.note_wrong(request, "a wrong piece");
             }
-            self.event(if right { Event::Stored { content, request, piece } } else { Event::Wrong { request, piece } });
+            self.event(if right { Event::Stored { content, request, piece } } else { Event::Corrupt { request, piece } });
         }
     }
 
@@ -449,7 +449,7 @@ impl Driver {
                 let serve = self.next_serve;
                 self.next_serve += 1;
                 self.questions.insert(serve, Asked { conn, content, run, stream });
-                self.event(Event::Asked { conn, serve, content, run });
+                self.event(Event::Requested { conn, serve, content, run });
             }
         }
     }

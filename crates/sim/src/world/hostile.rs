@@ -77,7 +77,7 @@ impl Attacker {
             Event::DialFailed { peer } => self.dial_later(now, Some(peer)),
             // What was declined is offered again at the next step.
             Event::Message { message: PeerMessage::Decline { .. }, .. } => self.offer_at = now,
-            Event::Asked { serve, .. } => match self.way.answers {
+            Event::Requested { serve, .. } => match self.way.answers {
                 HostileAnswers::Silent => {}
                 HostileAnswers::Busy => actions.push(Action::Refuse { serve, reason: RefusalReason::Busy }),
                 HostileAnswers::Trickle => actions.push(Action::Serve { serve }),

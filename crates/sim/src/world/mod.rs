@@ -335,7 +335,7 @@ impl World {
         self.events += 1;
         let kind = match event {
             Event::Message { conn, .. } => 1 ^ conn << 8,
-            Event::Asked { serve, run, .. } => 2 ^ serve << 8 ^ u64::from(run.first) << 40,
+            Event::Requested { serve, run, .. } => 2 ^ serve << 8 ^ u64::from(run.first) << 40,
             Event::Progress { request, bytes } => 3 ^ request << 8 ^ bytes << 20,
             Event::Stored { request, piece, .. } => 4 ^ request << 8 ^ u64::from(*piece) << 40,
             Event::Finished { request, .. } => 5 ^ request << 8,

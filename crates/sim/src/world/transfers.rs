@@ -145,7 +145,7 @@ impl World {
             Serves::Silent => return self.stop_serving(id),
         }
         let content = self.contents[content].id;
-        self.tell(server, Event::Asked { conn, serve: id, content, run });
+        self.tell(server, Event::Requested { conn, serve: id, content, run });
     }
 
     pub(super) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {
@@ -297,7 +297,7 @@ impl World {
             }
             let id = self.contents[content].id;
             let stored = Event::Stored { content: id, request, piece };
-            self.tell(peer, if right { stored } else { Event::Wrong { request, piece } });
+            self.tell(peer, if right { stored } else { Event::Corrupt { request, piece } });
             self.check_piece(peer, content, piece);
         }
         if last {

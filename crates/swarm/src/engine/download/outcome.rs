@@ -116,7 +116,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn wrong(&mut self, request: RequestId, piece: u32) {
+    pub(crate) fn corrupt(&mut self, request: RequestId, piece: u32) {
         let Some(outgoing) = self.downloads.requests.get_mut(&request) else { return };
         let (conn, id) = (outgoing.conn, outgoing.content);
         if outgoing.open.remove(piece) {

@@ -162,7 +162,7 @@ impl World {
                     self.next += 1;
                     self.serves.insert((other, self.next), (n, request, run));
                     let serve = self.next;
-                    self.events.push_back((other, Event::Asked { conn: theirs, serve, content, run }));
+                    self.events.push_back((other, Event::Requested { conn: theirs, serve, content, run }));
                 }
                 None => self.finish(n, request, Some(Failure::Broken)),
             },
@@ -179,7 +179,7 @@ impl World {
                     let progress = Event::Progress { request, bytes: u64::from(PIECE) };
                     self.events.push_back((asker, progress));
                     let came = if self.liar == Some(n) {
-                        Event::Wrong { request, piece }
+                        Event::Corrupt { request, piece }
                     } else {
                         Event::Stored { content: content(), request, piece }
                     };

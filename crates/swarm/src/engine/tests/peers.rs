@@ -49,7 +49,7 @@ fn whoever_withdraws_within_a_second_what_was_wrong_is_not_shut_out() {
         let requests = fetches(actions);
         let (_, request, run) = *requests.iter().rev().find(|(conn, ..)| *conn == 1).expect("it is asked");
         for piece in run.pieces().take(5) {
-            engine.handle(at, Event::Wrong { request, piece }, actions);
+            engine.handle(at, Event::Corrupt { request, piece }, actions);
         }
     };
     let banned = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Banned { .. }));
@@ -175,7 +175,7 @@ fn whoever_was_shut_out_or_forgiven_first_is_forgotten_first_and_only_for_want_o
         }
         for (_, request, run) in fetches(&actions).into_iter().take(1) {
             for piece in run.pieces().take(5) {
-                engine.handle(Duration::ZERO, Event::Wrong { request, piece }, &mut actions);
+                engine.handle(Duration::ZERO, Event::Corrupt { request, piece }, &mut actions);
             }
         }
         let message = PeerMessage::Withdraw { content: content() };

@@ -44,7 +44,7 @@ impl Askers for Books<'_> {
 }
 
 impl Engine {
-    pub(crate) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) {
+    pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) {
         if let Some(state) = self.conns.get_mut(&conn) {
             state.upload.answers(self.now);
         }
