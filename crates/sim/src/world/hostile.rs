@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::{ContentId, Digest, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, PieceRange, RefusalReason};
 use swarm::{Action, ConnId, Engine, Event};
 
-use super::{Happening, PeerIx, SECOND, World};
+use super::{PeerIx, SECOND, SimEvent, World};
 use crate::plan::{Hostile, HostileAnswers};
 use crate::queue::Time;
 
@@ -173,7 +173,7 @@ impl World {
         numbers.into_iter().for_each(|content| self.announce(peer, content));
         self.tell(peer, Event::Tick);
         if let Some(seconds) = fresh_id_after {
-            self.after((seconds * SECOND as f64) as Time, Happening::FreshId(peer));
+            self.after((seconds * SECOND as f64) as Time, SimEvent::FreshId(peer));
         }
     }
 

@@ -6,7 +6,7 @@ use protocol::{ContentId, PeerId, Role};
 use swarm::{Addresses, Event, Push, Registry};
 
 use super::peers::number;
-use super::{Happening, PeerIx, World};
+use super::{PeerIx, SimEvent, World};
 
 pub(super) struct Tracker {
     /// One for each content; none while it is dead.
@@ -48,7 +48,7 @@ impl World {
             (false, false) => Role::Partial,
         };
         let announcement = Announcement { peer, content, role };
-        self.after(self.latency_of(peer), Happening::Announced(announcement));
+        self.after(self.latency_of(peer), SimEvent::Announced(announcement));
     }
 
     /// A peer that was without the tracker announces everything again.
@@ -74,7 +74,7 @@ impl World {
         let introductions = registry.announce(id, &addresses, role, None);
         let content = self.contents[content].id;
         let found = Event::Found { content, peers: introductions.sample };
-        self.after(self.latency_of(peer), Happening::Tell(peer, found));
+        self.after(self.latency_of(peer), SimEvent::Tell(peer, found));
         self.push(content, introductions.pushes);
     }
 
@@ -103,9 +103,9 @@ impl World {
                 continue;
             }
             let wait = self.latency_of(to);
-            self.after(wait, Happening::Tell(to, Event::Found { content, peers: push.joined }));
+            self.after(wait, SimEvent::Tell(to, Event::Found { content, peers: push.joined }));
             if !push.gone.is_empty() {
-                self.after(wait, Happening::Tell(to, Event::Gone { content, peers: push.gone }));
+                self.after(wait, SimEvent::Tell(to, Event::Gone { content, peers: push.gone }));
             }
         }
     }
