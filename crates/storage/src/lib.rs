@@ -16,21 +16,21 @@ mod error;
 mod fault;
 mod file;
 mod folder;
+mod folder_merge;
 mod handles;
 mod held;
 mod journal;
 mod memory;
-mod merge;
 mod mmap;
 mod named;
 mod open;
 mod open_files;
 mod output;
+mod overlay;
 pub mod positioned;
 #[cfg(windows)]
 mod rename;
 mod room;
-mod split;
 pub mod wrappers;
 
 use std::path::PathBuf;
@@ -50,8 +50,8 @@ pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
 pub use named::named;
 pub use output::{Output, is_state_name};
+pub use overlay::{OverlayStorage, Place};
 pub use room::Room;
-pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

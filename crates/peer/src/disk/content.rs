@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceRange, PieceSet, Stretch};
-use storage::{Access, Backend, Checkpoint, Folder, Output, Place, Room, Split, Storage, StorageError, error_at};
+use storage::{
+    Access, Backend, Checkpoint, Folder, Output, OverlayStorage, Place, Room, Storage, StorageError, error_at,
+};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 
@@ -308,7 +310,7 @@ impl ContentStore {
                 _ => Place::Nowhere,
             };
             let places = (0..header.files.len()).map(place).collect();
-            Arc::new(Split::new(target.clone(), places, storage.clone(), in_place))
+            Arc::new(OverlayStorage::new(target.clone(), places, storage.clone(), in_place))
         };
         let building = Building {
             output,

@@ -335,7 +335,11 @@ impl Driver {
             if !right {
                 self.note_wrong(request, "a wrong piece");
             }
-            self.event(if right { Event::Stored { content, request, piece } } else { Event::Corrupt { request, piece } });
+            self.event(if right {
+                Event::Stored { content, request, piece }
+            } else {
+                Event::Corrupt { request, piece }
+            });
         }
     }
 
