@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use transport::{Certs, Done, Identity, IdentityError, Trust, Wishes};
+use transport::{CertRequest, Certs, FileChange, Identity, IdentityError, Trust};
 
 use crate::say;
 
@@ -39,18 +39,18 @@ pub struct Arguments {
 pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (u8, anyhow::Error)> {
     let count = arguments.peers.unwrap_or(if arguments.name.is_empty() && !arguments.rotate { PEERS } else { 0 });
     let numbered = (1..=count).map(|number| format!("peer-{number}"));
-    let wishes = Wishes {
+    let request = CertRequest {
         names: numbered.chain(arguments.name.iter().cloned()).collect(),
         lifetime: Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60),
         rotate: arguments.rotate,
     };
-    let done = Certs::new(folder).make(&wishes).map_err(failed)?;
+    let done = Certs::new(folder).provision(&request).map_err(failed)?;
     for done in done {
         match done {
-            Done::Made(path) => say(format_args!("made     {}", path.display())),
-            Done::Kept(path) => say(format_args!("kept     {}", path.display())),
-            Done::Renewed(path) => say(format_args!("renewed  {}", path.display())),
-            Done::Moved(from, to) => say(format_args!("moved    {} to {}", from.display(), to.display())),
+            FileChange::Made(path) => say(format_args!("made     {}", path.display())),
+            FileChange::Kept(path) => say(format_args!("kept     {}", path.display())),
+            FileChange::Renewed(path) => say(format_args!("renewed  {}", path.display())),
+            FileChange::Moved(from, to) => say(format_args!("moved    {} to {}", from.display(), to.display())),
         }
     }
     let shown = folder.display();

@@ -25,7 +25,7 @@ mod thread;
 pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
 pub use auto::Auto;
 pub use identity::{
-    Authority, Certs, Done, Identity, IdentityError, Trust, Wishes, from_now, holds_private_key,
+    Authority, CertRequest, Certs, FileChange, Identity, IdentityError, Trust, from_now, holds_private_key,
     peer_id_of_certificate_pem,
 };
 pub use memory::{MemoryNetwork, MemoryTransport};
