@@ -114,7 +114,7 @@ impl State {
         let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
         if let Some(old) = self.members.insert(peer, member) {
             if let Some((_, connection)) = self.sessions.remove(&old.session) {
-                connection.close(1, "you came back");
+                connection.close(1, "replaced by a newer session");
             }
             self.ledger().close(old.session);
             old.contents.into_keys().for_each(|content| self.depart(peer, content));
