@@ -2,6 +2,22 @@
 //!
 //! Ids, the manifest, the geometry between pieces and bytes, the messages, and the one file that uses bincode
 //! (`codec`). Nothing here touches a socket or a disk, so every decoder can be fuzzed as a function of bytes.
+//!
+//! # Example
+//!
+//! A message survives its encoding, and what is no message is refused:
+//!
+//! ```
+//! use protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
+//!
+//! let content = ContentId(Digest::of(b"a manifest"));
+//! let runs = vec![PieceRange { first: 0, count: 16 }];
+//! let message = PeerMessage::Have { content, runs, in_flight: Vec::new() };
+//! let bytes = message.encode()?;
+//! assert_eq!(PeerMessage::decode(&bytes)?, message);
+//! assert!(PeerMessage::decode(&bytes[1..]).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod codec;
 mod geometry;

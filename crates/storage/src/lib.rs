@@ -6,6 +6,19 @@
 //! is written has been verified in memory; only stored pieces are read for others.
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
+//!
+//! # Example
+//!
+//! ```
+//! use storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
+//!
+//! let file = FileSpec { path: "model.bin".into(), size: 1 << 20 };
+//! let storage = MemoryBackend::default().open(&[file], Access::Write)?;
+//! storage.write(0, 4096, b"a piece")?;
+//! storage.flush()?;
+//! assert_eq!(&storage.read(0, 4096, 7)?[..], b"a piece");
+//! # Ok::<(), storage::StorageError>(())
+//! ```
 
 mod changes;
 mod checkpoint;

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use transport::{CertRequest, Certs, FileChange, Identity, IdentityError, Trust};
 
+use crate::exit_code::ExitCode;
 use crate::say;
 
-const CANNOT_WRITE: u8 = 7;
-const UNFIT: u8 = 9;
 /// So many peers have certificates unless it is said otherwise: as many as `cargo xtask swarm` runs.
 const PEERS: u16 = 5;
 
@@ -36,7 +35,7 @@ pub struct Arguments {
 }
 
 /// Makes what is missing, and says so.
-pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (u8, anyhow::Error)> {
+pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (ExitCode, anyhow::Error)> {
     let count = arguments.peers.unwrap_or(if arguments.name.is_empty() && !arguments.rotate { PEERS } else { 0 });
     let numbered = (1..=count).map(|number| format!("peer-{number}"));
     let request = CertRequest {
@@ -64,7 +63,7 @@ pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (u8, anyhow::Err
 }
 
 /// The tracker's identity, and whom it lets in.
-pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), (u8, anyhow::Error)> {
+pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), (ExitCode, anyhow::Error)> {
     let certs = Certs::new(folder);
     if !authorities.is_empty() {
         let trust = Trust::authorities(authorities).map_err(failed)?;
@@ -72,13 +71,13 @@ pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), 
     }
     std::fs::create_dir_all(folder).map_err(|error| {
         let folder = folder.display();
-        (CANNOT_WRITE, anyhow!("cannot make the folder {folder}: {error}; choose another with --certs"))
+        (ExitCode::CannotWrite, anyhow!("cannot make the folder {folder}: {error}; choose another with --certs"))
     })?;
     let closed = || {
         let folder = folder.display();
         let sentence = "the certificate of the tracker in it is a CA's; without --ca everyone could come in. Give";
         (
-            UNFIT,
+            ExitCode::VerificationFailed,
             anyhow!("{folder} is of a closed swarm: {sentence} --ca {folder}/ca.pem, or another folder with --certs"),
         )
     };
@@ -86,11 +85,11 @@ pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), 
     Ok((identity, Trust::Anyone))
 }
 
-fn failed(error: IdentityError) -> (u8, anyhow::Error) {
+fn failed(error: IdentityError) -> (ExitCode, anyhow::Error) {
     let code = match error {
-        IdentityError::File { .. } | IdentityError::Generate(_) => CANNOT_WRITE,
-        IdentityError::InUse(_) | IdentityError::Name(_) | IdentityError::Rotating(_) => 2,
-        _ => UNFIT,
+        IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
+        IdentityError::InUse(_) | IdentityError::Name(_) | IdentityError::Rotating(_) => ExitCode::Usage,
+        _ => ExitCode::VerificationFailed,
     };
     (code, error.into())
 }

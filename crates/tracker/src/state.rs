@@ -53,6 +53,7 @@ struct Membership {
 }
 
 /// Bytes that a session takes for a while.
+#[must_use = "they are given back at once if it is dropped"]
 pub(crate) struct Held<'a> {
     state: &'a State,
     session: u64,
