@@ -27,8 +27,6 @@ mod open;
 mod open_files;
 mod output;
 pub mod positioned;
-#[cfg(windows)]
-mod rename;
 mod room;
 mod split;
 pub mod wrappers;

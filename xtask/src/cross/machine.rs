@@ -105,22 +105,22 @@ impl Peer {
         loop {
             check_interrupted()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let problem = |why: &str| {
-                let words = self.process.last_words();
-                format!(
-                    "{}: {why} before it said {event}: {words}. Its log is {}",
-                    self.name,
-                    self.process.log.display()
-                )
+            let said = self.lines.recv_timeout(left).map_err(|_| self.problem("it took too long", event))?;
+            let Some(line) = said.line else {
+                let status = self.process.wait(PATIENCE)?;
+                bail!(self.problem(&format!("it ended with {status}"), event));
             };
-            let said = self.lines.recv_timeout(left).map_err(|_| anyhow::anyhow!(problem("it took too long")))?;
-            let Some(line) = said.line else { bail!(problem("it ended")) };
             let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-            ensure!(value["event"] != "error" || event == "error", "{}", problem("there was an error"));
+            ensure!(value["event"] != "error" || event == "error", self.problem("there was an error", event));
             if value["event"] == event && fits(&value) {
                 return Ok(value);
             }
         }
+    }
+
+    fn problem(&self, why: &str, event: &str) -> anyhow::Error {
+        let (name, words, log) = (&self.name, self.process.last_words(), self.process.log.display());
+        anyhow::anyhow!("{name}: {why} before it said {event}: {words}. Its log is {log}")
     }
 
     /// The next event of this name.

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use testbed::programs::{self, Programs};
@@ -16,7 +17,7 @@ use testbed::programs::{self, Programs};
 use super::compiler::{Compiler, Mingw};
 use super::debian::{Apt, once, output_of};
 use super::machine::{Ground, Platform::Linux, Platform::Windows};
-use super::{Skipped, WINDOWS};
+use super::{Skipped, Time, WINDOWS};
 
 /// What Rust's programs ask for randomness, which the Wine of Debian 12 does not have. It lies beside the programs.
 const PRIMITIVES: &str = "\
@@ -34,25 +35,40 @@ const STORIES: [(&str, Story); 5] = [
     ("Linux and Windows in one swarm", mixed),
 ];
 
-/// Builds the programs and runs every story.
-pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
-    let windows = compiler.build()?;
+/// What a build of the programs takes where nothing of them is built yet, on two cores; and what a story takes.
+const BUILD: Duration = Duration::from_secs(240);
+const STORY: Duration = Duration::from_secs(20);
+
+/// Builds the programs and runs every story that there is time for.
+pub(super) fn run(compiler: &Compiler, tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
+    if !time.is_enough("the programs for Windows, and what is run under Wine", BUILD, skipped) {
+        return Ok(());
+    }
+    play(&compiler.build()?, tools, time, skipped)
+}
+
+/// Runs every story that there is time for with programs that are built.
+pub(super) fn play(windows: &Programs, tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
     let wine = skipped.unless("the programs for Windows are built and not run", Wine::get(tools));
     let Some(wine) = wine else { return Ok(()) };
     let parent = tools.join("stories");
     fs::create_dir_all(&parent)?;
     let folder = tempfile::tempdir_in(parent)?;
-    let windows = beside_primitives(&windows, tools, folder.path())?;
+    let windows = beside_primitives(windows, tools, folder.path())?;
     let linux = programs::build(false)?;
     let result = STORIES.iter().try_for_each(|(name, story)| {
-        eprintln!("{WINDOWS} under Wine: {name}");
+        let name = format!("{WINDOWS} under Wine: {name}");
+        if !time.is_enough(&name, STORY, skipped) {
+            return Ok(());
+        }
+        eprintln!("{name}");
         let ground = Ground {
             linux: &linux,
             windows: &windows,
             wine: &|program| wine.command(program),
             folder: tempfile::tempdir_in(folder.path())?.keep(),
         };
-        story(&ground).with_context(|| (*name).to_owned())
+        story(&ground).context(name)
     });
     wine.stop();
     if result.is_err() {
