@@ -82,6 +82,14 @@ impl Ground<'_> {
         Ok(Peer { process, lines, name: format!("{name} on {machine}") })
     }
 
+    /// Fails if others than its owner may read a file: Wine makes modes of access lists.
+    pub(super) fn is_private(&self, machine: &str, path: &str) -> anyhow::Result<()> {
+        let path = self.folder.join(machine).join(path);
+        let others = rights_of_others(&path).with_context(|| format!("{}", path.display()))?;
+        ensure!(others == 0, "{} is not for its owner alone", path.display());
+        Ok(())
+    }
+
     /// Fails unless a file came as it was.
     pub(super) fn is_equal(&self, original: &Path, machine: &str, path: &str) -> anyhow::Result<()> {
         let here = self.folder.join(machine).join(path);
@@ -89,6 +97,16 @@ impl Ground<'_> {
         ensure!(differs.is_none(), "{} differs from the original", here.display());
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn rights_of_others(path: &Path) -> std::io::Result<u32> {
+    Ok(std::os::unix::fs::MetadataExt::mode(&fs::metadata(path)?) & 0o077)
+}
+
+#[cfg(not(unix))]
+fn rights_of_others(_: &Path) -> std::io::Result<u32> {
+    Ok(0)
 }
 
 /// A running peer, which says events. It is killed when it is dropped.
