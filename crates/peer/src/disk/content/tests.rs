@@ -185,5 +185,5 @@ fn nothing_of_a_download_is_open_when_it_gets_its_name() {
     fs::create_dir(world.output().join("content")).unwrap();
     fs::write(world.output().join("content/other"), "in the way").unwrap();
     assert!(store.finish().is_err());
-    assert_eq!(open(), [PathBuf::new(); 0]);
+    assert!(open().is_empty(), "{:?}", open());
 }
