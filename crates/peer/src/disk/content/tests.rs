@@ -30,7 +30,8 @@ impl World {
         let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(PIECE), held: Held::All };
         let (backend, hashes) = (storage::backend("file").unwrap(), folder.path().join("hashes"));
         let events = broadcast::channel(16).0;
-        let source = ContentStore::share(&content, &options, &ScanOptions::default(), &*backend, &hashes, &events).unwrap();
+        let source =
+            ContentStore::share(&content, &options, &ScanOptions::default(), &*backend, &hashes, &events).unwrap();
         World { folder, source: source.store }
     }
 
