@@ -39,6 +39,9 @@ pub struct Arguments {
     /// Check for these targets instead of Windows and macOS
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
+    /// Run the programs for Windows that lie in this folder, as out of an archive; check and build nothing
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only_check", "target"])]
+    run: Option<PathBuf>,
     /// Begin nothing that would likely not be done within so many minutes: it is skipped
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<u64>,
@@ -107,12 +110,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The same as a part of all checks, within its share of their time.
 pub fn run_in_ci(skipped: &mut Skipped) -> anyhow::Result<()> {
     let (minutes, tools) = (Some(MINUTES_OF_CI), TOOLS.into());
-    run_all(&Arguments { only_check: false, target: Vec::new(), minutes, tools }, skipped)
+    run_all(&Arguments { only_check: false, target: Vec::new(), run: None, minutes, tools }, skipped)
 }
 
 fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     let time = Time::of_minutes(arguments.minutes);
     let tools = tools(&arguments.tools)?;
+    if let Some(folder) = &arguments.run {
+        let program = |name| folder.join(name).canonicalize().with_context(|| format!("{} in --run", name));
+        let programs = Programs { tracker: program("tracker.exe")?, peer: program("peer-cli.exe")? };
+        return wine::play(&programs, &tools, time, skipped);
+    }
     let check = |target: &str, skipped: &mut Skipped| {
         if !time.is_enough(target, CHECK, skipped) {
             return Ok(None);
