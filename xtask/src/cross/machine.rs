@@ -82,7 +82,7 @@ impl Ground<'_> {
         Ok(Peer { process, lines, name: format!("{name} on {machine}") })
     }
 
-    /// Fails if others than its owner may read a file: Wine makes modes of access lists.
+    /// Fails if everyone may read a file: Wine makes modes of access lists, with the owner's rights for the group.
     pub(super) fn is_private(&self, machine: &str, path: &str) -> anyhow::Result<()> {
         let path = self.folder.join(machine).join(path);
         let others = rights_of_others(&path).with_context(|| format!("{}", path.display()))?;
@@ -101,7 +101,7 @@ impl Ground<'_> {
 
 #[cfg(unix)]
 fn rights_of_others(path: &Path) -> std::io::Result<u32> {
-    Ok(std::os::unix::fs::MetadataExt::mode(&fs::metadata(path)?) & 0o077)
+    Ok(std::os::unix::fs::MetadataExt::mode(&fs::metadata(path)?) & 0o007)
 }
 
 #[cfg(not(unix))]
