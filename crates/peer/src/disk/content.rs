@@ -34,6 +34,8 @@ use crate::{PeerError, PeerEvent};
 pub(crate) struct ContentStore {
     manifest: Arc<Manifest>,
     storage: RwLock<Arc<dyn Storage>>,
+    /// Held while a download gets its name: a reader that finds nothing by the old one waits for the new one.
+    naming: Mutex<()>,
     /// Claims what is durable; none for what is shared where it lies, or kept in memory.
     checkpoint: Option<Checkpoint>,
     /// Where a download is built, until it is finished.
@@ -73,6 +75,9 @@ struct Building {
     in_place: Option<Verified>,
     /// Whether everything is read back before it is called complete.
     verify_on_disk: bool,
+    /// Whether files are closed, and nothing is read, while they get their names: Windows renames and replaces nothing that is
+    /// open or mapped, be it to be read only. Elsewhere what is being given to others meanwhile is read on.
+    closes_files: bool,
 }
 
 /// Where downloads go, and what is kept to there.
@@ -320,6 +325,7 @@ impl ContentStore {
             wanted: wanted.clone(),
             in_place: found.verified,
             verify_on_disk: *verify_on_disk,
+            closes_files: cfg!(windows),
         };
         let store = ContentStore::new(
             manifest.clone(),
@@ -352,6 +358,7 @@ impl ContentStore {
         ContentStore {
             manifest,
             storage: RwLock::new(storage),
+            naming: Mutex::default(),
             checkpoint,
             building: Mutex::new(building),
             waiting,
@@ -428,16 +435,25 @@ impl ContentStore {
 
     /// The bytes of pieces that are stored: of one file as the storage has them, of several put together.
     pub(crate) fn load_as_is(&self, block: &Block) -> Result<Bytes, StorageError> {
-        let storage = self.storage();
-        let read = |stretch: &Stretch| storage.read(stretch.file, stretch.offset, stretch.len);
         if let [stretch] = &block.stretches[..] {
-            return read(stretch);
+            return self.read(stretch);
         }
         let mut bytes = Vec::with_capacity(block.len);
         for stretch in &block.stretches {
-            bytes.extend_from_slice(&read(stretch)?);
+            bytes.extend_from_slice(&self.read(stretch)?);
         }
         Ok(bytes.into())
+    }
+
+    /// Reads where the file is now. A download may get its name right before the read, and then its old one leads nowhere.
+    fn read(&self, stretch: &Stretch) -> Result<Bytes, StorageError> {
+        let before = self.storage();
+        let read = |storage: &Arc<dyn Storage>| storage.read(stretch.file, stretch.offset, stretch.len);
+        read(&before).or_else(|error| {
+            drop(self.naming.lock().expect("no panic holds it"));
+            let now = self.storage();
+            if Arc::ptr_eq(&before, &now) { Err(error) } else { read(&now) }
+        })
     }
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
@@ -582,7 +598,9 @@ impl ContentStore {
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
         let building = self.building.lock().expect("no panic holds it").take();
         let on_disk = building.as_ref().is_none_or(|building| building.backend.persistent());
-        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) = building {
+        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk, closes_files }) =
+            building
+        {
             output.check_place().inspect_err(|_| drop(self.sync()))?;
             let written = match self.checkpoint {
                 Some(_) => storage.flush().map(|()| storage),
@@ -603,10 +621,10 @@ impl ContentStore {
             }
             verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), known)
                 .inspect_err(|_| drop(self.sync()))?;
-            // Windows renames and replaces nothing that is open or mapped, be it to be read only. Elsewhere what is being given to
-            // others meanwhile is read on.
-            if cfg!(windows) {
-                self.storage().release();
+            let _naming = self.naming.lock().expect("no panic holds it");
+            let closed = closes_files.then(|| self.storage.write().expect("no panic holds it"));
+            if let Some(storage) = &closed {
+                storage.release();
                 verified.iter().for_each(|verified| verified.storage.release());
             }
             // What is read from now on is read where it is then, not by way of a link.
@@ -617,7 +635,7 @@ impl ContentStore {
             if backend.persistent() {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.
                 let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
-                *self.storage.write().expect("no panic holds it") = settled;
+                *closed.unwrap_or_else(|| self.storage.write().expect("no panic holds it")) = settled;
             }
         }
         // What is kept in memory stays right whatever becomes of the files.
@@ -659,3 +677,6 @@ impl ContentStore {
         self.sent.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;
