@@ -287,7 +287,7 @@ impl World {
             Action::Completed { content } => {
                 assert!(self.engine.have(content).is_some_and(PieceSet::is_full), "something is missing");
             }
-            Action::Lacking { .. } | Action::Banned { .. } => {}
+            Action::FindMore { .. } | Action::Lacking { .. } | Action::Banned { .. } => {}
         }
     }
 }

@@ -248,7 +248,7 @@ impl World<'_> {
             }
             Action::Completed { .. } => self.complete |= who == DOWNLOADER,
             Action::Banned { peer: banned } => assert!(banned != peer(SEEDER), "the honest one is shut out"),
-            Action::Lacking { .. } => {}
+            Action::FindMore { .. } | Action::Lacking { .. } => {}
         }
     }
 

@@ -83,6 +83,10 @@ impl ActionLog {
                 self.content(*content);
                 "completed"
             }
+            Action::FindMore { content } => {
+                self.content(*content);
+                "find-more"
+            }
             Action::Lacking { content, runs } => {
                 self.content(*content);
                 runs.iter().for_each(|&run| self.pieces(run));

@@ -247,6 +247,11 @@ pub enum Action {
         /// The content.
         content: ContentId,
     },
+    /// Nobody gives anything of a content: ask the tracker for more peers of it.
+    FindMore {
+        /// The content.
+        content: ContentId,
+    },
     /// Nobody who is connected has these pieces; empty once someone has.
     Lacking {
         /// The content.

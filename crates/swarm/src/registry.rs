@@ -28,6 +28,8 @@ use names::{ClaimId, Claims};
 
 /// Most peers that a newcomer is told of.
 pub const SAMPLE: usize = 50;
+/// How many more a downloader is told of that announces the same again.
+const MORE: usize = 25;
 /// Most members that a member knows through the tracker at a time: its own sample and those who came later.
 pub const MOST_KNOWN: usize = 200;
 /// A member that wants pieces and knows fewer is introduced to others even when they know many, and again when those
@@ -101,7 +103,8 @@ impl Registry {
     /// A peer takes part, or takes part in another way than before. `about` is the name and size that it says the content
     /// has; what it said before holds if it says nothing.
     ///
-    /// Announcing again is harmless: the answer names those whom the peer knows already, filled up with others.
+    /// Announcing again is harmless: the answer names those whom the peer knows already, filled up with others. A downloader
+    /// that announces the same again needs more: it is told of some whom it does not know first.
     pub fn announce(
         &mut self,
         peer: PeerId,
@@ -109,23 +112,29 @@ impl Registry {
         role: Role,
         about: Option<(String, u64)>,
     ) -> Introductions {
-        let (slot, moved) = match self.index.get(&peer) {
-            Some(&slot) => (slot, self.update(slot, addresses, role)),
-            None => (self.insert(peer, addresses, role), false),
+        let (slot, moved, more) = match self.index.get(&peer) {
+            Some(&slot) => {
+                let needs_more = role == Role::Downloader && self.member(slot).role == role;
+                (slot, self.update(slot, addresses, role), if needs_more { MORE } else { 0 })
+            }
+            None => (self.insert(peer, addresses, role), false, 0),
         };
         let named = about.is_some_and(|about| self.claim(slot, about));
         let old = self.member(slot).known.clone();
-        let new = self.draw(slot, SAMPLE.saturating_sub(old.len()));
+        let new = self.draw(slot, SAMPLE.saturating_sub(old.len()).max(more));
         for &other in &new {
             self.acquaint(slot, other);
         }
         let mut told = if moved { old } else { Vec::new() };
-        told.extend(new);
+        told.extend(&new);
         // An eviction may have ended an old acquaintance meanwhile.
         told.retain(|other| self.member(slot).known.contains(other));
         let pushes = told.into_iter().filter_map(|other| self.introduce(slot, other)).collect();
         let mut known = self.member(slot).known.clone();
         self.random.shuffle(&mut known);
+        if more > 0 {
+            known.sort_by_key(|other| !new.contains(other));
+        }
         let sample = known.into_iter().filter_map(|other| self.seen_by(slot, other)).take(SAMPLE).collect();
         Introductions { sample, pushes, named }
     }

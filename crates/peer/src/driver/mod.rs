@@ -526,6 +526,7 @@ impl Driver {
                 }
             }
             Action::Completed { content } => self.finish(content),
+            Action::FindMore { content } => self.announce(content),
             Action::Lacking { content, runs } => self.tell(PeerEvent::Lacking { content, runs }),
             Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
         }

@@ -363,6 +363,10 @@ impl World {
             Action::Refuse { serve, reason } => self.refuse(serve, reason),
             Action::Completed { content } => self.complete(peer, content),
             Action::Banned { peer: banned } => self.check_ban(peer, banned),
+            Action::FindMore { content } => {
+                let content = self.content(content);
+                self.announce(peer, content);
+            }
             Action::Lacking { .. } => {}
         }
     }

@@ -82,6 +82,10 @@ impl Actions {
         self.0.push(Action::Completed { content });
     }
 
+    pub(crate) fn find_more(&mut self, content: ContentId) {
+        self.0.push(Action::FindMore { content });
+    }
+
     pub(crate) fn lacking(&mut self, content: ContentId, runs: Vec<PieceRange>) {
         self.0.push(Action::Lacking { content, runs });
     }

@@ -41,6 +41,9 @@ pub(crate) struct Content {
     /// When a piece was last stored.
     pub(crate) grew: Duration,
     pub(crate) known: KnownPeers,
+    /// Since when nothing came, or when the tracker was last asked for more peers since then, and how often it was.
+    pub(crate) searched: Option<Duration>,
+    pub(crate) searches: u32,
     pub(crate) manifests: ManifestFetches,
     /// Pieces that nobody was told of yet, and when everyone is told of them and of what is on its way.
     pub(crate) unannounced: BTreeSet<u32>,
@@ -73,6 +76,8 @@ impl Content {
             wanted,
             picker,
             known: KnownPeers::default(),
+            searched: None,
+            searches: 0,
             manifests: ManifestFetches::default(),
             unannounced: BTreeSet::new(),
             announce_at: None,

@@ -207,6 +207,7 @@ impl Engine {
             self.take_waiting_offers();
             self.ask_again();
             self.ask_on_own_account();
+            self.find_more();
             self.say_what_lacks();
         }
     }

@@ -81,6 +81,18 @@ fn both_sides_of_an_introduction_are_told() {
 }
 
 #[test]
+fn a_downloader_that_announces_again_is_told_of_everyone_in_time() {
+    let mut registry = registry();
+    (0..120).for_each(|n| drop(join(&mut registry, n, Seeder)));
+    let mut told = ids(&join(&mut registry, 500, Downloader).sample);
+    assert_eq!(told.len(), SAMPLE);
+    for _ in 0..3 {
+        told.extend(ids(&join(&mut registry, 500, Downloader).sample));
+    }
+    assert_eq!(told.len(), 120);
+}
+
+#[test]
 fn a_sample_never_exceeds_50_and_never_includes_oneself() {
     let mut registry = registry();
     for n in 0..2000 {
@@ -92,8 +104,10 @@ fn a_sample_never_exceeds_50_and_never_includes_oneself() {
         if n > 200 {
             assert_eq!(told.sample.len(), SAMPLE);
         }
-        let again = join(&mut registry, n, role);
-        assert!(again.sample.len() <= SAMPLE && again.pushes.is_empty());
+        if role != Downloader {
+            let again = join(&mut registry, n, role);
+            assert!(again.sample.len() <= SAMPLE && again.pushes.is_empty());
+        }
     }
     check(&registry);
 }

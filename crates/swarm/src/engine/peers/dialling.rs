@@ -1,11 +1,22 @@
 //! Hearing of peers, and dialling them.
 
+use std::time::Duration;
+
 use protocol::{ContentId, PeerAddress, PeerId};
 
 use super::connection::Connection;
 use super::known::PeerSource;
 use crate::engine::Engine;
 use crate::event::ConnId;
+use crate::registry::SAMPLE;
+
+/// The tracker is asked for more peers when no piece has come for the first time, or no manifest for the second, and again
+/// after pauses that double so many times.
+const NOTHING_CAME: Duration = Duration::from_secs(10);
+const NOBODY_TELLS: Duration = Duration::from_secs(2);
+const LONGEST_SEARCH: u32 = 4;
+/// If fewer peers are known, the tracker knows no others.
+const ALL_KNOWN: usize = SAMPLE / 2;
 
 impl Engine {
     /// Peers of a content were heard of.
@@ -24,6 +35,25 @@ impl Engine {
         let Some(content) = self.contents.get_mut(&id) else { return };
         for peer in gone.iter().filter(|peer| !self.peers.is_connected(peer)) {
             content.known.forget(peer);
+        }
+    }
+
+    /// Asks for more peers of contents of which nothing comes: those whom the tracker named may all be of no use.
+    pub(crate) fn find_more(&mut self) {
+        for (&id, content) in &mut self.contents {
+            if !content.wanted || content.known.ids().count() < ALL_KNOWN {
+                continue;
+            }
+            let since = *content.searched.get_or_insert(self.now);
+            if content.grew > since {
+                (content.searched, content.searches) = (Some(content.grew), 0);
+            }
+            let first = if content.geometry.is_some() { NOTHING_CAME } else { NOBODY_TELLS };
+            let pause = first * 2u32.pow(content.searches.min(LONGEST_SEARCH));
+            if self.now.saturating_sub(since.max(content.grew)) >= pause {
+                (content.searched, content.searches) = (Some(self.now), content.searches + 1);
+                self.actions.find_more(id);
+            }
         }
     }
 

@@ -78,3 +78,24 @@ fn offers_that_were_taken_back_while_the_manifest_came_are_not_asked_for() {
     let asked: Vec<PieceRange> = fetches(&actions).into_iter().map(|(.., run)| run).collect();
     assert_eq!(asked, [PieceRange { first: 30, count: 2 }]);
 }
+
+#[test]
+fn the_tracker_is_asked_for_more_peers_while_nothing_comes() {
+    let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+    let searches = |engine: &mut Engine, seconds: std::ops::Range<u64>| {
+        let mut actions = Vec::new();
+        for tick in seconds.start * 4..seconds.end * 4 {
+            engine.handle(Duration::from_millis(tick * 250), Event::Tick, &mut actions);
+        }
+        actions.iter().filter(|action| matches!(action, Action::FindMore { .. })).count()
+    };
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut Vec::new());
+    assert_eq!(searches(&mut engine, 0..1), 0, "the tracker has named all that it knows");
+    let peers = (1..=50).map(|n| PeerAddress { id: stranger(n), addresses: vec![address(1)] }).collect();
+    engine.handle(Duration::from_secs(1), Event::Found { content: content(), peers }, &mut Vec::new());
+    assert_eq!(searches(&mut engine, 1..8), 2, "after 2 and 6 s");
+    let have = PieceSet::empty(100);
+    let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
+    engine.handle(Duration::from_secs(8), event, &mut Vec::new());
+    assert_eq!(searches(&mut engine, 8..39), 2, "10 and 30 s after the manifest came");
+}

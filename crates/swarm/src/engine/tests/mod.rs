@@ -189,6 +189,7 @@ impl World {
                 self.events.push_back((n, Event::Served { serve }));
             }
             Action::Completed { .. } => self.completed.push(n),
+            Action::FindMore { .. } => {}
             Action::Lacking { runs, .. } => self.lacking[n] = runs,
             Action::Banned { peer } => self.banned.push((n, peer)),
         }
