@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use protocol::PeerId;
 use transport::TransportError;
 
+use crate::lock::lock;
+
 /// Peers, and addresses that were not dialled, that are remembered. The oldest goes first.
 const PEERS: usize = 256;
 const NOT_DIALLED: usize = 16;
@@ -87,7 +89,7 @@ struct Entry {
 impl DialBook {
     /// A peer is dialled at these addresses.
     pub(crate) fn begins(&self, peer: PeerId, addresses: &[SocketAddr]) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         let number = inner.next;
         inner.next += 1;
         if inner.peers.len() >= PEERS && !inner.peers.contains_key(&peer) {
@@ -101,7 +103,7 @@ impl DialBook {
 
     /// None of them answered, for this reason if it is known.
     pub(crate) fn failed(&self, peer: PeerId, reason: Option<TransportError>) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             let silent = || entry.addresses.first().copied().map(TransportError::Unreachable);
             (entry.reason, entry.answered) = (reason.or_else(silent), false);
@@ -110,7 +112,7 @@ impl DialBook {
 
     /// A connection to or from this peer stands.
     pub(crate) fn connected(&self, peer: PeerId) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             (entry.reason, entry.answered) = (None, true);
         }
@@ -118,7 +120,7 @@ impl DialBook {
 
     /// These addresses were named by someone who must not choose what is dialled here.
     pub(crate) fn not_dialled(&self, addresses: &[SocketAddr]) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         for &address in addresses {
             if !inner.not_dialled.contains(&address) {
                 inner.not_dialled.push_back(address);
@@ -130,12 +132,12 @@ impl DialBook {
 
     /// What was named and is not dialled.
     pub(crate) fn left_out(&self) -> Vec<SocketAddr> {
-        self.0.lock().expect("no panic holds it").not_dialled.iter().copied().collect()
+        lock(&self.0).not_dialled.iter().copied().collect()
     }
 
     /// Those of these peers that were dialled and have not answered, some of them.
     pub(crate) fn unanswered(&self, peers: &[PeerId]) -> Vec<Unanswered> {
-        let inner = self.0.lock().expect("no panic holds it");
+        let inner = lock(&self.0);
         let silent = peers.iter().filter_map(|&peer| {
             let (_, entry) = inner.peers.get(&peer)?;
             let (addresses, reason) = (entry.addresses.clone(), entry.reason.clone());
@@ -146,7 +148,7 @@ impl DialBook {
 
     /// Everyone who was dialled, and where.
     pub(crate) fn dialled(&self) -> Vec<DialledPeer> {
-        let inner = self.0.lock().expect("no panic holds it");
+        let inner = lock(&self.0);
         let all = inner.peers.iter();
         all.map(|(&peer, (_, entry))| DialledPeer { peer, addresses: entry.addresses.clone() }).collect()
     }

@@ -1,0 +1,235 @@
+//! How a node is set up, and what its downloads keep to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use storage::{Backend, MmapBackend};
+use transport::Transport;
+
+use crate::disk::names::policy::NamePolicy;
+use crate::disk::scan::ScanOptions;
+
+/// Most addresses of one peer.
+pub(crate) const MOST_ANNOUNCED: usize = 32;
+
+/// Where downloads go, and what is kept to there.
+#[derive(Clone)]
+pub(crate) struct DownloadSettings {
+    /// For manifests.
+    pub(crate) hashes: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// Whether they may replace files.
+    pub(crate) replace: bool,
+    pub(crate) names: NamePolicy,
+    /// Bytes that they leave free.
+    pub(crate) keep_free: Option<u64>,
+    /// Whether everything is read back from the disk before it is called complete.
+    pub(crate) verify_on_disk: bool,
+    /// Files and folders of these programs that no download may be, or lie in, by its names.
+    pub(crate) reserved: Vec<PathBuf>,
+    /// The files that are wanted, if not all are.
+    pub(crate) only: Option<Choice>,
+}
+
+impl Default for DownloadSettings {
+    fn default() -> Self {
+        DownloadSettings {
+            hashes: "hashes".into(),
+            folder: "output".into(),
+            replace: false,
+            names: NamePolicy::Default,
+            keep_free: None,
+            verify_on_disk: false,
+            reserved: Vec::new(),
+            only: None,
+        }
+    }
+}
+
+/// Which files of a content are wanted, by their paths inside.
+#[derive(Clone)]
+pub(crate) struct Choice {
+    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) spelt_out: Arc<SpeltOut>,
+}
+
+/// Whether the file of this path is wanted.
+pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
+pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// What one download is held to, where that is not what all of the node are.
+#[derive(Clone, Default)]
+pub(crate) struct DownloadOptions {
+    /// The name that the content's manifest must have.
+    pub(crate) name: Option<String>,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) replace: Option<bool>,
+    pub(crate) names: Option<NamePolicy>,
+    pub(crate) only: Option<Choice>,
+    /// Caps in bytes a second.
+    pub(crate) up: Option<u64>,
+    pub(crate) down: Option<u64>,
+}
+
+impl DownloadOptions {
+    /// What holds for the download.
+    pub(crate) fn settings(&self, of_node: &DownloadSettings) -> DownloadSettings {
+        let mut settings = of_node.clone();
+        if let Some(folder) = &self.folder {
+            settings.folder = folder.clone();
+        }
+        settings.replace = self.replace.unwrap_or(settings.replace);
+        settings.names = self.names.unwrap_or(settings.names);
+        settings.only = self.only.clone().or(settings.only);
+        settings
+    }
+}
+
+/// How a node is set up. Transport and storage are the doors for plug-ins. What is said of downloads holds for all of them that
+/// are not told otherwise ([`DownloadBuilder`](crate::DownloadBuilder)).
+#[must_use = "a node runs once it is started"]
+pub struct NodeBuilder {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) storage: Arc<dyn Backend>,
+    pub(crate) downloads: DownloadSettings,
+    pub(crate) scan: ScanOptions,
+    pub(crate) up: Option<u64>,
+    pub(crate) down: Option<u64>,
+    pub(crate) announce: Vec<SocketAddr>,
+    pub(crate) dial_private: bool,
+    pub(crate) engine: swarm::Config,
+    pub(crate) site: String,
+    pub(crate) seed: u64,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        NodeBuilder {
+            transport,
+            storage: Arc::new(MmapBackend),
+            downloads: DownloadSettings::default(),
+            scan: ScanOptions::default(),
+            up: None,
+            down: None,
+            announce: Vec::new(),
+            dial_private: false,
+            engine: swarm::Config::default(),
+            site: String::new(),
+            seed: fastrand::u64(..),
+        }
+    }
+
+    /// Where pieces are kept; mapped files unless set.
+    pub fn storage(mut self, storage: Arc<dyn Backend>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// The folder where manifests are kept; `hashes` unless set.
+    pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.downloads.hashes = folder.into();
+        self
+    }
+
+    /// The folder where downloads go; `output` unless set.
+    pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.downloads.folder = folder.into();
+        self
+    }
+
+    /// Whether files of a download may replace different ones that have their names, once it is complete. Until then the old
+    /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.downloads.replace = overwrite;
+        self
+    }
+
+    /// Bytes that downloads leave free on the disk: one that would not is refused before anything is written, and one that runs
+    /// while others fill the disk is given up, with what is verified kept. A hundredth of the file system, and at most 1 GiB,
+    /// unless set.
+    pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
+        self.downloads.keep_free = bytes;
+        self
+    }
+
+    /// Whether downloads are read back from the disk, and verified, before they are called complete: against a disk that does
+    /// not keep what was written. Not unless set: then only what somebody else may have changed is.
+    pub fn verify_on_disk(mut self, verify: bool) -> Self {
+        self.downloads.verify_on_disk = verify;
+        self
+    }
+
+    /// Files and folders, beside that for manifests, that are read by programs which embed this: no download may lie there by
+    /// its names ([`crate::NameDoubt::Reserved`]).
+    pub fn reserve(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.downloads.reserved.extend(paths);
+        self
+    }
+
+    /// What becomes of downloads with names that should not be where they go; refused unless set.
+    pub fn names(mut self, policy: NamePolicy) -> Self {
+        self.downloads.names = policy;
+        self
+    }
+
+    /// What counts as part of the contents that are shared. The hashes folder is always one of the node's own.
+    pub fn scan(mut self, options: ScanOptions) -> Self {
+        self.scan = options;
+        self
+    }
+
+    /// Most bytes a second that are sent; without a bound unless set.
+    pub fn up_rate(mut self, bytes: Option<u64>) -> Self {
+        self.up = bytes;
+        self
+    }
+
+    /// Most bytes a second that are received; without a bound unless set.
+    pub fn down_rate(mut self, bytes: Option<u64>) -> Self {
+        self.down = bytes;
+        self
+    }
+
+    /// The place that this peer is in, at most [`protocol::MAX_SITE`] bytes: what someone near has is not fetched from
+    /// afar. None unless set.
+    pub fn site(mut self, name: impl Into<String>) -> Self {
+        self.site = name.into();
+        self
+    }
+
+    /// Whether peers that give come before those that only take; not unless set.
+    pub fn fair(mut self, fair: bool) -> Self {
+        self.engine.fair = fair;
+        self
+    }
+
+    /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
+    /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
+    pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
+        addresses.truncate(MOST_ANNOUNCED);
+        self.announce = addresses;
+        self
+    }
+
+    /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
+    /// they lead to the network or machine of the one that names them. [`Node::add_peer`](crate::Node::add_peer) is not held to this.
+    pub fn dial_private(mut self, dial: bool) -> Self {
+        self.dial_private = dial;
+        self
+    }
+
+    /// Bytes of pieces in flight over all connections; 32 MiB unless set.
+    pub fn budget(mut self, bytes: u64) -> Self {
+        self.engine.budget = bytes;
+        self
+    }
+
+    /// The seed of the engine's random choices; random unless set.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
