@@ -10,7 +10,7 @@ use protocol::{Query, Ticket};
 use crate::error::{ExitCode, Failure};
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, Said};
+use crate::session::connect::{self, NamedBy};
 use crate::session::find::{Listener, find};
 use crate::session::patience::Patience;
 use crate::session::temp_folder::TempFolder;
@@ -179,8 +179,8 @@ async fn begin(session: &Session, arguments: &GetArguments, ticket: Option<Ticke
         }
     };
     let id = tracker.id;
-    let said = if ticket.is_some() { Said::Ticket } else { Said::Flags };
-    connect::join(&session.node, tracker, said, patience, &tell).await?;
+    let named_by = if ticket.is_some() { NamedBy::Ticket } else { NamedBy::Flags };
+    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());

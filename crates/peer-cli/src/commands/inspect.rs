@@ -11,7 +11,7 @@ use protocol::{ContentId, Manifest, Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
-use crate::session::connect::Said;
+use crate::session::connect::NamedBy;
 use crate::session::find::find;
 use crate::session::query::{TrackerQuery, complain};
 use crate::session::standstill;
@@ -141,7 +141,7 @@ async fn from_swarm(arguments: &InspectArguments) -> Result<Arc<Manifest>, Failu
 
 async fn from_ticket(arguments: &InspectArguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
     let patience = arguments.query.patience();
-    let node = arguments.query.join(ticket.into(), Said::Ticket, patience).await?;
+    let node = arguments.query.join(ticket.into(), NamedBy::Ticket, patience).await?;
     let id = ticket.content().to_string();
     let result = ask(&node, &id, &arguments.query).await;
     node.shutdown().await;

@@ -11,7 +11,7 @@ use crate::flags::cut::Cut;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, Said};
+use crate::session::connect::{self, NamedBy};
 use crate::session::find::{Listener, find};
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
@@ -113,7 +113,7 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failu
     let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
     let tracker = connect::tracker(host, port, &arguments.peer, patience, &tell).await?;
     let id = tracker.id;
-    connect::join(&session.node, tracker, Said::Flags, patience, &tell).await?;
+    connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
     session.joined(id);
     for path in skipped {
         session.note(&format!("{} is not a file: skipped.", path.display()));

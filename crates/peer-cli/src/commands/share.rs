@@ -17,7 +17,7 @@ use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
-use crate::session::connect::{self, Said};
+use crate::session::connect::{self, NamedBy};
 use crate::session::find::Listener;
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
@@ -131,8 +131,8 @@ async fn begin(
     };
     let mut shared = Shared { tracker: tracker.id, told: place.for_ticket(), place, contents: Vec::new() };
     let id = shared.tracker;
-    let said = if arguments.tracker_ip.is_some() { Said::Flags } else { Said::Own };
-    connect::join(&session.node, tracker, said, patience, &tell).await?;
+    let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
+    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     for path in &arguments.paths {
         if let Some(content) = session.share(path, &arguments.cut, Held::All).await? {

@@ -98,7 +98,7 @@ pub fn unusable(error: IdentityError) -> Failure {
 
 /// What the user typed to say which tracker: advice speaks of that, and of nothing else.
 #[derive(Debug, Clone, Copy)]
-pub enum Said {
+pub enum NamedBy {
     /// `-i` and `-d`.
     Flags,
     /// `HOST:PORT`, without flags.
@@ -113,7 +113,7 @@ pub enum Said {
 pub async fn join(
     node: &Node,
     tracker: TrackerAddress,
-    said: Said,
+    named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(), Failure> {
@@ -134,8 +134,8 @@ pub async fn join(
         };
         if !may_come(&error) || !patience.waits() {
             let advice = match error {
-                PeerError::Tracker { .. } => unreached(said),
-                PeerError::WrongTracker { .. } => impostor(said),
+                PeerError::Tracker { .. } => unreached(named_by),
+                PeerError::WrongTracker { .. } => impostor(named_by),
                 error => return Err(error.into()),
             };
             let Failure { code, message, .. } = failure(&error);
@@ -189,34 +189,34 @@ impl<'a> Speech<'a> {
     }
 }
 
-fn unreached(said: Said) -> &'static str {
-    match said {
-        Said::Flags => {
+fn unreached(named_by: NamedBy) -> &'static str {
+    match named_by {
+        NamedBy::Flags => {
             "Is it running, is -d its port, and does UDP or TCP get through? If the swarm is closed, give --ca. \
              `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
-        Said::Place => {
+        NamedBy::Place => {
             "Is it running, is the port behind the colon its own (9999 if none is given), and does UDP or TCP get through? \
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
-        Said::Ticket => {
+        NamedBy::Ticket => {
             "Is whoever gave you the ticket still sharing, can this machine reach that one, and does a firewall let UDP or \
              TCP through? If they have moved, ask for a new ticket. If the swarm is closed, give --ca"
         }
-        Said::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
+        NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
     }
 }
 
-fn impostor(said: Said) -> &'static str {
-    match said {
-        Said::Flags | Said::Place => {
+fn impostor(named_by: NamedBy) -> &'static str {
+    match named_by {
+        NamedBy::Flags | NamedBy::Place => {
             "If it was set up anew, its id has changed: give --tracker-id with the id that it prints at start, or the folder of \
              its certificate with --certs. If not, do not trust whoever answers there, and check the address and the port"
         }
-        Said::Ticket => {
+        NamedBy::Ticket => {
             "If whoever gave you the ticket has set it up anew, ask for a new ticket. If not, do not trust whoever answers there"
         }
-        Said::Own => "Another program has taken its port: choose another with -d",
+        NamedBy::Own => "Another program has taken its port: choose another with -d",
     }
 }
 

@@ -8,7 +8,7 @@ use peer::{Node, TrackerAddress};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, Said, Speech};
+use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::patience::Patience;
 use crate::ui::screen;
 
@@ -39,12 +39,12 @@ fn without_payload(arg: clap::Arg) -> clap::Arg {
 impl TrackerQuery {
     /// A node that is connected to the tracker: the one of `named`, as `HOST` or `HOST:PORT`, or else the one of the flags.
     pub async fn begin(&self, named: Option<&str>) -> Result<Node, Failure> {
-        let (host, port, said) = match (named, &self.tracker_ip) {
+        let (host, port, named_by) = match (named, &self.tracker_ip) {
             (Some(named), _) => {
                 let (host, port) = host_and_port(named)?;
-                (host, port.unwrap_or(self.tracker_port), Said::Place)
+                (host, port.unwrap_or(self.tracker_port), NamedBy::Place)
             }
-            (None, Some(host)) => (host.as_str(), self.tracker_port, Said::Flags),
+            (None, Some(host)) => (host.as_str(), self.tracker_port, NamedBy::Flags),
             (None, None) => {
                 let sentence = "which tracker? Name its machine, as in `peer-cli ls localhost`, or with -i, or as \
                                 tracker-ip in p2p-fileshare.toml";
@@ -53,13 +53,13 @@ impl TrackerQuery {
         };
         let patience = self.patience();
         let tracker = connect::tracker(host, port, &self.peer, patience, &complain).await?;
-        self.join(tracker, said, patience).await
+        self.join(tracker, named_by, patience).await
     }
 
     /// A node that is connected to this tracker.
-    pub async fn join(&self, tracker: TrackerAddress, said: Said, patience: Patience) -> Result<Node, Failure> {
+    pub async fn join(&self, tracker: TrackerAddress, named_by: NamedBy, patience: Patience) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
-        connect::join(&node, tracker, said, patience, &complain).await?;
+        connect::join(&node, tracker, named_by, patience, &complain).await?;
         Ok(node)
     }
 

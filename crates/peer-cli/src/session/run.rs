@@ -154,27 +154,21 @@ impl Session {
 
     fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
         match &event {
-            PeerEvent::Manifest { pieces, have, .. } => {
-                if *have > 0 {
-                    self.screen.say(&format!("{have} of {pieces} pieces are here already."));
-                }
+            PeerEvent::Manifest { pieces, have, .. } if *have > 0 => {
+                self.screen.say(&format!("{have} of {pieces} pieces are here already."));
             }
-            PeerEvent::Hashing { path, done, total } => {
-                if self.may_draw() {
-                    let percent = (done * 100).checked_div(*total).unwrap_or(100);
-                    let size = sizes::show(*total);
-                    self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
-                    self.state.borrow_mut().drawn = Some(Instant::now());
-                }
+            PeerEvent::Hashing { path, done, total } if self.may_draw() => {
+                let percent = (done * 100).checked_div(*total).unwrap_or(100);
+                let size = sizes::show(*total);
+                self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
+                self.state.borrow_mut().drawn = Some(Instant::now());
             }
             PeerEvent::StillWritten { path } => {
                 self.screen.say(&format!("{} is being written to: waiting until that is over.", path.display()));
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
-            PeerEvent::Connected { address, transport, .. } => {
-                if *transport == "tcp" && self.options.transport == Kind::Auto {
-                    self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
-                }
+            PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
+                self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
             }
             PeerEvent::Verified { .. } => {
                 self.screen.progress("Every piece is verified; making the file durable …");

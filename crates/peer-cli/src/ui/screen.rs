@@ -36,13 +36,13 @@ pub enum OutputStream {
 
 /// Where lines go, and which.
 pub struct Screen {
-    way: Way,
+    mode: OutputMode,
     output_stream: OutputStream,
     verbosity: Verbosity,
 }
 
-/// One of three ways to say something.
-enum Way {
+/// How lines are said.
+enum OutputMode {
     /// `--json`: events only; progress for who watches goes to standard error, if that is a terminal.
     Json,
     /// Input or output is no terminal: lines, and no escape codes. Progress goes to standard error.
@@ -73,20 +73,20 @@ impl Screen {
     pub fn terminal(printer: Printer, verbosity: Verbosity) -> Self {
         let (lines, printed) = sync_channel(WAITING);
         std::thread::spawn(move || print_above(printer, &printed));
-        Screen { way: Way::Terminal(Mutex::new(Some(lines))), output_stream: OutputStream::Output, verbosity }
+        Screen { mode: OutputMode::Terminal(Mutex::new(Some(lines))), output_stream: OutputStream::Output, verbosity }
     }
 
     pub fn json(output_stream: OutputStream, verbosity: Verbosity) -> Self {
         let watched = std::io::stderr().is_terminal();
         Screen {
-            way: Way::Json,
+            mode: OutputMode::Json,
             output_stream,
             verbosity: Verbosity { progress: verbosity.progress && watched, ..verbosity },
         }
     }
 
     pub fn plain(output_stream: OutputStream, verbosity: Verbosity) -> Self {
-        Screen { way: Way::Plain, output_stream, verbosity }
+        Screen { mode: OutputMode::Plain, output_stream, verbosity }
     }
 
     /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
@@ -106,7 +106,7 @@ impl Screen {
     }
 
     fn take_lines(&self) -> Option<SyncSender<Line>> {
-        let Way::Terminal(lines) = &self.way else { return None };
+        let OutputMode::Terminal(lines) = &self.mode else { return None };
         lines.lock().expect("no panic holds it").take()
     }
 
@@ -123,12 +123,12 @@ impl Screen {
     }
 
     pub fn is_json(&self) -> bool {
-        matches!(self.way, Way::Json)
+        matches!(self.mode, OutputMode::Json)
     }
 
     /// Whether progress lines stay where they are, so that few are enough.
     pub fn keeps_lines(&self) -> bool {
-        !matches!(self.way, Way::Terminal(_))
+        !matches!(self.mode, OutputMode::Terminal(_))
     }
 
     /// A line for people that stays. Names of others stand in many lines: none of them moves the cursor, or looks like a
@@ -141,10 +141,10 @@ impl Screen {
 
     /// A line that was asked for: it is said whatever else is not.
     pub fn answer(&self, line: &str) {
-        match &self.way {
-            Way::Json => {}
-            Way::Plain => plain(self.output_stream, &printable(line)),
-            Way::Terminal(lines) => {
+        match &self.mode {
+            OutputMode::Json => {}
+            OutputMode::Plain => plain(self.output_stream, &printable(line)),
+            OutputMode::Terminal(lines) => {
                 if let Some(Line::Stays(line)) = self.above(lines, Line::Stays(printable(line))) {
                     plain(OutputStream::Output, &line);
                 }
@@ -158,13 +158,13 @@ impl Screen {
             return;
         }
         let line = printable(line);
-        match &self.way {
+        match &self.mode {
             // Another job has the terminal.
-            Way::Json | Way::Plain if std::io::stderr().is_terminal() && in_background() => {}
-            Way::Json | Way::Plain => {
+            OutputMode::Json | OutputMode::Plain if std::io::stderr().is_terminal() && in_background() => {}
+            OutputMode::Json | OutputMode::Plain => {
                 let _ = writeln!(std::io::stderr().lock(), "{line}");
             }
-            Way::Terminal(lines) => drop(self.above(lines, Line::Progress(line))),
+            OutputMode::Terminal(lines) => drop(self.above(lines, Line::Progress(line))),
         }
     }
 
@@ -177,7 +177,7 @@ impl Screen {
 
     /// Something was typed: what is above the prompt now is not ours.
     pub fn typed(&self) {
-        if let Way::Terminal(lines) = &self.way {
+        if let OutputMode::Terminal(lines) = &self.mode {
             let _ = self.above(lines, Line::Typed);
         }
     }

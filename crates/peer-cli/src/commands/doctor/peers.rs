@@ -16,7 +16,7 @@ use transport::{Transport, TransportError};
 use super::finding::Finding;
 use super::network::{Reached, dial, transports};
 use crate::error::{ExitCode, Failure};
-use crate::session::connect::{self, Said};
+use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
 use crate::session::query::{TrackerQuery, answer, complain};
 
@@ -72,7 +72,7 @@ async fn some_peers(
 ) -> Result<Vec<DialledPeer>, Failure> {
     let node = connect::start(&query.peer, 0, 1, Path::new("output"))?;
     let peers = async {
-        connect::join(&node, tracker, Said::Flags, Patience::new(None), &complain).await?;
+        connect::join(&node, tracker, NamedBy::Flags, Patience::new(None), &complain).await?;
         let contents = match content {
             Some(content) => vec![content],
             None => {
