@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
-    // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
+    // Query commands serve nothing, so the open-swarm warning is suppressed.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
     let log = settings::start_log(level, arguments.log_file.as_deref());

@@ -40,10 +40,10 @@ impl Reader {
         Box::pin(async move { commands.ask(|reply| Command::Read { content, offset, reply }).await? })
     }
 
-    /// Why nothing was answered: the download's own reason, if it has ended.
+    /// Why nothing was answered: the content's own reason, if it has ended.
     fn failure(&self, error: PeerError) -> io::Error {
-        match (error, self.status.borrow().outcome()) {
-            (PeerError::ShutDown, Some(Err(reason))) => io::Error::other(reason),
+        match (error, self.status.borrow().state.end()) {
+            (PeerError::ShutDown, Some(reason)) => io::Error::other(reason),
             (error, _) => io::Error::other(error),
         }
     }

@@ -54,14 +54,9 @@ impl Status {
 
     /// How a download has ended; nothing while it goes on.
     pub(crate) fn outcome(&self) -> Option<Result<Completed, Arc<PeerError>>> {
-        if let Some(completed) = &self.completed {
-            return Some(Ok(completed.clone()));
-        }
-        match &self.state {
-            State::Failed(error) => Some(Err(error.clone())),
-            State::Withdrawn(reason) => Some(Err(Arc::new(PeerError::Withdrawn(reason.clone())))),
-            State::Stopped => Some(Err(Arc::new(PeerError::Cancelled))),
-            _ => None,
+        match &self.completed {
+            Some(completed) => Some(Ok(completed.clone())),
+            None => self.state.end().map(Err),
         }
     }
 }
@@ -89,6 +84,18 @@ pub enum State {
     Withdrawn(String),
     /// It was cancelled, or is not shared any more.
     Stopped,
+}
+
+impl State {
+    /// Why nothing more comes of a content; nothing while it is downloaded or shared.
+    pub(crate) fn end(&self) -> Option<Arc<PeerError>> {
+        match self {
+            State::Failed(error) => Some(error.clone()),
+            State::Withdrawn(reason) => Some(Arc::new(PeerError::Withdrawn(reason.clone()))),
+            State::Stopped => Some(Arc::new(PeerError::Cancelled)),
+            _ => None,
+        }
+    }
 }
 
 /// A download that is complete.

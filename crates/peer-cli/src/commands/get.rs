@@ -11,7 +11,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{Listener, find};
+use crate::session::find::{Observer, find};
 use crate::session::patience::Patience;
 use crate::session::temp_folder::TempFolder;
 use crate::session::{End, Session, SessionOptions, pipe, standstill};

@@ -23,8 +23,8 @@ const CERTS: &str = "certs";
 pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Result<(), Failure> {
     must_exist(file)?;
     // What `share` would share, so that both have one id.
-    let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file()).collect();
-    let scan = ScanOptions { follow_links: links.follow_links, own };
+    let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
+    let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
     let progress = Counter::new("Hashing").show();
     let Hashed { manifest, left_out, .. } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));

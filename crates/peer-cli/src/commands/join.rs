@@ -12,7 +12,7 @@ use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{Listener, find};
+use crate::session::find::{Observer, find};
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
 use crate::ui::prompt;

@@ -18,7 +18,7 @@ use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::Listener;
+use crate::session::find::Observer;
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
 use crate::ui::prompt;
@@ -86,7 +86,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         None => Some(OwnTracker::start(&arguments)?),
     };
     // Nothing is downloaded, so the folder for that is none of ours.
-    let scan = ScanOptions { follow_links: arguments.links.follow_links, own: own_files(&arguments.peer) };
+    let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let options = SessionOptions {
         seeder: true,

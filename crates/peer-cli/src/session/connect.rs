@@ -49,7 +49,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     Ok(Node::builder(transport)
         .storage(arguments.storage.backend())
         .hashes(&arguments.hashes)
-        .scan(ScanOptions { follow_links: false, own: own_files(arguments) })
+        .scan(ScanOptions::new().own(own_files(arguments)))
         .up_rate(arguments.up_rate)
         .down_rate(arguments.down_rate)
         .budget(arguments.budget)

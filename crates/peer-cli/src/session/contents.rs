@@ -10,7 +10,7 @@ use protocol::{ContentId, PeerId, Query, Ticket, printable};
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
 use crate::flags::sizes;
-use crate::session::find::{Found, Listener};
+use crate::session::find::{Found, Observer};
 use crate::session::run::Next;
 use crate::session::state::{Content, End, Handle, Session};
 use crate::ui::names::report_words;
@@ -244,7 +244,7 @@ impl Session {
     }
 }
 
-impl Listener for Session {
+impl Observer for Session {
     fn waits(&self, sentence: &str) {
         self.waiting_for("", sentence);
     }

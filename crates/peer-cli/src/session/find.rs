@@ -18,15 +18,15 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Who is told what takes a while.
-pub trait Listener {
+pub trait Observer {
     /// Something is waited for, as the sentence says.
     fn waits(&self, sentence: &str);
     /// Nobody shares what is wanted yet; it is asked for again.
     fn nobody_yet(&self, wanted: &str);
 }
 
-/// Nobody listens to how it goes.
-impl Listener for () {
+/// Nobody watches how it goes.
+impl Observer for () {
     fn waits(&self, _: &str) {}
     fn nobody_yet(&self, _: &str) {}
 }
@@ -65,9 +65,9 @@ impl Found {
 
 /// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
 /// anyone takes part in it.
-pub async fn find(node: &Node, wanted: &str, patience: Patience, listener: &impl Listener) -> Result<Found, Failure> {
+pub async fn find(node: &Node, wanted: &str, patience: Patience, observer: &impl Observer) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
-    let tell = |sentence: String| listener.waits(&sentence);
+    let tell = |sentence: String| observer.waits(&sentence);
     let mut speech = Speech::new(&tell, "The tracker has not answered yet; waiting for it.".to_owned());
     let mut said = false;
     loop {
@@ -89,7 +89,7 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, listener: &impl
             }
             0 if patience.waits() => {
                 if !said {
-                    listener.nobody_yet(wanted);
+                    observer.nobody_yet(wanted);
                     said = true;
                 }
                 tokio::time::sleep(patience.pause(ASK_AGAIN)).await;

@@ -34,6 +34,7 @@ use crate::net::dial_filter::DialFilter;
 use crate::net::fetch::MANIFEST_MEMORY;
 use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
+use crate::report::Report;
 use crate::stats::WaitStats;
 use state::{Driver, Setup};
 
@@ -51,52 +52,12 @@ pub(crate) async fn run(
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
     let (reports, mut inbox) = mpsc::channel(INBOX);
-    let site = builder.site;
-    let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
-    let dialled = Arc::new(DialFilter::new(builder.dial_private, &builder.transport.listeners()));
-    let setup = Setup {
-        transport: builder.transport,
-        storage: builder.storage,
-        downloads: builder.downloads,
-        scan: builder.scan,
-        listeners,
-        site,
-        up: Arc::new(RateCap::new(builder.up)),
-        down: Arc::new(RateCap::new(builder.down)),
-        buffers: Buffers::new(builder.engine.budget),
-        manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
-        workers: Workers::new(),
-        waits,
-        dial_limiter: Arc::default(),
-        dialled,
-        book,
-    };
-    let accepting = tokio::spawn(dial::accept(setup.transport.clone(), reports.clone()));
+    let transport = builder.transport.clone();
+    let accepting = tokio::spawn(dial::accept(transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(setup.transport.clone(), reports.clone()));
+    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(transport, reports.clone()));
     let watching = watching.map(|watching| tokio::spawn(watching));
-    let engine = Engine::new(builder.engine, setup.transport.peer_id(), hello, builder.seed);
-    let mut driver = Driver {
-        setup,
-        engine,
-        began: Instant::now(),
-        actions: Vec::new(),
-        links: HashMap::new(),
-        next_conn: 0,
-        requests: HashMap::new(),
-        manifests: HashMap::new(),
-        questions: HashMap::new(),
-        next_serve: 0,
-        items: HashMap::new(),
-        next_attempt: 0,
-        abandoned: HashMap::new(),
-        closing: Vec::new(),
-        manifest_waiters: HashMap::new(),
-        tracker: None,
-        watch: Watch::new(reports.clone()),
-        reports,
-        events,
-    };
+    let mut driver = Driver::new(builder, reports, events, (waits, book), listeners);
     let mut statuses = tokio::time::interval(STATUS);
     statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reply = loop {
@@ -124,6 +85,58 @@ pub(crate) async fn run(
 }
 
 impl Driver {
+    fn new(
+        builder: NodeBuilder,
+        reports: mpsc::Sender<Report>,
+        events: broadcast::Sender<PeerEvent>,
+        (waits, book): (Arc<WaitStats>, Arc<DialBook>),
+        listeners: watch::Sender<Vec<SocketAddr>>,
+    ) -> Self {
+        let NodeBuilder { transport, storage, downloads, scan, site, up, down, dial_private, seed, .. } = builder;
+        let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
+        let buffers = Buffers::new(builder.engine.budget);
+        let engine = Engine::new(builder.engine, transport.peer_id(), hello, seed);
+        let dialled = Arc::new(DialFilter::new(dial_private, &transport.listeners()));
+        let setup = Setup {
+            transport,
+            storage,
+            downloads,
+            scan,
+            listeners,
+            site,
+            up: Arc::new(RateCap::new(up)),
+            down: Arc::new(RateCap::new(down)),
+            buffers,
+            manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
+            workers: Workers::new(),
+            waits,
+            dial_limiter: Arc::default(),
+            dialled,
+            book,
+        };
+        Driver {
+            setup,
+            engine,
+            began: Instant::now(),
+            actions: Vec::new(),
+            links: HashMap::new(),
+            next_conn: 0,
+            requests: HashMap::new(),
+            manifests: HashMap::new(),
+            questions: HashMap::new(),
+            next_serve: 0,
+            items: HashMap::new(),
+            next_attempt: 0,
+            abandoned: HashMap::new(),
+            closing: Vec::new(),
+            manifest_waiters: HashMap::new(),
+            tracker: None,
+            watch: Watch::new(reports.clone()),
+            reports,
+            events,
+        }
+    }
+
     fn event(&mut self, event: Event) {
         let mut actions = std::mem::take(&mut self.actions);
         self.engine.handle(self.began.elapsed(), event, &mut actions);
