@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DownloadOptions;
 use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
 use crate::net::tracker::{Page, TrackerAddress};
-use crate::report::Shared;
+use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
 /// Where an answer goes.
@@ -43,29 +43,29 @@ pub(crate) enum Command {
     Share {
         path: PathBuf,
         options: ShareOptions,
-        reply: Reply<Shared>,
+        reply: Reply<Begun>,
     },
     Download {
         content: ContentId,
         options: DownloadOptions,
-        reply: Reply<watch::Receiver<Status>>,
+        reply: Reply<Begun>,
     },
     Pause {
-        content: ContentId,
+        key: ContentKey,
         reply: oneshot::Sender<()>,
     },
     Resume {
-        content: ContentId,
+        key: ContentKey,
         reply: oneshot::Sender<()>,
     },
     /// Takes no part in a content any more.
     Stop {
-        content: ContentId,
+        key: ContentKey,
         reply: oneshot::Sender<()>,
     },
     /// The next bytes of a content from an offset on, once they are verified; nothing behind its end.
     Read {
-        content: ContentId,
+        key: ContentKey,
         offset: u64,
         reply: Reply<Bytes>,
     },

@@ -15,6 +15,7 @@ use crate::error::PeerError;
 use crate::glob::Glob;
 use crate::net::dial_book::WaitingFor;
 use crate::reader::Reader;
+use crate::report::{Begun, ContentKey};
 use crate::status::{Completed, Status};
 
 /// A download that is to be started. What is not said here is as the node's builder has it.
@@ -95,22 +96,22 @@ impl DownloadBuilder {
     /// download.
     pub async fn start(self) -> Result<Download, PeerError> {
         let DownloadBuilder { commands, content, options } = self;
-        let status = commands.ask(|reply| Command::Download { content, options, reply }).await??;
-        Ok(Download { commands, content, status })
+        let Begun { key, status } = commands.ask(|reply| Command::Download { content, options, reply }).await??;
+        Ok(Download { commands, key, status })
     }
 }
 
 /// A download that was started. To await it is to wait until it is complete; dropping it leaves it to the node, which goes on.
 pub struct Download {
     commands: Commands,
-    content: ContentId,
+    key: ContentKey,
     status: watch::Receiver<Status>,
 }
 
 impl Download {
     /// What is downloaded.
     pub fn content(&self) -> ContentId {
-        self.content
+        self.key.content
     }
 
     /// How it stands, now and whenever that changes: several times a second while bytes flow, and at once when its state does.
@@ -122,12 +123,12 @@ impl Download {
     /// Reads it from this byte on while it comes: the bytes of the files that are wanted, one file after the other in the order
     /// of the manifest. Each piece is verified once more when it is read, and waited for while it is not here.
     pub fn read_from(&self, offset: u64) -> Reader {
-        Reader::new(self.commands.clone(), self.content, self.status.clone(), offset)
+        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
     }
 
     /// What it waits for at the moment; nothing if it is complete. While bytes flow it is [`WaitingFor::Pieces`].
     pub async fn waiting_for(&self) -> Option<WaitingFor> {
-        let content = self.content;
+        let content = self.key.content;
         self.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
     }
 
@@ -149,21 +150,21 @@ impl Download {
     /// Takes no part in it until [`Download::resume`]: what is verified is kept, and the files are closed. One that is complete,
     /// or about to be, goes on being shared.
     pub async fn pause(&self) -> Result<(), PeerError> {
-        let content = self.content;
-        self.commands.ask(|reply| Command::Pause { content, reply }).await
+        let key = self.key;
+        self.commands.ask(|reply| Command::Pause { key, reply }).await
     }
 
     /// Goes on after [`Download::pause`].
     pub async fn resume(&self) -> Result<(), PeerError> {
-        let content = self.content;
-        self.commands.ask(|reply| Command::Resume { content, reply }).await
+        let key = self.key;
+        self.commands.ask(|reply| Command::Resume { key, reply }).await
     }
 
     /// Ends it, or sharing it if it is complete. What is verified is kept, for the next download of the same content into the
     /// same folder, which may begin once this returns.
     pub async fn cancel(self) -> Result<(), PeerError> {
-        let content = self.content;
-        self.commands.ask(|reply| Command::Stop { content, reply }).await
+        let key = self.key;
+        self.commands.ask(|reply| Command::Stop { key, reply }).await
     }
 }
 

@@ -6,19 +6,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use protocol::ContentId;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
 use crate::error::PeerError;
+use crate::report::ContentKey;
 use crate::status::Status;
 
 /// The bytes of a download in order: see [`Download::read_from`](crate::Download::read_from). It is woken when the next piece is
 /// stored, and ends where the content does; if the download fails, so does reading.
 pub struct Reader {
     commands: Commands,
-    content: ContentId,
+    key: ContentKey,
     status: watch::Receiver<Status>,
     /// Where the next block begins.
     offset: u64,
@@ -31,13 +31,13 @@ pub struct Reader {
 type Asked = Pin<Box<dyn Future<Output = Result<Bytes, PeerError>> + Send>>;
 
 impl Reader {
-    pub(crate) fn new(commands: Commands, content: ContentId, status: watch::Receiver<Status>, offset: u64) -> Self {
-        Reader { commands, content, status, offset, block: Bytes::new(), asked: None }
+    pub(crate) fn new(commands: Commands, key: ContentKey, status: watch::Receiver<Status>, offset: u64) -> Self {
+        Reader { commands, key, status, offset, block: Bytes::new(), asked: None }
     }
 
     fn ask(&self) -> Asked {
-        let (commands, content, offset) = (self.commands.clone(), self.content, self.offset);
-        Box::pin(async move { commands.ask(|reply| Command::Read { content, offset, reply }).await? })
+        let (commands, key, offset) = (self.commands.clone(), self.key, self.offset);
+        Box::pin(async move { commands.ask(|reply| Command::Read { key, offset, reply }).await? })
     }
 
     /// Why nothing was answered: the content's own reason, if it has ended.

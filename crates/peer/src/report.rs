@@ -22,8 +22,18 @@ pub(crate) enum Question {
     Pieces { content: ContentId, run: Run, stream: Box<dyn SendStream> },
 }
 
-/// A content that is shared from now on, and how it stands.
-pub(crate) type Shared = (ContentId, watch::Receiver<Status>);
+/// What a handle is of: a content may be given up and begun again, and a handle from before has nothing to do with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentKey {
+    pub(crate) content: ContentId,
+    pub(crate) instance: u64,
+}
+
+/// A content that is shared or downloaded from now on, and how it stands.
+pub(crate) struct Begun {
+    pub(crate) key: ContentKey,
+    pub(crate) status: watch::Receiver<Status>,
+}
 
 /// What tasks report.
 pub(crate) enum Report {
@@ -49,7 +59,7 @@ pub(crate) enum Report {
         result: Result<Opened, PeerError>,
         /// Most bytes a second that are sent of it.
         up: Option<u64>,
-        reply: oneshot::Sender<Result<Shared, PeerError>>,
+        reply: oneshot::Sender<Result<Begun, PeerError>>,
     },
     /// Pieces were verified: those that are right are stored.
     Stored {

@@ -11,6 +11,7 @@ use crate::command::{Command, Commands};
 use crate::disk::share::{Held, ShareOptions};
 use crate::error::PeerError;
 use crate::reader::Reader;
+use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
 /// What is to be shared. To await it is to hash it, if that is needed, and to share it from then on.
@@ -58,8 +59,8 @@ impl IntoFuture for ShareBuilder {
     fn into_future(self) -> Self::IntoFuture {
         let ShareBuilder { commands, path, options } = self;
         Box::pin(async move {
-            let (content, status) = commands.ask(|reply| Command::Share { path, options, reply }).await??;
-            Ok(Share { commands, content, status })
+            let Begun { key, status } = commands.ask(|reply| Command::Share { path, options, reply }).await??;
+            Ok(Share { commands, key, status })
         })
     }
 }
@@ -67,14 +68,14 @@ impl IntoFuture for ShareBuilder {
 /// A content that is shared. Dropping it leaves it to the node, which goes on.
 pub struct Share {
     commands: Commands,
-    content: ContentId,
+    key: ContentKey,
     status: watch::Receiver<Status>,
 }
 
 impl Share {
     /// Which content it is.
     pub fn content(&self) -> ContentId {
-        self.content
+        self.key.content
     }
 
     /// How it stands, now and whenever that changes. It is withdrawn when its files are changed.
@@ -85,12 +86,12 @@ impl Share {
     /// Reads it from this byte on: the bytes of its files, one after the other in the order of the manifest. Each piece is
     /// verified when it is read.
     pub fn read_from(&self, offset: u64) -> Reader {
-        Reader::new(self.commands.clone(), self.content, self.status.clone(), offset)
+        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
     }
 
     /// Shares it no more.
     pub async fn stop(self) -> Result<(), PeerError> {
-        let content = self.content;
-        self.commands.ask(|reply| Command::Stop { content, reply }).await
+        let key = self.key;
+        self.commands.ask(|reply| Command::Stop { key, reply }).await
     }
 }

@@ -414,3 +414,20 @@ async fn a_share_that_is_stopped_is_not_served_any_more() {
     downloader.add_peer(content, address(&seeder)).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), download.completed()).await.is_err());
 }
+
+#[tokio::test]
+async fn a_handle_of_a_failed_download_has_nothing_to_do_with_the_next_one() {
+    let world = World::new();
+    let path = world.file("file", &noise(5000, 19));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::All).await;
+    let failed = downloader.download(content).expect_name("another").start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    assert!(matches!(&*failed.completed().await.unwrap_err(), PeerError::OtherName { .. }));
+    let download = downloader.download(content).start().await.unwrap();
+    failed.pause().await.unwrap();
+    assert!(failed.read_from(0).read(&mut [0]).await.is_err());
+    failed.cancel().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    tokio::time::timeout(LONG, download).await.unwrap().unwrap();
+}

@@ -131,14 +131,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     // Of what goes to standard output nobody sees a name.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
     let node = node.output(output).overwrite(arguments.force).names(names).start();
-    let options = SessionOptions {
-        seeder: false,
-        strict: true,
-        end: arguments.end(),
-        wait: arguments.peer.wait,
-        transport: arguments.peer.transport,
-        output_stream,
-    };
+    let options = SessionOptions { output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal);
     Session::run(node, options, face, async |session: &Session| begin(session, &arguments, ticket).await).await
 }

@@ -89,13 +89,11 @@ impl JoinArguments {
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node = node.output(&arguments.output).names(arguments.names.policy()).start();
+    let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,
         strict: !arguments.file.is_empty(),
-        end: if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never },
-        wait: arguments.peer.wait,
-        transport: arguments.peer.transport,
-        output_stream: OutputStream::Output,
+        ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything);
     Session::run(node, options, face, async |session: &Session| begin(session, &arguments).await).await

@@ -88,14 +88,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
-    let options = SessionOptions {
-        seeder: true,
-        strict: true,
-        end: End::AtWill,
-        wait: arguments.peer.wait,
-        transport: arguments.peer.transport,
-        output_stream: OutputStream::Output,
-    };
+    let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
         let shared = begin(session, &arguments, tracker).await?;

@@ -9,6 +9,7 @@ use protocol::ContentId;
 use tokio::sync::watch;
 use transport::Kind;
 
+use crate::flags::peer::PeerArguments;
 use crate::session::patience::Stillness;
 use crate::ui::progress::{Meter, Progress};
 use crate::ui::screen::{OutputStream, Screen};
@@ -26,6 +27,20 @@ pub struct SessionOptions {
     pub transport: Kind,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
+}
+
+impl SessionOptions {
+    /// A downloader's, with words on standard output.
+    pub fn new(peer: &PeerArguments, end: End) -> Self {
+        SessionOptions {
+            seeder: false,
+            strict: true,
+            end,
+            wait: peer.wait,
+            transport: peer.transport,
+            output_stream: OutputStream::Output,
+        }
+    }
 }
 
 /// When a session ends by itself.

@@ -42,13 +42,13 @@ impl Driver {
             Command::Download { content, options, reply } => {
                 let _ = reply.send(self.download(content, options));
             }
-            Command::Pause { content, reply } => self.pause(content, reply),
-            Command::Resume { content, reply } => {
-                self.resume(content);
+            Command::Pause { key, reply } => self.pause(key, reply),
+            Command::Resume { key, reply } => {
+                self.resume(key);
                 let _ = reply.send(());
             }
-            Command::Stop { content, reply } => self.stop(content, reply),
-            Command::Read { content, offset, reply } => self.read(content, offset, reply),
+            Command::Stop { key, reply } => self.stop(key, reply),
+            Command::Read { key, offset, reply } => self.read(key, offset, reply),
             Command::Status { content, reply } => {
                 let _ = reply.send(self.publish(content));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{Announce, ContentId, Manifest, Query, Stake};
 use storage::StorageError;
 use swarm::Event;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::item::{Item, OwnTask};
 use super::state::{Driver, Setup};
@@ -18,20 +18,18 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
-use crate::report::{Report, Shared};
-use crate::status::{Completed, DownloadStats, State, Status};
+use crate::report::{Begun, ContentKey, Report};
+use crate::status::{Completed, DownloadStats, State};
 
 impl Driver {
-    fn new_item(&self, up: Option<u64>, down: Option<u64>) -> Item {
+    fn new_item(&mut self, up: Option<u64>, down: Option<u64>) -> Item {
+        let instance = self.next_instance;
+        self.next_instance += 1;
         let Setup { waits, up: shared_up, down: shared_down, .. } = &self.setup;
-        Item::new(waits.clone(), RateCap::within(shared_up, up), RateCap::within(shared_down, down))
+        Item::new(instance, waits.clone(), RateCap::within(shared_up, up), RateCap::within(shared_down, down))
     }
 
-    pub(super) fn download(
-        &mut self,
-        content: ContentId,
-        options: DownloadOptions,
-    ) -> Result<watch::Receiver<Status>, PeerError> {
+    pub(super) fn download(&mut self, content: ContentId, options: DownloadOptions) -> Result<Begun, PeerError> {
         let (up, down) = (options.up, options.down);
         if let Some(item) = self.items.get_mut(&content) {
             if !std::mem::take(&mut item.manifest_only) {
@@ -39,12 +37,12 @@ impl Driver {
             }
             (item.up, item.down) = (RateCap::within(&self.setup.up, up), RateCap::within(&self.setup.down, down));
             item.options = options;
-            return Ok(item.status.subscribe());
+            return Ok(begun(content, item));
         }
         let item = Item { wanted: true, options, ..self.new_item(up, down) };
-        let status = item.status.subscribe();
+        let begun = begun(content, &item);
         self.want(content, item);
-        Ok(status)
+        Ok(begun)
     }
 
     /// Takes part in a content that is wanted, from the start or again.
@@ -167,21 +165,22 @@ impl Driver {
         }
     }
 
-    pub(super) fn shared(&mut self, opened: Opened, up: Option<u64>) -> Shared {
+    pub(super) fn shared(&mut self, opened: Opened, up: Option<u64>) -> Begun {
         let content = opened.store.id();
         let geometry = Arc::new(opened.store.manifest().geometry().clone());
         self.watch.add(&opened.store);
         let mut item = Item { store: Some(opened.store), opening: true, finished: true, ..self.new_item(up, None) };
         // Who watched it before, by another path, goes on.
         if let Some(mut before) = self.items.remove(&content) {
+            item.instance = before.instance;
             item.status = std::mem::take(&mut before.status);
         }
-        let status = item.status.subscribe();
+        let begun = begun(content, &item);
         self.items.insert(content, item);
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Complete);
         self.announce(content);
-        (content, status)
+        begun
     }
 
     /// Tells the tracker what we hold of a content.
@@ -250,14 +249,20 @@ impl Driver {
         self.tell(PeerEvent::Completed { content, path, stats });
         self.announce(content);
         for reply in stops {
-            self.stop(content, reply);
+            self.stop_item(content, reply);
         }
     }
 
+    /// The content that a handle is of, if it is still the same.
+    pub(super) fn item_of(&mut self, key: ContentKey) -> Option<&mut Item> {
+        self.items.get_mut(&key.content).filter(|item| item.instance == key.instance)
+    }
+
     /// Takes no part in a download for now. What is verified is kept, and its files are closed.
-    pub(super) fn pause(&mut self, content: ContentId, reply: oneshot::Sender<()>) {
+    pub(super) fn pause(&mut self, key: ContentKey, reply: oneshot::Sender<()>) {
+        let content = key.content;
         let may_pause = |item: &&mut Item| item.wanted && !item.finished && !item.is_finishing() && !item.paused;
-        let Some(item) = self.items.get_mut(&content).filter(may_pause) else {
+        let Some(item) = self.item_of(key).filter(may_pause) else {
             let _ = reply.send(());
             return;
         };
@@ -277,19 +282,27 @@ impl Driver {
     }
 
     /// Goes on with a download that was paused.
-    pub(super) fn resume(&mut self, content: ContentId) {
-        let Some(mut item) = self.items.remove(&content) else { return };
-        let was_paused = std::mem::take(&mut item.paused);
-        if !was_paused {
-            self.items.insert(content, item);
+    pub(super) fn resume(&mut self, key: ContentKey) {
+        let Some(item) = self.item_of(key) else { return };
+        if !std::mem::take(&mut item.paused) {
             return;
         }
-        self.want(content, item);
-        self.set_state(content, State::Starting);
+        if let Some(item) = self.items.remove(&key.content) {
+            self.want(key.content, item);
+        }
+        self.set_state(key.content, State::Starting);
     }
 
     /// Takes no part in a content any more, and says so once its files are closed.
-    pub(super) fn stop(&mut self, content: ContentId, reply: oneshot::Sender<()>) {
+    pub(super) fn stop(&mut self, key: ContentKey, reply: oneshot::Sender<()>) {
+        if self.item_of(key).is_some() {
+            self.stop_item(key.content, reply);
+        } else {
+            let _ = reply.send(());
+        }
+    }
+
+    fn stop_item(&mut self, content: ContentId, reply: oneshot::Sender<()>) {
         let Some(item) = self.items.get_mut(&content) else {
             let _ = reply.send(());
             return;
@@ -387,4 +400,9 @@ impl Driver {
         }));
         is_closed
     }
+}
+
+/// What the handle of a content needs.
+fn begun(content: ContentId, item: &Item) -> Begun {
+    Begun { key: ContentKey { content, instance: item.instance }, status: item.status.subscribe() }
 }

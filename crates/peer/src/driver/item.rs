@@ -21,6 +21,8 @@ pub(super) struct Item {
     pub(super) store: Option<Arc<ContentStore>>,
     /// Whether the store is there or on its way.
     pub(super) opening: bool,
+    /// Which of the contents of this id it is, of all that there were.
+    pub(super) instance: u64,
     /// The number of the attempt to open it.
     pub(super) attempt: u64,
     /// Told to pause: then there is no store, and the engine knows nothing of it.
@@ -50,10 +52,11 @@ pub(super) struct Item {
 
 impl Item {
     /// A content of which nothing is known yet.
-    pub(super) fn new(of_node: Arc<WaitStats>, up: Arc<RateCap>, down: Arc<RateCap>) -> Self {
+    pub(super) fn new(instance: u64, of_node: Arc<WaitStats>, up: Arc<RateCap>, down: Arc<RateCap>) -> Self {
         Item {
             store: None,
             opening: false,
+            instance,
             attempt: 0,
             paused: false,
             closed: None,

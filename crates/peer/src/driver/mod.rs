@@ -126,6 +126,7 @@ impl Driver {
             questions: HashMap::new(),
             next_serve: 0,
             items: HashMap::new(),
+            next_instance: 0,
             next_attempt: 0,
             abandoned: HashMap::new(),
             closing: Vec::new(),

@@ -6,17 +6,18 @@ use protocol::{ContentId, Run};
 use super::state::Driver;
 use crate::command::Reply;
 use crate::error::PeerError;
+use crate::report::ContentKey;
 
 /// Most bytes that are read at once, or one piece where that is larger.
 const READ: u64 = 1 << 20;
 
 impl Driver {
     /// The next bytes from an offset on, now or once they are here.
-    pub(super) fn read(&mut self, content: ContentId, offset: u64, reply: Reply<Bytes>) {
+    pub(super) fn read(&mut self, key: ContentKey, offset: u64, reply: Reply<Bytes>) {
         // Nobody answers where there is no such content.
-        let Some(item) = self.items.get_mut(&content) else { return };
+        let Some(item) = self.item_of(key) else { return };
         item.readers.push((offset, reply));
-        self.serve_readers(content);
+        self.serve_readers(key.content);
     }
 
     /// Gives those who wait what is here by now.

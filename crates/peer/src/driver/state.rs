@@ -45,6 +45,8 @@ pub(super) struct Driver {
     pub(super) questions: HashMap<ServeId, PendingServe>,
     pub(super) next_serve: ServeId,
     pub(super) items: HashMap<ContentId, Item>,
+    /// The number of the next content.
+    pub(super) next_instance: u64,
     /// The number of the next attempt to open a download.
     pub(super) next_attempt: u64,
     /// Who waits for the end of an attempt to open a download that is not wanted any more, by its number.
