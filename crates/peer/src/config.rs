@@ -1,4 +1,4 @@
-//! How a node is set up, and what its downloads keep to.
+//! Settings of a node and of its downloads.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,8 +88,7 @@ impl DownloadOptions {
     }
 }
 
-/// How a node is set up. Transport and storage are the doors for plug-ins. What is said of downloads holds for all of them that
-/// are not told otherwise ([`DownloadBuilder`](crate::DownloadBuilder)).
+/// Sets up a node. What is set about downloads is the default for each of them ([`DownloadBuilder`](crate::DownloadBuilder)).
 #[must_use = "a node runs once it is started"]
 pub struct NodeBuilder {
     pub(crate) transport: Arc<dyn Transport>,
@@ -122,112 +121,111 @@ impl NodeBuilder {
         }
     }
 
-    /// Where pieces are kept; mapped files unless set.
+    /// Where pieces are kept. Default: mapped files.
     pub fn storage(mut self, storage: Arc<dyn Backend>) -> Self {
         self.storage = storage;
         self
     }
 
-    /// The folder where manifests are kept; `hashes` unless set.
+    /// The folder for manifests. Default: `hashes`.
     pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
         self.downloads.hashes = folder.into();
         self
     }
 
-    /// The folder where downloads go; `output` unless set.
+    /// The folder for downloads. Default: `output`.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
         self.downloads.folder = folder.into();
         self
     }
 
-    /// Whether files of a download may replace different ones that have their names, once it is complete. Until then the old
-    /// one stays, and pieces that are equal at the same place are taken from it. Not unless set: then such a download fails.
+    /// Whether downloads may replace different files of the same names. They do so once complete; until then the old files stay,
+    /// and pieces that are equal at the same offset are taken from them. Default: no, such a download fails.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.downloads.replace = overwrite;
         self
     }
 
-    /// Bytes that downloads leave free on the disk: one that would not is refused before anything is written, and one that runs
-    /// while others fill the disk is given up, with what is verified kept. A hundredth of the file system, and at most 1 GiB,
-    /// unless set.
+    /// Bytes that downloads leave free on the disk. A download that would not is refused before anything is written. One that
+    /// runs while others fill the disk fails, and what is verified is kept. Default: 1 % of the file system, at most 1 GiB.
     pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
         self.downloads.keep_free = bytes;
         self
     }
 
-    /// Whether downloads are read back from the disk, and verified, before they are called complete: against a disk that does
-    /// not keep what was written. Not unless set: then only what somebody else may have changed is.
+    /// Whether downloads are read back from the disk and verified before they are complete, against a disk that does not keep
+    /// what was written. Default: no, only files that somebody else may have changed are verified again.
     pub fn verify_on_disk(mut self, verify: bool) -> Self {
         self.downloads.verify_on_disk = verify;
         self
     }
 
-    /// Files and folders, beside that for manifests, that are read by programs which embed this: no download may lie there by
-    /// its names ([`crate::NameDoubt::Reserved`]).
+    /// Files and folders that the embedding program reads: no download may be written there by its names
+    /// ([`crate::NameDoubt::Reserved`]). The folder for manifests is always one of them.
     pub fn reserve(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         self.downloads.reserved.extend(paths);
         self
     }
 
-    /// What becomes of downloads with names that should not be where they go; refused unless set.
+    /// What to do about names that should not be in the output folder. Default: refuse the download.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.downloads.names = policy;
         self
     }
 
-    /// What counts as part of the contents that are shared. The hashes folder is always one of the node's own.
+    /// What counts as part of a shared folder. The folder for manifests never does.
     pub fn scan(mut self, options: ScanOptions) -> Self {
         self.scan = options;
         self
     }
 
-    /// Most bytes a second that are sent; without a bound unless set.
+    /// Limits the bytes sent per second. Default: no limit.
     pub fn up_rate(mut self, bytes: Option<u64>) -> Self {
         self.up = bytes;
         self
     }
 
-    /// Most bytes a second that are received; without a bound unless set.
+    /// Limits the bytes received per second. Default: no limit.
     pub fn down_rate(mut self, bytes: Option<u64>) -> Self {
         self.down = bytes;
         self
     }
 
-    /// The place that this peer is in, at most [`protocol::MAX_SITE`] bytes: what someone near has is not fetched from
-    /// afar. None unless set.
+    /// The site of this peer, at most [`protocol::MAX_SITE`] bytes: pieces that a peer of the same site has are not fetched from
+    /// other sites. Default: none.
     pub fn site(mut self, name: impl Into<String>) -> Self {
         self.site = name.into();
         self
     }
 
-    /// Whether peers that give come before those that only take; not unless set.
+    /// Whether peers that upload are served first (tit for tat). Default: no.
     pub fn fair(mut self, fair: bool) -> Self {
         self.engine.fair = fair;
         self
     }
 
-    /// Addresses to announce instead of those of the listeners, at most 32: where a router or a relay stands before
-    /// them. Of an unspecified address only the port counts, at the address that the tracker sees. None unless set.
+    /// Addresses to announce instead of those of the listeners, at most 32, for example of a router that forwards a port. Of an
+    /// unspecified address only the port counts, at the address that the tracker sees. Default: none.
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
         addresses.truncate(MOST_ANNOUNCED);
         self.announce = addresses;
         self
     }
 
-    /// Whether private addresses, those of links and loopback are dialled whoever names them. Not unless set: then only where
-    /// they lead to the network or machine of the one that names them. [`Node::add_peer`](crate::Node::add_peer) is not held to this.
+    /// Whether private, link-local and loopback addresses are dialled no matter who announces them. Default: no, only if they
+    /// belong to the network or machine of the announcer. [`Node::add_peer`](crate::Node::add_peer) is not held to this.
     pub fn dial_private(mut self, dial: bool) -> Self {
         self.dial_private = dial;
         self
     }
 
-    /// Bytes of pieces in flight over all connections; 32 MiB unless set.
+    /// Bytes of pieces in flight over all connections. Default: 32 MiB.
     pub fn budget(mut self, bytes: u64) -> Self {
         self.engine.budget = bytes;
         self
     }
 
-    /// The seed of the engine's random choices; random unless set.
+    /// The seed of the engine's random choices. Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self

@@ -1,4 +1,4 @@
-//! A download: how it is asked for, watched, read while it comes, paused and waited for.
+//! A download: set it up, watch it, read it while it arrives, pause it, await it.
 
 use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::reader::Reader;
 use crate::report::{Begun, ContentKey};
 use crate::status::{Completed, Status};
 
-/// A download that is to be started. What is not said here is as the node's builder has it.
+/// Sets up a download. What is not set here is as the node's builder has it.
 #[must_use = "a download begins with `start`"]
 pub struct DownloadBuilder {
     commands: Commands,
@@ -31,22 +31,22 @@ impl DownloadBuilder {
         DownloadBuilder { commands, content, options: DownloadOptions::default() }
     }
 
-    /// The folder that it goes to.
+    /// The folder to download into.
     pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
         self.options.folder = Some(folder.into());
         self
     }
 
-    /// Whether its files may replace different ones that have their names, once it is complete. Until then the old one stays,
-    /// and pieces that are equal at the same place are taken from it.
+    /// Whether its files may replace different files of the same names. They do so once the download is complete; until then
+    /// the old files stay, and pieces that are equal at the same offset are taken from them.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.options.replace = Some(overwrite);
         self
     }
 
-    /// Of a folder, only the files that one of these patterns matches. What others bring later goes into the same folder. It
-    /// fails with [`PeerError::NothingChosen`] where there are none. A hidden name that a pattern spells out is not doubtful
-    /// ([`NamePolicy`]). No patterns mean all files.
+    /// Downloads only files of a folder that one of these patterns matches; with no patterns, all files. Other files can be
+    /// downloaded into the same folder later. Fails with [`PeerError::NothingChosen`] if nothing matches. A hidden name that a
+    /// pattern spells out is allowed ([`NamePolicy`]).
     pub fn only(mut self, globs: impl IntoIterator<Item = Glob>) -> Self {
         let globs: Arc<[Glob]> = globs.into_iter().collect();
         if globs.is_empty() {
@@ -61,39 +61,39 @@ impl DownloadBuilder {
         self
     }
 
-    /// The same for files whose paths inside, with `/`, are `wanted`.
+    /// Downloads only files of a folder for whose path, with `/`, `wanted` is true.
     pub fn files(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.options.only = Some(Choice { wanted: Arc::new(wanted), spelt_out: Arc::new(|_, _| false) });
         self
     }
 
-    /// The name that the content's manifest must have. To be set where a name led to the id: which contents have a name is
-    /// what a tracker says, and one that has another is given up ([`PeerError::OtherName`]) before anything is written.
+    /// The name that the manifest must have, or the download fails with [`PeerError::OtherName`] before anything is written. To
+    /// be set when the id was found by name, because a tracker may claim any name for an id.
     pub fn expect_name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
         self
     }
 
-    /// What becomes of names that should not be where it goes.
+    /// What to do about names that should not be in the output folder.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.options.names = Some(policy);
         self
     }
 
-    /// Most bytes a second that are received for it. That of the node bounds all downloads together.
+    /// Limits the bytes received per second. The node's own limit still applies to all downloads together.
     pub fn down_rate(mut self, bytes: u64) -> Self {
         self.options.down = Some(bytes);
         self
     }
 
-    /// Most bytes a second that are sent of it. That of the node bounds all contents together.
+    /// Limits the bytes sent per second. The node's own limit still applies to all contents together.
     pub fn up_rate(mut self, bytes: u64) -> Self {
         self.options.up = Some(bytes);
         self
     }
 
-    /// Starts it. Fails with [`PeerError::Already`] if this node takes part in the content; whatever else goes wrong ends the
-    /// download.
+    /// Starts the download. Fails with [`PeerError::Already`] if this node already takes part in the content. Other errors end
+    /// the download later.
     pub async fn start(self) -> Result<Download, PeerError> {
         let DownloadBuilder { commands, content, options } = self;
         let Begun { key, status } = commands.ask(|reply| Command::Download { content, options, reply }).await??;
@@ -101,7 +101,8 @@ impl DownloadBuilder {
     }
 }
 
-/// A download that was started. To await it is to wait until it is complete; dropping it leaves it to the node, which goes on.
+/// A running download. Awaiting it waits until it is complete or has failed. If it is dropped, the download continues in the
+/// node.
 pub struct Download {
     commands: Commands,
     key: ContentKey,
@@ -109,30 +110,30 @@ pub struct Download {
 }
 
 impl Download {
-    /// What is downloaded.
+    /// The content that is downloaded.
     pub fn content(&self) -> ContentId {
         self.key.content
     }
 
-    /// How it stands, now and whenever that changes: several times a second while bytes flow, and at once when its state does.
-    /// The last one stays.
+    /// Its status: updated several times a second while bytes flow, and at once when the state changes. The last value stays
+    /// readable after the download has ended.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    /// Reads it from this byte on while it comes: the bytes of the files that are wanted, one file after the other in the order
-    /// of the manifest. Each piece is verified once more when it is read, and waited for while it is not here.
+    /// Reads the download from this byte on while it arrives: the wanted files one after another, in the manifest's order. Each
+    /// piece is verified again when it is read. The reader is woken when the next piece in order is stored.
     pub fn read_from(&self, offset: u64) -> Reader {
         Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
     }
 
-    /// What it waits for at the moment; nothing if it is complete. While bytes flow it is [`WaitingFor::Pieces`].
+    /// What it currently waits for, or `None` if it is complete. While bytes flow this is [`WaitingFor::Pieces`].
     pub async fn waiting_for(&self) -> Option<WaitingFor> {
         let content = self.key.content;
         self.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
     }
 
-    /// Waits until it is complete, durable and has its name, or has failed.
+    /// Waits until the download is complete (durable, under its final name) or has failed.
     pub async fn completed(&self) -> Result<Completed, Arc<PeerError>> {
         let mut status = self.status.clone();
         loop {
@@ -147,21 +148,21 @@ impl Download {
         }
     }
 
-    /// Takes no part in it until [`Download::resume`]: what is verified is kept, and the files are closed. One that is complete,
-    /// or about to be, goes on being shared.
+    /// Stops downloading and serving until [`Download::resume`]. Verified pieces are kept and the files are closed. A download
+    /// that is complete, or has all its pieces, is not paused.
     pub async fn pause(&self) -> Result<(), PeerError> {
         let key = self.key;
         self.commands.ask(|reply| Command::Pause { key, reply }).await
     }
 
-    /// Goes on after [`Download::pause`].
+    /// Continues after [`Download::pause`].
     pub async fn resume(&self) -> Result<(), PeerError> {
         let key = self.key;
         self.commands.ask(|reply| Command::Resume { key, reply }).await
     }
 
-    /// Ends it, or sharing it if it is complete. What is verified is kept, for the next download of the same content into the
-    /// same folder, which may begin once this returns.
+    /// Ends the download, or stops sharing it if it is complete. Verified pieces are kept. Once this returns, another download of
+    /// the same content into the same folder can start and resumes from them.
     pub async fn cancel(self) -> Result<(), PeerError> {
         let key = self.key;
         self.commands.ask(|reply| Command::Stop { key, reply }).await

@@ -1,4 +1,4 @@
-//! What a node tells of as it happens.
+//! Events of a node, broadcast as they happen.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,45 +10,45 @@ use crate::disk::left_out::LeftOut;
 use crate::error::PeerError;
 use crate::status::DownloadStats;
 
-/// What happens in a node, for logs and for people who watch. A watcher that falls far behind misses some: what matters of a
-/// content is in its [`Status`](crate::Status), which nobody misses.
+/// Something that happened in a node, for logs and for people. A receiver that falls far behind misses events. What matters
+/// about a content is in its [`Status`](crate::Status), whose last value is never missed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PeerEvent {
-    /// What is to be shared is being hashed; ten times a second at most.
+    /// A file or folder that is to be shared is being hashed. Sent at most ten times a second.
     Hashing {
-        /// What is hashed, as it was asked for.
+        /// The path, as it was given.
         path: PathBuf,
         /// Bytes that are done.
         done: u64,
         /// Bytes in all.
         total: u64,
     },
-    /// What is to be shared is being written to: it is waited for.
+    /// A file that is to be shared is being written to. The node waits until that is over.
     StillWritten {
         /// The file.
         path: PathBuf,
     },
-    /// Something lies in a folder that is to be shared and is no part of the content: links that lead elsewhere, special files,
-    /// the programs' own state. One event of each folder, however many they are.
+    /// A folder that is to be shared holds things that are not part of the content: links that lead out of it, special files,
+    /// state of these programs. One event per folder.
     Skipped {
         /// What it is, and why.
         left_out: Vec<LeftOut>,
     },
-    /// The manifest of a wanted content is here; `have` pieces of it were stored already.
+    /// The manifest of a download has arrived.
     Manifest {
         /// The content.
         content: ContentId,
         /// Its name.
         name: String,
-        /// Bytes; of the files that are wanted, if not all are.
+        /// Bytes of the files that are wanted.
         size: u64,
-        /// Pieces of them in all.
+        /// Their pieces.
         pieces: u32,
-        /// Pieces that an earlier run had stored, or that the file to be replaced has too.
+        /// Pieces that are here already: stored by an earlier run, or equal in the file to be replaced.
         have: u32,
     },
-    /// A connection to a peer stands.
+    /// A connection to a peer was made, by either side.
     Connected {
         /// The peer.
         peer: PeerId,
@@ -57,7 +57,7 @@ pub enum PeerEvent {
         /// What carries the connection: `quic`, `tcp` or `memory`.
         transport: &'static str,
     },
-    /// Nobody who is connected has these pieces; empty once someone has.
+    /// No connected peer has these pieces. Empty once one has.
     Lacking {
         /// The content.
         content: ContentId,
@@ -69,7 +69,7 @@ pub enum PeerEvent {
         /// The content.
         content: ContentId,
     },
-    /// The file is durable and has its final name.
+    /// A download is complete: durable, and under its final name.
     Completed {
         /// The content.
         content: ContentId,
@@ -78,7 +78,7 @@ pub enum PeerEvent {
         /// What it took.
         stats: DownloadStats,
     },
-    /// The download has failed and was given up.
+    /// A download has failed. What is verified is kept.
     Failed {
         /// The content.
         content: ContentId,
@@ -92,17 +92,18 @@ pub enum PeerEvent {
         /// Why.
         reason: String,
     },
-    /// A peer sent too many wrong pieces and is shut out.
+    /// A peer sent too many wrong pieces and was banned.
     Banned {
         /// The peer.
         peer: PeerId,
     },
-    /// The tracker is lost; downloads go on with the peers that are known.
+    /// The connection to the tracker is lost. Downloads continue with known peers.
     TrackerLost,
     /// The tracker is back.
     TrackerBack,
-    /// The tracker is lost, and where it was somebody else answers ([`PeerError::WrongTracker`]), or it refuses us
-    /// ([`PeerError::Refused`]), or its certificate will not do: it does not come back by itself. Said once of each reason.
+    /// The tracker is lost and does not come back by itself: another key answers at its address
+    /// ([`PeerError::WrongTracker`]), it refuses this node ([`PeerError::Refused`]), or its certificate is not accepted. Sent
+    /// once per reason.
     TrackerUnfit {
         /// Who answers, or why it refuses.
         error: Arc<PeerError>,

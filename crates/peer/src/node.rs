@@ -1,4 +1,4 @@
-//! The handle that others hold: start a node, share, download, watch, shut down.
+//! The handle of a node: start it, share, download, watch, shut down.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -59,12 +59,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node over any transport, which keeps what it downloads in mapped files.
+    /// Begins to set up a node over a transport. Pieces are kept in mapped files unless another storage is set.
     pub fn builder(transport: Arc<dyn Transport>) -> NodeBuilder {
         NodeBuilder::new(transport)
     }
 
-    /// The id that this node proves to everyone.
+    /// The id of this node, which it proves in every handshake.
     pub fn id(&self) -> PeerId {
         self.id
     }
@@ -74,33 +74,32 @@ impl Node {
         &self.listeners
     }
 
-    /// Where others are told to reach this node, likeliest first: what it was told to announce, or the addresses of this
-    /// machine. They change with its interfaces, and are announced anew then.
+    /// The addresses that are announced to others, likeliest first: those that were set with [`NodeBuilder::announce`], or those
+    /// of this machine. They are announced again when the interfaces change.
     pub fn addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
         self.addresses.clone()
     }
 
-    /// Events from now on, for logs and for people who watch. A watcher that falls far behind misses some: what matters of a
-    /// content is in its [`Status`].
+    /// Events from now on, for logs and for people. A receiver that falls far behind misses events. What matters about a content
+    /// is in its [`Status`].
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         self.events.subscribe()
     }
 
-    /// Connects to a tracker and announces everything to it, now and whenever it comes back. Fails if it cannot be
-    /// reached the first time.
+    /// Connects to a tracker and announces all contents to it, now and after each reconnection. Fails if the first connection
+    /// does.
     pub async fn join(&self, tracker: TrackerAddress) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::Track { tracker, reply }).await?
     }
 
-    /// Knows a peer without a tracker.
+    /// Adds a peer of a content, as a tracker would.
     pub async fn add_peer(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::AddPeer { content, peer, reply }).await
     }
 
-    /// Contents with this name or id, or an id that begins so ([`Query`]), as the tracker says and in its order. What it says is
-    /// held against the question: whatever has another id or name is dropped, so that of an id at most that content comes.
-    /// That the content of a name has it is still for
-    /// [`DownloadBuilder::expect_name`] to see.
+    /// Asks the tracker for contents by name, by id or by the beginning of an id ([`Query`]), and returns them in its order.
+    /// Matches that do not answer the query are dropped. That a content really has the name is checked only when its manifest
+    /// arrives ([`DownloadBuilder::expect_name`]).
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
         let query: Query = query.parse()?;
         let asked = query.to_string();
@@ -110,32 +109,31 @@ impl Node {
         Ok(found)
     }
 
-    /// A page of what the tracker knows, newest first: the first one, or the one that goes on behind another.
+    /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`.
     pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
         self.commands.ask(|reply| Command::List { before, reply }).await?
     }
 
-    /// The manifest of a content, from the hashes folder or from a peer that has it. Nothing is downloaded and nothing is
-    /// kept. Waits until there is one; the node takes part in the content meanwhile, as it would for a download, and
-    /// answers [`PeerError::ShutDown`] if it ends.
+    /// The manifest of a content, from the hashes folder or from a peer. Nothing is downloaded or kept. Waits until a peer has
+    /// it; meanwhile the node takes part in the content as for a download. Fails with [`PeerError::ShutDown`] if the node ends.
     pub async fn manifest(&self, content: ContentId) -> Result<Arc<Manifest>, PeerError> {
         self.commands.ask(|reply| Command::Manifest { content, reply }).await
     }
 
-    /// Shares a file, or a folder with all that is in it: makes its manifest and serves its pieces. The builder that this gives
-    /// is awaited. [`PeerEvent::Hashing`] tells how far that is, [`PeerEvent::Skipped`] what is left out of a folder. What has
-    /// not changed since it was shared last, by its times and inodes, is not hashed again.
+    /// Shares a file or a folder: await the builder that this returns. The content is hashed, unless its times and inodes show
+    /// that it has not changed since it was shared last. [`PeerEvent::Hashing`] reports progress, [`PeerEvent::Skipped`] what is
+    /// left out of a folder.
     pub fn share(&self, path: impl Into<PathBuf>) -> ShareBuilder {
         ShareBuilder::new(self.commands.clone(), path.into())
     }
 
-    /// Downloads a content once the builder that this gives is started. Goes on from what an earlier run had verified, and goes
-    /// on sharing when it is done.
+    /// Sets up a download, which begins with [`DownloadBuilder::start`]. It resumes from what an earlier run has verified, and
+    /// the content is shared once it is complete.
     pub fn download(&self, content: ContentId) -> DownloadBuilder {
         DownloadBuilder::new(self.commands.clone(), content)
     }
 
-    /// How a content stands at this moment; nothing if this node takes no part in it.
+    /// The current status of a content, or `None` if this node takes no part in it.
     pub async fn status(&self, content: ContentId) -> Option<Status> {
         self.commands.ask(|reply| Command::Status { content, reply }).await.ok().flatten()
     }

@@ -1,4 +1,4 @@
-//! Reading a download while it comes: in order, as far as its verified pieces reach without a gap.
+//! Reading a content in order while it is downloaded.
 
 use std::future::Future;
 use std::io;
@@ -14,8 +14,8 @@ use crate::error::PeerError;
 use crate::report::ContentKey;
 use crate::status::Status;
 
-/// The bytes of a download in order: see [`Download::read_from`](crate::Download::read_from). It is woken when the next piece is
-/// stored, and ends where the content does; if the download fails, so does reading.
+/// Reads a content in order: see [`Download::read_from`](crate::Download::read_from). It is woken when the next piece is stored,
+/// and ends at the end of the content. If the download fails, so does the next read.
 pub struct Reader {
     commands: Commands,
     key: ContentKey,

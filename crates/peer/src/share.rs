@@ -1,4 +1,4 @@
-//! A content that is shared: how it is asked for, watched and stopped.
+//! A shared content: set it up, watch it, stop it.
 
 use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::reader::Reader;
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
-/// What is to be shared. To await it is to hash it, if that is needed, and to share it from then on.
+/// Sets up a share. Awaiting it hashes the content, if needed, and shares it from then on.
 #[must_use = "it is shared once it is awaited"]
 pub struct ShareBuilder {
     commands: Commands,
@@ -27,25 +27,25 @@ impl ShareBuilder {
         ShareBuilder { commands, path, options: ShareOptions::default() }
     }
 
-    /// How its pieces are digested; BLAKE3 unless set.
+    /// The hash of pieces. Default: BLAKE3.
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.options.algorithm = algorithm;
         self
     }
 
-    /// Size of its pieces in bytes, a power of two from 1 KiB to 16 MiB; by the size of the files unless set.
+    /// Bytes of a piece, a power of two from 1 KiB to 16 MiB. Default: chosen by the size of the files.
     pub fn piece_size(mut self, bytes: impl Into<Option<u32>>) -> Self {
         self.options.piece_size = bytes.into();
         self
     }
 
-    /// Which of its pieces are served; all unless set.
+    /// Which pieces are served. Default: all.
     pub fn held(mut self, held: Held) -> Self {
         self.options.held = held;
         self
     }
 
-    /// Most bytes a second that are sent of it. That of the node bounds all contents together.
+    /// Limits the bytes sent per second. The node's own limit still applies to all contents together.
     pub fn up_rate(mut self, bytes: u64) -> Self {
         self.options.up = Some(bytes);
         self
@@ -65,7 +65,7 @@ impl IntoFuture for ShareBuilder {
     }
 }
 
-/// A content that is shared. Dropping it leaves it to the node, which goes on.
+/// A shared content. If it is dropped, the node continues to share it.
 pub struct Share {
     commands: Commands,
     key: ContentKey,
@@ -73,23 +73,23 @@ pub struct Share {
 }
 
 impl Share {
-    /// Which content it is.
+    /// The content that is shared.
     pub fn content(&self) -> ContentId {
         self.key.content
     }
 
-    /// How it stands, now and whenever that changes. It is withdrawn when its files are changed.
+    /// Its status. The content is withdrawn when its files change.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    /// Reads it from this byte on: the bytes of its files, one after the other in the order of the manifest. Each piece is
-    /// verified when it is read.
+    /// Reads the content from this byte on: its files one after another, in the manifest's order. Each piece is verified when it
+    /// is read.
     pub fn read_from(&self, offset: u64) -> Reader {
         Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
     }
 
-    /// Shares it no more.
+    /// Stops sharing it.
     pub async fn stop(self) -> Result<(), PeerError> {
         let key = self.key;
         self.commands.ask(|reply| Command::Stop { key, reply }).await

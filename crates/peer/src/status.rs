@@ -1,4 +1,4 @@
-//! How a content stands in a node: the state it is in, how much of it is here, and what it took.
+//! The status of a content: its state, how much of it is here, and what it took.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -12,19 +12,21 @@ use crate::disk::names::policy::NameReport;
 use crate::error::PeerError;
 use crate::stats::Bottleneck;
 
-/// How a content stands. See [`Download::status`](crate::Download::status) and [`Share::status`](crate::Share::status).
+/// The status of a content. See [`Download::status`](crate::Download::status) and [`Share::status`](crate::Share::status).
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Status {
-    /// What it is doing. The last one stays.
+    /// What it is doing.
     pub state: State,
-    /// The content's name; empty while unknown.
+    /// Its name; empty until the manifest is known.
     pub name: String,
-    /// Bytes in all, or of the files that are wanted; 0 while unknown.
+    /// Bytes of the files that are wanted or shared; 0 until the manifest is known.
     pub size: u64,
-    /// Pieces stored of those.
+    /// Pieces that are stored.
     pub have: u32,
-    /// Pieces in all; 0 while unknown.
+    /// Pieces that were here at the start: stored by an earlier run, or equal in the file that is replaced.
+    pub had: u32,
+    /// Pieces in total; 0 until the manifest is known.
     pub pieces: u32,
     /// Connected peers that take part.
     pub peers: u32,
@@ -32,22 +34,22 @@ pub struct Status {
     pub received: u64,
     /// Payload bytes sent so far.
     pub sent: u64,
-    /// Payload bytes received in a second, over the last few seconds.
+    /// Payload bytes received per second, averaged over the last three seconds.
     pub rate: u64,
-    /// Bytes of verified pieces, by the peer that they came from.
+    /// Bytes of verified pieces by the peer that sent them.
     pub sources: BTreeMap<PeerId, u64>,
-    /// Pieces that nobody who is connected has.
+    /// Pieces that no connected peer has.
     pub lacking: Vec<Run>,
-    /// What a faster download would need more of; nothing for what is shared from the start.
+    /// What limits the download so far; `None` for a share.
     pub bottleneck: Option<Bottleneck>,
-    /// What lies in a folder that is shared here and is no part of the content. Those who get it do not know of it.
+    /// Things in a shared folder that are not part of the content.
     pub left_out: u32,
-    /// The download's result, from when it is complete; it stays if the files are changed later and withdrawn.
+    /// The result of a download, once it is complete. It stays if the files change later and the content is withdrawn.
     pub completed: Option<Completed>,
 }
 
 impl Status {
-    /// Whether it is complete and has its final name (or was shared from the start).
+    /// Whether it is complete and under its final name, or shared from the start.
     pub fn is_complete(&self) -> bool {
         matches!(self.state, State::Complete)
     }
@@ -65,24 +67,24 @@ impl Status {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum State {
-    /// It is wanted, and its manifest is not known yet.
+    /// The manifest is not known yet.
     #[default]
     Starting,
-    /// The manifest is here; what is on the disk already is being looked through.
+    /// The manifest is known, and what is on disk is being checked.
     Opening,
-    /// Pieces are fetched.
+    /// Pieces are being fetched.
     Fetching,
-    /// Told to pause: nothing is fetched, and what is verified is kept.
+    /// Paused.
     Paused,
-    /// Every piece is verified; the files are made durable and get their names.
+    /// Every piece is verified. The files are being synced and renamed.
     Finishing,
-    /// It is complete and has its name, and is shared.
+    /// Complete, under its final name, and shared.
     Complete,
-    /// It has failed and was given up. What is verified is kept.
+    /// Failed. What is verified is kept.
     Failed(Arc<PeerError>),
-    /// Its files were changed or removed on disk, for this reason, and are not shared any more.
+    /// Its files were changed or removed on disk, so it is no longer shared.
     Withdrawn(String),
-    /// It was cancelled, or is not shared any more.
+    /// Cancelled, or no longer shared.
     Stopped,
 }
 
@@ -98,7 +100,7 @@ impl State {
     }
 }
 
-/// A download that is complete.
+/// A completed download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completed {
@@ -108,21 +110,21 @@ pub struct Completed {
     pub stats: DownloadStats,
 }
 
-/// What a download took, and what was given.
+/// What a download took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DownloadStats {
-    /// From the wish to the last verified piece.
+    /// Time from the start to the last verified piece.
     pub verified: Duration,
-    /// From the wish to the durable file.
+    /// Time from the start to the durable file.
     pub durable: Duration,
     /// Bytes of the files that were wanted.
     pub size: u64,
     /// Payload bytes by the peer that they came from.
     pub sources: BTreeMap<PeerId, u64>,
-    /// What a faster download would have needed more of.
+    /// What limited it.
     pub bottleneck: Option<Bottleneck>,
-    /// Paths, in the content, of files that may be executed: whoever shares them says so. Empty where files have no such bit.
+    /// Paths, in the content, of files that are executable. Empty on platforms without such a permission.
     pub executable: Arc<[String]>,
     /// What was done about doubtful names.
     pub names: NameReport,

@@ -69,7 +69,7 @@ async fn get(node: &Node, content: ContentId, from: &Node) -> (u32, Result<PathB
     let address = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
     let (added, opened) = tokio::join!(node.add_peer(content, address), opened);
     added.unwrap();
-    let had = opened.unwrap().have;
+    let had = opened.unwrap().had;
     let ended = tokio::time::timeout(Duration::from_secs(60), download).await.expect("it ends");
     (had, ended.map(|completed| completed.path))
 }

@@ -155,6 +155,9 @@ impl Driver {
             pieces,
             have,
         });
+        if let Some(item) = self.items.get(&content) {
+            item.status.send_modify(|status| status.had = have);
+        }
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Fetching);
         self.serve_readers(content);
