@@ -58,18 +58,18 @@ impl FalseTracker {
 
     /// Where it is, and who.
     pub fn address(&self) -> TrackerAddress {
-        TrackerAddress { addresses: self.transport.listeners(), id: self.transport.peer_id() }
+        TrackerAddress { addresses: self.transport.listeners(), id: self.transport.peer_id(), name: None }
     }
 
     /// A ticket that leads to it.
     pub fn ticket(&self, content: ContentId) -> String {
-        let TrackerAddress { addresses, id } = self.address();
+        let TrackerAddress { addresses, id, .. } = self.address();
         Ticket::new(id, addresses, content).expect("it has a port").to_string()
     }
 
     /// The flags that lead to it.
     pub fn flags(&self) -> Vec<String> {
-        let TrackerAddress { addresses, id } = self.address();
+        let TrackerAddress { addresses, id, .. } = self.address();
         vec!["-i=127.0.0.1".to_owned(), format!("-d={}", addresses[0].port()), format!("--tracker-id={id}")]
     }
 }

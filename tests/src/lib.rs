@@ -204,7 +204,7 @@ impl Swarm {
     /// Where the tracker is, and who it is.
     pub fn tracker_address(&self) -> TrackerAddress {
         let id = transport::peer_id_of_certificate_pem(&self.certs().join("tracker.pem")).expect("its certificate");
-        TrackerAddress { addresses: vec![([127, 0, 0, 1], self.port).into()], id }
+        TrackerAddress { addresses: vec![([127, 0, 0, 1], self.port).into()], id, name: None }
     }
 
     /// The folder of the tracker's certificate.

@@ -85,8 +85,11 @@ fn names_that_exfat_does_not_have_are_refused_left_out_or_mapped() {
     for (path, seed) in [("odd/Twin", 1), ("odd/twin", 2), ("odd/a:b", 3), ("odd/plain", 4), ("c:d", 5)] {
         machines.put("here", path, &noise(50_000, seed));
     }
-    let mut sharer = machines.share("here", &["-d=0", "odd", "c:d"]);
-    let (folder, file) = (ticket(&mut sharer), ticket(&mut sharer));
+    // Twins only once they are mapped.
+    let mapped = [("mapped/A:b", 6), ("mapped/a:b", 7), ("mapped/A%253ab", 8), ("mapped/a%3AB", 9)];
+    mapped.iter().for_each(|&(path, seed)| machines.put("here", path, &noise(50_000, seed)));
+    let mut sharer = machines.share("here", &["-d=0", "odd", "c:d", "mapped"]);
+    let (folder, file, twins) = (ticket(&mut sharer), ticket(&mut sharer), ticket(&mut sharer));
     for (ticket, name) in [(&folder, "a:b"), (&folder, "twin"), (&file, "c:d")] {
         let mut get = machines.get("there", &[ticket]);
         get.ends_with(7);
@@ -102,6 +105,12 @@ fn names_that_exfat_does_not_have_are_refused_left_out_or_mapped() {
     for (path, seed) in [("odd/Twin", 1), ("odd/%74win", 2), ("odd/a%3Ab", 3), ("odd/plain", 4), ("c%3Ad", 5)] {
         assert!(machines.read("there", &format!("output/{path}")) == noise(50_000, seed), "{path}");
     }
+    machines.get("there", &[&twins, "--names=rename"]).ends_with(0);
+    let here = files_in(&there.join("output/mapped"));
+    let found = here.iter().map(|name| machines.read("there", &format!("output/mapped/{name}")));
+    let mut found: Vec<_> = found.filter_map(|bytes| (6..=9).find(|&seed| bytes == noise(50_000, seed))).collect();
+    found.sort_unstable();
+    assert_eq!(found, [6, 7, 8, 9], "{here:?}");
 }
 
 /// One of two twins is there, and the other one is asked for later: it does not take the place of the first.
@@ -140,6 +149,29 @@ fn without_shared_maps_files_are_got_and_shared_all_the_same() {
         machines.get(storage, &[&second]).ends_with(0);
         assert!(machines.read(storage, "output/file") == noise(3 << 20, 1));
     }
+}
+
+/// What is built beside a folder cannot be moved into it if that is a file system of its own.
+#[test]
+fn a_folder_that_is_mounted_where_a_download_goes_is_named_as_that() {
+    let machines = Machines::new();
+    machines.put("here", "folder/a", &noise(200_000, 1));
+    machines.put("here", "folder/inner/b", &noise(50_000, 2));
+    let mut sharer = machines.share("here", &["-d=0", "folder"]);
+    let ticket = ticket(&mut sharer);
+    for (at, keeps) in [("output/folder", false), ("output/folder/inner", true)] {
+        let machine = at.replace('/', "-");
+        let mounted = Mount::by("mount", &["-t", "tmpfs", "tmpfs"], &machines.folder(&machine).join(at));
+        let Some(_mounted) = mounted else { return };
+        let mut get = machines.get(&machine, &[&ticket]);
+        get.ends_with(7);
+        let said = get.errors();
+        assert!(said.contains("another file system") && said.contains("--output") && !said.contains("link"), "{said}");
+        // The outer one shows before anything is downloaded.
+        assert_eq!(machines.folder(&machine).join("output/.folder.part").exists(), keeps);
+    }
+    machines.get("output-folder", &[&ticket, "--output=output/folder"]).ends_with(0);
+    assert!(machines.read("output-folder", "output/folder/folder/inner/b") == noise(50_000, 2));
 }
 
 /// mergerfs makes numbers of files and folders of their paths: what is renamed is another one to whoever looks at that.

@@ -1,6 +1,6 @@
 //! `peer-cli get -o -`: a file to standard output, for whatever program comes next.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -70,6 +70,22 @@ fn who_stops_reading_ends_it_quietly() {
     let output = getter.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{:?} {}", output.status, errors(&output));
     assert!(is_empty(&temporary(&machines)));
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_named() {
+    let machines = Machines::new();
+    let bytes = noise(2 << 20, 1);
+    machines.put("here", "file", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    let mut getter =
+        get(&machines, &ticket, &["--no-progress"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(getter.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.into_iter().any(|line| line.contains("What reads standard output")), "it ended");
+    let mut all = Vec::new();
+    getter.stdout.take().unwrap().read_to_end(&mut all).unwrap();
+    assert!(all == bytes && getter.wait().unwrap().success());
 }
 
 #[test]

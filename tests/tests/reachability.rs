@@ -68,7 +68,43 @@ fn doctor_tries_the_ports_of_peers() {
     assert!(found.advice.contains("firewall"), "{found:?}");
     sharer.kill();
     let mut sharer = machines.share("here", &["-d=0", "file"]);
-    assert_eq!(doctor(&ticket(&mut sharer), 0).status, "good");
+    let ticket = ticket(&mut sharer);
+    assert_eq!(doctor(&ticket, 0).status, "good");
+    // Nor does it matter that the manifest is here already.
+    machines.get("there", &[&ticket]).ends_with(0);
+    assert_eq!(doctor(&ticket, 0).status, "good");
+}
+
+/// What the disk is tried with is 64 MiB of a hidden file.
+#[cfg(unix)]
+#[test]
+fn doctor_that_is_stopped_leaves_nothing_on_the_disk() {
+    let machines = Machines::new();
+    let mut doctor = Process::start("doctor", machines.command("there", "doctor", &[]));
+    doctor.line("clock");
+    doctor.signal("INT");
+    doctor.ends_with(130);
+    let left: Vec<_> = std::fs::read_dir(machines.folder("there")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_tracker_that_is_gone_is_what_a_download_without_peers_waits_for() {
+    let mut swarm = Swarm::new();
+    swarm.put("seeder", "file", &noise(4 << 20, 1));
+    let mut seeder = swarm.seeder("seeder", 1, &["--piece-size=16KiB", "--up-rate=1MiB"]);
+    let mut peer = swarm.downloader("peer", "file", &[]);
+    peer.pieces(1);
+    seeder.type_line("exit");
+    seeder.ends_with(0);
+    let reason = |peer: &mut Process| peer.event::<Waiting>().reason;
+    let names_nobody = reason(&mut peer);
+    assert!(names_nobody.contains("The tracker names nobody else"), "{names_nobody}");
+    assert!(names_nobody.contains("--wait"), "how to set an end: {names_nobody}");
+    swarm.tracker.kill();
+    peer.event::<TrackerLost>();
+    let gone = reason(&mut peer);
+    assert!(gone.contains("The tracker is gone"), "{gone}");
 }
 
 #[test]
@@ -221,6 +257,33 @@ mod namespaces {
         let first = ticket.parse::<protocol::Ticket>().unwrap().addresses()[0];
         assert_eq!(first.ip(), std::net::IpAddr::from([10, 9, 9, 1]));
         network.start(&machines, "b", &["get", &ticket]).ends_with(0);
+    }
+
+    /// A bridge of containers stays, wherever the machine goes.
+    #[test]
+    fn a_sharer_that_moves_with_its_container_bridge_gives_a_new_ticket() {
+        let Some(network) = Network::new(&[("a", "10.9.9.1"), ("b", "10.9.9.2")]) else { return };
+        network.ip("a", "link add docker0 type bridge");
+        network.ip("a", "addr add 172.17.0.1/16 dev docker0");
+        network.ip("a", "link set docker0 up");
+        let machines = Machines::new();
+        machines.put("a", "file", &noise(10_000, 1));
+        let mut sharer = network.start(&machines, "a", &["share", "--json", "file"]);
+        ticket(&mut sharer);
+        network.ip("a", "addr del 10.9.9.1/24 dev eth0");
+        network.ip("a", "addr add 10.9.9.77/24 dev eth0");
+        let moved = ticket(&mut sharer);
+        network.start(&machines, "b", &["get", &moved, "--wait=30s"]).ends_with(0);
+    }
+
+    #[test]
+    fn a_share_without_a_network_says_that_its_ticket_leads_nowhere() {
+        let Some(network) = Network::new(&[("a", "")]) else { return };
+        let machines = Machines::new();
+        machines.put("a", "file", b"bytes");
+        let mut sharer = network.start(&machines, "a", &["share", "file"]);
+        sharer.line("no address in any network");
+        sharer.line("peer-cli get p2p");
     }
 
     /// The sharer starts before its network is up, and then moves: each time it gives a ticket that leads to it.

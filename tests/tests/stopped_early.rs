@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 #[cfg(unix)]
-use testbed::event::{Bye, Completed, Error, Manifest, Ready, Ticket};
+use testbed::event::{Bye, Completed, Error, Manifest, Ready, Ticket, Waiting};
 use tests::Swarm;
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};
@@ -128,6 +128,7 @@ fn get_that_waits_for_a_sharer_is_not_complete() {
     let flags = ["-i=127.0.0.1", "-d", &port, "--certs", certs.to_str().unwrap(), "--json", "--wait=1h", "nothing"];
     let mut get = machines.get("there", &flags);
     get.event::<Ready>();
+    assert!(get.event::<Waiting>().reason.contains("for 1h at most"));
     get.signal("TERM");
     get.ends_with(143);
     swarm.tracker.signal("STOP");
@@ -181,6 +182,47 @@ fn commands_are_read_from_a_pipe_only_when_asked_for() {
     swarm.tracker.ends_with(0);
 }
 
+/// What a script runs in the background ignores `SIGINT`: Ctrl-C is meant for what is in the foreground.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_for_the_foreground_ends_nothing_in_the_background_of_a_script() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(2 * MIB, 1));
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=16KiB", "--up-rate=1MiB", "file"]);
+    let inner = machines.command("there", "get", &["--json", &ticket(&mut sharer)]);
+    let mut shell = std::process::Command::new("sh");
+    let script = "\"$0\" \"$@\" & echo pid $!; wait $!";
+    shell.arg("-c").arg(script).arg(inner.get_program()).args(inner.get_args());
+    shell.current_dir(machines.folder("there")).env_remove("RUST_LOG");
+    let mut get = Process::start("there", shell);
+    let pid = get.line("pid ").trim_start_matches("pid ").to_owned();
+    get.pieces(1);
+    let told = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    assert!(told.unwrap().success());
+    get.event::<Completed>();
+    get.ends_with(0);
+}
+
+/// Time in which a job is stopped is no time in which anyone could answer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_get_that_is_stopped_for_longer_than_it_waits_goes_on_waiting() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let ticket = ticket(&mut sharer);
+    sharer.kill();
+    let mut get = machines.get("there", &[&ticket, "--json", "--wait=4s"]);
+    get.event::<Waiting>();
+    get.signal("STOP");
+    std::thread::sleep(Duration::from_secs(5));
+    let port = ticket.parse::<protocol::Ticket>().unwrap().addresses()[0].port().to_string();
+    let mut sharer = machines.share("here", &["-d", &port, "file"]);
+    sharer.event::<Ticket>();
+    get.signal("CONT");
+    get.ends_with(0);
+}
+
 /// A pipe that is full holds whoever writes to it; a signal must still end the program.
 #[cfg(unix)]
 #[test]
@@ -206,6 +248,53 @@ fn a_signal_ends_a_program_whose_output_nobody_reads() {
         std::thread::sleep(Duration::from_millis(500));
     }
     share.kill().unwrap();
+    drop(unread);
+    panic!("it hears nothing");
+}
+
+/// The same of a log that nobody reads.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_tracker_whose_log_nobody_reads() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let machines = Machines::new();
+    let (unread, mut log) = std::io::pipe().unwrap();
+    let mut command = tests::tracker();
+    command.current_dir(machines.folder("here")).args(["--bind=127.0.0.1", "-p=0", "--log-level=trace"]);
+    let mut tracker =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().unwrap()).spawn().unwrap();
+    drop(command);
+    let mut said = std::io::BufReader::new(tracker.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("On another machine:") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "it ended");
+    }
+    // The pipe fills up, and the next line that is logged waits.
+    let flags = fcntl_getfl(&log).unwrap();
+    fcntl_setfl(&log, flags | OFlags::NONBLOCK).unwrap();
+    while log.write(&[b'x'; 512]).is_ok() {}
+    while log.write(b"x").is_ok() {}
+    fcntl_setfl(&log, flags).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    let at = |flag| words[words.iter().position(|word| *word == flag).unwrap() + 1];
+    let mut asks = tests::peer_cli();
+    asks.current_dir(machines.folder("there")).args(["ls", "-i=127.0.0.1", "-d", at("-d"), "--tracker-id"]);
+    let _asks = Process::start("ls", {
+        asks.arg(at("--tracker-id"));
+        asks
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..60 {
+        if let Some(status) = tracker.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(0));
+            return;
+        }
+        let told = std::process::Command::new("kill").args(["-TERM", &tracker.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    tracker.kill().unwrap();
     drop(unread);
     panic!("it hears nothing");
 }

@@ -64,7 +64,7 @@ fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Resul
     command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(folder.join("certs"));
     let (tracker, address) = tracker::start(command, folder, STARTS)?;
     let id = peer_id_of_certificate_pem(&folder.join("certs/tracker.pem"))?;
-    let address = TrackerAddress { addresses: vec![address], id };
+    let address = TrackerAddress { addresses: vec![address], id, name: None };
     let weight = || memory(tracker.number()).map(|[own, _]| own).context("only Linux tells a process's memory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -137,7 +137,7 @@ impl<'a> Stage<'a> {
     /// Where the tracker is, and who it is.
     pub fn tracker(&self) -> anyhow::Result<TrackerAddress> {
         let id = transport::peer_id_of_certificate_pem(&self.folder.join("certs/tracker.pem"))?;
-        Ok(TrackerAddress { addresses: vec![([127, 0, 0, 1], self.tracker_port).into()], id })
+        Ok(TrackerAddress { addresses: vec![([127, 0, 0, 1], self.tracker_port).into()], id, name: None })
     }
 
     /// The folder of a peer, with `input/`.

@@ -68,9 +68,9 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::Query(_) => (ExitCode::Usage, ""),
         PeerError::OtherName { .. } => (
             ExitCode::VerificationFailed,
-            "Ask whoever shares it for a ticket, or for the content id: only these say for sure what comes",
+            "Ask the one who shares it for a ticket, or for the content id: only these say for sure what comes",
         ),
-        PeerError::Name(_) => (ExitCode::CannotWrite, "Whoever shares it has to rename it first"),
+        PeerError::Name(_) => (ExitCode::CannotWrite, "The one who shares it has to rename it first"),
         PeerError::Names { names, all, .. } => (ExitCode::CannotWrite, about_names(names, *all)),
         PeerError::Irreplaceable(_) => (ExitCode::CannotWrite, ELSEWHERE),
         PeerError::StillWritten(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
@@ -135,6 +135,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
+        StorageError::NotOurs(_) => (ExitCode::CannotWrite, "Move it away, or choose another folder with --output"),
+        StorageError::Mounted(_) => {
+            (ExitCode::CannotWrite, "Choose a folder that is on that file system with --output")
+        }
         StorageError::NoSuchName(_) => (
             ExitCode::CannotWrite,
             "Choose another folder with --output, or --names rename, which writes it under another name",
@@ -148,6 +152,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             (ExitCode::CannotWrite, "Start again with the folder where it is now: what is verified is kept")
         }
         StorageError::Linked(_) => (ExitCode::CannotWrite, ""),
+        // What these programs say themselves says what to do; what a system says does not.
+        StorageError::Io { source, .. } if source.raw_os_error().is_some() => {
+            (ExitCode::CannotWrite, "See whether the disk, or what is mounted there, is well, and start again")
+        }
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
     }
 }
@@ -171,6 +179,15 @@ mod tests {
                 assert_eq!(said.contains("--output"), helps, "{said}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_system_says_of_a_disk_is_not_left_alone() {
+        let error = |source| failure(&StorageError::Io { path: "f".into(), source }.into()).message;
+        let said = error(std::io::Error::from_raw_os_error(5));
+        assert!(said.ends_with("is well, and start again"), "{said}");
+        let said = error(std::io::Error::other("it is a link. Remove it"));
+        assert!(said.ends_with("Remove it"), "{said}");
     }
 
     /// Every row of the table is a code here, and the other way round.

@@ -16,6 +16,7 @@ use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
 use crate::commands::{doctor, get, hash, inspect, join, ls, share};
 use crate::error::Failure;
+use crate::session::patience;
 use crate::ui::{screen, terminal};
 
 fn main() -> ExitCode {
@@ -68,7 +69,10 @@ fn run(arguments: Cli) -> Result<(), Failure> {
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error::ExitCode::Other, error.to_string()))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        patience::keep_time();
+        work.await
+    });
     // A file may still be hashed, or a block written: nothing that anyone waits for.
     runtime.shutdown_background();
     result

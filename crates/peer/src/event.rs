@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{ContentId, PeerId, Run};
 
@@ -28,6 +29,8 @@ pub enum PeerEvent {
     StillWritten {
         /// The file.
         path: PathBuf,
+        /// For how long at most.
+        most: Duration,
     },
     /// A folder that is to be shared holds things that are not part of the content: links that lead out of it, special files,
     /// state of these programs. One event per folder.

@@ -99,8 +99,26 @@ pub(crate) struct WaitStats {
     nanoseconds: [AtomicU64; 6],
     flow: Mutex<Flow>,
     peers: Mutex<BTreeMap<PeerId, u64>>,
+    /// Blocks that have come and are not stored.
+    unstored: AtomicU64,
     /// Those of the node, if these are of a download: everything counts there, too.
     of_node: Option<Arc<WaitStats>>,
+}
+
+/// A block that has come and is not stored, until it is dropped.
+pub(crate) struct Unstored(Arc<WaitStats>);
+
+impl Unstored {
+    pub(crate) fn of(stats: &Arc<WaitStats>) -> Self {
+        stats.unstored.fetch_add(1, Ordering::Relaxed);
+        Unstored(stats.clone())
+    }
+}
+
+impl Drop for Unstored {
+    fn drop(&mut self) {
+        self.0.unstored.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -147,6 +165,11 @@ impl WaitStats {
             flow.since.get_or_insert_with(Instant::now);
         }
         Flowing(self)
+    }
+
+    /// Whether something has come and is still to be stored: while nothing else comes, this machine's disk is slow.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.unstored.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn came_from(&self, peer: PeerId, bytes: u64) {
@@ -203,6 +226,18 @@ mod tests {
         let waits = stats.so_far();
         assert!(waits.writing >= Duration::from_secs(5) && waits.network.is_zero());
         assert_eq!(waits.peers.into_values().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_content_is_being_stored_until_its_last_block_is() {
+        let node = Arc::new(WaitStats::default());
+        let [one, other] = [0; 2].map(|_| Arc::new(WaitStats::of_download(node.clone())));
+        let (first, last) = (Unstored::of(&one), Unstored::of(&one));
+        assert!(one.is_storing() && !other.is_storing());
+        drop(first);
+        assert!(one.is_storing());
+        drop(last);
+        assert!(!one.is_storing());
     }
 
     #[test]

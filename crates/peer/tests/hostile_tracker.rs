@@ -26,7 +26,7 @@ fn node(network: &MemoryNetwork, folder: &std::path::Path, name: &[u8]) -> Node 
 /// A tracker that finds these, whatever it is asked for.
 fn tracker(network: &MemoryNetwork, matches: Vec<ContentMatch>) -> TrackerAddress {
     let transport = network.bind(PeerId::of_public_key(b"tracker"), vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-    let address = TrackerAddress { addresses: transport.listeners(), id: transport.peer_id() };
+    let address = TrackerAddress { addresses: transport.listeners(), id: transport.peer_id(), name: None };
     tokio::spawn(async move {
         while let Some(connection) = transport.accept().await {
             tokio::spawn(answer(connection, matches.clone()));

@@ -94,6 +94,40 @@ async fn an_edit_that_puts_the_old_time_back_is_noticed() {
     node.shutdown().await;
 }
 
+/// A download that has begun has opened the old file, and is given nothing of the new one: who comes next is not to wait in vain.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_replaced_by_an_equal_one_is_shared_still_or_withdrawn() {
+    for was_read in [false, true] {
+        for keeps_time in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = node(folder.path());
+            let mut events = node.events();
+            let path = folder.path().join("file");
+            old_file(&path, &vec![7; 100_000]);
+            let shared = node.share(&path).piece_size(4096).await.unwrap();
+            if was_read {
+                shared.read_from(0).read_u8().await.unwrap();
+            }
+            let new = path.with_extension("new");
+            fs::write(&new, vec![7; 100_000]).unwrap();
+            if keeps_time {
+                let time = fs::metadata(&path).unwrap().modified().unwrap();
+                File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
+            }
+            fs::rename(&new, &path).unwrap();
+            if was_read || !keeps_time {
+                assert_eq!(withdrawn(&mut events).await, shared.content(), "{was_read} {keeps_time}");
+            } else {
+                let mut read = Vec::new();
+                shared.read_from(0).read_to_end(&mut read).await.unwrap();
+                assert!(read == [7; 100_000]);
+            }
+            node.shutdown().await;
+        }
+    }
+}
+
 /// More folders than the system is asked about: they are looked at.
 #[tokio::test]
 async fn a_change_among_thousands_of_folders_is_noticed() {

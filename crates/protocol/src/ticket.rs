@@ -60,7 +60,7 @@ pub enum TicketError {
     #[error("this ticket is of version {0}, which this program is too old for")]
     Version(u8),
     /// Its checksum is right, and still it makes no sense: another program made it.
-    #[error("whoever made this ticket made it wrong")]
+    #[error("the program that made this ticket made it wrong")]
     Malformed,
     /// A ticket has 1 to 16 addresses, with ports.
     #[error("a ticket needs 1 to 16 addresses with ports")]

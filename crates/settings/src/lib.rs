@@ -30,7 +30,7 @@ use given::Given;
 pub use log::{log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
 
 /// The flag that names another file.

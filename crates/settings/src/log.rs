@@ -45,8 +45,11 @@ pub fn log_file() -> Option<PathBuf> {
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
+    // That packets cannot be sent while a network is down is said in other words.
+    let filter = if filter == "warn" { "warn,quinn_udp=error" } else { filter };
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).fmt_fields(escaped());
+    // A log that cannot be written, as on a full disk, is no reason to crash, which is what complaining of it there would do.
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).fmt_fields(escaped());
     match file {
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);

@@ -5,9 +5,11 @@
 //! change time cannot be set back. So its state is recorded after each write of ours and compared before the next one and
 //! at the end. Where it differs, someone else has been there, and what is known of the bytes has to be verified again.
 //!
-//! Some clocks are too coarse for that: two writes within one tick leave the same times (Linux before 6.13, FAT, Windows). It
-//! shows, because then a write of ours leaves no mark either. There each write of ours sets the time back a little: whatever
-//! somebody else writes then sets it to now. Where that cannot be done either, the file is verified again.
+//! Some clocks are too coarse for that: two writes within one tick leave the same times (Linux before 6.13, FAT, Windows). That
+//! writes of ours leave marks says nothing, since they may be ticks apart; so a clock counts as fine only after it has told
+//! apart things that were done right after each other. Until then, and always where the clock is coarse, each write of ours
+//! sets the time of the file back a little: whatever somebody else writes then sets it to now. Where that cannot be done either,
+//! the file is verified again.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -20,14 +22,14 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// How far the time of a file is set back.
 const BACK: Duration = Duration::from_secs(60);
-/// A clock that showed so many writes of ours, one after the other, is fine.
+/// A clock that told apart so many times what was done right after each other is fine.
 const PROVEN: u32 = 8;
 
 /// What is known of the clock of a file system.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// Writes that it showed; none count any more after one that it did not.
-    shown: AtomicU32,
+    /// How often it told apart what was done right after each other.
+    told_apart: AtomicU32,
     is_coarse: AtomicBool,
 }
 
@@ -38,17 +40,32 @@ impl Clock {
         let shows = (before.changed, before.modified) != (now.changed, now.modified);
         if !shows {
             self.is_coarse.store(true, Ordering::Relaxed);
-        } else if self.shown.fetch_add(1, Ordering::Relaxed) >= PROVEN && !self.is_coarse.load(Ordering::Relaxed) {
+        } else if self.is_fine() {
             return Ok((now, true));
         }
         let back = SystemTime::now().checked_sub(BACK).ok_or(io::ErrorKind::InvalidInput)?;
         match file.set_modified(back) {
             Ok(()) => {
                 let marked = FileState::of(&file.metadata()?);
+                self.note(&now, &marked);
                 let is_back = marked.modified.is_some_and(|modified| modified < back + BACK / 2);
                 Ok((marked, shows || is_back))
             }
             Err(_) => Ok((now, shows)),
+        }
+    }
+
+    fn is_fine(&self) -> bool {
+        self.told_apart.load(Ordering::Relaxed) >= PROVEN && !self.is_coarse.load(Ordering::Relaxed)
+    }
+
+    /// A file was like this `before` its time was set back, right after that write, and is like this now. Where the change time
+    /// is but the time of the last write it goes back with it, and says nothing.
+    fn note(&self, before: &FileState, now: &FileState) {
+        if now.changed > before.changed {
+            self.told_apart.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.is_coarse.store(true, Ordering::Relaxed);
         }
     }
 
@@ -212,7 +229,7 @@ mod tests {
     #[test]
     fn a_clock_that_shows_every_write_is_left_alone_soon() {
         let (clock, mut file) = (Clock::default(), tempfile::tempfile().unwrap());
-        for _ in 0..20 {
+        for number in 0..20 {
             let before = FileState::of(&file.metadata().unwrap());
             std::io::Write::write_all(&mut file, b"ours").unwrap();
             let (after, shows) = clock.mark(&file, before).unwrap();
@@ -221,9 +238,23 @@ mod tests {
                 let _ = writeln!(std::io::stderr(), "skipped: the clock of files is coarse here");
                 return;
             }
-            let is_proven = clock.shown.load(Ordering::Relaxed) > PROVEN;
-            assert_eq!(Clock::may_be_back(after.modified), !is_proven);
+            let writes = number + 1;
+            assert_eq!(Clock::may_be_back(after.modified), writes <= PROVEN, "{writes} writes");
         }
+    }
+
+    /// Slow writes are ticks apart, and what somebody else writes within the tick of one of them would leave no mark.
+    #[test]
+    fn slow_writes_do_not_prove_a_clock_fine() {
+        let back = |tick| FileState { modified: Some(SystemTime::UNIX_EPOCH), ..state(tick) };
+        let [coarse, without_change_time, fine] = [(); 3].map(|()| Clock::default());
+        for tick in 0..100 {
+            coarse.note(&state(tick), &back(tick));
+            // As on FAT, where it is but the time of the last write.
+            without_change_time.note(&state(tick), &FileState { changed: (0, 0), ..back(tick) });
+            fine.note(&state(tick), &back(tick + 1));
+        }
+        assert_eq!([coarse.is_fine(), without_change_time.is_fine(), fine.is_fine()], [false, false, true]);
     }
 
     #[test]

@@ -81,6 +81,14 @@ pub enum StorageError {
     /// Someone else, perhaps another process, is writing the same output.
     #[error("{0} is being written by another download")]
     Locked(PathBuf),
+    /// Something lies where a download keeps its state, and is not of a download.
+    #[error("{0} is in the way: no download of this program has made it, or its lock beside it was removed")]
+    NotOurs(PathBuf),
+    /// What is built beside it cannot be moved there.
+    #[error(
+        "{0} is on another file system than the folder that it lies in, or mounted by itself: nothing is moved there"
+    )]
+    Mounted(PathBuf),
     /// A different file stands where the output should go.
     #[error("{0} exists already and is different")]
     Exists(PathBuf),
@@ -166,6 +174,8 @@ pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
             StorageError::NoSuchName(path.to_owned())
         }
+        // A folder where a file belongs, or the other way round.
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => StorageError::NotOurs(path.to_owned()),
         _ => error_at(path, source),
     }
 }
@@ -174,6 +184,7 @@ pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
 pub(crate) fn error_of_rename(to: &Path, source: io::Error) -> StorageError {
     match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
+        io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy => StorageError::Mounted(to.to_owned()),
         _ => error_at(to, source),
     }
 }

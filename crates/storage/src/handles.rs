@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::changes::{Changes, Clock, FileState};
+use crate::durable::where_possible;
 use crate::error::{error_at, in_range};
 use crate::held::Held;
 use crate::named::left_files;
-use crate::open::{Look, is_made_late, make_late, open_file, reopen_file};
+use crate::open::{Look, gone, is_made_late, make_late, open_file, reopen_file};
 use crate::open_files::{Holder, OpenFiles};
 use crate::positioned::write_all_at;
 use crate::{Access, FileSpec, StorageError};
@@ -230,7 +231,14 @@ impl<T: OpenFile> Handles<T> {
         if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
             return Ok(open.clone());
         }
-        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make)?;
+        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make);
+        let opened = opened.map_err(|error| match error {
+            // What was never made is not there, and what was has been removed.
+            StorageError::NotFound(_) if self.access == Access::Write && self.made[file].load(Ordering::Relaxed) => {
+                gone(self.held.as_deref(), &self.specs[file])
+            }
+            error => error,
+        })?;
         // Whoever writes holds this, and notes it.
         if self.access == Access::Write
             && let Ok(mut changes) = self.changes[file].try_lock()
@@ -308,7 +316,7 @@ impl<T: OpenFile> Handles<T> {
     pub(crate) fn sync(&self, open: impl Fn(usize) -> Result<Arc<T>, StorageError>) -> Result<(), StorageError> {
         self.sync_by(|file, last| {
             let synced = if last { open(file)?.file().sync_data() } else { sync_before_last(open(file)?.file()) };
-            synced.map_err(|source| error_at(&self.specs[file].path, source))
+            where_possible(synced).map_err(|source| error_at(&self.specs[file].path, source))
         })
     }
 

@@ -10,6 +10,7 @@
 mod changes;
 mod checkpoint;
 pub mod conformance;
+mod durable;
 mod error;
 #[cfg(unix)]
 mod fault;

@@ -68,7 +68,7 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             let file = open(held, spec, How::Make { private: false }).map_err(|source| not_made(held, spec, source))?;
             let there = file.metadata().map_err(error)?;
             if !there.is_file() {
-                return Err(error(io::Error::other("it is not a file that a download has made")));
+                return Err(StorageError::NotOurs(spec.path.clone()));
             }
             if has_other_names(&file, &there) {
                 return Err(StorageError::Linked(spec.path.clone()));
@@ -140,9 +140,9 @@ pub(crate) fn make_late(
 
 /// Why a file cannot be made: its folder is gone, or its name is the reason.
 fn not_made(held: Option<&Held>, spec: &FileSpec, source: io::Error) -> StorageError {
-    match held.map(Held::folder).filter(|folder| !folder.is_in_place()) {
-        Some(folder) => StorageError::Moved(folder.path().to_owned()),
-        None => error_of_new(&spec.path, source),
+    match gone(held, spec) {
+        moved @ StorageError::Moved(_) => moved,
+        _ => error_of_new(&spec.path, source),
     }
 }
 
@@ -154,6 +154,14 @@ pub(crate) fn reopen_file(held: Option<&Held>, spec: &FileSpec, access: Access) 
         Access::Write => How::Make { private: false },
     };
     open(held, spec, how).map_err(|source| error_at(&spec.path, source))
+}
+
+/// Why a file that was made is not there any more: its folder is gone, or somebody has removed it.
+pub(crate) fn gone(held: Option<&Held>, spec: &FileSpec) -> StorageError {
+    match held.map(Held::folder).filter(|folder| !folder.is_in_place()) {
+        Some(folder) => StorageError::Moved(folder.path().to_owned()),
+        None => StorageError::Changed(spec.path.clone()),
+    }
 }
 
 /// Opens a file from the folder that is held for it, with the folders on its way if it is made; or by its path. A link is

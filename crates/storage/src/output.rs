@@ -21,7 +21,7 @@ use crate::folder::{Folder, How, Seen};
 use crate::held::Held;
 use crate::journal::JournalFile;
 use crate::merge::{Merge, folders_in};
-use crate::open::{has_other_names, make_late};
+use crate::open::{gone, has_other_names, make_late};
 use crate::room::Room;
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
 
@@ -87,7 +87,7 @@ impl Output {
         let ours = look(&lock_name)?.is_some();
         for other in [&part, &journal] {
             if !ours && look(other)?.is_some() {
-                return Err(StorageError::Exists(folder.join(other)));
+                return Err(StorageError::NotOurs(folder.join(other)));
             }
         }
         let lock = lock(&base, &lock_name)?;
@@ -99,7 +99,7 @@ impl Output {
             base.make_folder(&part, true).map_err(|source| error_of_new(&folder.join(&part), source))?;
         }
         if look(&journal)?.is_some_and(|seen| !seen.is_file) {
-            return Err(not_ours(&folder.join(journal)));
+            return Err(StorageError::NotOurs(folder.join(journal)));
         }
         let built = |(path, size, executable): &(String, u64, bool)| {
             let at = if is_folder { folder.join(&part).join(path) } else { folder.join(&part) };
@@ -137,9 +137,32 @@ impl Output {
     }
 
     /// The download is a folder, of which others were, or will be, other parts: its files are put one by one into the folder
-    /// that has its name.
-    pub fn merging(self) -> Self {
-        Output { merges: true, ..self }
+    /// that has its name. Fails if nothing can be put there, or it is on another file system, to which nothing is moved: before
+    /// anything is downloaded.
+    pub fn merging(self) -> Result<Self, StorageError> {
+        let (folder, target) = (self.folder(), self.target());
+        let probe = format!(".p2p-rename-{}", std::process::id());
+        let [from, to] = [&self.part, &self.name].map(|folder| folder.join(&probe));
+        if folder.look(&self.name).is_ok_and(|seen| seen.is_some_and(|seen| seen.is_folder))
+            && folder.open_file(&from, How::MakeNew { private: true }).is_ok()
+        {
+            let moved = folder.walk().rename(&from, &mut folder.walk(), &to, false);
+            let _ = folder.remove_file(if moved.is_ok() { &to } else { &from });
+            // What else is wrong with the folder itself need not be wrong for files that lie deeper.
+            let is_flat = self.files.iter().any(|file| !file.path.contains('/'));
+            match moved.map_err(|source| error_of_rename(&target, source)) {
+                Err(error @ StorageError::Mounted(_)) => {
+                    self.discard();
+                    return Err(error);
+                }
+                Err(error @ StorageError::Denied(_)) if is_flat => {
+                    self.discard();
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(Output { merges: true, ..self })
     }
 
     /// The files to open, where they are built.
@@ -159,7 +182,7 @@ impl Output {
         let file = self.folder().open_file(&self.journal, How::Make { private: true }).map_err(error)?;
         let there = file.metadata().map_err(error)?;
         if !there.is_file() {
-            return Err(not_ours(&path));
+            return Err(StorageError::NotOurs(path));
         }
         if has_other_names(&file, &there) {
             return Err(StorageError::Linked(path));
@@ -313,7 +336,7 @@ impl Output {
             // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
             // its name from it.
             let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
-            let seen = seen.ok_or_else(|| StorageError::NotFound(file.spec.path.clone()))?;
+            let seen = seen.ok_or_else(|| gone(Some(&self.held), &file.spec))?;
             if !seen.is_file || seen.len != file.spec.size {
                 return Err(StorageError::Changed(file.spec.path.clone()));
             }
@@ -421,8 +444,10 @@ fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
     let path = folder.path().join(name);
     let error = |source| error_at(&path, source);
     let file = folder.open_file(name, How::Make { private: false }).map_err(|source| error_of_new(&path, source))?;
-    if !file.metadata().map_err(error)?.is_file() {
-        return Err(StorageError::Exists(path));
+    // Ours are empty, and go in the end.
+    let there = file.metadata().map_err(error)?;
+    if !there.is_file() || there.len() > 0 {
+        return Err(StorageError::NotOurs(path));
     }
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -464,11 +489,6 @@ fn keeps_identity(folder: &Folder, of_folder: bool) -> bool {
         let _ = if of_folder { folder.remove_folder(path) } else { folder.remove_file(path) };
     }
     tried.unwrap_or(true)
-}
-
-/// Something lies where a download keeps its state and is not of a download.
-fn not_ours(path: &Path) -> StorageError {
-    error_at(path, io::Error::other("it is a link or something else that no download has made"))
 }
 
 /// Gives the disk back what lies between and behind these ranges of a file. Its size stays.

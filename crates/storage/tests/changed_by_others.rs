@@ -241,3 +241,32 @@ fn a_folder_that_is_moved_away_is_not_where_the_download_is() {
     assert!(matches!(output.check_place(), Err(StorageError::Moved(_))));
     assert!(matches!(output.finish(), Err(StorageError::Moved(_))));
 }
+
+/// Somebody has removed it: nobody has to look for a name that is wrong.
+#[cfg(unix)]
+#[test]
+fn what_is_removed_while_it_is_built_was_changed_or_moved_and_is_not_missing() {
+    for is_folder in [false, true] {
+        for all in [false, true] {
+            let world = tempfile::tempdir().unwrap();
+            let folder = world.path().join("output");
+            let (output, storage) = download("file", &folder, is_folder);
+            storage.write(0, 0, &BYTES).unwrap();
+            storage.release();
+            match (all, is_folder) {
+                (true, _) => fs::remove_dir_all(&folder).unwrap(),
+                (false, true) => fs::remove_dir_all(folder.join(".a.part")).unwrap(),
+                (false, false) => fs::remove_file(folder.join(".a.part")).unwrap(),
+            }
+            let is_right = |error: &StorageError| match error {
+                StorageError::Moved(_) => all,
+                StorageError::Changed(_) => !all,
+                _ => false,
+            };
+            // A file that stands alone is made anew, and is not what it was.
+            let read = storage.read(0, 0, 1).unwrap_err();
+            let finished = output.finish().unwrap_err();
+            assert!(is_right(&read) && is_right(&finished), "{is_folder} {all}: {read}; {finished}");
+        }
+    }
+}

@@ -187,10 +187,10 @@ fn state_of_a_download_is_neither_given_as_a_name_nor_taken_from_others() {
     }
     // Inside a folder nothing is kept but what belongs there.
     download(output.path(), "file", "folder", Some(&[".a.part", ".a.lock"])).unwrap();
-    for foreign in [".a.part", ".a.part.journal"] {
+    for foreign in [".a.part", ".a.part.journal", ".a.lock"] {
         let path = output.path().join(foreign);
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(download(output.path(), "file", "a", None), Err(StorageError::Exists(at)) if at == path));
+        assert!(matches!(download(output.path(), "file", "a", None), Err(StorageError::NotOurs(at)) if at == path));
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         fs::remove_file(&path).unwrap();
     }

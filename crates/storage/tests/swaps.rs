@@ -197,7 +197,7 @@ fn no_file_that_comes_runs_as_its_owner() {
         fs::set_permissions(&old, PermissionsExt::from_mode(0o6751)).unwrap();
         let (name, path) = if is_folder { ("b", "x") } else { ("a", "a") };
         let mut output = Output::prepare(world.path(), name, is_folder, &[(path.into(), 4, true)], &[]).unwrap();
-        output = if is_folder { output.replacing().merging() } else { output.replacing() };
+        output = if is_folder { output.replacing().merging().unwrap() } else { output.replacing() };
         let storage = backend("file").unwrap().open(&output.specs(), Access::Write).unwrap();
         storage.write(0, 0, b"new!").unwrap();
         output.finish().unwrap();
@@ -253,4 +253,22 @@ fn a_link_in_a_folder_that_is_held_is_not_read() {
     }
     drop(held);
     assert!(backend("file").unwrap().open(&[spec], Access::Read).is_ok(), "who is not told to hold it follows links");
+}
+
+/// Known before anything is downloaded. To root everything is allowed: then nothing is shown.
+#[test]
+fn a_folder_that_nothing_can_be_put_into_is_refused_at_the_start() {
+    let world = tempfile::tempdir().unwrap();
+    let target = world.path().join("b");
+    fs::create_dir_all(target.join("deep")).unwrap();
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o555)).unwrap();
+    if fs::write(target.join("probe"), "").is_ok() {
+        return;
+    }
+    let merge =
+        |path: &str| Output::prepare(world.path(), "b", true, &[(path.into(), 4, false)], &[]).unwrap().merging();
+    assert!(matches!(merge("x"), Err(StorageError::Denied(_))));
+    assert_eq!(fs::read_dir(world.path()).unwrap().count(), 1, "nothing is left");
+    merge("deep/x").unwrap();
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o755)).unwrap();
 }

@@ -194,6 +194,7 @@ fn host(bound: SocketAddr) -> String {
 /// to stop: a service has none. Ctrl-D on a terminal is one.
 async fn told_to_stop(commands: bool) {
     let mut signals = Signals::listen();
+    settings::end_when_stuck(|_| true, |_| 0);
     let (said, mut heard) = tokio::sync::mpsc::channel(1);
     if commands || std::io::stdin().is_terminal() {
         std::thread::spawn(move || {

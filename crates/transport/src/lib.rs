@@ -94,7 +94,7 @@ impl Kind {
         let beyond = config.listeners.iter().find(|listener| !listener.ip().is_loopback());
         if let Some(address) = beyond.filter(|_| config.trust.is_open()) {
             tracing::warn!(
-                "this swarm is open: whoever reaches {address} may take part and have every file. Close it with --ca, or \
+                "this swarm is open: anyone who reaches {address} may take part and have every file. Close it with --ca, or \
                  stay on this machine with --bind 127.0.0.1"
             );
         }

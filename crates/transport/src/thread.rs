@@ -2,9 +2,14 @@
 //! thread that hashes and writes.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Nothing that runs on such a thread waits for anyone; but for a log that nobody reads it does.
+pub(crate) const STANDSTILL: Duration = Duration::from_millis(500);
 
 /// The thread of one endpoint; it ends when it is stopped or this is dropped.
 #[derive(Debug)]
@@ -29,9 +34,32 @@ impl NetworkThread {
         Ok(NetworkThread { handle, stop, ended })
     }
 
-    /// Ends the thread and waits until it is gone; nothing that runs there waits for anyone.
+    /// Ends the thread and waits until it is gone, unless it stands still.
     pub(crate) async fn stop(&self) {
         self.stop.send_replace(true);
-        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        let _ = timeout(STANDSTILL, self.ended.clone().wait_for(|ended| *ended)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if it waited for someone who reads a log.
+    #[tokio::test]
+    async fn a_thread_that_stands_still_holds_nobody_up() {
+        let thread = NetworkThread::start("stuck".to_owned()).unwrap();
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let (entered, stands) = tokio::sync::oneshot::channel();
+        thread.handle.spawn(async move {
+            let _ = entered.send(());
+            let _ = held.recv();
+        });
+        stands.await.unwrap();
+        thread.stop().await;
+        assert!(!*thread.ended.borrow());
+        drop(free);
+        thread.stop().await;
+        assert!(*thread.ended.borrow());
     }
 }

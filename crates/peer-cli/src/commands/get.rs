@@ -11,7 +11,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{Observer, find};
+use crate::session::find::find;
 use crate::session::patience::Patience;
 use crate::session::temp_folder::TempFolder;
 use crate::session::{End, Session, SessionOptions, pipe, standstill};
@@ -132,7 +132,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let options = SessionOptions { output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
-    let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal);
+    let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
     Session::run(node, options, face, async |session: &Session| begin(session, &arguments, ticket).await).await
 }
 
@@ -177,7 +177,7 @@ async fn begin(session: &Session, arguments: &GetArguments, ticket: Option<Ticke
     session.joined(id);
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
-    let found = find(&session.node, &what, patience, session).await?;
+    let found = find(&session.node, &what, patience, &tell).await?;
     if !arguments.to_stdout() {
         return session.download(found, &arguments.only).await;
     }
@@ -188,7 +188,7 @@ async fn begin(session: &Session, arguments: &GetArguments, ticket: Option<Ticke
     pipe::must_be_one_file(&manifest, &found, &arguments.only)?;
     session.download(found, &arguments.only).await?;
     let Some(reader) = session.read(content) else { return Ok(()) };
-    if !pipe::write(reader).await? {
+    if !pipe::write(reader, &tell).await? {
         session.unread();
     }
     Ok(())

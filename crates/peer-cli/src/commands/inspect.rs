@@ -149,7 +149,7 @@ async fn from_ticket(arguments: &InspectArguments, ticket: &Ticket) -> Result<Ar
 }
 
 async fn ask(node: &Node, what: &str, query: &TrackerQuery) -> Result<Arc<Manifest>, Failure> {
-    let found = find(node, what, query.patience(), &()).await?;
+    let found = find(node, what, query.patience(), &complain).await?;
     let late = (Some(query.peer.wait.unwrap_or(PATIENCE)), ExitCode::NotFound);
     let manifest = standstill::manifest(node, &found, late, query.peer.transport, &complain).await?;
     found.must_be_called_so(&manifest)?;

@@ -12,7 +12,7 @@ use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{Observer, find};
+use crate::session::find::find;
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
 use crate::ui::prompt;
@@ -95,7 +95,7 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
         strict: !arguments.file.is_empty(),
         ..SessionOptions::new(&arguments.peer, end)
     };
-    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything);
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
     Session::run(node, options, face, async |session: &Session| begin(session, &arguments).await).await
 }
 
@@ -118,7 +118,7 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failu
     }
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(&session.node, wanted, patience, session).await?;
+            let found = find(&session.node, wanted, patience, &tell).await?;
             session.download(found, &[]).await?;
         }
     }

@@ -18,7 +18,6 @@ use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::Observer;
 use crate::session::patience::Patience;
 use crate::session::{End, Session, SessionOptions};
 use crate::ui::prompt;
@@ -80,7 +79,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             "a tracker that runs elsewhere is not at port 0: name its port with -d",
         ));
     }
-    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal);
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     let own = match arguments.tracker_ip {
         Some(_) => None,
         None => Some(OwnTracker::start(&arguments)?),
@@ -123,6 +122,11 @@ async fn begin(
         (told, _) => Place::Told(told.to_vec()),
     };
     let mut shared = Shared { tracker: tracker.id, told: place.for_ticket(), place, contents: Vec::new() };
+    if shared.leads_nowhere() {
+        let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
+                        When it has one, a new ticket is given.";
+        session.note(sentence);
+    }
     let id = shared.tracker;
     let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
     connect::join(&session.node, tracker, named_by, patience, &tell).await?;
@@ -141,7 +145,7 @@ struct Shared {
     tracker: PeerId,
     place: Place,
     /// The addresses in the tickets.
-    told: Vec<SocketAddr>,
+    told: Vec<OwnAddress>,
     contents: Vec<ContentId>,
 }
 
@@ -157,7 +161,7 @@ enum Place {
 
 impl Place {
     /// The addresses in a ticket, likeliest first, each once and not too many.
-    fn for_ticket(&self) -> Vec<SocketAddr> {
+    fn for_ticket(&self) -> Vec<OwnAddress> {
         likeliest(match self {
             Place::Told(told) => told.iter().map(|&address| elsewhere(address)).collect(),
             Place::Here(listening) => own_addresses(listening),
@@ -169,7 +173,15 @@ impl Place {
 impl Shared {
     fn ticket(&self, content: ContentId) -> Result<Ticket, Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
-        Ticket::new(self.tracker, self.told.clone(), content).map_err(no_ticket)
+        let addresses = self.told.iter().map(|own| own.address).collect();
+        Ticket::new(self.tracker, addresses, content).map_err(no_ticket)
+    }
+
+    /// Whether no other machine can be meant to get here, though nobody has said so.
+    fn leads_nowhere(&self) -> bool {
+        let everywhere = |listening: &Vec<SocketAddr>| listening.iter().any(|address| address.ip().is_unspecified());
+        let here = matches!(&self.place, Place::Here(listening) if everywhere(listening));
+        here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
     /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
@@ -191,10 +203,16 @@ impl Shared {
     }
 }
 
-/// Whether others reach this machine at these addresses, and not at those any more.
-fn is_better(new: &[SocketAddr], old: &[SocketAddr]) -> bool {
-    let outside = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-    new.iter().any(|address| outside(&address)) && !old.iter().filter(outside).any(|address| new.contains(address))
+/// Whether others reach this machine at these addresses, and not at those any more. What counts are the likeliest ones: bridges
+/// of containers stay wherever a machine goes.
+fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
+    let likeliest = |all: &[OwnAddress]| all.iter().map(|own| own.likelihood).min().unwrap_or(Likelihood::Loopback);
+    let (now, before) = (likeliest(new), likeliest(old));
+    let is_still_there = |own: &OwnAddress| new.iter().any(|other| other.address == own.address);
+    let holds = old.iter().any(|own| own.likelihood == before && is_still_there(own));
+    // Several networks may be as good as the one with the default route.
+    let reaches = |likelihood: Likelihood| likelihood <= Likelihood::Network;
+    now != Likelihood::Loopback && (reaches(now) || now <= before) && (!holds || (reaches(now) && !reaches(before)))
 }
 
 /// An address that may be another machine's.
@@ -215,14 +233,14 @@ fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
 }
 
 /// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
-fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<SocketAddr> {
+fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     // IPv4 first: where both lead to it, it is the one that works in more networks.
     addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
     let mut seen = HashSet::new();
     addresses.retain(|own| seen.insert(own.address));
     let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
     addresses.truncate(likely.max(ADDRESSES));
-    addresses.into_iter().map(|own| own.address).collect()
+    addresses
 }
 
 /// A tracker in this process.
@@ -265,7 +283,7 @@ impl OwnTracker {
     /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
     fn address(&self) -> TrackerAddress {
         let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
-        TrackerAddress { addresses, id: self.id }
+        TrackerAddress { addresses, id: self.id, name: None }
     }
 }
 
@@ -320,13 +338,17 @@ mod tests {
 
     fn ticket(all: &[(&str, Likelihood)]) -> Vec<String> {
         let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
-        likeliest(all.iter().map(own).collect()).iter().map(SocketAddr::to_string).collect()
+        likeliest(all.iter().map(own).collect()).iter().map(|own| own.address.to_string()).collect()
+    }
+
+    fn told(place: &Place) -> Vec<SocketAddr> {
+        place.for_ticket().iter().map(|own| own.address).collect()
     }
 
     #[test]
     fn a_ticket_has_each_address_once_and_loopback_last() {
         let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
-        assert_eq!(Place::Told(found).for_ticket(), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
     }
 
     #[test]
@@ -353,18 +375,29 @@ mod tests {
 
     #[test]
     fn new_tickets_are_given_when_the_old_ones_lead_nowhere() {
-        let better = |new: &[&str], old: &[&str]| is_better(&parse(new), &parse(old));
-        assert!(better(&["10.0.0.2:9", "127.0.0.1:9"], &["10.0.0.1:9", "127.0.0.1:9"]), "it has moved");
-        assert!(better(&["10.0.0.2:9", "127.0.0.1:9"], &["127.0.0.1:9"]), "its network is up");
-        assert!(!better(&["10.0.0.1:9", "10.0.0.2:9"], &["10.0.0.1:9"]), "the old ones are still good");
-        assert!(!better(&["127.0.0.1:9"], &["10.0.0.1:9"]), "nobody reaches it now");
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        let better = |new: &[(&str, Likelihood)], old: &[(&str, Likelihood)]| {
+            is_better(&new.iter().map(own).collect::<Vec<_>>(), &old.iter().map(own).collect::<Vec<_>>())
+        };
+        let (here, bridge) = (("127.0.0.1:9", Loopback), ("172.17.0.1:9", Inner));
+        let [one, two] = [("10.0.0.1:9", DefaultRoute), ("10.0.0.2:9", DefaultRoute)];
+        assert!(better(&[two, here], &[one, here]), "it has moved");
+        assert!(better(&[two, here], &[here]), "its network is up");
+        assert!(better(&[two, bridge, here], &[one, bridge, here]), "it has moved with a network of containers");
+        assert!(better(&[two, bridge, here], &[bridge, here]), "its network is up beside one of containers");
+        assert!(!better(&[one, ("10.0.0.2:9", Network)], &[one]), "the old one is still good");
+        assert!(!better(&[("10.0.0.1:9", Network), two], &[one]), "the old one is still good on another network");
+        assert!(!better(&[here], &[one]), "nobody reaches it now");
+        assert!(!better(&[bridge, here], &[one, bridge, here]), "containers alone reach it now");
+        assert!(better(&[("172.18.0.1:9", Inner)], &[bridge]), "there is no other network");
     }
 
     #[test]
     fn loopback_stands_for_the_addresses_of_this_machine() {
-        let told = Place::Known(parse(&["127.0.0.1:9"])).for_ticket();
+        let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
         let others = own_addresses(&parse(&["0.0.0.0:9"]));
-        assert!(others.iter().take(ADDRESSES).all(|own| told.contains(&own.address)), "{told:?}");
-        assert_eq!(Place::Known(parse(&["10.0.0.1:9"])).for_ticket(), parse(&["10.0.0.1:9"]));
+        assert!(others.iter().take(ADDRESSES).all(|own| known.contains(&own.address)), "{known:?}");
+        assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
     }
 }

@@ -21,7 +21,7 @@ pub struct PeerArguments {
     /// With 0.0.0.0 only the port counts, at the address that the tracker sees; several with several --announce
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     pub announce: Vec<SocketAddr>,
-    /// Dial private addresses, loopback and those of links whoever names them, and not only where they lead to the network or
+    /// Dial private addresses, loopback and those of links no matter who names them, and not only where they lead to the network or
     /// the machine of the one that names them
     #[arg(long)]
     pub dial_private: bool,

@@ -112,14 +112,17 @@ pub enum NamedBy {
 /// after a moment that this is so.
 pub async fn join(
     node: &Node,
-    tracker: TrackerAddress,
+    mut tracker: TrackerAddress,
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(), Failure> {
-    let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
-    let places = places.join(", ");
-    let slow = format!("The tracker at {places} has not answered yet; waiting for it.");
+    let places = |tracker: &TrackerAddress| {
+        let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
+        places.join(", ")
+    };
+    let most = patience.at_most(ONE_TRY);
+    let slow = format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&tracker));
     let mut speech = Speech::new(tell, slow);
     loop {
         let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join(tracker.clone()));
@@ -129,7 +132,7 @@ pub async fn join(
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());
                 let reason = tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
-                PeerError::Tracker { address: places.clone(), reason }
+                PeerError::Tracker { address: places(&tracker), reason }
             }
         };
         if !may_come(&error) || !patience.waits() {
@@ -142,8 +145,17 @@ pub async fn join(
             return Err(Failure::new(code, format!("{message}. {advice}")));
         }
         speech.now();
-        speech.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
+        let pause = async {
+            tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+            tracker.resolve_again().await;
+        };
+        speech.during(pause).await;
     }
+}
+
+/// As name servers are asked.
+fn with_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Whether it is worth trying again: nobody was there. Who is there and is not the one, or takes us not, stays so.
@@ -200,8 +212,8 @@ fn unreached(named_by: NamedBy) -> &'static str {
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
         NamedBy::Ticket => {
-            "Is whoever gave you the ticket still sharing, can this machine reach that one, and does a firewall let UDP or \
-             TCP through? If they have moved, ask for a new ticket. If the swarm is closed, give --ca"
+            "Is the machine that the ticket is from still sharing, can this one reach it, and does a firewall let UDP or TCP through? \
+             If it has moved, ask for a new ticket. If the swarm is closed, give --ca"
         }
         NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
     }
@@ -211,10 +223,10 @@ fn impostor(named_by: NamedBy) -> &'static str {
     match named_by {
         NamedBy::Flags | NamedBy::Place => {
             "If it was set up anew, its id has changed: give --tracker-id with the id that it prints at start, or the folder of \
-             its certificate with --certs. If not, do not trust whoever answers there, and check the address and the port"
+             its certificate with --certs. If not, do not trust what answers there, and check the address and the port"
         }
         NamedBy::Ticket => {
-            "If whoever gave you the ticket has set it up anew, ask for a new ticket. If not, do not trust whoever answers there"
+            "If the machine that the ticket is from was set up anew, ask for a new ticket. If not, do not trust what answers there"
         }
         NamedBy::Own => "Another program has taken its port: choose another with -d",
     }
@@ -232,14 +244,16 @@ pub async fn tracker(
     let id = tracker_id(arguments)?;
     // An IPv6 address may stand in brackets, as in a URL.
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let mut speech = Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that."));
+    let most = patience.at_most(ONE_TRY);
+    let mut speech =
+        Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));
     loop {
         let asked = tokio::time::timeout(patience.bound(ONE_TRY), tokio::net::lookup_host((host, port)));
         let reason = match speech.during(asked).await {
             Ok(Ok(found)) => {
                 let addresses: Vec<_> = found.collect();
                 if !addresses.is_empty() {
-                    return Ok(TrackerAddress { addresses, id });
+                    return Ok(TrackerAddress { addresses, id, name: Some(with_port(host, port)) });
                 }
                 String::new()
             }
@@ -247,7 +261,8 @@ pub async fn tracker(
             Err(_) => ": the name servers do not answer".to_owned(),
         };
         if !patience.waits() {
-            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}");
+            let advice = "Check it, or give an address; --wait 1m asks for it again";
+            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
             return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
         }
         speech.now();

@@ -10,8 +10,10 @@ use protocol::{ContentId, PeerId, Query, Ticket, printable};
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
 use crate::flags::sizes;
-use crate::session::find::{Found, Observer};
+use crate::session::find::Found;
+use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
+use crate::session::standstill::Wanted;
 use crate::session::state::{Content, End, Handle, Session};
 use crate::ui::names::report_words;
 use crate::ui::screen::OutputStream;
@@ -30,6 +32,11 @@ impl Session {
     /// Something that people should know, and programs see by what follows.
     pub fn note(&self, sentence: &str) {
         self.screen.say(sentence);
+    }
+
+    /// Something is waited for, as the sentence says.
+    pub fn waits(&self, sentence: &str) {
+        self.waiting_for("", sentence);
     }
 
     /// What is shared can be had with this ticket.
@@ -51,8 +58,8 @@ impl Session {
             }
         };
         let (content, status) = (share.content(), share.status().borrow().clone());
-        let called = printable(&status.name);
-        let entry = Content::new(Handle::Share(share), called, self.began);
+        let wanted = Wanted { name: printable(&status.name), seeders: None };
+        let entry = Content::new(Handle::Share(share), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         self.shared(content, status);
         Ok(Some(content))
@@ -83,8 +90,8 @@ impl Session {
 
     /// Downloads what was found; of a folder, only what these patterns match, if there are any.
     pub async fn download(&self, found: Found, only: &[Glob]) -> Result<(), Failure> {
-        let called = found.called();
-        let Found { content, name, size, asked } = found;
+        let wanted = found.wanted();
+        let Found { content, name, size, asked, .. } = found;
         let part = if only.is_empty() { "" } else { "some files of " };
         // Whoever shares it has not said what it is called, or must not.
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
@@ -98,7 +105,7 @@ impl Session {
         if let Some(asked) = asked {
             download = download.expect_name(asked);
         }
-        let entry = Content::new(Handle::Download(download.start().await?), called, self.began);
+        let entry = Content::new(Handle::Download(download.start().await?), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         Ok(())
     }
@@ -181,10 +188,11 @@ impl Session {
 
     fn lacking(&self, content: ContentId, runs: &[Run]) {
         if runs.is_empty() {
-            self.state.borrow_mut().lacking_since = None;
+            self.state.borrow_mut().lacking_since.remove(&content);
         } else {
-            self.state.borrow_mut().lacking_since.get_or_insert_with(Instant::now);
-            self.screen.say(&format!("{}; waiting for someone who does.", lacking_words(runs)));
+            self.state.borrow_mut().lacking_since.entry(content).or_insert_with(now);
+            let (lacking, long) = (lacking_words(runs), how_long(self.options.wait));
+            self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
@@ -241,16 +249,6 @@ impl Session {
         }
         self.state.borrow_mut().done_since.get_or_insert_with(Instant::now);
         if self.options.end == End::Done { Next::End } else { Next::GoOn }
-    }
-}
-
-impl Observer for Session {
-    fn waits(&self, sentence: &str) {
-        self.waiting_for("", sentence);
-    }
-
-    fn nobody_yet(&self, wanted: &str) {
-        self.screen.say(&format!("Nobody shares {wanted} yet; waiting for it."));
     }
 }
 
@@ -320,7 +318,7 @@ mod tests {
         let content = seeder.node.share(&path).await.unwrap().content();
         let getter = session(&network, &folder.path().join("getter"), End::Done);
         let events = getter.node.events();
-        let found = Found { content, name: String::new(), size: 0, asked: None };
+        let found = Found { content, name: String::new(), size: 0, asked: None, seeders: None };
         getter.download(found, &[]).await.unwrap();
         let addresses = seeder.node.listeners().to_vec();
         getter.node.add_peer(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();

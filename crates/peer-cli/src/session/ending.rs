@@ -13,6 +13,8 @@ use crate::ui::signals::{Stop, code};
 
 /// How long what is verified has to take its name.
 const LAST_STEP: Duration = Duration::from_secs(2);
+/// After this long it is said why leaving takes its time.
+const LEAVING: Duration = Duration::from_secs(2);
 /// Time between two looks whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -74,7 +76,12 @@ impl Session {
                 received += status.received;
             }
         }
-        self.node.shutdown().await;
+        let leaving = self.node.shutdown();
+        tokio::pin!(leaving);
+        if tokio::time::timeout(LEAVING, &mut leaving).await.is_err() {
+            self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
+            leaving.await;
+        }
         self.screen.say("Exited swarm.");
         self.screen.event(&Event::Bye { sent, received });
         self.screen.say("Shutdown complete.");

@@ -10,26 +10,13 @@ use crate::flags::sizes;
 use crate::session::connect::Speech;
 use crate::session::patience::Patience;
 use crate::session::query::{ANSWER, silent};
+use crate::session::standstill::Wanted;
 use crate::session::suggest;
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// At the end of `--wait`, an answer may still take so long.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
-
-/// Who is told what takes a while.
-pub trait Observer {
-    /// Something is waited for, as the sentence says.
-    fn waits(&self, sentence: &str);
-    /// Nobody shares what is wanted yet; it is asked for again.
-    fn nobody_yet(&self, wanted: &str);
-}
-
-/// Nobody watches how it goes.
-impl Observer for () {
-    fn waits(&self, _: &str) {}
-    fn nobody_yet(&self, _: &str) {}
-}
 
 /// A content that answers to what was asked for.
 pub struct Found {
@@ -39,6 +26,8 @@ pub struct Found {
     pub size: u64,
     /// What it must be called: it was asked for by this name.
     pub asked: Option<String>,
+    /// Peers that have all of it, if nobody else takes part in it.
+    pub seeders: Option<u32>,
 }
 
 impl Found {
@@ -49,6 +38,11 @@ impl Found {
         } else {
             printable(&self.name)
         }
+    }
+
+    /// What is to be said of it while it is waited for.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { name: self.called(), seeders: self.seeders }
     }
 
     /// A name led to it, and what came has another one.
@@ -65,10 +59,10 @@ impl Found {
 
 /// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
 /// anyone takes part in it.
-pub async fn find(node: &Node, wanted: &str, patience: Patience, observer: &impl Observer) -> Result<Found, Failure> {
+pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(String)) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
-    let tell = |sentence: String| observer.waits(&sentence);
-    let mut speech = Speech::new(&tell, "The tracker has not answered yet; waiting for it.".to_owned());
+    let most = patience.at_most(ANSWER);
+    let mut speech = Speech::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
     loop {
         // The last answer, too, takes its time.
@@ -83,13 +77,15 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, observer: &impl
         };
         match found.len() {
             1 => {
-                let ContentMatch { content, name, size, .. } = found.remove(0);
+                let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
-                return Ok(Found { content, name, size, asked });
+                let seeders = (others == 0).then_some(seeders);
+                return Ok(Found { content, name, size, asked, seeders });
             }
             0 if patience.waits() => {
                 if !said {
-                    observer.nobody_yet(wanted);
+                    let most = patience.at_most(LAST_ANSWER);
+                    tell(format!("Nobody shares {wanted} yet; waiting for it, {most}."));
                     said = true;
                 }
                 tokio::time::sleep(patience.pause(ASK_AGAIN)).await;

@@ -9,6 +9,7 @@ use protocol::Manifest;
 use tokio::io::AsyncReadExt;
 
 use crate::error::{ExitCode, Failure, failure};
+use crate::session::connect::Speech;
 use crate::session::find::Found;
 
 /// Bytes that are written at a time.
@@ -34,15 +35,18 @@ pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> 
     }
 }
 
-/// Writes all of it as it comes. False if nobody reads it any more.
-pub async fn write(mut reader: Reader) -> Result<bool, Failure> {
+/// Writes all of it as it comes. False if nobody reads it any more. Where the reader takes its time, `tell` is told so.
+pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Failure> {
+    let slow = "What reads standard output is slow, or has stopped reading. It is waited for as long as it takes.";
+    let mut speech = Speech::new(tell, slow.to_owned());
     loop {
         let mut block = BytesMut::with_capacity(BLOCK);
         if reader.read_buf(&mut block).await.map_err(unreadable)? == 0 {
             return Ok(true);
         }
-        // Whoever reads may take their time; the download goes on meanwhile.
-        let put = tokio::task::spawn_blocking(move || put(&block)).await;
+        // The download goes on meanwhile.
+        speech.restart();
+        let put = speech.during(tokio::task::spawn_blocking(move || put(&block))).await;
         if !put.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))? {
             return Ok(false);
         }

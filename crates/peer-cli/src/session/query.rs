@@ -9,7 +9,7 @@ use peer::{Node, TrackerAddress};
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
-use crate::session::patience::Patience;
+use crate::session::patience::{Patience, shown};
 use crate::ui::screen;
 
 /// Longest wait for an answer of a tracker that is connected.
@@ -76,7 +76,10 @@ pub fn complain(sentence: String) {
 
 /// An answer of the tracker, if it comes in time.
 pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) -> Result<T, Failure> {
-    let mut speech = Speech::new(&complain, "the tracker has not answered yet; waiting for it".to_owned());
+    let mut speech = Speech::new(
+        &complain,
+        format!("the tracker has not answered yet; waiting for it, for {} at most", shown(ANSWER)),
+    );
     Ok(speech.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
 }
 

@@ -11,6 +11,7 @@ use transport::Kind;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
+use crate::session::patience::shown;
 use crate::session::state::{Session, SessionOptions};
 use crate::ui::bottleneck;
 use crate::ui::left_out;
@@ -163,8 +164,10 @@ impl Session {
                 self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
                 self.state.borrow_mut().drawn = Some(Instant::now());
             }
-            PeerEvent::StillWritten { path } => {
-                self.screen.say(&format!("{} is being written to: waiting until that is over.", path.display()));
+            PeerEvent::StillWritten { path, most } => {
+                let (path, most) = (path.display(), shown(*most));
+                let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");
+                self.waiting_for("", &sentence);
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
             PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use transport::Kind;
 
 use crate::flags::peer::PeerArguments;
-use crate::session::patience::Stillness;
+use crate::session::patience::{Stillness, now};
+use crate::session::standstill::Wanted;
 use crate::ui::progress::{Meter, Progress};
 use crate::ui::screen::{OutputStream, Screen};
 
@@ -79,7 +80,8 @@ pub(super) struct State {
     pub(super) done_since: Option<Instant>,
     /// When a progress line was last drawn.
     pub(super) drawn: Option<Instant>,
-    pub(super) lacking_since: Option<Instant>,
+    /// Since when nobody is connected who has some piece of a download.
+    pub(super) lacking_since: BTreeMap<ContentId, Instant>,
     /// When the first download began.
     pub(super) wanted_since: Option<Instant>,
 }
@@ -88,8 +90,8 @@ pub(super) struct State {
 pub(super) struct Content {
     pub(super) handle: Handle,
     pub(super) status: watch::Receiver<Status>,
-    /// What to call it in a sentence.
-    pub(super) called: String,
+    /// What to say of it while it is waited for.
+    pub(super) wanted: Wanted,
     /// What was last shown of it.
     pub(super) shown: Option<Progress>,
     /// Whether it is a download that is not complete.
@@ -108,7 +110,7 @@ pub(super) enum Handle {
 }
 
 impl Content {
-    pub(super) fn new(handle: Handle, called: String, began: Instant) -> Self {
+    pub(super) fn new(handle: Handle, wanted: Wanted, began: Instant) -> Self {
         let (status, pending) = match &handle {
             Handle::Share(share) => (share.status(), false),
             Handle::Download(download) => (download.status(), true),
@@ -116,7 +118,7 @@ impl Content {
         Content {
             handle,
             status,
-            called,
+            wanted,
             shown: None,
             pending,
             said_withdrawn: false,
@@ -135,10 +137,10 @@ impl Session {
             unread: false,
             done_since: None,
             drawn: None,
-            lacking_since: None,
+            lacking_since: BTreeMap::new(),
             wanted_since: None,
         };
-        Session { node, options, screen, began: Instant::now(), state: RefCell::new(state) }
+        Session { node, options, screen, began: now(), state: RefCell::new(state) }
     }
 
     /// The downloads that are not complete.

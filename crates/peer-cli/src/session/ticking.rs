@@ -7,7 +7,7 @@ use peer::{State, WaitingFor};
 use protocol::ContentId;
 
 use crate::error::{ExitCode, Failure};
-use crate::session::patience::SPEAK;
+use crate::session::patience::{SPEAK, how_long, now, shown};
 use crate::session::run::Next;
 use crate::session::standstill;
 use crate::session::state::{End, Session};
@@ -18,12 +18,14 @@ impl Session {
         if let Next::End = self.look_at_contents()? {
             return Ok(Next::End);
         }
-        let lacking_since = self.state.borrow().lacking_since;
-        if let (Some(since), Some(wait)) = (lacking_since, self.options.wait)
-            && since.elapsed() >= wait
+        let lacks_since = self.state.borrow().lacking_since.values().min().copied();
+        if let (Some(since), Some(wait)) = (lacks_since, self.options.wait)
+            && now().saturating_duration_since(since) >= wait
         {
-            let sentence =
-                "nobody came who has the missing pieces. What is here is kept: start again when they are back";
+            let sentence = format!(
+                "nobody came within {} who has the missing pieces. What is here is kept: start again when they are back",
+                shown(wait)
+            );
             return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
         }
         for content in self.pending() {
@@ -64,7 +66,7 @@ impl Session {
 
     /// Says why nothing comes of a download, and ends it when that has lasted for too long.
     async fn stands_still(&self, content: ContentId) -> Result<(), Failure> {
-        let (now, wait) = (Instant::now(), self.options.wait);
+        let (now, wait) = (now(), self.options.wait);
         {
             let mut state = self.state.borrow_mut();
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
@@ -73,18 +75,13 @@ impl Session {
                 return Ok(());
             }
         }
-        let waiting = self.node.waiting_for(content).await;
-        let (speaks, sentence) = {
+        let Some(waiting) = self.node.waiting_for(content).await else { return Ok(()) };
+        let busy = waiting == WaitingFor::Disk;
+        let said = {
             let mut state = self.state.borrow_mut();
-            let lacks = state.lacking_since.is_some();
+            let lacks = state.lacking_since.contains_key(&content);
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
-            let waiting = match waiting {
-                None | Some(WaitingFor::Disk) => {
-                    entry.still.excuse(now);
-                    return Ok(());
-                }
-                Some(waiting) => waiting,
-            };
+            entry.still.is_busy(now, busy);
             if let WaitingFor::Manifest { came, .. } = waiting {
                 entry.still.manifest(now, came);
             }
@@ -93,14 +90,15 @@ impl Session {
             if pieces && lacks {
                 return Ok(());
             }
-            let words = standstill::words(&waiting, &entry.called, self.options.transport);
+            let words = standstill::words(&waiting, &entry.wanted, self.options.transport);
             let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
             if entry.still.is_over(now, wait) {
-                return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.called, wait, &words));
+                return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.wanted.name, wait, &words));
             }
-            (entry.still.speaks(now, &words), words)
+            let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
+            entry.still.speaks(now, &words).then(|| format!("{words}{long}"))
         };
-        if speaks {
+        if let Some(sentence) = said {
             self.waiting_for(&content.to_string(), &sentence);
         }
         Ok(())

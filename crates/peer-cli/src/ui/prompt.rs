@@ -9,8 +9,9 @@ use settings::terminal::{Turn, fail_in_background, read_lines, takes_codes, turn
 use tokio::sync::mpsc;
 
 use crate::flags::peer::PeerArguments;
+use crate::session::End;
 use crate::ui::screen::{OutputStream, Screen, Verbosity};
-use crate::ui::signals::end_if_stuck;
+use crate::ui::signals::end_when_stuck;
 use crate::ui::terminal;
 
 /// What was typed.
@@ -56,11 +57,12 @@ pub struct Face {
     pub signals: Signals,
 }
 
-/// The screen that fits, and what is typed from now on. The end of input is no reason to stop, unless a person ends it.
-pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Source) -> Face {
+/// The screen that fits a session that ends so, and what is typed from now on. The end of input is no reason to stop, unless a
+/// person ends it.
+pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Source, end: End) -> Face {
     // Before the line editor, which puts back what it finds.
     let signals = Signals::listen();
-    end_if_stuck();
+    end_when_stuck(end);
     let json = arguments.json;
     let verbosity = Verbosity { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);

@@ -1,23 +1,15 @@
 //! Being told to stop: by a signal that is meant for the program, even where it cannot hear one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use settings::{Signal, Signals};
 
 use crate::error::ExitCode;
+use crate::session::End;
 use crate::ui::terminal;
 
 /// How long a signal of our own may be on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
-/// A program that hears nothing for so long after a signal waits for someone who does not read what it writes.
-const STUCK: Duration = Duration::from_secs(3);
-/// Longest time in which it ends once it has heard one.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
-
-/// Whether a signal was heard by what is to end.
-static HEARD: AtomicBool = AtomicBool::new(false);
-
 /// Who wants it to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -28,43 +20,24 @@ pub enum Stop {
 
 /// The next signal that is meant for the program.
 pub async fn heard(signals: &mut Signals) -> Signal {
-    let signal = meant(signals).await;
-    HEARD.store(true, Ordering::Relaxed);
-    signal
+    signals.next_meant(is_meant).await
 }
 
-async fn meant(signals: &mut Signals) -> Signal {
-    loop {
-        let signal = signals.next().await;
-        if signal != Signal::Interrupt || !terminal::is_sending_out() {
-            return signal;
-        }
-    }
+/// Whether it is not the one that only sends the line editor out.
+fn is_meant(signal: Signal) -> bool {
+    signal != Signal::Interrupt || !terminal::is_sending_out()
 }
 
-/// Ends the program by a signal even where it cannot hear one, since nobody reads what it writes: a full pipe, or a terminal
-/// that Ctrl-S holds. A second one then ends it sooner.
-pub fn end_if_stuck() {
-    std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async {
-            let mut signals = Signals::listen();
-            let signal = meant(&mut signals).await;
-            tokio::time::sleep(STUCK).await;
-            if HEARD.load(Ordering::Relaxed) {
-                let again = async {
-                    meant(&mut signals).await;
-                    tokio::time::sleep(STUCK).await;
-                };
-                let _ = tokio::time::timeout(ENDS_WITHIN, again).await;
-            }
-            std::process::exit(code(signal) as i32);
-        });
+/// Ends the program by a signal even where it cannot hear one.
+pub fn end_when_stuck(end: End) {
+    settings::end_when_stuck(is_meant, move |signal| match end {
+        End::AtWill => 0,
+        End::Never if signal != Signal::Interrupt => 0,
+        End::Never | End::Done | End::Shared { .. } => code(signal) as i32,
     });
 }
 
-/// The exit status of a program that a signal has ended.
+/// The status of a signal that is a failure.
 pub fn code(signal: Signal) -> ExitCode {
     match signal {
         Signal::Interrupt => ExitCode::Interrupted,

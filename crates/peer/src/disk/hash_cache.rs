@@ -58,7 +58,9 @@ impl HashCache {
     pub(crate) fn manifest(&self, hashes: &Path, name: &str) -> Option<Manifest> {
         // One byte more than it may have shows that it is none.
         let mut kept = Vec::new();
-        File::open(stamp_path(hashes, name)).ok()?.take(BYTES + 1).read_to_end(&mut kept).ok()?;
+        let path = stamp_path(hashes, name);
+        // A pipe would be waited for.
+        File::open(path.is_file().then_some(path)?).ok()?.take(BYTES + 1).read_to_end(&mut kept).ok()?;
         let manifest = read_manifest(&manifest_path(hashes, name)).ok()?;
         (kept == self.bytes(&manifest)).then_some(manifest)
     }

@@ -30,6 +30,8 @@ pub enum LeftOutReason {
     LinkLoop,
     /// A socket, a pipe or a device.
     NotAFile,
+    /// A file that says to be empty and is not, as those that a kernel makes when they are read.
+    Unsized,
     /// It was there a moment ago.
     Vanished,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for LeftOutReason {
             LeftOutReason::LinkToNothing => "it is a link to nothing",
             LeftOutReason::LinkLoop => "it is a link to a folder that it lies in",
             LeftOutReason::NotAFile => "it is neither a file nor a folder",
+            LeftOutReason::Unsized => "its size is not known before it is read",
             LeftOutReason::Vanished => "it was removed while the folder was read",
         })
     }

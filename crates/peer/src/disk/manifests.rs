@@ -95,7 +95,12 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, PeerError> {
 
 fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
     let io = |source| StorageError::Io { path: path.to_owned(), source };
-    let len = fs::metadata(path).map_err(io)?.len();
+    let there = fs::metadata(path).map_err(io)?;
+    // A pipe would be waited for.
+    if !there.is_file() {
+        return Err(io(io::Error::other("it is not a file")).into());
+    }
+    let len = there.len();
     if len > protocol::MAX_MANIFEST_BYTES as u64 {
         return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }

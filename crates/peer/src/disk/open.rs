@@ -137,7 +137,7 @@ impl Opening<'_> {
             output = output.replacing();
         }
         if header.folder && (is_there(&self.target) || self.selection.is_partial(self.settings)) {
-            output = output.merging();
+            output = output.merging()?;
         }
         Ok(output)
     }

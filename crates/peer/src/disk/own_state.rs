@@ -14,10 +14,8 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::left_out::LeftOutReason;
 
-/// Keys and certificates are smaller than this.
-const LARGEST_KEY: u64 = 4 << 10;
-/// What is called like a key may hold certificates, too.
-const LARGEST_NAMED: u64 = 64 << 10;
+/// A file in which a key is looked for is not larger than this: one that has notes around it, or an archive of all certificates.
+const LARGEST_WITH_KEY: u64 = 64 << 10;
 const MANIFEST_MAGIC: &[u8] = b"P2PM";
 const STAMP_BYTES: u64 = 64;
 /// Digits in the names of files that are written beside their place, and of names that were too long.
@@ -141,7 +139,7 @@ impl OwnState {
 
     /// Whether it is the certificate of a key that lies beside it, or one in the folder where this process has its own.
     fn is_certificate(&self, at: &Path, real: &Path, name: &str, len: u64) -> bool {
-        if !name.ends_with(".pem") || len > LARGEST_NAMED || !begins_with(at, b"-----BEGIN CERTIFICATE") {
+        if !name.ends_with(".pem") || len > LARGEST_WITH_KEY || !begins_with(at, b"-----BEGIN CERTIFICATE") {
             return false;
         }
         let key = at.with_extension("key");
@@ -197,12 +195,11 @@ fn begins_with(path: &Path, magic: &[u8]) -> bool {
 
 /// Whether a file holds a private key as these programs make them, whatever it is called.
 fn holds_key(at: &Path, len: u64) -> bool {
-    let named = at.extension().is_some_and(|end| end == "key" || end == "pem");
-    if len == 0 || len > if named { LARGEST_NAMED } else { LARGEST_KEY } {
+    if len == 0 || len > LARGEST_WITH_KEY {
         return false;
     }
     let mut bytes = Vec::new();
-    let read = File::open(at).and_then(|file| file.take(LARGEST_NAMED).read_to_end(&mut bytes));
+    let read = File::open(at).and_then(|file| file.take(LARGEST_WITH_KEY).read_to_end(&mut bytes));
     read.is_ok() && transport::holds_private_key(&bytes)
 }
 
@@ -264,13 +261,16 @@ mod tests {
         fs::write(root.join("main.c"), "code").unwrap();
         let key = fs::read(root.join("certs/tracker.key")).unwrap();
         fs::write(root.join("work/notes"), [b"a copy\n", &key[..]].concat()).unwrap();
+        fs::write(root.join("work/backup.tar"), [&[0; 30_000], &key[..], &[0; 10_000]].concat()).unwrap();
         fs::hard_link(root.join("certs/ca.key"), root.join("work/linked")).unwrap();
         fs::write(root.join("work/id.pub"), "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n")
             .unwrap();
         let found = scan(&root, &[]);
         assert_eq!(paths(&found), ["main.c", "work/id.pub", "work/renamed/notes.txt"]);
         let lost = left_out(&found, &root);
-        for path in ["certs", "work/notes", "work/linked", "work/renamed/ca.key", "work/renamed/tracker.key"] {
+        for path in
+            ["certs", "work/backup.tar", "work/notes", "work/linked", "work/renamed/ca.key", "work/renamed/tracker.key"]
+        {
             assert!(lost.contains(&(path.to_owned(), LeftOutReason::PrivateKey)), "{path}: {lost:?}");
         }
         for path in ["certs/tracker.key", "work/notes", "work/linked"] {

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use protocol::{MAX_FILES, check_name};
@@ -169,6 +169,9 @@ impl Scan {
         } else if !folder {
             return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
         }
+        if scan.files.iter().any(|file| is_unsized(&file.at, &file.metadata)) {
+            return Err(unfit(path, &LeftOutReason::Unsized.to_string()));
+        }
         Ok(scan)
     }
 
@@ -275,6 +278,7 @@ impl Walk<'_> {
         };
         let reason = match &metadata {
             metadata if !metadata.is_file() && !metadata.is_dir() => Some(LeftOutReason::NotAFile),
+            metadata if is_unsized(&target, metadata) => Some(LeftOutReason::Unsized),
             metadata => {
                 let candidate = Candidate { at: &target, real: &real, metadata };
                 self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
@@ -329,6 +333,21 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether a file says to be empty and has bytes all the same, as in `/proc`: what would arrive is an empty one. One that is being
+/// written to now is looked at again anyway.
+fn is_unsized(at: &Path, metadata: &Metadata) -> bool {
+    if !metadata.is_file() || metadata.len() > 0 {
+        return false;
+    }
+    let mut options = fs::File::options();
+    options.read(true);
+    // Some wait for what they are to say.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let read = |mut file: fs::File| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0);
+    options.open(at).and_then(read).unwrap_or(false)
+}
+
 fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
     let name = name.to_str().ok_or_else(|| unfit(path, "its name is not Unicode, so others could not store it"))?;
     check_name(name).map_err(|error| unfit(path, &error.to_string()))?;
@@ -379,6 +398,20 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_a_kernel_makes_when_it_is_read_is_not_shared_as_an_empty_one() {
+        let error = Scan::of(Path::new("/proc/version"), &ScanOptions::default()).err().unwrap().to_string();
+        assert!(error.contains("size is not known"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        write_all(folder.path(), &["root/file"]);
+        fs::write(folder.path().join("root/empty"), "").unwrap();
+        std::os::unix::fs::symlink("/proc/version", folder.path().join("root/link")).unwrap();
+        let options = ScanOptions { follow_links: true, ..ScanOptions::default() };
+        let found = Scan::of(&folder.path().join("root"), &options).unwrap();
+        assert_eq!((paths(&found), left_out(&found)), (vec!["empty", "file"], vec![("link", LeftOutReason::Unsized)]));
     }
 
     #[test]

@@ -120,7 +120,9 @@ pub(crate) fn share(
     hashes: &Path,
     events: &broadcast::Sender<PeerEvent>,
 ) -> Result<Opened, PeerError> {
-    let waits = |path: &Path| drop(events.send(PeerEvent::StillWritten { path: path.to_owned() }));
+    let waits = |path: &Path| {
+        let _ = events.send(PeerEvent::StillWritten { path: path.to_owned(), most: PATIENCE });
+    };
     let mut written = path.to_owned();
     for _ in 0..TRIES {
         let mut scan = Scan::of(path, scan_options)?;
@@ -229,5 +231,29 @@ mod tests {
         let hashed = hash_content(&root, Algorithm::Blake3, None, |_, _| panic!("it is hashed"));
         let said = hashed.err().unwrap().to_string();
         assert!(said.contains("cannot be shared") && said.contains("128 parts"), "{said}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nobody_waits_for_a_pipe_in_the_hashes_folder() {
+        use protocol::ContentId;
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        use crate::disk::manifests::{kept_manifests, manifest_path, received_manifest, received_path};
+
+        let folder = tempfile::tempdir().unwrap();
+        let (hashes, path) = (folder.path().join("hashes"), folder.path().join("file"));
+        fs::write(&path, "bytes").unwrap();
+        let id = ContentId(protocol::Digest([7; 32]));
+        fs::create_dir_all(hashes.join("by-id")).unwrap();
+        let pipes = [hashes.join("file.stamp"), manifest_path(&hashes, "file"), received_path(&hashes, id)];
+        for pipe in &pipes {
+            mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        }
+        assert!(received_manifest(&hashes, id).is_none() && kept_manifests(&hashes, |_| true).next().is_none());
+        let mut scan = Scan::of(&path, &ScanOptions::default()).unwrap();
+        let options = ShareOptions::default();
+        manifest_of(&path, &mut scan, &options, &hashes, &storage::FileBackend, |_, _| {}, |_| {}).unwrap();
+        assert!(manifest_path(&hashes, "file").is_file(), "what is kept takes its place");
     }
 }

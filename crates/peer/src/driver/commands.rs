@@ -17,6 +17,7 @@ impl Driver {
                 let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
                 let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
                 self.tracker = Some(client);
+                self.tracker_lost = false;
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
             }

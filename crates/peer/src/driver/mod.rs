@@ -55,7 +55,10 @@ pub(crate) async fn run(
     let transport = builder.transport.clone();
     let accepting = tokio::spawn(dial::accept(transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
-    let watching = builder.announce.is_empty().then(|| dial::watch_addresses(transport, reports.clone()));
+    let watching = builder.announce.is_empty().then(|| {
+        let known = listeners.borrow().clone();
+        dial::watch_addresses(transport, known, reports.clone())
+    });
     let watching = watching.map(|watching| tokio::spawn(watching));
     let mut driver = Driver::new(builder, reports, events, (waits, book), listeners);
     let mut statuses = tokio::time::interval(STATUS);
@@ -132,6 +135,7 @@ impl Driver {
             closing: Vec::new(),
             manifest_waiters: HashMap::new(),
             tracker: None,
+            tracker_lost: false,
             watch: Watch::new(reports.clone()),
             reports,
             events,

@@ -19,10 +19,10 @@ impl Driver {
         match report {
             Report::Event(mut event) => {
                 match &mut event {
-                    Event::Message { conn, message: PeerMessage::Peers { peers, .. } } => {
+                    Event::Message { conn, message: PeerMessage::Peers { content, peers } } => {
                         if let Some(link) = self.links.get(conn) {
                             let source = Source::Peer(link.connection.remote_addr().ip());
-                            self.setup.book.not_dialled(&self.setup.dialled.keep(source, peers));
+                            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
                         }
                     }
                     Event::Disconnected { conn } => self.forget_link(*conn),
@@ -49,8 +49,14 @@ impl Driver {
             Report::DiskFailed { content, error } => self.give_up(content, error.into()),
             Report::SourceFailed { content, error } => self.source_failed(content, error),
             Report::Completed { content, result } => self.completed(content, result),
-            Report::TrackerLost => self.tell(PeerEvent::TrackerLost),
-            Report::TrackerBack => self.tell(PeerEvent::TrackerBack),
+            Report::TrackerLost => {
+                self.tracker_lost = true;
+                self.tell(PeerEvent::TrackerLost);
+            }
+            Report::TrackerBack => {
+                self.tracker_lost = false;
+                self.tell(PeerEvent::TrackerBack);
+            }
             Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
@@ -65,7 +71,12 @@ impl Driver {
     /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
     /// streams that they came on would keep the connection, with all its buffers, for ever.
     pub(super) fn forget_link(&mut self, conn: ConnId) {
-        self.links.remove(&conn);
+        if let Some(link) = self.links.remove(&conn) {
+            let peer = link.connection.peer_id();
+            if !self.links.values().any(|other| other.connection.peer_id() == peer) {
+                self.setup.book.lost(peer);
+            }
+        }
         self.questions.retain(|_, asked| asked.conn != conn);
         for (_, (task, _)) in self.manifests.extract_if(|(from, _), _| *from == conn) {
             task.abort();

@@ -56,6 +56,7 @@ pub(super) struct Driver {
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
     pub(super) manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     pub(super) tracker: Option<mpsc::Sender<ToClient>>,
+    pub(super) tracker_lost: bool,
     /// Notices when files are changed that are shared.
     pub(super) watch: Watch,
     pub(super) reports: mpsc::Sender<Report>,

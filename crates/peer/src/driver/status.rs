@@ -85,7 +85,7 @@ impl Driver {
         let item = self.items.get(&content).filter(|item| item.wanted && !item.finished && !item.paused)?;
         let view = self.engine.view(content)?;
         let whole = item.store.is_some() && view.have == view.pieces;
-        if whole || (item.opening && item.store.is_none()) {
+        if whole || (item.opening && item.store.is_none()) || item.waits.is_storing() {
             return Some(WaitingFor::Disk);
         }
         let (connected, heard_of) = self.engine.participants(content);
@@ -93,7 +93,8 @@ impl Driver {
         let from: Vec<_> = connected.iter().filter_map(at).collect();
         let book = &self.setup.book;
         Some(match (from.is_empty(), item.store.is_some()) {
-            (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out() },
+            (true, _) if heard_of.is_empty() && self.tracker_lost => WaitingFor::Tracker,
+            (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out(content) },
             (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
             (false, false) => {
                 let fetches = self.manifests.iter().filter(|((_, of), _)| *of == content);

@@ -60,31 +60,40 @@ fn or_seen(found: Vec<SocketAddr>, listeners: &[SocketAddr]) -> Vec<SocketAddr> 
     listeners.to_vec()
 }
 
-/// Reports the addresses that others may reach this node at, whenever they are not the same any more.
-pub(crate) async fn watch_addresses(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
+/// Reports the addresses that others may reach this node at, whenever they are not those that are `known` any more.
+pub(crate) async fn watch_addresses(
+    transport: Arc<dyn Transport>,
+    known: Vec<SocketAddr>,
+    reports: mpsc::Sender<Report>,
+) {
     if !transport.listeners().iter().any(|listener| listener.ip().is_unspecified()) {
         return;
     }
-    let look = async || {
+    let look = || {
         let transport = transport.clone();
-        tokio::task::spawn_blocking(move || announced_addresses(&*transport, &[])).await.unwrap_or_default()
+        async { tokio::task::spawn_blocking(move || announced_addresses(&*transport, &[])).await.unwrap_or_default() }
     };
-    let sorted = |addresses: &[SocketAddr]| {
-        let mut addresses = addresses.to_vec();
-        addresses.sort_unstable();
-        addresses
-    };
-    let mut known = sorted(&look().await);
+    report_changes(look, known, reports).await;
+}
+
+/// Looks again and again; from the start on, since addresses may change before the first look.
+async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
+    look: impl Fn() -> F,
+    mut known: Vec<SocketAddr>,
+    reports: mpsc::Sender<Report>,
+) {
+    known.sort_unstable();
     while !reports.is_closed() {
-        tokio::time::sleep(LOOK_AGAIN).await;
         let addresses = look().await;
-        let now = sorted(&addresses);
+        let mut now = addresses.clone();
+        now.sort_unstable();
         if now != known {
             known = now;
             if reports.send(Report::Addresses { addresses }).await.is_err() {
                 return;
             }
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -197,6 +206,18 @@ mod tests {
 
     fn parse(all: &[&str]) -> Vec<SocketAddr> {
         all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_changed_before_the_first_look_are_reported() {
+        let (reports, mut reported) = mpsc::channel(4);
+        let [before, after] = ["10.0.0.1:9", "10.0.0.2:9"].map(|address| parse(&[address]));
+        let seen = after.clone();
+        tokio::spawn(report_changes(move || std::future::ready(seen.clone()), before, reports));
+        let first = reported.recv().await;
+        assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == after));
+        let again = timeout(LOOK_AGAIN * 5, reported.recv()).await;
+        assert!(again.is_err(), "the same is no news");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::disk::workers::Workers;
 use crate::net::buffers::{Buffer, Buffers};
 use crate::net::rate::RateCap;
 use crate::report::Report;
-use crate::stats::{WaitKind, WaitStats};
+use crate::stats::{Unstored, WaitKind, WaitStats};
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);
@@ -205,9 +205,10 @@ impl PieceFetch {
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
         let (request, store, reports) = (self.request, self.store.clone(), self.reports.clone());
         let waits = self.waits.clone();
+        let unstored = Unstored::of(&waits);
         let work = move || {
             let result = store.write_verified(&block, &buffer, &waits);
-            drop(buffer);
+            drop((buffer, unstored));
             let report = match result {
                 Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
                 Err(error) => Report::DiskFailed { content: store.id(), error },

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
+use crate::durable::where_possible;
 
 /// Opens a folder on the way to something; nothing is read from it.
 #[cfg(target_os = "linux")]
@@ -170,11 +171,7 @@ impl Folder {
         } else {
             self.reach(inside, flags, Mode::empty())?
         };
-        match File::from(folder).sync_all() {
-            // Not every file system can sync a folder: then names are as durable as it makes them.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            result => result,
-        }
+        where_possible(File::from(folder).sync_all())
     }
 
     /// Makes durable all that was written to its file system. Since Linux 5.8 errors are told, too.
@@ -312,7 +309,7 @@ impl Walk<'_> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = to.parent(name)?;
         if replaces {
-            return renameat(from_folder, from_name, to_folder, to_name).map_err(told);
+            return Ok(renameat(from_folder, from_name, to_folder, to_name)?);
         }
         #[cfg(any(target_os = "linux", target_vendor = "apple"))]
         {
@@ -320,12 +317,13 @@ impl Walk<'_> {
             match renameat_with(from_folder, from_name, to_folder, to_name, RenameFlags::NOREPLACE) {
                 // Some file systems cannot do it in one step.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-                result => return result.map_err(told),
+                // Not as what is told of a path: nothing is followed, and a folder may be on another file system.
+                result => return Ok(result?),
             }
         }
         match statat(to_folder, to_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => renameat(from_folder, from_name, to_folder, to_name).map_err(told),
+            Err(_) => Ok(renameat(from_folder, from_name, to_folder, to_name)?),
         }
     }
 
@@ -390,9 +388,10 @@ fn time(seconds: i64, nanoseconds: u64) -> Option<SystemTime> {
     at?.checked_add(Duration::from_nanos(nanoseconds))
 }
 
-fn same(one: &Metadata, other: &Metadata) -> bool {
-    // A folder that was removed has no links left, and its number may be another's by now.
-    (one.dev(), one.ino()) == (other.dev(), other.ino()) && one.nlink() > 0
+/// Whether a folder that is held open is the one that a path leads to.
+fn same(held: &Metadata, there: &Metadata) -> bool {
+    // A folder that was removed has no links left, and its number may be another's by now. Some file systems count none at all.
+    (held.dev(), held.ino()) == (there.dev(), there.ino()) && (held.nlink() > 0 || there.nlink() == 0)
 }
 
 /// Gives a file these rights, but never those of its owner or group to who runs it.
@@ -412,7 +411,9 @@ pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
 /// A link on the way is said as what it is.
 fn told(errno: Errno) -> io::Error {
     match errno {
-        Errno::LOOP | Errno::XDEV | Errno::MLINK => io::Error::other("it is a link, and links are not followed"),
+        Errno::LOOP | Errno::XDEV | Errno::MLINK => {
+            io::Error::other("it is a link, and links are not followed. Remove the link, or choose another folder")
+        }
         errno => errno.into(),
     }
 }
@@ -501,5 +502,19 @@ mod tests {
         let other = Folder::open(&path).unwrap();
         other.make_folder(Path::new("made"), false).unwrap();
         assert!(!Arc::ptr_eq(&one, &other) && path.join("made").is_dir());
+    }
+
+    /// Where links are counted, a folder without any was removed, and its number may be that of another one.
+    #[test]
+    fn a_folder_is_known_again_where_links_are_not_counted() {
+        let world = tempfile::tempdir().unwrap();
+        let path = world.path().join("folder");
+        std::fs::create_dir(&path).unwrap();
+        let held = File::open(&path).unwrap();
+        let counted = held.metadata().unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        let uncounted = held.metadata().unwrap();
+        assert!(same(&counted, &counted) && same(&uncounted, &uncounted));
+        assert_eq!(same(&uncounted, &counted), uncounted.nlink() > 0);
     }
 }

@@ -7,7 +7,8 @@
 //! machine, and one of a link on that link.
 //!
 //! A peer on the tracker's own machine is trusted with that machine's addresses, since the tracker sees it through loopback
-//! only: with its public ones to everyone, with its private ones to those who come from private addresses themselves.
+//! only: with its public ones to everyone, with its private ones, and those of its links, to those who come from such addresses
+//! themselves.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -91,7 +92,7 @@ impl Addresses {
             // Loopback of another machine is nobody's business.
             Scope::Loopback if local => &mut self.loopback,
             Scope::Loopback => return,
-            Scope::Link if ip == self.seen => &mut self.link,
+            Scope::Link if ip == self.seen || local => &mut self.link,
             Scope::Link => return,
             _ if ip == self.seen => &mut self.open,
             Scope::Private => &mut self.private,
@@ -149,7 +150,7 @@ mod tests {
     /// Seen at, announced, told to whom, and what.
     #[test]
     fn a_private_address_is_told_only_where_it_means_the_same() {
-        let rows: [(&str, &str, &str, &[&str]); 22] = [
+        let rows: [(&str, &str, &str, &[&str]); 24] = [
             // The tracker saw it.
             ("10.1.2.3", "10.1.2.3:80", "5.6.7.8", &["10.1.2.3:80"]),
             ("10.1.2.3", "10.1.2.3:80", "192.168.1.2", &["10.1.2.3:80"]),
@@ -176,6 +177,9 @@ mod tests {
             ("127.0.0.1", "169.254.169.254:80", "127.0.0.1", &["127.0.0.1:80"]),
             ("169.254.0.1", "169.254.0.1:80", "169.254.0.2", &["169.254.0.1:80"]),
             ("169.254.0.1", "169.254.0.1:80", "10.0.0.2", &[]),
+            // Two machines and a cable, one of them with the tracker.
+            ("127.0.0.1", "169.254.0.1:80", "169.254.0.2", &["169.254.0.1:80"]),
+            ("127.0.0.1", "169.254.0.1:80", "10.0.0.2", &[]),
             // Private ones in other clothes.
             ("1.2.3.4", "[::ffff:127.0.0.1]:22", "127.0.0.1", &["1.2.3.4:22"]),
         ];

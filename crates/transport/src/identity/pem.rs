@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomic_file::{Prepared, Readers};
+use memchr::memmem;
 use protocol::PeerId;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use rustls::pki_types::pem::PemObject;
@@ -53,13 +54,42 @@ pub(super) fn read_key(from: impl Read, path: &Path) -> Result<KeyPair, Identity
     if key.algorithm() == &PKCS_ED25519 { Ok(key) } else { Err(malformed()) }
 }
 
-/// Whether there is an Ed25519 key among the sections of a text.
+/// Most letters of a key that is looked for in a text: an Ed25519 key has some hundred.
+const LONGEST_KEY: usize = 1024;
+
+/// Whether there is an Ed25519 key somewhere in a text, whatever that has made of its lines: indented, quoted, in a string of
+/// JSON or in two bytes a character.
 pub(super) fn holds_key(text: &[u8]) -> bool {
-    // Most files are none: that shows without decoding anything.
-    const MARK: &[u8] = b"PRIVATE KEY-----";
-    let is_key =
-        |der: PrivatePkcs8KeyDer<'static>| KeyPair::try_from(&der).is_ok_and(|key| key.algorithm() == &PKCS_ED25519);
-    text.windows(MARK.len()).any(|part| part == MARK) && PrivatePkcs8KeyDer::pem_slice_iter(text).flatten().any(is_key)
+    const MARK: &str = "-----BEGIN PRIVATE KEY-----";
+    let narrow: Vec<u8>;
+    let text = if text.contains(&0) {
+        narrow = text.iter().copied().filter(|&byte| byte != 0).collect();
+        &narrow
+    } else {
+        text
+    };
+    memmem::find_iter(text, MARK).any(|at| is_key(&text[at + MARK.len()..]))
+}
+
+/// Whether a text begins with what stands between the marks of an Ed25519 key.
+fn is_key(text: &[u8]) -> bool {
+    let (mut letters, mut rest) = (String::new(), text);
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        match (first, behind) {
+            (b'-', _) => break,
+            // The end of a line in a string.
+            (b'\\', [b'n' | b'r' | b't', behind @ ..]) => rest = behind,
+            (byte, _) if byte.is_ascii_alphanumeric() || b"+/=".contains(byte) => letters.push(char::from(*byte)),
+            _ => {}
+        }
+        if letters.len() > LONGEST_KEY {
+            return false;
+        }
+    }
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{letters}\n-----END PRIVATE KEY-----\n");
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());
+    der.is_ok_and(|der| KeyPair::try_from(&der).is_ok_and(|key| key.algorithm() == &PKCS_ED25519))
 }
 
 /// Opens a file for reading.

@@ -348,3 +348,33 @@ fn no_session_is_resumed_so_no_check_is_skipped() {
     let error = shake_hands(&eager, &server);
     assert_eq!(error, Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)));
 }
+
+#[test]
+fn a_private_key_is_found_whatever_a_text_has_made_of_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    Identity::load_or_create(&path).unwrap();
+    let key = fs::read_to_string(&path).unwrap();
+    let wide: Vec<u8> = key.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut archive = vec![0; 512];
+    archive.extend_from_slice(key.as_bytes());
+    archive.extend_from_slice(&[0; 1024]);
+    for (name, text) in [
+        ("as it is", key.clone().into_bytes()),
+        ("with a mark of its encoding", format!("\u{feff}{key}").into_bytes()),
+        ("with the line ends of Windows", key.replace('\n', "\r\n").into_bytes()),
+        ("indented", key.replace('\n', "\n    ").into_bytes()),
+        ("quoted", format!("> {}", key.replace('\n', "\n> ")).into_bytes()),
+        ("in JSON", format!("{{\"key\": \"{}\"}}", key.replace('\n', "\\n")).into_bytes()),
+        ("in UTF-16", wide),
+        ("in an archive", archive),
+        ("behind another section", format!("-----BEGIN PRIVATE KEY-----\nMIIB\n{key}").into_bytes()),
+    ] {
+        assert!(holds_private_key(&text), "{name}");
+    }
+    let other =
+        "-----BEGIN PRIVATE KEY-----\nMIIBVQIBADANBgkqhkiG9w0BAQEFAASCAT8wggE7AgEAAkEA\n-----END PRIVATE KEY-----\n";
+    for text in ["", "PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----", other] {
+        assert!(!holds_private_key(text.as_bytes()), "{text}");
+    }
+}

@@ -34,6 +34,7 @@ pub(crate) use settings::STREAMS;
 use crate::expiry::Expiry;
 use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::SERVER_NAME;
+use crate::thread::STANDSTILL;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use abandoned::Abandoned;
 use congestion::Congestion;
@@ -312,7 +313,7 @@ impl Transport for Quic {
             // All wait at the same time.
             let leaving: Vec<_> = endpoints.iter().map(|endpoint| endpoint.say_goodbye(wait)).collect();
             for (endpoint, left) in endpoints.into_iter().zip(leaving) {
-                let _ = left.await;
+                let _ = timeout(wait + STANDSTILL, left).await;
                 endpoint.thread.stop().await;
             }
         })

@@ -85,9 +85,7 @@ pub(super) fn clock() -> Finding {
 
 /// Free space, writing and hashing where downloads go.
 pub(super) fn disk(folder: &Path) -> Vec<Finding> {
-    // The folder is made by the first download; until then the one that it will be in is as good.
-    let there = folder.ancestors().find(|path| path.is_dir()).filter(|path| !path.as_os_str().is_empty());
-    let there = there.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let there = there(folder);
     let mut findings = vec![space(&there)];
     match try_file(&there) {
         Ok((written, hashed)) => {
@@ -105,6 +103,22 @@ pub(super) fn disk(folder: &Path) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The folder is made by the first download; until then the one that it will be in is as good.
+fn there(folder: &Path) -> PathBuf {
+    let there = folder.ancestors().find(|path| path.is_dir()).filter(|path| !path.as_os_str().is_empty());
+    there.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// Removes the file that a try was stopped with.
+pub(super) fn remove_tried(folder: &Path) {
+    let _ = std::fs::remove_file(tried(&there(folder)));
+}
+
+/// The file that a folder's disk is tried with.
+fn tried(folder: &Path) -> PathBuf {
+    folder.join(format!(".p2p-doctor-{}", std::process::id()))
 }
 
 #[cfg(unix)]
@@ -127,7 +141,7 @@ fn space(_: &Path) -> Finding {
 
 /// Bytes a second that are written and synced, and hashed from memory.
 fn try_file(folder: &Path) -> std::io::Result<(u64, u64)> {
-    let path = folder.join(format!(".p2p-doctor-{}", std::process::id()));
+    let path = tried(folder);
     let result = try_at(&path);
     let removed = std::fs::remove_file(&path);
     let rates = result?;

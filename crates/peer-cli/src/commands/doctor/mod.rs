@@ -8,18 +8,20 @@ mod peers;
 use clap::Args;
 use peer::TrackerAddress;
 use protocol::{ContentId, Ticket};
+use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
-use crate::session::connect;
 use crate::session::query::{TrackerQuery, complain};
+use crate::session::{End, connect};
 use crate::ui::screen::print;
+use crate::ui::signals::{code, end_when_stuck, heard};
 use finding::{Finding, Verdict};
 
 const EXAMPLES: &str = "\
 Examples:
   peer-cli doctor                           this machine: sockets, disk, hashing, limits
   peer-cli doctor -i 192.168.1.5            and the way to a tracker (UDP, TCP, datagrams, who it is), and to peers there
-  peer-cli doctor p2p…                      the same for a ticket: its tracker, and whoever has what it stands for";
+  peer-cli doctor p2p…                      the same for a ticket: its tracker, and the peers that have what it stands for";
 
 /// Looks at what transfers depend on, and says what to do about what is wrong.
 #[derive(Debug, Args)]
@@ -35,8 +37,23 @@ pub struct DoctorArguments {
     output: std::path::PathBuf,
 }
 
-/// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
+/// Looks at everything, or until it is told to stop.
 pub async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
+    let mut signals = Signals::listen();
+    end_when_stuck(End::Done);
+    let output = arguments.output.clone();
+    tokio::select! {
+        looked = look(arguments) => looked,
+        signal = heard(&mut signals) => {
+            // What it tries the disk with is large.
+            machine::remove_tried(&output);
+            Err(Failure::new(code(signal), "stopped before everything was looked at"))
+        }
+    }
+}
+
+/// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
+async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     let json = arguments.query.peer.json;
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {

@@ -3,7 +3,6 @@
 //! A tracker may be reached while nobody is who has anything: a firewall that lets in the port of a ticket lets in that of a
 //! tracker, and not those of peers.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ pub(super) async fn ways_to_peers(
                 "peers",
                 ExitCode::NotFound,
                 "the tracker names nobody who has it and can be dialled from here",
-                "Is whoever gave you the ticket still sharing?",
+                "Does the machine that the ticket is from still share it?",
             ),
             None => Finding::good("peers", "nobody shares anything there yet: no port to try"),
         }];
@@ -70,7 +69,9 @@ async fn some_peers(
     tracker: TrackerAddress,
     content: Option<ContentId>,
 ) -> Result<Vec<DialledPeer>, Failure> {
-    let node = connect::start(&query.peer, 0, 1, Path::new("output"))?;
+    // Peers are dialled for a manifest only where it is not here already.
+    let nowhere = query.peer.hashes.join("none");
+    let node = connect::bind(&query.peer, 0, 1)?.hashes(nowhere).output("output").start();
     let peers = async {
         connect::join(&node, tracker, NamedBy::Flags, Patience::new(None), &complain).await?;
         let contents = match content {
@@ -132,7 +133,7 @@ impl Tried {
         let addresses = &self.peer.addresses;
         let more = if addresses.len() > 1 { format!(" (or at {} more)", addresses.len() - 1) } else { String::new() };
         let at = format!("{}{more}", addresses.first().map(ToString::to_string).unwrap_or_default());
-        let firewall = "Does a firewall there let that port in? Whoever shares can choose the port with -p, and let it in, UDP and TCP";
+        let firewall = "Does a firewall there let that port in? There, -p chooses the port to let in, UDP and TCP";
         match (&self.udp, &self.tcp) {
             (Ok(()), Ok(())) => Finding::good("peer", format!("{at} answers over UDP and TCP")),
             (Err(_), Ok(())) => Finding::poor(

@@ -74,7 +74,8 @@ pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result
     }
     let (twins, refuses) = ask_file_system(&entries, folder);
     let places = Places::new(reserved.iter().cloned().chain([hashes.clone()]));
-    let mut judge = Judge { manifest, folder, choice, places, twins, refused: refuses, literal: HashSet::new() };
+    let (folds, twins) = (twins.is_some(), twins.unwrap_or_default());
+    let mut judge = Judge { manifest, folder, choice, places, folds, twins, refused: refuses, literal: HashSet::new() };
     let mut report = NameReport::default();
     match policy {
         NamePolicy::Default => {
@@ -105,8 +106,9 @@ pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result
     }
 }
 
-/// What the file system of a folder says of names: paths that are one with an earlier one there, and what it does not take.
-fn ask_file_system(entries: &[Entry], folder: &Path) -> (HashSet<String>, Refused) {
+/// What the file system of a folder says of names: paths that are one with an earlier one there, if it folds names, and what it
+/// does not take.
+fn ask_file_system(entries: &[Entry], folder: &Path) -> (Option<HashSet<String>>, Refused) {
     let paths = || entries.iter().map(|entry| entry.full.as_str());
     // What a download keeps beside it has longer names.
     let tops: HashSet<&str> = paths().filter_map(|path| path.split('/').next()).collect();
@@ -120,7 +122,7 @@ fn ask_file_system(entries: &[Entry], folder: &Path) -> (HashSet<String>, Refuse
     });
     let twins = match may_have_twins(paths()).then(|| probe.unwrap_or_else(|| Probe::new(folder))).flatten() {
         Some(probe) => twins(paths(), probe.folder()),
-        None => HashSet::new(),
+        None => None,
     };
     (twins, refused)
 }
@@ -152,7 +154,9 @@ struct Judge<'a> {
     folder: &'a Path,
     choice: Option<&'a Choice>,
     places: Places,
-    /// Paths that are one with an earlier one.
+    /// Whether the file system takes some names for one, and which paths are one with an earlier one. Names that it does not
+    /// take at all may be one, too, once they are mapped.
+    folds: bool,
     twins: HashSet<String>,
     /// Names that the file system does not take.
     refused: Refused,
@@ -194,9 +198,8 @@ impl Judge<'_> {
                 judged.doubt = doubt.or(judged.doubt);
             }
             let local = if maps && (doubt.is_some() || self.literal.contains(prefix)) {
-                let is_twin = doubt == Some(NameDoubt::Twin);
-                let also =
-                    |c: char| is_twin && (!c.is_ascii() || c.is_ascii_uppercase()) || self.refused.refuses_character(c);
+                let is_folded = |c: char| self.folds && (!c.is_ascii() || c.is_ascii_uppercase());
+                let also = |c: char| is_folded(c) || self.refused.refuses_character(c);
                 // What a file system does not take, or takes for another, is most often what Windows does not.
                 let as_on_windows = cfg!(windows) || matches!(doubt, Some(NameDoubt::FileSystem | NameDoubt::Twin));
                 let decoration = if component == prefix { STATE.len() + 1 } else { 0 };
@@ -296,15 +299,17 @@ impl Judge<'_> {
     }
 }
 
-/// Paths whose names are what others are mapped to.
+/// Paths whose names are what others are mapped to, or are the same where upper and lower case are one.
 fn in_the_way(entries: &[Entry], locals: &[String]) -> Vec<String> {
-    let (mut own_by_local, mut found) = (HashMap::new(), Vec::new());
+    let (mut by_folded, mut found) = (HashMap::new(), Vec::new());
+    let is_mapped = |own: &str, here: &str| own.rsplit('/').next() != here.rsplit('/').next();
     for (entry, local) in entries.iter().zip(locals) {
         for (own, here) in prefixes(&entry.full).zip(prefixes(local)) {
-            let first = *own_by_local.entry(here).or_insert(own);
-            if first != own {
+            let (first, first_here) = *by_folded.entry(here.to_lowercase()).or_insert((own, here));
+            // Two that are not mapped are none of this.
+            if first != own && (is_mapped(own, here) || is_mapped(first, first_here)) {
                 // Mapped names are never the same: one of the two is not mapped.
-                found.push(if own.rsplit('/').next() == here.rsplit('/').next() { own } else { first }.to_owned());
+                found.push(if is_mapped(own, here) { first } else { own }.to_owned());
                 // What lies below moves with it.
                 break;
             }

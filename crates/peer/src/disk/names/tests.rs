@@ -114,6 +114,7 @@ fn judge<'a>(manifest: &'a Manifest, folder: &'a Path) -> Judge<'a> {
         folder,
         choice: None,
         places: Places::default(),
+        folds: false,
         twins: HashSet::new(),
         refused: Refused::default(),
         literal: HashSet::new(),
@@ -138,6 +139,24 @@ fn names_that_a_file_system_does_not_take_are_mapped_as_on_windows() {
     for (own, here) in &selection.report.renamed {
         let last = |path: &str| path.rsplit('/').next().unwrap().to_owned();
         assert_eq!(protocol::unmapped_name(&last(here)), Some(last(own)));
+    }
+}
+
+/// Names that are refused are not seen to be twins, and a name may be one with what another is mapped to.
+#[test]
+fn mapped_names_are_no_twins_where_upper_and_lower_case_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (names, folds) in [(["A:b", "a:b", "\u{c9}:", "\u{e9}:"], true), (["A%253ab", "a%3AB", "a:b", "c"], false)] {
+        let manifest = manifest("x", &names, &[]);
+        let files = 0..names.len();
+        let entries: Vec<_> = files.clone().map(|file| Entry::new(&manifest, Some(file), names[file])).collect();
+        let mut judge = judge(&manifest, folder.path());
+        judge.folds = folds;
+        judge.refused = Refused::among(names.into_iter(), |name| !name.contains(':'));
+        let plan = judge.renamed(&entries);
+        let here: Vec<_> = files.map(|file| plan.names.path(&manifest, file)).collect();
+        let folded: HashSet<_> = here.iter().map(|name| name.to_lowercase()).collect();
+        assert_eq!(folded.len(), names.len(), "{here:?}");
     }
 }
 

@@ -292,7 +292,16 @@ impl Watcher {
             Verdict::Unknown => self.doubts.push_front(doubt),
             Verdict::Right(state) => {
                 if let Some(watched) = self.contents.get_mut(&doubt.content) {
-                    watched.files[doubt.index].state = Some(state);
+                    let file = &mut watched.files[doubt.index];
+                    file.state = Some(state);
+                    // What is open is another file, perhaps, that nobody is given any more: that is not left to who asks for it.
+                    if let Some(store) = watched.store.upgrade()
+                        && let Err(error) = store.look_at(file.number)
+                        && !matches!(error, StorageError::TooManyOpen(_))
+                    {
+                        self.fail(doubt.content, error);
+                        return;
+                    }
                 }
                 // It may have changed while it was read.
                 self.look(doubt.content, doubt.index);

@@ -6,7 +6,7 @@
 //! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
 //! again. Nothing else of the peer waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +33,27 @@ pub struct TrackerAddress {
     pub addresses: Vec<SocketAddr>,
     /// Its id: the fingerprint that it prints at start.
     pub id: PeerId,
+    /// Name and port, as `tracker.example:9999`, if it was named: a name is resolved again when the tracker is gone, since it may
+    /// be back at another address.
+    pub name: Option<String>,
+}
+
+impl TrackerAddress {
+    /// Asks the name servers again where it is, if it was named. What they do not know any more may still be right.
+    pub async fn resolve_again(&mut self) {
+        let Some(name) = &self.name else { return };
+        if let Ok(Ok(found)) = timeout(WELCOME, tokio::net::lookup_host(name)).await {
+            let found: Vec<_> = found.collect();
+            if !found.is_empty() {
+                self.addresses = found;
+            }
+        }
+    }
 }
 
 impl From<&Ticket> for TrackerAddress {
     fn from(ticket: &Ticket) -> Self {
-        TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker() }
+        TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker(), name: None }
     }
 }
 
@@ -98,8 +114,43 @@ impl Waiting {
     }
 }
 
-/// A tracker must say welcome within this time.
+/// What is asked of the client.
+struct Inbox {
+    commands: mpsc::Receiver<ToClient>,
+    /// What came while it connected.
+    waiting: VecDeque<ToClient>,
+}
+
+impl Inbox {
+    async fn recv(&mut self) -> Option<ToClient> {
+        match self.waiting.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
+    }
+
+    /// What comes of `work`; nothing if this peer leaves meanwhile, which must not wait for a tracker that may not be there.
+    async fn unless_leaving<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                command = self.commands.recv(), if self.waiting.len() < QUEUE => match command? {
+                    ToClient::Bye { done } => {
+                        let _ = done.send(());
+                        return None;
+                    }
+                    command => self.waiting.push_back(command),
+                },
+            }
+        }
+    }
+}
+
+/// A tracker must say welcome within this time, and name servers where it is.
 const WELCOME: Duration = Duration::from_secs(5);
+/// Most reasons why a tracker is not back that are told, each once: two addresses may take turns.
+const REASONS: usize = 8;
 /// Announcements that may wait to be sent: more than anyone shares at once.
 const QUEUE: usize = 1 << 16;
 /// Longest wait between two tries, and the shortest before the first.
@@ -119,6 +170,7 @@ pub(crate) fn start(
     first: oneshot::Sender<Result<(), PeerError>>,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
+    let inbox = Inbox { commands: inbox, waiting: VecDeque::new() };
     let client = Client {
         transport,
         tracker,
@@ -171,26 +223,29 @@ struct Session {
 }
 
 impl Client {
-    async fn run(mut self, mut inbox: mpsc::Receiver<ToClient>, first: oneshot::Sender<Result<(), PeerError>>) {
-        let mut session = match self.connect().await {
-            Ok(session) => {
+    async fn run(mut self, mut inbox: Inbox, first: oneshot::Sender<Result<(), PeerError>>) {
+        let mut session = match inbox.unless_leaving(self.connect()).await {
+            Some(Ok(session)) => {
                 let _ = first.send(Ok(()));
                 session
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 let _ = first.send(Err(error));
                 return;
             }
+            None => return,
         };
         loop {
             match self.serve(session, &mut inbox).await {
                 Over::Left => return,
-                Over::Moved => {
-                    if let Some(again) = self.come_again().await {
+                Over::Moved => match inbox.unless_leaving(self.come_again()).await {
+                    Some(Some(again)) => {
                         session = again;
                         continue;
                     }
-                }
+                    Some(None) => {}
+                    None => return,
+                },
                 Over::Lost => {}
             }
             self.waiting.give_up();
@@ -259,10 +314,10 @@ impl Client {
         Some(session)
     }
 
-    /// Tries again and again, each time after a random wait. Reports once why it does not succeed, where the reason is more
+    /// Tries again and again, each time after a random wait. Reports each reason once why it does not succeed, where it is more
     /// than silence.
-    async fn come_back(&mut self, inbox: &mut mpsc::Receiver<ToClient>) -> Option<Session> {
-        let mut reported = String::new();
+    async fn come_back(&mut self, inbox: &mut Inbox) -> Option<Session> {
+        let mut reported = BTreeSet::new();
         for tries in 0.. {
             let wait = sleep(pause(tries, fastrand::f64()));
             tokio::pin!(wait);
@@ -284,13 +339,15 @@ impl Client {
                     },
                 }
             }
-            match self.connect().await {
+            let connecting = async {
+                self.tracker.resolve_again().await;
+                self.connect().await
+            };
+            match inbox.unless_leaving(connecting).await? {
                 Ok(session) => return Some(session),
                 Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
                 Err(error) => {
-                    let sentence = error.to_string();
-                    if sentence != reported {
-                        reported = sentence;
+                    if reported.len() < REASONS && reported.insert(error.to_string()) {
                         self.reports.send(Report::TrackerUnfit { error }).await.ok()?;
                     }
                 }
@@ -300,7 +357,7 @@ impl Client {
     }
 
     /// Runs one session until it is over.
-    async fn serve(&mut self, session: Session, inbox: &mut mpsc::Receiver<ToClient>) -> Over {
+    async fn serve(&mut self, session: Session, inbox: &mut Inbox) -> Over {
         let Session { connection, mut send, mut recv } = session;
         let settled = self.replaced.map_or_else(Instant::now, |then| then + SETTLED);
         let mut listeners = self.listeners.clone();
@@ -360,7 +417,7 @@ impl Client {
                     None => break self.ended(&*connection, settled).await,
                     Some(TrackerMessage::Peers { content, mut joined, gone }) => {
                         let source = Source::Tracker(connection.remote_addr().ip());
-                        self.book.not_dialled(&self.dialled.keep(source, &mut joined));
+                        self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
                         let found = Report::Event(Event::Found { content, peers: joined });
                         let gone = Report::Event(Event::Gone { content, peers: gone });
                         if reports.send(found).await.is_err() || reports.send(gone).await.is_err() {

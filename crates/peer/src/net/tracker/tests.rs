@@ -35,7 +35,7 @@ fn bind(network: &MemoryNetwork, id: &[u8], place: &str) -> Arc<dyn Transport> {
 async fn world() -> (World, Heard) {
     let network = MemoryNetwork::new();
     let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
-    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id() };
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
     let (listeners, watched) = watch::channel(peer.listeners());
     let (send, reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
@@ -114,6 +114,75 @@ async fn somebody_else_where_the_tracker_was_is_reported_once() {
     assert_eq!(vec![address], other.listeners());
     sleep(LONGEST * 5).await;
     assert!(world.reports.try_recv().is_err(), "it is said once");
+}
+
+/// Two addresses of a tracker may take turns.
+#[tokio::test(start_paused = true)]
+async fn each_reason_why_the_tracker_is_not_back_is_reported_once() {
+    let (mut world, heard) = world().await;
+    world.tracker.close().await;
+    let mut other = bind(&world.network, b"with another key", "10.0.0.1:9999");
+    heard.connection.close(0, "ends");
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerUnfit { .. })));
+    other.close().await;
+    other = bind(&world.network, b"tracker", "10.0.0.1:9999");
+    for _ in 0..2 {
+        let connection = other.accept().await.unwrap();
+        let (mut send, _recv) = connection.accept().await.unwrap();
+        let refusal = TrackerMessage::Refused("it is full".to_owned()).encode().unwrap();
+        send.send(frame(&refusal)).await.unwrap();
+        connection.closed().await;
+    }
+    other.close().await;
+    let _other = bind(&world.network, b"with another key", "10.0.0.1:9999");
+    assert!(matches!(world.reports.recv().await, Some(Report::TrackerUnfit { error: PeerError::Refused(_) })));
+    sleep(LONGEST * 5).await;
+    assert!(world.reports.try_recv().is_err(), "what was said before is not said again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_was_named_is_found_where_its_name_leads_now() {
+    let network = MemoryNetwork::new();
+    let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
+    // What needs no name server is as good a name.
+    let name = Some("10.0.0.99:9999".to_owned());
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name };
+    let (listeners, watched) = watch::channel(peer.listeners());
+    let (send, mut reports) = mpsc::channel(64);
+    let (first, joined) = oneshot::channel();
+    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
+    let commands = start(peer, address, watched, dialled, send, first);
+    let mut world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
+    let heard = world.hears().await;
+    joined.await.unwrap().unwrap();
+    world.tracker.close().await;
+    world.tracker = bind(&world.network, b"tracker", "10.0.0.99:9999");
+    heard.connection.close(0, "ends");
+    let _again = world.hears().await;
+    assert!(matches!(reports.recv().await, Some(Report::TrackerLost)));
+    assert!(matches!(reports.recv().await, Some(Report::TrackerBack)));
+}
+
+/// A tracker that does not answer would hold up who leaves for as long as it may take to answer.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_connects_to_its_tracker_leaves_at_once() {
+    let network = MemoryNetwork::new();
+    let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
+    let (_listeners, watched) = watch::channel(peer.listeners());
+    let (send, _reports) = mpsc::channel(64);
+    let (first, joined) = oneshot::channel();
+    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
+    let commands = start(peer, address, watched, dialled, send, first);
+    // It accepts, and never says welcome.
+    let _connection = tracker.accept().await.unwrap();
+    let began = Instant::now();
+    let (done, gone) = oneshot::channel();
+    commands.send(ToClient::Bye { done }).await.unwrap();
+    gone.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(joined.await.is_err());
 }
 
 /// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.

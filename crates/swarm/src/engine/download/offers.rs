@@ -32,8 +32,13 @@ impl Engine {
         if state.download.is_shut_off() || self.rests(state) || state.download.refuses(now) {
             return self.actions.decline(conn, id, runs);
         }
+        let unknown = content.geometry.is_none();
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let offers = &mut state.download.offers;
+        if unknown {
+            // What was offered long before the manifest came has been taken back, and this is offered instead.
+            offers.retain(|offer| offer.content != id || now.saturating_sub(offer.at) <= ANSWER);
+        }
         let room = OFFERS.saturating_sub(offers.len());
         let (kept, dropped) = runs.split_at(runs.len().min(room));
         offers.extend(kept.iter().map(|&run| Offer { content: id, run, at: now }));
@@ -46,16 +51,10 @@ impl Engine {
     fn take_offers(&mut self, conn: ConnId) {
         let mut declined: Vec<(ContentId, Run)> = Vec::new();
         while let Some(state) = self.conns.get_mut(&conn) {
-            let lasts = ANSWER + state.rate.rtt;
-            let Some(&Offer { content: id, run, at }) = state.download.offers.front() else {
+            let Some(&Offer { content: id, run, .. }) = state.download.offers.front() else {
                 self.downloads.offering.remove(&conn);
                 break;
             };
-            // The other side has taken it back meanwhile, and offers it again, or something else.
-            if self.now.saturating_sub(at) > lasts {
-                state.download.offers.pop_front();
-                continue;
-            }
             let wanted = self.contents.get(&id).filter(|content| content.wanted);
             let Some(geometry) = wanted.map(|content| content.geometry.clone()) else {
                 state.download.offers.pop_front();
