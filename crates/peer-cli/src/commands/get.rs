@@ -8,13 +8,14 @@ use peer::{Glob, NamePolicy};
 use protocol::{Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::patience::Patience;
 use crate::session::temp_folder::TempFolder;
-use crate::session::{End, Session, SessionOptions, pipe, standstill};
+use crate::session::{Session, SessionOptions, pipe, standstill};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 

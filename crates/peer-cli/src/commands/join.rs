@@ -8,13 +8,14 @@ use protocol::{Query, default_piece_size};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
+use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::patience::Patience;
-use crate::session::{End, Session, SessionOptions};
+use crate::session::{Session, SessionOptions};
 use crate::ui::prompt;
 use crate::ui::screen::OutputStream;
 

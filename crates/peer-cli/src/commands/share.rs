@@ -13,13 +13,14 @@ use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportErr
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
+use crate::flags::end::End;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
-use crate::session::{End, Session, SessionOptions};
+use crate::session::{Session, SessionOptions};
 use crate::ui::prompt;
 use crate::ui::screen::OutputStream;
 

@@ -1,6 +1,7 @@
 //! Flags that several commands have, and how their values are read.
 
 pub mod cut;
+pub mod end;
 pub mod links;
 pub mod names;
 pub mod paths;

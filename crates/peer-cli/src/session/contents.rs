@@ -9,12 +9,12 @@ use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
+use crate::flags::end::End;
 use crate::flags::sizes;
-use crate::session::find::Found;
+use crate::session::find::{Found, Wanted};
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
-use crate::session::standstill::Wanted;
-use crate::session::state::{Content, End, Handle, Session};
+use crate::session::state::{Content, Handle, Session};
 use crate::ui::names::report_words;
 use crate::ui::screen::OutputStream;
 

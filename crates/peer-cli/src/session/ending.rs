@@ -7,7 +7,8 @@ use peer::json::Event;
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
-use crate::session::state::{End, Session};
+use crate::flags::end::End;
+use crate::session::state::Session;
 use crate::ui::screen::OutputStream;
 use crate::ui::signals::{Stop, code};
 

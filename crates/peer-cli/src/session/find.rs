@@ -10,13 +10,21 @@ use crate::flags::sizes;
 use crate::session::connect::Speech;
 use crate::session::patience::Patience;
 use crate::session::query::{ANSWER, silent};
-use crate::session::standstill::Wanted;
 use crate::session::suggest;
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// At the end of `--wait`, an answer may still take so long.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// What a download is of.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What to call it in a sentence.
+    pub name: String,
+    /// Peers that have all of it, if the tracker knew of no others when it was asked.
+    pub seeders: Option<u32>,
+}
 
 /// A content that answers to what was asked for.
 pub struct Found {

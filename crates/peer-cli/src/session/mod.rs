@@ -14,4 +14,4 @@ pub mod suggest;
 pub mod temp_folder;
 mod ticking;
 
-pub use state::{End, Session, SessionOptions};
+pub use state::{Session, SessionOptions};

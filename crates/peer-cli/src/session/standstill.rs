@@ -9,7 +9,7 @@ use protocol::Manifest;
 use transport::{Kind, TransportError};
 
 use crate::error::{ExitCode, Failure};
-use crate::session::find::Found;
+use crate::session::find::{Found, Wanted};
 use crate::session::patience::{Stillness, how_long, least, now};
 
 /// Most peers that are named.
@@ -17,15 +17,6 @@ const NAMED: usize = 3;
 
 /// Time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// What a download is of.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// What to call it in a sentence.
-    pub name: String,
-    /// Peers that have all of it, if the tracker knew of no others when it was asked.
-    pub seeders: Option<u32>,
-}
 
 /// The manifest of a content, if it comes within `wait` from now on; where that takes a while, `tell` is told why.
 pub async fn manifest(

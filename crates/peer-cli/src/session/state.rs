@@ -9,9 +9,10 @@ use protocol::ContentId;
 use tokio::sync::watch;
 use transport::Kind;
 
+use crate::flags::end::End;
 use crate::flags::peer::PeerArguments;
+use crate::session::find::Wanted;
 use crate::session::patience::{Stillness, now};
-use crate::session::standstill::Wanted;
 use crate::ui::progress::{Meter, Progress};
 use crate::ui::screen::{OutputStream, Screen};
 
@@ -42,19 +43,6 @@ impl SessionOptions {
             output_stream: OutputStream::Output,
         }
     }
-}
-
-/// When a session ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum End {
-    /// Not at all, as the original does.
-    Never,
-    /// Not at all: whoever has seen enough stops it, and that is no failure, by whatever means.
-    AtWill,
-    /// Every download is complete.
-    Done,
-    /// Every download is complete, and has been shared on for so long, or for so many times its size, whatever comes first.
-    Shared { time: Option<Duration>, ratio: Option<f64> },
 }
 
 /// A run of a peer. What a command starts and what happens meanwhile take turns on it, so its state is borrowed for a moment at

@@ -7,10 +7,11 @@ use peer::{State, WaitingFor};
 use protocol::ContentId;
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
 use crate::session::patience::{SPEAK, how_long, now, shown};
 use crate::session::run::Next;
 use crate::session::standstill;
-use crate::session::state::{End, Session};
+use crate::session::state::Session;
 use crate::ui::progress::Progress;
 
 impl Session {

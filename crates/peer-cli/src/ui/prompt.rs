@@ -8,8 +8,8 @@ use settings::Signals;
 use settings::terminal::{Turn, fail_in_background, read_lines, takes_codes, turn, wait_for_turn};
 use tokio::sync::mpsc;
 
+use crate::flags::end::End;
 use crate::flags::peer::PeerArguments;
-use crate::session::End;
 use crate::ui::screen::{OutputStream, Screen, Verbosity};
 use crate::ui::signals::end_when_stuck;
 use crate::ui::terminal;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use settings::{Signal, Signals};
 
 use crate::error::ExitCode;
-use crate::session::End;
+use crate::flags::end::End;
 use crate::ui::terminal;
 
 /// How long a signal of our own may be on its way.

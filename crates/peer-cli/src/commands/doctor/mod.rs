@@ -11,8 +11,9 @@ use protocol::{ContentId, Ticket};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
+use crate::session::connect;
 use crate::session::query::{TrackerQuery, complain};
-use crate::session::{End, connect};
 use crate::ui::screen::print;
 use crate::ui::signals::{code, end_when_stuck, heard};
 use finding::{Finding, Verdict};
