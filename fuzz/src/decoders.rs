@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, ToTracker, TrackerMessage, Wire,
+    Answer, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, TrackerEvent, TrackerRequest, Wire,
     case_collision, check_local_name, check_name, decorated_name, is_unprintable, mapped_name, unmapped_name,
 };
 
@@ -17,8 +17,8 @@ pub fn messages(bytes: &[u8]) {
     travels::<PeerMessage>(bytes);
     travels::<Request>(bytes);
     travels::<Answer>(bytes);
-    travels::<ToTracker>(bytes);
-    travels::<TrackerMessage>(bytes);
+    travels::<TrackerRequest>(bytes);
+    travels::<TrackerEvent>(bytes);
 }
 
 /// Any bytes are a manifest or an error. What is taken keeps its promises.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use protocol::{ContentId, Digest, PieceSet, Run};
+use protocol::{ContentId, Digest, PieceRange, PieceSet};
 use storage::{Checkpoint, Journal, Storage, StorageError};
 
 use crate::input::Input;
@@ -27,7 +27,7 @@ pub fn journal(bytes: &[u8]) {
         let (mut journal, _) = Journal::open(&path, CONTENT, PIECES).expect("it is made");
         for _ in 0..input.below(8) {
             let first = input.below(PIECES as usize) as u32;
-            let run = Run { first, count: 1 + input.below((PIECES - first) as usize) as u32 };
+            let run = PieceRange { first, count: 1 + input.below((PIECES - first) as usize) as u32 };
             told.insert_run(run);
             journal.commit(&[run]).expect("it is written");
         }
@@ -46,7 +46,7 @@ pub fn journal(bytes: &[u8]) {
     std::fs::write(&path, &kept).expect("it is written");
     let (mut journal, have) = Journal::open(&path, CONTENT, PIECES).expect("any bytes are read");
     assert!(have.iter().all(|piece| told.contains(piece)), "{have:?} was never claimed, only {told:?}");
-    journal.commit(&[Run { first: 7, count: 3 }]).expect("it goes on");
+    journal.commit(&[PieceRange { first: 7, count: 3 }]).expect("it goes on");
     drop(journal);
     let (_, again) = Journal::open(&path, CONTENT, PIECES).expect("it is read again");
     assert!(again.contains(7) && again.contains(9) && have.iter().all(|piece| again.contains(piece)));

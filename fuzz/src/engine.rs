@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION, Wire,
+    ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, VERSION, Wire,
 };
 use sim::ActionLog;
 use swarm::{Action, Config, ConnId, Engine, Event, Failure, RequestId, ServeId};
@@ -49,14 +49,14 @@ struct World {
     /// Requests that it has given up: bytes may still come, but none that count.
     given_up: BTreeSet<RequestId>,
     /// Questions that were neither answered nor refused, and what they ask for.
-    asked: BTreeMap<ServeId, (ContentId, Run)>,
+    asked: BTreeMap<ServeId, (ContentId, PieceRange)>,
     serving: BTreeSet<ServeId>,
 }
 
 /// What it asked for and what it was told of that.
 struct Request {
     content: ContentId,
-    run: Run,
+    run: PieceRange,
     /// Bytes that have not come. A piece may have come long before its verdict.
     owed: u64,
     judged: PieceSet,
@@ -109,11 +109,11 @@ fn some<K: Copy, V>(map: &BTreeMap<K, V>, input: &mut Input) -> Option<K> {
     map.keys().nth(at).copied()
 }
 
-fn run(input: &mut Input, pieces: u32) -> Run {
-    Run { first: input.near(pieces), count: input.near(pieces) }
+fn run(input: &mut Input, pieces: u32) -> PieceRange {
+    PieceRange { first: input.near(pieces), count: input.near(pieces) }
 }
 
-fn runs(input: &mut Input, pieces: u32) -> Vec<Run> {
+fn runs(input: &mut Input, pieces: u32) -> Vec<PieceRange> {
     (0..input.below(5)).map(|_| run(input, pieces)).collect()
 }
 
@@ -144,7 +144,7 @@ fn message(input: &mut Input) -> PeerMessage {
             };
             PeerMessage::Join { content, pieces, wants: input.flag() }
         }
-        4..=5 => PeerMessage::Have { content, runs: runs(input, pieces), coming: runs(input, pieces) },
+        4..=5 => PeerMessage::Have { content, runs: runs(input, pieces), in_flight: runs(input, pieces) },
         6 => PeerMessage::Interest { content, interested: input.flag() },
         7 => PeerMessage::Offer { content, runs: runs(input, pieces) },
         8 => PeerMessage::Decline { content, runs: runs(input, pieces) },
@@ -196,7 +196,7 @@ impl World {
                 let conn = some(&self.conns, input)?;
                 let run = run(input, geometry(number).pieces());
                 self.asked.insert(self.next, (id, run));
-                Event::Asked { conn, serve: self.next, content: id, run }
+                Event::Requested { conn, serve: self.next, content: id, run }
             }
             17 => {
                 let at = input.below(self.serving.len());
@@ -220,7 +220,7 @@ impl World {
                 }
                 let content = asked.content;
                 if input.below(6) == 0 {
-                    Event::Wrong { request, piece }
+                    Event::Corrupt { request, piece }
                 } else {
                     Event::Stored { content, request, piece }
                 }

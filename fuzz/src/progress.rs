@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
+use protocol::{
+    ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, VERSION,
+};
 use sim::ActionLog;
 use swarm::{Action, Config, ConnId, Engine, Event, Failure, RequestId, ServeId};
 
@@ -74,7 +76,7 @@ enum Due {
 
 /// What the downloader has asked of the third peer.
 struct Asked {
-    run: Run,
+    run: PieceRange,
     came: u64,
     judged: u32,
 }
@@ -91,7 +93,7 @@ struct World<'a> {
     third: BTreeMap<(usize, ConnId), usize>,
     asked: BTreeMap<RequestId, Asked>,
     /// Questions that the seeder was asked: by an honest request, or by the third peer.
-    serves: BTreeMap<(usize, ServeId), Option<(RequestId, Run)>>,
+    serves: BTreeMap<(usize, ServeId), Option<(RequestId, PieceRange)>>,
     uplink_free: Duration,
     newest: usize,
     complete: bool,
@@ -215,7 +217,7 @@ impl World<'_> {
                     self.next += 1;
                     let serve = self.next;
                     self.serves.insert((other, serve), Some((request, run)));
-                    self.after(LATENCY, Due::Tell(other, Event::Asked { conn, serve, content, run }));
+                    self.after(LATENCY, Due::Tell(other, Event::Requested { conn, serve, content, run }));
                 }
                 Some(End::Third) => drop(self.asked.insert(request, Asked { run, came: 0, judged: 0 })),
                 None => self.finish(request, Some(Failure::Broken)),
@@ -316,27 +318,27 @@ impl World<'_> {
                 self.next += 1;
                 let (serve, run) = (self.next, self.any_run());
                 self.serves.insert((who, serve), None);
-                self.tell(who, Event::Asked { conn, serve, content: content(), run });
+                self.tell(who, Event::Requested { conn, serve, content: content(), run });
             }
             _ => {}
         }
     }
 
-    fn any_run(&mut self) -> Run {
+    fn any_run(&mut self) -> PieceRange {
         let first = self.input.below(PIECES as usize) as u32;
-        Run { first, count: 1 + self.input.below((PIECES - first) as usize) as u32 }
+        PieceRange { first, count: 1 + self.input.below((PIECES - first) as usize) as u32 }
     }
 
     /// Something that an honest peer might say too.
     fn message(&mut self) -> PeerMessage {
         let content = content();
-        let everything = vec![Run { first: 0, count: PIECES }];
+        let everything = vec![PieceRange { first: 0, count: PIECES }];
         match self.input.below(9) {
             0..=2 => PeerMessage::Offer { content, runs: everything },
             3 => PeerMessage::Offer { content, runs: (0..4).map(|_| self.any_run()).collect() },
             4 => PeerMessage::Decline { content, runs: everything },
             5 => join(self.input.flag()),
-            6 => PeerMessage::Have { content, runs: everything, coming: vec![self.any_run()] },
+            6 => PeerMessage::Have { content, runs: everything, in_flight: vec![self.any_run()] },
             7 => PeerMessage::Interest { content, interested: self.input.flag() },
             _ => PeerMessage::Withdraw { content },
         }
@@ -360,7 +362,7 @@ impl World<'_> {
                 asked.judged += 1;
                 let wrong = self.input.below(4) == 0;
                 let event = if wrong {
-                    Event::Wrong { request, piece }
+                    Event::Corrupt { request, piece }
                 } else {
                     Event::Stored { content: content(), request, piece }
                 };
@@ -386,5 +388,5 @@ fn join(wants: bool) -> PeerMessage {
 }
 
 fn have(first: u32, count: u32) -> PeerMessage {
-    PeerMessage::Have { content: content(), runs: vec![Run { first, count }], coming: vec![] }
+    PeerMessage::Have { content: content(), runs: vec![PieceRange { first, count }], in_flight: vec![] }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use protocol::{PeerId, Stake};
+use protocol::{PeerId, Role};
 use swarm::{Addresses, MOST_KNOWN, Push, Registry, SAMPLE};
 
 use crate::input::Input;
@@ -40,10 +40,10 @@ pub fn registry(bytes: &[u8]) {
         } else {
             let came_from = address(&mut input);
             let listeners: Vec<_> = (0..input.below(5)).map(|_| address(&mut input)).collect();
-            let stake = [Stake::Seeder, Stake::Partial, Stake::Downloader][input.below(3)];
+            let role = [Role::Seeder, Role::Partial, Role::Downloader][input.below(3)];
             let about = input.flag().then(|| (String::from_utf8_lossy(&[input.byte(); 3]).into_owned(), 5));
             let addresses = Arc::new(Addresses::new(came_from.ip(), &listeners));
-            let introductions = registry.announce(who, &addresses, stake, about);
+            let introductions = registry.announce(who, &addresses, role, about);
             members.insert(who);
             from.insert(who, came_from);
             assert!(introductions.sample.len() <= SAMPLE);

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use peer::TrackerAddress;
-use protocol::{ContentId, MAX_FRAME, PeerAddress, Ticket, ToTracker, TrackerMessage, Wire};
+use protocol::{ContentId, MAX_FRAME, PeerAddress, Ticket, TrackerEvent, TrackerRequest, Wire};
 use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Quic, Transport};
 
 /// What it says to a question or an announcement, when these others have come.
-type Answering = Box<dyn Fn(&ToTracker, &[PeerAddress]) -> Vec<TrackerMessage> + Send>;
+type Answering = Box<dyn Fn(&TrackerRequest, &[PeerAddress]) -> Vec<TrackerEvent> + Send>;
 
 /// A running one.
 pub struct FalseTracker {
@@ -52,7 +52,7 @@ impl FalseTracker {
     }
 
     /// From now on it answers so.
-    pub fn answers(&self, answering: impl Fn(&ToTracker, &[PeerAddress]) -> Vec<TrackerMessage> + Send + 'static) {
+    pub fn answers(&self, answering: impl Fn(&TrackerRequest, &[PeerAddress]) -> Vec<TrackerEvent> + Send + 'static) {
         *self.state.answering.lock().expect("no panic holds it") = Box::new(answering);
     }
 
@@ -77,14 +77,14 @@ impl FalseTracker {
 async fn session(connection: Arc<dyn Connection>, state: Arc<State>) {
     let Ok((mut send, mut recv)) = connection.accept().await else { return };
     while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
-        let Ok(message) = ToTracker::decode(&bytes) else { return };
+        let Ok(message) = TrackerRequest::decode(&bytes) else { return };
         let said = match message {
-            ToTracker::Hello { listeners, .. } => {
+            TrackerRequest::Hello { listeners, .. } => {
                 let peer = PeerAddress { id: connection.peer_id(), addresses: listeners };
                 state.came.lock().expect("no panic holds it").push(peer);
-                vec![TrackerMessage::Welcome { seen: connection.remote_addr() }]
+                vec![TrackerEvent::Welcome { seen: connection.remote_addr() }]
             }
-            ToTracker::Bye => return,
+            TrackerRequest::Bye => return,
             message => {
                 let mut others = state.came.lock().expect("no panic holds it").clone();
                 others.retain(|peer| peer.id != connection.peer_id());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use protocol::{ContentId, MAX_FRAME, PeerId, Request, ToTracker, VERSION, Wire};
+use protocol::{ContentId, MAX_FRAME, PeerId, Request, TrackerRequest, VERSION, Wire};
 use testbed::event::{Connected, Ready, Sharing, TrackerLost};
 use tests::{Process, Swarm, noise, peer_cli, swarm};
 use transport::frame::{frame, read_frame};
@@ -150,9 +150,9 @@ fn strangers_get_no_name_no_manifest_and_no_byte() {
     let tracker_id = peer_id_of_certificate_pem(&swarm.certs().join("tracker.pem")).unwrap();
     let tracker_address = format!("127.0.0.1:{}", swarm.port);
 
-    let hello = ToTracker::Hello { version: VERSION, listeners: vec![] }.encode().unwrap();
+    let hello = TrackerRequest::Hello { version: VERSION, listeners: vec![] }.encode().unwrap();
     let manifest = Request::Manifest { content }.encode().unwrap();
-    let pieces = Request::Pieces { content, run: protocol::Run { first: 0, count: 1 } }.encode().unwrap();
+    let pieces = Request::Pieces { content, run: protocol::PieceRange { first: 0, count: 1 } }.encode().unwrap();
     let other = Authority::generate().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use protocol::{TrackerMessage, Wire};
+use protocol::{TrackerEvent, Wire};
 use testbed::event::{Bye, Error, Kind, Lacking, Manifest};
 use tests::{Process, Swarm, noise, peer_cli};
 use transport::frame::frame;
@@ -158,7 +158,7 @@ fn a_refusal_is_10() {
     runtime.spawn(async move {
         let connection = tracker.accept().await.unwrap();
         let (mut send, _recv) = connection.accept().await.unwrap();
-        let refusal = TrackerMessage::Refused("it speaks another version".to_owned()).encode().unwrap();
+        let refusal = TrackerEvent::Refused("it speaks another version".to_owned()).encode().unwrap();
         send.send(frame(&refusal)).await.unwrap();
         connection.closed().await;
     });

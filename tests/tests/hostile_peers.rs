@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use hostile::{Hostile, Script, answer, claim, forged, has_all, hello, said};
 use protocol::{
-    Algorithm, Answer, ContentId, Digest, FileEntry, Manifest, ManifestHeader, PeerId, PeerMessage, RefusalReason,
-    Request, Run, Wire,
+    Algorithm, Answer, ContentId, Digest, FileEntry, Manifest, ManifestHeader, PeerId, PeerMessage, PieceRange,
+    RefusalReason, Request, Wire,
 };
 use testbed::event::{Banned, Completed, Kind, Ready, Sharing};
 use tests::{Process, Swarm, noise};
@@ -25,17 +25,17 @@ fn honest(swarm: &Swarm, bytes: &[u8]) -> (Process, ContentId, u32) {
 
 /// What a peer may say on its control stream to lose its connection.
 fn rows(content: ContentId, pieces: u32) -> Vec<(&'static str, Vec<u8>, bool)> {
-    let have = |runs| said(&PeerMessage::Have { content, runs, coming: vec![] });
+    let have = |runs| said(&PeerMessage::Have { content, runs, in_flight: vec![] });
     let join = |pieces| said(&PeerMessage::Join { content, pieces: Some(pieces), wants: false });
     let then = |more: Vec<u8>| [hello(), more].concat();
     let version = PeerMessage::Hello { version: 99, listeners: vec![], site: String::new() };
     let mut trailing = PeerMessage::Bye.encode().unwrap();
     trailing.push(0);
     // A list of 2^32 runs, of which none is there.
-    let mut counted = PeerMessage::Have { content, runs: vec![], coming: vec![] }.encode().unwrap();
+    let mut counted = PeerMessage::Have { content, runs: vec![], in_flight: vec![] }.encode().unwrap();
     counted.truncate(counted.len() - 2);
     counted.extend([252, 255, 255, 255, 255]);
-    let all = Run { first: 0, count: pieces };
+    let all = PieceRange { first: 0, count: pieces };
     vec![
         ("a frame of 4 GiB", then(vec![0xff; 4]), false),
         ("a frame just over the limit", then((64 * 1024 + 1u32).to_le_bytes().to_vec()), false),
@@ -47,13 +47,17 @@ fn rows(content: ContentId, pieces: u32) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("a count of nothing", then(frame(&counted).to_vec()), false),
         ("another version", said(&version), false),
         ("no hello", has_all(content, pieces)[hello().len()..].to_vec(), false),
-        ("pieces past the end", then([join(pieces), have(vec![Run { first: pieces, count: 1 }])].concat()), false),
         (
-            "pieces past all numbers",
-            then([join(pieces), have(vec![Run { first: u32::MAX, count: 2 }])].concat()),
+            "pieces past the end",
+            then([join(pieces), have(vec![PieceRange { first: pieces, count: 1 }])].concat()),
             false,
         ),
-        ("a run of no pieces", then([join(pieces), have(vec![Run { first: 0, count: 0 }])].concat()), false),
+        (
+            "pieces past all numbers",
+            then([join(pieces), have(vec![PieceRange { first: u32::MAX, count: 2 }])].concat()),
+            false,
+        ),
+        ("a run of no pieces", then([join(pieces), have(vec![PieceRange { first: 0, count: 0 }])].concat()), false),
         ("all pieces, thousands of times", then([join(pieces), have(vec![all; 4096])].concat()), false),
         ("more pieces than any content has", then(join(u32::MAX)), false),
     ]
@@ -196,7 +200,7 @@ fn two_contents_are_never_mixed_up() {
         Request::Manifest { .. } => Some(frame(&Answer::Refused(RefusalReason::NotHeld).encode().unwrap()).to_vec()),
     });
     // It gives at once, so that it is taken up on it.
-    let runs = (0..16).map(|first| Run { first, count: 1 }).collect();
+    let runs = (0..16).map(|first| PieceRange { first, count: 1 }).collect();
     wrong_pieces.control.extend(said(&PeerMessage::Offer { content, runs }));
     let mixed_manifest = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_manifest);
     let mixed_pieces = Hostile::seeder(&swarm.tracker_address(), content, "file", wrong_pieces);
@@ -223,7 +227,7 @@ fn hostile_questions_are_refused_and_a_seeder_goes_on() {
     let pieces = sharing.pieces;
 
     let ask = |content, first, count| {
-        frame(&Request::Pieces { content, run: Run { first, count } }.encode().unwrap()).to_vec()
+        frame(&Request::Pieces { content, run: PieceRange { first, count } }.encode().unwrap()).to_vec()
     };
     let unknown = ContentId(Digest([1; 32]));
     let refused = [

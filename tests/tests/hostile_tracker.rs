@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use protocol::{ContentId, ContentMatch, MAX_MATCHES, ToTracker, TrackerMessage};
+use protocol::{ContentId, ContentMatch, MAX_MATCHES, TrackerEvent, TrackerRequest};
 use testbed::event::Sharing;
 use tests::false_tracker::FalseTracker;
 use tests::machines::Machines;
@@ -57,16 +57,16 @@ impl Stage {
     fn finds(&self, matches: Vec<ContentMatch>) {
         let other = self.other;
         self.tracker.answers(move |message, peers| match message {
-            ToTracker::Find(query) => {
-                let unasked = TrackerMessage::Peers { content: other, joined: peers.to_vec(), gone: Vec::new() };
-                vec![unasked, TrackerMessage::Found { query: query.clone(), matches: matches.clone() }]
+            TrackerRequest::Find(query) => {
+                let unasked = TrackerEvent::Peers { content: other, joined: peers.to_vec(), gone: Vec::new() };
+                vec![unasked, TrackerEvent::Found { query: query.clone(), matches: matches.clone() }]
             }
-            ToTracker::List { before } => {
-                vec![TrackerMessage::Listed { before: *before, contents: matches.clone(), next: None }]
+            TrackerRequest::List { before } => {
+                vec![TrackerEvent::Listed { before: *before, contents: matches.clone(), next: None }]
             }
-            ToTracker::Announce(announce) => {
+            TrackerRequest::Announce(announce) => {
                 let (content, joined) = (announce.content, peers.to_vec());
-                vec![TrackerMessage::Peers { content, joined, gone: Vec::new() }]
+                vec![TrackerEvent::Peers { content, joined, gone: Vec::new() }]
             }
             _ => Vec::new(),
         });

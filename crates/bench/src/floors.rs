@@ -1,12 +1,14 @@
 //! What the machine can do at all: the same bytes without us.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use testbed::files::warm_up;
+use testbed::process::Process;
+use testbed::program::Program;
 use testbed::usage::{Watch, of_ended_children};
 
 use super::Sample;
@@ -20,6 +22,9 @@ pub const QUIC_ETHERNET: &str = "floor: raw quinn 1452";
 pub const TLS: &str = "floor: raw TLS";
 /// The disk.
 pub const COPY: &str = "floor: cp";
+
+/// A floor says where it serves within this time.
+const READY: Duration = Duration::from_secs(10);
 
 /// How to do without us.
 #[derive(Debug, Clone, Copy)]
@@ -45,16 +50,6 @@ pub fn all(bytes: u64) -> Vec<Subject> {
     ]
 }
 
-/// Ends a program when it is dropped.
-pub struct Running(pub Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Floor {
     /// Does it once.
     pub fn measure(self, tools: &Tools, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
@@ -63,32 +58,34 @@ impl Floor {
             Floor::Copy => {
                 warm_up(folder, bytes)?;
                 let mut copy = Command::new("cp");
-                return time(copy.arg(file).arg(folder.join("copy")), None);
+                copy.arg(file).arg(folder.join("copy"));
+                return time(copy, folder, None);
             }
             Floor::Quic(mtu) => ("quic", Some(mtu.to_string())),
             Floor::Tls => ("tls", None),
         };
         let mut serve = Command::new(&tools.floors);
-        serve.args(["serve", kind]).args(&mtu).stdout(Stdio::piped());
-        let mut serving = Running(serve.spawn().context("the floor does not start")?);
-        let mut port = String::new();
-        BufReader::new(serving.0.stdout.take().context("its output is a pipe")?).read_line(&mut port)?;
+        serve.args(["serve", kind]).args(&mtu);
+        let mut serving = Program::start("the floor", serve, folder)?;
+        let port: u16 = serving.find("its port", READY, |line| line.trim().parse().ok())?;
         let mut fetch = Command::new(&tools.floors);
-        fetch.args(["fetch", kind, port.trim(), &bytes.to_string()]).args(&mtu);
-        time(&mut fetch, Some(serving.0.id()))
+        fetch.args(["fetch", kind, &port.to_string(), &bytes.to_string()]).args(&mtu);
+        time(fetch, folder, Some(serving.process.number()))
     }
 }
 
 /// Runs the receiving side to its end, while the sending side, if it is another process, is watched.
-pub fn time(receive: &mut Command, sender: Option<u32>) -> anyhow::Result<Sample> {
+fn time(receive: Command, folder: &Path, sender: Option<u32>) -> anyhow::Result<Sample> {
     let watch = Watch::start(sender);
+    // Nobody listens to it.
+    let (said, _) = sync_channel(1);
     let (begin, cpu) = (Instant::now(), of_ended_children());
-    let mut receiving = Running(receive.spawn().context("the receiving side does not start")?);
-    let receiver = receiving.0.id();
+    let mut receiving = Process::start_as(receive, folder, "receiving", said)?;
+    let receiver = receiving.number();
     watch.add(receiver);
-    let status = receiving.0.wait()?;
+    let status = receiving.end()?;
     let seconds = begin.elapsed().as_secs_f64();
-    ensure!(status.success(), "{} ended with {status}", receive.get_program().display());
+    ensure!(status.success(), "the receiving side ended with {status}: {}", receiving.last_words());
     let of = |process: Option<u32>| process.and_then(|process| watch.usage(process)).unwrap_or_default();
     let memory = [of(sender), of(Some(receiver))];
     let cpu = [memory[0].cpu_seconds, of_ended_children() - cpu];

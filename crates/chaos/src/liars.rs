@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hostile::{Hostile, Script, answer, forged, said};
-use protocol::{Algorithm, ContentId, Digest, FileEntry, ManifestHeader, PeerId, PeerMessage, Request, Run};
+use protocol::{Algorithm, ContentId, Digest, FileEntry, ManifestHeader, PeerId, PeerMessage, PieceRange, Request};
 use testbed::event::{Banned, Error, Ready};
 use testbed::usage;
 
@@ -65,7 +65,7 @@ fn length(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
             Some(answer(&bytes))
         });
         // It gives at once, so that it is taken up on it.
-        let runs = (0..pieces.min(16)).map(|first| Run { first, count: 1 }).collect();
+        let runs = (0..pieces.min(16)).map(|first| PieceRange { first, count: 1 }).collect();
         script.control.extend(said(&PeerMessage::Offer { content, runs }));
         let liar = Hostile::seeder(&stage.tracker()?, content, &stage.wanted().display().to_string(), script);
         Ok((liar.id(), Box::new(liar)))

@@ -8,7 +8,7 @@ use super::{Case, Ground, MEMORY};
 
 pub const CASES: &[Case] = &[
     Case { name: "messages-interest", fault: "1 MB/s of interest on and off, 262,144 pieces", run: interest },
-    Case { name: "messages-coming", fault: "1 MB/s of haves with changing `coming`, 262,144 pieces", run: coming },
+    Case { name: "messages-coming", fault: "1 MB/s of haves with changing `in_flight`, 262,144 pieces", run: coming },
     Case { name: "messages-join", fault: "1 MB/s of joins and withdraws, 262,144 pieces", run: join },
     Case { name: "messages-offers", fault: "1 MB/s of offers and declines, 262,144 pieces", run: offers },
     Case { name: "messages-skips", fault: "1 MB/s of joins and skips, 262,144 pieces", run: skips },

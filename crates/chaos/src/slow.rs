@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hostile::{Hostile, Script, has_all, hello, said};
-use protocol::{PeerMessage, Run};
+use protocol::{PeerMessage, PieceRange};
 use testbed::event::{Ready, Verified};
 
 use super::own_node::OwnNode;
@@ -44,7 +44,7 @@ fn stalled(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let mut stage = Stage::open(ground, &report.case)?;
     stage.seeders(3)?;
     let (content, pieces) = stage.content()?;
-    let runs = (0..pieces.min(16)).map(|first| Run { first, count: 1 }).collect();
+    let runs = (0..pieces.min(16)).map(|first| PieceRange { first, count: 1 }).collect();
     let offer = said(&PeerMessage::Offer { content, runs });
     let script = Script::says([has_all(content, pieces), offer].concat());
     let stalls = Hostile::seeder(&stage.tracker()?, content, "random.bin", script);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protocol::{
-    Answer, ContentId, MAX_FRAME, MAX_MANIFEST_BYTES, MAX_OFFERS, PeerMessage, RefusalReason, Request, Run, VERSION,
-    Wire,
+    Answer, ContentId, MAX_FRAME, MAX_MANIFEST_BYTES, MAX_OFFERS, PeerMessage, PieceRange, RefusalReason, Request,
+    VERSION, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -199,7 +199,7 @@ impl Conversation {
     }
 
     /// Reads the control stream; runs that are offered go to who asks.
-    async fn listen(&self, mut recv: Box<dyn RecvStream>, offers: mpsc::Sender<Run>) {
+    async fn listen(&self, mut recv: Box<dyn RecvStream>, offers: mpsc::Sender<PieceRange>) {
         while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
             if let Ok(PeerMessage::Offer { runs, .. }) = PeerMessage::decode(&bytes) {
                 for run in runs {
@@ -224,8 +224,8 @@ impl Conversation {
         let (listeners, site) = (self.listeners.clone(), self.behaviour.site.to_owned());
         let hello = said(&PeerMessage::Hello { version: VERSION, listeners, site });
         let join = |wants| said(&PeerMessage::Join { content, pieces: Some(pieces), wants });
-        let everything = vec![Run { first: 0, count: pieces }];
-        let have = said(&PeerMessage::Have { content, runs: everything.clone(), coming: vec![] });
+        let everything = vec![PieceRange { first: 0, count: pieces }];
+        let have = said(&PeerMessage::Have { content, runs: everything.clone(), in_flight: vec![] });
         let wide = said(&PeerMessage::Offer { content, runs: everything });
         let parts = said(&PeerMessage::Offer { content, runs: parts(pieces, MAX_OFFERS as u32) });
         let offers = [wide, parts].concat();
@@ -368,7 +368,7 @@ impl Conversation {
     async fn ask(
         &self,
         connection: Arc<dyn Connection>,
-        mut offers: mpsc::Receiver<Run>,
+        mut offers: mpsc::Receiver<PieceRange>,
         say: mpsc::Sender<PeerMessage>,
     ) {
         if let Some(takes) = self.behaviour.takes {
@@ -398,7 +398,7 @@ impl Conversation {
                 questions.spawn(async move {
                     let (stream, whole) = take(&*connection, content, run, rate, &tally).await.ok()?;
                     if whole && takes.polite {
-                        let _ = say.try_send(PeerMessage::Have { content, runs: vec![run], coming: vec![] });
+                        let _ = say.try_send(PeerMessage::Have { content, runs: vec![run], in_flight: vec![] });
                     }
                     stream
                 });
@@ -407,9 +407,9 @@ impl Conversation {
         std::future::pending::<()>().await;
     }
 
-    fn any_run(&self) -> Run {
+    fn any_run(&self) -> PieceRange {
         let most = ((QUESTION / self.victim.piece_size).max(1) as u32).min(self.victim.pieces);
-        Run { first: fastrand::u32(..=self.victim.pieces - most), count: most }
+        PieceRange { first: fastrand::u32(..=self.victim.pieces - most), count: most }
     }
 }
 
@@ -419,7 +419,7 @@ type Unread = (Box<dyn SendStream>, Box<dyn RecvStream>);
 async fn take(
     connection: &dyn Connection,
     content: ContentId,
-    run: Run,
+    run: PieceRange,
     rate: u64,
     tally: &Tally,
 ) -> Result<(Option<Unread>, bool), TransportError> {
@@ -449,7 +449,7 @@ async fn take(
 }
 
 /// All pieces, in so many runs at most.
-pub(super) fn parts(pieces: u32, most: u32) -> Vec<Run> {
+pub(super) fn parts(pieces: u32, most: u32) -> Vec<PieceRange> {
     let count = pieces.div_ceil(most).max(1);
-    (0..pieces).step_by(count as usize).map(|first| Run { first, count: count.min(pieces - first) }).collect()
+    (0..pieces).step_by(count as usize).map(|first| PieceRange { first, count: count.min(pieces - first) }).collect()
 }

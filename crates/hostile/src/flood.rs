@@ -1,6 +1,6 @@
 //! Floods of messages that are small on the wire and touch many pieces.
 
-use protocol::{ContentId, MAX_COMING, MAX_OFFERS, MAX_RUNS, PeerMessage, Run};
+use protocol::{ContentId, MAX_IN_FLIGHT, MAX_OFFERS, MAX_RUNS, PeerMessage, PieceRange};
 
 use super::behaviour::parts;
 use super::said;
@@ -24,34 +24,36 @@ impl Flood {
     /// What is said once after the hello, and what is then said again and again.
     pub(super) fn messages(self, content: ContentId, pieces: u32) -> (Vec<u8>, Vec<u8>) {
         let join = |wants| said(&PeerMessage::Join { content, pieces: Some(pieces), wants });
-        let have = |runs, coming| said(&PeerMessage::Have { content, runs, coming });
+        let have = |runs, in_flight| said(&PeerMessage::Have { content, runs, in_flight });
         let withdraw = said(&PeerMessage::Withdraw { content });
         let half = (pieces / 2).max(1);
         match self {
             Flood::Interest => {
-                let every_other: Vec<Run> = (0..pieces).step_by(2).map(|first| Run { first, count: 1 }).collect();
+                let every_other: Vec<PieceRange> =
+                    (0..pieces).step_by(2).map(|first| PieceRange { first, count: 1 }).collect();
                 let haves = every_other.chunks(MAX_RUNS).flat_map(|runs| have(runs.to_vec(), vec![]));
                 let before = join(true).into_iter().chain(haves).collect();
                 let interest = |interested| said(&PeerMessage::Interest { content, interested });
                 (before, [interest(false), interest(true)].concat())
             }
             Flood::Coming => {
-                let blocks = parts(pieces, 2 * MAX_COMING as u32);
-                let every_other = |from: usize| blocks.iter().skip(from).step_by(2).copied().take(MAX_COMING).collect();
+                let blocks = parts(pieces, 2 * MAX_IN_FLIGHT as u32);
+                let every_other =
+                    |from: usize| blocks.iter().skip(from).step_by(2).copied().take(MAX_IN_FLIGHT).collect();
                 (join(true), [have(vec![], every_other(0)), have(vec![], every_other(1))].concat())
             }
             Flood::JoinAndWithdraw => {
-                let first_half = have(vec![Run { first: 0, count: half }], vec![]);
+                let first_half = have(vec![PieceRange { first: 0, count: half }], vec![]);
                 (Vec::new(), [join(true), first_half, withdraw].concat())
             }
             Flood::Offers => {
                 let everything = parts(pieces, MAX_OFFERS as u32);
-                let before = [join(true), have(vec![Run { first: 0, count: pieces }], vec![])].concat();
+                let before = [join(true), have(vec![PieceRange { first: 0, count: pieces }], vec![])].concat();
                 let offer = said(&PeerMessage::Offer { content, runs: everything.clone() });
                 (before, [offer, said(&PeerMessage::Decline { content, runs: everything })].concat())
             }
             Flood::Skips => {
-                let skip = said(&PeerMessage::Skip { content, runs: vec![Run { first: 0, count: half }] });
+                let skip = said(&PeerMessage::Skip { content, runs: vec![PieceRange { first: 0, count: half }] });
                 (Vec::new(), [join(true), skip, withdraw].concat())
             }
         }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use peer::TrackerAddress;
 use protocol::{
-    Announce, Answer, ContentId, MAX_FRAME, ManifestHeader, PeerId, PeerMessage, Request, Run, Stake, ToTracker,
-    VERSION, Wire,
+    Announce, Answer, ContentId, MAX_FRAME, ManifestHeader, PeerId, PeerMessage, PieceRange, Request, Role,
+    TrackerRequest, VERSION, Wire,
 };
 use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
@@ -68,8 +68,8 @@ pub fn hello() -> Vec<u8> {
 /// A hello, and that all pieces of a content are here.
 pub fn has_all(content: ContentId, pieces: u32) -> Vec<u8> {
     let join = PeerMessage::Join { content, pieces: Some(pieces), wants: false };
-    let runs = if pieces == 0 { vec![] } else { vec![Run { first: 0, count: pieces }] };
-    [hello(), said(&join), said(&PeerMessage::Have { content, runs, coming: vec![] })].concat()
+    let runs = if pieces == 0 { vec![] } else { vec![PieceRange { first: 0, count: pieces }] };
+    [hello(), said(&join), said(&PeerMessage::Have { content, runs, in_flight: vec![] })].concat()
 }
 
 /// An answer with these bytes.
@@ -217,7 +217,7 @@ impl Hostile {
         self.bothers(address, id, [hello(), join].concat(), move |connection| async move {
             let mut streams = Vec::new();
             for first in (0..pieces).cycle() {
-                let request = Request::Pieces { content, run: Run { first, count: 1 } };
+                let request = Request::Pieces { content, run: PieceRange { first, count: 1 } };
                 let Ok((mut send, recv)) = connection.open().await else { break };
                 let _ = send.send(frame(&request.encode().expect("it has an encoding"))).await;
                 let _ = send.finish();
@@ -274,11 +274,11 @@ async fn announce(
     name: &str,
     listeners: Vec<SocketAddr>,
 ) -> Result<Session, TransportError> {
-    let announce = Announce { content, about: Some((name.to_owned(), 5)), stake: Stake::Seeder };
-    let hello = ToTracker::Hello { version: VERSION, listeners };
+    let announce = Announce { content, about: Some((name.to_owned(), 5)), role: Role::Seeder };
+    let hello = TrackerRequest::Hello { version: VERSION, listeners };
     let connection = transport.dial(tracker.addresses[0], tracker.id).await?;
     let (mut send, mut recv) = connection.open().await?;
-    for message in [hello, ToTracker::Announce(announce)] {
+    for message in [hello, TrackerRequest::Announce(announce)] {
         send.send(frame(&message.encode().expect("it has an encoding"))).await?;
         read_frame(&mut *recv, MAX_FRAME).await?;
     }

@@ -4,6 +4,23 @@
 //! given a piece's offset and whether it is the file's only piece, because BLAKE3's piece digests are
 //! the chaining values of subtrees: merged, they give the very hash that `b3sum` prints. Nothing here
 //! knows of file names or networks.
+//!
+//! # Example
+//!
+//! ```
+//! use integrity::{Algorithm, Place};
+//!
+//! let blake3 = Algorithm::Blake3.integrity();
+//! let data = [7; 3000];
+//! let pieces: Vec<_> = data
+//!     .chunks(1024)
+//!     .zip((0..).step_by(1024))
+//!     .map(|(piece, offset)| blake3.piece(Place { offset, alone: false }, piece))
+//!     .collect();
+//! assert_eq!(pieces.len(), 3);
+//! // Another byte is another digest.
+//! assert_ne!(blake3.piece(Place { offset: 0, alone: false }, &[8; 1024]), pieces[0]);
+//! ```
 
 mod blake3_tree;
 mod digest;

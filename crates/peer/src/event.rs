@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, PeerId, Run};
+use protocol::{ContentId, PeerId, PieceRange};
 
 use crate::disk::left_out::LeftOut;
 use crate::error::PeerError;
@@ -65,7 +65,7 @@ pub enum PeerEvent {
         /// The content.
         content: ContentId,
         /// The pieces.
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// All pieces are verified and written.
     Verified {

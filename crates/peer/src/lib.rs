@@ -100,7 +100,7 @@ pub use status::{Completed, DownloadStats, State, Status};
 
 // What a user touches of the crates below: one crate is enough.
 pub use protocol::{
-    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceSet, Query, QueryError, Run, Ticket,
+    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Ticket,
 };
 pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
 pub use transport::{

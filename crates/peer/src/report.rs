@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{ContentId, Manifest, Run};
+use protocol::{ContentId, Manifest, PieceRange};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::{oneshot, watch};
@@ -19,7 +19,7 @@ pub(crate) enum Question {
     /// For a manifest.
     Manifest { content: ContentId, stream: Box<dyn SendStream> },
     /// For pieces.
-    Pieces { content: ContentId, run: Run, stream: Box<dyn SendStream> },
+    Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
 }
 
 /// What a handle is of: a content may be given up and begun again, and a handle from before has nothing to do with that.

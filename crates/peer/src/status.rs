@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{PeerId, Run};
+use protocol::{PeerId, PieceRange};
 use tokio::time::Instant;
 
 use crate::disk::names::policy::NameReport;
@@ -39,7 +39,7 @@ pub struct Status {
     /// Bytes of verified pieces by the peer that sent them.
     pub sources: BTreeMap<PeerId, u64>,
     /// Pieces that no connected peer has.
-    pub lacking: Vec<Run>,
+    pub lacking: Vec<PieceRange>,
     /// What limits the download so far; `None` for a share.
     pub bottleneck: Option<Bottleneck>,
     /// Things in a shared folder that are not part of the content.

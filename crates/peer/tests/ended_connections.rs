@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use peer::Node;
-use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, Request, Run, VERSION, Wire};
+use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
 use tokio::time::{sleep, timeout};
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Kind, Transport};
@@ -100,7 +100,7 @@ impl World {
     }
 
     async fn get_to(&self, connection: &dyn Connection, end: End) -> Option<()> {
-        let (content, all) = (self.content, Run { first: 0, count: PIECES });
+        let (content, all) = (self.content, PieceRange { first: 0, count: PIECES });
         if matches!(end, End::BeforeHello) {
             return None;
         }
@@ -111,7 +111,7 @@ impl World {
             End::Questions => said.push(PeerMessage::Join { content, pieces: Some(PIECES), wants }),
             End::Offering | End::HalfSent | End::Sent => {
                 said.push(PeerMessage::Join { content, pieces: Some(PIECES), wants });
-                said.push(PeerMessage::Have { content, runs: vec![all], coming: vec![] });
+                said.push(PeerMessage::Have { content, runs: vec![all], in_flight: vec![] });
             }
             _ => {}
         }
@@ -130,7 +130,7 @@ impl World {
             }
             End::Questions => {
                 for first in 0..6 {
-                    let request = Request::Pieces { content, run: Run { first, count: 1 } };
+                    let request = Request::Pieces { content, run: PieceRange { first, count: 1 } };
                     held.push(ask(connection, &request).await?);
                 }
                 read_frame(&mut *held[0].1, Answer::MAX_BYTES).await.ok()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{DownloadBuilder, Node, PeerError, TrackerAddress};
-use protocol::{ContentId, ContentMatch, Digest, MAX_FRAME, PeerAddress, PeerId, ToTracker, TrackerMessage, Wire};
+use protocol::{ContentId, ContentMatch, Digest, MAX_FRAME, PeerAddress, PeerId, TrackerEvent, TrackerRequest, Wire};
 use transport::frame::{frame, read_frame};
 use transport::{Connection, MemoryNetwork, Transport};
 
@@ -38,10 +38,10 @@ fn tracker(network: &MemoryNetwork, matches: Vec<ContentMatch>) -> TrackerAddres
 async fn answer(connection: Arc<dyn Connection>, matches: Vec<ContentMatch>) {
     let (mut send, mut recv) = connection.accept().await.unwrap();
     while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
-        let message = match ToTracker::decode(&bytes).unwrap() {
-            ToTracker::Hello { .. } => TrackerMessage::Welcome { seen: connection.remote_addr() },
-            ToTracker::Find(query) => TrackerMessage::Found { query, matches: matches.clone() },
-            ToTracker::List { before } => TrackerMessage::Listed { before, contents: matches.clone(), next: None },
+        let message = match TrackerRequest::decode(&bytes).unwrap() {
+            TrackerRequest::Hello { .. } => TrackerEvent::Welcome { seen: connection.remote_addr() },
+            TrackerRequest::Find(query) => TrackerEvent::Found { query, matches: matches.clone() },
+            TrackerRequest::List { before } => TrackerEvent::Listed { before, contents: matches.clone(), next: None },
             _ => continue,
         };
         send.send(frame(&message.encode().unwrap())).await.unwrap();

@@ -117,7 +117,7 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&one)).await.unwrap();
     let status = reaches(&download, |status| !status.lacking.is_empty()).await;
-    assert_eq!(status.lacking, [protocol::Run { first: 10, count: 10 }]);
+    assert_eq!(status.lacking, [protocol::PieceRange { first: 10, count: 10 }]);
     share(&two, &path, Held::Without((0..10).collect())).await;
     downloader.add_peer(content, address(&two)).await.unwrap();
     let completed = tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");

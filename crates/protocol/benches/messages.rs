@@ -2,7 +2,8 @@
 
 use divan::Bencher;
 use protocol::{
-    Algorithm, ContentId, Digest, FileEntry, MAX_RUNS, Manifest, ManifestHeader, PeerMessage, PieceSet, Run, Wire,
+    Algorithm, ContentId, Digest, FileEntry, MAX_RUNS, Manifest, ManifestHeader, PeerMessage, PieceRange, PieceSet,
+    Wire,
 };
 
 fn main() {
@@ -10,8 +11,8 @@ fn main() {
 }
 
 fn haves(runs: usize) -> PeerMessage {
-    let runs = (0..runs as u32).map(|run| Run { first: run * 3, count: 2 }).collect();
-    PeerMessage::Have { content: ContentId(Digest([7; 32])), runs, coming: vec![] }
+    let runs = (0..runs as u32).map(|run| PieceRange { first: run * 3, count: 2 }).collect();
+    PeerMessage::Have { content: ContentId(Digest([7; 32])), runs, in_flight: vec![] }
 }
 
 #[divan::bench(args = [1, 100, MAX_RUNS])]

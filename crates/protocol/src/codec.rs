@@ -40,6 +40,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 8 << 20;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Longer than such a message may be.
     #[error("a message of {0} bytes is over the limit")]
@@ -54,6 +55,7 @@ pub enum DecodeError {
 
 /// A message that may not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// Longer than such a message may be.
     #[error("a message of {0} bytes is over the limit")]

@@ -5,7 +5,7 @@
 
 use integrity::{MAX_PIECE_SIZE, MIN_PIECE_SIZE, Place};
 
-use crate::{MAX_PIECES, Run};
+use crate::{MAX_PIECES, PieceRange};
 
 /// How a content is cut into pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// The pieces.
-    pub run: Run,
+    pub run: PieceRange,
     /// Index of their file.
     pub file: usize,
     /// Offset of the first one's first byte in that file.
@@ -132,7 +132,7 @@ impl Geometry {
 
     /// Cuts a run of pieces into stretches of at most `most` bytes, or one piece where that is larger. Pieces past the
     /// last one are left out.
-    pub fn stretches(&self, run: Run, most: usize) -> impl Iterator<Item = Stretch> {
+    pub fn stretches(&self, run: PieceRange, most: usize) -> impl Iterator<Item = Stretch> {
         let pieces = u32::try_from(most / self.piece_size as usize).unwrap_or(u32::MAX).max(1);
         let end = run.end().unwrap_or(u32::MAX).min(self.pieces());
         let mut next = run.first;
@@ -140,7 +140,7 @@ impl Geometry {
             let first = self.piece(next).filter(|_| next < end)?;
             let stop = end.min(next.saturating_add(pieces)).min(self.pieces_of(first.file).end);
             let last = self.piece(stop - 1)?;
-            let run = Run { first: next, count: stop - next };
+            let run = PieceRange { first: next, count: stop - next };
             next = stop;
             let len = (last.offset - first.offset) as usize + last.len;
             Some(Stretch { run, file: first.file, offset: first.offset, len })
@@ -148,7 +148,7 @@ impl Geometry {
     }
 
     /// The stretches of a run, as many together as have at most `most` bytes: of small files, which are a piece each, many.
-    pub fn blocks(&self, run: Run, most: usize) -> impl Iterator<Item = Block> {
+    pub fn blocks(&self, run: PieceRange, most: usize) -> impl Iterator<Item = Block> {
         let mut stretches = self.stretches(run, most).peekable();
         std::iter::from_fn(move || {
             let first = stretches.next()?;
@@ -162,7 +162,7 @@ impl Geometry {
     }
 
     /// Bytes of a run, as far as it lies in the content.
-    pub fn bytes(&self, run: Run) -> u64 {
+    pub fn bytes(&self, run: PieceRange) -> u64 {
         self.stretches(run, usize::MAX).map(|stretch| stretch.len as u64).sum()
     }
 
@@ -205,7 +205,7 @@ mod tests {
     fn stretches_end_with_files_and_cover_a_run_in_order() {
         let geometry = Geometry::new(1024, vec![5000, 0, 1024, 3000]).unwrap();
         let cut = |first, count, most| -> Vec<_> {
-            let stretches = geometry.stretches(Run { first, count }, most);
+            let stretches = geometry.stretches(PieceRange { first, count }, most);
             stretches.map(|s| (s.run.first, s.run.count, s.file, s.offset, s.len)).collect()
         };
         let whole = vec![(0, 2, 0, 0, 2048), (2, 2, 0, 2048, 2048), (4, 1, 0, 4096, 904)];
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn small_files_go_together_in_blocks() {
         let geometry = Geometry::new(1024, vec![10, 0, 1024, 5000, 3, 3]).unwrap();
-        let all = Run { first: 0, count: geometry.pieces() };
+        let all = PieceRange { first: 0, count: geometry.pieces() };
         let cut = |most| -> Vec<_> { geometry.blocks(all, most).map(|b| (b.stretches.len(), b.len)).collect() };
         assert_eq!(cut(2048), [(2, 1034), (1, 2048), (1, 2048), (3, 910)]);
         assert_eq!(cut(1 << 20), [(5, 6040)]);
@@ -232,7 +232,7 @@ mod tests {
         let geometry = Geometry::new(1024, vec![10, 0, 1024, 5000, 3, 3]).unwrap();
         for first in 0..geometry.pieces() {
             for bytes in 0..7000 {
-                let fits = |count: &u32| geometry.bytes(Run { first, count: *count }) <= bytes;
+                let fits = |count: &u32| geometry.bytes(PieceRange { first, count: *count }) <= bytes;
                 let most = (1..=geometry.pieces() - first).filter(fits).max().unwrap_or(1);
                 assert_eq!(geometry.pieces_within(first, bytes), most, "{bytes} bytes from {first}");
             }

@@ -2,6 +2,22 @@
 //!
 //! Ids, the manifest, the geometry between pieces and bytes, the messages, and the one file that uses bincode
 //! (`codec`). Nothing here touches a socket or a disk, so every decoder can be fuzzed as a function of bytes.
+//!
+//! # Example
+//!
+//! A message survives its encoding, and what is no message is refused:
+//!
+//! ```
+//! use protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
+//!
+//! let content = ContentId(Digest::of(b"a manifest"));
+//! let runs = vec![PieceRange { first: 0, count: 16 }];
+//! let message = PeerMessage::Have { content, runs, in_flight: Vec::new() };
+//! let bytes = message.encode()?;
+//! assert_eq!(PeerMessage::decode(&bytes)?, message);
+//! assert!(PeerMessage::decode(&bytes[1..]).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod codec;
 mod geometry;
@@ -23,12 +39,12 @@ pub use integrity::{Algorithm, Digest, DigestHasher};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
-    Announce, Answer, COME_AGAIN, ContentMatch, MAX_COMING, MAX_FRAME, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    PeerAddress, PeerMessage, RefusalReason, Request, Stake, ToTracker, TrackerMessage, VERSION,
+    Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
+    PeerAddress, PeerMessage, RefusalReason, Request, Role, TrackerEvent, TrackerRequest, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
-pub use pieces::{PieceSet, Run};
+pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Wire, bounded};
-use crate::{ContentId, PeerId, Run};
+use crate::{ContentId, PeerId, PieceRange};
 
 /// Version of the messages; a peer with another one is refused by name in the handshake's reason.
 pub const VERSION: u16 = 1;
@@ -18,7 +18,7 @@ pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.
 pub const MAX_RUNS: usize = 4096;
 /// Most runs of pieces on their way in one message.
-pub const MAX_COMING: usize = 1024;
+pub const MAX_IN_FLIGHT: usize = 1024;
 /// Most runs in one offer.
 pub const MAX_OFFERS: usize = 256;
 /// Most bytes of a site's name.
@@ -67,10 +67,10 @@ pub enum PeerMessage {
         content: ContentId,
         /// New pieces.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
         /// All pieces that are on their way to it at the moment, as far as they fit; replaces what it said before.
-        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_COMING>")]
-        coming: Vec<Run>,
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_IN_FLIGHT>")]
+        in_flight: Vec<PieceRange>,
     },
     /// Whether the sender (still) wants the pieces that it lacks.
     Interest {
@@ -85,7 +85,7 @@ pub enum PeerMessage {
         content: ContentId,
         /// What is offered.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_OFFERS>")]
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// The sender will not ask for these pieces that it was offered.
     Decline {
@@ -93,7 +93,7 @@ pub enum PeerMessage {
         content: ContentId,
         /// What is declined.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_OFFERS>")]
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// Peers that the sender is connected to.
     Peers {
@@ -116,7 +116,7 @@ pub enum PeerMessage {
         content: ContentId,
         /// Pieces that are not wanted.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
 }
 
@@ -137,7 +137,7 @@ pub enum Request {
         /// The content.
         content: ContentId,
         /// The pieces.
-        run: Run,
+        run: PieceRange,
     },
 }
 
@@ -171,7 +171,7 @@ pub enum RefusalReason {
 
 /// What a peer holds of a content, as trackers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stake {
+pub enum Role {
     /// All pieces.
     Seeder,
     /// It has some pieces and wants no more.
@@ -188,12 +188,12 @@ pub struct Announce {
     /// Its name and total size in bytes, if the sender has the manifest.
     pub about: Option<(String, u64)>,
     /// What the sender holds.
-    pub stake: Stake,
+    pub role: Role,
 }
 
 /// What a peer says to a tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToTracker {
+pub enum TrackerRequest {
     /// First message.
     Hello {
         /// [`VERSION`] of the sender.
@@ -202,7 +202,7 @@ pub enum ToTracker {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
         listeners: Vec<SocketAddr>,
     },
-    /// The sender takes part, or its stake has changed.
+    /// The sender takes part, or its role has changed.
     Announce(Announce),
     /// The sender takes no part in this content any more.
     Leave(ContentId),
@@ -217,7 +217,7 @@ pub enum ToTracker {
     },
 }
 
-impl Wire for ToTracker {
+impl Wire for TrackerRequest {
     const MAX_BYTES: usize = MAX_FRAME;
 }
 
@@ -240,7 +240,7 @@ pub struct ContentMatch {
 
 /// What a tracker says to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TrackerMessage {
+pub enum TrackerEvent {
     /// Answer to `Hello`: the address that the tracker sees.
     Welcome {
         /// Where the peer's connection comes from.
@@ -279,7 +279,7 @@ pub enum TrackerMessage {
     },
 }
 
-impl Wire for TrackerMessage {
+impl Wire for TrackerEvent {
     const MAX_BYTES: usize = MAX_FRAME;
 }
 
@@ -291,8 +291,8 @@ mod tests {
     #[test]
     fn messages_come_back_as_they_went() {
         let content = ContentId(Digest([7; 32]));
-        let runs = (0..MAX_RUNS as u32).map(|n| Run { first: n * 2, count: 1 }).collect();
-        let message = PeerMessage::Have { content, runs, coming: vec![] };
+        let runs = (0..MAX_RUNS as u32).map(|n| PieceRange { first: n * 2, count: 1 }).collect();
+        let message = PeerMessage::Have { content, runs, in_flight: vec![] };
         assert_eq!(PeerMessage::decode(&message.encode().unwrap()), Ok(message));
     }
 
@@ -304,7 +304,7 @@ mod tests {
 
         // A Have message whose run count claims 2^32 and then ends.
         let content = ContentId(Digest([7; 32]));
-        let mut bytes = PeerMessage::Have { content, runs: vec![], coming: vec![] }.encode().unwrap();
+        let mut bytes = PeerMessage::Have { content, runs: vec![], in_flight: vec![] }.encode().unwrap();
         bytes.truncate(bytes.len() - 2);
         bytes.extend([252, 255, 255, 255, 255]);
         assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
@@ -313,8 +313,8 @@ mod tests {
     #[test]
     fn too_many_runs_are_refused() {
         let content = ContentId(Digest([7; 32]));
-        let runs = vec![Run { first: 1, count: 1 }; MAX_RUNS + 1];
-        let bytes = PeerMessage::Have { content, runs, coming: vec![] }.encode().unwrap();
+        let runs = vec![PieceRange { first: 1, count: 1 }; MAX_RUNS + 1];
+        let bytes = PeerMessage::Have { content, runs, in_flight: vec![] }.encode().unwrap();
         assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
     }
 }

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// `count` consecutive pieces from `first`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Run {
+pub struct PieceRange {
     /// The first piece.
     pub first: u32,
     /// How many pieces.
     pub count: u32,
 }
 
-impl Run {
+impl PieceRange {
     /// The piece after the last; `None` if that does not fit.
     pub fn end(self) -> Option<u32> {
         self.first.checked_add(self.count)
@@ -45,7 +45,7 @@ impl PieceSet {
     /// All of `len` pieces.
     pub fn full(len: u32) -> Self {
         let mut set = PieceSet::empty(len);
-        set.insert_run(Run { first: 0, count: len });
+        set.insert_run(PieceRange { first: 0, count: len });
         set
     }
 
@@ -95,7 +95,7 @@ impl PieceSet {
     }
 
     /// Puts a whole run in, as far as it lies within the set's length: 64 pieces at a time.
-    pub fn insert_run(&mut self, run: Run) {
+    pub fn insert_run(&mut self, run: PieceRange) {
         let (mut at, end) = (run.first, run.first.saturating_add(run.count).min(self.len));
         while at < end {
             let (bit, count) = (at % 64, (64 - at % 64).min(end - at));
@@ -108,13 +108,13 @@ impl PieceSet {
     }
 
     /// Puts many runs in. However many there are, and however they overlap, no piece is touched twice.
-    pub fn insert_runs(&mut self, mut runs: Vec<Run>) {
+    pub fn insert_runs(&mut self, mut runs: Vec<PieceRange>) {
         runs.sort_unstable_by_key(|run| run.first);
         let mut end = 0;
         for run in runs {
             let (first, stop) = (run.first.max(end), run.first.saturating_add(run.count));
             if first < stop {
-                self.insert_run(Run { first, count: stop - first });
+                self.insert_run(PieceRange { first, count: stop - first });
                 end = stop;
             }
         }
@@ -147,18 +147,18 @@ impl PieceSet {
     }
 
     /// The set as the fewest runs, ascending.
-    pub fn runs(&self) -> Vec<Run> {
+    pub fn runs(&self) -> Vec<PieceRange> {
         runs_of(self.iter())
     }
 }
 
 /// Ascending pieces as the fewest runs.
-pub(crate) fn runs_of(pieces: impl Iterator<Item = u32>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+pub(crate) fn runs_of(pieces: impl Iterator<Item = u32>) -> Vec<PieceRange> {
+    let mut runs: Vec<PieceRange> = Vec::new();
     for piece in pieces {
         match runs.last_mut() {
             Some(run) if run.first + run.count == piece => run.count += 1,
-            _ => runs.push(Run { first: piece, count: 1 }),
+            _ => runs.push(PieceRange { first: piece, count: 1 }),
         }
     }
     runs
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn only_runs_with_pieces_that_exist_lie_within() {
-        let within = |first, count| Run { first, count }.lies_within(10);
+        let within = |first, count| PieceRange { first, count }.lies_within(10);
         assert!(within(0, 10) && within(9, 1));
         assert!(!within(9, 2) && !within(0, 0) && !within(u32::MAX, 1) && !within(1, u32::MAX));
     }
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn a_run_past_the_end_is_cut_and_does_not_overflow() {
         let mut set = PieceSet::empty(10);
-        set.insert_run(Run { first: 8, count: u32::MAX });
+        set.insert_run(PieceRange { first: 8, count: u32::MAX });
         assert_eq!(set.count(), 2);
-        set.insert_run(Run { first: u32::MAX, count: u32::MAX });
+        set.insert_run(PieceRange { first: u32::MAX, count: u32::MAX });
         assert_eq!(set.count(), 2);
     }
 
@@ -218,7 +218,7 @@ mod tests {
             [(3, 70), (0, 5), (190, 20), (3, 70), (60, 1), (64, 64), (199, 1), (150, 0), (200, 9), (5, u32::MAX)];
         for len in [0, 1, 63, 64, 65, 128, 200] {
             for count in 0..=runs.len() {
-                let runs: Vec<_> = runs[..count].iter().map(|&(first, count)| Run { first, count }).collect();
+                let runs: Vec<_> = runs[..count].iter().map(|&(first, count)| PieceRange { first, count }).collect();
                 let mut expected = PieceSet::empty(len);
                 for run in &runs {
                     (run.first..run.first.saturating_add(run.count).min(len)).for_each(|piece| {

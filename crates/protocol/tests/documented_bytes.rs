@@ -1,8 +1,8 @@
 //! `docs/protocol.md` shows messages as bytes, for whoever writes another client: they are what the codec writes and reads.
 
 use protocol::{
-    Announce, Answer, ContentId, Digest, PeerMessage, RefusalReason, Request, Run, Stake, ToTracker, TrackerMessage,
-    VERSION, Wire,
+    Announce, Answer, ContentId, Digest, PeerMessage, PieceRange, RefusalReason, Request, Role, TrackerEvent,
+    TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -28,12 +28,12 @@ fn is<T: Wire + PartialEq + std::fmt::Debug>(message: T, what: &str) {
 #[test]
 fn the_document_shows_what_the_codec_writes() {
     let content = ContentId(Digest([0x11; 32]));
-    let run = |first, count| Run { first, count };
+    let run = |first, count| PieceRange { first, count };
     let listeners = vec!["10.0.0.1:9000".parse().unwrap()];
     let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.clone(), site: "b".to_owned() };
     is(hello, "peer: `Hello` from 10.0.0.1:9000, site `b`");
     is(PeerMessage::Join { content, pieces: Some(300), wants: true }, "peer: `Join`, 300 pieces, wants");
-    let have = PeerMessage::Have { content, runs: vec![run(0, 2)], coming: vec![run(70_000, 1)] };
+    let have = PeerMessage::Have { content, runs: vec![run(0, 2)], in_flight: vec![run(70_000, 1)] };
     is(have, "peer: `Have` 0 and 1, 70,000 is coming");
     is(PeerMessage::Skip { content, runs: vec![run(5, 7)] }, "peer: `Skip` 5 to 11");
     is(Request::Pieces { content, run: run(4, 1) }, "request: `Pieces`, the one numbered 4");
@@ -41,9 +41,9 @@ fn the_document_shows_what_the_codec_writes() {
     is(Answer::Refused(RefusalReason::Busy), "answer: busy");
     let about = Some(("a.bin".to_owned(), 1 << 32));
     is(
-        ToTracker::Announce(Announce { content, about, stake: Stake::Downloader }),
+        TrackerRequest::Announce(Announce { content, about, role: Role::Downloader }),
         "tracker: `Announce` of a.bin, 4 GiB, wanted",
     );
-    is(ToTracker::Hello { version: VERSION, listeners }, "tracker: `Hello` from 10.0.0.1:9000");
-    is(TrackerMessage::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
+    is(TrackerRequest::Hello { version: VERSION, listeners }, "tracker: `Hello` from 10.0.0.1:9000");
+    is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

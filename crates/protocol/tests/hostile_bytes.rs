@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peak_alloc::PeakAlloc;
 use protocol::{
     Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError, ManifestHeader, PeerMessage, Request, ToTracker, TrackerMessage, Wire,
+    ManifestError, ManifestHeader, PeerMessage, Request, TrackerEvent, TrackerRequest, Wire,
 };
 
 #[global_allocator]
@@ -211,13 +211,13 @@ fn a_claimed_count_is_never_allocated() {
     let _alone = ALONE.lock();
     for bytes in claims() {
         costs_nothing::<PeerMessage>(&bytes);
-        costs_nothing::<ToTracker>(&bytes);
-        costs_nothing::<TrackerMessage>(&bytes);
+        costs_nothing::<TrackerRequest>(&bytes);
+        costs_nothing::<TrackerEvent>(&bytes);
         costs_nothing::<Request>(&bytes);
         costs_nothing::<Answer>(&bytes);
     }
     // A refusal whose sentence claims 8 MiB: there is such a message, so it is the claim alone that is wrong.
-    assert!(matches!(TrackerMessage::decode(&[3, 252, 0, 0, 128, 0]), Err(DecodeError::Invalid(_))));
+    assert!(matches!(TrackerEvent::decode(&[3, 252, 0, 0, 128, 0]), Err(DecodeError::Invalid(_))));
 }
 
 #[test]
@@ -225,8 +225,8 @@ fn unknown_and_cut_messages_are_typed_errors() {
     let _alone = ALONE.lock();
     for tag in 20..=250 {
         assert!(matches!(PeerMessage::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
-        assert!(matches!(ToTracker::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
-        assert!(matches!(TrackerMessage::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
+        assert!(matches!(TrackerRequest::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
+        assert!(matches!(TrackerEvent::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
         assert!(matches!(Request::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
         assert!(matches!(Answer::decode(&[tag]), Err(DecodeError::Invalid(_))), "{tag}");
     }

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use peak_alloc::PeakAlloc;
 use protocol::{
-    Algorithm, Announce, ContentId, ContentMatch, Digest, FileEntry, MAX_COMING, MAX_MATCHES, MAX_OFFERS,
-    MAX_PATH_PARTS, MAX_RUNS, Manifest, ManifestHeader, PeerAddress, PeerId, PeerMessage, Run, Stake, Ticket,
-    ToTracker, TrackerMessage, Wire, check_name, check_path, decorated_name,
+    Algorithm, Announce, ContentId, ContentMatch, Digest, FileEntry, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS,
+    MAX_PATH_PARTS, MAX_RUNS, Manifest, ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, Role, Ticket,
+    TrackerEvent, TrackerRequest, Wire, check_name, check_path, decorated_name,
 };
 
 #[global_allocator]
@@ -86,7 +86,7 @@ fn a_manifest_of_many_pieces_and_folders() {
 
 #[test]
 fn every_message_with_as_much_as_it_may_carry() {
-    let runs = |count: usize| (0..count as u32).map(|n| Run { first: n * 2, count: 1 }).collect::<Vec<_>>();
+    let runs = |count: usize| (0..count as u32).map(|n| PieceRange { first: n * 2, count: 1 }).collect::<Vec<_>>();
     let address = || PeerAddress { id: PeerId(ZERO), addresses: vec!["127.0.0.1:9".parse().unwrap(); 32] };
     let found = |_| ContentMatch {
         content: CONTENT,
@@ -97,11 +97,16 @@ fn every_message_with_as_much_as_it_may_carry() {
         downloaders: u32::MAX,
     };
     let peer = |bytes: &[u8]| drop(PeerMessage::decode(bytes).unwrap());
-    let tracker = |bytes: &[u8]| drop(TrackerMessage::decode(bytes).unwrap());
+    let tracker = |bytes: &[u8]| drop(TrackerEvent::decode(bytes).unwrap());
     let encode = |message: PeerMessage| message.encode().unwrap();
     let content = CONTENT;
-    in_proportion("have", |n| encode(PeerMessage::Have { content, runs: runs(n), coming: vec![] }), MAX_RUNS, peer);
-    in_proportion("coming", |n| encode(PeerMessage::Have { content, runs: vec![], coming: runs(n) }), MAX_COMING, peer);
+    in_proportion("have", |n| encode(PeerMessage::Have { content, runs: runs(n), in_flight: vec![] }), MAX_RUNS, peer);
+    in_proportion(
+        "coming",
+        |n| encode(PeerMessage::Have { content, runs: vec![], in_flight: runs(n) }),
+        MAX_IN_FLIGHT,
+        peer,
+    );
     in_proportion("offer", |n| encode(PeerMessage::Offer { content, runs: runs(n) }), MAX_OFFERS, peer);
     in_proportion("decline", |n| encode(PeerMessage::Decline { content, runs: runs(n) }), MAX_OFFERS, peer);
     in_proportion("skip", |n| encode(PeerMessage::Skip { content, runs: runs(n) }), MAX_RUNS, peer);
@@ -114,21 +119,21 @@ fn every_message_with_as_much_as_it_may_carry() {
     in_proportion("hello", hello, 32, peer);
     let matches = |n| {
         let matches = (0..n).map(found).collect();
-        TrackerMessage::Found { query: "x".repeat(n), matches }.encode().unwrap()
+        TrackerEvent::Found { query: "x".repeat(n), matches }.encode().unwrap()
     };
     in_proportion("found", matches, MAX_MATCHES, tracker);
     let listed = |n| {
         let contents = (0..n).map(found).collect();
-        TrackerMessage::Listed { before: None, contents, next: None }.encode().unwrap()
+        TrackerEvent::Listed { before: None, contents, next: None }.encode().unwrap()
     };
     in_proportion("listed", listed, MAX_MATCHES, tracker);
-    let named = |n| TrackerMessage::Refused("x".repeat(n)).encode().unwrap();
+    let named = |n| TrackerEvent::Refused("x".repeat(n)).encode().unwrap();
     in_proportion("refused", named, 60_000, tracker);
     let announced = |n| {
         let about = Some(("x".repeat(n), 1));
-        ToTracker::Announce(Announce { content, about, stake: Stake::Seeder }).encode().unwrap()
+        TrackerRequest::Announce(Announce { content, about, role: Role::Seeder }).encode().unwrap()
     };
-    in_proportion("announce", announced, 60_000, |bytes| drop(ToTracker::decode(bytes).unwrap()));
+    in_proportion("announce", announced, 60_000, |bytes| drop(TrackerRequest::decode(bytes).unwrap()));
 }
 
 /// What is too long is refused for its length, and not taken apart, copied or hashed first.

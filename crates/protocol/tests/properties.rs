@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 use protocol::{
     Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, MAX_MATCHES, Manifest,
-    ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Request, Run, Stake, ToTracker,
-    TrackerMessage, Wire, default_piece_size,
+    ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, Request, Role, TrackerEvent,
+    TrackerRequest, Wire, default_piece_size,
 };
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -20,8 +20,8 @@ fn content() -> impl Strategy<Value = ContentId> {
     digest().prop_map(ContentId)
 }
 
-fn runs(most: usize) -> impl Strategy<Value = Vec<Run>> {
-    vec((any::<u32>(), any::<u32>()).prop_map(|(first, count)| Run { first, count }), 0..most)
+fn runs(most: usize) -> impl Strategy<Value = Vec<PieceRange>> {
+    vec((any::<u32>(), any::<u32>()).prop_map(|(first, count)| PieceRange { first, count }), 0..most)
 }
 
 fn addresses() -> impl Strategy<Value = Vec<SocketAddr>> {
@@ -49,10 +49,10 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
             pieces,
             wants
         }),
-        (content(), runs(300), runs(300)).prop_map(|(content, runs, coming)| PeerMessage::Have {
+        (content(), runs(300), runs(300)).prop_map(|(content, runs, in_flight)| PeerMessage::Have {
             content,
             runs,
-            coming
+            in_flight
         }),
         (content(), any::<bool>()).prop_map(|(content, interested)| PeerMessage::Interest { content, interested }),
         (content(), runs(256)).prop_map(|(content, runs)| PeerMessage::Offer { content, runs }),
@@ -64,16 +64,16 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
     ]
 }
 
-fn to_tracker() -> impl Strategy<Value = ToTracker> {
-    let stake = prop_oneof![Just(Stake::Seeder), Just(Stake::Partial), Just(Stake::Downloader)];
+fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
+    let role = prop_oneof![Just(Role::Seeder), Just(Role::Partial), Just(Role::Downloader)];
     prop_oneof![
-        (any::<u16>(), addresses()).prop_map(|(version, listeners)| ToTracker::Hello { version, listeners }),
-        (content(), option::of((".{0,40}", any::<u64>())), stake)
-            .prop_map(|(content, about, stake)| ToTracker::Announce(Announce { content, about, stake })),
-        content().prop_map(ToTracker::Leave),
-        ".{0,100}".prop_map(ToTracker::Find),
-        Just(ToTracker::Bye),
-        option::of(any::<u64>()).prop_map(|before| ToTracker::List { before }),
+        (any::<u16>(), addresses()).prop_map(|(version, listeners)| TrackerRequest::Hello { version, listeners }),
+        (content(), option::of((".{0,40}", any::<u64>())), role)
+            .prop_map(|(content, about, role)| TrackerRequest::Announce(Announce { content, about, role })),
+        content().prop_map(TrackerRequest::Leave),
+        ".{0,100}".prop_map(TrackerRequest::Find),
+        Just(TrackerRequest::Bye),
+        option::of(any::<u64>()).prop_map(|before| TrackerRequest::List { before }),
     ]
 }
 
@@ -84,15 +84,15 @@ fn found() -> impl Strategy<Value = ContentMatch> {
     })
 }
 
-fn tracker_message() -> impl Strategy<Value = TrackerMessage> {
+fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
     let page = (option::of(any::<u64>()), vec(found(), 0..MAX_MATCHES), option::of(any::<u64>()));
     prop_oneof![
-        any::<SocketAddr>().prop_map(|seen| TrackerMessage::Welcome { seen: plain(seen) }),
+        any::<SocketAddr>().prop_map(|seen| TrackerEvent::Welcome { seen: plain(seen) }),
         (content(), peers(), vec(digest().prop_map(PeerId), 0..64))
-            .prop_map(|(content, joined, gone)| TrackerMessage::Peers { content, joined, gone }),
-        (".{0,40}", vec(found(), 0..MAX_MATCHES)).prop_map(|(query, matches)| TrackerMessage::Found { query, matches }),
-        ".{0,200}".prop_map(TrackerMessage::Refused),
-        page.prop_map(|(before, contents, next)| TrackerMessage::Listed { before, contents, next }),
+            .prop_map(|(content, joined, gone)| TrackerEvent::Peers { content, joined, gone }),
+        (".{0,40}", vec(found(), 0..MAX_MATCHES)).prop_map(|(query, matches)| TrackerEvent::Found { query, matches }),
+        ".{0,200}".prop_map(TrackerEvent::Refused),
+        page.prop_map(|(before, contents, next)| TrackerEvent::Listed { before, contents, next }),
     ]
 }
 
@@ -100,7 +100,7 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         content().prop_map(|content| Request::Manifest { content }),
         (content(), any::<u32>(), any::<u32>())
-            .prop_map(|(content, first, count)| Request::Pieces { content, run: Run { first, count } }),
+            .prop_map(|(content, first, count)| Request::Pieces { content, run: PieceRange { first, count } }),
     ]
 }
 
@@ -148,10 +148,10 @@ proptest! {
     #[test]
     fn a_full_page_fits_into_a_frame(found in found(), more in 1usize..4) {
         let longest = ContentMatch { name: "\u{7fff}".repeat(255 / 3), ..found };
-        let page = |count| TrackerMessage::Listed { before: None, contents: vec![longest.clone(); count], next: None };
+        let page = |count| TrackerEvent::Listed { before: None, contents: vec![longest.clone(); count], next: None };
         travels(&page(MAX_MATCHES))?;
         let bytes = page(MAX_MATCHES + more).encode().unwrap();
-        prop_assert!(TrackerMessage::decode(&bytes).is_err());
+        prop_assert!(TrackerEvent::decode(&bytes).is_err());
     }
 
     #[test]
@@ -163,8 +163,8 @@ proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in vec(any::<u8>(), 0..400)) {
         reads::<PeerMessage>(&bytes)?;
-        reads::<ToTracker>(&bytes)?;
-        reads::<TrackerMessage>(&bytes)?;
+        reads::<TrackerRequest>(&bytes)?;
+        reads::<TrackerEvent>(&bytes)?;
         reads::<Request>(&bytes)?;
         reads::<Answer>(&bytes)?;
         reads::<ManifestHeader>(&bytes)?;
@@ -204,7 +204,7 @@ proptest! {
         sizes in vec(0..40_000u64, 0..8), first in 0..200u32, count in any::<u32>(), most in 0..60_000usize,
     ) {
         let geometry = Geometry::new(1024, sizes).unwrap();
-        let run = Run { first, count };
+        let run = PieceRange { first, count };
         let mut next = first;
         for stretch in geometry.stretches(run, most) {
             prop_assert_eq!(stretch.run.first, next);

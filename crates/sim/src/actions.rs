@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use protocol::{ContentId, PeerMessage, RefusalReason, Run, Wire};
+use protocol::{ContentId, PeerMessage, PieceRange, RefusalReason, Wire};
 use swarm::Action;
 
 /// The actions of all engines of a run.
@@ -101,7 +101,7 @@ impl ActionLog {
         self.hash(&content.0.0);
     }
 
-    fn pieces(&mut self, run: Run) {
+    fn pieces(&mut self, run: PieceRange) {
         self.hash(&run.first.to_le_bytes());
         self.hash(&run.count.to_le_bytes());
     }

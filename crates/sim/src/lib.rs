@@ -1,5 +1,28 @@
 //! Whole swarms in virtual time: thousands of the engines that peers run, and the registry that trackers run, over modelled
 //! links. No sockets, no disks, no clock, and the same plan and seed always give the same result.
+//!
+//! # Example
+//!
+//! ```
+//! use sim::Plan;
+//!
+//! let plan = r#"
+//!     about = "Eight downloaders and a seeder."
+//!     peers = 8
+//!     pieces = 16
+//!     copy_seconds = 10
+//!     [[group]]
+//!     name = "seeder"
+//!     count = 1
+//!     holds = "all"
+//!     [[group]]
+//!     name = "downloader"
+//! "#;
+//! let plan = Plan::parse("example", plan)?;
+//! let outcome = sim::run(&plan, 1, &swarm::Config::default());
+//! assert!(outcome.last().is_some_and(|seconds| seconds >= outcome.bound));
+//! # Ok::<(), sim::PlanError>(())
+//! ```
 
 mod actions;
 pub mod bound;

@@ -1,8 +1,8 @@
-//! What will happen, in order: a calendar of short days, so that putting a happening in and taking it out costs the same
+//! What will happen, in order: a calendar of short days, so that putting an event in and taking it out costs the same
 //! however many there are (Brown, "Calendar queues: a fast O(1) priority queue implementation for the simulation event
 //! set problem", CACM 1988, with days of a fixed length).
 //!
-//! Happenings of the same instant come out in the order in which they were put in: nothing depends on chance.
+//! Events of the same instant come out in the order in which they were put in: nothing depends on chance.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,7 +15,7 @@ const DAY: u32 = 18;
 /// Days that lie open: 4.3 s. What is later waits in a heap.
 const DAYS: usize = 1 << 14;
 
-/// Instant, turn, and where the happening itself lies.
+/// Instant, turn, and where the event itself lies.
 type Entry = (Time, u64, u32);
 
 pub(crate) struct Queue<T> {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn happenings_come_out_by_time_and_then_by_turn() {
+    fn events_come_out_by_time_and_then_by_turn() {
         let (mut queue, mut random) = (Queue::new(), fastrand::Rng::with_seed(1));
         let mut expected = Vec::new();
         for turn in 0..2000u64 {

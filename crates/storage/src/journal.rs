@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use protocol::{ContentId, Digest, PieceSet, Run};
+use protocol::{ContentId, Digest, PieceRange, PieceSet};
 
 use crate::StorageError;
 use crate::durable::where_possible;
@@ -97,7 +97,7 @@ impl Journal {
                 let next = checksum(&[&chain, body]);
                 let (first, count) = body.split_at(4);
                 let number = |part: &[u8]| part.iter().rev().fold(0u32, |n, &byte| n << 8 | u32::from(byte));
-                let run = Run { first: number(first), count: number(count) };
+                let run = PieceRange { first: number(first), count: number(count) };
                 if sum != next || run.end().is_none_or(|end| end > pieces) {
                     break;
                 }
@@ -118,7 +118,7 @@ impl Journal {
     }
 
     /// Claims runs of pieces whose bytes are durable already. Returns once the claim is durable too.
-    pub fn commit(&mut self, runs: &[Run]) -> Result<(), StorageError> {
+    pub fn commit(&mut self, runs: &[PieceRange]) -> Result<(), StorageError> {
         let mut bytes = Vec::with_capacity(runs.len() * RECORD);
         let mut chain = self.chain;
         for run in runs {
@@ -161,8 +161,8 @@ mod tests {
         let content = ContentId(Digest([5; 32]));
         let (mut journal, have) = Journal::open(&path, content, 100).unwrap();
         assert!(have.is_empty());
-        journal.commit(&[Run { first: 3, count: 2 }, Run { first: 50, count: 10 }]).unwrap();
-        journal.commit(&[Run { first: 99, count: 1 }]).unwrap();
+        journal.commit(&[PieceRange { first: 3, count: 2 }, PieceRange { first: 50, count: 10 }]).unwrap();
+        journal.commit(&[PieceRange { first: 99, count: 1 }]).unwrap();
         drop(journal);
         let whole = std::fs::read(&path).unwrap();
         for len in 0..=whole.len() {
@@ -170,7 +170,7 @@ mod tests {
             let (mut journal, have) = Journal::open(&path, content, 100).unwrap();
             let records = len.saturating_sub(HEADER) / RECORD;
             assert_eq!(have.count(), [0, 2, 12, 13][records], "{len} bytes");
-            journal.commit(&[Run { first: 0, count: 1 }]).unwrap();
+            journal.commit(&[PieceRange { first: 0, count: 1 }]).unwrap();
             assert!(Journal::open(&path, content, 100).unwrap().1.contains(0));
         }
     }
@@ -181,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let (content, pieces) = (ContentId(Digest([5; 32])), protocol::MAX_PIECES);
-        let everything = vec![Run { first: 0, count: pieces }; 200_000];
+        let everything = vec![PieceRange { first: 0, count: pieces }; 200_000];
         let (mut journal, _) = Journal::open(&path, content, pieces).unwrap();
         let mut bytes = header(content, pieces).to_vec();
         for run in everything {
@@ -199,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let content = ContentId(Digest([5; 32]));
-        Journal::open(&path, content, 100).unwrap().0.commit(&[Run { first: 3, count: 2 }]).unwrap();
+        Journal::open(&path, content, 100).unwrap().0.commit(&[PieceRange { first: 3, count: 2 }]).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();

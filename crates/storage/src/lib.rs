@@ -6,6 +6,19 @@
 //! is written has been verified in memory; only stored pieces are read for others.
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
+//!
+//! # Example
+//!
+//! ```
+//! use storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
+//!
+//! let file = FileSpec { path: "model.bin".into(), size: 1 << 20 };
+//! let storage = MemoryBackend::default().open(&[file], Access::Write)?;
+//! storage.write(0, 4096, b"a piece")?;
+//! storage.flush()?;
+//! assert_eq!(&storage.read(0, 4096, 7)?[..], b"a piece");
+//! # Ok::<(), storage::StorageError>(())
+//! ```
 
 mod changes;
 mod checkpoint;
@@ -16,21 +29,21 @@ mod error;
 mod fault;
 mod file;
 mod folder;
+mod folder_merge;
 mod handles;
 mod held;
 mod journal;
 mod memory;
-mod merge;
 mod mmap;
 mod named;
 mod open;
 mod open_files;
 mod output;
+mod overlay;
 pub mod positioned;
 #[cfg(windows)]
 mod rename;
 mod room;
-mod split;
 pub mod wrappers;
 
 use std::path::PathBuf;
@@ -50,8 +63,8 @@ pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
 pub use named::named;
 pub use output::{Output, is_state_name};
+pub use overlay::{OverlayStorage, Place};
 pub use room::Room;
-pub use split::{Place, Split};
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use crate::changes::Clock;
 use crate::error::{error_at, error_of_new, error_of_rename};
 use crate::file::FileBackend;
 use crate::folder::{Folder, How, Seen};
+use crate::folder_merge::{FolderMerge, folders_in};
 use crate::held::Held;
 use crate::journal::JournalFile;
-use crate::merge::{Merge, folders_in};
 use crate::open::{gone, has_other_names, make_late};
 use crate::room::Room;
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
@@ -304,7 +304,7 @@ impl Output {
         self.finish_files()?;
         let files = self.files.iter().map(|file| file.path.as_str());
         let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
-        let merge = Merge { folder, part: &self.part, target: &self.name, paths };
+        let merge = FolderMerge { folder, part: &self.part, target: &self.name, paths };
         let leaves_something = self.is_folder && merge.leaves_something()?;
         let done = if self.is_folder && (self.merges || leaves_something) {
             merge.run(self.replaces)?
@@ -564,7 +564,7 @@ mod tests {
         storage.release();
         output.finish().unwrap();
         assert_eq!(open_under(&folder.path().join(".f")), [""; 0]);
-        journal.commit(&[protocol::Run { first: 0, count: 1 }]).unwrap();
+        journal.commit(&[protocol::PieceRange { first: 0, count: 1 }]).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the file");
     }
 }

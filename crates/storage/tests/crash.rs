@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use protocol::{ContentId, Digest, PieceSet, Run};
+use protocol::{ContentId, Digest, PieceRange, PieceSet};
 use storage::wrappers::Forgetful;
 use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Storage, backend};
 
@@ -121,7 +121,7 @@ fn a_claim_before_the_sync_would_be_caught() {
         let world = World::new(&mut rng);
         let storage = world.disk.open(&world.files, Access::Write).unwrap();
         world.write(&*storage, 0);
-        world.open_journal().0.commit(&[Run { first: 0, count: 1 }]).unwrap();
+        world.open_journal().0.commit(&[PieceRange { first: 0, count: 1 }]).unwrap();
         world.disk.crash(|| rng.bool()).unwrap();
         !world.lies(&world.open_journal().1).is_empty()
     };

@@ -21,7 +21,7 @@ fn content() -> ContentId {
 }
 
 /// An engine that has asked everyone for as much as it may, and what it asked.
-fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
+fn downloader() -> (Engine, Vec<(RequestId, protocol::PieceRange)>) {
     let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
     let config = Config { connections: PEERS as usize, ..Config::default() };
     let mut engine = Engine::new(config, PeerId(Digest([1; 32])), hello, 1);
@@ -42,7 +42,7 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
             PeerMessage::Have {
                 content: content(),
                 runs: half.runs()[..half.runs().len().min(4096)].to_vec(),
-                coming: vec![],
+                in_flight: vec![],
             },
             PeerMessage::Offer { content: content(), runs: half.runs()[..half.runs().len().min(256)].to_vec() },
         ] {
@@ -52,7 +52,7 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::Run)>) {
     (engine, asked(&actions))
 }
 
-fn asked(actions: &[Action]) -> Vec<(RequestId, protocol::Run)> {
+fn asked(actions: &[Action]) -> Vec<(RequestId, protocol::PieceRange)> {
     let fetch = |action: &Action| match action {
         Action::Fetch { request, run, .. } => Some((*request, *run)),
         _ => None,
@@ -114,10 +114,10 @@ fn hear_a_thousand_haves_of_one_piece(bencher: Bencher, pieces: u32) {
     bencher.counter(divan::counter::ItemsCount::new(TAKEN)).with_inputs(|| seeder(pieces)).bench_values(
         |mut engine| {
             let mut actions = Vec::new();
-            let one = |first| vec![protocol::Run { first, count: 1 }];
+            let one = |first| vec![protocol::PieceRange { first, count: 1 }];
             for piece in 0..TAKEN as u32 {
-                let (runs, coming) = (one(piece), one(piece + 1));
-                let message = PeerMessage::Have { content: content(), runs, coming };
+                let (runs, in_flight) = (one(piece), one(piece + 1));
+                let message = PeerMessage::Have { content: content(), runs, in_flight };
                 engine.handle(Duration::from_secs(1), Event::Message { conn: 1, message }, &mut actions);
                 actions.clear();
             }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run};
+use protocol::{ContentId, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason};
 
 /// A connection, numbered by the shell; never used twice.
 pub type ConnId = u64;
@@ -106,7 +106,7 @@ pub enum Event {
         message: PeerMessage,
     },
     /// The other side asks for pieces.
-    Asked {
+    Requested {
         /// The connection.
         conn: ConnId,
         /// The number of this question.
@@ -114,7 +114,7 @@ pub enum Event {
         /// The content.
         content: ContentId,
         /// The pieces.
-        run: Run,
+        run: PieceRange,
     },
     /// A serve has ended, well or not.
     Served {
@@ -138,7 +138,7 @@ pub enum Event {
         piece: u32,
     },
     /// A piece of a request arrived and is wrong.
-    Wrong {
+    Corrupt {
         /// The request.
         request: RequestId,
         /// The piece.
@@ -214,7 +214,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
     },
-    /// Ask for pieces; answer with `Progress`, `Stored`, `Wrong` and at the end `Finished`.
+    /// Ask for pieces; answer with `Progress`, `Stored`, `Corrupt` and at the end `Finished`.
     Fetch {
         /// The connection.
         conn: ConnId,
@@ -223,7 +223,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
         /// The pieces.
-        run: Run,
+        run: PieceRange,
     },
     /// Give a request up; it still ends with `Finished`.
     Cancel {
@@ -252,7 +252,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
         /// The pieces that nobody has.
-        runs: Vec<Run>,
+        runs: Vec<PieceRange>,
     },
     /// A peer lied too often and is shut out.
     Banned {

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use protocol::{PeerAddress, PeerId, Stake};
+use protocol::{PeerAddress, PeerId, Role};
 
 pub use addresses::{Addresses, Origin};
 use candidates::{Candidates, Place};
@@ -58,7 +58,7 @@ pub struct Introductions {
 struct Member {
     id: PeerId,
     addresses: Arc<Addresses>,
-    stake: Stake,
+    role: Role,
     /// Position in `givers` or `takers`.
     place: Place,
     /// Acquaintances. Whoever stands here has this member in its own list.
@@ -106,12 +106,12 @@ impl Registry {
         &mut self,
         peer: PeerId,
         addresses: &Arc<Addresses>,
-        stake: Stake,
+        role: Role,
         about: Option<(String, u64)>,
     ) -> Introductions {
         let (slot, moved) = match self.index.get(&peer) {
-            Some(&slot) => (slot, self.update(slot, addresses, stake)),
-            None => (self.insert(peer, addresses, stake), false),
+            Some(&slot) => (slot, self.update(slot, addresses, role)),
+            None => (self.insert(peer, addresses, role), false),
         };
         let named = about.is_some_and(|about| self.claim(slot, about));
         let old = self.member(slot).known.clone();
@@ -142,7 +142,7 @@ impl Registry {
         let mut pushes = Vec::with_capacity(member.known.len());
         for other in member.known {
             let mut news = Push { to: self.member(other).id, joined: Vec::new(), gone: vec![peer] };
-            if self.member(other).stake == Stake::Downloader && self.member(other).known.len() < FEWEST_KNOWN {
+            if self.member(other).role == Role::Downloader && self.member(other).known.len() < FEWEST_KNOWN {
                 for found in self.draw(other, 1) {
                     self.acquaint(other, found);
                     news.joined.extend(self.seen_by(other, found));
@@ -213,7 +213,7 @@ impl Registry {
     /// How many networks some of the members that have everything come from, counted among the first of them only.
     fn count_networks(&self, counts: impl Fn(&Member) -> bool) -> usize {
         const COUNTED: usize = 64;
-        let seeders = self.givers.all().iter().map(|&slot| self.member(slot)).filter(|one| one.stake == Stake::Seeder);
+        let seeders = self.givers.all().iter().map(|&slot| self.member(slot)).filter(|one| one.role == Role::Seeder);
         let networks = seeders.take(COUNTED).filter(|one| counts(one)).map(|one| one.addresses.origin().network);
         networks.collect::<BTreeSet<IpAddr>>().len()
     }
@@ -235,13 +235,13 @@ impl Registry {
         slots.filter_map(|&slot| self.seen_by(viewer, slot)).collect()
     }
 
-    fn insert(&mut self, id: PeerId, addresses: &Arc<Addresses>, stake: Stake) -> u32 {
+    fn insert(&mut self, id: PeerId, addresses: &Arc<Addresses>, role: Role) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
         let member =
-            Member { id, addresses: addresses.clone(), stake, place: Place::default(), known: Vec::new(), claim: None };
+            Member { id, addresses: addresses.clone(), role, place: Place::default(), known: Vec::new(), claim: None };
         self.slots[slot as usize] = Some(member);
         self.index.insert(id, slot);
         self.add_to_group(slot);
@@ -249,18 +249,18 @@ impl Registry {
     }
 
     /// True if those who know the member must hear of new addresses.
-    fn update(&mut self, slot: u32, addresses: &Arc<Addresses>, stake: Stake) -> bool {
+    fn update(&mut self, slot: u32, addresses: &Arc<Addresses>, role: Role) -> bool {
         self.remove_from_group(slot);
         let member = self.member_mut(slot);
         let moved = member.addresses != *addresses;
         member.addresses = addresses.clone();
-        member.stake = stake;
+        member.role = role;
         self.add_to_group(slot);
-        if stake != Stake::Downloader {
+        if role != Role::Downloader {
             // It has no use any more for others that want nothing; that makes room for those that do.
             let known = std::mem::take(&mut self.member_mut(slot).known);
             let (keep, drop): (Vec<_>, Vec<_>) =
-                known.into_iter().partition(|&other| self.member(other).stake == Stake::Downloader);
+                known.into_iter().partition(|&other| self.member(other).role == Role::Downloader);
             self.member_mut(slot).known = keep;
             for other in drop {
                 self.member_mut(other).known.retain(|&known| known != slot);
@@ -274,15 +274,15 @@ impl Registry {
         let member = self.member(slot);
         let known = member.known.len();
         let wanted = wanted.min(MOST_KNOWN.saturating_sub(known));
-        let wants = member.stake == Stake::Downloader;
+        let wants = member.role == Role::Downloader;
         let mut drawn = Vec::with_capacity(wanted);
         if wanted == 0 {
             return drawn;
         }
-        let takers = self.candidates(Stake::Downloader);
+        let takers = self.candidates(Role::Downloader);
         if wants {
             // Half of those who have the pieces, as far as there are any; the rest of those who will have them.
-            let givers = self.candidates(Stake::Seeder);
+            let givers = self.candidates(Role::Seeder);
             self.take(slot, &givers, wanted.div_ceil(2), false, &mut drawn);
             self.take(slot, &takers, wanted, false, &mut drawn);
             self.take(slot, &givers, wanted, false, &mut drawn);
@@ -313,10 +313,10 @@ impl Registry {
         }
     }
 
-    /// Some of those with a stake like this in random order, each once; the many of one address or network last.
-    fn candidates(&mut self, stake: Stake) -> Vec<u32> {
+    /// Some of those with a role like this in random order, each once; the many of one address or network last.
+    fn candidates(&mut self, role: Role) -> Vec<u32> {
         let mut random = self.random.fork();
-        let group = if stake == Stake::Downloader { &self.takers } else { &self.givers };
+        let group = if role == Role::Downloader { &self.takers } else { &self.givers };
         group.draw(&mut random, |slot| self.member(slot).addresses.origin())
     }
 
@@ -346,18 +346,18 @@ impl Registry {
     }
 
     fn add_to_group(&mut self, slot: u32) {
-        let Member { stake, ref addresses, .. } = *self.member(slot);
+        let Member { role, ref addresses, .. } = *self.member(slot);
         let origin = addresses.origin();
-        self.seeders += u32::from(stake == Stake::Seeder);
-        let place = self.group(stake).add(slot, origin);
+        self.seeders += u32::from(role == Role::Seeder);
+        let place = self.group(role).add(slot, origin);
         self.member_mut(slot).place = place;
     }
 
     fn remove_from_group(&mut self, slot: u32) {
-        let Member { stake, place, ref addresses, .. } = *self.member(slot);
+        let Member { role, place, ref addresses, .. } = *self.member(slot);
         let origin = addresses.origin();
-        self.seeders -= u32::from(stake == Stake::Seeder);
-        let (moved, moved_few) = self.group(stake).remove(place, origin);
+        self.seeders -= u32::from(role == Role::Seeder);
+        let (moved, moved_few) = self.group(role).remove(place, origin);
         if let Some(moved) = moved {
             self.member_mut(moved).place.at = place.at;
         }
@@ -366,8 +366,8 @@ impl Registry {
         }
     }
 
-    fn group(&mut self, stake: Stake) -> &mut Candidates {
-        if stake == Stake::Downloader { &mut self.takers } else { &mut self.givers }
+    fn group(&mut self, role: Role) -> &mut Candidates {
+        if role == Role::Downloader { &mut self.takers } else { &mut self.givers }
     }
 
     fn member(&self, slot: u32) -> &Member {

@@ -146,6 +146,12 @@ impl Process {
         }
     }
 
+    /// Waits until it has ended, however long that takes, and not a moment longer: what is timed.
+    pub fn end(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.stdin = None;
+        self.child.wait()
+    }
+
     /// What it has written to standard error.
     pub fn errors(&self) -> String {
         std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()

@@ -12,8 +12,8 @@ const INTERRUPTED: u8 = 130;
 /// Does what the tool of this name does, with the arguments of this process.
 pub fn main<A: Args>(name: &'static str, run: impl FnOnce(&A) -> anyhow::Result<()>) -> ExitCode {
     let about = launcher::tool(name).map_or("", |tool| tool.about);
-    let command = Command::new(format!("cargo xtask {name}")).bin_name(format!("cargo xtask {name}")).about(about);
-    let matches = A::augment_args(command).get_matches();
+    let command = A::augment_args(Command::new(format!("cargo xtask {name}")).bin_name(format!("cargo xtask {name}")));
+    let matches = command.about(about).get_matches();
     let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     exit_code(run(&arguments))
 }

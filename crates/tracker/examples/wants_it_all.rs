@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Announce, ContentId, Digest, MAX_FRAME, PeerId, Stake, ToTracker, TrackerMessage, VERSION, Wire};
+use protocol::{Announce, ContentId, Digest, MAX_FRAME, PeerId, Role, TrackerEvent, TrackerRequest, VERSION, Wire};
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Quic, RecvStream, SendStream, Transport, TransportError};
 
@@ -30,28 +30,28 @@ impl Client {
         let (send, recv) = connection.open().await?;
         let mut client = Client { _transport: transport, _connection: connection, send, recv, sent: 0 };
         let listeners = (1..=32).map(|port| ([10, 9, 8, 7], port).into()).collect();
-        client.say(&ToTracker::Hello { version: VERSION, listeners }).await?;
+        client.say(&TrackerRequest::Hello { version: VERSION, listeners }).await?;
         client.hear().await?;
         Ok(client)
     }
 
-    async fn say(&mut self, message: &ToTracker) -> Result<(), TransportError> {
+    async fn say(&mut self, message: &TrackerRequest) -> Result<(), TransportError> {
         let bytes = frame(&message.encode().map_err(|error| TransportError::Io(error.to_string()))?);
         self.sent += bytes.len();
         let stuck = |_| TransportError::Lost("the tracker takes no more".to_owned());
         tokio::time::timeout(Duration::from_secs(30), self.send.send(bytes)).await.map_err(stuck)?
     }
 
-    async fn hear(&mut self) -> Result<TrackerMessage, TransportError> {
+    async fn hear(&mut self) -> Result<TrackerEvent, TransportError> {
         let bytes = read_frame(&mut *self.recv, MAX_FRAME).await?.ok_or(TransportError::Truncated)?;
-        TrackerMessage::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
+        TrackerEvent::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
     }
 
     async fn announce(&mut self, number: u64, name: Option<String>) -> Result<(), TransportError> {
         let mut digest = [7; 32];
         digest[..8].copy_from_slice(&number.to_be_bytes());
         let (content, about) = (ContentId(Digest(digest)), name.map(|name| (name, 5)));
-        self.say(&ToTracker::Announce(Announce { content, about, stake: Stake::Downloader })).await
+        self.say(&TrackerRequest::Announce(Announce { content, about, role: Role::Downloader })).await
     }
 }
 
@@ -102,7 +102,7 @@ async fn attack(what: &str, clients: &mut [Client]) -> Result<(), TransportError
             }
             let began = Instant::now();
             for _ in 0..100 {
-                clients[1].say(&ToTracker::Find("model.bin".to_owned())).await?;
+                clients[1].say(&TrackerRequest::Find("model.bin".to_owned())).await?;
                 clients[1].hear().await?;
             }
             println!("{:?} for an answer", began.elapsed() / 100);

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use transport::{Certs, Done, Identity, IdentityError, Trust, Wishes};
+use transport::{CertRequest, Certs, FileChange, Identity, IdentityError, Trust};
 
+use crate::exit_code::ExitCode;
 use crate::say;
 
-const CANNOT_WRITE: u8 = 7;
-const UNFIT: u8 = 9;
 /// So many peers have certificates unless it is said otherwise: as many as `cargo xtask swarm` runs.
 const PEERS: u16 = 5;
 
@@ -36,21 +35,21 @@ pub struct Arguments {
 }
 
 /// Makes what is missing, and says so.
-pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (u8, anyhow::Error)> {
+pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (ExitCode, anyhow::Error)> {
     let count = arguments.peers.unwrap_or(if arguments.name.is_empty() && !arguments.rotate { PEERS } else { 0 });
     let numbered = (1..=count).map(|number| format!("peer-{number}"));
-    let wishes = Wishes {
+    let request = CertRequest {
         names: numbered.chain(arguments.name.iter().cloned()).collect(),
         lifetime: Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60),
         rotate: arguments.rotate,
     };
-    let done = Certs::new(folder).make(&wishes).map_err(failed)?;
+    let done = Certs::new(folder).provision(&request).map_err(failed)?;
     for done in done {
         match done {
-            Done::Made(path) => say(format_args!("made     {}", path.display())),
-            Done::Kept(path) => say(format_args!("kept     {}", path.display())),
-            Done::Renewed(path) => say(format_args!("renewed  {}", path.display())),
-            Done::Moved(from, to) => say(format_args!("moved    {} to {}", from.display(), to.display())),
+            FileChange::Made(path) => say(format_args!("made     {}", path.display())),
+            FileChange::Kept(path) => say(format_args!("kept     {}", path.display())),
+            FileChange::Renewed(path) => say(format_args!("renewed  {}", path.display())),
+            FileChange::Moved(from, to) => say(format_args!("moved    {} to {}", from.display(), to.display())),
         }
     }
     let shown = folder.display();
@@ -64,7 +63,7 @@ pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (u8, anyhow::Err
 }
 
 /// The tracker's identity, and whom it lets in.
-pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), (u8, anyhow::Error)> {
+pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), (ExitCode, anyhow::Error)> {
     let certs = Certs::new(folder);
     if !authorities.is_empty() {
         let trust = Trust::authorities(authorities).map_err(failed)?;
@@ -72,13 +71,13 @@ pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), 
     }
     std::fs::create_dir_all(folder).map_err(|error| {
         let folder = folder.display();
-        (CANNOT_WRITE, anyhow!("cannot make the folder {folder}: {error}; choose another with --certs"))
+        (ExitCode::CannotWrite, anyhow!("cannot make the folder {folder}: {error}; choose another with --certs"))
     })?;
     let closed = || {
         let folder = folder.display();
         let sentence = "the certificate of the tracker in it is a CA's; without --ca everyone could come in. Give";
         (
-            UNFIT,
+            ExitCode::VerificationFailed,
             anyhow!("{folder} is of a closed swarm: {sentence} --ca {folder}/ca.pem, or another folder with --certs"),
         )
     };
@@ -86,11 +85,11 @@ pub fn who(folder: &Path, authorities: &[PathBuf]) -> Result<(Identity, Trust), 
     Ok((identity, Trust::Anyone))
 }
 
-fn failed(error: IdentityError) -> (u8, anyhow::Error) {
+fn failed(error: IdentityError) -> (ExitCode, anyhow::Error) {
     let code = match error {
-        IdentityError::File { .. } | IdentityError::Generate(_) => CANNOT_WRITE,
-        IdentityError::InUse(_) | IdentityError::Name(_) | IdentityError::Rotating(_) => 2,
-        _ => UNFIT,
+        IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
+        IdentityError::InUse(_) | IdentityError::Name(_) | IdentityError::Rotating(_) => ExitCode::Usage,
+        _ => ExitCode::VerificationFailed,
     };
     (code, error.into())
 }

@@ -2,6 +2,24 @@
 //!
 //! What is decided stands in `swarm::Registry`, one a content; here are the connections around it. A tracker holds
 //! nothing that matters: kill it and running downloads go on; start it and the peers come back.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use tracker::{Server, ServerConfig, transport_config};
+//! use transport::{Identity, Kind, Trust};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Identity::generate()?;
+//! let transport = Kind::Auto.bind(transport_config(identity, Trust::Anyone, ([127, 0, 0, 1], 9999).into()))?;
+//! println!("Tracker id: {}", transport.peer_id());
+//! Server::new(transport, ServerConfig::default()).run().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod catalogue;
 mod config;

@@ -1,17 +1,19 @@
 //! The program `tracker`: binds, says how to reach it, serves until it is told to stop.
 
 mod certs;
+mod exit_code;
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process;
 
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
 use protocol::{PeerId, printable};
 use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificate_pem};
 
+use exit_code::ExitCode;
 use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
 
@@ -79,9 +81,7 @@ const NAMES: Names = Names {
     harmless: &["port", "memory", "transport", "log-level"],
 };
 
-const ADDRESS_IN_USE: u8 = 6;
-
-fn main() -> ExitCode {
+fn main() -> process::ExitCode {
     let words = std::env::args_os().collect();
     let Parsed { arguments, notes, .. } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
         .unwrap_or_else(|error| settings::exit(&error));
@@ -89,28 +89,28 @@ fn main() -> ExitCode {
     settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
         complain(&sentence);
-        return ExitCode::from(7);
+        return ExitCode::CannotWrite.into();
     }
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => process::ExitCode::SUCCESS,
         Err((code, error)) => {
             complain(&format!("{error:#}"));
-            ExitCode::from(code)
+            code.into()
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
+fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if let Some(shell) = arguments.completions {
         let script = settings::completions(Arguments::command(), shell);
         // A reader that has seen enough is no reason to crash.
         return std::io::stdout().write_all(script.as_bytes()).or_else(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Ok(()),
-            _ => Err((7, anyhow::anyhow!("standard output takes no more: {error}"))),
+            _ => Err((ExitCode::CannotWrite, anyhow::anyhow!("standard output takes no more: {error}"))),
         });
     }
     if let Some(folder) = &arguments.man {
-        let cannot = |error| (7, anyhow::anyhow!("{}: {error}", folder.display()));
+        let cannot = |error| (ExitCode::CannotWrite, anyhow::anyhow!("{}: {error}", folder.display()));
         return settings::man_pages(&NAMES, Arguments::command(), folder).map_err(cannot);
     }
     if arguments.init.init_closed {
@@ -125,9 +125,9 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
             let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
-            (ADDRESS_IN_USE, anyhow::anyhow!(hint))
+            (ExitCode::AddressInUse, anyhow::anyhow!(hint))
         }
-        error => (1, error.into()),
+        error => (ExitCode::Other, error.into()),
     })?;
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
@@ -136,7 +136,10 @@ fn run(arguments: &Arguments) -> Result<(), (u8, anyhow::Error)> {
     say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
     say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| (1, e.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (ExitCode::Other, error.into()))?;
     runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied().collect();
         let config = ServerConfig { memory: arguments.memory, publishers, ..ServerConfig::default() };

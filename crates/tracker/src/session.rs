@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ToTracker, TrackerMessage, VERSION};
+use protocol::{TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -50,10 +50,10 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     let silent = |_| TransportError::Lost("it said no hello".to_owned());
     let (mut send, hello, recv) = timeout(HELLO, greeting).await.map_err(silent)??;
     let listeners = match hello {
-        Some(ToTracker::Hello { version: VERSION, listeners }) => listeners,
-        Some(ToTracker::Hello { version, .. }) => {
+        Some(TrackerRequest::Hello { version: VERSION, listeners }) => listeners,
+        Some(TrackerRequest::Hello { version, .. }) => {
             let sentence = format!("this tracker speaks version {VERSION}, you speak {version}");
-            send.send(&TrackerMessage::Refused(sentence)).await?;
+            send.send(&TrackerEvent::Refused(sentence)).await?;
             // The sentence should arrive before the connection goes.
             let _ = send.finish();
             let _ = timeout(Duration::from_secs(1), connection.closed()).await;
@@ -61,7 +61,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
         }
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
-    send.send(&TrackerMessage::Welcome { seen: connection.remote_addr() }).await?;
+    send.send(&TrackerEvent::Welcome { seen: connection.remote_addr() }).await?;
     let outbox = Arc::new(Outbox::default());
     if !state.enter(session, connection, outbox.clone(), &listeners) {
         return Ok(());
@@ -76,9 +76,9 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
 async fn write(
     session: u64,
     connection: &dyn Connection,
-    mut send: MessageSender<TrackerMessage>,
+    mut send: MessageSender<TrackerEvent>,
     outbox: &Outbox,
-    mut asked: mpsc::Receiver<ToTracker>,
+    mut asked: mpsc::Receiver<TrackerRequest>,
     state: &State,
 ) -> Result<(), TransportError> {
     loop {
@@ -107,16 +107,16 @@ async fn write(
 }
 
 /// What a question is answered with.
-fn answer(question: ToTracker, state: &State) -> Option<TrackerMessage> {
+fn answer(question: TrackerRequest, state: &State) -> Option<TrackerEvent> {
     match question {
-        ToTracker::Find(query) => {
+        TrackerRequest::Find(query) => {
             // Nothing has so long a name, and whoever asks waits for an answer.
             let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
-            Some(TrackerMessage::Found { query, matches })
+            Some(TrackerEvent::Found { query, matches })
         }
-        ToTracker::List { before } => {
+        TrackerRequest::List { before } => {
             let (contents, next) = state.list(before);
-            Some(TrackerMessage::Listed { before, contents, next })
+            Some(TrackerEvent::Listed { before, contents, next })
         }
         _ => None,
     }
@@ -125,25 +125,25 @@ fn answer(question: ToTracker, state: &State) -> Option<TrackerMessage> {
 async fn read(
     session: u64,
     connection: &dyn Connection,
-    mut recv: MessageReceiver<ToTracker>,
+    mut recv: MessageReceiver<TrackerRequest>,
     state: &State,
-    questions: mpsc::Sender<ToTracker>,
+    questions: mpsc::Sender<TrackerRequest>,
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
     while let Some(message) = recv.recv().await? {
         let free = match message {
-            ToTracker::Announce(announce) => state.announce(session, connection.peer_id(), announce),
-            ToTracker::Leave(content) => {
+            TrackerRequest::Announce(announce) => state.announce(session, connection.peer_id(), announce),
+            TrackerRequest::Leave(content) => {
                 state.leave(session, connection.peer_id(), content);
                 false
             }
-            question @ (ToTracker::Find(_) | ToTracker::List { .. }) => {
+            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. }) => {
                 // Waits for room: who asks faster than it reads waits for itself.
                 questions.send(question).await.map_err(|_| TransportError::Closed)?;
                 false
             }
-            ToTracker::Bye => return Ok(()),
-            ToTracker::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
+            TrackerRequest::Bye => return Ok(()),
+            TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
         };
         let wait = if free { Duration::ZERO } else { paced.spend() };
         if !wait.is_zero() {
@@ -162,8 +162,8 @@ async fn read(
 /// Says a message, which counts for as long as it is not taken.
 async fn tell(
     session: u64,
-    send: &mut MessageSender<TrackerMessage>,
-    message: TrackerMessage,
+    send: &mut MessageSender<TrackerEvent>,
+    message: TrackerEvent,
     state: &State,
 ) -> Result<(), TransportError> {
     let bytes = encode(&message)?;
@@ -214,7 +214,7 @@ mod tests {
         let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
         let state = State::new(ServerConfig::default());
         let (questions, mut asked) = mpsc::channel(QUESTIONS);
-        let bytes = ToTracker::List { before: None }.encode().unwrap();
+        let bytes = TrackerRequest::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
         let asking = MessageReceiver::new(asking as Box<dyn RecvStream>);
         let reading = read(1, &*connection, asking, &state, questions);
@@ -227,7 +227,7 @@ mod tests {
                 () = std::future::ready(()) => {}
             }
             assert_eq!(asked.len(), 2, "after {taken} were read");
-            assert!(matches!(asked.recv().await, Some(ToTracker::List { .. })));
+            assert!(matches!(asked.recv().await, Some(TrackerRequest::List { .. })));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Stake, TrackerMessage};
+use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Role, TrackerEvent};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::Connection;
 
@@ -53,6 +53,7 @@ struct Membership {
 }
 
 /// Bytes that a session takes for a while.
+#[must_use = "they are given back at once if it is dropped"]
 pub(crate) struct Held<'a> {
     state: &'a State,
     session: u64,
@@ -114,7 +115,7 @@ impl State {
         let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
         if let Some(old) = self.members.insert(peer, member) {
             if let Some((_, connection)) = self.sessions.remove(&old.session) {
-                connection.close(1, "you came back");
+                connection.close(1, "replaced by a newer session");
             }
             self.ledger().close(old.session);
             old.contents.into_keys().for_each(|content| self.depart(peer, content));
@@ -176,16 +177,16 @@ impl State {
 
     /// A peer takes part in a content, or in another way than before. True if it takes part since now only.
     pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> bool {
-        let Announce { content, about, stake } = announce;
+        let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
         let new = !registry.contains(peer);
         // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
-        if let Some((addresses, wanted)) = self.join(session, peer, content, stake) {
+        if let Some((addresses, wanted)) = self.join(session, peer, content, role) {
             let publishers = &self.config.publishers;
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
-            let introductions = registry.announce(peer, &addresses, stake, about.filter(|_| believed));
+            let introductions = registry.announce(peer, &addresses, role, about.filter(|_| believed));
             self.charge(peer, content, cost::membership(&introductions), &registry);
             self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
@@ -203,10 +204,10 @@ impl State {
 
     /// Notes that a member takes part in a content: gives its addresses, and whether it has wanted pieces of it. Nothing if the
     /// session is not that of a member any more.
-    fn join(&self, session: u64, peer: PeerId, content: ContentId, stake: Stake) -> Option<(Arc<Addresses>, bool)> {
+    fn join(&self, session: u64, peer: PeerId, content: ContentId, role: Role) -> Option<(Arc<Addresses>, bool)> {
         let mut member = self.members.get_mut(&peer).filter(|member| member.session == session)?;
         let membership = member.contents.entry(content).or_default();
-        membership.wanted |= stake == Stake::Downloader;
+        membership.wanted |= role == Role::Downloader;
         let wanted = membership.wanted;
         Some((member.addresses.clone(), wanted))
     }
@@ -308,7 +309,7 @@ impl State {
     }
 
     /// The next message of news for a member, if there are any.
-    pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerMessage> {
+    pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerEvent> {
         let mut ledger = self.ledger();
         let (content, news, less) = outbox.take()?;
         ledger.change(session, -less);
@@ -316,7 +317,7 @@ impl State {
         let registry = self.contents.get(&content);
         let joined: Vec<PeerAddress> =
             registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
-        Some(TrackerMessage::Peers { content, joined, gone: news.gone })
+        Some(TrackerEvent::Peers { content, joined, gone: news.gone })
     }
 
     /// How fast a connection may say the same again.

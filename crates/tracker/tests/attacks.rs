@@ -2,7 +2,7 @@
 
 mod world;
 
-use protocol::{Announce, ContentId, Digest, Stake, ToTracker, VERSION, Wire};
+use protocol::{Announce, ContentId, Digest, Role, TrackerRequest, VERSION, Wire};
 use tracker::{Pace, ServerConfig};
 use transport::frame::frame;
 
@@ -27,14 +27,16 @@ fn numbered(number: u64) -> ContentId {
 
 fn announcement(number: u64) -> bytes::Bytes {
     let about = Some((format!("{number:0>NAME$}.bin")[..NAME].to_owned(), 5));
-    frame(&ToTracker::Announce(Announce { content: numbered(number), about, stake: Stake::Seeder }).encode().unwrap())
+    frame(
+        &TrackerRequest::Announce(Announce { content: numbered(number), about, role: Role::Seeder }).encode().unwrap(),
+    )
 }
 
 /// A connection that has said hello, with as many addresses as it may have, and reads nothing.
 async fn attacker(world: &World, number: u32, address: &str) -> Option<Client> {
     let mut client = world.silent_at(number, address).await;
     let listeners = (1..=32).map(|port| ([10, 9, 8, 7], port).into()).collect();
-    let hello = ToTracker::Hello { version: VERSION, listeners };
+    let hello = TrackerRequest::Hello { version: VERSION, listeners };
     let sent = client.send.send(frame(&hello.encode().unwrap())).await;
     sent.is_ok().then_some(client)
 }
@@ -42,8 +44,8 @@ async fn attacker(world: &World, number: u32, address: &str) -> Option<Client> {
 /// A seeder and a downloader of the same, at these addresses, from long before.
 async fn honest(world: &World, seeder: &str, downloader: &str) -> (Client, Client) {
     let (mut seeder, mut downloader) = (world.client_at(seeder).await, world.client_at(downloader).await);
-    assert_eq!(seeder.announce(content(1), Stake::Seeder, "a").await, []);
-    assert_eq!(downloader.announce(content(1), Stake::Downloader, "a").await, [seeder.id()]);
+    assert_eq!(seeder.announce(content(1), Role::Seeder, "a").await, []);
+    assert_eq!(downloader.announce(content(1), Role::Downloader, "a").await, [seeder.id()]);
     assert_eq!(seeder.joined().await, [downloader.id()]);
     (seeder, downloader)
 }
@@ -54,11 +56,11 @@ async fn served(world: &World, (seeder, downloader): &mut (Client, Client), newc
     assert_eq!(seeder.find(&content(1).to_string()).await.len(), 1);
     let mut newcomer = world.client_at(newcomer).await;
     assert_eq!(newcomer.find("a").await.len(), 1);
-    let met = newcomer.announce(content(1), Stake::Downloader, "a").await;
+    let met = newcomer.announce(content(1), Role::Downloader, "a").await;
     assert!(met.contains(&seeder.id()) && met.contains(&downloader.id()));
     assert_eq!(seeder.joined().await, [newcomer.id()]);
     assert_eq!(downloader.joined().await, [newcomer.id()]);
-    newcomer.say(ToTracker::Bye).await;
+    newcomer.say(TrackerRequest::Bye).await;
     assert_eq!(seeder.gone().await, [newcomer.id()]);
     assert_eq!(downloader.gone().await, [newcomer.id()]);
     assert!(world.server.bytes() <= MEMORY, "{} bytes", world.server.bytes());
@@ -71,7 +73,9 @@ async fn one_connection_that_announces_for_ever_has_one_sample_waiting() {
     let mut honest = honest(&world, "127.0.0.1", "127.0.0.1").await;
     let mut attacker = attacker(&world, 1, "127.0.1.1").await.unwrap();
     let again = frame(
-        &ToTracker::Announce(Announce { content: content(2), about: None, stake: Stake::Downloader }).encode().unwrap(),
+        &TrackerRequest::Announce(Announce { content: content(2), about: None, role: Role::Downloader })
+            .encode()
+            .unwrap(),
     );
     for _ in 0..20_000 {
         attacker.send.send(again.clone()).await.unwrap();
@@ -136,8 +140,8 @@ async fn strangers_that_take_part_by_the_thousand_leave_others_their_place() {
         let mut stranger = world.silent_at(number, &format!("127.0.1.{}", number % 250 + 1)).await;
         let listeners = stranger.transport.listeners();
         for message in [
-            ToTracker::Hello { version: VERSION, listeners },
-            ToTracker::Announce(Announce { content: content(1), about: None, stake: Stake::Downloader }),
+            TrackerRequest::Hello { version: VERSION, listeners },
+            TrackerRequest::Announce(Announce { content: content(1), about: None, role: Role::Downloader }),
         ] {
             let _ = stranger.send.send(frame(&message.encode().unwrap())).await;
         }
@@ -145,8 +149,8 @@ async fn strangers_that_take_part_by_the_thousand_leave_others_their_place() {
     }
     drop(strangers);
     for client in [&mut honest.0, &mut honest.1] {
-        client.say(ToTracker::Find("a".to_owned())).await;
-        while !matches!(client.hear().await, protocol::TrackerMessage::Found { .. }) {}
+        client.say(TrackerRequest::Find("a".to_owned())).await;
+        while !matches!(client.hear().await, protocol::TrackerEvent::Found { .. }) {}
     }
     world.settled(2, 1).await;
 }
@@ -157,15 +161,15 @@ async fn five_hundred_peers_of_one_address_with_many_files_are_all_there() {
     let mut clients = Vec::new();
     for number in 0..500 {
         let mut client = world.client_at("127.0.0.1").await;
-        client.announce(content(1), if number == 0 { Stake::Seeder } else { Stake::Downloader }, "a").await;
+        client.announce(content(1), if number == 0 { Role::Seeder } else { Role::Downloader }, "a").await;
         clients.push(client);
     }
     // A thousand files are there at once, and what became of them is said in one go.
     let mut sharer = world.client_at("127.0.0.1").await;
-    for stake in [Stake::Downloader, Stake::Seeder] {
+    for role in [Role::Downloader, Role::Seeder] {
         for number in 0..1000 {
             let name = Some((number.to_string(), 5));
-            sharer.say(ToTracker::Announce(Announce { content: numbered(number), about: name, stake })).await;
+            sharer.say(TrackerRequest::Announce(Announce { content: numbered(number), about: name, role })).await;
         }
     }
     world.settled(501, 1001).await;

@@ -3,7 +3,7 @@
 mod world;
 
 use peak_alloc::PeakAlloc;
-use protocol::{Announce, ContentId, Digest, Stake, ToTracker};
+use protocol::{Announce, ContentId, Digest, Role, TrackerRequest};
 
 use world::World;
 
@@ -58,8 +58,8 @@ async fn what_is_counted_is_what_is_allocated() {
         let taken = Taken::of(world);
         for number in 0..5_000 {
             let about = name(number).map(|name| (name, 5));
-            let announce = Announce { content: numbered(number), about, stake: Stake::Seeder };
-            client.say(ToTracker::Announce(announce)).await;
+            let announce = Announce { content: numbered(number), about, role: Role::Seeder };
+            client.say(TrackerRequest::Announce(announce)).await;
             client.joined().await;
         }
         taken.agrees(what, 3);
@@ -74,8 +74,8 @@ async fn what_is_counted_is_what_is_allocated() {
     let taken = Taken::of(world);
     for number in 0..20 {
         for client in &mut clients {
-            let announce = Announce { content: numbered(number), about: None, stake: Stake::Downloader };
-            client.say(ToTracker::Announce(announce)).await;
+            let announce = Announce { content: numbered(number), about: None, role: Role::Downloader };
+            client.say(TrackerRequest::Announce(announce)).await;
         }
     }
     taken.world.settled(60, 20).await;
@@ -88,14 +88,14 @@ async fn what_is_counted_is_what_is_allocated() {
     let world = World::new();
     let (mut seeder, mut silent) = (world.client_at("10.0.0.1").await, world.client_at("10.0.0.2").await);
     for number in 0..3_000 {
-        let announce = Announce { content: numbered(number), about: None, stake: Stake::Seeder };
-        seeder.say(ToTracker::Announce(announce)).await;
+        let announce = Announce { content: numbered(number), about: None, role: Role::Seeder };
+        seeder.say(TrackerRequest::Announce(announce)).await;
         seeder.joined().await;
     }
     let taken = Taken::of(world);
     for number in 0..3_000 {
-        let announce = Announce { content: numbered(number), about: None, stake: Stake::Downloader };
-        silent.say(ToTracker::Announce(announce)).await;
+        let announce = Announce { content: numbered(number), about: None, role: Role::Downloader };
+        silent.say(TrackerRequest::Announce(announce)).await;
         seeder.joined().await;
     }
     taken.agrees("news that wait", 3);

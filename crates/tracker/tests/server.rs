@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use protocol::{
-    ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Stake, Ticket, ToTracker, TrackerMessage, VERSION, Wire,
+    ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Role, Ticket, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
 use tracker::ServerConfig;
 use transport::frame::frame;
@@ -17,20 +17,20 @@ use world::{Client, World, content};
 async fn peers_are_introduced_told_of_changes_and_forgotten() {
     let world = World::new();
     let (mut seeder, mut downloader) = (world.client().await, world.client().await);
-    assert_eq!(seeder.announce(content(1), Stake::Seeder, "a").await, []);
-    assert_eq!(downloader.announce(content(1), Stake::Downloader, "a").await, [seeder.id()]);
+    assert_eq!(seeder.announce(content(1), Role::Seeder, "a").await, []);
+    assert_eq!(downloader.announce(content(1), Role::Downloader, "a").await, [seeder.id()]);
     assert_eq!(seeder.joined().await, [downloader.id()]);
     // A clean leave.
-    downloader.say(ToTracker::Leave(content(1))).await;
+    downloader.say(TrackerRequest::Leave(content(1))).await;
     assert_eq!(seeder.gone().await, [downloader.id()]);
-    assert_eq!(downloader.announce(content(1), Stake::Downloader, "a").await, [seeder.id()]);
+    assert_eq!(downloader.announce(content(1), Role::Downloader, "a").await, [seeder.id()]);
     assert_eq!(seeder.joined().await, [downloader.id()]);
     // A goodbye.
-    downloader.say(ToTracker::Bye).await;
+    downloader.say(TrackerRequest::Bye).await;
     assert_eq!(seeder.gone().await, [downloader.id()]);
     // A crash.
     let mut other = world.client().await;
-    assert_eq!(other.announce(content(1), Stake::Downloader, "a").await, [seeder.id()]);
+    assert_eq!(other.announce(content(1), Role::Downloader, "a").await, [seeder.id()]);
     seeder.connection.close(9, "crash");
     assert_eq!(other.gone().await, [seeder.id()]);
     drop(other);
@@ -41,12 +41,12 @@ async fn peers_are_introduced_told_of_changes_and_forgotten() {
 async fn a_leave_that_is_unknown_or_repeated_harms_nothing() {
     let world = World::new();
     let mut client = world.client().await;
-    client.say(ToTracker::Leave(content(9))).await;
-    client.announce(content(1), Stake::Seeder, "a").await;
-    client.say(ToTracker::Leave(content(1))).await;
-    client.say(ToTracker::Leave(content(1))).await;
+    client.say(TrackerRequest::Leave(content(9))).await;
+    client.announce(content(1), Role::Seeder, "a").await;
+    client.say(TrackerRequest::Leave(content(1))).await;
+    client.say(TrackerRequest::Leave(content(1))).await;
     assert_eq!(client.find("a").await, []);
-    client.announce(content(1), Stake::Seeder, "a").await;
+    client.announce(content(1), Role::Seeder, "a").await;
     assert_eq!(client.find("a").await.len(), 1);
     world.settled(1, 1).await;
 }
@@ -55,8 +55,8 @@ async fn a_leave_that_is_unknown_or_repeated_harms_nothing() {
 async fn contents_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
     let world = World::new();
     let mut client = world.client().await;
-    client.announce(content(1), Stake::Seeder, "a").await;
-    client.announce(content(2), Stake::Downloader, "a").await;
+    client.announce(content(1), Role::Seeder, "a").await;
+    client.announce(content(2), Role::Downloader, "a").await;
     let found = client.find("a").await;
     let expected = |number, seeders, others| ContentMatch {
         content: content(number),
@@ -81,18 +81,18 @@ async fn an_id_or_a_ticket_is_never_answered_with_a_name() {
     let ticket = Ticket::new(world.tracker.peer_id(), world.tracker.listeners(), content(1)).unwrap().to_string();
     let likenesses = [id.clone(), id.to_uppercase(), format!(" {id}"), id[..20].to_owned(), ticket.clone()];
     for (number, name) in likenesses.iter().chain([&ticket[..30].to_owned(), &format!("{id}\n")]).enumerate() {
-        hostile.announce(content(100 + number as u8), Stake::Seeder, name).await;
+        hostile.announce(content(100 + number as u8), Role::Seeder, name).await;
     }
     for question in &likenesses {
         assert_eq!(honest.find(question).await, [], "{question}");
     }
-    honest.announce(content(1), Stake::Seeder, "a").await;
+    honest.announce(content(1), Role::Seeder, "a").await;
     for question in &likenesses {
         let found = honest.find(question).await;
         assert_eq!(found.iter().map(|found| found.content).collect::<Vec<_>>(), [content(1)], "{question}");
     }
-    honest.say(ToTracker::List { before: None }).await;
-    let TrackerMessage::Listed { contents, .. } = honest.hear().await else { panic!("a page") };
+    honest.say(TrackerRequest::List { before: None }).await;
+    let TrackerEvent::Listed { contents, .. } = honest.hear().await else { panic!("a page") };
     assert!(contents.iter().all(|listed| listed.name.is_empty() || listed.content == content(1)));
 }
 
@@ -107,11 +107,11 @@ async fn a_flood_of_one_name_leaves_the_first_content_where_it_is_found() {
         protocol::ContentId(Digest(digest))
     };
     for number in 0..500 {
-        hostile.announce(numbered(number), Stake::Seeder, "model.bin").await;
+        hostile.announce(numbered(number), Role::Seeder, "model.bin").await;
     }
-    honest.announce(content(1), Stake::Seeder, "model.bin").await;
+    honest.announce(content(1), Role::Seeder, "model.bin").await;
     for number in 500..1000 {
-        hostile.announce(numbered(number), Stake::Seeder, "model.bin").await;
+        hostile.announce(numbered(number), Role::Seeder, "model.bin").await;
     }
     let found = honest.find("model.bin").await;
     assert_eq!(found.len(), MAX_MATCHES);
@@ -123,15 +123,15 @@ async fn only_what_a_publisher_shares_has_a_name() {
     let publisher = Identity::generate().unwrap().peer_id();
     let world = World::with(ServerConfig { publishers: [publisher].into(), seed: 1, ..ServerConfig::default() });
     let mut other = world.client().await;
-    other.announce(content(1), Stake::Seeder, "model.bin").await;
-    other.announce(content(2), Stake::Seeder, "model.bin").await;
-    other.announce(content(3), Stake::Seeder, "model.bin").await;
+    other.announce(content(1), Role::Seeder, "model.bin").await;
+    other.announce(content(2), Role::Seeder, "model.bin").await;
+    other.announce(content(3), Role::Seeder, "model.bin").await;
     assert_eq!(other.find("model.bin").await, []);
     let mut publisher = world.client_as(publisher, "127.0.0.1").await;
-    publisher.announce(content(2), Stake::Seeder, "model.bin").await;
+    publisher.announce(content(2), Role::Seeder, "model.bin").await;
     // What it only wants, and what it has got here since, is not its own.
-    publisher.announce(content(3), Stake::Downloader, "model.bin").await;
-    publisher.announce(content(3), Stake::Seeder, "model.bin").await;
+    publisher.announce(content(3), Role::Downloader, "model.bin").await;
+    publisher.announce(content(3), Role::Seeder, "model.bin").await;
     let found = publisher.find("model.bin").await;
     assert_eq!(found.iter().map(|found| found.content).collect::<Vec<_>>(), [content(2)]);
     assert_eq!(publisher.find(&content(1).to_string()).await.len(), 1, "by its id it is found");
@@ -142,12 +142,12 @@ async fn everything_is_listed_page_by_page() {
     let world = World::new();
     let mut client = world.client().await;
     for number in 0..=2 * MAX_MATCHES as u8 {
-        client.announce(content(number), if number == 7 { Stake::Partial } else { Stake::Seeder }, "a").await;
+        client.announce(content(number), if number == 7 { Role::Partial } else { Role::Seeder }, "a").await;
     }
     let (mut listed, mut before, mut pages) = (Vec::new(), None, 0);
     loop {
-        client.say(ToTracker::List { before }).await;
-        let TrackerMessage::Listed { before: asked, contents, next } = client.hear().await else { panic!("a page") };
+        client.say(TrackerRequest::List { before }).await;
+        let TrackerEvent::Listed { before: asked, contents, next } = client.hear().await else { panic!("a page") };
         assert_eq!(asked, before);
         listed.extend(contents);
         pages += 1;
@@ -161,26 +161,26 @@ async fn everything_is_listed_page_by_page() {
     let partial = listed.iter().find(|found| found.content == content(7)).unwrap();
     assert_eq!((partial.seeders, partial.others, partial.downloaders), (0, 1, 0));
     // A number that nobody was given is as good as any.
-    client.say(ToTracker::List { before: Some(0) }).await;
-    assert!(matches!(client.hear().await, TrackerMessage::Listed { contents, next: None, .. } if contents.is_empty()));
+    client.say(TrackerRequest::List { before: Some(0) }).await;
+    assert!(matches!(client.hear().await, TrackerEvent::Listed { contents, next: None, .. } if contents.is_empty()));
 }
 
 #[tokio::test]
 async fn whoever_comes_back_replaces_its_old_connection() {
     let world = World::new();
     let mut watcher = world.client().await;
-    watcher.announce(content(1), Stake::Downloader, "a").await;
+    watcher.announce(content(1), Role::Downloader, "a").await;
     let mut old = world.client().await;
-    old.announce(content(1), Stake::Seeder, "a").await;
+    old.announce(content(1), Role::Seeder, "a").await;
     assert_eq!(watcher.joined().await, [old.id()]);
     // The same peer over a new connection, while the old one seems to live.
     let connection = old.transport.dial(world.tracker.listeners()[0], world.tracker.peer_id()).await.unwrap();
     let (send, recv) = connection.open().await.unwrap();
     let mut new = Client { transport: old.transport.clone(), connection, send, recv };
-    new.say(ToTracker::Hello { version: VERSION, listeners: new.transport.listeners() }).await;
-    assert!(matches!(new.hear().await, TrackerMessage::Welcome { .. }));
+    new.say(TrackerRequest::Hello { version: VERSION, listeners: new.transport.listeners() }).await;
+    assert!(matches!(new.hear().await, TrackerEvent::Welcome { .. }));
     assert_eq!(watcher.gone().await, [new.id()]);
-    new.announce(content(1), Stake::Seeder, "a").await;
+    new.announce(content(1), Role::Seeder, "a").await;
     assert_eq!(watcher.joined().await, [new.id()]);
     assert!(matches!(old.connection.closed().await, TransportError::ClosedByPeer { .. }));
     world.settled(2, 1).await;
@@ -190,8 +190,8 @@ async fn whoever_comes_back_replaces_its_old_connection() {
 async fn another_version_is_told_so() {
     let world = World::new();
     let mut client = world.silent(world.bind(Identity::generate().unwrap().peer_id())).await;
-    client.say(ToTracker::Hello { version: 99, listeners: vec![] }).await;
-    let TrackerMessage::Refused(sentence) = client.hear().await else { panic!("it is welcome") };
+    client.say(TrackerRequest::Hello { version: 99, listeners: vec![] }).await;
+    let TrackerEvent::Refused(sentence) = client.hear().await else { panic!("it is welcome") };
     assert!(sentence.contains("99"), "{sentence}");
 }
 
@@ -209,10 +209,10 @@ async fn garbage_ends_only_its_own_connection() {
 async fn whoever_breaks_the_protocol_loses_its_own_connection_only() {
     let world = World::new();
     let mut honest = world.client().await;
-    let hello = |version| frame(&ToTracker::Hello { version, listeners: vec![] }.encode().unwrap()).to_vec();
-    let said = |message: ToTracker| frame(&message.encode().unwrap()).to_vec();
+    let hello = |version| frame(&TrackerRequest::Hello { version, listeners: vec![] }.encode().unwrap()).to_vec();
+    let said = |message: TrackerRequest| frame(&message.encode().unwrap()).to_vec();
     let then = |more: Vec<u8>| [hello(VERSION), more].concat();
-    let mut trailing = ToTracker::Bye.encode().unwrap();
+    let mut trailing = TrackerRequest::Bye.encode().unwrap();
     trailing.push(0);
     let rows = [
         ("a frame of 4 GiB", then(vec![0xff; 4])),
@@ -224,7 +224,7 @@ async fn whoever_breaks_the_protocol_loses_its_own_connection_only() {
         ("bytes behind a message", then(frame(&trailing).to_vec())),
         ("a text of 2^63 bytes", then(frame(&[3, 253, 255, 255, 255, 255, 255, 255, 255, 127]).to_vec())),
         ("hello twice", then(hello(VERSION))),
-        ("no hello", said(ToTracker::Find("a".to_owned()))),
+        ("no hello", said(TrackerRequest::Find("a".to_owned()))),
         ("another version", hello(VERSION + 1)),
     ];
     for (what, bytes) in rows {
@@ -246,10 +246,10 @@ async fn two_thousand_peers_take_part_and_a_sample_stays_small() {
         let id = PeerId::of_public_key(&number.to_le_bytes());
         let mut client = world.silent(world.bind(id)).await;
         let listeners = client.transport.listeners();
-        client.say(ToTracker::Hello { version: VERSION, listeners }).await;
-        assert!(matches!(client.hear().await, TrackerMessage::Welcome { .. }));
-        let stake = if number % 10 == 0 { Stake::Seeder } else { Stake::Downloader };
-        let sample = client.announce(content(1), stake, "a").await;
+        client.say(TrackerRequest::Hello { version: VERSION, listeners }).await;
+        assert!(matches!(client.hear().await, TrackerEvent::Welcome { .. }));
+        let role = if number % 10 == 0 { Role::Seeder } else { Role::Downloader };
+        let sample = client.announce(content(1), role, "a").await;
         assert!(sample.len() <= 50 && !sample.contains(&id));
         assert!(number < 100 || sample.len() == 50, "{number}: {}", sample.len());
         clients.push(client);

@@ -33,14 +33,14 @@ pub(crate) enum Worth {
     HalfOpen,
     /// A connection that waits to be taken.
     Waiting,
-    /// A lane without a stream.
-    IdleLane,
+    /// A stream connection without a stream.
+    WithoutStream,
     /// A connection on which there was no stream yet.
     Unused,
-    /// A lane with a stream.
-    BusyLane,
+    /// A stream connection with a stream.
+    WithStream,
     /// What a connection cannot be without.
-    Trunk,
+    Control,
 }
 
 /// Ends what has a place. Called once, when the place is needed for another.
@@ -361,23 +361,27 @@ mod tests {
     fn what_is_worth_least_goes_first_of_the_holder_with_most() {
         let mut door = Door::new(10);
         let enter = |door: &Door, name, holder, worth| door.enter(name, "127.0.0.1", Some(holder), worth).unwrap();
-        let lane = |name, holder, worth| enter(&door, name, holder, worth);
-        let _honest = [lane(100, 1, Worth::Trunk), lane(101, 1, Worth::BusyLane), lane(102, 1, Worth::IdleLane)];
-        let greedy: Vec<_> = (0..6).map(|name| lane(name, 2, Worth::BusyLane)).collect();
-        let _idle = lane(6, 2, Worth::IdleLane);
+        let connection = |name, holder, worth| enter(&door, name, holder, worth);
+        let _honest = [
+            connection(100, 1, Worth::Control),
+            connection(101, 1, Worth::WithStream),
+            connection(102, 1, Worth::WithoutStream),
+        ];
+        let greedy: Vec<_> = (0..6).map(|name| connection(name, 2, Worth::WithStream)).collect();
+        let _idle = connection(6, 2, Worth::WithoutStream);
         door.now += LATER;
-        let lane = |name, holder, worth| enter(&door, name, holder, worth);
-        let _newcomer = lane(103, 3, Worth::Trunk);
-        assert_eq!(door.ended(), [6], "a lane without a stream");
-        greedy[2].set_worth(Worth::IdleLane);
-        let _newcomer = lane(104, 3, Worth::BusyLane);
+        let connection = |name, holder, worth| enter(&door, name, holder, worth);
+        let _newcomer = connection(103, 3, Worth::Control);
+        assert_eq!(door.ended(), [6], "a stream connection without a stream");
+        greedy[2].set_worth(Worth::WithoutStream);
+        let _newcomer = connection(104, 3, Worth::WithStream);
         assert_eq!(door.ended(), [2]);
-        let _newcomer = lane(105, 4, Worth::Unused);
+        let _newcomer = connection(105, 4, Worth::Unused);
         assert_eq!(door.ended(), [0], "and then one with a stream");
-        let _newcomer = lane(106, 4, Worth::BusyLane);
+        let _newcomer = connection(106, 4, Worth::WithStream);
         assert_eq!(door.ended(), [102], "now nobody has many, and what is worth least goes");
         door.now += LATER;
-        let _newcomer = enter(&door, 107, 5, Worth::Trunk);
+        let _newcomer = enter(&door, 107, 5, Worth::Control);
         assert_eq!(door.ended(), [105], "before the streams of others");
         drop(greedy);
         assert_eq!(door.admission.taken(), 6);

@@ -7,6 +7,33 @@
 //! so that a backend is chosen by name at start.
 //!
 //! No trait has default methods, so that a wrapper which forgets to forward one does not compile.
+//!
+//! # Example
+//!
+//! Two peers in one process; a network transport is bound with [`Kind::bind`] and used in the same way:
+//!
+//! ```
+//! use protocol::PeerId;
+//! use transport::{Connection, MemoryNetwork, Transport};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), transport::TransportError> {
+//! let network = MemoryNetwork::new();
+//! let a = network.bind(PeerId::of_public_key(b"a"), vec![([10, 0, 0, 1], 9000).into()])?;
+//! let b = network.bind(PeerId::of_public_key(b"b"), vec![([10, 0, 0, 2], 9000).into()])?;
+//!
+//! let (dialled, accepted) = tokio::join!(a.dial(b.listeners()[0], b.peer_id()), b.accept());
+//! let (mut send, _) = dialled?.open().await?;
+//! send.send("hello".into()).await?;
+//! send.finish()?;
+//!
+//! let (_, mut recv) = accepted.expect("it is open").accept().await?;
+//! let mut hello = [0; 5];
+//! transport::frame::read_exact(&mut *recv, &mut hello).await?;
+//! assert_eq!(&hello, b"hello");
+//! # Ok(())
+//! # }
+//! ```
 
 mod addresses;
 mod admission;
@@ -25,7 +52,7 @@ mod thread;
 pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
 pub use auto::Auto;
 pub use identity::{
-    Authority, Certs, Done, Identity, IdentityError, Trust, Wishes, from_now, holds_private_key,
+    Authority, CertRequest, Certs, FileChange, Identity, IdentityError, Trust, from_now, holds_private_key,
     peer_id_of_certificate_pem,
 };
 pub use memory::{MemoryNetwork, MemoryTransport};
@@ -201,6 +228,7 @@ pub struct LinkStats {
 
 /// Why something on the network did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TransportError {
     /// The other side did not answer in time.
     #[error("no answer from {0}")]

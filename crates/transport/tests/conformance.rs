@@ -123,11 +123,11 @@ async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
     let certs = transport::Certs::new(folder.path());
     let lifetime = std::time::Duration::from_secs(3600);
     let names = vec!["old".to_owned()];
-    certs.make(&transport::Wishes { names, lifetime, rotate: false }).unwrap();
+    certs.provision(&transport::CertRequest { names, lifetime, rotate: false }).unwrap();
     let old = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let early = certs.free_peer(&old).unwrap();
     let names = vec!["new".to_owned()];
-    certs.make(&transport::Wishes { names, lifetime, rotate: true }).unwrap();
+    certs.provision(&transport::CertRequest { names, lifetime, rotate: true }).unwrap();
     let new = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let both = Trust::authorities(&[folder.path().join("ca.pem"), folder.path().join("ca-old.pem")]).unwrap();
     let (pem, key) = (folder.path().join("new.pem"), folder.path().join("new.key"));

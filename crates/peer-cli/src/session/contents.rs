@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::json::Event;
-use peer::{Completed, Glob, Held, NameReport, PeerError, Reader, Run, State, Status};
+use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, State, Status};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
@@ -186,7 +186,7 @@ impl Session {
         self.screen.event(&Event::Withdrawn { content: content.to_string(), reason: reason.to_owned() });
     }
 
-    fn lacking(&self, content: ContentId, runs: &[Run]) {
+    fn lacking(&self, content: ContentId, runs: &[PieceRange]) {
         if runs.is_empty() {
             self.state.borrow_mut().lacking_since.remove(&content);
         } else {
@@ -253,9 +253,9 @@ impl Session {
 }
 
 /// Which pieces nobody has, at most a handful of them by number.
-fn lacking_words(runs: &[Run]) -> String {
+fn lacking_words(runs: &[PieceRange]) -> String {
     let total: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
-    let name = |run: &Run| match run.count {
+    let name = |run: &PieceRange| match run.count {
         1 => run.first.to_string(),
         count => format!("{}-{}", run.first, u64::from(run.first) + u64::from(count) - 1),
     };
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn lacking_pieces_are_named_up_to_a_handful() {
-        let run = |first, count| Run { first, count };
+        let run = |first, count| PieceRange { first, count };
         assert_eq!(lacking_words(&[run(7, 1)]), "Nobody who is connected has 1 piece: 7");
         assert_eq!(lacking_words(&[run(0, 3), run(9, 1)]), "Nobody who is connected has 4 pieces: 0-2, 9");
         let many: Vec<_> = (0..20).map(|n| run(n * 2, 1)).collect();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use peer::{Download, Node, Run, Share, Status};
+use peer::{Download, Node, PieceRange, Share, Status};
 use protocol::ContentId;
 use tokio::sync::watch;
 use transport::Kind;
@@ -87,7 +87,7 @@ pub(super) struct Content {
     /// Whether it was said that it is not shared any more.
     pub(super) said_withdrawn: bool,
     /// The pieces that were said to be lacking.
-    pub(super) lacking: Vec<Run>,
+    pub(super) lacking: Vec<PieceRange>,
     pub(super) meter: Meter,
     pub(super) still: Stillness,
 }

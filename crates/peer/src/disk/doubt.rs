@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::{Manifest, Run};
+use protocol::{Manifest, PieceRange};
 use storage::{Access, Backend, FileSpec, Storage, StorageError};
 
 use crate::disk::parallel::on_all_cores;
@@ -83,7 +83,7 @@ fn verify_files(
     let geometry = manifest.geometry();
     let pieces: Vec<u32> = numbers.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
     on_all_cores(&pieces, |first| {
-        for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+        for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let stretch = block.stretches[0];
             let at = numbers.partition_point(|&file| file < stretch.file);
             let bytes = storage.read(at, stretch.offset, stretch.len)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use protocol::{Manifest, PathTree, Run};
+use protocol::{Manifest, PathTree, PieceRange};
 use storage::{Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::disk::doubt::Verified;
@@ -75,7 +75,7 @@ pub(crate) fn compare(
     let geometry = manifest.geometry();
     let pieces: Vec<u32> = same_size.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
     on_all_cores(&pieces, |first| {
-        for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+        for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let stretch = block.stretches[0];
             let at = same_size.partition_point(|&file| file < stretch.file);
             let is_equal = match storage.read(at, stretch.offset, stretch.len) {

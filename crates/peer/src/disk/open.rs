@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::{FileEntry, Manifest, PieceSet, Run};
-use storage::{Access, Backend, Checkpoint, Output, Place, Room, Split, Storage};
+use protocol::{FileEntry, Manifest, PieceRange, PieceSet};
+use storage::{Access, Backend, Checkpoint, Output, OverlayStorage, Place, Room, Storage};
 
 use crate::config::DownloadSettings;
 use crate::disk::content::{Building, ContentStore, Opened, stored_ranges};
@@ -168,13 +168,13 @@ impl Opening<'_> {
             _ => Place::Nowhere,
         };
         let places = (0..count).map(place).collect();
-        Ok(Arc::new(Split::new(self.target.clone(), places, storage.clone(), in_place)))
+        Ok(Arc::new(OverlayStorage::new(self.target.clone(), places, storage.clone(), in_place)))
     }
 }
 
 /// Puts the pieces of these files into a set.
 fn insert_files(set: &mut PieceSet, manifest: &Manifest, files: &[usize]) {
     for pieces in files.iter().map(|&file| manifest.geometry().pieces_of(file)) {
-        set.insert_run(Run { first: pieces.start, count: pieces.end - pieces.start });
+        set.insert_run(PieceRange { first: pieces.start, count: pieces.end - pieces.start });
     }
 }

@@ -216,7 +216,7 @@ fn outputs() -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use transport::{Certs, Wishes};
+    use transport::{CertRequest, Certs};
 
     use super::*;
     use crate::disk::left_out::LeftOut;
@@ -241,8 +241,8 @@ mod tests {
     /// The files of a closed swarm: an authority, a tracker and a peer.
     fn certify(folder: &Path) {
         let lifetime = std::time::Duration::from_secs(3600);
-        let wishes = Wishes { names: vec!["peer-1".to_owned()], lifetime, rotate: false };
-        Certs::new(folder).make(&wishes).unwrap();
+        let request = CertRequest { names: vec!["peer-1".to_owned()], lifetime, rotate: false };
+        Certs::new(folder).provision(&request).unwrap();
     }
 
     fn manifest(folder: &Path, name: &str) -> Vec<u8> {

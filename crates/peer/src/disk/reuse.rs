@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use protocol::{PieceSet, Run};
+use protocol::{PieceRange, PieceSet};
 use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::disk::content::ContentStore;
@@ -23,7 +23,7 @@ pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut Pi
     let lacked: Vec<u32> = geometry.pieces_of(file).filter(|&piece| !have.contains(piece) && within(piece)).collect();
     let (found, waits) = (Mutex::new(have), WaitStats::default());
     on_all_cores(&lacked, |first| {
-        for block in geometry.blocks(Run { first, count: 1 }, usize::MAX) {
+        for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
             let verdicts = store.write_verified(&block, &bytes, &waits)?;
             let mut found = lock(&found);
@@ -43,7 +43,7 @@ pub(crate) fn verify_again(store: &ContentStore, have: &mut PieceSet) -> Result<
     let claimed: Vec<u32> = (0..geometry.pieces()).filter(|&piece| have.contains(piece)).collect();
     let found = Mutex::new(have);
     on_all_cores(&claimed, |first| {
-        let mut blocks = geometry.blocks(Run { first, count: 1 }, usize::MAX);
+        let mut blocks = geometry.blocks(PieceRange { first, count: 1 }, usize::MAX);
         let right = blocks.all(|block| store.load(&block).is_ok_and(|bytes| store.manifest().verify(first, &bytes)));
         if !right {
             lock(&found).remove(first);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Manifest;
-use storage::{Access, Backend, Folder, Held, Place, Split, Storage, StorageError, error_at, make_executable};
+use storage::{Access, Backend, Folder, Held, OverlayStorage, Place, Storage, StorageError, error_at, make_executable};
 
 use crate::disk::hash::{Hashing, PATIENCE};
 use crate::disk::names::local::LocalNames;
@@ -53,7 +53,7 @@ pub(crate) fn settled(
     }
     let place = |file: usize| files.binary_search(&file).map_or(Place::Nowhere, Place::InPlace);
     let places = (0..manifest.header().files.len()).map(place).collect();
-    Ok(Arc::new(Split::new(path.to_owned(), places, storage.clone(), storage)))
+    Ok(Arc::new(OverlayStorage::new(path.to_owned(), places, storage.clone(), storage)))
 }
 
 /// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to

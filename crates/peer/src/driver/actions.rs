@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
 
 use super::state::{Driver, Fetching, PendingServe};
@@ -89,7 +89,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+    pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(store) = item.store.clone() else { return };
         let came = Arc::new(AtomicU64::new(0));

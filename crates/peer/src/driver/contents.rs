@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{Announce, ContentId, Manifest, Query, Stake};
+use protocol::{Announce, ContentId, Manifest, Query, Role};
 use storage::StorageError;
 use swarm::Event;
 use tokio::sync::oneshot;
@@ -193,10 +193,10 @@ impl Driver {
             return;
         }
         let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.store.is_some();
-        let stake = match (whole, item.wanted && !item.finished) {
-            (true, _) => Stake::Seeder,
-            (false, true) => Stake::Downloader,
-            (false, false) => Stake::Partial,
+        let role = match (whole, item.wanted && !item.finished) {
+            (true, _) => Role::Seeder,
+            (false, true) => Role::Downloader,
+            (false, false) => Role::Partial,
         };
         let about = item
             .store
@@ -204,7 +204,7 @@ impl Driver {
             .map(|store| (store.manifest().header().name.clone(), store.manifest().geometry().total()))
             // What could be taken for an id or a ticket is found by its id alone.
             .filter(|(name, _)| Query::is_name(name));
-        if tracker.try_send(ToClient::Announce(Announce { content, about, stake })).is_err() {
+        if tracker.try_send(ToClient::Announce(Announce { content, about, role })).is_err() {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
     }

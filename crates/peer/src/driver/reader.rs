@@ -1,7 +1,7 @@
 //! Reading a content in order while it comes: each block is given as soon as its pieces are here.
 
 use bytes::Bytes;
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 
 use super::state::Driver;
 use crate::command::Reply;
@@ -36,7 +36,7 @@ impl Driver {
             let first = pieces.start;
             let most = geometry.pieces_within(first, READ) as usize;
             let count = pieces.take(most).take_while(|&piece| have.contains(piece)).count() as u32;
-            let Some(block) = geometry.blocks(Run { first, count }, usize::MAX).next() else {
+            let Some(block) = geometry.blocks(PieceRange { first, count }, usize::MAX).next() else {
                 item.readers.push((offset, reply));
                 continue;
             };

@@ -110,7 +110,11 @@ impl Driver {
             if !right {
                 self.note_wrong(request, "a wrong piece");
             }
-            self.event(if right { Event::Stored { content, request, piece } } else { Event::Wrong { request, piece } });
+            self.event(if right {
+                Event::Stored { content, request, piece }
+            } else {
+                Event::Corrupt { request, piece }
+            });
         }
         self.serve_readers(content);
     }
@@ -151,7 +155,7 @@ impl Driver {
                 let serve = self.next_serve;
                 self.next_serve += 1;
                 self.questions.insert(serve, PendingServe { conn, content, run, stream });
-                self.event(Event::Asked { conn, serve, content, run });
+                self.event(Event::Requested { conn, serve, content, run });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use protocol::{ContentId, Manifest, PeerId, PeerMessage, Run};
+use protocol::{ContentId, Manifest, PeerId, PeerMessage, PieceRange};
 use storage::Backend;
 use swarm::{Action, ConnId, Engine, RequestId, ServeId};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
@@ -106,7 +106,7 @@ pub(super) struct Fetching {
 pub(super) struct PendingServe {
     pub(super) conn: ConnId,
     pub(super) content: ContentId,
-    pub(super) run: Run,
+    pub(super) run: PieceRange,
     pub(super) stream: Box<dyn SendStream>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 use swarm::ConnId;
 use tokio::time::Instant;
 
@@ -73,7 +73,7 @@ impl Driver {
     }
 
     /// Nobody who is connected has these pieces.
-    pub(super) fn lacking(&mut self, content: ContentId, runs: Vec<Run>) {
+    pub(super) fn lacking(&mut self, content: ContentId, runs: Vec<PieceRange>) {
         if let Some(item) = self.items.get(&content) {
             item.status.send_modify(|status| status.lacking.clone_from(&runs));
         }

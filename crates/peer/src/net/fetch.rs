@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Request, Run};
+use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, PieceRange, Request};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -133,7 +133,7 @@ pub(crate) struct PieceFetch {
     pub(crate) request: RequestId,
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) store: Arc<ContentStore>,
-    pub(crate) run: Run,
+    pub(crate) run: PieceRange,
     /// Whether a piece came from there before.
     pub(crate) proven: bool,
     /// Payload bytes that have come: read by others now and then, so that no message is needed for each part.

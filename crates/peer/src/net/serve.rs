@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, Run};
+use protocol::{Answer, Block, PieceRange};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
@@ -61,7 +61,7 @@ pub(crate) struct PieceServe {
     pub(crate) serve: ServeId,
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) store: Arc<ContentStore>,
-    pub(crate) run: Run,
+    pub(crate) run: PieceRange,
     pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,

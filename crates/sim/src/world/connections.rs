@@ -8,7 +8,7 @@ use swarm::{ConnId, Event};
 
 use super::peers::number;
 use super::transfers::TransferId;
-use super::{Happening, PeerIx, SECOND, World};
+use super::{PeerIx, SECOND, SimEvent, World};
 use crate::plan::{HostileAnswers, Serves};
 use crate::queue::Time;
 
@@ -111,7 +111,7 @@ impl Connections {
 impl World {
     pub(super) fn dial(&mut self, from: PeerIx, to: PeerId) {
         if self.answers(from, to) {
-            self.after(2 * self.latency_between(from, number(to)), Happening::Dialled { from, to });
+            self.after(2 * self.latency_between(from, number(to)), SimEvent::Dialled { from, to });
         } else {
             self.dial_failed(from, to);
         }
@@ -124,7 +124,7 @@ impl World {
     }
 
     fn dial_failed(&mut self, from: PeerIx, peer: PeerId) {
-        self.after(DIAL, Happening::Tell(from, Event::DialFailed { peer }));
+        self.after(DIAL, SimEvent::Tell(from, Event::DialFailed { peer }));
     }
 
     pub(super) fn dialled(&mut self, from: PeerIx, to: PeerId) {
@@ -137,7 +137,7 @@ impl World {
         let to = number(to);
         let latency = self.latency_between(from, to);
         let conn = self.connections.add([from, to], latency);
-        self.after(latency, Happening::Accepted(conn ^ 1));
+        self.after(latency, SimEvent::Accepted(conn ^ 1));
         self.connected(from, conn, to, true);
     }
 
@@ -182,7 +182,7 @@ impl World {
 
     pub(super) fn send_off(&mut self, saying: Option<Saying>) {
         if let Some(Saying { wait, conns, message }) = saying {
-            self.after(wait, Happening::Say(Box::new((conns, message))));
+            self.after(wait, SimEvent::Say(Box::new((conns, message))));
         }
     }
 
@@ -205,7 +205,7 @@ impl World {
         // Across a cut the other end hears nothing: it gives up by itself.
         if !state.severed {
             let wait = state.latency;
-            self.after(wait, Happening::Closed(conn ^ 1));
+            self.after(wait, SimEvent::Closed(conn ^ 1));
         }
         self.shut(conn);
     }
@@ -245,11 +245,11 @@ impl World {
             Some((state, _)) if state.severed => {}
             Some((state, _)) => {
                 let wait = 2 * state.latency;
-                self.after(wait, Happening::Manifest { conn, content });
+                self.after(wait, SimEvent::Manifest { conn, content });
             }
             None => {
                 let content = self.contents[content].id;
-                self.after(0, Happening::Tell(peer, Event::ManifestFailed { content, conn, lied: false }));
+                self.after(0, SimEvent::Tell(peer, Event::ManifestFailed { content, conn, lied: false }));
             }
         }
     }

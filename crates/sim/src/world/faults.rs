@@ -3,7 +3,7 @@
 
 use swarm::ConnId;
 
-use super::{Happening, PeerIx, SECOND, World};
+use super::{PeerIx, SECOND, SimEvent, World};
 use crate::plan::Plan;
 use crate::queue::Time;
 
@@ -19,17 +19,17 @@ impl World {
         for (number, cut) in plan.cut.iter().enumerate() {
             let apart = |&peer: &PeerIx| cut.groups.contains(&plan.group[members[peer as usize]].name);
             self.cuts.push((0..members.len() as PeerIx).filter(apart).collect());
-            self.queue.push(at(cut.from), Happening::Cut(number));
-            self.queue.push(at(cut.until), Happening::Healed(number));
+            self.queue.push(at(cut.from), SimEvent::Cut(number));
+            self.queue.push(at(cut.until), SimEvent::Healed(number));
         }
         if let Some(dies) = plan.tracker_dies {
-            self.queue.push(at(dies), Happening::TrackerDies);
+            self.queue.push(at(dies), SimEvent::TrackerDies);
             let returns = plan.tracker_returns.map_or(Time::MAX, at);
             // Whoever came a round trip before has not heard from it either.
             let farthest = self.peers.iter().map(|peer| peer.latency).max().unwrap_or(0);
             self.dark.push((at(dies).saturating_sub(2 * (self.latency + farthest)), returns));
             if plan.tracker_returns.is_some() {
-                self.queue.push(returns, Happening::TrackerReturns);
+                self.queue.push(returns, SimEvent::TrackerReturns);
             }
         }
     }
@@ -45,11 +45,11 @@ impl World {
             self.open -= usize::from(holding.wanted && holding.done.is_none());
         }
         for conn in self.connections.of(peer) {
-            self.after(IDLE, Happening::Closed(conn ^ 1));
+            self.after(IDLE, SimEvent::Closed(conn ^ 1));
             self.shut(conn);
             self.sever(conn ^ 1);
         }
-        self.after(IDLE, Happening::Forgotten(peer));
+        self.after(IDLE, SimEvent::Forgotten(peer));
     }
 
     /// Nothing goes over this connection any more, and neither end knows.
@@ -70,12 +70,12 @@ impl World {
             for conn in self.connections.of(peer) {
                 let across = self.connections.get(conn).map(|(state, end)| state.ends[1 - end]);
                 if across.is_some_and(|other| !self.can_reach(peer, other)) {
-                    self.after(IDLE, Happening::Closed(conn));
-                    self.after(IDLE, Happening::Closed(conn ^ 1));
+                    self.after(IDLE, SimEvent::Closed(conn));
+                    self.after(IDLE, SimEvent::Closed(conn ^ 1));
                     self.sever(conn);
                 }
             }
-            self.after(IDLE, Happening::Forgotten(peer));
+            self.after(IDLE, SimEvent::Forgotten(peer));
         }
     }
 
@@ -98,7 +98,7 @@ impl World {
 
     fn come_back(&mut self, peer: PeerIx) {
         let wait = self.random.u64(..COME_BACK);
-        self.after(wait, Happening::ComeBack(peer));
+        self.after(wait, SimEvent::ComeBack(peer));
     }
 
     /// Whether no cut lies between two peers.

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, RefusalReason, Run};
+use protocol::{ContentId, Digest, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, PieceRange, RefusalReason};
 use swarm::{Action, ConnId, Engine, Event};
 
-use super::{Happening, PeerIx, SECOND, World};
+use super::{PeerIx, SECOND, SimEvent, World};
 use crate::plan::{Hostile, HostileAnswers};
 use crate::queue::Time;
 
@@ -77,7 +77,7 @@ impl Attacker {
             Event::DialFailed { peer } => self.dial_later(now, Some(peer)),
             // What was declined is offered again at the next step.
             Event::Message { message: PeerMessage::Decline { .. }, .. } => self.offer_at = now,
-            Event::Asked { serve, .. } => match self.way.answers {
+            Event::Requested { serve, .. } => match self.way.answers {
                 HostileAnswers::Silent => {}
                 HostileAnswers::Busy => actions.push(Action::Refuse { serve, reason: RefusalReason::Busy }),
                 HostileAnswers::Trickle => actions.push(Action::Serve { serve }),
@@ -120,10 +120,10 @@ impl Attacker {
 
     fn join(&self, conn: ConnId, actions: &mut Vec<Action>) {
         for &(content, pieces) in &self.contents {
-            let runs = vec![Run { first: 0, count: pieces }];
+            let runs = vec![PieceRange { first: 0, count: pieces }];
             for message in [
                 PeerMessage::Join { content, pieces: Some(pieces), wants: false },
-                PeerMessage::Have { content, runs, coming: Vec::new() },
+                PeerMessage::Have { content, runs, in_flight: Vec::new() },
             ] {
                 actions.push(Action::Send { conn, message });
             }
@@ -136,8 +136,8 @@ impl Attacker {
         for &(content, pieces) in &self.contents {
             let part = pieces.div_ceil(MAX_OFFERS as u32).max(1);
             let parts = (0..pieces).step_by(part as usize);
-            let parts = parts.map(|first| Run { first, count: part.min(pieces - first) }).collect();
-            for runs in [vec![Run { first: 0, count: pieces }], parts] {
+            let parts = parts.map(|first| PieceRange { first, count: part.min(pieces - first) }).collect();
+            for runs in [vec![PieceRange { first: 0, count: pieces }], parts] {
                 actions.push(Action::Send { conn, message: PeerMessage::Offer { content, runs } });
             }
         }
@@ -173,7 +173,7 @@ impl World {
         numbers.into_iter().for_each(|content| self.announce(peer, content));
         self.tell(peer, Event::Tick);
         if let Some(seconds) = fresh_id_after {
-            self.after((seconds * SECOND as f64) as Time, Happening::FreshId(peer));
+            self.after((seconds * SECOND as f64) as Time, SimEvent::FreshId(peer));
         }
     }
 

@@ -3,7 +3,7 @@
 //! one, says that it is complete before every piece was verified, or shuts out who never lied. Here is what is looked at now and
 //! then, over everyone. A violation ends the run with the plan, the seed and the command that repeats it.
 
-use protocol::{PeerMessage, Run};
+use protocol::{PeerMessage, PieceRange};
 
 use super::{PeerIx, SECOND, World};
 use crate::queue::Time;
@@ -59,7 +59,7 @@ impl World {
             };
             let heard = self.connections.heard(conn);
             if heard.is_none_or(|heard| heard + patience < self.now) {
-                let Run { first, count } = run;
+                let PieceRange { first, count } = run;
                 self.violated(format_args!(
                     "peer {number} has waited too long for pieces {first}+{count} of content {content}, request {request}"
                 ));

@@ -35,7 +35,7 @@ pub(crate) type PeerIx = u32;
 pub(crate) const SECOND: Time = 1_000_000_000;
 
 /// Something that will happen.
-enum Happening {
+enum SimEvent {
     /// A peer comes.
     Arrive(PeerIx),
     /// A peer crashes.
@@ -57,7 +57,7 @@ enum Happening {
     /// A manifest comes to one end of a connection.
     Manifest { conn: ConnId, content: usize },
     /// A question comes to whoever is to serve it.
-    Asked(TransferId),
+    Requested(TransferId),
     /// A refusal comes to whoever asked.
     Refused(TransferId, RefusalReason),
     /// A flow of an uplink has sent something worth telling, if its rates are still those of this version.
@@ -95,7 +95,7 @@ struct Content {
 /// A plan that is running.
 pub(crate) struct World {
     now: Time,
-    queue: Queue<Happening>,
+    queue: Queue<SimEvent>,
     config: Config,
     latency: Time,
     goodput: f64,
@@ -190,7 +190,7 @@ impl World {
         };
         world.populate(plan, &mut random);
         world.plan_faults(plan);
-        world.queue.push(0, Happening::Sample);
+        world.queue.push(0, SimEvent::Sample);
         world
     }
 
@@ -210,10 +210,10 @@ impl World {
         let _named = Named(self.command.clone());
         let end = ((self.bound * 20.0 + 120.0) * 1e9) as Time;
         while self.open > 0 && self.now < end {
-            let Some((at, happening)) = self.queue.pop() else { break };
+            let Some((at, event)) = self.queue.pop() else { break };
             debug_assert!(at >= self.now);
             self.now = at;
-            self.happen(happening);
+            self.happen(event);
         }
         self.take_sample();
         self.check_everyone();
@@ -248,40 +248,40 @@ impl World {
         }
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Arrive(peer) => self.arrive(peer),
-            Happening::Crash(peer) => self.crash(peer),
-            Happening::Forgotten(peer) => self.forgotten(peer),
-            Happening::Tick(peer) => self.tick(peer),
-            Happening::Tell(peer, event) => self.tell(peer, event),
-            Happening::Say(said) => self.all_said(*said),
-            Happening::Dialled { from, to } => self.dialled(from, to),
-            Happening::Accepted(conn) => self.accepted(conn),
-            Happening::Closed(conn) => self.closed(conn),
-            Happening::Manifest { conn, content } => self.manifest_came(conn, content),
-            Happening::Asked(transfer) => self.asked(transfer),
-            Happening::Refused(transfer, reason) => self.refused(transfer, reason),
-            Happening::Uplink(link, version) => self.uplink(link, version),
-            Happening::Came { transfer, bytes, piece, last } => self.came(transfer, bytes, piece, last),
-            Happening::Cancelled(transfer) => self.cancelled(transfer),
-            Happening::Announced(announcement) => self.announced(announcement),
-            Happening::ComeBack(peer) => self.come_back_to_tracker(peer),
-            Happening::Cut(number) => self.cut(number),
-            Happening::Healed(number) => self.healed(number),
-            Happening::FreshId(peer) => self.take_fresh_id(peer),
-            Happening::TrackerDies => self.tracker_dies(),
-            Happening::TrackerReturns => self.tracker_returns(),
-            Happening::Sample => {
+    fn happen(&mut self, event: SimEvent) {
+        match event {
+            SimEvent::Arrive(peer) => self.arrive(peer),
+            SimEvent::Crash(peer) => self.crash(peer),
+            SimEvent::Forgotten(peer) => self.forgotten(peer),
+            SimEvent::Tick(peer) => self.tick(peer),
+            SimEvent::Tell(peer, event) => self.tell(peer, event),
+            SimEvent::Say(said) => self.all_said(*said),
+            SimEvent::Dialled { from, to } => self.dialled(from, to),
+            SimEvent::Accepted(conn) => self.accepted(conn),
+            SimEvent::Closed(conn) => self.closed(conn),
+            SimEvent::Manifest { conn, content } => self.manifest_came(conn, content),
+            SimEvent::Requested(transfer) => self.asked(transfer),
+            SimEvent::Refused(transfer, reason) => self.refused(transfer, reason),
+            SimEvent::Uplink(link, version) => self.uplink(link, version),
+            SimEvent::Came { transfer, bytes, piece, last } => self.came(transfer, bytes, piece, last),
+            SimEvent::Cancelled(transfer) => self.cancelled(transfer),
+            SimEvent::Announced(announcement) => self.announced(announcement),
+            SimEvent::ComeBack(peer) => self.come_back_to_tracker(peer),
+            SimEvent::Cut(number) => self.cut(number),
+            SimEvent::Healed(number) => self.healed(number),
+            SimEvent::FreshId(peer) => self.take_fresh_id(peer),
+            SimEvent::TrackerDies => self.tracker_dies(),
+            SimEvent::TrackerReturns => self.tracker_returns(),
+            SimEvent::Sample => {
                 self.take_sample();
                 self.check_everyone();
-                self.queue.push(self.now + (self.copy_seconds * 1e9 / 80.0) as Time, Happening::Sample);
+                self.queue.push(self.now + (self.copy_seconds * 1e9 / 80.0) as Time, SimEvent::Sample);
             }
         }
     }
 
-    fn after(&mut self, wait: Time, happening: Happening) {
-        self.queue.push(self.now + wait, happening);
+    fn after(&mut self, wait: Time, event: SimEvent) {
+        self.queue.push(self.now + wait, event);
     }
 
     /// Tells an engine something and does what it wants.
@@ -298,7 +298,7 @@ impl World {
         if next < state.tick_at || state.tick_at <= self.now {
             let next = next.max(self.now + 1);
             state.tick_at = next;
-            self.queue.push(next, Happening::Tick(peer));
+            self.queue.push(next, SimEvent::Tick(peer));
         }
         // What is said to many at once travels as one thing: there are far more haves than anything else.
         let mut saying: Option<Saying> = None;
@@ -324,7 +324,7 @@ impl World {
         let next = brain.next_timeout().as_nanos() as Time;
         if next > self.now {
             state.tick_at = next;
-            self.queue.push(next, Happening::Tick(peer));
+            self.queue.push(next, SimEvent::Tick(peer));
         } else {
             self.tell(peer, Event::Tick);
         }
@@ -335,7 +335,7 @@ impl World {
         self.events += 1;
         let kind = match event {
             Event::Message { conn, .. } => 1 ^ conn << 8,
-            Event::Asked { serve, run, .. } => 2 ^ serve << 8 ^ u64::from(run.first) << 40,
+            Event::Requested { serve, run, .. } => 2 ^ serve << 8 ^ u64::from(run.first) << 40,
             Event::Progress { request, bytes } => 3 ^ request << 8 ^ bytes << 20,
             Event::Stored { request, piece, .. } => 4 ^ request << 8 ^ u64::from(*piece) << 40,
             Event::Finished { request, .. } => 5 ^ request << 8,

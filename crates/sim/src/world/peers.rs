@@ -8,7 +8,7 @@ use swarm::{Engine, Event, RequestId};
 
 use super::hostile::Brain;
 use super::transfers::TransferId;
-use super::{Happening, Holding, PeerIx, SECOND, World};
+use super::{Holding, PeerIx, SECOND, SimEvent, World};
 use crate::bound::{Capacities, Demand, least_seconds, least_seconds_of_several};
 use crate::network::LinkId;
 use crate::plan::{Hostile, Plan, Serves};
@@ -130,10 +130,10 @@ impl World {
                 holdings,
             });
             let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
-            self.queue.push(arrives, Happening::Arrive(number as PeerIx));
+            self.queue.push(arrives, SimEvent::Arrive(number as PeerIx));
             if let Some(mean) = group.mean_stay {
                 let stay = -(1.0 - random.f64()).ln() * mean;
-                self.queue.push(arrives + (stay * SECOND as f64) as Time, Happening::Crash(number as PeerIx));
+                self.queue.push(arrives + (stay * SECOND as f64) as Time, SimEvent::Crash(number as PeerIx));
             }
         }
         self.open = self.downloads;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use protocol::{ContentId, PeerId, Stake};
+use protocol::{ContentId, PeerId, Role};
 use swarm::{Addresses, Event, Push, Registry};
 
 use super::peers::number;
-use super::{Happening, PeerIx, World};
+use super::{PeerIx, SimEvent, World};
 
 pub(super) struct Tracker {
     /// One for each content; none while it is dead.
@@ -18,7 +18,7 @@ pub(super) struct Tracker {
 pub(super) struct Announcement {
     peer: PeerIx,
     content: usize,
-    stake: Stake,
+    role: Role,
 }
 
 impl Tracker {
@@ -42,13 +42,13 @@ impl Tracker {
 impl World {
     pub(super) fn announce(&mut self, peer: PeerIx, content: usize) {
         let holding = &self.peers[peer as usize].holdings[content];
-        let stake = match (holding.have.is_full(), holding.wanted) {
-            (true, _) => Stake::Seeder,
-            (false, true) => Stake::Downloader,
-            (false, false) => Stake::Partial,
+        let role = match (holding.have.is_full(), holding.wanted) {
+            (true, _) => Role::Seeder,
+            (false, true) => Role::Downloader,
+            (false, false) => Role::Partial,
         };
-        let announcement = Announcement { peer, content, stake };
-        self.after(self.latency_of(peer), Happening::Announced(announcement));
+        let announcement = Announcement { peer, content, role };
+        self.after(self.latency_of(peer), SimEvent::Announced(announcement));
     }
 
     /// A peer that was without the tracker announces everything again.
@@ -64,17 +64,17 @@ impl World {
         }
     }
 
-    pub(super) fn announced(&mut self, Announcement { peer, content, stake }: Announcement) {
+    pub(super) fn announced(&mut self, Announcement { peer, content, role }: Announcement) {
         if !self.talks_to_tracker(peer) {
             return;
         }
         let (id, from) = (self.peers[peer as usize].id, self.peers[peer as usize].address);
         let Some(registry) = self.tracker.registries.get_mut(content) else { return };
         let addresses = Arc::new(Addresses::new(from.ip(), &[from]));
-        let introductions = registry.announce(id, &addresses, stake, None);
+        let introductions = registry.announce(id, &addresses, role, None);
         let content = self.contents[content].id;
         let found = Event::Found { content, peers: introductions.sample };
-        self.after(self.latency_of(peer), Happening::Tell(peer, found));
+        self.after(self.latency_of(peer), SimEvent::Tell(peer, found));
         self.push(content, introductions.pushes);
     }
 
@@ -103,9 +103,9 @@ impl World {
                 continue;
             }
             let wait = self.latency_of(to);
-            self.after(wait, Happening::Tell(to, Event::Found { content, peers: push.joined }));
+            self.after(wait, SimEvent::Tell(to, Event::Found { content, peers: push.joined }));
             if !push.gone.is_empty() {
-                self.after(wait, Happening::Tell(to, Event::Gone { content, peers: push.gone }));
+                self.after(wait, SimEvent::Tell(to, Event::Gone { content, peers: push.gone }));
             }
         }
     }

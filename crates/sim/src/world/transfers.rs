@@ -1,10 +1,10 @@
 //! Transfers: a question on its way, in the other side's queue, and as a flow of bytes. Either side may end it alone.
 
-use protocol::{ContentId, PeerId, RefusalReason, Run};
+use protocol::{ContentId, PeerId, PieceRange, RefusalReason};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
 use super::peers::number;
-use super::{Happening, PeerIx, World};
+use super::{PeerIx, SimEvent, World};
 use crate::network::{FlowId, LinkId};
 use crate::plan::Serves;
 use crate::queue::Time;
@@ -22,7 +22,7 @@ pub(super) struct Transfer {
     server: PeerIx,
     request: RequestId,
     content: usize,
-    run: Run,
+    run: PieceRange,
     /// Whether each side still has to do with it.
     asking: bool,
     serving: bool,
@@ -72,7 +72,7 @@ impl Transfers {
     }
 
     /// The connection over which pieces are asked for, and which, if anyone still waits for them.
-    pub(super) fn asked_for(&self, id: TransferId) -> Option<(ConnId, usize, Run)> {
+    pub(super) fn asked_for(&self, id: TransferId) -> Option<(ConnId, usize, PieceRange)> {
         let transfer = self.slots.get(id as u32 as usize)?;
         let waits = transfer.asking && transfer.generation == (id >> 32) as u32;
         waits.then_some((transfer.conn, transfer.content, transfer.run))
@@ -84,11 +84,11 @@ impl Transfers {
 }
 
 impl World {
-    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
         let content = self.content(content);
         let Some((state, end)) = self.connections.standing(conn) else {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
-            return self.after(0, Happening::Tell(peer, event));
+            return self.after(0, SimEvent::Tell(peer, event));
         };
         let (server, latency, waits) = (state.ends[1 - end], state.latency, state.transfers.clone());
         let mut waits = waits.into_iter();
@@ -120,7 +120,7 @@ impl World {
         state.requests.insert(request, transfer);
         state.owed += bytes;
         self.check_budget(peer);
-        self.after(latency, Happening::Asked(transfer));
+        self.after(latency, SimEvent::Requested(transfer));
     }
 
     fn check_budget(&self, peer: PeerIx) {
@@ -145,7 +145,7 @@ impl World {
             Serves::Silent => return self.stop_serving(id),
         }
         let content = self.contents[content].id;
-        self.tell(server, Event::Asked { conn, serve: id, content, run });
+        self.tell(server, Event::Requested { conn, serve: id, content, run });
     }
 
     pub(super) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {
@@ -153,7 +153,7 @@ impl World {
         let conn = transfer.conn;
         if let Some((state, _)) = self.connections.get(conn) {
             let wait = state.latency;
-            self.after(wait, Happening::Refused(serve, reason));
+            self.after(wait, SimEvent::Refused(serve, reason));
         }
         self.stop_serving(serve);
     }
@@ -162,7 +162,7 @@ impl World {
         let now = self.now;
         let Some(transfer) = self.transfers.get(serve).filter(|transfer| transfer.serving) else {
             // Whoever asked has gone meanwhile.
-            return self.after(0, Happening::Tell(peer, Event::Served { serve }));
+            return self.after(0, SimEvent::Tell(peer, Event::Served { serve }));
         };
         let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
         let first = self.piece_bytes(content, run.first);
@@ -187,7 +187,7 @@ impl World {
         }
         self.rates_changed(links[0]);
         let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
-        self.after(wait, Happening::Came { transfer: serve, bytes: 0, piece: None, last: false });
+        self.after(wait, SimEvent::Came { transfer: serve, bytes: 0, piece: None, last: false });
     }
 
     fn piece_bytes(&self, content: usize, piece: u32) -> u64 {
@@ -217,7 +217,7 @@ impl World {
             Some(end.min(transfer.told_at + PROGRESS))
         };
         if let Some(next) = self.network.flows(link).iter().filter_map(next).min() {
-            self.queue.push(next.max(self.now), Happening::Uplink(link, version));
+            self.queue.push(next.max(self.now), SimEvent::Uplink(link, version));
         }
     }
 
@@ -269,7 +269,7 @@ impl World {
                 }
             }
             let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
-            self.after(wait, Happening::Came { transfer: id, bytes, piece, last });
+            self.after(wait, SimEvent::Came { transfer: id, bytes, piece, last });
             if last || !whole {
                 return last;
             }
@@ -297,7 +297,7 @@ impl World {
             }
             let id = self.contents[content].id;
             let stored = Event::Stored { content: id, request, piece };
-            self.tell(peer, if right { stored } else { Event::Wrong { request, piece } });
+            self.tell(peer, if right { stored } else { Event::Corrupt { request, piece } });
             self.check_piece(peer, content, piece);
         }
         if last {
@@ -334,7 +334,7 @@ impl World {
         let (conn, serving) = (transfer.conn, transfer.serving);
         if serving && let Some((state, _)) = self.connections.get(conn).filter(|(state, _)| !state.severed) {
             let wait = state.latency;
-            self.after(wait, Happening::Cancelled(id));
+            self.after(wait, SimEvent::Cancelled(id));
         }
         self.break_asking(id);
     }
@@ -361,7 +361,7 @@ impl World {
             let flowing = transfer.flow.is_some();
             self.stop_serving(id);
             if flowing {
-                self.after(0, Happening::Tell(peer, Event::Served { serve: id }));
+                self.after(0, SimEvent::Tell(peer, Event::Served { serve: id }));
             }
         }
     }
@@ -369,7 +369,7 @@ impl World {
     fn break_asking(&mut self, id: TransferId) {
         if let Some((peer, request)) = self.stop_asking(id) {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
-            self.after(0, Happening::Tell(peer, event));
+            self.after(0, SimEvent::Tell(peer, event));
         }
     }
 
@@ -422,7 +422,7 @@ impl World {
             self.seeded += came;
             let copies = self.seeded / self.total();
             if self.peers[server as usize].copies_then_crash.is_some_and(|limit| copies >= limit) {
-                self.after(0, Happening::Crash(server));
+                self.after(0, SimEvent::Crash(server));
             }
         }
         self.rates_changed(self.peers[server as usize].up);

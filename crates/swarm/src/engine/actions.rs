@@ -1,6 +1,6 @@
 //! What an engine wants done, in order. Messages that are limited in length are cut here, and here alone.
 
-use protocol::{ContentId, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, RefusalReason, Run};
+use protocol::{ContentId, MAX_OFFERS, PeerAddress, PeerId, PeerMessage, PieceRange, RefusalReason};
 
 use crate::event::{Action, ConnId, RequestId, ServeId};
 
@@ -27,21 +27,21 @@ impl Actions {
         self.0.push(Action::Send { conn, message });
     }
 
-    pub(crate) fn offer(&mut self, conn: ConnId, content: ContentId, runs: &[Run]) {
+    pub(crate) fn offer(&mut self, conn: ConnId, content: ContentId, runs: &[PieceRange]) {
         for runs in runs.chunks(MAX_OFFERS) {
             self.send(conn, PeerMessage::Offer { content, runs: runs.to_vec() });
         }
     }
 
     /// Says that runs will not be asked for.
-    pub(crate) fn decline(&mut self, conn: ConnId, content: ContentId, runs: &[Run]) {
+    pub(crate) fn decline(&mut self, conn: ConnId, content: ContentId, runs: &[PieceRange]) {
         for runs in runs.chunks(MAX_OFFERS) {
             self.send(conn, PeerMessage::Decline { content, runs: runs.to_vec() });
         }
     }
 
     /// The same of runs of several contents, in as few messages as possible.
-    pub(crate) fn decline_each(&mut self, conn: ConnId, declined: impl IntoIterator<Item = (ContentId, Run)>) {
+    pub(crate) fn decline_each(&mut self, conn: ConnId, declined: impl IntoIterator<Item = (ContentId, PieceRange)>) {
         for (id, run) in declined {
             match self.0.last_mut() {
                 Some(Action::Send { conn: to, message: PeerMessage::Decline { content, runs } })
@@ -62,7 +62,7 @@ impl Actions {
         self.0.push(Action::CancelManifest { conn, content });
     }
 
-    pub(crate) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: Run) {
+    pub(crate) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
         self.0.push(Action::Fetch { conn, request, content, run });
     }
 
@@ -82,7 +82,7 @@ impl Actions {
         self.0.push(Action::Completed { content });
     }
 
-    pub(crate) fn lacking(&mut self, content: ContentId, runs: Vec<Run>) {
+    pub(crate) fn lacking(&mut self, content: ContentId, runs: Vec<PieceRange>) {
         self.0.push(Action::Lacking { content, runs });
     }
 
@@ -101,8 +101,8 @@ mod tests {
         ContentId(Digest([number; 32]))
     }
 
-    fn run(first: u32) -> Run {
-        Run { first, count: 1 }
+    fn run(first: u32) -> PieceRange {
+        PieceRange { first, count: 1 }
     }
 
     #[test]

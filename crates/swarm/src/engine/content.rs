@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Geometry, PieceSet, Run};
+use protocol::{Geometry, PieceRange, PieceSet};
 
 use super::download::picker::Picker;
 use super::in_flight::InFlight;
@@ -46,7 +46,7 @@ pub(crate) struct Content {
     pub(crate) unannounced: BTreeSet<u32>,
     pub(crate) announce_at: Option<Duration>,
     /// The pieces that were last said to be with nobody, and since when some are.
-    pub(crate) lacking: Vec<Run>,
+    pub(crate) lacking: Vec<PieceRange>,
     pub(crate) lacking_since: Option<Duration>,
 }
 
@@ -87,7 +87,7 @@ impl Content {
     }
 
     /// The pieces that are neither here nor wanted.
-    pub(crate) fn unwanted(&self) -> Vec<Run> {
+    pub(crate) fn unwanted(&self) -> Vec<PieceRange> {
         self.have.missing().filter(|&piece| !self.goal.contains(piece)).collect::<PieceSet>().runs()
     }
 
@@ -106,7 +106,7 @@ impl Content {
     }
 
     /// Bytes of a run.
-    pub(crate) fn bytes(&self, run: Run) -> u64 {
+    pub(crate) fn bytes(&self, run: PieceRange) -> u64 {
         self.geometry.as_ref().map_or(0, |geometry| geometry.bytes(run))
     }
 
@@ -230,7 +230,7 @@ mod tests {
         content.update(&mut theirs, 1, |theirs| {
             theirs.skipped.insert(1);
         });
-        content.expect(&mut theirs, InFlight::new(&[Run { first: 1, count: 1 }]));
+        content.expect(&mut theirs, InFlight::new(&[PieceRange { first: 1, count: 1 }]));
         assert_eq!(content.spread.count(1), 1);
         content.expect(&mut theirs, InFlight::default());
         assert_eq!(content.spread.count(1), 1);

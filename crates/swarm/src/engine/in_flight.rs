@@ -1,18 +1,18 @@
 //! What a peer said is on its way to it, as runs and not as a set: it says so anew with every have, and a set would cost
 //! a step, and a bit, for each piece of the content every time.
 
-use protocol::Run;
+use protocol::PieceRange;
 
 /// Runs in order that do not touch. There are no more of them than a message holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct InFlight(Vec<Run>);
+pub(crate) struct InFlight(Vec<PieceRange>);
 
 impl InFlight {
     /// What a message says, in any order. Its runs were checked.
-    pub(crate) fn new(said: &[Run]) -> Self {
+    pub(crate) fn new(said: &[PieceRange]) -> Self {
         let mut sorted = said.to_vec();
         sorted.sort_unstable_by_key(|run| run.first);
-        let mut runs: Vec<Run> = Vec::with_capacity(sorted.len());
+        let mut runs: Vec<PieceRange> = Vec::with_capacity(sorted.len());
         for run in sorted {
             match runs.last_mut() {
                 Some(last) if run.first <= last.pieces().end => {
@@ -82,12 +82,12 @@ mod tests {
     #[test]
     fn runs_hold_and_lack_what_sets_of_the_same_pieces_would() {
         let mut random = fastrand::Rng::with_seed(1);
-        let some = |random: &mut fastrand::Rng| -> Vec<Run> {
-            (0..random.u32(..6)).map(|_| Run { first: random.u32(..40), count: random.u32(1..9) }).collect()
+        let some = |random: &mut fastrand::Rng| -> Vec<PieceRange> {
+            (0..random.u32(..6)).map(|_| PieceRange { first: random.u32(..40), count: random.u32(1..9) }).collect()
         };
         for _ in 0..5_000 {
             let (one, two) = (some(&mut random), some(&mut random));
-            let set = |runs: &[Run]| runs.iter().flat_map(|run| run.pieces()).collect::<BTreeSet<u32>>();
+            let set = |runs: &[PieceRange]| runs.iter().flat_map(|run| run.pieces()).collect::<BTreeSet<u32>>();
             let (in_flight, others) = (InFlight::new(&one), InFlight::new(&two));
             assert!(in_flight.pieces().eq(set(&one)), "{one:?}");
             assert!((0..50).all(|piece| in_flight.contains(piece) == set(&one).contains(&piece)), "{one:?}");

@@ -1,7 +1,7 @@
 //! What the two ends of a connection tell each other of a content: that they take part, what they have, what is on its
 //! way to them, and whether they want more.
 
-use protocol::{ContentId, MAX_COMING, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceSet, Run, VERSION};
+use protocol::{ContentId, MAX_IN_FLIGHT, MAX_PIECES, MAX_RUNS, MAX_SITE, PeerMessage, PieceRange, PieceSet, VERSION};
 
 use super::Engine;
 use super::content::Content;
@@ -16,7 +16,7 @@ impl Engine {
     pub(crate) fn join(&mut self, conn: ConnId, id: ContentId) {
         let content = &self.contents[&id];
         let pieces = content.geometry.as_ref().map(|geometry| geometry.pieces());
-        let (wants, in_flight) = (content.wanted, self.downloads.in_flight(id, MAX_COMING));
+        let (wants, in_flight) = (content.wanted, self.downloads.in_flight(id, MAX_IN_FLIGHT));
         self.actions.send(conn, PeerMessage::Join { content: id, pieces, wants });
         if !content.have.is_empty() {
             for message in haves(id, &content.have.runs(), &in_flight) {
@@ -56,7 +56,7 @@ impl Engine {
         match message {
             PeerMessage::Hello { .. } => {}
             PeerMessage::Join { content, pieces, wants } => self.joined(conn, content, pieces, wants),
-            PeerMessage::Have { content, runs, coming } => self.has(conn, content, &runs, &coming),
+            PeerMessage::Have { content, runs, in_flight } => self.has(conn, content, &runs, &in_flight),
             PeerMessage::Skip { content, runs } => self.skips(conn, content, &runs),
             PeerMessage::Interest { content, interested } => self.set_interest(conn, content, interested),
             PeerMessage::Offer { content, runs } => self.offered(conn, content, &runs),
@@ -95,7 +95,7 @@ impl Engine {
         self.next_tick = self.now;
     }
 
-    fn has(&mut self, conn: ConnId, id: ContentId, runs: &[Run], in_flight: &[Run]) {
+    fn has(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange], in_flight: &[PieceRange]) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let Some(theirs) = state.participations.get_mut(&id) else { return };
         let len = theirs.have.len();
@@ -110,7 +110,7 @@ impl Engine {
         if !runs.is_empty() {
             theirs.grew = self.now;
         }
-        let whole = matches!(runs, [Run { first: 0, count }] if *count == len);
+        let whole = matches!(runs, [PieceRange { first: 0, count }] if *count == len);
         let known = content.geometry.is_some();
         let mut delivered = 0;
         if whole && known && theirs.promised.is_empty() {
@@ -134,7 +134,7 @@ impl Engine {
                     kept = theirs.promised.remove(&piece);
                 });
                 if let Some(promise) = kept {
-                    let bytes = content.bytes(Run { first: piece, count: 1 });
+                    let bytes = content.bytes(PieceRange { first: piece, count: 1 });
                     if promise.stage == Stage::Sent {
                         delivered += bytes;
                         state.upload.taken += bytes;
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// The other side will never ask for these pieces.
-    fn skips(&mut self, conn: ConnId, id: ContentId, runs: &[Run]) {
+    fn skips(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange]) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let Some(theirs) = state.participations.get_mut(&id) else { return };
         let len = theirs.have.len();
@@ -215,7 +215,7 @@ impl Engine {
         }
         content.count(&mut theirs, false);
         for (piece, promise) in theirs.promised {
-            let bytes = content.bytes(Run { first: piece, count: 1 });
+            let bytes = content.bytes(PieceRange { first: piece, count: 1 });
             self.uploads.settle(&mut state.upload, promise, bytes);
         }
     }
@@ -225,7 +225,7 @@ impl Engine {
         let due = |content: &Content| content.announce_at.is_some_and(|at| self.now >= at);
         let due: Vec<ContentId> = self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
         for id in due {
-            let in_flight = self.downloads.in_flight(id, MAX_COMING);
+            let in_flight = self.downloads.in_flight(id, MAX_IN_FLIGHT);
             let Some(content) = self.contents.get_mut(&id) else { continue };
             content.announce_at = None;
             let new = std::mem::take(&mut content.unannounced);
@@ -238,7 +238,8 @@ impl Engine {
 }
 
 /// Says what is here and what is on its way, in as few messages as may be: one at least, as the latter may be all.
-fn haves(content: ContentId, runs: &[Run], in_flight: &[Run]) -> Vec<PeerMessage> {
-    let message = |runs: &[Run]| PeerMessage::Have { content, runs: runs.to_vec(), coming: in_flight.to_vec() };
+fn haves(content: ContentId, runs: &[PieceRange], in_flight: &[PieceRange]) -> Vec<PeerMessage> {
+    let message =
+        |runs: &[PieceRange]| PeerMessage::Have { content, runs: runs.to_vec(), in_flight: in_flight.to_vec() };
     if runs.is_empty() { vec![message(runs)] } else { runs.chunks(MAX_RUNS).map(message).collect() }
 }

@@ -131,11 +131,11 @@ impl Engine {
             Event::DialFailed { peer } => self.dial_failed(peer),
             Event::Disconnected { conn } => self.disconnected(conn),
             Event::Message { conn, message } => self.message(conn, message),
-            Event::Asked { conn, serve, content, run } => self.asked(conn, serve, content, run),
+            Event::Requested { conn, serve, content, run } => self.requested(conn, serve, content, run),
             Event::Served { serve } => self.served(serve),
             Event::Progress { request, bytes } => self.progress(request, bytes),
             Event::Stored { content, request, piece } => self.stored(content, request, piece),
-            Event::Wrong { request, piece } => self.wrong(request, piece),
+            Event::Corrupt { request, piece } => self.corrupt(request, piece),
             Event::Finished { request, failure } => self.finished(request, failure),
             Event::RoundTrip { conn, rtt } => {
                 if let Some(state) = self.conns.get_mut(&conn) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{PieceSet, Run};
+use protocol::{PieceRange, PieceSet};
 
 use super::in_flight::InFlight;
 use super::upload::promises::{Promise, Stage};
@@ -52,7 +52,7 @@ impl Participation {
     }
 
     /// How many pieces change if it says that these are on their way to it.
-    pub(crate) fn in_flight_changes(&self, said: &[Run]) -> u64 {
+    pub(crate) fn in_flight_changes(&self, said: &[PieceRange]) -> u64 {
         // What does not exist is refused anyway.
         let valid = said.iter().all(|run| run.lies_within(self.have.len()));
         if valid { self.in_flight.changes(&InFlight::new(said)) } else { 0 }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_piece_that_a_peer_gets_is_named_once() {
-        let run = |first, count| Run { first, count };
+        let run = |first, count| PieceRange { first, count };
         let set = |run| {
             let mut set = PieceSet::empty(10);
             set.insert_run(run);

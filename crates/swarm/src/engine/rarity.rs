@@ -2,7 +2,7 @@
 //!
 //! A downloader lists the pieces that it could ask for, an uploader those that it could give; both count peers.
 
-use protocol::Run;
+use protocol::PieceRange;
 
 /// How many peers have each piece, and the listed pieces in buckets by that count.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl Rarity {
 
     /// The run of at most `most` pieces around `first` that are listed, `fit`, and are no more common than it or at
     /// least in the same block of `block` pieces.
-    pub(crate) fn around(&self, first: u32, most: u32, block: u32, fit: impl Fn(u32) -> bool) -> Run {
+    pub(crate) fn around(&self, first: u32, most: u32, block: u32, fit: impl Fn(u32) -> bool) -> PieceRange {
         let (count, block) = (self.counts[first as usize], block.max(1));
         let fits = |piece: u32| {
             let near = piece / block == first / block || self.counts[piece as usize] <= count;
@@ -91,7 +91,7 @@ impl Rarity {
         let aligned = first - first % most.max(1);
         let start = (aligned..first).rev().take_while(|&piece| fits(piece)).last().unwrap_or(first);
         let end = (first + 1..self.counts.len() as u32).take_while(|&piece| piece - start < most && fits(piece)).last();
-        Run { first: start, count: end.unwrap_or(first) - start + 1 }
+        PieceRange { first: start, count: end.unwrap_or(first) - start + 1 }
     }
 
     fn place(&mut self, piece: u32) {
@@ -168,7 +168,7 @@ mod tests {
     fn more_common_pieces_go_along_only_within_a_block() {
         let mut rarity = all_listed(16);
         (4..16).for_each(|piece| rarity.change(piece, 1));
-        assert_eq!(rarity.around(2, 16, 1, |_| true), Run { first: 0, count: 4 });
-        assert_eq!(rarity.around(2, 16, 8, |_| true), Run { first: 0, count: 8 });
+        assert_eq!(rarity.around(2, 16, 1, |_| true), PieceRange { first: 0, count: 4 });
+        assert_eq!(rarity.around(2, 16, 8, |_| true), PieceRange { first: 0, count: 8 });
     }
 }

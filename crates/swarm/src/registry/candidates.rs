@@ -1,4 +1,4 @@
-//! Whom a member could be introduced to: all that have a like stake, and beside them a few of each place.
+//! Whom a member could be introduced to: all that have a like role, and beside them a few of each place.
 //!
 //! A draw looks at a bounded number of them, so that its cost does not grow with the swarm. Drawn from all alike, ten
 //! thousand ids of one machine would hide everyone else; so half of a large draw is of the few.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::*;
-use protocol::Stake::{Downloader, Partial, Seeder};
+use protocol::Role::{Downloader, Partial, Seeder};
 
 fn peer(n: u32) -> PeerId {
     PeerId::of_public_key(&n.to_le_bytes())
@@ -23,8 +23,8 @@ fn at(address: SocketAddr) -> Arc<Addresses> {
     Arc::new(Addresses::new(address.ip(), &[address]))
 }
 
-fn join(registry: &mut Registry, n: u32, stake: Stake) -> Introductions {
-    registry.announce(peer(n), &at(address(n)), stake, None)
+fn join(registry: &mut Registry, n: u32, role: Role) -> Introductions {
+    registry.announce(peer(n), &at(address(n)), role, None)
 }
 
 fn ids(peers: &[PeerAddress]) -> BTreeSet<PeerId> {
@@ -36,7 +36,7 @@ fn check(registry: &Registry) {
     assert_eq!(registry.givers.len() + registry.takers.len(), registry.len());
     for &slot in registry.index.values() {
         let member = registry.member(slot);
-        let group = if member.stake == Downloader { &registry.takers } else { &registry.givers };
+        let group = if member.role == Downloader { &registry.takers } else { &registry.givers };
         assert!(group.stands(slot, member.place));
     }
     for &slot in registry.index.values() {
@@ -84,15 +84,15 @@ fn both_sides_of_an_introduction_are_told() {
 fn a_sample_never_exceeds_50_and_never_includes_oneself() {
     let mut registry = registry();
     for n in 0..2000 {
-        let stake = [Seeder, Partial, Downloader][n as usize % 3];
-        let told = join(&mut registry, n, stake);
+        let role = [Seeder, Partial, Downloader][n as usize % 3];
+        let told = join(&mut registry, n, role);
         assert!(told.sample.len() <= SAMPLE && !ids(&told.sample).contains(&peer(n)));
         assert_eq!(ids(&told.sample).len(), told.sample.len(), "nobody twice");
         assert!(told.pushes.len() <= SAMPLE && told.pushes.iter().all(|push| push.to != peer(n)));
         if n > 200 {
             assert_eq!(told.sample.len(), SAMPLE);
         }
-        let again = join(&mut registry, n, stake);
+        let again = join(&mut registry, n, role);
         assert!(again.sample.len() <= SAMPLE && again.pushes.is_empty());
     }
     check(&registry);
@@ -235,15 +235,15 @@ fn five_hundred_peers_behind_one_address_take_part() {
 /// Ten thousand, from one address and from all addresses of a network: more than a draw looks at.
 #[test]
 fn ten_thousand_ids_of_one_network_hide_nobody() {
-    for stake in [Seeder, Downloader] {
+    for role in [Seeder, Downloader] {
         for addresses in [1, 254] {
             let mut registry = registry();
             for n in 0..10_000 {
-                registry.announce(peer(n), &at(address(256 + n % addresses)), stake, None);
+                registry.announce(peer(n), &at(address(256 + n % addresses)), role, None);
             }
             (20_000..20_003).for_each(|n| drop(join(&mut registry, n, Seeder)));
             let sample = ids(&join(&mut registry, 30_000, Downloader).sample);
-            assert!((20_000..20_003).all(|n| sample.contains(&peer(n))), "among {addresses} with a stake as {stake:?}");
+            assert!((20_000..20_003).all(|n| sample.contains(&peer(n))), "among {addresses} with a role as {role:?}");
             assert_eq!(sample.len(), SAMPLE, "where nobody else is, a crowd is as good as any");
             check(&registry);
         }
@@ -299,14 +299,14 @@ fn whatever_members_do_the_books_agree() {
         let mut registry = Registry::new(seed);
         let mut members = BTreeMap::new();
         for _ in 0..400 {
-            let (n, stake) = (random.u32(..90), [Seeder, Partial, Downloader][random.usize(..3)]);
+            let (n, role) = (random.u32(..90), [Seeder, Partial, Downloader][random.usize(..3)]);
             let pushes = if random.u8(..3) == 0 {
                 assert_eq!(registry.contains(peer(n)), members.remove(&peer(n)).is_some(), "seed {seed}");
                 registry.leave(peer(n))
             } else {
                 let from = address(random.u32(..20));
-                let found = registry.announce(peer(n), &at(from), stake, None);
-                members.insert(peer(n), stake);
+                let found = registry.announce(peer(n), &at(from), role, None);
+                members.insert(peer(n), role);
                 let told = ids(&found.sample);
                 assert!(found.sample.len() <= SAMPLE && told.len() == found.sample.len(), "seed {seed}");
                 assert!(!told.contains(&peer(n)) && told.iter().all(|id| members.contains_key(id)), "seed {seed}");
@@ -318,7 +318,7 @@ fn whatever_members_do_the_books_agree() {
                 assert!(push.gone.iter().all(|id| !ids(&push.joined).contains(id)), "seed {seed}: {push:?}");
             }
             check(&registry);
-            let seeders = members.values().filter(|stake| **stake == Seeder).count() as u32;
+            let seeders = members.values().filter(|role| **role == Seeder).count() as u32;
             assert_eq!((registry.len(), registry.seeders()), (members.len(), seeders), "seed {seed}");
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
-use protocol::{Digest, Stake};
+use protocol::{Digest, Role};
 use tokio::task::JoinHandle;
 use transport::{BoxFuture, LinkStats, MemoryNetwork, Stream, Transport, TransportError};
 
@@ -77,7 +77,7 @@ async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stra
         assert!(state.open(session, &accepted));
         state.enter(session, &accepted, Arc::default(), &peer.listeners());
         let about = Some((name.to_owned(), 5));
-        state.announce(session, peer.peer_id(), Announce { content, about, stake: Stake::Seeder });
+        state.announce(session, peer.peer_id(), Announce { content, about, role: Role::Seeder });
         sessions.push((dialled.unwrap(), accepted));
     }
     let named = |query: &str| state.find(query).into_iter().map(|found| found.name).collect::<Vec<_>>();
@@ -100,7 +100,7 @@ async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost
     let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
     let state = State::new(ServerConfig { seed: 1, ..ServerConfig::default() });
     let outbox = Arc::new(Outbox::default());
-    let announce = |number| Announce { content: ContentId(Digest([number; 32])), about: None, stake: Stake::Seeder };
+    let announce = |number| Announce { content: ContentId(Digest([number; 32])), about: None, role: Role::Seeder };
     let together = Barrier::new(2);
     for session in (0..4000).step_by(2) {
         assert!(state.open(session, &connection) && state.open(session + 1, &connection));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PeerId, Stake, ToTracker, TrackerMessage, VERSION, Wire,
+    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PeerId, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
 use tracker::{Server, ServerConfig};
 use transport::frame::{frame, read_frame};
@@ -59,8 +59,8 @@ impl World {
     pub async fn client_as(&self, id: PeerId, address: &str) -> Client {
         let mut client = self.silent(self.bind_at(id, address)).await;
         let listeners = client.transport.listeners();
-        client.say(ToTracker::Hello { version: VERSION, listeners }).await;
-        assert!(matches!(client.hear().await, TrackerMessage::Welcome { .. }));
+        client.say(TrackerRequest::Hello { version: VERSION, listeners }).await;
+        assert!(matches!(client.hear().await, TrackerEvent::Welcome { .. }));
         client
     }
 
@@ -92,7 +92,7 @@ impl Client {
         self.transport.peer_id()
     }
 
-    pub async fn say(&mut self, message: ToTracker) {
+    pub async fn say(&mut self, message: TrackerRequest) {
         self.send.send(frame(&message.encode().unwrap())).await.unwrap();
     }
 
@@ -102,35 +102,35 @@ impl Client {
         while tokio::time::timeout(QUIET, read_frame(&mut *self.recv, MAX_FRAME)).await.is_ok() {}
     }
 
-    pub async fn hear(&mut self) -> TrackerMessage {
+    pub async fn hear(&mut self) -> TrackerEvent {
         let bytes = tokio::time::timeout(Duration::from_secs(30), read_frame(&mut *self.recv, MAX_FRAME));
-        TrackerMessage::decode(&bytes.await.expect("an answer").unwrap().unwrap()).unwrap()
+        TrackerEvent::decode(&bytes.await.expect("an answer").unwrap().unwrap()).unwrap()
     }
 
-    pub async fn announce(&mut self, content: ContentId, stake: Stake, name: &str) -> Vec<PeerId> {
+    pub async fn announce(&mut self, content: ContentId, role: Role, name: &str) -> Vec<PeerId> {
         let about = Some((name.to_owned(), 5));
-        self.say(ToTracker::Announce(Announce { content, about, stake })).await;
+        self.say(TrackerRequest::Announce(Announce { content, about, role })).await;
         self.joined().await
     }
 
     pub async fn joined(&mut self) -> Vec<PeerId> {
         match self.hear().await {
-            TrackerMessage::Peers { joined, gone, .. } if gone.is_empty() => joined.into_iter().map(|p| p.id).collect(),
+            TrackerEvent::Peers { joined, gone, .. } if gone.is_empty() => joined.into_iter().map(|p| p.id).collect(),
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn gone(&mut self) -> Vec<PeerId> {
         match self.hear().await {
-            TrackerMessage::Peers { joined, gone, .. } if joined.is_empty() => gone,
+            TrackerEvent::Peers { joined, gone, .. } if joined.is_empty() => gone,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn find(&mut self, query: &str) -> Vec<ContentMatch> {
-        self.say(ToTracker::Find(query.to_owned())).await;
+        self.say(TrackerRequest::Find(query.to_owned())).await;
         match self.hear().await {
-            TrackerMessage::Found { query: about, matches } if about == query => matches,
+            TrackerEvent::Found { query: about, matches } if about == query => matches,
             other => panic!("{other:?}"),
         }
     }

@@ -28,7 +28,7 @@ pub struct Certs(PathBuf);
 
 /// What is to be made.
 #[derive(Debug, Clone)]
-pub struct Wishes {
+pub struct CertRequest {
     /// Names of the peers' certificates.
     pub names: Vec<String>,
     /// How long certificates are valid.
@@ -39,7 +39,7 @@ pub struct Wishes {
 
 /// What was done to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Done {
+pub enum FileChange {
     /// It is new.
     Made(PathBuf),
     /// It was there and stays as it is.
@@ -80,28 +80,28 @@ impl Certs {
     }
 
     /// Makes what is missing: an authority, and certificates for the tracker and the peers. Keys that are there stay.
-    pub fn make(&self, wishes: &Wishes) -> Result<Vec<Done>, IdentityError> {
-        for name in &wishes.names {
+    pub fn provision(&self, request: &CertRequest) -> Result<Vec<FileChange>, IdentityError> {
+        for name in &request.names {
             let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
             if name.is_empty() || name.len() > 64 || !plain || [AUTHORITY, TRACKER, OLD].contains(&name.as_str()) {
                 return Err(IdentityError::Name(name.clone()));
             }
         }
         atomic_file::sweep(&self.0);
-        let mut done = Vec::new();
-        let authority = if wishes.rotate { self.rotate(&mut done)? } else { self.authority(&mut done)? };
-        let named = wishes.names.iter().map(String::as_str);
+        let mut changes = Vec::new();
+        let authority = if request.rotate { self.rotate(&mut changes)? } else { self.authority(&mut changes)? };
+        let named = request.names.iter().map(String::as_str);
         // After a change of authority everyone needs a new certificate, whether named or not.
-        let present = if wishes.rotate { self.peers()? } else { Vec::new() };
-        let others = present.iter().map(String::as_str).filter(|name| !wishes.names.iter().any(|wish| wish == name));
+        let present = if request.rotate { self.peers()? } else { Vec::new() };
+        let others = present.iter().map(String::as_str).filter(|name| !request.names.iter().any(|wish| wish == name));
         for name in [TRACKER].into_iter().chain(named).chain(others) {
-            self.certify(name, &authority, wishes.lifetime, &mut done)?;
+            self.certify(name, &authority, request.lifetime, &mut changes)?;
         }
-        Ok(done)
+        Ok(changes)
     }
 
     /// Another authority in place of the present one, which keeps its files under other names.
-    fn rotate(&self, done: &mut Vec<Done>) -> Result<Authority, IdentityError> {
+    fn rotate(&self, changes: &mut Vec<FileChange>) -> Result<Authority, IdentityError> {
         let moves = [(self.certificate(AUTHORITY), self.certificate(OLD)), (self.key(AUTHORITY), self.key(OLD))];
         if let Some((_, old)) = moves.iter().find(|(_, old)| old.exists()) {
             return Err(IdentityError::Rotating(old.clone()));
@@ -111,18 +111,18 @@ impl Certs {
         let successor = authority.prepare(&self.certificate(AUTHORITY), &self.key(AUTHORITY))?;
         for (from, to) in moves {
             atomic_file::patiently(|| fs::rename(&from, &to)).map_err(at(&from))?;
-            done.push(Done::Moved(from, to));
+            changes.push(FileChange::Moved(from, to));
         }
-        self.install(successor, done)?;
+        self.install(successor, changes)?;
         Ok(authority)
     }
 
-    fn authority(&self, done: &mut Vec<Done>) -> Result<Authority, IdentityError> {
+    fn authority(&self, changes: &mut Vec<FileChange>) -> Result<Authority, IdentityError> {
         let (certificate, key) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
         if !lacks(&certificate)? {
             // Without its key there is no reason to make another: the swarm may trust what is left.
             let authority = Authority::load(&certificate, &key)?;
-            done.extend([Done::Kept(certificate), Done::Kept(key)]);
+            changes.extend([FileChange::Kept(certificate), FileChange::Kept(key)]);
             return Ok(authority);
         }
         if key.exists() {
@@ -132,22 +132,22 @@ impl Certs {
                 authority => {
                     let authority = authority?;
                     authority.write_certificate(&certificate)?;
-                    done.extend([Done::Made(certificate), Done::Kept(key)]);
+                    changes.extend([FileChange::Made(certificate), FileChange::Kept(key)]);
                     return Ok(authority);
                 }
             }
         }
         let authority = Authority::generate()?;
-        self.install(authority.prepare(&certificate, &key)?, done)?;
+        self.install(authority.prepare(&certificate, &key)?, changes)?;
         Ok(authority)
     }
 
     /// The files of a new authority take their places.
-    fn install(&self, [key, certificate]: [Prepared; 2], done: &mut Vec<Done>) -> Result<(), IdentityError> {
+    fn install(&self, [key, certificate]: [Prepared; 2], changes: &mut Vec<FileChange>) -> Result<(), IdentityError> {
         let (certificate_path, key_path) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
         key.create().map_err(at(&key_path))?;
         certificate.replace().map_err(at(&certificate_path))?;
-        done.extend([Done::Made(certificate_path), Done::Made(key_path)]);
+        changes.extend([FileChange::Made(certificate_path), FileChange::Made(key_path)]);
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl Certs {
         name: &str,
         authority: &Authority,
         lifetime: Duration,
-        done: &mut Vec<Done>,
+        changes: &mut Vec<FileChange>,
     ) -> Result<(), IdentityError> {
         let (certificate, key) = (self.certificate(name), self.key(name));
         let new = match fs::metadata(&key) {
@@ -165,7 +165,7 @@ impl Certs {
         };
         self.lost(name)?;
         let identity = Identity::load_or_create(&key)?;
-        done.push(if new { Done::Made(key) } else { Done::Kept(key) });
+        changes.push(if new { FileChange::Made(key) } else { FileChange::Kept(key) });
         let present = if lacks(&certificate)? { None } else { Some(pem::read_certificate(&certificate)?) };
         let soon = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + SOON.min(lifetime / 2));
         let lasts = present.as_ref().is_some_and(|present| {
@@ -173,11 +173,11 @@ impl Certs {
             signed.is_ok_and(|id| id == identity.id) && valid_at(present, soon).is_ok()
         });
         if lasts {
-            done.push(Done::Kept(certificate));
+            changes.push(FileChange::Kept(certificate));
             return Ok(());
         }
         authority.certify(name, &identity, from_now(lifetime))?.write_certificate(&certificate)?;
-        done.push(if present.is_some() { Done::Renewed(certificate) } else { Done::Made(certificate) });
+        changes.push(if present.is_some() { FileChange::Renewed(certificate) } else { FileChange::Made(certificate) });
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
-pub use folder::{Certs, Done, Wishes};
+pub use folder::{CertRequest, Certs, FileChange};
 pub(crate) use tls::{SERVER_NAME, not_admitted, not_taken, offers_our_protocol, random, speaks_our_protocol};
 pub use trust::Trust;
 

@@ -121,7 +121,7 @@ fn an_empty_key_whose_certificate_is_there_is_not_made_anew() {
     let (certs, key) = (Certs::new(folder.path()), folder.path().join("tracker.key"));
     certs.open_tracker().unwrap();
     fs::write(&key, "").unwrap();
-    for error in [certs.open_tracker().err().unwrap(), certs.make(&wishes(&[], false)).unwrap_err()] {
+    for error in [certs.open_tracker().err().unwrap(), certs.provision(&request(&[], false)).unwrap_err()] {
         assert!(matches!(error, IdentityError::LostKey { .. }), "{error}");
     }
     assert_eq!(fs::read(&key).unwrap(), b"");
@@ -160,23 +160,26 @@ fn programs_that_start_at_once_agree_on_one_key() {
 fn an_authority_without_a_certificate_gets_one() {
     let folder = tempfile::tempdir().unwrap();
     let (certs, path) = (Certs::new(folder.path()), |name: &str| folder.path().join(name));
-    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    certs.provision(&request(&["peer-1"], false)).unwrap();
     let before = Trust::authorities(&[path("ca.pem")]).unwrap();
     fs::remove_file(path("ca.pem")).unwrap();
-    let done = certs.make(&wishes(&["peer-2"], false)).unwrap();
-    assert!(done.contains(&Done::Made(path("ca.pem"))) && done.contains(&Done::Kept(path("ca.key"))), "{done:?}");
-    assert!(done.contains(&Done::Kept(path("tracker.pem"))), "{done:?}");
+    let done = certs.provision(&request(&["peer-2"], false)).unwrap();
+    assert!(
+        done.contains(&FileChange::Made(path("ca.pem"))) && done.contains(&FileChange::Kept(path("ca.key"))),
+        "{done:?}"
+    );
+    assert!(done.contains(&FileChange::Kept(path("tracker.pem"))), "{done:?}");
     // Those who have the certificate from before need no other.
     assert!(Identity::load(&path("peer-2.pem"), &path("peer-2.key"), &before).is_ok());
     for name in ["ca.pem", "peer-1.pem"] {
         fs::write(path(name), "").unwrap();
     }
-    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    certs.provision(&request(&["peer-1"], false)).unwrap();
     assert!(Identity::load(&path("peer-1.pem"), &path("peer-1.key"), &before).is_ok());
     // One that never signed anything is none.
     let fresh = tempfile::tempdir().unwrap();
     fs::write(fresh.path().join("ca.key"), "").unwrap();
-    Certs::new(fresh.path()).make(&wishes(&["peer-1"], false)).unwrap();
+    Certs::new(fresh.path()).provision(&request(&["peer-1"], false)).unwrap();
     assert_private(&fresh.path().join("ca.key"));
 }
 
@@ -202,35 +205,35 @@ fn assert_private(key: &Path) {
     let _ = key;
 }
 
-fn wishes(names: &[&str], rotate: bool) -> Wishes {
-    Wishes { names: names.iter().map(|name| (*name).to_owned()).collect(), lifetime: 365 * DAY, rotate }
+fn request(names: &[&str], rotate: bool) -> CertRequest {
+    CertRequest { names: names.iter().map(|name| (*name).to_owned()).collect(), lifetime: 365 * DAY, rotate }
 }
 
 #[test]
 fn a_folder_is_filled_once_and_added_to_without_a_change_of_keys() {
     let folder = tempfile::tempdir().unwrap();
     let (certs, path) = (Certs::new(folder.path()), |name: &str| folder.path().join(name));
-    let done = certs.make(&wishes(&["peer-1", "peer-2"], false)).unwrap();
-    assert!(done.iter().all(|done| matches!(done, Done::Made(_))), "{done:?}");
+    let done = certs.provision(&request(&["peer-1", "peer-2"], false)).unwrap();
+    assert!(done.iter().all(|done| matches!(done, FileChange::Made(_))), "{done:?}");
     ["ca.key", "tracker.key", "peer-1.key", "peer-2.key"].iter().for_each(|key| assert_private(&path(key)));
     let before = fs::read(path("peer-1.pem")).unwrap();
-    let done = certs.make(&wishes(&["peer-1", "new"], false)).unwrap();
-    let made: Vec<_> = done.iter().filter(|done| matches!(done, Done::Made(_))).collect();
-    assert_eq!(made, [&Done::Made(path("new.key")), &Done::Made(path("new.pem"))]);
+    let done = certs.provision(&request(&["peer-1", "new"], false)).unwrap();
+    let made: Vec<_> = done.iter().filter(|done| matches!(done, FileChange::Made(_))).collect();
+    assert_eq!(made, [&FileChange::Made(path("new.key")), &FileChange::Made(path("new.pem"))]);
     assert_eq!(fs::read(path("peer-1.pem")).unwrap(), before);
     for bad in ["ca", "tracker", "", "../x", "a/b", "a.b", "ä"] {
-        assert!(matches!(certs.make(&wishes(&[bad], false)), Err(IdentityError::Name(_))), "{bad:?}");
+        assert!(matches!(certs.provision(&request(&[bad], false)), Err(IdentityError::Name(_))), "{bad:?}");
     }
     // The authority's certificate alone: no other is made in its place, which nobody would trust.
     fs::remove_file(path("ca.key")).unwrap();
-    assert!(matches!(certs.make(&wishes(&[], false)), Err(IdentityError::File { .. })));
+    assert!(matches!(certs.provision(&request(&[], false)), Err(IdentityError::File { .. })));
 }
 
 #[test]
 fn a_certificate_that_ends_soon_is_made_anew_for_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     let (certs, pem) = (Certs::new(folder.path()), folder.path().join("peer-1.pem"));
-    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    certs.provision(&request(&["peer-1"], false)).unwrap();
     let authority = Authority::load(&folder.path().join("ca.pem"), &folder.path().join("ca.key")).unwrap();
     let peer = Identity::load_or_create(&folder.path().join("peer-1.key")).unwrap();
     let now = SystemTime::now();
@@ -238,8 +241,8 @@ fn a_certificate_that_ends_soon_is_made_anew_for_the_same_key() {
     let error = certs.free_peer(&authority.trust()).err().unwrap();
     assert!(matches!(error, IdentityError::Expired { .. }), "{error}");
     assert!(error.to_string().contains("expired on 20"), "{error}");
-    let done = certs.make(&wishes(&["peer-1"], false)).unwrap();
-    assert!(done.contains(&Done::Renewed(pem)), "{done:?}");
+    let done = certs.provision(&request(&["peer-1"], false)).unwrap();
+    assert!(done.contains(&FileChange::Renewed(pem)), "{done:?}");
     assert_eq!(certs.free_peer(&authority.trust()).unwrap().peer_id(), peer.peer_id());
 }
 
@@ -248,7 +251,7 @@ fn each_peer_of_a_folder_takes_a_certificate_that_no_running_peer_uses() {
     let folder = tempfile::tempdir().unwrap();
     let certs = Certs::new(folder.path());
     let names: Vec<_> = (1..=11).map(|number| format!("peer-{number}")).collect();
-    certs.make(&wishes(&names.iter().map(String::as_str).collect::<Vec<_>>(), false)).unwrap();
+    certs.provision(&request(&names.iter().map(String::as_str).collect::<Vec<_>>(), false)).unwrap();
     let trust = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let mut running: Vec<_> = names.iter().map(|_| certs.free_peer(&trust).unwrap()).collect();
     let id = |name: &str| peer_id_of_certificate_pem(&folder.path().join(name)).unwrap();
@@ -270,11 +273,11 @@ fn each_peer_of_a_folder_takes_a_certificate_that_no_running_peer_uses() {
 fn an_authority_is_replaced_while_both_are_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let (certs, path) = (Certs::new(folder.path()), |name: &str| folder.path().join(name));
-    certs.make(&wishes(&["peer-1"], false)).unwrap();
+    certs.provision(&request(&["peer-1"], false)).unwrap();
     let old = Trust::authorities(&[path("ca.pem")]).unwrap();
     let before = certs.free_peer(&old).unwrap();
-    let done = certs.make(&wishes(&[], true)).unwrap();
-    assert!(done.contains(&Done::Renewed(path("peer-1.pem"))), "{done:?}");
+    let done = certs.provision(&request(&[], true)).unwrap();
+    assert!(done.contains(&FileChange::Renewed(path("peer-1.pem"))), "{done:?}");
     let (both, new) = (
         Trust::authorities(&[path("ca.pem"), path("ca-old.pem")]).unwrap(),
         Trust::authorities(&[path("ca.pem")]).unwrap(),
@@ -291,7 +294,7 @@ fn an_authority_is_replaced_while_both_are_trusted() {
     fs::write(path("both.pem"), bundle).unwrap();
     let bundle = Trust::authorities(&[path("both.pem")]).unwrap();
     assert!(checked(&bundle, &after).is_ok());
-    assert!(matches!(certs.make(&wishes(&[], true)), Err(IdentityError::Rotating(_))));
+    assert!(matches!(certs.provision(&request(&[], true)), Err(IdentityError::Rotating(_))));
 }
 
 #[test]
@@ -300,9 +303,9 @@ fn a_closed_swarm_is_not_opened_by_leaving_out_a_flag() {
     let certs = Certs::new(folder.path());
     let open = certs.open_tracker().unwrap().unwrap();
     assert_eq!(certs.open_tracker().unwrap().unwrap().id, open.id);
-    let done = certs.make(&wishes(&[], false)).unwrap();
-    assert!(done.contains(&Done::Kept(folder.path().join("tracker.key"))));
-    assert!(done.contains(&Done::Renewed(folder.path().join("tracker.pem"))));
+    let done = certs.provision(&request(&[], false)).unwrap();
+    assert!(done.contains(&FileChange::Kept(folder.path().join("tracker.key"))));
+    assert!(done.contains(&FileChange::Renewed(folder.path().join("tracker.pem"))));
     assert!(certs.open_tracker().unwrap().is_none());
     let trust = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     assert_eq!(certs.tracker(&trust).unwrap().id, open.id);

@@ -1,6 +1,6 @@
 //! How fast a connection sends: which controller decides it.
 
-mod by_distance;
+mod by_rtt;
 mod controller;
 mod delivery;
 mod path;
@@ -54,7 +54,7 @@ impl Congestion {
     /// What makes a controller for each path.
     pub(super) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
-            Congestion::Auto => Arc::new(by_distance::Factory),
+            Congestion::Auto => Arc::new(by_rtt::Factory),
             Congestion::Delivery => Arc::new(controller::Factory),
             Congestion::Cubic => Arc::new(CubicConfig::default()),
             Congestion::NewReno => Arc::new(NewRenoConfig::default()),

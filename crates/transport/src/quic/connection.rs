@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::uplink::{self, Path};
+use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
 use crate::identity::{not_admitted, not_taken, peer_id_of};
@@ -19,7 +19,7 @@ use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, Tr
 
 pub(super) struct QuicConnection {
     inner: Arc<quinn::Connection>,
-    path: Arc<Path>,
+    pacer: Arc<ConnectionPacer>,
     peer: PeerId,
     /// Where the other end was in the handshake. Later packets may carry any sender that it likes.
     remote: SocketAddr,
@@ -51,14 +51,14 @@ impl QuicConnection {
             }
             over || standing.is_none()
         });
-        let path = Path::new(inner.clone(), windows.uplink().clone());
+        let pacer = ConnectionPacer::new(inner.clone(), windows.uplink().clone());
         // An IPv4 peer of an IPv6 socket is shown as what it is.
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        Ok(QuicConnection { inner, path: Arc::new(path), peer, remote, thread })
+        Ok(QuicConnection { inner, pacer: Arc::new(pacer), peer, remote, thread })
     }
 
     fn stream(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
-        let send = QuicSend { inner: send, path: self.path.clone(), taken: None, finished: false, torn: false };
+        let send = QuicSend { inner: send, pacer: self.pacer.clone(), taken: None, finished: false, torn: false };
         (Box::new(send), Box::new(QuicRecv { inner: recv, ended: None }))
     }
 }
@@ -154,7 +154,7 @@ impl Connection for QuicConnection {
 
 struct QuicSend {
     inner: quinn::SendStream,
-    path: Arc<Path>,
+    pacer: Arc<ConnectionPacer>,
     /// What the uplink's books call this stream, if it carries payload.
     taken: Option<u64>,
     finished: bool,
@@ -170,13 +170,13 @@ impl SendStream for QuicSend {
             }
             self.torn = true;
             if data.len() >= uplink::PAYLOAD {
-                self.path.uplink.room(&self.path).await;
-                self.taken = Some(self.path.uplink.take(&self.path, self.taken, data.len() as u64));
+                self.pacer.uplink.room(&self.pacer).await;
+                self.taken = Some(self.pacer.uplink.take(&self.pacer, self.taken, data.len() as u64));
             }
             let sent = self.inner.write_chunk(data).await;
             self.torn = false;
             if let Some(stream) = self.taken {
-                self.path.uplink.taken(stream);
+                self.pacer.uplink.taken(stream);
             }
             sent.map_err(|error| match error {
                 WriteError::Stopped(code) => TransportError::Reset(code_of(code)),
@@ -193,7 +193,7 @@ impl SendStream for QuicSend {
         self.finished = true;
         self.inner.finish().map_err(|_| TransportError::Closed)?;
         if let Some(stream) = self.taken.take() {
-            let (stopped, uplink) = (self.inner.stopped(), self.path.uplink.clone());
+            let (stopped, uplink) = (self.inner.stopped(), self.pacer.uplink.clone());
             tokio::spawn(async move { uplink.over(stream, stopped.await.is_ok()) });
         }
         Ok(())
@@ -212,7 +212,7 @@ impl Drop for QuicSend {
             let _ = self.inner.reset(0u32.into());
         }
         if let Some(stream) = self.taken {
-            self.path.uplink.over(stream, false);
+            self.pacer.uplink.over(stream, false);
         }
     }
 }

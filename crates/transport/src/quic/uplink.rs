@@ -27,7 +27,7 @@ const SAMPLE: Duration = Duration::from_millis(50);
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// A connection's way through the uplink.
-pub(super) struct Path {
+pub(super) struct ConnectionPacer {
     connection: Arc<quinn::Connection>,
     pub(super) uplink: Arc<Uplink>,
     number: usize,
@@ -35,11 +35,11 @@ pub(super) struct Path {
     shortest: AtomicU64,
 }
 
-impl Path {
+impl ConnectionPacer {
     pub(super) fn new(connection: Arc<quinn::Connection>, uplink: Arc<Uplink>) -> Self {
         // No two that live have the same.
         let number = connection.stable_id();
-        Path { connection, uplink, number, shortest: AtomicU64::new(u64::MAX) }
+        ConnectionPacer { connection, uplink, number, shortest: AtomicU64::new(u64::MAX) }
     }
 
     /// The round trip without queues: with them, what may wait would make room for more to wait.
@@ -73,7 +73,7 @@ struct State {
 
 /// What was taken of a stream and may still be on its way.
 struct Taken {
-    path: usize,
+    connection: usize,
     bytes: u64,
     since: Instant,
     rtt: Duration,
@@ -85,11 +85,11 @@ impl State {
     }
 
     /// Nothing if there is room; or else when there will be at the latest.
-    fn wait(&self, path: usize, now: Instant) -> Option<Duration> {
+    fn wait(&self, connection: usize, now: Instant) -> Option<Duration> {
         let left = |taken: &Taken| (HELD_UP + 4 * taken.rtt).saturating_sub(now - taken.since);
         // What a connection has under way itself is bounded by its window, and holds up nobody: a sender that waits for
         // more than its congestion control would never learn how much a long path takes.
-        let others = self.streams.values().filter(|taken| taken.path != path);
+        let others = self.streams.values().filter(|taken| taken.connection != connection);
         let moving = others.filter(|taken| !left(taken).is_zero());
         let (bytes, rtt) =
             moving.clone().fold((0, Duration::ZERO), |(bytes, rtt), t| (bytes + t.bytes, rtt.max(t.rtt)));
@@ -110,10 +110,10 @@ impl State {
 
 impl Uplink {
     /// Waits until more may be taken for this connection.
-    pub(super) async fn room(&self, path: &Path) {
+    pub(super) async fn room(&self, pacer: &ConnectionPacer) {
         loop {
             let freed = self.freed.notified();
-            let Some(wait) = self.state.lock().expect("no panic holds it").wait(path.number, Instant::now()) else {
+            let Some(wait) = self.state.lock().expect("no panic holds it").wait(pacer.number, Instant::now()) else {
                 return;
             };
             let _ = timeout(wait, freed).await;
@@ -121,8 +121,8 @@ impl Uplink {
     }
 
     /// Bytes of a stream are taken in; its number is made at the first time.
-    pub(super) fn take(&self, path: &Path, stream: Option<u64>, bytes: u64) -> u64 {
-        let (path, rtt) = (path.number, path.rtt());
+    pub(super) fn take(&self, pacer: &ConnectionPacer, stream: Option<u64>, bytes: u64) -> u64 {
+        let (connection, rtt) = (pacer.number, pacer.rtt());
         let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
         let stream = stream.unwrap_or_else(|| {
             state.next += 1;
@@ -132,7 +132,7 @@ impl Uplink {
             // Until now there was nothing to send: that time tells nothing.
             (state.sample, state.arrived) = (Some(now), 0);
         }
-        let taken = state.streams.entry(stream).or_insert(Taken { path, bytes: 0, since: now, rtt });
+        let taken = state.streams.entry(stream).or_insert(Taken { connection, bytes: 0, since: now, rtt });
         taken.bytes += bytes;
         taken.since = now;
         stream

@@ -1,4 +1,4 @@
-//! One connection: a trunk, and lanes that its streams take turns on.
+//! One connection: a control connection, and stream connections that its streams take turns on.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,22 +12,22 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
+use super::control::{self, ControlFrame};
 use super::dial::{Dialler, Purpose};
-use super::lane::{Lane, Said};
 use super::socket::{Counted, Handle as SocketHandle, Socket};
 use super::stream;
-use super::trunk::{self, Word};
+use super::stream_connection::{StreamConnection, StreamFrame};
 use crate::admission::{Admission, Newcomer, Worth};
 use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
 
 /// Streams that one side may have open at once.
 const STREAMS: usize = 100;
-/// Lanes that the other side may open: one for each stream of either side, and some that are just ending.
-const LANES: usize = 2 * STREAMS + 20;
-/// Lanes of ours that are kept for later, and for how long; the others are closed.
-pub(super) const IDLE_LANES: usize = 8;
+/// Stream connections that the other side may open: one for each stream of either side, and some that are just ending.
+const STREAM_CONNECTIONS: usize = 2 * STREAMS + 20;
+/// Stream connections of ours that are kept for later, and for how long; the others are closed.
+pub(super) const IDLE_STREAM_CONNECTIONS: usize = 8;
 const KEPT: Duration = Duration::from_secs(5);
-/// A lane of the other side, which does the same, may be without a stream for so long. A stream that it has opened and
+/// A stream connection of the other side, which does the same, may be without a stream for so long. A stream that it has opened and
 /// sends nothing on is none yet.
 const WITHOUT_STREAM: Duration = Duration::from_secs(15);
 /// But no longer than this if it is not one of a few: those that come side by side all have their streams soon.
@@ -77,17 +77,17 @@ pub(super) struct Core {
     pub(super) peer: PeerId,
     thread: Handle,
     end: watch::Sender<Option<End>>,
-    idle: Mutex<Vec<Lane>>,
+    idle: Mutex<Vec<StreamConnection>>,
     came: Notify,
-    /// Lanes that the other side wanted, and how many of them wait for a stream of it.
-    lanes: Arc<AtomicUsize>,
+    /// Stream connections that the other side wanted, and how many of them wait for a stream of it.
+    stream_connections: Arc<AtomicUsize>,
     waiting: AtomicUsize,
     share: Share,
-    trunk: SocketHandle,
+    control: SocketHandle,
     used: AtomicBool,
-    arrivals: mpsc::Sender<(Lane, Said)>,
-    words: mpsc::Sender<Word>,
-    /// Dials further lanes; only the side that dialled can.
+    arrivals: mpsc::Sender<(StreamConnection, StreamFrame)>,
+    frames: mpsc::Sender<ControlFrame>,
+    /// Dials further stream connections; only the side that dialled can.
     dialler: Option<Dialler>,
     sent: AtomicU64,
     received: AtomicU64,
@@ -130,7 +130,7 @@ impl Core {
     /// There is a stream on it.
     pub(super) fn is_used(&self) {
         if !self.used.swap(true, Ordering::Relaxed) {
-            self.trunk.set_worth(Worth::Trunk);
+            self.control.set_worth(Worth::Control);
         }
     }
 
@@ -154,36 +154,36 @@ impl Core {
         Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
-    /// Says something on the trunk; a side that floods us with what must be answered is not answered.
-    pub(super) fn say(&self, word: Word) {
-        let _ = self.words.try_send(word);
+    /// Says something on the control connection; a side that floods us with what must be answered is not answered.
+    pub(super) fn say(&self, frame: ControlFrame) {
+        let _ = self.frames.try_send(frame);
     }
 
-    /// A stream has ended on this lane: it is free for the next, or waits for the other side's next.
-    pub(super) fn give_back(self: Arc<Self>, lane: Lane, ours: bool) {
-        if ours { self.keep(lane) } else { self.listen(lane) }
+    /// A stream has ended on this stream connection: it is free for the next, or waits for the other side's next.
+    pub(super) fn give_back(self: Arc<Self>, connection: StreamConnection, ours: bool) {
+        if ours { self.keep(connection) } else { self.listen(connection) }
     }
 
-    fn keep(&self, lane: Lane) {
+    fn keep(&self, connection: StreamConnection) {
         let mut idle = self.idle.lock().expect("no panic holds it");
-        if self.end.borrow().is_none() && idle.len() < IDLE_LANES {
-            idle.push(lane);
+        if self.end.borrow().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
+            idle.push(connection);
         }
         drop(idle);
         self.came.notify_one();
     }
 
-    /// Closes lanes of ours that were of no use lately, before the other side does.
-    pub(super) fn close_idle_lanes(&self) {
-        self.idle.lock().expect("no panic holds it").retain(|lane| lane.idle.elapsed() < KEPT);
+    /// Closes stream connections of ours that were of no use lately, before the other side does.
+    pub(super) fn close_idle_stream_connections(&self) {
+        self.idle.lock().expect("no panic holds it").retain(|connection| connection.idle.elapsed() < KEPT);
     }
 
-    /// Waits on a lane of the other side for its next stream.
-    fn listen(self: Arc<Self>, lane: Lane) {
+    /// Waits on a stream connection of the other side for its next stream.
+    fn listen(self: Arc<Self>, connection: StreamConnection) {
         let core = self.clone();
         self.spawn(async move {
             core.waiting.fetch_add(1, Ordering::Relaxed);
-            let heard = core.first_said(lane).await;
+            let heard = core.first_frame(connection).await;
             core.waiting.fetch_sub(1, Ordering::Relaxed);
             if let Some(arrival) = heard {
                 tokio::select! {
@@ -194,11 +194,11 @@ impl Core {
         });
     }
 
-    /// What is said first of a lane's next stream, if that is soon enough.
-    async fn first_said(&self, mut lane: Lane) -> Option<(Lane, Said)> {
-        let (idle, next) = (lane.idle, lane.next);
+    /// What is said first of a stream connection's next stream, if that is soon enough.
+    async fn first_frame(&self, mut connection: StreamConnection) -> Option<(StreamConnection, StreamFrame)> {
+        let (idle, next) = (connection.idle, connection.next);
         let said = {
-            let said = lane.reader.said(next);
+            let said = connection.reader.said(next);
             tokio::pin!(said);
             let soon = async {
                 match timeout_at(idle + FRESH, &mut said).await {
@@ -212,56 +212,56 @@ impl Core {
                 _ = self.end_of_all() => None,
             }
         };
-        Some((lane, said?.ok()?))
+        Some((connection, said?.ok()?))
     }
 
-    /// A lane came from the side that dials.
-    pub(super) fn lane_came(self: Arc<Self>, stream: TlsStream<Socket>, purpose: Purpose) {
-        let Some(counted) = Counted::below(LANES, &self.lanes) else {
-            return self.finish(End::Local { code: 1, reason: "too many lanes".to_owned() });
+    /// A stream connection came from the side that dials.
+    pub(super) fn stream_connection_came(self: Arc<Self>, stream: TlsStream<Socket>, purpose: Purpose) {
+        let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else {
+            return self.finish(End::Local { code: 1, reason: "too many stream connections".to_owned() });
         };
-        let lane = Lane::new(stream);
-        if !self.share.admit(&lane.socket, Worth::IdleLane, Some(counted)) {
+        let connection = StreamConnection::new(stream);
+        if !self.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
             return;
         }
-        if purpose == Purpose::Theirs { self.listen(lane) } else { self.keep(lane) }
+        if purpose == Purpose::Theirs { self.listen(connection) } else { self.keep(connection) }
     }
 
-    /// The other side, which cannot dial us, needs a lane.
-    pub(super) fn give_lane(self: Arc<Self>) {
+    /// The other side, which cannot dial us, needs a stream connection.
+    pub(super) fn give_stream_connection(self: Arc<Self>) {
         if self.dialler.is_none() {
             return;
         }
-        let Some(counted) = Counted::below(LANES, &self.lanes) else { return };
+        let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else { return };
         let core = self.clone();
         self.spawn(async move {
             let Some(dialler) = &core.dialler else { return };
             if let Ok(stream) = dialler.dial(Purpose::Yours).await {
-                let lane = Lane::new(stream);
-                if core.share.admit(&lane.socket, Worth::IdleLane, Some(counted)) {
-                    core.clone().listen(lane);
+                let connection = StreamConnection::new(stream);
+                if core.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
+                    core.clone().listen(connection);
                 }
             }
         });
     }
 
-    /// A lane for a stream of ours.
-    async fn lane(&self) -> Result<Lane, TransportError> {
+    /// A stream connection for a stream of ours.
+    async fn stream_connection(&self) -> Result<StreamConnection, TransportError> {
         let mut asked = false;
         loop {
             let came = self.came.notified();
-            if let Some(lane) = self.idle.lock().expect("no panic holds it").pop() {
-                return Ok(lane);
+            if let Some(connection) = self.idle.lock().expect("no panic holds it").pop() {
+                return Ok(connection);
             }
             if let Some(dialler) = &self.dialler {
                 return match dialler.dial(Purpose::Theirs).await {
-                    Ok(stream) => Ok(Lane::new(stream)),
-                    // The door of a side that has just closed the connection knows it no more; why is on the trunk.
+                    Ok(stream) => Ok(StreamConnection::new(stream)),
+                    // The door of a side that has just closed the connection knows it no more; why is on the control connection.
                     Err(error) => Err(timeout(stream::REASON, self.ended()).await.unwrap_or(error)),
                 };
             }
             if !std::mem::replace(&mut asked, true) {
-                self.say(Word::Want);
+                self.say(ControlFrame::Want);
             }
             came.await;
         }
@@ -273,7 +273,7 @@ pub(super) struct TcpConnection {
     held: Arc<Held>,
     remote: SocketAddr,
     places: Arc<Semaphore>,
-    arrivals: AsyncMutex<mpsc::Receiver<(Lane, Said)>>,
+    arrivals: AsyncMutex<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
 }
 
 /// Closes the connection when it is dropped.
@@ -286,9 +286,9 @@ impl Drop for Held {
 }
 
 impl TcpConnection {
-    /// A connection over this trunk, whose tasks run on the current thread's runtime.
+    /// A connection over this control connection, whose tasks run on the current thread's runtime.
     pub(super) fn start(
-        trunk: TlsStream<Socket>,
+        control: TlsStream<Socket>,
         peer: PeerId,
         share: Share,
         dialler: Option<Dialler>,
@@ -297,20 +297,20 @@ impl TcpConnection {
     ) -> (Self, Arc<Core>) {
         let (remote, dialled) = (share.remote, dialler.is_some());
         let (arrivals, arrived) = mpsc::channel(STREAMS);
-        let (words, said) = mpsc::channel(trunk::QUEUE);
+        let (frames, said) = mpsc::channel(control::QUEUE);
         let core = Arc::new(Core {
             peer,
             thread,
             end: watch::Sender::new(None),
             idle: Mutex::default(),
             came: Notify::new(),
-            lanes: Arc::default(),
+            stream_connections: Arc::default(),
             waiting: AtomicUsize::new(0),
             share,
-            trunk: trunk.get_ref().0.handle(),
+            control: control.get_ref().0.handle(),
             used: AtomicBool::new(false),
             arrivals,
-            words,
+            frames,
             dialler,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -318,13 +318,13 @@ impl TcpConnection {
             heard: AtomicU64::new(0),
         });
         // Whom we dial is our own choice.
-        if !dialled && !core.share.admit(&core.trunk, Worth::Unused, None) {
+        if !dialled && !core.share.admit(&core.control, Worth::Unused, None) {
             core.finish(End::Local { code: 1, reason: "too many connections from there".to_owned() });
         }
         running.send_modify(|running| *running += 1);
         let task = core.clone();
         core.spawn(async move {
-            trunk::run(task, trunk, said).await;
+            control::run(task, control, said).await;
             running.send_modify(|running| *running -= 1);
         });
         let held = Arc::new(Held(core.clone()));
@@ -351,14 +351,14 @@ impl Connection for TcpConnection {
             let core = &self.held.0;
             let opening = async {
                 let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
-                Ok::<_, TransportError>((core.lane().await?, place))
+                Ok::<_, TransportError>((core.stream_connection().await?, place))
             };
-            let (lane, place) = tokio::select! {
+            let (connection, place) = tokio::select! {
                 biased;
                 error = core.ended() => return Err(error),
                 opened = opening => opened?,
             };
-            let (send, recv) = stream::halves(self.held.clone(), lane, true, None, Some(place));
+            let (send, recv) = stream::halves(self.held.clone(), connection, true, None, Some(place));
             Ok((Box::new(send) as _, Box::new(recv) as _))
         })
     }
@@ -367,12 +367,12 @@ impl Connection for TcpConnection {
         Box::pin(async move {
             let core = &self.held.0;
             let arrived = async { self.arrivals.lock().await.recv().await };
-            let (lane, first) = tokio::select! {
+            let (connection, first) = tokio::select! {
                 biased;
                 error = core.ended() => return Err(error),
                 arrived = arrived => arrived.ok_or(TransportError::Closed)?,
             };
-            let (send, recv) = stream::halves(self.held.clone(), lane, false, Some(first), None);
+            let (send, recv) = stream::halves(self.held.clone(), connection, false, Some(first), None);
             Ok((Box::new(send) as _, Box::new(recv) as _))
         })
     }

@@ -1,4 +1,4 @@
-//! Reaching a peer over TCP: the first time for the trunk, and then for lanes.
+//! Reaching a peer over TCP: the first time for the control connection, and then for stream connections.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -18,23 +18,23 @@ use crate::identity::{SERVER_NAME, not_admitted, not_taken, speaks_our_protocol}
 
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
-/// What the other side says when it has taken a trunk: until then it may still refuse our certificate.
+/// What the other side says when it has taken a control connection: until then it may still refuse our certificate.
 pub(super) const WELCOME: u8 = 1;
 
 /// What a TLS connection is for, as its dialler says in its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The trunk of a new connection.
-    Trunk = 0,
-    /// A lane for streams of the dialler.
+    /// The control connection of a new connection.
+    Control = 0,
+    /// A stream connection for streams of the dialler.
     Theirs = 1,
-    /// A lane for streams of the side that was dialled.
+    /// A stream connection for streams of the side that was dialled.
     Yours = 2,
 }
 
 impl Purpose {
     pub(super) fn of(byte: u8) -> Option<Self> {
-        [Purpose::Trunk, Purpose::Theirs, Purpose::Yours].into_iter().find(|purpose| *purpose as u8 == byte)
+        [Purpose::Control, Purpose::Theirs, Purpose::Yours].into_iter().find(|purpose| *purpose as u8 == byte)
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    /// One more TLS connection to the peer. A trunk is known to be taken.
+    /// One more TLS connection to the peer. A control connection is known to be taken.
     pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<Socket>, TransportError> {
         let unreachable = || TransportError::Unreachable(self.address);
         let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
@@ -80,7 +80,7 @@ impl Dialler {
         greeting.extend_from_slice(&self.token);
         stream.write_all(&greeting).await?;
         stream.flush().await?;
-        if purpose == Purpose::Trunk && stream.read_u8().await? != WELCOME {
+        if purpose == Purpose::Control && stream.read_u8().await? != WELCOME {
             return Err(std::io::Error::other("it did not say welcome"));
         }
         Ok(stream.into())

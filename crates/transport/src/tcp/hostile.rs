@@ -166,21 +166,21 @@ async fn a_listener_that_chooses_no_protocol_is_refused() {
     assert!(answering.await.unwrap().is_empty(), "it hears nothing of us");
 }
 
-/// Opens lanes of a connection that is known by its dialler, and keeps them.
-async fn lanes(dialler: &Dialler, count: usize, purpose: Purpose) -> Vec<TlsStream<Socket>> {
-    let mut lanes = Vec::new();
+/// Opens stream connections of a connection that is known by its dialler, and keeps them.
+async fn stream_connections(dialler: &Dialler, count: usize, purpose: Purpose) -> Vec<TlsStream<Socket>> {
+    let mut stream_connections = Vec::new();
     for _ in 0..count {
-        lanes.extend(dialler.dial(purpose).await.ok());
+        stream_connections.extend(dialler.dial(purpose).await.ok());
     }
-    lanes
+    stream_connections
 }
 
-async fn has_few_lanes_without_a_stream(purpose: Purpose, most: usize) {
+async fn has_few_stream_connections_without_a_stream(purpose: Purpose, most: usize) {
     let (listener, stranger) = (tcp(1000), tcp(64));
     let dialler = dialler(&stranger, &listener);
-    let _trunk = dialler.dial(Purpose::Trunk).await.unwrap();
+    let _control = dialler.dial(Purpose::Control).await.unwrap();
     let _connection = listener.accept().await.unwrap();
-    let _lanes = lanes(&dialler, 60, purpose).await;
+    let _stream_connections = stream_connections(&dialler, 60, purpose).await;
     until("most are closed", || listener.shared.sockets.taken() <= 1 + most).await;
     until("and in the end all", || listener.shared.sockets.taken() <= 1).await;
     drop(_connection);
@@ -188,23 +188,23 @@ async fn has_few_lanes_without_a_stream(purpose: Purpose, most: usize) {
 }
 
 #[tokio::test]
-async fn a_connection_has_few_lanes_without_a_stream() {
+async fn a_connection_has_few_stream_connections_without_a_stream() {
     tokio::join!(
-        has_few_lanes_without_a_stream(Purpose::Theirs, connection::FEW),
-        has_few_lanes_without_a_stream(Purpose::Yours, connection::IDLE_LANES)
+        has_few_stream_connections_without_a_stream(Purpose::Theirs, connection::FEW),
+        has_few_stream_connections_without_a_stream(Purpose::Yours, connection::IDLE_STREAM_CONNECTIONS)
     );
 }
 
 #[tokio::test]
-async fn lanes_that_come_and_go_are_not_counted_for_ever() {
+async fn stream_connections_that_come_and_go_are_not_counted_for_ever() {
     let (listener, stranger) = (tcp(1000), tcp(64));
     let dialler = dialler(&stranger, &listener);
-    let _trunk = dialler.dial(Purpose::Trunk).await.unwrap();
+    let _control = dialler.dial(Purpose::Control).await.unwrap();
     let connection = listener.accept().await.unwrap();
     for _ in 0..6 {
         for purpose in [Purpose::Theirs, Purpose::Yours] {
-            drop(lanes(&dialler, 50, purpose).await);
-            until("they are gone", || listener.shared.sockets.taken() <= 1 + connection::IDLE_LANES).await;
+            drop(stream_connections(&dialler, 50, purpose).await);
+            until("they are gone", || listener.shared.sockets.taken() <= 1 + connection::IDLE_STREAM_CONNECTIONS).await;
         }
     }
     let ended = timeout(Duration::from_millis(500), connection.closed()).await;
@@ -222,23 +222,23 @@ async fn a_greedy_connection_leaves_descriptors_to_others() {
     send.send(Bytes::from_static(b"one")).await.unwrap();
     let (mut reply, mut recv) = accepted.accept().await.unwrap();
 
-    // Connections whose lanes all have a stream, which nobody waits on.
+    // Connections whose stream connections all have a stream, which nobody waits on.
     let mut greedy = Vec::new();
     for _ in 0..3 {
         let dialler = dialler(&stranger, &listener);
-        greedy.push(dialler.dial(Purpose::Trunk).await.unwrap());
+        greedy.push(dialler.dial(Purpose::Control).await.unwrap());
         let connection = listener.accept().await.unwrap();
         let mut parked = Vec::new();
         for _ in 0..20 {
-            let Ok(mut lane) = dialler.dial(Purpose::Theirs).await else { continue };
-            // A frame of one byte on the lane's first stream.
-            let said = lane.write_all(&[0, 0, 0, 0, 1, 0, 0, 0, 7]).await.and(lane.flush().await);
+            let Ok(mut socket) = dialler.dial(Purpose::Theirs).await else { continue };
+            // A frame of one byte on the stream connection's first stream.
+            let said = socket.write_all(&[0, 0, 0, 0, 1, 0, 0, 0, 7]).await.and(socket.flush().await);
             if said.is_ok()
                 && let Ok(Ok(stream)) = timeout(Duration::from_secs(1), connection.accept()).await
             {
                 parked.push(stream);
             }
-            greedy.push(lane);
+            greedy.push(socket);
             assert!(listener.shared.sockets.taken() <= SOCKETS);
         }
         std::mem::forget(parked); // as a queue that is never looked at

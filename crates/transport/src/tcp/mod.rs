@@ -1,18 +1,18 @@
 //! TCP with TLS 1.3: for networks that drop UDP, and for links where the kernel's TCP costs less than QUIC does.
 //!
-//! A connection is one TLS connection for its affairs (the *trunk*) and as many others (*lanes*) as it has streams at
-//! once; streams take turns on lanes. So nothing waits behind anything else, each stream has TCP's own flow control, and
+//! A connection is one TLS connection for its affairs (the *control connection*) and as many others (*stream connections*) as it has streams at
+//! once; streams take turns on stream connections. So nothing waits behind anything else, each stream has TCP's own flow control, and
 //! no byte is copied to be multiplexed. Only the side that dialled opens TCP connections; the other asks for them.
 
 mod connection;
+mod control;
 mod dial;
 #[cfg(test)]
 mod hostile;
-mod lane;
 mod room;
 mod socket;
 mod stream;
-mod trunk;
+mod stream_connection;
 
 use std::collections::HashMap;
 use std::io;
@@ -73,13 +73,13 @@ struct Shared {
     sockets: Arc<Admission>,
     connections: AtomicU64,
     expiry: Expiry,
-    /// Trunks that run.
+    /// Control connections that run.
     running: watch::Sender<usize>,
     closed: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// Knows a connection, so that its lanes find it, and it is closed with everything.
+    /// Knows a connection, so that its stream connections find it, and it is closed with everything.
     fn add(&self, token: Token, core: &Arc<Core>) -> bool {
         let mut by_token = self.by_token.lock().expect("no panic holds it");
         by_token.retain(|_, core| core.strong_count() > 0);
@@ -180,10 +180,10 @@ impl Tcp {
         let thread = self.listeners[turn % self.listeners.len()].1.handle.clone();
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
-            let trunk = dialler.dial(Purpose::Trunk).await?;
-            let (share, until) = (shared.share(address), shared.expiry.with(certificate_of(&trunk)));
+            let control = dialler.dial(Purpose::Control).await?;
+            let (share, until) = (shared.share(address), shared.expiry.with(certificate_of(&control)));
             let (connection, core) =
-                TcpConnection::start(trunk, expected, share, Some(dialler), thread.clone(), running);
+                TcpConnection::start(control, expected, share, Some(dialler), thread.clone(), running);
             shared.watch(&core, &thread, until);
             shared.add(token, &core);
             Ok(connection)
@@ -246,7 +246,7 @@ impl Door {
         }
     }
 
-    /// A new connection, or nothing if it was a lane of one that stands.
+    /// A new connection, or nothing if it was a stream connection of one that stands.
     async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<TcpConnection>> {
         let _ = socket.set_nodelay(true);
         let mut stream = self.prove(Socket::new(socket)).await?;
@@ -255,7 +255,7 @@ impl Door {
         stream.read_exact(&mut purpose).await?;
         stream.read_exact(&mut token).await?;
         match Purpose::of(purpose[0]).ok_or_else(|| io::Error::other("unknown purpose"))? {
-            Purpose::Trunk => {
+            Purpose::Control => {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
                 let (share, running) = (self.shared.share(from), self.shared.running.clone());
@@ -269,7 +269,8 @@ impl Door {
             }
             purpose => {
                 let core = self.shared.find(&token).filter(|core| core.peer == peer);
-                core.ok_or_else(|| io::Error::other("a lane of no connection"))?.lane_came(stream, purpose);
+                core.ok_or_else(|| io::Error::other("it belongs to no connection"))?
+                    .stream_connection_came(stream, purpose);
                 Ok(None)
             }
         }

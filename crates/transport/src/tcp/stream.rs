@@ -1,6 +1,6 @@
-//! One stream on a lane, with the two halves that the seam wants.
+//! One stream on a stream connection, with the two halves that the seam wants.
 //!
-//! The halves share the lane: whoever sends must also hear a `STOP`, which comes from the direction that the receiving
+//! The halves share the stream connection: whoever sends must also hear a `STOP`, which comes from the direction that the receiving
 //! half reads. So both read under one lock, and the sender never holds it once there is payload to take. What is said
 //! without waiting (`finish`, `reset`, `stop`, a drop) goes into a queue that a task writes out.
 
@@ -13,16 +13,16 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::connection::{Core, Held};
-use super::lane::{Lane, Reader, Said, Writer};
 use super::socket::Handle;
+use super::stream_connection::{Reader, StreamConnection, StreamFrame, Writer};
 use crate::admission::Worth;
 use crate::{BoxFuture, RecvStream, SendStream, TransportError};
 
 /// Most bytes of a frame: what must be written to its end after the other side has said stop.
 const FRAME: usize = 256 << 10;
-/// The other side ends what it was asked to end within this time, or the lane is given up.
+/// The other side ends what it was asked to end within this time, or the stream connection is given up.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A lane that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
+/// A stream connection that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
 pub(super) const REASON: Duration = Duration::from_millis(300);
 
 pub(super) struct OneStream {
@@ -31,7 +31,7 @@ pub(super) struct OneStream {
     _held: Arc<Held>,
     number: u32,
     socket: Handle,
-    /// Whether this side opens streams on the lane.
+    /// Whether this side opens streams on the stream connection.
     ours: bool,
     reader: AsyncMutex<Option<Reader>>,
     writer: AsyncMutex<Option<Writer>>,
@@ -43,35 +43,35 @@ pub(super) struct OneStream {
 #[derive(Default)]
 struct State {
     /// What is to be said.
-    queue: VecDeque<Said>,
+    queue: VecDeque<StreamFrame>,
     /// Our direction's end was said, and is on its way.
     ended: bool,
     /// How the other side's direction ended.
     heard_end: Option<Result<(), TransportError>>,
     /// The other side wants no more.
     stopped: Option<u32>,
-    /// The lane cannot be used again.
+    /// The stream connection cannot be used again.
     torn: bool,
 }
 
-/// Both halves of a stream on this lane.
+/// Both halves of a stream on this stream connection.
 pub(super) fn halves(
     held: Arc<Held>,
-    lane: Lane,
+    connection: StreamConnection,
     ours: bool,
-    first: Option<Said>,
+    first: Option<StreamFrame>,
     place: Option<OwnedSemaphorePermit>,
 ) -> (SendHalf, RecvHalf) {
-    lane.socket.set_worth(Worth::BusyLane);
+    connection.socket.set_worth(Worth::WithStream);
     held.0.is_used();
     let stream = Arc::new(OneStream {
         core: held.0.clone(),
         _held: held,
-        number: lane.next,
-        socket: lane.socket,
+        number: connection.next,
+        socket: connection.socket,
         ours,
-        reader: AsyncMutex::new(Some(lane.reader)),
-        writer: AsyncMutex::new(Some(lane.writer)),
+        reader: AsyncMutex::new(Some(connection.reader)),
+        writer: AsyncMutex::new(Some(connection.writer)),
         state: Mutex::default(),
         _place: place,
     });
@@ -86,12 +86,12 @@ impl OneStream {
         change(&mut self.state.lock().expect("no panic holds it"))
     }
 
-    fn note(&self, said: Said) {
+    fn note(&self, said: StreamFrame) {
         self.state(|state| match said {
-            Said::Data(_) => {}
-            Said::Fin => state.heard_end = Some(Ok(())),
-            Said::Reset(code) => state.heard_end = Some(Err(TransportError::Reset(code))),
-            Said::Stop(code) => state.stopped = Some(code),
+            StreamFrame::Data(_) => {}
+            StreamFrame::Fin => state.heard_end = Some(Ok(())),
+            StreamFrame::Reset(code) => state.heard_end = Some(Err(TransportError::Reset(code))),
+            StreamFrame::Stop(code) => state.stopped = Some(code),
         });
     }
 
@@ -113,7 +113,7 @@ impl OneStream {
         std::future::pending().await
     }
 
-    /// Writes one frame; false if the lane is gone.
+    /// Writes one frame; false if the stream connection is gone.
     async fn send_frame(&self, payload: &[u8]) -> Result<bool, TransportError> {
         let mut guard = self.writer.lock().await;
         let torn = self.state(|state| state.torn);
@@ -134,7 +134,7 @@ impl OneStream {
     }
 
     /// Queues what is to be said, and has it written.
-    fn say(self: &Arc<Self>, said: Said) {
+    fn say(self: &Arc<Self>, said: StreamFrame) {
         self.state(|state| state.queue.push_back(said));
         let stream = self.clone();
         self.core.spawn(async move { stream.write_queue().await });
@@ -150,7 +150,7 @@ impl OneStream {
             };
             self.state(|state| match said {
                 _ if !written => state.torn = true,
-                Said::Fin | Said::Reset(_) => state.ended = true,
+                StreamFrame::Fin | StreamFrame::Reset(_) => state.ended = true,
                 _ => {}
             });
         }
@@ -158,7 +158,7 @@ impl OneStream {
         self.release().await;
     }
 
-    /// Gives the lane back once both directions have ended, whoever still holds a half.
+    /// Gives the stream connection back once both directions have ended, whoever still holds a half.
     async fn release(&self) {
         if !self.state(|state| state.ended && state.heard_end.is_some() && !state.torn && state.queue.is_empty()) {
             return;
@@ -166,8 +166,10 @@ impl OneStream {
         let (mut reader, mut writer) = (self.reader.lock().await, self.writer.lock().await);
         if let (Some(reader), Some(writer)) = (reader.take(), writer.take()) {
             let (next, socket) = (self.number.wrapping_add(1), self.socket.clone());
-            socket.set_worth(Worth::IdleLane);
-            self.core.clone().give_back(Lane { reader, writer, next, socket, idle: Instant::now() }, self.ours);
+            socket.set_worth(Worth::WithoutStream);
+            self.core
+                .clone()
+                .give_back(StreamConnection { reader, writer, next, socket, idle: Instant::now() }, self.ours);
         }
     }
 
@@ -203,7 +205,7 @@ impl OneStream {
         result
     }
 
-    /// The lane is gone: because the connection is, or because the other side gave this stream up.
+    /// The stream connection is gone: because the connection is, or because the other side gave this stream up.
     async fn torn_apart(&self) -> TransportError {
         let error = timeout(REASON, self.core.ended()).await.unwrap_or(TransportError::Reset(0));
         self.state(|state| {
@@ -292,7 +294,7 @@ impl SendStream for SendHalf {
         if std::mem::replace(&mut self.finished, true) {
             return Err(TransportError::Closed);
         }
-        self.stream.say(Said::Fin);
+        self.stream.say(StreamFrame::Fin);
         Ok(())
     }
 
@@ -301,11 +303,11 @@ impl SendStream for SendHalf {
             return;
         }
         if self.sending {
-            // Half a frame was written: only the end of the lane can say that it is over.
+            // Half a frame was written: only the end of the stream connection can say that it is over.
             let stream = self.stream.clone();
             self.stream.core.spawn(async move { stream.tear().await });
         } else {
-            self.stream.say(Said::Reset(code));
+            self.stream.say(StreamFrame::Reset(code));
         }
     }
 }
@@ -346,7 +348,7 @@ impl RecvStream for RecvHalf {
     fn stop(&mut self, code: u32) {
         if self.done.is_none() {
             self.done = Some(Err(TransportError::Reset(code)));
-            self.stream.say(Said::Stop(code));
+            self.stream.say(StreamFrame::Stop(code));
             self.stream.drain();
         }
     }

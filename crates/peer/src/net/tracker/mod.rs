@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, Ticket, ToTracker, TrackerMessage, VERSION, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, Ticket, TrackerEvent, TrackerRequest, VERSION, check_name,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -98,9 +98,9 @@ struct Waiting {
 
 impl Waiting {
     /// What the new connection is to be asked again.
-    fn questions(&self) -> Vec<ToTracker> {
-        let finds = self.finds.keys().map(|query| ToTracker::Find(query.clone()));
-        finds.chain(self.lists.keys().map(|&before| ToTracker::List { before })).collect()
+    fn questions(&self) -> Vec<TrackerRequest> {
+        let finds = self.finds.keys().map(|query| TrackerRequest::Find(query.clone()));
+        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).collect()
     }
 
     /// The tracker is gone: nobody answers.
@@ -287,14 +287,14 @@ impl Client {
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();
-        session.say(&ToTracker::Hello { version: VERSION, listeners }).await?;
+        session.say(&TrackerRequest::Hello { version: VERSION, listeners }).await?;
         match session.hear().await? {
-            TrackerMessage::Welcome { .. } => {}
-            TrackerMessage::Refused(reason) => return Ok(Greeting::Refused(reason)),
+            TrackerEvent::Welcome { .. } => {}
+            TrackerEvent::Refused(reason) => return Ok(Greeting::Refused(reason)),
             _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
         }
         for announce in self.announced.values() {
-            session.say(&ToTracker::Announce(announce.clone())).await?;
+            session.say(&TrackerRequest::Announce(announce.clone())).await?;
         }
         Ok(Greeting::Welcome(session))
     }
@@ -386,23 +386,23 @@ impl Client {
                         None => break Over::Left,
                         Some(ToClient::Announce(announce)) => {
                             self.announced.insert(announce.content, announce.clone());
-                            ToTracker::Announce(announce)
+                            TrackerRequest::Announce(announce)
                         }
                         Some(ToClient::Leave(content)) => {
                             self.announced.remove(&content);
-                            ToTracker::Leave(content)
+                            TrackerRequest::Leave(content)
                         }
                         Some(ToClient::Find { query, reply }) => {
                             self.waiting.finds.entry(query.clone()).or_default().push(reply);
-                            ToTracker::Find(query)
+                            TrackerRequest::Find(query)
                         }
                         Some(ToClient::List { before, reply }) => {
                             self.waiting.lists.entry(before).or_default().push(reply);
-                            ToTracker::List { before }
+                            TrackerRequest::List { before }
                         }
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
-                            let _ = timeout(Duration::from_millis(500), say(&mut *send, &ToTracker::Bye)).await;
+                            let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
                             let _ = send.finish();
                             let _ = done.send(());
                             break Over::Left;
@@ -415,7 +415,7 @@ impl Client {
                 () = &mut moved => break Over::Moved,
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
-                    Some(TrackerMessage::Peers { content, mut joined, gone }) => {
+                    Some(TrackerEvent::Peers { content, mut joined, gone }) => {
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
                         let found = Report::Event(Event::Found { content, peers: joined });
@@ -424,20 +424,20 @@ impl Client {
                             break Over::Left;
                         }
                     }
-                    Some(TrackerMessage::Found { query, matches }) => {
+                    Some(TrackerEvent::Found { query, matches }) => {
                         let matches = named(matches);
                         for reply in self.waiting.finds.remove(&query).unwrap_or_default() {
                             let _ = reply.send(Ok(matches.clone()));
                         }
                     }
-                    Some(TrackerMessage::Listed { before, contents, next }) => {
+                    Some(TrackerEvent::Listed { before, contents, next }) => {
                         let page = Page { contents: named(contents), next };
                         for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
                             let _ = reply.send(Ok(page.clone()));
                         }
                     }
-                    Some(TrackerMessage::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerMessage::Welcome { .. }) => {}
+                    Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
+                    Some(TrackerEvent::Welcome { .. }) => {}
                 },
             }
         };
@@ -477,20 +477,20 @@ fn pause(tries: u32, random: f64) -> Duration {
 }
 
 impl Session {
-    async fn say(&mut self, message: &ToTracker) -> Result<(), TransportError> {
+    async fn say(&mut self, message: &TrackerRequest) -> Result<(), TransportError> {
         say(&mut *self.send, message).await
     }
 
-    async fn hear(&mut self) -> Result<TrackerMessage, TransportError> {
+    async fn hear(&mut self) -> Result<TrackerEvent, TransportError> {
         hear(&mut *self.recv).await
     }
 }
 
-async fn say(send: &mut dyn SendStream, message: &ToTracker) -> Result<(), TransportError> {
+async fn say(send: &mut dyn SendStream, message: &TrackerRequest) -> Result<(), TransportError> {
     send.send(encode(message)?).await
 }
 
-async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerMessage, TransportError> {
+async fn hear(recv: &mut dyn RecvStream) -> Result<TrackerEvent, TransportError> {
     receive_message(recv).await
 }
 

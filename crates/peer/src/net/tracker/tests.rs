@@ -53,35 +53,35 @@ impl World {
         let connection = self.tracker.accept().await.unwrap();
         let (mut send, mut recv) = connection.accept().await.unwrap();
         let hello = read_frame(&mut *recv, MAX_FRAME).await.unwrap().unwrap();
-        let ToTracker::Hello { listeners, .. } = ToTracker::decode(&hello).unwrap() else { panic!() };
-        let welcome = TrackerMessage::Welcome { seen: connection.remote_addr() }.encode().unwrap();
+        let TrackerRequest::Hello { listeners, .. } = TrackerRequest::decode(&hello).unwrap() else { panic!() };
+        let welcome = TrackerEvent::Welcome { seen: connection.remote_addr() }.encode().unwrap();
         send.send(frame(&welcome)).await.unwrap();
         Heard { connection, stream: (send, recv), listeners }
     }
 }
 
 impl Heard {
-    async fn next(&mut self) -> ToTracker {
+    async fn next(&mut self) -> TrackerRequest {
         let bytes = read_frame(&mut *self.stream.1, MAX_FRAME).await.unwrap().unwrap();
-        ToTracker::decode(&bytes).unwrap()
+        TrackerRequest::decode(&bytes).unwrap()
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn new_addresses_are_announced_over_a_new_connection_and_nothing_asked_is_lost() {
     let (mut world, mut heard) = world().await;
-    let (content, stake) = (ContentId(protocol::Digest([7; 32])), protocol::Stake::Seeder);
-    let announce = Announce { content, about: None, stake };
+    let (content, role) = (ContentId(protocol::Digest([7; 32])), protocol::Role::Seeder);
+    let announce = Announce { content, about: None, role };
     world.commands.send(ToClient::Announce(announce.clone())).await.unwrap();
     let (reply, found) = oneshot::channel();
     world.commands.send(ToClient::Find { query: "a".to_owned(), reply }).await.unwrap();
-    assert_eq!(heard.next().await, ToTracker::Announce(announce.clone()));
+    assert_eq!(heard.next().await, TrackerRequest::Announce(announce.clone()));
     world.listeners.send_replace(at("10.0.0.77:9000"));
     let mut again = world.hears().await;
     assert_eq!(again.listeners, at("10.0.0.77:9000"));
-    assert_eq!(again.next().await, ToTracker::Announce(announce));
-    assert_eq!(again.next().await, ToTracker::Find("a".to_owned()));
-    let answer = TrackerMessage::Found { query: "a".to_owned(), matches: vec![] }.encode().unwrap();
+    assert_eq!(again.next().await, TrackerRequest::Announce(announce));
+    assert_eq!(again.next().await, TrackerRequest::Find("a".to_owned()));
+    let answer = TrackerEvent::Found { query: "a".to_owned(), matches: vec![] }.encode().unwrap();
     again.stream.0.send(frame(&answer)).await.unwrap();
     assert_eq!(found.await.unwrap().unwrap(), []);
     assert!(world.reports.try_recv().is_err(), "the tracker was never lost");
@@ -130,7 +130,7 @@ async fn each_reason_why_the_tracker_is_not_back_is_reported_once() {
     for _ in 0..2 {
         let connection = other.accept().await.unwrap();
         let (mut send, _recv) = connection.accept().await.unwrap();
-        let refusal = TrackerMessage::Refused("it is full".to_owned()).encode().unwrap();
+        let refusal = TrackerEvent::Refused("it is full".to_owned()).encode().unwrap();
         send.send(frame(&refusal)).await.unwrap();
         connection.closed().await;
     }

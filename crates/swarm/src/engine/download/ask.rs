@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 
 use super::SLOW;
 use super::request::{Open, Outgoing};
@@ -19,7 +19,7 @@ const OWN_ACCOUNT: u64 = 1 << 20;
 
 impl Engine {
     /// Asks a peer for a run.
-    pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: Run, offered: bool) {
+    pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: PieceRange, offered: bool) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         run.pieces().for_each(|piece| content.ask(piece));
         content.announce_at.get_or_insert(self.now + self.config.have_delay);
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is.
-    fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
+    fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
         let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
         self.rng.shuffle(&mut conns);
@@ -95,7 +95,7 @@ impl Engine {
             let (total, size) = (content.total(), content.piece_size());
             let room = self.conns.get(&conn).map_or(0, |state| self.room(state, total, size));
             if room >= size && content.asked(piece) == 1 {
-                self.request(conn, id, Run { first: piece, count: 1 }, false);
+                self.request(conn, id, PieceRange { first: piece, count: 1 }, false);
             }
         }
     }

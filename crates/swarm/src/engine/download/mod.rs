@@ -18,7 +18,7 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 
 use super::upload::sites::STARVING;
 use crate::event::{ConnId, RequestId};
@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Offer {
     pub(crate) content: ContentId,
-    run: Run,
+    run: PieceRange,
     at: Duration,
 }
 
@@ -139,7 +139,7 @@ struct Arrival {
 
 impl Downloads {
     /// What is on its way here, in at most so many runs.
-    pub(crate) fn in_flight(&self, content: ContentId, most: usize) -> Vec<Run> {
+    pub(crate) fn in_flight(&self, content: ContentId, most: usize) -> Vec<PieceRange> {
         let requests = self.requests.values().filter(|request| request.content == content);
         let mut runs = requests.flat_map(|request| request.open.runs()).take(most).collect::<Vec<_>>();
         runs.sort_unstable_by_key(|run| run.first);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn start(downloads: &mut Downloads, download: &mut Download, first: u32, count: u32) -> RequestId {
-        let run = Run { first, count };
+        let run = PieceRange { first, count };
         let outgoing = Outgoing {
             conn: 7,
             content: CONTENT,
@@ -264,10 +264,16 @@ mod tests {
         let (mut downloads, mut download) = (Downloads::default(), download());
         let one = start(&mut downloads, &mut download, 2, 3);
         let two = start(&mut downloads, &mut download, 3, 1);
-        assert_eq!(downloads.in_flight(CONTENT, 9), [Run { first: 2, count: 3 }, Run { first: 3, count: 1 }]);
+        assert_eq!(
+            downloads.in_flight(CONTENT, 9),
+            [PieceRange { first: 2, count: 3 }, PieceRange { first: 3, count: 1 }]
+        );
         assert_eq!(downloads.need_not_bring(CONTENT, 3), [(one, true), (two, false)]);
         assert_eq!(downloads.need_not_bring(CONTENT, 3), []);
-        assert_eq!(downloads.in_flight(CONTENT, 9), [Run { first: 2, count: 1 }, Run { first: 4, count: 1 }]);
+        assert_eq!(
+            downloads.in_flight(CONTENT, 9),
+            [PieceRange { first: 2, count: 1 }, PieceRange { first: 4, count: 1 }]
+        );
         assert_eq!(downloads.in_flight(CONTENT, 1).len(), 1);
         assert_eq!(downloads.of_content(CONTENT), [one, two]);
     }

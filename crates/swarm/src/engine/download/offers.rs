@@ -1,6 +1,6 @@
 //! What others offer: it is asked for as far as there is room, unless it is on its way already.
 
-use protocol::{ContentId, MAX_PIECES, Run};
+use protocol::{ContentId, MAX_PIECES, PieceRange};
 
 use super::{Offer, REQUESTS};
 use crate::engine::Engine;
@@ -16,7 +16,7 @@ const OFFERS: usize = 1024;
 
 impl Engine {
     /// The other side would give us these runs.
-    pub(crate) fn offered(&mut self, conn: ConnId, id: ContentId, runs: &[Run]) {
+    pub(crate) fn offered(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange]) {
         let Some(content) = self.contents.get(&id).filter(|content| content.wanted) else {
             // It offers what we have, or do not want any more.
             return self.actions.decline(conn, id, runs);
@@ -49,7 +49,7 @@ impl Engine {
 
     /// Asks for what this peer offered, as far as there is room and it is not on its way already.
     fn take_offers(&mut self, conn: ConnId) {
-        let mut declined: Vec<(ContentId, Run)> = Vec::new();
+        let mut declined: Vec<(ContentId, PieceRange)> = Vec::new();
         while let Some(state) = self.conns.get_mut(&conn) {
             let Some(&Offer { content: id, run, .. }) = state.download.offers.front() else {
                 self.downloads.offering.remove(&conn);
@@ -84,23 +84,25 @@ impl Engine {
                 continue;
             };
             if first > run.first {
-                declined.push((id, Run { first: run.first, count: first - run.first }));
+                declined.push((id, PieceRange { first: run.first, count: first - run.first }));
             }
             // Room for a part of the run becomes room for all of it soon: many small requests cost more than a short wait, as
             // in RFC 1122, section 4.2.3.4.
-            let least = geometry.bytes(Run { first, count: 1 }).max(geometry.bytes(Run { first, count }).min(worth));
+            let least = geometry
+                .bytes(PieceRange { first, count: 1 })
+                .max(geometry.bytes(PieceRange { first, count }).min(worth));
             if room < least && state.download.owed > 0 {
-                state.download.offers[0].run = Run { first, count: end - first };
+                state.download.offers[0].run = PieceRange { first, count: end - first };
                 break;
             }
             let count = count.min(geometry.pieces_within(first, room));
-            let rest = Run { first: first + count, count: end - (first + count) };
+            let rest = PieceRange { first: first + count, count: end - (first + count) };
             if rest.count > 0 {
                 state.download.offers[0].run = rest;
             } else {
                 state.download.offers.pop_front();
             }
-            self.request(conn, id, Run { first, count }, true);
+            self.request(conn, id, PieceRange { first, count }, true);
         }
         self.actions.decline_each(conn, declined);
     }

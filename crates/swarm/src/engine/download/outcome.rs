@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ContentId, RefusalReason, Run};
+use protocol::{ContentId, PieceRange, RefusalReason};
 
 use crate::engine::Engine;
 use crate::event::{ConnId, Failure, RequestId};
@@ -48,7 +48,7 @@ impl Engine {
         let (mut end, mut new, id) = (0, Vec::new(), request.content);
         for piece in request.run.pieces() {
             let begin = end;
-            end += content.bytes(Run { first: piece, count: 1 });
+            end += content.bytes(PieceRange { first: piece, count: 1 });
             let near = if state.rate.measured() { end <= came + reach } else { begin <= came };
             if !near {
                 break;
@@ -76,7 +76,7 @@ impl Engine {
             content.unask(piece);
         }
         content.picker.close(piece);
-        let bytes = content.bytes(Run { first: piece, count: 1 });
+        let bytes = content.bytes(PieceRange { first: piece, count: 1 });
         if content.have.insert(piece) {
             self.count_stored(id, piece);
         }
@@ -116,7 +116,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn wrong(&mut self, request: RequestId, piece: u32) {
+    pub(crate) fn corrupt(&mut self, request: RequestId, piece: u32) {
         let Some(outgoing) = self.downloads.requests.get_mut(&request) else { return };
         let (conn, id) = (outgoing.conn, outgoing.content);
         if outgoing.open.remove(piece) {
@@ -124,11 +124,11 @@ impl Engine {
         }
         self.count_wrong(conn);
         // That peer is not asked for this piece again.
-        self.lacks_after_all(conn, id, Run { first: piece, count: 1 });
+        self.lacks_after_all(conn, id, PieceRange { first: piece, count: 1 });
     }
 
     /// The other side does not have what it said it has.
-    fn lacks_after_all(&mut self, conn: ConnId, id: ContentId, run: Run) {
+    fn lacks_after_all(&mut self, conn: ConnId, id: ContentId, run: PieceRange) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let Some(theirs) = state.participations.get_mut(&id) else { return };
         content.picker.left(&theirs.have, theirs.complete);

@@ -3,7 +3,7 @@
 //! A peer that has everything changes the order of nothing, so it is only counted: a seeder that joins costs O(1),
 //! not a step a piece.
 
-use protocol::{PieceSet, Run};
+use protocol::{PieceRange, PieceSet};
 
 use crate::engine::rarity::Rarity;
 
@@ -75,7 +75,7 @@ impl Picker {
     }
 
     /// A run of up to `most` open pieces of `theirs` around the rarest.
-    pub(crate) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<Run> {
+    pub(crate) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<PieceRange> {
         let first = self.open.rarest(u32::MAX, rng, |piece| theirs.contains(piece))?;
         Some(self.open.around(first, most, 1, |piece| theirs.contains(piece)))
     }
@@ -99,11 +99,11 @@ mod tests {
         picker.joined(&PieceSet::full(4));
         picker.joined(&set(4, &[0, 1, 3]));
         let mut rng = fastrand::Rng::with_seed(1);
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(Run { first: 2, count: 1 }));
+        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(PieceRange { first: 2, count: 1 }));
         picker.close(2);
         picker.left(&set(4, &[0, 1, 3]), false);
         picker.joined(&set(4, &[0, 1]));
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(Run { first: 3, count: 1 }));
+        assert_eq!(picker.pick(&PieceSet::full(4), 1, &mut rng), Some(PieceRange { first: 3, count: 1 }));
         assert_eq!(picker.availability(3), 1);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ContentId, PieceSet, Run};
+use protocol::{ContentId, PieceRange, PieceSet};
 
 use crate::event::ConnId;
 
@@ -11,7 +11,7 @@ use crate::event::ConnId;
 pub(crate) struct Outgoing {
     pub(super) conn: ConnId,
     pub(super) content: ContentId,
-    pub(super) run: Run,
+    pub(super) run: PieceRange,
     pub(super) open: Open,
     /// Bytes of the run that have not come.
     pub(super) owed: u64,
@@ -30,7 +30,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(run: Run) -> Self {
+    pub(super) fn new(run: PieceRange) -> Self {
         Open { first: run.first, pieces: PieceSet::full(run.count) }
     }
 
@@ -51,8 +51,8 @@ impl Open {
     }
 
     /// As the fewest runs.
-    pub(super) fn runs(&self) -> Vec<Run> {
-        self.pieces.runs().into_iter().map(|run| Run { first: run.first + self.first, ..run }).collect()
+    pub(super) fn runs(&self) -> Vec<PieceRange> {
+        self.pieces.runs().into_iter().map(|run| PieceRange { first: run.first + self.first, ..run }).collect()
     }
 }
 
@@ -62,9 +62,9 @@ mod tests {
 
     #[test]
     fn what_came_is_open_no_more() {
-        let mut open = Open::new(Run { first: 10, count: 5 });
+        let mut open = Open::new(PieceRange { first: 10, count: 5 });
         assert!(open.remove(12) && !open.remove(12) && !open.remove(9) && !open.remove(15));
-        assert_eq!(open.runs(), [Run { first: 10, count: 2 }, Run { first: 13, count: 2 }]);
+        assert_eq!(open.runs(), [PieceRange { first: 10, count: 2 }, PieceRange { first: 13, count: 2 }]);
         assert!(open.contains(13) && !open.contains(12));
         [10, 11, 13, 14].into_iter().for_each(|piece| assert!(open.remove(piece)));
         assert!(open.is_empty());

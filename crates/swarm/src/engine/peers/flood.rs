@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use protocol::{ContentId, PeerMessage, Run};
+use protocol::{ContentId, PeerMessage, PieceRange};
 
 use crate::engine::Engine;
 use crate::engine::participation::Participation;
@@ -98,7 +98,7 @@ impl Engine {
 
     /// Pieces, and what counts like them, that a message has us look at.
     fn work_of(&self, conn: ConnId, message: &PeerMessage) -> u64 {
-        let looks = |runs: &[Run]| runs.iter().map(|run| RUN + u64::from(run.count)).sum::<u64>();
+        let looks = |runs: &[PieceRange]| runs.iter().map(|run| RUN + u64::from(run.count)).sum::<u64>();
         let theirs = |content| self.conns.get(&conn).and_then(|state| state.participation(content));
         let whole = |content| self.pieces_of(content);
         match message {
@@ -113,8 +113,8 @@ impl Engine {
                 _ => 0,
             },
             PeerMessage::Withdraw { content } => theirs(content).map_or(0, |_| whole(content)),
-            PeerMessage::Have { content, runs, coming } => match theirs(content) {
-                Some(theirs) => looks(runs) + theirs.in_flight_changes(coming),
+            PeerMessage::Have { content, runs, in_flight } => match theirs(content) {
+                Some(theirs) => looks(runs) + theirs.in_flight_changes(in_flight),
                 None => 0,
             },
             PeerMessage::Skip { runs, .. } | PeerMessage::Decline { runs, .. } | PeerMessage::Offer { runs, .. } => {

@@ -69,12 +69,12 @@ fn offers_that_were_taken_back_while_the_manifest_came_are_not_asked_for() {
     let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
     engine.handle(Duration::ZERO, Event::Message { conn: 1, message: join }, &mut actions);
     for (millis, first) in [(0, 10), (1_100, 20), (2_200, 30)] {
-        let message = PeerMessage::Offer { content: content(), runs: vec![Run { first, count: 2 }] };
+        let message = PeerMessage::Offer { content: content(), runs: vec![PieceRange { first, count: 2 }] };
         engine.handle(Duration::from_millis(millis), Event::Message { conn: 1, message }, &mut actions);
     }
     let have = PieceSet::empty(100);
     let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::from_millis(2_500), event, &mut actions);
-    let asked: Vec<Run> = fetches(&actions).into_iter().map(|(.., run)| run).collect();
-    assert_eq!(asked, [Run { first: 30, count: 2 }]);
+    let asked: Vec<PieceRange> = fetches(&actions).into_iter().map(|(.., run)| run).collect();
+    assert_eq!(asked, [PieceRange { first: 30, count: 2 }]);
 }

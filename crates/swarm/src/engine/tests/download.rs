@@ -89,11 +89,11 @@ fn pieces_in_flight_stay_within_the_budget() {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
         let connected = Event::Connected { conn, peer: id, remote, dialled: true };
         engine.handle(Duration::ZERO, connected, &mut actions);
-        let runs = vec![Run { first: 0, count: 100 }];
+        let runs = vec![PieceRange { first: 0, count: 100 }];
         for message in [
             hello(conn as usize),
             PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
-            PeerMessage::Have { content: content(), runs: runs.clone(), coming: vec![] },
+            PeerMessage::Have { content: content(), runs: runs.clone(), in_flight: vec![] },
             PeerMessage::Offer { content: content(), runs },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
@@ -119,7 +119,7 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
         engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, actions);
     };
     engine.handle(Duration::ZERO, Event::Message { conn: 1, message: hello(1) }, &mut actions);
-    offer(&mut engine, vec![Run { first: 99, count: 1 }], &mut actions);
+    offer(&mut engine, vec![PieceRange { first: 99, count: 1 }], &mut actions);
     let (_, request, _) = fetches(&actions)[0];
     for event in [
         Event::Progress { request, bytes: u64::from(PIECE) },
@@ -129,10 +129,10 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
         engine.handle(Duration::ZERO, event, &mut actions);
     }
     actions.clear();
-    offer(&mut engine, vec![Run { first: 0, count: 3 }, Run { first: 10, count: 80 }], &mut actions);
+    offer(&mut engine, vec![PieceRange { first: 0, count: 3 }, PieceRange { first: 10, count: 80 }], &mut actions);
     let asked = |actions: &[Action]| fetches(actions).iter().map(|&(_, _, run)| run).collect::<Vec<_>>();
     // An eighth is left for whoever has not given anything yet.
-    assert_eq!(asked(&actions), [Run { first: 0, count: 3 }, Run { first: 10, count: 4 }]);
+    assert_eq!(asked(&actions), [PieceRange { first: 0, count: 3 }, PieceRange { first: 10, count: 4 }]);
     let (_, first, _) = fetches(&actions)[0];
     for (bytes, makes_room) in [(u64::from(PIECE), Some(1)), (1 << 20, Some(2)), (1 << 20, None)] {
         let mut actions = Vec::new();
@@ -148,11 +148,15 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
 #[test]
 fn pieces_that_do_not_exist_end_the_connection() {
     let (mut engine, _) = downloader(&[1]);
-    for run in [Run { first: 99, count: 2 }, Run { first: u32::MAX, count: 1 }, Run { first: 0, count: 0 }] {
+    for run in [
+        PieceRange { first: 99, count: 2 },
+        PieceRange { first: u32::MAX, count: 1 },
+        PieceRange { first: 0, count: 0 },
+    ] {
         let mut actions = Vec::new();
         let (mut fresh, _) = downloader(&[1]);
         std::mem::swap(&mut engine, &mut fresh);
-        let message = PeerMessage::Have { content: content(), runs: vec![run], coming: vec![] };
+        let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
         engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
         assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "{run:?}");
     }

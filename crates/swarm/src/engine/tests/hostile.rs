@@ -13,11 +13,11 @@ pub(super) fn offers_all(
 ) {
     let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
     engine.handle(now, Event::Connected { conn, peer: id, remote, dialled: true }, actions);
-    let all = vec![Run { first: 0, count: pieces }];
+    let all = vec![PieceRange { first: 0, count: pieces }];
     for message in [
         hello(1),
         PeerMessage::Join { content: content(), pieces: Some(pieces), wants: false },
-        PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+        PeerMessage::Have { content: content(), runs: all.clone(), in_flight: vec![] },
         PeerMessage::Offer { content: content(), runs: all },
     ] {
         engine.handle(now, Event::Message { conn, message }, actions);
@@ -109,7 +109,7 @@ fn whoever_refuses_what_it_offers_is_asked_less_and_less() {
             let failure = Some(Failure::Refused(RefusalReason::Busy));
             engine.handle(now, Event::Finished { request, failure }, &mut next);
         }
-        let message = PeerMessage::Offer { content: content(), runs: vec![Run { first: 0, count: 100 }] };
+        let message = PeerMessage::Offer { content: content(), runs: vec![PieceRange { first: 0, count: 100 }] };
         engine.handle(now, Event::Message { conn: 1, message }, &mut next);
         engine.handle(now, Event::Tick, &mut next);
         actions = next;
@@ -125,11 +125,11 @@ fn offering_and_withdrawing_earns_a_rest() {
         match round {
             0 => offers_all(&mut engine, now, 1, stranger(1), 100, &mut actions),
             _ => {
-                let all = vec![Run { first: 0, count: 100 }];
+                let all = vec![PieceRange { first: 0, count: 100 }];
                 for message in [
                     PeerMessage::Withdraw { content: content() },
                     PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
-                    PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+                    PeerMessage::Have { content: content(), runs: all.clone(), in_flight: vec![] },
                     PeerMessage::Offer { content: content(), runs: all },
                 ] {
                     engine.handle(now, Event::Message { conn: 1, message }, &mut actions);
@@ -153,8 +153,12 @@ fn back_off_outlives_a_connection_but_not_a_delivery() {
         greet(&mut engine, conn + 100, stranger(conn + 100), &mut actions);
         for message in [
             PeerMessage::Join { content: content(), pieces: Some(2000), wants: false },
-            PeerMessage::Have { content: content(), runs: vec![Run { first: 0, count: 2000 }], coming: vec![] },
-            PeerMessage::Offer { content: content(), runs: vec![Run { first: conn as u32, count: 1 }] },
+            PeerMessage::Have {
+                content: content(),
+                runs: vec![PieceRange { first: 0, count: 2000 }],
+                in_flight: vec![],
+            },
+            PeerMessage::Offer { content: content(), runs: vec![PieceRange { first: conn as u32, count: 1 }] },
         ] {
             engine.handle(now, Event::Message { conn: conn + 100, message }, &mut actions);
         }
@@ -210,9 +214,9 @@ fn what_an_honest_peer_says_of_a_large_content_is_no_flood() {
     // It gets everything from elsewhere within ten seconds, and says so twenty times a second.
     let each = pieces / 200;
     for turn in 0..200 {
-        let run = |turn: u32| vec![Run { first: turn * each, count: each }];
-        let coming = if turn < 199 { run(turn + 1) } else { vec![] };
-        let message = PeerMessage::Have { content: content(), runs: run(turn), coming };
+        let run = |turn: u32| vec![PieceRange { first: turn * each, count: each }];
+        let in_flight = if turn < 199 { run(turn + 1) } else { vec![] };
+        let message = PeerMessage::Have { content: content(), runs: run(turn), in_flight };
         engine.handle(Duration::from_millis(u64::from(turn) * 50), Event::Message { conn: 1, message }, &mut actions);
     }
     assert!(!closed(&actions, 1));
@@ -264,7 +268,7 @@ fn a_willing_stranger_is_tried_where_slow_peers_keep_all_pieces() {
     let (mut engine, mut actions) = (wants(PIECES), Vec::new());
     (1..=20).for_each(|conn| offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), PIECES, &mut actions));
     // Each slow peer brings some five pieces a second.
-    let mut owed: BTreeMap<RequestId, (Run, u64)> = BTreeMap::new();
+    let mut owed: BTreeMap<RequestId, (PieceRange, u64)> = BTreeMap::new();
     let mut tried = None;
     for tick in 0..80 {
         let now = Duration::from_millis(tick * 250);
@@ -317,7 +321,7 @@ fn slow_takers_keep_no_slot_from_a_fast_one() {
     }
     // All ask for what they are offered; only the fast one takes it, at once, and says so.
     let (mut serve, mut served) = (0, 0);
-    let mut asked: BTreeMap<ServeId, (ConnId, Run)> = BTreeMap::new();
+    let mut asked: BTreeMap<ServeId, (ConnId, PieceRange)> = BTreeMap::new();
     for step in 0..2000u64 {
         let now = Duration::from_millis(step * 5);
         let mut next = Vec::new();
@@ -327,14 +331,14 @@ fn slow_takers_keep_no_slot_from_a_fast_one() {
                     for run in runs {
                         serve += 1;
                         asked.insert(serve, (conn, run));
-                        engine.handle(now, Event::Asked { conn, serve, content: content(), run }, &mut next);
+                        engine.handle(now, Event::Requested { conn, serve, content: content(), run }, &mut next);
                     }
                 }
                 Action::Serve { serve } if asked[&serve].0 == fast => {
                     let (_, run) = asked[&serve];
                     served += run.count;
                     engine.handle(now, Event::Served { serve }, &mut next);
-                    let message = PeerMessage::Have { content: content(), runs: vec![run], coming: vec![] };
+                    let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
                     engine.handle(now, Event::Message { conn: fast, message }, &mut next);
                 }
                 _ => {}
@@ -359,14 +363,14 @@ fn a_strangers_word_about_its_site_starves_nobody() {
     let (have, wanted) = (PieceSet::empty(pieces), PieceSet::full(pieces));
     let event = Event::Content { content: content(), geometry: geometry(pieces), have, wanted };
     engine.handle(Duration::ZERO, event, &mut actions);
-    let all = vec![Run { first: 0, count: pieces }];
+    let all = vec![PieceRange { first: 0, count: pieces }];
     for (conn, site) in [(1, "here"), (2, "elsewhere")] {
         let connected = Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: true };
         engine.handle(Duration::ZERO, connected, &mut actions);
         for message in [
             there(1, site),
             PeerMessage::Join { content: content(), pieces: Some(pieces), wants: false },
-            PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+            PeerMessage::Have { content: content(), runs: all.clone(), in_flight: vec![] },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }

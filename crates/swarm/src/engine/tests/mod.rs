@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceSet, RefusalReason, Run, VERSION};
+use protocol::{
+    ContentId, Digest, Geometry, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, VERSION,
+};
 
 use super::bounded_map::MOST_KEYS;
 use super::{Config, Engine};
@@ -48,7 +50,7 @@ struct World {
     events: VecDeque<(usize, Event)>,
     /// Both ends of each connection: who, and the other one's number for it.
     ends: BTreeMap<(usize, ConnId), (usize, ConnId)>,
-    serves: BTreeMap<(usize, ServeId), (usize, RequestId, Run)>,
+    serves: BTreeMap<(usize, ServeId), (usize, RequestId, PieceRange)>,
     pieces: u32,
     next: u64,
     /// Pieces that each engine sent.
@@ -60,7 +62,7 @@ struct World {
     /// These answer nothing.
     silent: Vec<usize>,
     completed: Vec<usize>,
-    lacking: Vec<Vec<Run>>,
+    lacking: Vec<Vec<PieceRange>>,
     banned: Vec<(usize, PeerId)>,
 }
 
@@ -160,7 +162,7 @@ impl World {
                     self.next += 1;
                     self.serves.insert((other, self.next), (n, request, run));
                     let serve = self.next;
-                    self.events.push_back((other, Event::Asked { conn: theirs, serve, content, run }));
+                    self.events.push_back((other, Event::Requested { conn: theirs, serve, content, run }));
                 }
                 None => self.finish(n, request, Some(Failure::Broken)),
             },
@@ -177,7 +179,7 @@ impl World {
                     let progress = Event::Progress { request, bytes: u64::from(PIECE) };
                     self.events.push_back((asker, progress));
                     let came = if self.liar == Some(n) {
-                        Event::Wrong { request, piece }
+                        Event::Corrupt { request, piece }
                     } else {
                         Event::Stored { content: content(), request, piece }
                     };
@@ -214,12 +216,12 @@ fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
         let connected = Event::Connected { conn, peer: id, remote, dialled: true };
         engine.handle(Duration::ZERO, connected, &mut actions);
-        let runs = vec![Run { first: 0, count: 100 }];
+        let runs = vec![PieceRange { first: 0, count: 100 }];
         for message in [
             hello(conn as usize),
             PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
-            PeerMessage::Have { content: content(), runs, coming: vec![] },
-            PeerMessage::Offer { content: content(), runs: vec![Run { first: number * part, count: part }] },
+            PeerMessage::Have { content: content(), runs, in_flight: vec![] },
+            PeerMessage::Offer { content: content(), runs: vec![PieceRange { first: number * part, count: part }] },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
@@ -227,7 +229,7 @@ fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
     (engine, actions)
 }
 
-fn fetches(actions: &[Action]) -> Vec<(ConnId, RequestId, Run)> {
+fn fetches(actions: &[Action]) -> Vec<(ConnId, RequestId, PieceRange)> {
     let fetch = |action: &Action| match *action {
         Action::Fetch { conn, request, run, .. } => Some((conn, request, run)),
         _ => None,

@@ -49,7 +49,7 @@ fn whoever_withdraws_within_a_second_what_was_wrong_is_not_shut_out() {
         let requests = fetches(actions);
         let (_, request, run) = *requests.iter().rev().find(|(conn, ..)| *conn == 1).expect("it is asked");
         for piece in run.pieces().take(5) {
-            engine.handle(at, Event::Wrong { request, piece }, actions);
+            engine.handle(at, Event::Corrupt { request, piece }, actions);
         }
     };
     let banned = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Banned { .. }));
@@ -65,10 +65,10 @@ fn whoever_withdraws_within_a_second_what_was_wrong_is_not_shut_out() {
         say(&mut engine, PeerMessage::Withdraw { content: content() }, at + Duration::from_millis(500), &mut actions);
         engine.handle(at + Duration::from_secs(2), Event::Tick, &mut actions);
         assert_eq!(banned(&actions), round == 3, "round {round}, after it withdrew");
-        let all = vec![Run { first: 0, count: 100 }];
+        let all = vec![PieceRange { first: 0, count: 100 }];
         for message in [
             PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
-            PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+            PeerMessage::Have { content: content(), runs: all.clone(), in_flight: vec![] },
             PeerMessage::Offer { content: content(), runs: all },
         ] {
             say(&mut engine, message, at + Duration::from_secs(2), &mut actions);
@@ -161,21 +161,21 @@ fn strangers_that_join_and_do_nothing_make_room() {
 #[test]
 fn whoever_was_shut_out_or_forgiven_first_is_forgotten_first_and_only_for_want_of_room() {
     let mut engine = lone_engine(true);
-    let all = vec![Run { first: 0, count: 100 }];
+    let all = vec![PieceRange { first: 0, count: 100 }];
     // Each sends five wrong pieces, and withdraws the content at once, or leaves.
     let mut misbehave = |number: u64, withdraws: bool| {
         let (conn, mut actions) = (number + 1, Vec::new());
         greet(&mut engine, conn, stranger(number), &mut actions);
         for message in [
             PeerMessage::Join { content: content(), pieces: Some(100), wants: false },
-            PeerMessage::Have { content: content(), runs: all.clone(), coming: vec![] },
+            PeerMessage::Have { content: content(), runs: all.clone(), in_flight: vec![] },
             PeerMessage::Offer { content: content(), runs: all.clone() },
         ] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
         for (_, request, run) in fetches(&actions).into_iter().take(1) {
             for piece in run.pieces().take(5) {
-                engine.handle(Duration::ZERO, Event::Wrong { request, piece }, &mut actions);
+                engine.handle(Duration::ZERO, Event::Corrupt { request, piece }, &mut actions);
             }
         }
         let message = PeerMessage::Withdraw { content: content() };

@@ -19,7 +19,7 @@ fn partial_seeders_complete_a_file_together() {
     let mut world = World::new(4, 90, 1);
     for n in 0..3 {
         let mut have = PieceSet::empty(90);
-        have.insert_run(Run { first: n as u32 * 30, count: 30 });
+        have.insert_run(PieceRange { first: n as u32 * 30, count: 30 });
         world.seed(n, have);
     }
     world.want(3);
@@ -47,7 +47,7 @@ fn a_piece_that_nobody_has_is_said_and_waited_for() {
     world.want(2);
     world.run(Duration::from_secs(30));
     assert_eq!(world.have(2), 49);
-    assert_eq!(world.lacking[2], [Run { first: 7, count: 1 }]);
+    assert_eq!(world.lacking[2], [PieceRange { first: 7, count: 1 }]);
     // Someone comes who has it.
     world.seed(1, PieceSet::full(50));
     let peers = vec![PeerAddress { id: peer(1), addresses: vec![address(1)] }];
@@ -62,8 +62,8 @@ fn who_wants_a_part_gets_that_and_is_offered_nothing_else() {
     for seed in 0..20 {
         let mut world = World::new(3, 200, seed * 100);
         let mut part = PieceSet::empty(200);
-        part.insert_run(Run { first: 50, count: 30 });
-        part.insert_run(Run { first: 150, count: 10 });
+        part.insert_run(PieceRange { first: 50, count: 30 });
+        part.insert_run(PieceRange { first: 150, count: 10 });
         world.goals.insert(2, part);
         world.seed(0, PieceSet::full(200));
         (1..3).for_each(|n| world.want(n));

@@ -8,7 +8,7 @@ fn what_someone_skips_is_not_offered_to_it() {
     greet(&mut engine, 1, peer(1), &mut actions);
     let say = |message| Event::Message { conn: 1, message };
     let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
-    let skip = PeerMessage::Skip { content: content(), runs: vec![Run { first: 10, count: 90 }] };
+    let skip = PeerMessage::Skip { content: content(), runs: vec![PieceRange { first: 10, count: 90 }] };
     // Together, as they come: what was offered to the first alone may be declined.
     engine.handle(Duration::ZERO, say(join), &mut actions);
     engine.handle(Duration::ZERO, say(skip.clone()), &mut actions);
@@ -21,9 +21,9 @@ fn what_someone_skips_is_not_offered_to_it() {
         Action::Send { message: PeerMessage::Offer { runs, .. }, .. } => Some(runs),
         _ => None,
     });
-    let offered: Vec<Run> = offered.flatten().copied().collect();
+    let offered: Vec<PieceRange> = offered.flatten().copied().collect();
     assert!(!offered.is_empty() && offered.iter().all(|run| run.lies_within(10)), "{offered:?}");
-    let beyond = PeerMessage::Skip { content: content(), runs: vec![Run { first: 99, count: 2 }] };
+    let beyond = PeerMessage::Skip { content: content(), runs: vec![PieceRange { first: 99, count: 2 }] };
     engine.handle(Duration::from_secs(100), say(beyond), &mut actions);
     assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })));
 }
@@ -32,13 +32,13 @@ fn what_someone_skips_is_not_offered_to_it() {
 fn questions_for_what_is_not_held_are_refused() {
     let (mut engine, _) = downloader(&[1]);
     for (run, reason) in [
-        (Run { first: 0, count: 1 }, RefusalReason::NotHeld),
-        (Run { first: 0, count: 0 }, RefusalReason::Invalid),
-        (Run { first: 99, count: 2 }, RefusalReason::Invalid),
-        (Run { first: u32::MAX, count: u32::MAX }, RefusalReason::Invalid),
+        (PieceRange { first: 0, count: 1 }, RefusalReason::NotHeld),
+        (PieceRange { first: 0, count: 0 }, RefusalReason::Invalid),
+        (PieceRange { first: 99, count: 2 }, RefusalReason::Invalid),
+        (PieceRange { first: u32::MAX, count: u32::MAX }, RefusalReason::Invalid),
     ] {
         let mut actions = Vec::new();
-        let event = Event::Asked { conn: 1, serve: 5, content: content(), run };
+        let event = Event::Requested { conn: 1, serve: 5, content: content(), run };
         engine.handle(Duration::ZERO, event, &mut actions);
         assert!(actions.contains(&Action::Refuse { serve: 5, reason }), "{run:?}: {actions:?}");
     }

@@ -15,7 +15,7 @@ pub(crate) mod sites;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use protocol::{ContentId, PieceSet, Run};
+use protocol::{ContentId, PieceRange, PieceSet};
 
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
@@ -107,7 +107,7 @@ struct Question {
     conn: ConnId,
     serve: ServeId,
     content: ContentId,
-    run: Run,
+    run: PieceRange,
     bytes: u64,
     /// Whether it was offered.
     offered: bool,
@@ -119,7 +119,7 @@ struct Question {
 struct Serve {
     conn: ConnId,
     content: ContentId,
-    run: Run,
+    run: PieceRange,
     bytes: u64,
     began: Duration,
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 
 use super::promises::Stage;
 use super::sites::STARVING;
@@ -91,7 +91,7 @@ impl Engine {
 
     /// Offers pieces until enough is promised.
     pub(crate) fn offer_more(&mut self) {
-        let mut offers: BTreeMap<(ConnId, ContentId), Vec<Run>> = BTreeMap::new();
+        let mut offers: BTreeMap<(ConnId, ContentId), Vec<PieceRange>> = BTreeMap::new();
         let mut contents: Vec<ContentId> =
             self.contents.iter().filter(|(_, content)| content.takers > 0).map(|(&id, _)| id).collect();
         while !contents.is_empty() {
@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Promises the next run of a content, if there is room and someone lacks what we hold.
-    fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, Run)> {
+    fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
         let room = self.uploads.promised < target;
@@ -171,7 +171,7 @@ impl Engine {
         first: u32,
         bytes: u64,
         rng: &mut fastrand::Rng,
-    ) -> Option<(ConnId, Run)> {
+    ) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let size = content.piece_size();
         let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
@@ -183,7 +183,7 @@ impl Engine {
         Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
     }
 
-    fn promise_run(&mut self, conn: ConnId, id: ContentId, run: Run) {
+    fn promise_run(&mut self, conn: ConnId, id: ContentId, run: PieceRange) {
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Offered));
     }
 

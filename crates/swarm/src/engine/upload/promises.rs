@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ContentId, Run};
+use protocol::{ContentId, PieceRange};
 
 use crate::engine::Engine;
 use crate::event::ConnId;
@@ -48,7 +48,7 @@ impl Engine {
     /// Writes a promise into the books, or how far it has come.
     pub(super) fn promise(&mut self, conn: ConnId, id: ContentId, piece: u32, stage: Stage) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
-        let bytes = content.bytes(Run { first: piece, count: 1 });
+        let bytes = content.bytes(PieceRange { first: piece, count: 1 });
         let Some(theirs) = state.participations.get_mut(&id) else { return };
         let promise = Promise { since: self.now, stage };
         let mut before = None;
@@ -62,7 +62,7 @@ impl Engine {
     /// Takes a promise back.
     pub(crate) fn break_promise(&mut self, conn: ConnId, id: ContentId, piece: u32) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
-        let bytes = content.bytes(Run { first: piece, count: 1 });
+        let bytes = content.bytes(PieceRange { first: piece, count: 1 });
         let Some(theirs) = state.participations.get_mut(&id) else { return };
         let mut before = None;
         content.update(theirs, piece, |theirs| before = theirs.promised.remove(&piece));
@@ -72,11 +72,11 @@ impl Engine {
     }
 
     /// The other side does not want what it was offered.
-    pub(crate) fn declined(&mut self, conn: ConnId, id: ContentId, runs: &[Run]) {
+    pub(crate) fn declined(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange]) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.upload.answers(self.now);
         let Some(theirs) = state.participation(&id) else { return };
-        let offered = |run: &Run| {
+        let offered = |run: &PieceRange| {
             let range = theirs.promised.range(run.first..run.first.saturating_add(run.count));
             range.filter(|(_, promise)| promise.stage == Stage::Offered).map(|(&piece, _)| piece).collect::<Vec<_>>()
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ContentId, RefusalReason, Run};
+use protocol::{ContentId, PieceRange, RefusalReason};
 
 use super::promises::Stage;
 use super::{Askers, Question, Serve};
@@ -44,7 +44,7 @@ impl Askers for Books<'_> {
 }
 
 impl Engine {
-    pub(crate) fn asked(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run) {
+    pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) {
         if let Some(state) = self.conns.get_mut(&conn) {
             state.upload.answers(self.now);
         }
@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Lets a question wait for its turn, unless it is to be refused.
-    fn admit(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: Run) -> Result<(), RefusalReason> {
+    fn admit(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) -> Result<(), RefusalReason> {
         let content = self.contents.get(&id).ok_or(RefusalReason::NotHeld)?;
         let (_, target) = self.amounts(content.total(), content.piece_size());
         let state = self.conns.get_mut(&conn).ok_or(RefusalReason::Busy)?;

@@ -38,7 +38,7 @@ fn second(seconds: u64) -> Duration {
 }
 
 fn ask(uploads: &mut Uploads, conn: ConnId, serve: ServeId, piece: u32, since: Duration) {
-    let run = Run { first: piece, count: 1 };
+    let run = PieceRange { first: piece, count: 1 };
     uploads.wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, since }, true);
 }
 
@@ -112,7 +112,7 @@ fn whoever_holds_an_answer_up_gives_its_slot_back() {
 #[test]
 fn a_parked_question_waits_for_all_its_pieces() {
     let mut uploads = with_rate(1000);
-    let run = Run { first: 4, count: 2 };
+    let run = PieceRange { first: 4, count: 2 };
     let question = Question { conn: 1, serve: 1, content: CONTENT, run, bytes: 2000, offered: true, since: second(2) };
     uploads.wait(question.clone(), false);
     let mut have = PieceSet::empty(10);

@@ -1,5 +1,5 @@
-//! The first lane of a connection, which carries no streams: it keeps the connection alive, measures its round trip, asks
-//! for lanes, and says goodbye.
+//! The first stream connection of a connection, which carries no streams: it keeps the connection alive, measures its round trip, asks
+//! for stream connections, and says goodbye.
 
 use std::io;
 use std::sync::Arc;
@@ -32,19 +32,19 @@ pub(super) const QUEUE: usize = 256;
 
 /// What our side wants said.
 #[derive(Debug)]
-pub(super) enum Word {
+pub(super) enum ControlFrame {
     /// The other side has pinged with this number.
     Pong(u32),
-    /// One more lane is needed for streams that we open.
+    /// One more stream connection is needed for streams that we open.
     Want,
 }
 
 /// Runs until the connection ends, for whatever reason, and the other side had time to hear of it.
-pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, words: mpsc::Receiver<Word>) {
+pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, frames: mpsc::Receiver<ControlFrame>) {
     let (mut reader, writer) = tokio::io::split(stream);
     let began = Instant::now();
     {
-        let (reading, writing) = (read(&core, &mut reader, began), write(&core, writer, words, began));
+        let (reading, writing) = (read(&core, &mut reader, began), write(&core, writer, frames, began));
         tokio::pin!(reading, writing);
         let mut written = false;
         let end = tokio::select! {
@@ -61,7 +61,7 @@ pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, words: mpsc:
         };
         core.finish(end.unwrap_or_else(|error| End::Lost(error.to_string())));
         if !written {
-            // Who does not read is not waited for: a word that is half written could wait for ever.
+            // Who does not read is not waited for: a frame that is half written could wait for ever.
             let _ = timeout(LINGER, writing).await;
         }
     }
@@ -77,20 +77,20 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
         let (kind, value) = (reader.read_u8().await?, reader.read_u32_le().await?);
         core.heard(began.elapsed());
         match kind {
-            PING => core.say(Word::Pong(value)),
+            PING => core.say(ControlFrame::Pong(value)),
             PONG => {
                 let sent = Duration::from_micros(value.into());
                 core.measured(
                     Duration::from_micros(u64::from(began.elapsed().as_micros() as u32)).saturating_sub(sent),
                 );
             }
-            WANT => core.clone().give_lane(),
+            WANT => core.clone().give_stream_connection(),
             CLOSE => {
                 let mut reason = vec![0; usize::from(reader.read_u16_le().await?).min(REASON)];
                 reader.read_exact(&mut reason).await?;
                 return Ok(End::ByPeer { code: value, reason: String::from_utf8_lossy(&reason).into_owned() });
             }
-            _ => return Ok(End::Local { code: 1, reason: "unknown word on the trunk".to_owned() }),
+            _ => return Ok(End::Local { code: 1, reason: "unknown frame on the control connection".to_owned() }),
         }
     }
 }
@@ -98,19 +98,19 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
 async fn write(
     core: &Arc<Core>,
     mut writer: WriteHalf<TlsStream<Socket>>,
-    mut words: mpsc::Receiver<Word>,
+    mut frames: mpsc::Receiver<ControlFrame>,
     began: Instant,
 ) -> io::Result<End> {
     let mut keep_alive = interval(KEEP_ALIVE);
     loop {
         let (kind, value) = tokio::select! {
-            word = words.recv() => match word {
-                Some(Word::Pong(number)) => (PONG, number),
-                Some(Word::Want) => (WANT, 0),
+            frame = frames.recv() => match frame {
+                Some(ControlFrame::Pong(number)) => (PONG, number),
+                Some(ControlFrame::Want) => (WANT, 0),
                 None => return Ok(End::Local { code: 0, reason: String::new() }),
             },
             _ = keep_alive.tick() => {
-                core.close_idle_lanes();
+                core.close_idle_stream_connections();
                 if began.elapsed().saturating_sub(core.last_heard()) > IDLE {
                     return Ok(End::Lost("nothing was heard for too long".to_owned()));
                 }

@@ -20,7 +20,7 @@ pub enum Place {
 }
 
 /// The files of a content, in several places.
-pub struct Split {
+pub struct OverlayStorage {
     /// What is said of a file that is nowhere.
     target: PathBuf,
     places: Vec<Place>,
@@ -28,10 +28,10 @@ pub struct Split {
     in_place: Arc<dyn Storage>,
 }
 
-impl Split {
+impl OverlayStorage {
     /// Files in these places, of a content that will be `target`.
     pub fn new(target: PathBuf, places: Vec<Place>, built: Arc<dyn Storage>, in_place: Arc<dyn Storage>) -> Self {
-        Split { target, places, built, in_place }
+        OverlayStorage { target, places, built, in_place }
     }
 
     fn nowhere(&self) -> StorageError {
@@ -39,7 +39,7 @@ impl Split {
     }
 }
 
-impl Storage for Split {
+impl Storage for OverlayStorage {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
         match self.places[file] {
             Place::Built(file) => self.built.read(file, offset, len),

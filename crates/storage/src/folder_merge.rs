@@ -11,14 +11,14 @@ use crate::error::{error_at, error_of_rename};
 use crate::folder::{Folder, Seen, Walk};
 
 /// What was built in `part` and belongs into `target`, both in one folder.
-pub(crate) struct Merge<'a> {
+pub(crate) struct FolderMerge<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) part: &'a Path,
     pub(crate) target: &'a Path,
     pub(crate) paths: PathTree<'a>,
 }
 
-impl Merge<'_> {
+impl FolderMerge<'_> {
     /// Whether something else than these files and folders lies in `part`: left by a run that wanted more, or something else.
     /// Fails if fewer files lie there than there are names: then one file has two of them.
     pub(crate) fn leaves_something(&self) -> Result<bool, StorageError> {

@@ -1,7 +1,7 @@
 //! One TLS connection, which carries one stream after another.
 //!
-//! Everything is framed: eight bytes of header (kind, number of the stream on this lane, a value), and for data so many
-//! bytes as the value says. Each direction of a stream ends with a `FIN` or a `RESET`; once both have ended, the lane is
+//! Everything is framed: eight bytes of header (kind, number of the stream on this stream connection, a value), and for data so many
+//! bytes as the value says. Each direction of a stream ends with a `FIN` or a `RESET`; once both have ended, the stream connection is
 //! free for the next stream. A `STOP` asks the other side for its `RESET`. It may come late, so it names its stream.
 
 use std::io;
@@ -20,8 +20,8 @@ const HEADER: usize = 8;
 /// Most bytes of payload that are put behind their header and written as one.
 const SMALL: usize = 4 << 10;
 
-/// A lane that carries no stream at present.
-pub(super) struct Lane {
+/// A stream connection that carries no stream at present.
+pub(super) struct StreamConnection {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     /// The number of its next stream; the lower 24 bits are on the wire.
@@ -33,7 +33,7 @@ pub(super) struct Lane {
 
 /// What the other side says of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum StreamFrame {
     /// So many bytes follow.
     Data(u32),
     /// Its direction has ended well.
@@ -56,12 +56,12 @@ pub(super) struct Writer {
     io: WriteHalf<TlsStream<Socket>>,
 }
 
-impl Lane {
+impl StreamConnection {
     pub(super) fn new(stream: TlsStream<Socket>) -> Self {
         let socket = stream.get_ref().0.handle();
         let (reader, writer) = tokio::io::split(stream);
         let reader = Reader { io: reader, header: [0; HEADER], filled: 0, left: 0 };
-        Lane { reader, writer: Writer { io: writer }, next: 0, socket, idle: Instant::now() }
+        StreamConnection { reader, writer: Writer { io: writer }, next: 0, socket, idle: Instant::now() }
     }
 }
 
@@ -70,9 +70,9 @@ fn violated() -> io::Error {
 }
 
 impl Reader {
-    /// The next thing said of stream `number`; late words about earlier ones are skipped. May be dropped while it
+    /// The next thing said of stream `number`; late frames about earlier ones are skipped. May be dropped while it
     /// waits: nothing is lost. Must not be asked while payload is left.
-    pub(super) async fn said(&mut self, number: u32) -> io::Result<Said> {
+    pub(super) async fn said(&mut self, number: u32) -> io::Result<StreamFrame> {
         debug_assert_eq!(self.left, 0);
         loop {
             while self.filled < HEADER {
@@ -89,11 +89,11 @@ impl Reader {
             return Ok(match kind {
                 DATA if current => {
                     self.left = value as usize;
-                    Said::Data(value)
+                    StreamFrame::Data(value)
                 }
-                FIN if current => Said::Fin,
-                RESET if current => Said::Reset(value),
-                STOP if current => Said::Stop(value),
+                FIN if current => StreamFrame::Fin,
+                RESET if current => StreamFrame::Reset(value),
+                STOP if current => StreamFrame::Stop(value),
                 STOP => continue,
                 _ => return Err(violated()),
             });
@@ -118,7 +118,7 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes a frame of data. If it is dropped before it is done, the lane is torn.
+    /// Writes a frame of data. If it is dropped before it is done, the stream connection is torn.
     pub(super) async fn data(&mut self, number: u32, payload: &[u8]) -> io::Result<()> {
         let header = header(DATA, number, payload.len() as u32);
         if payload.len() <= SMALL {
@@ -134,18 +134,18 @@ impl Writer {
     }
 
     /// Writes a frame without payload.
-    pub(super) async fn say(&mut self, number: u32, said: Said) -> io::Result<()> {
+    pub(super) async fn say(&mut self, number: u32, said: StreamFrame) -> io::Result<()> {
         let header = match said {
-            Said::Data(len) => header(DATA, number, len),
-            Said::Fin => header(FIN, number, 0),
-            Said::Reset(code) => header(RESET, number, code),
-            Said::Stop(code) => header(STOP, number, code),
+            StreamFrame::Data(len) => header(DATA, number, len),
+            StreamFrame::Fin => header(FIN, number, 0),
+            StreamFrame::Reset(code) => header(RESET, number, code),
+            StreamFrame::Stop(code) => header(STOP, number, code),
         };
         self.io.write_all(&header).await?;
         self.io.flush().await
     }
 
-    /// Ends the lane; the other side sees its end at once.
+    /// Ends the stream connection; the other side sees its end at once.
     pub(super) async fn shut_down(&mut self) {
         let _ = self.io.shutdown().await;
     }
