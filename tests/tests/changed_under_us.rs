@@ -21,8 +21,8 @@ fn a_part_file_that_is_cut_while_it_is_filled_is_status_9_and_the_next_run_compl
     let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
     let ticket = ticket(&mut sharer);
     for flags in [&["--storage=mmap"][..], &["--storage=file"], &["--verify-on-disk"]] {
-        let mut get = machines.get("there", &[&[&*ticket, "--json", "--down-rate=3MiB"], flags].concat());
-        get.pieces(16);
+        let mut get = machines.get("there", &[&[&*ticket, "--json", "--down-rate=2MiB"], flags].concat());
+        get.pieces(8);
         cut(&machines.folder("there").join("output/.file.part"));
         get.ends_with(9);
         assert!(get.errors().contains("was changed while it was in use"), "{}", get.errors());
@@ -41,8 +41,8 @@ fn a_file_in_place_that_is_edited_while_its_folder_is_completed_is_named() {
     machines.put("there", "output/folder/old", &noise(100_000, 1));
     let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "folder"]);
     let ticket = ticket(&mut sharer);
-    let mut get = machines.get("there", &[&ticket, "--json", "--down-rate=3MiB"]);
-    get.pieces(20);
+    let mut get = machines.get("there", &[&ticket, "--json", "--down-rate=2MiB"]);
+    get.pieces(8);
     machines.put("there", "output/folder/old", &noise(100_000, 3));
     get.ends_with(9);
     assert!(get.errors().contains("folder/old was changed"), "{}", get.errors());
@@ -59,8 +59,8 @@ fn a_folder_that_is_moved_away_is_not_where_a_download_is_said_to_be() {
     machines.put("here", "file", &noise(SIZE, 1));
     let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
     let ticket = ticket(&mut sharer);
-    let mut get = machines.get("there", &[&ticket, "--json", "--down-rate=3MiB"]);
-    get.pieces(16);
+    let mut get = machines.get("there", &[&ticket, "--json", "--down-rate=2MiB"]);
+    get.pieces(8);
     let folder = machines.folder("there");
     fs::rename(folder.join("output"), folder.join("moved")).unwrap();
     get.ends_with(7);

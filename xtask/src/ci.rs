@@ -59,7 +59,7 @@ pub fn run() -> anyhow::Result<()> {
     AFTER.iter().try_for_each(|check| cargo(check))?;
     let mut skipped = Skipped::default();
     eprintln!("other platforms");
-    let result = cross::check_installed(&mut skipped).and_then(|()| fuzz(&mut skipped));
+    let result = cross::run_in_ci(&mut skipped).and_then(|()| fuzz(&mut skipped));
     skipped.sum_up();
     result
 }

@@ -6,6 +6,8 @@
 //! long as its writer lives.
 
 mod patience;
+#[cfg(windows)]
+pub mod windows;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -164,10 +166,13 @@ fn new_file(path: &Path, readers: Readers) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(mode).open(path)
 }
 
-/// Files have the rights of their folder.
-#[cfg(not(unix))]
-fn new_file(path: &Path, _: Readers) -> io::Result<File> {
-    File::options().write(true).create_new(true).open(path)
+#[cfg(windows)]
+fn new_file(path: &Path, readers: Readers) -> io::Result<File> {
+    match readers {
+        Readers::Owner => windows::create_owned(path),
+        // With the rights of their folder.
+        Readers::Everyone => File::options().write(true).create_new(true).open(path),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -5,6 +5,10 @@ use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use protocol::printable;
 use storage::StorageError;
 
+/// What to do where too many files are open. Windows has no limit that could be raised.
+pub const RAISE_LIMIT: &str =
+    if cfg!(unix) { "Raise the limit of open files (ulimit -n)" } else { "End other programs, or share less at once" };
+
 /// Why the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -127,7 +131,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             "Raise the limit, or choose another file system with --output, and start again: what is verified is kept",
         ),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
-        StorageError::TooManyOpen(_) => (ExitCode::Other, "Raise the limit of open files (ulimit -n)"),
+        StorageError::TooManyOpen(_) => (ExitCode::Other, RAISE_LIMIT),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),

@@ -15,6 +15,7 @@ mod log;
 mod open_files;
 mod pages;
 mod signals;
+mod spelling;
 mod surroundings;
 pub mod terminal;
 mod value;
@@ -75,7 +76,7 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     words: Vec<OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<T>, clap::Error> {
-    let plain = T::command();
+    let plain = spelling::as_here(T::command());
     let mut command = value::with_switches_that_can_be_off(plain.clone());
     command.build();
     let Some(given) = Given::find(&command, &words) else {

@@ -88,7 +88,7 @@ impl Case {
         let words = std::iter::once("program").chain(line.split_whitespace()).map(OsString::from).collect();
         let error = |error: clap::Error| {
             assert_eq!(error.exit_code(), 2);
-            error.to_string().replace(&format!("{}/", self.folder.path().display()), "")
+            error.to_string().replace(&self.folder.path().join("").display().to_string(), "")
         };
         parse(&NAMES, words, &self.surroundings).map(|parsed| parsed.arguments).map_err(error)
     }

@@ -231,7 +231,8 @@ impl<T: OpenFile> Handles<T> {
         if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
             return Ok(open.clone());
         }
-        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access), make);
+        let released = self.released.load(Ordering::Relaxed);
+        let opened = self.open(file, |spec| reopen_file(self.held.as_deref(), spec, self.access, released), make);
         let opened = opened.map_err(|error| match error {
             // What was never made is not there, and what was has been removed.
             StorageError::NotFound(_) if self.access == Access::Write && self.made[file].load(Ordering::Relaxed) => {

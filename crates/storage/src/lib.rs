@@ -41,8 +41,6 @@ mod open_files;
 mod output;
 mod overlay;
 pub mod positioned;
-#[cfg(windows)]
-mod rename;
 mod room;
 pub mod wrappers;
 

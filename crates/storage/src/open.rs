@@ -75,7 +75,7 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             }
             #[cfg(windows)]
             if spec.size > SMALL {
-                crate::rename::set_sparse(&file);
+                atomic_file::windows::set_sparse(&file);
             }
             if there.len() != spec.size {
                 file.set_len(spec.size).map_err(error)?;
@@ -129,7 +129,7 @@ pub(crate) fn make_late(
     *is_ours = true;
     #[cfg(windows)]
     if spec.size > SMALL {
-        crate::rename::set_sparse(&file);
+        atomic_file::windows::set_sparse(&file);
     }
     if !whole || spec.size > SMALL {
         file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
@@ -146,11 +146,16 @@ fn not_made(held: Option<&Held>, spec: &FileSpec, source: io::Error) -> StorageE
     }
 }
 
-/// Opens a file again that was made or checked.
-pub(crate) fn reopen_file(held: Option<&Held>, spec: &FileSpec, access: Access) -> Result<File, StorageError> {
+/// Opens a file again that was made or checked. One that was `released` may have another name by now, and is not made anew.
+pub(crate) fn reopen_file(
+    held: Option<&Held>,
+    spec: &FileSpec,
+    access: Access,
+    released: bool,
+) -> Result<File, StorageError> {
     let how = match access {
         Access::Read => return open_file(held, spec, access),
-        Access::Write if is_made_late(held, spec) => How::Write,
+        Access::Write if released || is_made_late(held, spec) => How::Write,
         Access::Write => How::Make { private: false },
     };
     open(held, spec, how).map_err(|source| error_at(&spec.path, source))

@@ -16,20 +16,38 @@ const TRIES: usize = 16;
 
 /// Listens for both on the same ports, and dials whichever answers.
 pub struct Auto {
-    quic: Quic,
+    /// None where this machine has no sockets for it: a sandbox without UDP, or a system without some call.
+    quic: Option<Quic>,
     tcp: Tcp,
 }
 
 impl Auto {
-    /// Binds every listener for both, or none.
+    /// Binds every listener for both, or none. Without UDP sockets for TCP alone, and warns.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
+        Self::bind_with(config, Quic::bind)
+    }
+
+    fn bind_with(
+        config: Config,
+        bind_quic: impl Fn(Config) -> Result<Quic, TransportError>,
+    ) -> Result<Self, TransportError> {
         let any = config.listeners.iter().any(|listener| listener.port() == 0);
         let mut tries = if any { TRIES } else { 1 };
         loop {
-            let quic = Quic::bind(config.clone())?;
+            let quic = match bind_quic(config.clone()) {
+                // Somebody else has the port: another one is to be chosen, for both.
+                Err(error @ TransportError::AddressInUse(_)) => return Err(error),
+                // What TCP cannot do either is best said of both.
+                Err(error) => {
+                    let tcp = Tcp::bind(config).map_err(|_| error.clone())?;
+                    tracing::warn!(%error, "QUIC cannot be used on this machine, only TCP is: is UDP forbidden here?");
+                    return Ok(Auto { quic: None, tcp });
+                }
+                Ok(quic) => quic,
+            };
             tries -= 1;
             match Tcp::bind(Config { listeners: quic.listeners(), ..config.clone() }) {
-                Ok(tcp) => return Ok(Auto { quic, tcp }),
+                Ok(tcp) => return Ok(Auto { quic: Some(quic), tcp }),
                 Err(TransportError::AddressInUse(_)) if tries > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -37,7 +55,8 @@ impl Auto {
     }
 
     async fn race(&self, addr: SocketAddr, expect: PeerId) -> Result<Arc<dyn Connection>, TransportError> {
-        let quic = self.quic.dial(addr, expect);
+        let Some(quic) = &self.quic else { return self.tcp.dial(addr, expect).await };
+        let quic = quic.dial(addr, expect);
         let tcp = async {
             sleep(HEAD_START).await;
             self.tcp.dial(addr, expect).await
@@ -77,11 +96,11 @@ impl Transport for Auto {
     }
 
     fn peer_id(&self) -> PeerId {
-        self.quic.peer_id()
+        self.tcp.peer_id()
     }
 
     fn listeners(&self) -> Vec<SocketAddr> {
-        self.quic.listeners()
+        self.tcp.listeners()
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
@@ -90,8 +109,14 @@ impl Transport for Auto {
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async move {
+            let quic = async {
+                match &self.quic {
+                    Some(quic) => quic.accept().await,
+                    None => None,
+                }
+            };
             tokio::select! {
-                Some(connection) = self.quic.accept() => Some(connection),
+                Some(connection) = quic => Some(connection),
                 Some(connection) = self.tcp.accept() => Some(connection),
                 else => None,
             }
@@ -100,7 +125,12 @@ impl Transport for Auto {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            tokio::join!(self.quic.close(), self.tcp.close());
+            let quic = async {
+                if let Some(quic) = &self.quic {
+                    quic.close().await;
+                }
+            };
+            tokio::join!(quic, self.tcp.close());
         })
     }
 }
@@ -140,6 +170,27 @@ mod tests {
     fn both_listen_on_the_same_ports() {
         let listeners = vec![SocketAddr::from(([127, 0, 0, 1], 0)); 3];
         let auto = Auto::bind(Config::new(Identity::generate().unwrap(), listeners)).unwrap();
-        assert_eq!(auto.quic.listeners(), auto.tcp.listeners());
+        assert_eq!(auto.quic.unwrap().listeners(), auto.tcp.listeners());
+    }
+
+    #[tokio::test]
+    async fn without_udp_sockets_tcp_goes_on() {
+        let forbidden = |_| Err(TransportError::Io("[::]:0: Operation not permitted".to_owned()));
+        let (one, other) = (Auto::bind_with(config(), forbidden).unwrap(), Auto::bind(config()).unwrap());
+        for (dialer, listener) in [(&one, &other), (&other, &one)] {
+            let (addr, id) = (listener.listeners()[0], listener.peer_id());
+            let (dialled, accepted) = tokio::join!(dialer.dial(addr, id), listener.accept());
+            assert_eq!((dialled.unwrap().transport(), accepted.unwrap().transport()), ("tcp", "tcp"));
+        }
+        one.close().await;
+        assert!(one.accept().await.is_none());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_an_error_for_both() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap();
+        let result = Auto::bind(Config { listeners: vec![addr], ..config() });
+        assert_eq!(result.err(), Some(TransportError::AddressInUse(addr)));
     }
 }

@@ -58,12 +58,6 @@ impl Compiler {
         Ok(compiler)
     }
 
-    /// For the first of these targets that the machine is ready for, or else the first that can be had.
-    pub(crate) fn for_any(targets: &[&str], tools: &Path) -> anyhow::Result<Self> {
-        let ready = library::installed(targets).or(targets.first().copied());
-        Compiler::for_target(ready.context("some target is asked for")?, tools)
-    }
-
     fn use_toolchain(&mut self, toolchain: &Path) {
         let bin = toolchain.join("bin");
         self.program = bin.join("cargo");

@@ -38,11 +38,6 @@ impl Library {
     }
 }
 
-/// The first of these targets whose library the installed toolchain has.
-pub(super) fn installed<'a>(targets: &[&'a str]) -> Option<&'a str> {
-    targets.iter().copied().find(|target| is_installed(target).unwrap_or(false))
-}
-
 /// Whether the installed toolchain has a target's library.
 fn is_installed(target: &str) -> anyhow::Result<bool> {
     Ok(sysroot()?.join("lib/rustlib").join(target).join("lib").is_dir())

@@ -82,6 +82,14 @@ impl Ground<'_> {
         Ok(Peer { process, lines, name: format!("{name} on {machine}") })
     }
 
+    /// Fails if everyone may read a file: Wine makes modes of access lists, with the owner's rights for the group.
+    pub(super) fn is_private(&self, machine: &str, path: &str) -> anyhow::Result<()> {
+        let path = self.folder.join(machine).join(path);
+        let others = rights_of_others(&path).with_context(|| format!("{}", path.display()))?;
+        ensure!(others == 0, "{} is not for its owner alone", path.display());
+        Ok(())
+    }
+
     /// Fails unless a file came as it was.
     pub(super) fn is_equal(&self, original: &Path, machine: &str, path: &str) -> anyhow::Result<()> {
         let here = self.folder.join(machine).join(path);
@@ -89,6 +97,16 @@ impl Ground<'_> {
         ensure!(differs.is_none(), "{} differs from the original", here.display());
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn rights_of_others(path: &Path) -> std::io::Result<u32> {
+    Ok(std::os::unix::fs::MetadataExt::mode(&fs::metadata(path)?) & 0o007)
+}
+
+#[cfg(not(unix))]
+fn rights_of_others(_: &Path) -> std::io::Result<u32> {
+    Ok(0)
 }
 
 /// A running peer, which says events. It is killed when it is dropped.
@@ -105,22 +123,22 @@ impl Peer {
         loop {
             check_interrupted()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let problem = |why: &str| {
-                let words = self.process.last_words();
-                format!(
-                    "{}: {why} before it said {event}: {words}. Its log is {}",
-                    self.name,
-                    self.process.log.display()
-                )
+            let said = self.lines.recv_timeout(left).map_err(|_| self.problem("it took too long", event))?;
+            let Some(line) = said.line else {
+                let status = self.process.wait(PATIENCE)?;
+                bail!(self.problem(&format!("it ended with {status}"), event));
             };
-            let said = self.lines.recv_timeout(left).map_err(|_| anyhow::anyhow!(problem("it took too long")))?;
-            let Some(line) = said.line else { bail!(problem("it ended")) };
             let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-            ensure!(value["event"] != "error" || event == "error", "{}", problem("there was an error"));
+            ensure!(value["event"] != "error" || event == "error", self.problem("there was an error", event));
             if value["event"] == event && fits(&value) {
                 return Ok(value);
             }
         }
+    }
+
+    fn problem(&self, why: &str, event: &str) -> anyhow::Error {
+        let (name, words, log) = (&self.name, self.process.last_words(), self.process.log.display());
+        anyhow::anyhow!("{name}: {why} before it said {event}: {words}. Its log is {log}")
     }
 
     /// The next event of this name.

@@ -11,18 +11,24 @@ mod machine;
 mod wine;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use testbed::programs::Programs;
 
 pub(crate) use compiler::Compiler;
 
 pub(crate) const WINDOWS: &str = "x86_64-pc-windows-gnu";
-/// Either will do to see whether it compiles: the first whose standard library is there.
 pub(crate) const MACOS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-apple-darwin"];
 /// Programs that run on any Linux of this kind of processor.
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
 const TOOLS: &str = "target/cross";
+
+/// Minutes that a run of all checks has for this.
+const MINUTES_OF_CI: u64 = 12;
+/// What a check of the workspace takes where nothing of it is built yet, on two cores.
+const CHECK: Duration = Duration::from_secs(150);
 
 /// What is done.
 #[derive(Debug, clap::Args)]
@@ -33,6 +39,12 @@ pub struct Arguments {
     /// Check for these targets instead of Windows and macOS
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
+    /// Run the programs for Windows that lie in this folder, as out of an archive; check and build nothing
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only_check", "target"])]
+    run: Option<PathBuf>,
+    /// Begin nothing that would likely not be done within so many minutes: it is skipped
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
     /// Folder for what has to be fetched: compilers, standard libraries, Wine
     #[arg(long, value_name = "FOLDER", default_value = TOOLS)]
     tools: PathBuf,
@@ -62,6 +74,31 @@ impl Skipped {
     }
 }
 
+/// The time that a run may take.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    ends: Option<Instant>,
+}
+
+impl Time {
+    fn of_minutes(minutes: Option<u64>) -> Self {
+        Time { ends: minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)) }
+    }
+
+    /// Whether something that takes so long would be done in time; otherwise it is skipped.
+    fn is_enough(self, what: &str, takes: Duration, skipped: &mut Skipped) -> bool {
+        let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if left < takes => {
+                let (takes, left) = (takes.as_secs(), left.as_secs());
+                skipped.say(&format!("{what}: it may take {takes} s, and {left} s of this run's time are left"));
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
 /// Checks, builds and runs. Fails at the first thing that is wrong; what cannot be had here is skipped and summed up.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut skipped = Skipped::default();
@@ -70,44 +107,63 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     result
 }
 
-fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
-    let tools = tools(&arguments.tools)?;
-    let mut windows = None;
-    if arguments.target.is_empty() {
-        windows = skipped.unless(WINDOWS, Compiler::for_target(WINDOWS, &tools));
-        windows.as_ref().map_or(Ok(()), Compiler::check)?;
-        let macos = skipped.unless("macOS", Compiler::for_any(&MACOS, &tools));
-        macos.map_or(Ok(()), |compiler| compiler.check())?;
-    }
-    for target in &arguments.target {
-        let compiler = skipped.unless(target, Compiler::for_target(target, &tools));
-        compiler.map_or(Ok(()), |compiler| compiler.check())?;
-    }
-    match windows {
-        Some(compiler) if !arguments.only_check => wine::run(&compiler, &tools, skipped),
-        _ => Ok(()),
-    }
+/// The same as a part of all checks, within its share of their time.
+pub fn run_in_ci(skipped: &mut Skipped) -> anyhow::Result<()> {
+    let (minutes, tools) = (Some(MINUTES_OF_CI), TOOLS.into());
+    run_all(&Arguments { only_check: false, target: Vec::new(), run: None, minutes, tools }, skipped)
 }
 
-/// Checks that everything compiles for those other platforms whose standard library the toolchain has: no more, so that a run of
-/// all checks depends on little.
-pub fn check_installed(skipped: &mut Skipped) -> anyhow::Result<()> {
-    let tools = tools(Path::new(TOOLS))?;
-    for (platform, targets) in [("Windows", &[WINDOWS][..]), ("macOS", &MACOS)] {
-        let compiler = match library::installed(targets) {
-            Some(target) => skipped.unless(platform, Compiler::for_target(target, &tools)),
-            None => {
-                skipped.say(&format!("{platform}: no standard library is installed; cargo xtask cross fetches it"));
-                None
-            }
-        };
-        compiler.map_or(Ok(()), |compiler| compiler.check())?;
+fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
+    let time = Time::of_minutes(arguments.minutes);
+    let tools = tools(&arguments.tools)?;
+    if let Some(folder) = &arguments.run {
+        let program = |name| folder.join(name).canonicalize().with_context(|| format!("{} in --run", name));
+        let programs = Programs { tracker: program("tracker.exe")?, peer: program("peer-cli.exe")? };
+        return wine::play(&programs, &tools, time, skipped);
     }
-    Ok(())
+    let check = |target: &str, skipped: &mut Skipped| {
+        if !time.is_enough(target, CHECK, skipped) {
+            return Ok(None);
+        }
+        let compiler = skipped.unless(target, Compiler::for_target(target, &tools));
+        compiler.as_ref().map_or(Ok(()), Compiler::check)?;
+        anyhow::Ok(compiler)
+    };
+    if !arguments.target.is_empty() {
+        return arguments.target.iter().try_for_each(|target| check(target, skipped).map(drop));
+    }
+    // In the order of what is worth most, should the time not be enough for all.
+    let windows = check(WINDOWS, skipped)?;
+    let [apple_silicon, intel] = MACOS;
+    check(apple_silicon, skipped)?;
+    if let Some(windows) = windows.filter(|_| !arguments.only_check) {
+        wine::run(&windows, &tools, time, skipped)?;
+    }
+    check(intel, skipped).map(drop)
+}
+
+/// Runs programs for Windows under Wine, where it can be had.
+pub(crate) fn under_wine(windows: &Programs, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
+    wine::play(windows, tools, Time::of_minutes(None), skipped)
 }
 
 /// The folder for tools, made and named in full: compilers are run in other folders.
 pub(crate) fn tools(folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     Ok(folder.canonicalize()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_time_is_not_enough_for_is_skipped_and_counted() {
+        let mut skipped = Skipped::default();
+        let (no_limit, minute) = (Time::of_minutes(None), Time::of_minutes(Some(1)));
+        assert!(no_limit.is_enough("a", Duration::MAX, &mut skipped));
+        assert!(minute.is_enough("b", Duration::from_secs(30), &mut skipped));
+        assert!(!minute.is_enough("c", Duration::from_secs(90), &mut skipped));
+        assert!(skipped.0.len() == 1 && skipped.0[0].starts_with("c: it may take 90 s, and "), "{skipped:?}");
+    }
 }

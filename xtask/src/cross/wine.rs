@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use testbed::programs::{self, Programs};
@@ -16,9 +17,9 @@ use testbed::programs::{self, Programs};
 use super::compiler::{Compiler, Mingw};
 use super::debian::{Apt, once, output_of};
 use super::machine::{Ground, Platform::Linux, Platform::Windows};
-use super::{Skipped, WINDOWS};
+use super::{Skipped, Time, WINDOWS};
 
-/// What Rust's programs ask for randomness, which the Wine of Debian 12 does not have. It lies beside the programs.
+/// What Rust's programs ask for randomness, which the Wine of Debian 12 does not have.
 const PRIMITIVES: &str = "\
 typedef unsigned char u8;
 u8 __stdcall SystemFunction036(void *, unsigned long);
@@ -34,25 +35,39 @@ const STORIES: [(&str, Story); 5] = [
     ("Linux and Windows in one swarm", mixed),
 ];
 
-/// Builds the programs and runs every story.
-pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
-    let windows = compiler.build()?;
+/// What a build of the programs takes where nothing of them is built yet, on two cores; and what a story takes.
+const BUILD: Duration = Duration::from_secs(240);
+const STORY: Duration = Duration::from_secs(20);
+
+/// Builds the programs and runs every story that there is time for.
+pub(super) fn run(compiler: &Compiler, tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
+    if !time.is_enough("the programs for Windows, and what is run under Wine", BUILD, skipped) {
+        return Ok(());
+    }
+    play(&compiler.build()?, tools, time, skipped)
+}
+
+/// Runs every story that there is time for with programs that are built.
+pub(super) fn play(windows: &Programs, tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
     let wine = skipped.unless("the programs for Windows are built and not run", Wine::get(tools));
     let Some(wine) = wine else { return Ok(()) };
     let parent = tools.join("stories");
     fs::create_dir_all(&parent)?;
     let folder = tempfile::tempdir_in(parent)?;
-    let windows = beside_primitives(&windows, tools, folder.path())?;
     let linux = programs::build(false)?;
     let result = STORIES.iter().try_for_each(|(name, story)| {
-        eprintln!("{WINDOWS} under Wine: {name}");
+        let name = format!("{WINDOWS} under Wine: {name}");
+        if !time.is_enough(&name, STORY, skipped) {
+            return Ok(());
+        }
+        eprintln!("{name}");
         let ground = Ground {
             linux: &linux,
-            windows: &windows,
+            windows,
             wine: &|program| wine.command(program),
             folder: tempfile::tempdir_in(folder.path())?.keep(),
         };
-        story(&ground).with_context(|| (*name).to_owned())
+        story(&ground).context(name)
     });
     wine.stop();
     if result.is_err() {
@@ -61,23 +76,12 @@ pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> a
     result
 }
 
-/// The programs in a folder where they find what this Wine lacks.
-fn beside_primitives(programs: &Programs, tools: &Path, folder: &Path) -> anyhow::Result<Programs> {
-    let source = folder.join("primitives.c");
-    fs::write(&source, PRIMITIVES)?;
-    Mingw::get(tools)?.library(&source, &folder.join("bcryptprimitives.dll"), "-ladvapi32")?;
-    let put = |program: &PathBuf| -> anyhow::Result<PathBuf> {
-        let target = folder.join(program.file_name().context("a program has a name")?);
-        fs::copy(program, &target)?;
-        Ok(target)
-    };
-    Ok(Programs { tracker: put(&programs.tracker)?, peer: put(&programs.peer)? })
-}
-
 /// Wine, with a prefix of its own.
 struct Wine {
     loader: PathBuf,
     server: PathBuf,
+    /// Where its packages are unpacked, unless they are installed.
+    root: Option<PathBuf>,
     variables: Vec<(&'static str, OsString)>,
 }
 
@@ -87,7 +91,7 @@ impl Wine {
         let path = env::var_os("PATH").unwrap_or_default();
         let installed = |name: &str| env::split_paths(&path).map(|folder| folder.join(name)).find(|at| at.is_file());
         let mut wine = match installed("wine64").or_else(|| installed("wine")).zip(installed("wineserver")) {
-            Some((loader, server)) => Wine { loader, server, variables: Vec::new() },
+            Some((loader, server)) => Wine { loader, server, root: None, variables: Vec::new() },
             None => Wine::unpacked(tools)?,
         };
         // No window is ever shown, and no browser's engine asked for.
@@ -95,33 +99,46 @@ impl Wine {
         wine.variables.push(("WINEDEBUG", "-all".into()));
         let prefix = tools.join("prefix");
         wine.variables.push(("WINEPREFIX", prefix.clone().into()));
-        once(prefix, |prefix| {
+        once(prefix.clone(), |prefix| {
             // It fails for want of the part for 32 bits, which nothing here needs.
             let said = output_of(wine.command(Path::new("wineboot")).arg("--init"));
             if prefix.join("drive_c/windows/system32/kernel32.dll").exists() { Ok(()) } else { said.map(drop) }
         })?;
+        wine.add_libraries(&prefix.join("drive_c/windows/system32"), tools)?;
         Ok(wine)
+    }
+
+    /// Adds what programs need and this Wine may not have: a program of which one library is missing ends with status 53 and
+    /// says nothing.
+    fn add_libraries(&self, system: &Path, tools: &Path) -> anyhow::Result<()> {
+        let primitives = system.join("bcryptprimitives.dll");
+        if !primitives.exists() {
+            let source = tools.join("primitives.c");
+            fs::write(&source, PRIMITIVES)?;
+            Mingw::get(tools)?.library(&source, &primitives, "-ladvapi32")?;
+        }
+        // Wine's user32 needs it. Debian's packages link to it by its path in the root.
+        let zlib = self.root.as_ref().map(|root| root.join("usr/x86_64-w64-mingw32/lib/zlib1.dll"));
+        if let Some(zlib) = zlib.filter(|zlib| zlib.exists()) {
+            fs::copy(zlib, system.join("zlib1.dll"))?;
+        }
+        Ok(())
     }
 
     fn unpacked(tools: &Path) -> anyhow::Result<Self> {
         let folder = once(tools.join("wine"), |folder| {
             let apt = Apt::of_this_machine(tools)?;
             apt.unpack(&apt.with_dependencies(&["wine64"])?, folder)?;
-            // Two things that the packages mean to find in the root.
+            // What the packages mean to find in the root.
             let bin = folder.join("usr/lib/wine");
             fs::remove_file(bin.join("wineserver"))?;
             fs::copy(bin.join("wineserver64"), bin.join("wineserver"))?;
-            let zlib = folder.join("usr/x86_64-w64-mingw32/lib/zlib1.dll");
-            let beside = folder.join("usr/lib/x86_64-linux-gnu/wine/x86_64-windows/zlib1.dll");
-            if zlib.exists() && beside.symlink_metadata().is_err() {
-                fs::copy(zlib, beside)?;
-            }
             Ok(())
         })?;
         let (bin, libraries) = (folder.join("usr/lib/wine"), folder.join("usr/lib/x86_64-linux-gnu"));
         let variables =
             vec![("WINEDLLPATH", libraries.join("wine").into()), ("LD_LIBRARY_PATH", libraries.into_os_string())];
-        Ok(Wine { loader: bin.join("wine64"), server: bin.join("wineserver"), variables })
+        Ok(Wine { loader: bin.join("wine64"), server: bin.join("wineserver"), root: Some(folder), variables })
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -150,6 +167,7 @@ fn by_hand(ground: &Ground<'_>) -> anyhow::Result<()> {
     let sample = Path::new("input").join(NAME);
     let here = ground.put("here", &format!("input/{NAME}"), &fs::read(&sample)?)?;
     let (_tracker, port) = ground.tracker(Windows, "here")?;
+    ground.is_private("here", "certs/tracker.key")?;
     let port = port.to_string();
     let mut seeder = ground.peer(Windows, "here", "seeder", &["-i", "localhost", "-d", &port, "-S", "-p0"])?;
     seeder.event("sharing")?;

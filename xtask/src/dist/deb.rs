@@ -7,7 +7,6 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use testbed::programs::Programs;
-use testbed::swarm;
 
 use super::{output_of, there_is};
 
@@ -77,16 +76,7 @@ fn check(package: &Path) -> anyhow::Result<()> {
     let mut init = Command::new(&tracker);
     output_of(init.args(["--init-closed", "--peers", "1", "--certs"]).arg(&certs).arg("--config").arg(settings))?;
     ensure!(certs.join("ca.pem").is_file(), "the packaged tracker made no certificates");
-    swarm_of(Programs { tracker, peer }).context("a swarm of the packaged programs")?;
+    super::trial::swarm_of(Programs { tracker, peer }).context("a swarm of the packaged programs")?;
     eprintln!("{} is good: unpacked, and a swarm was run from there", package.display());
-    Ok(())
-}
-
-/// A tracker, a seeder and a downloader, as `cargo xtask swarm` runs them.
-fn swarm_of(programs: Programs) -> anyhow::Result<()> {
-    let arguments = swarm::Arguments::of(["--seeders=1", "--downloaders=1", "--size=1MiB"])?;
-    let folder = tempfile::tempdir()?;
-    let plan = swarm::plan(&arguments, folder.path())?;
-    swarm::conduct(&plan, &programs, folder.path(), &swarm::Live::silent())?;
     Ok(())
 }

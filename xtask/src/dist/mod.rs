@@ -1,8 +1,9 @@
 //! `cargo xtask dist`: what is handed to people who do not build: stripped programs, completions, man pages, an archive, a
 //! Debian package that was installed into a root of its own and run from there, a zip for Windows, archives for macOS and for
-//! any Linux, and the SHA-256 of each.
+//! any Linux, and the SHA-256 of each. What was packed is unpacked and run, where this machine can.
 
 mod deb;
+mod trial;
 mod units;
 
 use std::fs;
@@ -65,19 +66,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if output.exists() {
         fs::remove_dir_all(output).with_context(|| format!("{} cannot be replaced", output.display()))?;
     }
-    let (triple, mut skipped) = (triple()?, Skipped::default());
+    let (triple, tools, mut skipped) = (triple()?, cross::tools(&arguments.tools)?, Skipped::default());
     let folder = gather(&here, &here, output, &triple)?;
     let mut made = vec![archive(&folder, Kind::of(&triple))?];
+    trial::run(&made[0], Kind::of(&triple), &tools, &mut skipped)?;
     if units::are_sound(&here)? {
         eprintln!("systemd finds the units sound");
     }
     made.extend(deb::build(output, &folder)?);
     if !arguments.only_here {
-        let tools = cross::tools(&arguments.tools)?;
         for target in [cross::WINDOWS, cross::MUSL].iter().chain(&cross::MACOS).filter(|target| **target != triple) {
             let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools)) else { continue };
             let folder = gather(&compiler.build()?, &here, output, target)?;
-            made.push(archive(&folder, Kind::of(target))?);
+            let archive = archive(&folder, Kind::of(target))?;
+            trial::run(&archive, Kind::of(target), &tools, &mut skipped)?;
+            made.push(archive);
         }
     }
     let sums = checksums(&made)?;

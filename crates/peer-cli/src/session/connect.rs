@@ -8,7 +8,7 @@ use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::PeerId;
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
-use crate::error::{ExitCode, Failure, failure};
+use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
 use crate::flags::links::own_files;
 use crate::flags::peer::PeerArguments;
 use crate::session::patience::{Patience, SPEAK};
@@ -41,8 +41,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
             Failure::new(ExitCode::AddressInUse, sentence)
         }
         TransportError::Io(reason) if reason.contains(NO_DESCRIPTOR) => {
-            let advice = "Raise the limit of open files (ulimit -n), or take fewer --listeners";
-            Failure::new(ExitCode::Other, format!("{reason}. {advice}"))
+            Failure::new(ExitCode::Other, format!("{reason}. {RAISE_LIMIT}, or take fewer --listeners"))
         }
         error => Failure::new(ExitCode::Other, error.to_string()),
     })?;

@@ -29,6 +29,8 @@ use crate::stats::{WaitKind, WaitStats};
 pub(crate) struct ContentStore {
     manifest: Arc<Manifest>,
     storage: RwLock<Arc<dyn Storage>>,
+    /// Held while a download gets its name: a reader that finds nothing by the old one waits for the new one.
+    naming: Mutex<()>,
     /// Claims what is durable; none for what is shared where it lies, or kept in memory.
     checkpoint: Option<Checkpoint>,
     /// Where a download is built, until it is finished.
@@ -68,6 +70,9 @@ pub(crate) struct Building {
     pub(crate) in_place: Option<Verified>,
     /// Whether everything is read back before it is called complete.
     pub(crate) verify_on_disk: bool,
+    /// Whether files are closed, and nothing is read, while they get their names: Windows renames and replaces nothing that is
+    /// open or mapped, be it to be read only. Elsewhere what is being given to others meanwhile is read on.
+    pub(crate) closes_files: bool,
 }
 
 /// A store, and the pieces that are on it.
@@ -90,6 +95,7 @@ impl ContentStore {
         ContentStore {
             manifest,
             storage: RwLock::new(storage),
+            naming: Mutex::default(),
             checkpoint: None,
             building: Mutex::new(None),
             waiting: Notify::new(),
@@ -197,16 +203,25 @@ impl ContentStore {
 
     /// The bytes of pieces that are stored: of one file as the storage has them, of several put together.
     pub(crate) fn load_as_is(&self, block: &Block) -> Result<Bytes, StorageError> {
-        let storage = self.storage();
-        let read = |stretch: &Stretch| storage.read(stretch.file, stretch.offset, stretch.len);
         if let [stretch] = &block.stretches[..] {
-            return read(stretch);
+            return self.read(stretch);
         }
         let mut bytes = Vec::with_capacity(block.len);
         for stretch in &block.stretches {
-            bytes.extend_from_slice(&read(stretch)?);
+            bytes.extend_from_slice(&self.read(stretch)?);
         }
         Ok(bytes.into())
+    }
+
+    /// Reads where the file is now. A download may get its name right before the read, and then its old one leads nowhere.
+    fn read(&self, stretch: &Stretch) -> Result<Bytes, StorageError> {
+        let before = self.storage();
+        let read = |storage: &Arc<dyn Storage>| storage.read(stretch.file, stretch.offset, stretch.len);
+        read(&before).or_else(|error| {
+            drop(lock(&self.naming));
+            let now = self.storage();
+            if Arc::ptr_eq(&before, &now) { Err(error) } else { read(&now) }
+        })
     }
 
     /// Verifies pieces in memory and writes those that are right, as few writes as there are files and gaps. Says of each
@@ -351,7 +366,9 @@ impl ContentStore {
     pub(crate) fn finish(&self) -> Result<PathBuf, PeerError> {
         let building = lock(&self.building).take();
         let on_disk = building.as_ref().is_none_or(|building| building.backend.persistent());
-        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk }) = building {
+        if let Some(Building { output, storage, backend, built, wanted, in_place, verify_on_disk, closes_files }) =
+            building
+        {
             output.check_place().inspect_err(|_| drop(self.sync()))?;
             let written = match self.checkpoint {
                 Some(_) => storage.flush().map(|()| storage),
@@ -372,10 +389,10 @@ impl ContentStore {
             }
             verify_doubtful(&self.manifest, &verified, kept_on_disk(&*backend), known)
                 .inspect_err(|_| drop(self.sync()))?;
-            // Windows renames and replaces nothing that is open or mapped, be it to be read only. Elsewhere what is being given to
-            // others meanwhile is read on.
-            if cfg!(windows) {
-                self.storage().release();
+            let _naming = lock(&self.naming);
+            let closed = closes_files.then(|| write(&self.storage));
+            if let Some(storage) = &closed {
+                storage.release();
                 verified.iter().for_each(|verified| verified.storage.release());
             }
             // What is read from now on is read where it is then, not by way of a link.
@@ -386,7 +403,7 @@ impl ContentStore {
             if backend.persistent() {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.
                 let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
-                *write(&self.storage) = settled;
+                *closed.unwrap_or_else(|| write(&self.storage)) = settled;
             }
         }
         // What is kept in memory stays right whatever becomes of the files.
@@ -443,3 +460,6 @@ pub(crate) fn stored_ranges(manifest: &Manifest, file: usize, stored: &PieceSet)
     }
     ranges
 }
+
+#[cfg(test)]
+mod tests;

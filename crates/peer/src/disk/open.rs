@@ -107,6 +107,7 @@ impl Opening<'_> {
             wanted: wanted.clone(),
             in_place: existing.verified,
             verify_on_disk: settings.verify_on_disk,
+            closes_files: cfg!(windows),
         };
         let old = existing.different.iter().map(|&file| (file, names.spec(&manifest, &target, file).path));
         let old: Vec<_> = old.collect();

@@ -11,7 +11,7 @@ use atomic_file::patiently;
 use super::{How, Seen, is_inside};
 
 #[cfg(windows)]
-use crate::rename::rename_new;
+use atomic_file::windows::rename_new;
 #[cfg(windows)]
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
 

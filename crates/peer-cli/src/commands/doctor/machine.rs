@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use peer::hash_content;
 use protocol::Algorithm;
-use transport::UdpSupport;
+use transport::{Kind, UdpSupport};
 
 use super::finding::Finding;
 use crate::error::ExitCode;
@@ -29,6 +29,9 @@ pub(super) fn sockets(arguments: &PeerArguments) -> Vec<Finding> {
         Ok(support) => support,
         Err(error) => {
             let found = format!("no UDP socket can be opened: {error}");
+            if arguments.transport == Kind::Auto {
+                return vec![Finding::poor("sockets", found, "Without them there is no QUIC, and TCP is used")];
+            }
             return vec![Finding::bad("sockets", ExitCode::Other, found, "Choose another address with --bind")];
         }
     };

@@ -47,7 +47,8 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        // A virus scanner may look at what was just made.
+        let _ = atomic_file::patiently(|| fs::remove_dir_all(&self.folder));
     }
 }
 
