@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use peer::{Held, Node, ShareOptions};
-use protocol::Algorithm;
+use peer::Node;
 use storage::wrappers::Rotten;
 use testbed::event::{Banned, Completed, Event, Lacking, TrackerBack};
 use tests::{PATIENCE, Swarm, noise};
@@ -179,10 +178,9 @@ fn a_lying_peer_is_shut_out_and_its_pieces_come_from_others() {
         let flip = move |_, bytes: &mut [u8]| bytes[bytes.len() / 2] ^= u8::from(lying.load(Ordering::Relaxed));
         let storage = Arc::new(Rotten::new(storage::backend("mmap").unwrap(), flip));
         let folder = swarm.folder("liar");
-        let node = Node::builder(Arc::new(transport), storage).hashes(folder.join("hashes")).start();
+        let node = Node::builder(Arc::new(transport)).storage(storage).hashes(folder.join("hashes")).start();
         node.join(swarm.tracker_address()).await.unwrap();
-        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(16 << 10), held: Held::All };
-        node.share(&folder.join("input/file"), options).await.unwrap();
+        node.share(folder.join("input/file")).piece_size(16 << 10).await.unwrap();
         lies.store(true, Ordering::Relaxed);
         node
     });

@@ -92,11 +92,11 @@ async fn join(
         let config = Config::new(Identity::generate()?, vec!["127.0.0.1:0".parse().expect("an address")]);
         let storage = storage::backend("memory").expect("it is built in");
         let folder = folder.join("nobody");
-        let node = Node::builder(kind.bind(config)?, storage).hashes(&folder).output(&folder).start();
+        let node = Node::builder(kind.bind(config)?).storage(storage).hashes(&folder).output(&folder).start();
         let tracker = tracker.clone();
         joining.spawn(async move {
             node.join(tracker).await?;
-            node.get(ContentId(Digest::of(&number.to_le_bytes()))).await?;
+            node.download(ContentId(Digest::of(&number.to_le_bytes()))).start().await?;
             Ok::<_, peer::PeerError>(node)
         });
         while joining.len() >= TOGETHER {

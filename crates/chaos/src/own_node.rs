@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peer::{Held, Node, ShareOptions};
-use protocol::{Algorithm, PeerId};
+use peer::Node;
+use protocol::PeerId;
 use storage::wrappers::Rotten;
 use storage::{Backend, MmapBackend};
 use tokio::runtime::Runtime;
@@ -48,10 +48,9 @@ impl OwnNode {
         let (hashes, tracker) = (stage.folder(name)?.join("hashes"), stage.tracker()?);
         let node = runtime.block_on(async {
             let transport = Quic::bind(Config::new(Identity::generate()?, vec![([127, 0, 0, 1], 0).into()]))?;
-            let node = Node::builder(Arc::new(transport), storage).hashes(hashes).rates(up, None).start();
+            let node = Node::builder(Arc::new(transport)).storage(storage).hashes(hashes).up_rate(up).start();
             node.join(tracker).await?;
-            let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(1 << 20), held: Held::All };
-            node.share(&stage.ground.file, options).await?;
+            node.share(&stage.ground.file).piece_size(1 << 20).await?;
             anyhow::Ok(node)
         })?;
         Ok(OwnNode { runtime: Some(runtime), id: node.id(), _node: node })

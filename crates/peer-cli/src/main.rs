@@ -1,61 +1,41 @@
 //! The program `peer-cli`: arguments in, exit status out. What a peer does is in the library `peer`.
 
-mod arguments;
-mod connect;
-mod doctor;
-mod events;
-mod exit_code;
-mod get;
-mod hash;
-mod inspect;
-mod left_out;
-mod limiter;
-mod ls;
-mod missing;
-mod names;
-mod only;
-mod patience;
-mod patterns;
-mod pipe;
-mod progress;
-mod prompt;
-mod range_flags;
-mod screen;
-mod share;
-mod sizes;
-mod standstill;
-mod start;
-mod stop;
-mod swarm;
-mod terminal;
-mod visit;
-mod waiting;
+mod cli;
+mod commands;
+mod error;
+mod flags;
+mod session;
+mod ui;
 
 use std::process::ExitCode;
 
-use crate::arguments::{Arguments, Command};
-use crate::exit_code::Failure;
-use crate::hash::Against;
 use clap::CommandFactory;
 use settings::Parsed;
 
+use crate::cli::{Cli, Command};
+use crate::commands::hash::Against;
+use crate::commands::{doctor, get, hash, inspect, join, ls, share};
+use crate::error::Failure;
+use crate::session::patience;
+use crate::ui::{screen, terminal};
+
 fn main() -> ExitCode {
-    let Parsed { arguments, notes, .. } = arguments::parse();
+    let Parsed { arguments, notes, .. } = cli::parse();
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
-    // Whoever only looks around shares nothing: a warning that strangers may come is none of its business.
+    // Query commands serve nothing, so the open-swarm warning is suppressed.
     let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
     let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
     let log = settings::start_log(level, arguments.log_file.as_deref());
     let events = arguments.events();
-    let logged = log.map_err(|sentence| Failure::new(exit_code::ExitCode::CannotWrite, sentence));
+    let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
     match logged.and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(outlet) = events.filter(|_| !failure.told) {
-                screen::tell(outlet, &failure.event());
+            if let Some(output_stream) = events.filter(|_| !failure.told) {
+                screen::tell(output_stream, &failure.event());
             }
             screen::complain_at_length(&failure.message, &failure.lines);
             ExitCode::from(failure.code as u8)
@@ -63,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(arguments: Cli) -> Result<(), Failure> {
     match arguments.command {
         Some(Command::Hash { file, cut, links, hashes }) => hash::hash(&file, &cut, &links, &hashes),
         Some(Command::Verify { file, manifest, id, hashes }) => {
@@ -79,18 +59,16 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
-        Some(Command::Completions { shell }) => {
-            screen::print_script(&settings::completions(Arguments::command(), shell))
-        }
-        Some(Command::Man { folder }) => settings::man_pages(&arguments::NAMES, Arguments::command(), &folder)
-            .map_err(|error| Failure::new(exit_code::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
-        None => in_runtime(swarm::run(arguments.swarm)),
+        Some(Command::Completions { shell }) => screen::print_script(&settings::completions(Cli::command(), shell)),
+        Some(Command::Man { folder }) => settings::man_pages(&cli::NAMES, Cli::command(), &folder)
+            .map_err(|error| Failure::new(error::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
+        None => in_runtime(join::run(arguments.join)),
     }
 }
 
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(exit_code::ExitCode::Other, error.to_string()))?;
+    let runtime = runtime.map_err(|error| Failure::new(error::ExitCode::Other, error.to_string()))?;
     let result = runtime.block_on(async {
         patience::keep_time();
         work.await

@@ -6,13 +6,15 @@ use protocol::ContentId;
 use storage::StorageError;
 use transport::TransportError;
 
-use crate::{LeftOut, NameDoubt};
+use crate::disk::left_out::LeftOut;
+use crate::disk::names::policy::NameDoubt;
 
 /// Most names that are said of many.
 const NAMED: usize = 10;
 
 /// Why a node did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PeerError {
     /// The tracker does not answer, or proved to be another one.
     #[error("the tracker at {address} cannot be reached: {reason}")]
@@ -104,6 +106,12 @@ pub enum PeerError {
     /// This node takes part in the content already.
     #[error("content {0} is here already")]
     Already(ContentId),
+    /// The download was cancelled.
+    #[error("the download was cancelled; what is verified is kept")]
+    Cancelled,
+    /// The files of a content were changed or removed on disk, for this reason.
+    #[error("it is not shared any more: {0}")]
+    Withdrawn(String),
     /// The node was shut down.
     #[error("the peer is shut down")]
     ShutDown,

@@ -1,27 +1,109 @@
-//! A peer of the swarm as a library: what `peer-cli` is made of, and what others embed.
+//! A peer of the swarm as a library: share files and folders, and download them from everyone who has pieces of them.
 //!
-//! [`Node`] is the one asynchronous shell around the engine of `swarm`: it drives it with any transport, any
-//! storage and a connection to a tracker. All decisions are the engine's; all bytes pass here. Everything runs on
-//! the tokio runtime that it is started on; a current-thread runtime is enough.
+//! A [`Node`] is a running peer. It is started over a [`Transport`] (QUIC, TCP, or a network in memory) on the current tokio
+//! runtime; a current-thread runtime is enough. [`Node::share`] gives a [`Share`], [`Node::download`] a [`Download`]: the handle
+//! to watch it, to read it while it comes, to pause, cancel, or await it.
+//!
+//! ```
+#![doc = include_str!("../examples/embed.rs")]
+//! ```
+//!
+//! # Transports, trackers and tickets
+//!
+//! Over a network, a transport is bound to a key and to addresses, and a tracker introduces peers to each other. A [`Ticket`], as
+//! `peer-cli share` prints it, says which tracker and which content:
+//!
+//! ```no_run
+//! use peer::{Identity, Node, Ticket, TransportConfig, TransportKind};
+//!
+//! # async fn get(ticket: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let ticket: Ticket = ticket.parse()?;
+//! let config = TransportConfig::new(Identity::generate()?, vec!["[::]:0".parse()?]);
+//! let node = Node::builder(TransportKind::Auto.bind(config)?).output("downloads").start();
+//! node.join((&ticket).into()).await?;
+//! let done = node.download(ticket.content()).start().await?.await?;
+//! println!("{}", done.path.display());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One download
+//!
+//! What a download is held to is said when it is started; what is not said is as the node's builder has it. Its [`Status`] is a
+//! `watch`: the last state is never missed. [`Node::events`] is a broadcast for logs and for people.
+//!
+//! ```no_run
+//! use peer::{Glob, Node};
+//! use tokio::io::AsyncReadExt;
+//!
+//! # async fn example(node: &Node, content: peer::ContentId) -> Result<(), Box<dyn std::error::Error>> {
+//! let only: Glob = "*.json".parse()?;
+//! let download = node.download(content).only([only]).overwrite(true).down_rate(10 << 20).start().await?;
+//!
+//! let mut status = download.status();
+//! let known = status.wait_for(|status| status.pieces > 0).await?.clone();
+//! println!("{}: {} of {} pieces", known.name, known.have, known.pieces);
+//!
+//! let mut text = String::new();
+//! download.read_from(0).read_to_string(&mut text).await?; // woken by each piece in order
+//!
+//! download.cancel().await?; // what is verified is kept
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! A node is the asynchronous shell around the engine of `swarm`, which makes all decisions; all bytes pass here. Storage and
+//! transport are plug-ins ([`Backend`], [`Transport`]). With the feature `serde`, `json` has the events of `peer-cli --json` as
+//! types.
 
+mod command;
+mod config;
 mod disk;
+mod download;
 mod driver;
 mod error;
+mod event;
+mod glob;
+#[cfg(feature = "serde")]
+pub mod json;
+mod lock;
 mod net;
 mod node;
+mod reader;
 mod report;
+mod share;
 mod stats;
+mod status;
 
+pub use config::NodeBuilder;
 pub use disk::left_out::{LeftOut, LeftOutReason};
 pub use disk::manifests::{
-    Hashed, Held, ShareOptions, hash_content, hash_content_with, keep_manifest, kept_manifests, manifest_path,
-    read_manifest, received_by_name, received_manifest, received_path, sweep_manifests,
+    keep_manifest, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest, received_path,
+    sweep_manifests,
 };
-pub use disk::names::{NameDoubt, NamePolicy, NameReport};
+pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;
+pub use disk::share::{Hashed, Held, hash_content, hash_content_with};
+pub use download::{Download, DownloadBuilder};
 pub use error::PeerError;
+pub use event::PeerEvent;
+pub use glob::{Glob, GlobError};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use net::tracker::{Page, TrackerAddress};
-pub use node::{GetOptions, Node, NodeBuilder, PeerEvent, Progress, Standing, Summary};
-pub use stats::Waits;
-pub use transport::interface_addresses;
+pub use node::Node;
+pub use reader::Reader;
+pub use share::{Share, ShareBuilder};
+pub use stats::{Bottleneck, Waits};
+pub use status::{Completed, DownloadStats, State, Status};
+
+// What a user touches of the crates below: one crate is enough.
+pub use protocol::{
+    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Ticket,
+};
+pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
+pub use transport::{
+    Config as TransportConfig, Identity, IdentityError, Kind as TransportKind, MemoryNetwork, Transport,
+    TransportError, Trust, interface_addresses,
+};

@@ -1,37 +1,38 @@
-//! What reaches the node's one task: commands of the handle, and reports of the tasks that wait for something.
+//! What tasks that wait for something tell the driver.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
+use protocol::{ContentId, Manifest, PieceRange};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
-use tokio::sync::oneshot;
-use transport::Connection;
+use tokio::sync::{oneshot, watch};
+use transport::{Connection, SendStream};
 
 use crate::disk::content::Opened;
-use crate::net::dial_book::WaitingFor;
-use crate::net::link::Question;
-use crate::net::tracker::{Page, TrackerAddress};
-use crate::node::{GetOptions, Progress, Standing};
-use crate::{PeerError, ShareOptions};
+use crate::error::PeerError;
+use crate::status::Status;
 
-/// What the handle asks.
-pub(crate) enum Command {
-    Track { tracker: TrackerAddress, reply: oneshot::Sender<Result<(), PeerError>> },
-    AddPeer { content: ContentId, peer: PeerAddress, reply: oneshot::Sender<()> },
-    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
-    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
-    Manifest { content: ContentId, reply: oneshot::Sender<Arc<Manifest>> },
-    Share { path: PathBuf, options: ShareOptions, reply: oneshot::Sender<Result<ContentId, PeerError>> },
-    Get { content: ContentId, options: GetOptions, reply: oneshot::Sender<Result<(), PeerError>> },
-    Read { content: ContentId, first: u32, reply: oneshot::Sender<Result<Option<Bytes>, PeerError>> },
-    Progress { content: ContentId, reply: oneshot::Sender<Option<Progress>> },
-    Standing { content: ContentId, reply: oneshot::Sender<Standing> },
-    WaitingFor { content: ContentId, reply: oneshot::Sender<Option<WaitingFor>> },
-    Shutdown { reply: oneshot::Sender<()> },
+/// A question of another peer, with the stream that its answer goes to.
+pub(crate) enum Question {
+    /// For a manifest.
+    Manifest { content: ContentId, stream: Box<dyn SendStream> },
+    /// For pieces.
+    Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
+}
+
+/// What a handle is of: a content may be given up and begun again, and a handle from before has nothing to do with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentKey {
+    pub(crate) content: ContentId,
+    pub(crate) instance: u64,
+}
+
+/// A content that is shared or downloaded from now on, and how it stands.
+pub(crate) struct Begun {
+    pub(crate) key: ContentKey,
+    pub(crate) status: watch::Receiver<Status>,
 }
 
 /// What tasks report.
@@ -48,13 +49,17 @@ pub(crate) enum Report {
     Manifest {
         manifest: Arc<Manifest>,
     },
+    /// The attempt of this number to open a download has ended.
     Opened {
         content: ContentId,
+        attempt: u64,
         result: Result<Opened, PeerError>,
     },
     Shared {
         result: Result<Opened, PeerError>,
-        reply: oneshot::Sender<Result<ContentId, PeerError>>,
+        /// Most bytes a second that are sent of it.
+        up: Option<u64>,
+        reply: oneshot::Sender<Result<Begun, PeerError>>,
     },
     /// Pieces were verified: those that are right are stored.
     Stored {

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use protocol::{ContentId, PeerId};
+use protocol::PeerId;
+
+use crate::lock::lock;
 
 /// Most peers whose bytes are told apart; further ones count for nobody.
 const PEERS: usize = 1024;
@@ -18,7 +20,7 @@ const PEERS: usize = 1024;
 pub struct Waits {
     /// For the next bytes of an answer that has begun.
     pub network: Duration,
-    /// For the cap of `NodeBuilder::rates`.
+    /// For the cap of `NodeBuilder::down_rate` or `DownloadBuilder::down_rate`.
     pub rate_cap: Duration,
     /// For a buffer: all were full of pieces that are not stored yet.
     pub buffers: Duration,
@@ -45,36 +47,77 @@ pub(crate) enum WaitKind {
     Writing,
 }
 
-/// The stats behind [`Waits`].
+/// What a faster download would need more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bottleneck {
+    /// Nobody sent anything for most of the time: what others had was here, or they had no room to send.
+    Peers,
+    /// Bytes were waited for while answers were under way: the network, or what the senders give.
+    Network,
+    /// The cap on receiving.
+    RateCap,
+    /// Pieces waited to be written.
+    Disk,
+    /// Pieces waited to be hashed.
+    Hashing,
+}
+
+impl Bottleneck {
+    /// Of a download that has taken `wall` so far: the waits are compared in the order in which things can be at fault.
+    pub fn of(waits: &Waits, wall: Duration) -> Self {
+        if waits.flowing * 2 < wall {
+            return Bottleneck::Peers;
+        }
+        let storing = waits.buffers + waits.workers;
+        if waits.rate_cap > waits.network && waits.rate_cap > storing {
+            Bottleneck::RateCap
+        } else if waits.network >= storing {
+            Bottleneck::Network
+        } else if waits.writing > waits.verifying {
+            Bottleneck::Disk
+        } else {
+            Bottleneck::Hashing
+        }
+    }
+
+    /// As events call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bottleneck::Peers => "peers",
+            Bottleneck::Network => "network",
+            Bottleneck::RateCap => "rate_cap",
+            Bottleneck::Disk => "disk",
+            Bottleneck::Hashing => "hashing",
+        }
+    }
+}
+
+/// What is counted behind [`Waits`]: of a download, or of all of a node.
 #[derive(Default)]
 pub(crate) struct WaitStats {
     nanoseconds: [AtomicU64; 6],
     flow: Mutex<Flow>,
     peers: Mutex<BTreeMap<PeerId, u64>>,
-    /// Blocks of each content that have come and are not stored.
-    unstored: Mutex<BTreeMap<ContentId, u32>>,
+    /// Blocks that have come and are not stored.
+    unstored: AtomicU64,
+    /// Those of the node, if these are of a download: everything counts there, too.
+    of_node: Option<Arc<WaitStats>>,
 }
 
 /// A block that has come and is not stored, until it is dropped.
-pub(crate) struct Unstored(Arc<WaitStats>, ContentId);
+pub(crate) struct Unstored(Arc<WaitStats>);
 
 impl Unstored {
-    /// Of this content.
-    pub(crate) fn of(stats: &Arc<WaitStats>, content: ContentId) -> Self {
-        *stats.unstored.lock().expect("no panic holds it").entry(content).or_default() += 1;
-        Unstored(stats.clone(), content)
+    pub(crate) fn of(stats: &Arc<WaitStats>) -> Self {
+        stats.unstored.fetch_add(1, Ordering::Relaxed);
+        Unstored(stats.clone())
     }
 }
 
 impl Drop for Unstored {
     fn drop(&mut self) {
-        let mut unstored = self.0.unstored.lock().expect("no panic holds it");
-        if let Some(blocks) = unstored.get_mut(&self.1) {
-            *blocks -= 1;
-            if *blocks == 0 {
-                unstored.remove(&self.1);
-            }
-        }
+        self.0.unstored.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,9 +132,22 @@ struct Flow {
 pub(crate) struct Flowing<'a>(&'a WaitStats);
 
 impl WaitStats {
+    /// Of a download in this node.
+    pub(crate) fn of_download(of_node: Arc<WaitStats>) -> Self {
+        WaitStats { of_node: Some(of_node), ..WaitStats::default() }
+    }
+
+    /// These, and those of the node.
+    fn all(&self) -> impl Iterator<Item = &WaitStats> {
+        std::iter::once(self).chain(self.of_node.as_deref())
+    }
+
     /// Adds what has passed since `began`.
     pub(crate) fn add(&self, what: WaitKind, began: Instant) {
-        self.nanoseconds[what as usize].fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let nanoseconds = began.elapsed().as_nanos() as u64;
+        for stats in self.all() {
+            stats.nanoseconds[what as usize].fetch_add(nanoseconds, Ordering::Relaxed);
+        }
     }
 
     /// Waits for something, and counts that.
@@ -103,27 +159,31 @@ impl WaitStats {
     }
 
     pub(crate) fn flowing(&self) -> Flowing<'_> {
-        let mut flow = self.flow.lock().expect("no panic holds it");
-        flow.answers += 1;
-        flow.since.get_or_insert_with(Instant::now);
+        for stats in self.all() {
+            let mut flow = lock(&stats.flow);
+            flow.answers += 1;
+            flow.since.get_or_insert_with(Instant::now);
+        }
         Flowing(self)
     }
 
-    /// Whether something of a content has come and is still to be stored: while nothing else comes, this machine's disk is slow.
-    pub(crate) fn is_storing(&self, content: ContentId) -> bool {
-        self.unstored.lock().expect("no panic holds it").contains_key(&content)
+    /// Whether something has come and is still to be stored: while nothing else comes, this machine's disk is slow.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.unstored.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn came_from(&self, peer: PeerId, bytes: u64) {
-        let mut peers = self.peers.lock().expect("no panic holds it");
-        if peers.len() < PEERS || peers.contains_key(&peer) {
-            *peers.entry(peer).or_default() += bytes;
+        for stats in self.all() {
+            let mut peers = lock(&stats.peers);
+            if peers.len() < PEERS || peers.contains_key(&peer) {
+                *peers.entry(peer).or_default() += bytes;
+            }
         }
     }
 
     pub(crate) fn so_far(&self) -> Waits {
         let waited = |what: WaitKind| Duration::from_nanos(self.nanoseconds[what as usize].load(Ordering::Relaxed));
-        let flow = self.flow.lock().expect("no panic holds it");
+        let flow = lock(&self.flow);
         Waits {
             network: waited(WaitKind::Network),
             rate_cap: waited(WaitKind::RateCap),
@@ -132,19 +192,21 @@ impl WaitStats {
             verifying: waited(WaitKind::Verifying),
             writing: waited(WaitKind::Writing),
             flowing: flow.total + flow.since.map_or(Duration::ZERO, |since| since.elapsed()),
-            peers: self.peers.lock().expect("no panic holds it").clone(),
+            peers: lock(&self.peers).clone(),
         }
     }
 }
 
 impl Drop for Flowing<'_> {
     fn drop(&mut self) {
-        let mut flow = self.0.flow.lock().expect("no panic holds it");
-        flow.answers -= 1;
-        if flow.answers == 0
-            && let Some(since) = flow.since.take()
-        {
-            flow.total += since.elapsed();
+        for stats in self.0.all() {
+            let mut flow = lock(&stats.flow);
+            flow.answers -= 1;
+            if flow.answers == 0
+                && let Some(since) = flow.since.take()
+            {
+                flow.total += since.elapsed();
+            }
         }
     }
 }
@@ -168,15 +230,14 @@ mod tests {
 
     #[test]
     fn a_content_is_being_stored_until_its_last_block_is() {
-        let stats = Arc::new(WaitStats::default());
-        let [one, other] = [1, 2].map(|byte| ContentId(Digest([byte; 32])));
-        let blocks = [Unstored::of(&stats, one), Unstored::of(&stats, one)];
-        assert!(stats.is_storing(one) && !stats.is_storing(other));
-        let [first, last] = blocks;
+        let node = Arc::new(WaitStats::default());
+        let [one, other] = [0; 2].map(|_| Arc::new(WaitStats::of_download(node.clone())));
+        let (first, last) = (Unstored::of(&one), Unstored::of(&one));
+        assert!(one.is_storing() && !other.is_storing());
         drop(first);
-        assert!(stats.is_storing(one));
+        assert!(one.is_storing());
         drop(last);
-        assert!(!stats.is_storing(one));
+        assert!(!one.is_storing());
     }
 
     #[test]
@@ -188,5 +249,35 @@ mod tests {
         drop(other);
         let flowed = stats.so_far().flowing;
         assert_eq!(stats.so_far().flowing, flowed);
+    }
+
+    #[test]
+    fn a_download_counts_for_its_node() {
+        let node = Arc::new(WaitStats::default());
+        let [one, other] = [0; 2].map(|_| WaitStats::of_download(node.clone()));
+        one.came_from(PeerId(Digest([1; 32])), 3);
+        other.came_from(PeerId(Digest([1; 32])), 4);
+        let bytes = |stats: &WaitStats| stats.so_far().peers.into_values().sum::<u64>();
+        assert_eq!([bytes(&one), bytes(&other), bytes(&node)], [3, 4, 7]);
+        let flowing = one.flowing();
+        assert!(other.flow.lock().unwrap().since.is_none() && node.flow.lock().unwrap().since.is_some());
+        drop(flowing);
+        assert!(node.flow.lock().unwrap().since.is_none());
+    }
+
+    #[test]
+    fn the_longest_wait_names_the_bottleneck() {
+        let seconds = Duration::from_secs;
+        let of = |flowing, network, rate_cap, buffers, writing, verifying| {
+            let [network, rate_cap, buffers] = [network, rate_cap, buffers].map(seconds);
+            let [writing, verifying, flowing] = [writing, verifying, flowing].map(seconds);
+            let waits = Waits { network, rate_cap, buffers, writing, verifying, flowing, ..Waits::default() };
+            Bottleneck::of(&waits, seconds(10))
+        };
+        assert_eq!(of(4, 4, 0, 0, 0, 0), Bottleneck::Peers);
+        assert_eq!(of(9, 30, 1, 2, 9, 1), Bottleneck::Network);
+        assert_eq!(of(10, 5, 30, 0, 0, 0), Bottleneck::RateCap);
+        assert_eq!(of(10, 5, 0, 30, 18, 2), Bottleneck::Disk);
+        assert_eq!(of(10, 5, 0, 30, 2, 18), Bottleneck::Hashing);
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peer::{Held, Node, NodeBuilder, PeerError, PeerEvent, ShareOptions};
-use protocol::{Algorithm, ContentId, PeerAddress};
+use peer::{Node, NodeBuilder, PeerError, State};
+use protocol::{ContentId, PeerAddress};
 use storage::wrappers::{Failing, Operation, Rotten};
 use storage::{Backend, StorageError, backend};
+use tokio::io::AsyncReadExt;
 use transport::{Identity, MemoryNetwork, Transport};
 
 const PIECE: usize = 64 << 10;
@@ -30,7 +31,8 @@ impl World {
         let identity = Identity::generate().unwrap();
         let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
         let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(transport) as Arc<dyn Transport>, storage)
+        Node::builder(Arc::new(transport) as Arc<dyn Transport>)
+            .storage(storage)
             .hashes(folder.join("hashes"))
             .output(folder.join("output"))
             .keep_free(Some(0))
@@ -50,8 +52,7 @@ impl World {
             std::fs::write(&path, (0..4).flat_map(bytes).collect::<Vec<_>>()).unwrap();
         }
         let seeder = self.node("seeder", backend("mmap").unwrap());
-        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(PIECE as u32), held: Held::All };
-        let content = seeder.share(&path, options).await.unwrap();
+        let content = seeder.share(&path).piece_size(PIECE as u32).await.unwrap().content();
         (seeder, content, path)
     }
 
@@ -62,23 +63,15 @@ impl World {
 
 /// Gets the content and says how many pieces were there at the start, and how it ended.
 async fn get(node: &Node, content: ContentId, from: &Node) -> (u32, Result<PathBuf, Arc<PeerError>>) {
-    let mut events = node.events();
-    node.get(content).await.unwrap();
+    let download = node.download(content).start().await.unwrap();
+    let mut status = download.status();
+    let opened = status.wait_for(|status| status.pieces > 0 || matches!(status.state, State::Failed(_)));
     let address = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
-    node.add_peer(content, address).await.unwrap();
-    let mut had = 0;
-    let ended = async {
-        loop {
-            match events.recv().await.unwrap() {
-                PeerEvent::Manifest { have, .. } => had = have,
-                PeerEvent::Completed { path, .. } => return Ok(path),
-                PeerEvent::Failed { error, .. } => return Err(error),
-                _ => {}
-            }
-        }
-    };
-    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends");
-    (had, ended)
+    let (added, opened) = tokio::join!(node.add_peer(content, address), opened);
+    added.unwrap();
+    let had = opened.unwrap().had;
+    let ended = tokio::time::timeout(Duration::from_secs(60), download).await.expect("it ends");
+    (had, ended.map(|completed| completed.path))
 }
 
 /// A disk on which all writes but so many fail.
@@ -289,9 +282,14 @@ async fn what_is_read_in_order_is_verified_first() {
     let (seeder, content, _) = world.seeder(false).await;
     let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
     let node = world.node("downloader", Arc::new(Rotten::new(backend("file").unwrap(), spoil)));
-    get(&node, content, &seeder).await.1.unwrap();
-    assert!(matches!(node.read(content, 0).await, Err(PeerError::Storage(StorageError::Changed(_)))));
-    assert_eq!(node.read(content, 32).await.unwrap().unwrap().len() % PIECE, 0);
+    let download = node.download(content).start().await.unwrap();
+    let address = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
+    node.add_peer(content, address).await.unwrap();
+    let mut bytes = vec![0; PIECE * PIECES];
+    let error = download.read_from(0).read(&mut bytes).await.unwrap_err();
+    assert!(error.to_string().contains("content"), "{error}");
+    let (behind, rest) = ((32 * PIECE + 7) as u64, PIECE * PIECES - 32 * PIECE - 7);
+    assert_eq!(download.read_from(behind).read_exact(&mut bytes[..rest]).await.unwrap(), rest);
     node.shutdown().await;
     seeder.shutdown().await;
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
-use peer::{Held, Node, ShareOptions};
-use protocol::{Algorithm, Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
+use peer::Node;
+use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
 use tokio::time::{sleep, timeout};
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Kind, Transport};
@@ -63,10 +63,11 @@ async fn world(kind: Kind) -> World {
     let folder = tempfile::tempdir().unwrap();
     let node = |name: &str| {
         let folder = folder.path().join(name);
-        Node::builder(transport(kind), storage::backend("file").unwrap())
+        Node::builder(transport(kind))
+            .storage(storage::backend("file").unwrap())
             .hashes(folder.join("hashes"))
             .output(folder.join("output"))
-            .rates(Some(1 << 20), None)
+            .up_rate(Some(1 << 20))
             .budget(4 * PIECE as u64)
             .seed(3)
             .start()
@@ -76,8 +77,7 @@ async fn world(kind: Kind) -> World {
     let file = folder.path().join("file");
     std::fs::write(&file, &bytes).unwrap();
     let seeder = node("seeder");
-    let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(PIECE as u32), held: Held::All };
-    let content = seeder.share(&file, options).await.unwrap();
+    let content = seeder.share(&file).piece_size(PIECE as u32).await.unwrap().content();
     std::fs::create_dir_all(folder.path().join("downloader")).unwrap();
     std::fs::create_dir(folder.path().join("downloader/hashes")).unwrap();
     for kept in std::fs::read_dir(folder.path().join("seeder/hashes")).unwrap() {
@@ -85,7 +85,7 @@ async fn world(kind: Kind) -> World {
         std::fs::copy(kept.path(), folder.path().join("downloader/hashes").join(kept.file_name())).unwrap();
     }
     let downloader = node("downloader");
-    downloader.get(content).await.unwrap();
+    downloader.download(content).start().await.unwrap();
     let strangers = (0..8).map(|_| transport(kind)).collect();
     World { folder, bytes, content, seeder, downloader, strangers }
 }

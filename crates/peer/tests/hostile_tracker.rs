@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{GetOptions, Held, Node, PeerError, PeerEvent, ShareOptions, TrackerAddress};
-use protocol::{
-    Algorithm, ContentId, ContentMatch, Digest, MAX_FRAME, PeerAddress, PeerId, TrackerEvent, TrackerRequest, Wire,
-};
+use peer::{DownloadBuilder, Node, PeerError, TrackerAddress};
+use protocol::{ContentId, ContentMatch, Digest, MAX_FRAME, PeerAddress, PeerId, TrackerEvent, TrackerRequest, Wire};
 use transport::frame::{frame, read_frame};
 use transport::{Connection, MemoryNetwork, Transport};
 
@@ -22,10 +20,7 @@ fn found(content: ContentId, name: &str) -> ContentMatch {
 
 fn node(network: &MemoryNetwork, folder: &std::path::Path, name: &[u8]) -> Node {
     let transport = network.bind(PeerId::of_public_key(name), vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-    Node::builder(Arc::new(transport), storage::backend("mmap").unwrap())
-        .hashes(folder.join("hashes"))
-        .output(folder.join("output"))
-        .start()
+    Node::builder(Arc::new(transport)).hashes(folder.join("hashes")).output(folder.join("output")).start()
 }
 
 /// A tracker that finds these, whatever it is asked for.
@@ -94,32 +89,21 @@ async fn a_content_of_another_name_is_given_up_before_anything_is_written() {
     let (seeder, getter) = (node(&network, &there, b"seeder"), node(&network, &here, b"getter"));
     let file = folder.path().join("evil.sh");
     std::fs::write(&file, vec![7; 5000]).unwrap();
-    let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All };
-    let content = seeder.share(&file, options).await.unwrap();
-    let ends = async |options: GetOptions| {
-        let mut events = getter.events();
-        getter.get_with(content, options).await.unwrap();
+    let content = seeder.share(&file).await.unwrap().content();
+    let ends = async |download: DownloadBuilder| {
+        let download = download.start().await.unwrap();
         let peer = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
         getter.add_peer(content, peer).await.unwrap();
-        let end = async {
-            loop {
-                match events.recv().await.unwrap() {
-                    PeerEvent::Completed { .. } => return None,
-                    PeerEvent::Failed { error, .. } => return Some(error),
-                    _ => {}
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), end).await.expect("it ends")
+        tokio::time::timeout(Duration::from_secs(60), download).await.expect("it ends").err()
     };
-    let error = ends(GetOptions::new().name("model.bin")).await.unwrap();
+    let error = ends(getter.download(content).expect_name("model.bin")).await.unwrap();
     assert!(matches!(&*error, PeerError::OtherName { found, .. } if found == "evil.sh"), "{error}");
     assert!(!here.exists());
     // Looked at by its id first, it is still held to its name.
     getter.manifest(content).await.unwrap();
-    assert!(ends(GetOptions::new().name("model.bin")).await.is_some());
+    assert!(ends(getter.download(content).expect_name("model.bin")).await.is_some());
     assert!(!here.exists());
-    assert!(ends(GetOptions::new().name("evil.sh")).await.is_none());
+    assert!(ends(getter.download(content).expect_name("evil.sh")).await.is_none());
     assert!(here.join("output/evil.sh").exists());
     seeder.shutdown().await;
     getter.shutdown().await;

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Held, Node, PeerEvent, ShareOptions};
+use peer::{Download, Held, Node, PeerError, State, Status};
 use protocol::{Algorithm, ContentId, PeerAddress};
 use storage::Backend;
 use storage::wrappers::{Failing, Operation};
+use tokio::io::AsyncReadExt;
 use transport::{Identity, MemoryNetwork, Transport};
 
 /// Bytes that repeat nowhere near.
@@ -36,7 +37,8 @@ impl World {
         let identity = Identity::generate().unwrap();
         let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
         let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(transport) as Arc<dyn Transport>, storage)
+        Node::builder(Arc::new(transport) as Arc<dyn Transport>)
+            .storage(storage)
             .hashes(folder.join("hashes"))
             .output(folder.join("output"))
             .seed(7)
@@ -57,12 +59,18 @@ impl World {
     }
 }
 
-fn options(algorithm: Algorithm, piece_size: u32, held: Held) -> ShareOptions {
-    ShareOptions { algorithm, piece_size: Some(piece_size), held }
+async fn share(node: &Node, path: &Path, held: Held) -> ContentId {
+    node.share(path).piece_size(1024).held(held).await.unwrap().content()
 }
 
-async fn share(node: &Node, path: &Path, held: Held) -> ContentId {
-    node.share(path, options(Algorithm::Blake3, 1024, held)).await.unwrap()
+/// Long before it is over something is wrong.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How a download stands once it stands like that.
+async fn reaches(download: &Download, like_that: impl FnMut(&Status) -> bool) -> Status {
+    let mut status = download.status();
+    let reached = tokio::time::timeout(LONG, status.wait_for(like_that)).await.expect("it gets there");
+    reached.expect("somebody says so").clone()
 }
 
 fn address(node: &Node) -> PeerAddress {
@@ -71,21 +79,11 @@ fn address(node: &Node) -> PeerAddress {
 
 /// Gets the content from these peers and waits until it has its name.
 async fn get(node: &Node, content: ContentId, from: &[&Node]) {
-    let mut events = node.events();
-    node.get(content).await.unwrap();
+    let download = node.download(content).start().await.unwrap();
     for peer in from {
         node.add_peer(content, address(peer)).await.unwrap();
     }
-    let completed = async {
-        loop {
-            match events.recv().await.unwrap() {
-                PeerEvent::Completed { content: done, .. } if done == content => return,
-                PeerEvent::Failed { error, .. } => panic!("{error}"),
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), completed).await.expect("it completes");
+    tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
 }
 
 #[tokio::test]
@@ -100,7 +98,7 @@ async fn every_size_and_ending_arrives_as_it_was() {
             for (number, bytes) in cases.iter().enumerate() {
                 let name = format!("-größe {number} .bin");
                 let path = world.file(&name, bytes);
-                let content = seeder.share(&path, options(algorithm, 1024, Held::All)).await.unwrap();
+                let content = seeder.share(&path).algorithm(algorithm).piece_size(1024).await.unwrap().content();
                 get(&downloader, content, &[&seeder]).await;
                 assert_eq!(world.output("d", &name), *bytes, "{algorithm:?} {storage} case {number}");
             }
@@ -116,22 +114,14 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let path = world.file("file", &noise(20 * 1024, 5));
     let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
     let content = share(&one, &path, Held::Fraction(0.0, 0.5)).await;
-    let mut events = downloader.events();
-    downloader.get(content).await.unwrap();
+    let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&one)).await.unwrap();
-    let lacking = async {
-        loop {
-            if let PeerEvent::Lacking { runs, .. } = events.recv().await.unwrap() {
-                return runs;
-            }
-        }
-    };
-    let runs = tokio::time::timeout(Duration::from_secs(30), lacking).await.expect("it says what is lacking");
-    assert_eq!(runs, [protocol::PieceRange { first: 10, count: 10 }]);
+    let status = reaches(&download, |status| !status.lacking.is_empty()).await;
+    assert_eq!(status.lacking, [protocol::PieceRange { first: 10, count: 10 }]);
     share(&two, &path, Held::Without((0..10).collect())).await;
     downloader.add_peer(content, address(&two)).await.unwrap();
-    let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };
-    tokio::time::timeout(Duration::from_secs(30), completed).await.expect("it completes");
+    let completed = tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
+    assert_eq!(completed.stats.sources.into_values().collect::<Vec<_>>(), [10 * 1024; 2]);
     assert_eq!(world.output("d", "file"), noise(20 * 1024, 5));
 }
 
@@ -145,7 +135,7 @@ async fn a_downloader_passes_on_what_it_has() {
     seeder.shutdown().await;
     get(&second, content, &[&first]).await;
     assert_eq!(world.output("2", "file"), noise(300_000, 6));
-    assert!(first.progress(content).await.unwrap().sent >= 300_000);
+    assert!(first.status(content).await.unwrap().sent >= 300_000);
 }
 
 #[tokio::test]
@@ -156,27 +146,16 @@ async fn a_stopped_download_goes_on_where_it_was() {
     let half = world.node("half", "mmap");
     let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
     let stopped = world.node("d", "mmap");
-    stopped.get(content).await.unwrap();
+    let download = stopped.download(content).start().await.unwrap();
     stopped.add_peer(content, address(&half)).await.unwrap();
-    for _ in 0..1000 {
-        if stopped.progress(content).await.is_some_and(|progress| progress.have == 32) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    reaches(&download, |status| status.have == 32).await;
     stopped.shutdown().await;
     let whole = world.node("whole", "mmap");
     share(&whole, &path, Held::All).await;
     let again = world.node("d", "mmap");
-    let mut events = again.events();
     get(&again, content, &[&whole]).await;
-    let had = loop {
-        if let PeerEvent::Manifest { have, .. } = events.recv().await.unwrap() {
-            break have;
-        }
-    };
-    assert_eq!(had, 32);
-    assert_eq!(again.progress(content).await.unwrap().received, 32 * 1024);
+    let status = again.status(content).await.unwrap();
+    assert_eq!((status.had, status.received), (32, 32 * 1024));
     assert_eq!(world.output("d", "file"), bytes);
 }
 
@@ -223,7 +202,7 @@ async fn a_seeder_without_a_descriptor_is_busy_and_shares_on() {
     get(&downloader, content, &[&seeder]).await;
     assert_eq!(world.output("d", "file"), bytes);
     assert_eq!(left.load(std::sync::atomic::Ordering::Relaxed), 0);
-    assert!(seeder.progress(content).await.is_some(), "it is still shared");
+    assert!(seeder.status(content).await.is_some(), "it is still shared");
 }
 
 #[tokio::test]
@@ -235,17 +214,214 @@ async fn a_different_file_in_the_way_is_kept() {
     let output = world.folder.path().join("d/output");
     std::fs::create_dir_all(&output).unwrap();
     std::fs::write(output.join("file"), "mine").unwrap();
-    let mut events = downloader.events();
-    downloader.get(content).await.unwrap();
+    let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&seeder)).await.unwrap();
-    let failed = async {
-        loop {
-            if let PeerEvent::Failed { error, .. } = events.recv().await.unwrap() {
-                return error.to_string();
-            }
-        }
-    };
-    let error = tokio::time::timeout(Duration::from_secs(30), failed).await.unwrap();
+    let error = tokio::time::timeout(LONG, download).await.unwrap().unwrap_err().to_string();
     assert!(error.contains("exists already and is different"), "{error}");
     assert_eq!(std::fs::read(output.join("file")).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn a_status_that_nobody_looked_at_still_says_how_it_ended() {
+    let world = World::new();
+    let path = world.file("file", &noise(5000, 11));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::All).await;
+    let download = downloader.download(content).start().await.unwrap();
+    let watched = download.status();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    download.completed().await.unwrap();
+    // The events of other contents drown those of this one.
+    for number in 0..1500u32 {
+        let path = world.file("other", &number.to_le_bytes());
+        share(&downloader, &path, Held::All).await;
+    }
+    downloader.shutdown().await;
+    let last = watched.borrow().clone();
+    assert!(last.is_complete() && last.completed.is_some(), "{last:?}");
+    assert_eq!(download.await.unwrap().path, world.folder.path().join("d/output/file"));
+}
+
+#[tokio::test]
+async fn a_reader_is_woken_by_the_next_piece_in_order() {
+    let world = World::new();
+    let bytes = noise(20 * 1024 + 7, 12);
+    let path = world.file("file", &bytes);
+    let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
+    let content = share(&one, &path, Held::Without(vec![10])).await;
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&one)).await.unwrap();
+    let mut reader = download.read_from(5);
+    let mut read = vec![0; 10 * 1024 - 5];
+    reader.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, bytes[5..10 * 1024]);
+    reaches(&download, |status| !status.lacking.is_empty()).await;
+    let mut next = [0; 1];
+    let waits = tokio::time::timeout(Duration::from_millis(50), reader.read_exact(&mut next)).await;
+    assert!(waits.is_err(), "a piece is missing");
+    share(&two, &path, Held::All).await;
+    downloader.add_peer(content, address(&two)).await.unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(LONG, reader.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert_eq!(rest, bytes[10 * 1024..]);
+}
+
+#[tokio::test]
+async fn a_reader_of_some_files_reads_them_one_after_the_other() {
+    let world = World::new();
+    let root = world.folder.path().join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    let files = ["a", "b", "c"].map(|name| (name, noise(3000, u64::from(name.as_bytes()[0]))));
+    files.iter().for_each(|(name, bytes)| std::fs::write(root.join(name), bytes).unwrap());
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &root, Held::All).await;
+    let globs = ["a", "c"].map(|glob| glob.parse().unwrap());
+    let download = downloader.download(content).only(globs).start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    let mut read = Vec::new();
+    download.read_from(100).read_to_end(&mut read).await.unwrap();
+    assert_eq!(read, [&files[0].1[100..], &files[2].1].concat());
+}
+
+#[tokio::test]
+async fn reading_fails_with_the_download() {
+    let world = World::new();
+    let path = world.file("file", &noise(20 * 1024, 13));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::Fraction(0.0, 0.5)).await;
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    let mut reader = download.read_from(10 * 1024);
+    let mut byte = [0; 1];
+    let (read, cancelled) = tokio::join!(reader.read(&mut byte), download.cancel());
+    cancelled.unwrap();
+    assert!(read.unwrap_err().to_string().contains("cancelled"));
+}
+
+#[tokio::test]
+async fn a_cancelled_download_keeps_what_is_verified() {
+    let world = World::new();
+    let bytes = noise(64 * 1024, 14);
+    let path = world.file("file", &bytes);
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::Fraction(0.0, 0.5)).await;
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    let mut status = download.status();
+    reaches(&download, |status| status.have == 32).await;
+    download.cancel().await.unwrap();
+    assert!(matches!(status.borrow_and_update().state, State::Stopped));
+    assert!(downloader.status(content).await.is_none());
+    let again = downloader.download(content).start().await.unwrap();
+    let had = reaches(&again, |status| status.pieces > 0).await.had;
+    assert_eq!(had, 32, "it begins at once where the other was");
+    let error = downloader.download(content).start().await.err().unwrap();
+    assert!(matches!(error, PeerError::Already(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_paused_download_goes_on_when_it_is_resumed() {
+    let world = World::new();
+    let bytes = noise(64 * 1024, 15);
+    let path = world.file("file", &bytes);
+    let (half, whole, downloader) = (world.node("half", "mmap"), world.node("whole", "mmap"), world.node("d", "mmap"));
+    let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&half)).await.unwrap();
+    reaches(&download, |status| status.have == 32).await;
+    download.pause().await.unwrap();
+    let paused = download.status().borrow().clone();
+    assert!(matches!(paused.state, State::Paused) && paused.have == 32, "{paused:?}");
+    share(&whole, &path, Held::All).await;
+    downloader.add_peer(content, address(&whole)).await.unwrap();
+    let other = world.node_on("d", storage::backend("mmap").unwrap());
+    let opened = other.download(content).start().await.unwrap();
+    assert_eq!(reaches(&opened, |status| status.pieces > 0).await.had, 32);
+    opened.cancel().await.unwrap();
+    download.pause().await.unwrap();
+    download.resume().await.unwrap();
+    download.resume().await.unwrap();
+    downloader.add_peer(content, address(&whole)).await.unwrap();
+    let completed = tokio::time::timeout(LONG, download).await.unwrap().unwrap();
+    assert_eq!(std::fs::read(completed.path).unwrap(), bytes);
+    assert_eq!(completed.stats.sources.into_values().sum::<u64>(), 64 * 1024, "no piece came twice");
+}
+
+/// Each step may come at any moment of opening: nothing is left locked, and nobody waits for ever.
+#[tokio::test]
+async fn pausing_and_cancelling_while_it_is_opened_let_go_of_the_files() {
+    let world = World::new();
+    let bytes = noise(64 * 1024, 16);
+    let path = world.file("file", &bytes);
+    let seeder = world.node("s", "mmap");
+    let content = share(&seeder, &path, Held::All).await;
+    let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {
+        if operation == Operation::Open {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
+    });
+    let downloader = world.node_on("d", Arc::new(slow));
+    for _ in 0..5 {
+        let download = downloader.download(content).start().await.unwrap();
+        downloader.add_peer(content, address(&seeder)).await.unwrap();
+        reaches(&download, |status| !matches!(status.state, State::Starting)).await;
+        download.pause().await.unwrap();
+        download.resume().await.unwrap();
+        tokio::time::timeout(LONG, download.cancel()).await.unwrap().unwrap();
+    }
+    get(&downloader, content, &[&seeder]).await;
+    assert_eq!(world.output("d", "file"), bytes);
+}
+
+#[tokio::test]
+async fn a_download_has_its_own_folder_and_may_overwrite() {
+    let world = World::new();
+    let path = world.file("file", &noise(5000, 17));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::All).await;
+    let elsewhere = world.folder.path().join("elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("file"), "old").unwrap();
+    let start = async |overwrite| {
+        let download = downloader.download(content).output(&elsewhere).overwrite(overwrite).start().await.unwrap();
+        downloader.add_peer(content, address(&seeder)).await.unwrap();
+        tokio::time::timeout(LONG, download).await.unwrap()
+    };
+    assert!(start(false).await.is_err());
+    assert_eq!(start(true).await.unwrap().path, elsewhere.join("file"));
+    assert_eq!(std::fs::read(elsewhere.join("file")).unwrap(), noise(5000, 17));
+}
+
+#[tokio::test]
+async fn a_share_that_is_stopped_is_not_served_any_more() {
+    let world = World::new();
+    let path = world.file("file", &noise(5000, 18));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let shared = seeder.share(&path).piece_size(1024).await.unwrap();
+    let (content, status) = (shared.content(), shared.status());
+    assert!(status.borrow().is_complete());
+    shared.stop().await.unwrap();
+    assert!(matches!(status.borrow().state, State::Stopped));
+    assert!(seeder.status(content).await.is_none());
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), download.completed()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_handle_of_a_failed_download_has_nothing_to_do_with_the_next_one() {
+    let world = World::new();
+    let path = world.file("file", &noise(5000, 19));
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let content = share(&seeder, &path, Held::All).await;
+    let failed = downloader.download(content).expect_name("another").start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    assert!(matches!(&*failed.completed().await.unwrap_err(), PeerError::OtherName { .. }));
+    let download = downloader.download(content).start().await.unwrap();
+    failed.pause().await.unwrap();
+    assert!(failed.read_from(0).read(&mut [0]).await.is_err());
+    failed.cancel().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    tokio::time::timeout(LONG, download).await.unwrap().unwrap();
 }

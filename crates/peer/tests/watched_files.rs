@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use peer::{Held, Node, PeerEvent, ShareOptions};
-use protocol::{Algorithm, ContentId};
+use peer::{Node, PeerEvent, State};
+use protocol::ContentId;
+use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 use transport::{Identity, MemoryNetwork, Transport};
@@ -23,13 +24,11 @@ fn node_in(network: &MemoryNetwork, folder: &Path) -> Node {
     let identity = Identity::generate().unwrap();
     let transport = network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
     let transport: Arc<dyn Transport> = Arc::new(transport);
-    let storage = storage::backend("mmap").unwrap();
-    Node::builder(transport, storage).hashes(folder.join("hashes")).output(folder.join("output")).start()
+    Node::builder(transport).hashes(folder.join("hashes")).output(folder.join("output")).start()
 }
 
 async fn share(node: &Node, path: &Path) -> ContentId {
-    let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(4096), held: Held::All };
-    node.share(path, options).await.unwrap()
+    node.share(path).piece_size(4096).await.unwrap().content()
 }
 
 async fn withdrawn(events: &mut broadcast::Receiver<PeerEvent>) -> ContentId {
@@ -106,9 +105,9 @@ async fn a_file_that_is_replaced_by_an_equal_one_is_shared_still_or_withdrawn() 
             let mut events = node.events();
             let path = folder.path().join("file");
             old_file(&path, &vec![7; 100_000]);
-            let content = share(&node, &path).await;
+            let shared = node.share(&path).piece_size(4096).await.unwrap();
             if was_read {
-                node.read(content, 0).await.unwrap();
+                shared.read_from(0).read_u8().await.unwrap();
             }
             let new = path.with_extension("new");
             fs::write(&new, vec![7; 100_000]).unwrap();
@@ -118,9 +117,11 @@ async fn a_file_that_is_replaced_by_an_equal_one_is_shared_still_or_withdrawn() 
             }
             fs::rename(&new, &path).unwrap();
             if was_read || !keeps_time {
-                assert_eq!(withdrawn(&mut events).await, content, "{was_read} {keeps_time}");
+                assert_eq!(withdrawn(&mut events).await, shared.content(), "{was_read} {keeps_time}");
             } else {
-                assert!(node.read(content, 0).await.unwrap().unwrap()[..] == [7; 100_000]);
+                let mut read = Vec::new();
+                shared.read_from(0).read_to_end(&mut read).await.unwrap();
+                assert!(read == [7; 100_000]);
             }
             node.shutdown().await;
         }
@@ -151,7 +152,7 @@ async fn what_leaves_the_bytes_as_they_are_withdraws_nothing() {
     let mut events = node.events();
     let root = folder.path().join("root");
     old_file(&root.join("file"), &vec![7; 100_000]);
-    let kept = share(&node, &root).await;
+    let kept = node.share(&root).piece_size(4096).await.unwrap();
     fs::set_permissions(root.join("file"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::hard_link(root.join("file"), folder.path().join("link")).unwrap();
     fs::write(root.join("another"), "that came later").unwrap();
@@ -168,8 +169,9 @@ async fn what_leaves_the_bytes_as_they_are_withdraws_nothing() {
     let edited = share(&node, &other).await;
     fs::remove_file(&other).unwrap();
     assert_eq!(withdrawn(&mut events).await, edited);
-    let read = node.read(kept, 0).await.unwrap().expect("it is shared still");
-    assert_eq!(read[..], [7; 100_000]);
+    let mut read = Vec::new();
+    kept.read_from(0).read_to_end(&mut read).await.expect("it is shared still");
+    assert_eq!(read, [7; 100_000]);
     node.shutdown().await;
 }
 
@@ -182,16 +184,16 @@ async fn a_download_that_is_edited_when_it_is_complete_is_withdrawn() {
     old_file(&path, &vec![7; 100_000]);
     let content = share(&sharer, &path).await;
     let mut events = getter.events();
-    getter.get(content).await.unwrap();
+    let download = getter.download(content).start().await.unwrap();
     let addresses = sharer.listeners().to_vec();
     getter.add_peer(content, protocol::PeerAddress { id: sharer.id(), addresses }).await.unwrap();
-    let path = loop {
-        if let PeerEvent::Completed { path, .. } = timeout(LONG, events.recv()).await.unwrap().unwrap() {
-            break path;
-        }
-    };
+    let path = timeout(LONG, download.completed()).await.unwrap().unwrap().path;
     File::options().append(true).open(&path).unwrap().write_all(b"more").unwrap();
     assert_eq!(withdrawn(&mut events).await, content);
+    let status =
+        timeout(LONG, async { download.status().wait_for(|status| !status.is_complete()).await.unwrap().clone() });
+    let status = status.await.unwrap();
+    assert!(matches!(status.state, State::Withdrawn(_)) && status.completed.is_some(), "{status:?}");
     sharer.shutdown().await;
     getter.shutdown().await;
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peer::{Held, Node, PeerEvent, ShareOptions};
-use protocol::{Algorithm, PeerAddress, PeerId};
+use peer::Node;
+use protocol::{PeerAddress, PeerId};
 use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
 use tokio::task::JoinHandle;
 use transport::{
@@ -156,21 +156,18 @@ async fn payload_goes_from_the_map_to_the_transport_as_it_is() {
     let bind = || network.bind(&Identity::generate().unwrap(), vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
     let (stored, sent) = (Ranges::default(), Ranges::default());
     let transport = Arc::new(WatchedTransport(Arc::new(bind()), sent.clone()));
-    let seeder =
-        Node::builder(transport, Arc::new(WatchedBackend(stored.clone()))).hashes(folder.path().join("s")).start();
-    let downloader = Node::builder(Arc::new(bind()), Arc::new(MmapBackend))
-        .hashes(folder.path().join("d"))
-        .output(folder.path().join("output"))
+    let seeder = Node::builder(transport)
+        .storage(Arc::new(WatchedBackend(stored.clone())))
+        .hashes(folder.path().join("s"))
         .start();
+    let downloader =
+        Node::builder(Arc::new(bind())).hashes(folder.path().join("d")).output(folder.path().join("output")).start();
 
-    let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(64 << 10), held: Held::All };
-    let content = seeder.share(&path, options).await.unwrap();
-    let mut events = downloader.events();
-    downloader.get(content).await.unwrap();
+    let content = seeder.share(&path).piece_size(64 << 10).await.unwrap().content();
+    let download = downloader.download(content).start().await.unwrap();
     let seeder_address = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
     downloader.add_peer(content, seeder_address).await.unwrap();
-    let completed = async { while !matches!(events.recv().await.unwrap(), PeerEvent::Completed { .. }) {} };
-    tokio::time::timeout(Duration::from_secs(60), completed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), download).await.unwrap().unwrap();
 
     let stored = stored.lock().unwrap();
     let within = |sent: &&Range<usize>| stored.iter().any(|s| s.start <= sent.start && sent.end <= s.end);

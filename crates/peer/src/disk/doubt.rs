@@ -12,7 +12,7 @@ use std::sync::Arc;
 use protocol::{Manifest, PieceRange};
 use storage::{Access, Backend, FileSpec, Storage, StorageError};
 
-use crate::disk::reuse::on_all_cores;
+use crate::disk::parallel::on_all_cores;
 
 /// Somebody who changes files again and again while they are verified is not waited for.
 const TRIES: usize = 3;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use protocol::{Manifest, PathTree, PieceRange};
-use storage::{Access, FileSpec, Folder, StorageError, error_at, named};
+use storage::{Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, named};
 
-use crate::PeerError;
 use crate::disk::doubt::Verified;
-use crate::disk::names::LocalNames;
-use crate::disk::reuse::on_all_cores;
+use crate::disk::names::local::LocalNames;
+use crate::disk::parallel::on_all_cores;
 use crate::disk::scan::Scan;
+use crate::error::PeerError;
+use crate::lock::lock;
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
 #[derive(Default)]
@@ -68,9 +69,9 @@ pub(crate) fn compare(
         }
     }
     let different = Mutex::new(BTreeSet::new());
-    let specs: Vec<FileSpec> = same_size.iter().map(|&file| spec(manifest, names, &target, file)).collect();
+    let specs: Vec<FileSpec> = same_size.iter().map(|&file| names.spec(manifest, &target, file)).collect();
     // Not mapped: nothing of it is kept, and anyone may cut it meanwhile.
-    let storage = storage::backend("file").expect("it is built in").open(&specs, Access::Read)?;
+    let storage = FileBackend.open(&specs, Access::Read)?;
     let geometry = manifest.geometry();
     let pieces: Vec<u32> = same_size.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
     on_all_cores(&pieces, |first| {
@@ -84,7 +85,7 @@ pub(crate) fn compare(
                 Err(error) => return Err(error),
             };
             if !is_equal {
-                different.lock().expect("no panic holds it").insert(stretch.file);
+                lock(&different).insert(stretch.file);
             }
         }
         Ok(())
@@ -110,11 +111,4 @@ pub(crate) fn holds_nothing_else(
     scan.left_out.is_empty()
         && scan.files.iter().all(|file| tree.is_file(&file.path))
         && scan.empty_folders.iter().all(|path| tree.is_folder(path))
-}
-
-/// Where a file of a content lies whose folder, or file, is `target`.
-pub(crate) fn spec(manifest: &Manifest, names: &LocalNames, target: &Path, file: usize) -> FileSpec {
-    let header = manifest.header();
-    let path = if header.folder { target.join(names.path(manifest, file)) } else { target.to_owned() };
-    FileSpec { path, size: header.files[file].size }
 }

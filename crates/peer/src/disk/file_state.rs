@@ -5,6 +5,7 @@
 //! they change.
 
 use std::fs::Metadata;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// File systems with a coarse clock (FAT, HFS+, ext3) tell changes apart only if they are so far from each other.
@@ -87,6 +88,21 @@ impl FileState {
             modified.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0);
         let quiet = if whole_seconds { quiet.max(COARSE_CLOCK) } else { quiet };
         quiet.saturating_sub(age)
+    }
+}
+
+/// A file that is shared, and what it was when its bytes were known to be right.
+pub(crate) struct WatchedFile {
+    /// Its number in the content.
+    pub(crate) number: usize,
+    pub(crate) at: PathBuf,
+    /// Nothing once nothing lies there and its bytes can be read all the same: the folder around it was moved.
+    pub(crate) state: Option<FileState>,
+}
+
+impl WatchedFile {
+    pub(crate) fn new(number: usize, at: &Path, state: FileState) -> Self {
+        WatchedFile { number, at: at.to_owned(), state: Some(state) }
     }
 }
 

@@ -104,7 +104,8 @@ mod tests {
 
     use super::*;
     use crate::ScanOptions;
-    use crate::disk::manifests::{hash_content, keep_manifest};
+    use crate::disk::manifests::keep_manifest;
+    use crate::disk::share::hash_content;
 
     fn stamp(path: &Path) -> Option<HashCache> {
         HashCache::of(path, &Scan::of(path, &ScanOptions::default()).unwrap(), Algorithm::Blake3, 1024)

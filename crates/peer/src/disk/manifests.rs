@@ -1,110 +1,14 @@
-//! Making manifests: hash a file or a folder on all cores, and keep what came of it in the hashes folder.
+//! The hashes folder: where manifests are kept, those that were made here and those of downloads.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Algorithm, ContentId, Manifest, ManifestError, decorated_name, default_piece_size};
-use storage::{Backend, StorageError, error_at};
+use protocol::{ContentId, Manifest, ManifestError, decorated_name};
+use storage::{StorageError, error_at};
 
-use crate::PeerError;
-use crate::disk::hash::{Hashing, PATIENCE, QUIET};
-use crate::disk::hash_cache::HashCache;
-use crate::disk::left_out::LeftOut;
-use crate::disk::scan::{Scan, ScanOptions};
-
-/// Which pieces of a shared file are held.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Held {
-    /// All of them.
-    All,
-    /// All but these.
-    Without(Vec<u32>),
-    /// From the floor of the first share of all pieces to the ceiling of the second; shares are 0 to 1.
-    Fraction(f64, f64),
-}
-
-/// How a file is shared.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ShareOptions {
-    /// How its pieces are digested.
-    pub algorithm: Algorithm,
-    /// Size of its pieces in bytes; chosen by the file's size if nothing is said.
-    pub piece_size: Option<u32>,
-    /// Which pieces are served.
-    pub held: Held,
-}
-
-/// A content that was hashed.
-pub struct Hashed {
-    /// Its manifest.
-    pub manifest: Manifest,
-    /// What lies there and is no part of the content.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// The manifest of a file or a folder. Hashes on all cores and tells `progress` how many bytes are done, and of how many.
-/// Blocks.
-pub fn hash_content(
-    path: &Path,
-    algorithm: Algorithm,
-    piece_size: Option<u32>,
-    progress: impl Fn(u64, u64) + Sync,
-) -> Result<Hashed, PeerError> {
-    hash_content_with(path, &ScanOptions::default(), algorithm, piece_size, progress)
-}
-
-/// The same, of what the options say is part of it.
-pub fn hash_content_with(
-    path: &Path,
-    options: &ScanOptions,
-    algorithm: Algorithm,
-    piece_size: Option<u32>,
-    progress: impl Fn(u64, u64) + Sync,
-) -> Result<Hashed, PeerError> {
-    let mut scan = Scan::of(path, options)?;
-    let backend = &storage::MmapBackend;
-    let hashing = Hashing { path, algorithm, piece_size, backend, quiet: Duration::ZERO, patience: PATIENCE };
-    let manifest = hashing.run(&mut scan, progress, |_| {})?;
-    Ok(Hashed { manifest, left_out: scan.left_out })
-}
-
-/// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was. It is
-/// read with `backend`; `waits` is told which file is being written to.
-pub(crate) fn manifest_of(
-    path: &Path,
-    scan: &mut Scan,
-    options: &ShareOptions,
-    hashes: &Path,
-    backend: &dyn Backend,
-    progress: impl Fn(u64, u64) + Sync,
-    waits: impl Fn(&Path),
-) -> Result<Manifest, PeerError> {
-    let algorithm = options.algorithm;
-    let stamp = |scan: &Scan| {
-        let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&scan.sizes()));
-        HashCache::of(path, scan, algorithm, piece_size)
-    };
-    if let Some(manifest) = stamp(scan).and_then(|stamp| stamp.manifest(hashes, &scan.name)) {
-        return Ok(manifest);
-    }
-    let piece_size = options.piece_size;
-    let hashing = Hashing { path, algorithm, piece_size, backend, quiet: QUIET, patience: PATIENCE };
-    let manifest = hashing.run(scan, progress, waits)?;
-    match keep_manifest(hashes, &manifest) {
-        Err(PeerError::Storage(error)) => {
-            tracing::warn!(%error, "the manifest is not kept: the next start hashes everything again");
-        }
-        kept => {
-            kept?;
-            // Of what the files were while they were hashed.
-            stamp(scan).iter().for_each(|stamp| stamp.keep(hashes, &manifest));
-        }
-    }
-    Ok(manifest)
-}
+use crate::error::PeerError;
 
 /// Folder in the hashes folder for the manifests of downloads. Whoever shares something chooses its name, so they are kept by
 /// their ids, apart from those of the user's own files.
@@ -208,20 +112,10 @@ fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use protocol::Algorithm;
 
-    /// A folder that no manifest can hold was hashed to its end before that was said.
-    #[test]
-    fn a_folder_that_is_too_deep_is_refused_before_it_is_hashed() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        let deep = root.join(vec!["a"; 128].join("/"));
-        fs::create_dir_all(&deep).unwrap();
-        fs::write(deep.join("file"), "bytes").unwrap();
-        let hashed = hash_content(&root, Algorithm::Blake3, None, |_, _| panic!("it is hashed"));
-        let said = hashed.err().unwrap().to_string();
-        assert!(said.contains("cannot be shared") && said.contains("128 parts"), "{said}");
-    }
+    use super::*;
+    use crate::disk::share::hash_content;
 
     #[test]
     fn of_many_manifests_only_the_wanted_one_is_taken_apart() {
@@ -273,26 +167,6 @@ mod tests {
         let called = manifest_of_bytes(folder.path(), &other.id().to_string(), b"own");
         keep_manifest(&hashes, &called).unwrap();
         assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn nobody_waits_for_a_pipe_in_the_hashes_folder() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let folder = tempfile::tempdir().unwrap();
-        let (hashes, path) = (folder.path().join("hashes"), folder.path().join("file"));
-        fs::write(&path, "bytes").unwrap();
-        let id = ContentId(protocol::Digest([7; 32]));
-        fs::create_dir_all(hashes.join(BY_ID)).unwrap();
-        let pipes = [hashes.join("file.stamp"), manifest_path(&hashes, "file"), received_path(&hashes, id)];
-        for pipe in &pipes {
-            mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        }
-        assert!(received_manifest(&hashes, id).is_none() && kept_manifests(&hashes, |_| true).next().is_none());
-        let mut scan = Scan::of(&path, &ScanOptions::default()).unwrap();
-        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All };
-        manifest_of(&path, &mut scan, &options, &hashes, &storage::FileBackend, |_, _| {}, |_| {}).unwrap();
-        assert!(manifest_path(&hashes, "file").is_file(), "what is kept takes its place");
     }
 
     #[test]

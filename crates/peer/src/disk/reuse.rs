@@ -1,15 +1,15 @@
 //! What lies on the disk already and need not be asked of others: what an earlier run has stored, and pieces of a file that is
 //! to be replaced which are equal at the same place. Neither is believed before it is hashed.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::{Manifest, PieceRange, PieceSet};
-use storage::{Access, FileSpec, StorageError};
+use protocol::{PieceRange, PieceSet};
+use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::disk::content::ContentStore;
+use crate::disk::parallel::on_all_cores;
+use crate::lock::lock;
 use crate::stats::WaitStats;
 
 /// Copies the pieces of the old version of a file that are right and not in `have` to where the file is built, claims them,
@@ -17,8 +17,7 @@ use crate::stats::WaitStats;
 pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
     let Ok(size) = std::fs::metadata(old).map(|metadata| metadata.len()) else { return Ok(()) };
     // Not mapped: what is verified must be what is copied, whoever writes to the old file meanwhile.
-    let files = storage::backend("file").expect("it is built in");
-    let Ok(source) = files.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
+    let Ok(source) = FileBackend.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
     let geometry = store.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);
     let lacked: Vec<u32> = geometry.pieces_of(file).filter(|&piece| !have.contains(piece) && within(piece)).collect();
@@ -27,7 +26,7 @@ pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut Pi
         for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let Ok(bytes) = source.read(0, block.stretches[0].offset, block.len) else { continue };
             let verdicts = store.write_verified(&block, &bytes, &waits)?;
-            let mut found = found.lock().expect("no panic holds it");
+            let mut found = lock(&found);
             for (piece, _) in verdicts.into_iter().filter(|&(_, right)| right) {
                 found.insert(piece);
             }
@@ -47,42 +46,8 @@ pub(crate) fn verify_again(store: &ContentStore, have: &mut PieceSet) -> Result<
         let mut blocks = geometry.blocks(PieceRange { first, count: 1 }, usize::MAX);
         let right = blocks.all(|block| store.load(&block).is_ok_and(|bytes| store.manifest().verify(first, &bytes)));
         if !right {
-            found.lock().expect("no panic holds it").remove(first);
+            lock(&found).remove(first);
         }
         Ok(())
     })
-}
-
-/// Does the work for each piece, on as many threads as there are cores; a thread ends with its first error.
-pub(crate) fn on_all_cores(
-    pieces: &[u32],
-    work: impl Fn(u32) -> Result<(), StorageError> + Sync,
-) -> Result<(), StorageError> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            work(piece)?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(pieces.len());
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic is in it"))
-    })
-}
-
-/// The bytes of each file that hold pieces which are stored: ranges in ascending order, for what is given back to the disk.
-pub(crate) fn stored_ranges(manifest: &Manifest, file: usize, stored: &PieceSet) -> Vec<Range<u64>> {
-    let geometry = manifest.geometry();
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for piece in geometry.pieces_of(file).filter(|&piece| stored.contains(piece)) {
-        let Some(at) = geometry.piece(piece) else { continue };
-        let end = at.offset + at.len as u64;
-        match ranges.last_mut() {
-            Some(last) if last.end == at.offset => last.end = end,
-            _ => ranges.push(at.offset..end),
-        }
-    }
-    ranges
 }

@@ -21,12 +21,36 @@ use crate::disk::own_state::{Candidate, OwnState};
 const DEEPEST: usize = 1000;
 
 /// What counts as part of a content.
+///
+/// ```
+/// let options = peer::ScanOptions::new().follow_links(true).own(["certs", "hashes"]);
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ScanOptions {
     /// Whether links are followed that lead out of what is shared. Those that stay inside always are.
     pub follow_links: bool,
     /// Files and folders that this process keeps its own state in: what of it lies in a folder that is shared is left out.
     pub own: Vec<PathBuf>,
+}
+
+impl ScanOptions {
+    /// No link that leads out is followed, and nothing is left out but what is known by itself.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether links are followed that lead out of what is shared.
+    pub fn follow_links(mut self, follow: bool) -> Self {
+        self.follow_links = follow;
+        self
+    }
+
+    /// Files and folders that this process keeps its own state in, beside those that were named before.
+    pub fn own(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.own.extend(paths.into_iter().map(Into::into));
+        self
+    }
 }
 
 /// What was found.

@@ -7,11 +7,10 @@ use std::time::Duration;
 use protocol::Manifest;
 use storage::{Access, Backend, Folder, Held, OverlayStorage, Place, Storage, StorageError, error_at, make_executable};
 
-use crate::PeerError;
-use crate::disk::existing::spec;
 use crate::disk::hash::{Hashing, PATIENCE};
-use crate::disk::names::LocalNames;
+use crate::disk::names::local::LocalNames;
 use crate::disk::scan::Scan;
+use crate::error::PeerError;
 
 /// Whether a path is the one file of a content, with every byte of it. Hashes only what has the right size.
 pub(crate) fn lies_at(manifest: &Manifest, path: &Path) -> Result<bool, PeerError> {
@@ -47,7 +46,7 @@ pub(crate) fn settled(
     path: &Path,
     files: &[usize],
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    let specs: Vec<_> = files.iter().map(|&file| spec(manifest, names, path, file)).collect();
+    let specs: Vec<_> = files.iter().map(|&file| names.spec(manifest, path, file)).collect();
     let storage = kept_on_disk(backend).open(&specs, Access::Read)?;
     if files.len() == manifest.header().files.len() {
         return Ok(storage);
@@ -61,6 +60,6 @@ pub(crate) fn settled(
 /// their own file has it all the same.
 pub(crate) fn mend_bits(manifest: &Manifest, names: &LocalNames, target: &Path, files: &[usize]) {
     for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {
-        let _ = make_executable(&spec(manifest, names, target, file).path);
+        let _ = make_executable(&names.spec(manifest, target, file).path);
     }
 }

@@ -1,142 +1,55 @@
-//! The life of a content in a node: wanted or shared, opened, told of, complete, given up.
+//! The life of a content in a node: wanted or shared, opened, paused, complete, given up.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use bytes::Bytes;
-use protocol::{Announce, ContentId, Manifest, PieceRange, Query, Role};
-use swarm::{ConnId, Event};
+use protocol::{Announce, ContentId, Manifest, Query, Role};
+use storage::StorageError;
+use swarm::Event;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use super::Driver;
-use crate::PeerError;
+use super::item::{Item, OwnTask};
+use super::state::{Driver, Setup};
+use crate::config::DownloadOptions;
 use crate::disk::content::{ContentStore, Opened};
 use crate::disk::manifests::received_manifest;
-use crate::net::dial_book::WaitingFor;
+use crate::disk::open::open;
+use crate::error::PeerError;
+use crate::event::PeerEvent;
+use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
-use crate::node::{GetOptions, PeerEvent, Progress, Summary};
-use crate::report::Report;
-
-/// Most bytes that are read at once for who asks for them in order.
-const READ: u64 = 1 << 20;
-/// One content: on disk, on the wire, in figures.
-pub(super) struct Item {
-    pub(super) store: Option<Arc<ContentStore>>,
-    /// Whether the store is there or on its way.
-    pub(super) opening: bool,
-    pub(super) started: Instant,
-    pub(super) verified: Option<Duration>,
-    pub(super) sources: BTreeMap<protocol::PeerId, u64>,
-    pub(super) wanted: bool,
-    /// What it must be called, and which of its files are wanted.
-    pub(super) options: GetOptions,
-    /// Only the manifest is wanted, and the content forgotten then.
-    pub(super) manifest_only: bool,
-    pub(super) finished: bool,
-    /// Claims what is verified while a download runs.
-    pub(super) checkpoints: Option<AbortHandle>,
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        if let Some(task) = self.checkpoints.take() {
-            task.abort();
-        }
-    }
-}
+use crate::report::{Begun, ContentKey, Report};
+use crate::status::{Completed, DownloadStats, State};
 
 impl Driver {
-    /// Reads what is verified from a piece on, beside everything else.
-    pub(super) fn read(
-        &self,
-        content: ContentId,
-        first: u32,
-        reply: oneshot::Sender<Result<Option<Bytes>, PeerError>>,
-    ) {
-        let store = self.items.get(&content).and_then(|item| item.store.clone());
-        let (Some(store), Some(have)) = (store, self.engine.have(content)) else { return drop(reply.send(Ok(None))) };
-        let geometry = store.manifest().geometry();
-        let most = geometry.pieces_within(first, READ);
-        let count = (first..first.saturating_add(most)).take_while(|&piece| have.contains(piece)).count() as u32;
-        let Some(block) = geometry.blocks(PieceRange { first, count }, usize::MAX).next() else {
-            return drop(reply.send(Ok(None)));
-        };
-        tokio::task::spawn_blocking(move || {
-            let _ = reply.send(store.load_verified(&block).map(Some).map_err(PeerError::from));
-        });
+    fn new_item(&mut self, up: Option<u64>, down: Option<u64>) -> Item {
+        let instance = self.next_instance;
+        self.next_instance += 1;
+        let Setup { waits, up: shared_up, down: shared_down, .. } = &self.setup;
+        Item::new(instance, waits.clone(), RateCap::within(shared_up, up), RateCap::within(shared_down, down))
     }
 
-    pub(super) fn progress(&self, content: ContentId) -> Option<Progress> {
-        let item = self.items.get(&content)?;
-        let view = self.engine.view(content)?;
-        let header = item.store.as_ref().map(|store| store.manifest());
-        // What is not stored yet is here all the same: on a slow link a block takes seconds.
-        let of_content = self.requests.values().filter(|fetching| fetching.content == content);
-        let coming: u64 = of_content.map(|one| one.came.load(Ordering::Relaxed).saturating_sub(one.stored)).sum();
-        Some(Progress {
-            name: header.map_or_else(String::new, |manifest| manifest.header().name.clone()),
-            size: item.store.as_ref().map_or(0, |store| store.wanted()),
-            have: view.have,
-            pieces: view.pieces,
-            peers: view.peers,
-            received: item.sources.values().sum::<u64>() + coming,
-            sent: item.store.as_ref().map_or(0, |store| store.sent()),
-            finished: item.finished,
-            left_out: item.store.as_ref().map_or(0, |store| store.left_out()),
-        })
-    }
-
-    /// What a download waits for; nothing if it is complete, or none.
-    pub(super) fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
-        let item = self.items.get(&content).filter(|item| item.wanted && !item.finished)?;
-        let view = self.engine.view(content)?;
-        let whole = item.store.is_some() && view.have == view.pieces;
-        if whole || (item.opening && item.store.is_none()) || self.setup.waits.is_storing(content) {
-            return Some(WaitingFor::Disk);
-        }
-        let (connected, heard_of) = self.engine.participants(content);
-        let at = |conn: &ConnId| self.links.get(conn).map(|link| link.connection.remote_addr());
-        let from: Vec<_> = connected.iter().filter_map(at).collect();
-        let book = &self.setup.book;
-        Some(match (from.is_empty(), item.store.is_some()) {
-            (true, _) if heard_of.is_empty() && self.tracker_lost => WaitingFor::Tracker,
-            (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out(content) },
-            (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
-            (false, false) => {
-                let fetches = self.manifests.iter().filter(|((_, of), _)| *of == content);
-                WaitingFor::Manifest { from, came: fetches.map(|(_, (_, progress))| progress.read().0).sum() }
-            }
-            (false, true) => WaitingFor::Pieces { from, unanswered: book.unanswered(&heard_of) },
-        })
-    }
-
-    pub(super) fn get(&mut self, content: ContentId, options: GetOptions) -> Result<(), PeerError> {
+    pub(super) fn download(&mut self, content: ContentId, options: DownloadOptions) -> Result<Begun, PeerError> {
+        let (up, down) = (options.up, options.down);
         if let Some(item) = self.items.get_mut(&content) {
-            let was_manifest_only = std::mem::take(&mut item.manifest_only);
-            if was_manifest_only {
-                item.options = options;
+            if !std::mem::take(&mut item.manifest_only) {
+                return Err(PeerError::Already(content));
             }
-            return if was_manifest_only { Ok(()) } else { Err(PeerError::Already(content)) };
+            (item.up, item.down) = (RateCap::within(&self.setup.up, up), RateCap::within(&self.setup.down, down));
+            item.options = options;
+            return Ok(begun(content, item));
         }
-        let item = Item {
-            store: None,
-            opening: false,
-            started: Instant::now(),
-            verified: None,
-            sources: BTreeMap::new(),
-            wanted: true,
-            options,
-            manifest_only: false,
-            finished: false,
-            checkpoints: None,
-        };
+        let item = Item { wanted: true, options, ..self.new_item(up, down) };
+        let begun = begun(content, &item);
+        self.want(content, item);
+        Ok(begun)
+    }
+
+    /// Takes part in a content that is wanted, from the start or again.
+    fn want(&mut self, content: ContentId, mut item: Item) {
+        item.attempt = self.next_attempt;
+        self.next_attempt += 1;
         self.items.insert(content, item);
-        self.standings.remove(&content);
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
@@ -147,7 +60,6 @@ impl Driver {
                 let _ = reports.send(Report::Manifest { manifest: Arc::new(manifest) }).await;
             }
         });
-        Ok(())
     }
 
     /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
@@ -157,11 +69,10 @@ impl Driver {
             return;
         }
         self.manifest_waiters.entry(content).or_default().push(reply);
-        // An error means that it is wanted already: then the manifest comes anyway.
-        if self.get(content, GetOptions::new()).is_ok()
-            && let Some(item) = self.items.get_mut(&content)
-        {
-            item.manifest_only = true;
+        // If it is wanted already, the manifest comes anyway.
+        if !self.items.contains_key(&content) {
+            let item = Item { wanted: true, manifest_only: true, ..self.new_item(None, None) };
+            self.want(content, item);
         }
     }
 
@@ -172,32 +83,52 @@ impl Driver {
             let _ = waiting.send(manifest.clone());
         }
         if self.items.get(&content).is_some_and(|item| item.manifest_only) {
-            self.drop_content(content);
+            self.drop_content(content, State::Stopped);
             return;
         }
         // It may be known from the hashes folder and from several peers: the first one counts.
-        let Some(item) = self.items.get_mut(&content).filter(|item| item.wanted && !item.opening) else { return };
+        let may_open = |item: &&mut Item| item.wanted && !item.opening && !item.paused;
+        let Some(item) = self.items.get_mut(&content).filter(may_open) else { return };
         if let Some(asked) = item.options.name.clone().filter(|asked| *asked != manifest.header().name) {
             let found = manifest.header().name.clone();
             return self.give_up(content, PeerError::OtherName { content, asked, found });
         }
         item.opening = true;
-        let (storage, reports, choice) = (self.setup.storage.clone(), self.reports.clone(), item.options.choice());
-        let downloads = self.setup.downloads.clone();
+        let (attempt, closed) = (item.attempt, item.closed.take());
+        let settings = item.options.settings(&self.setup.downloads);
+        let (storage, reports) = (self.setup.storage.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let work = move || ContentStore::download(manifest, &storage, &downloads, choice.as_ref());
+            // What was built before a pause is let go of first.
+            if let Some(closed) = closed {
+                let _ = closed.await;
+            }
+            let work = move || open(manifest, &storage, &settings);
             let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
-            let _ = reports.send(Report::Opened { content, result }).await;
+            let _ = reports.send(Report::Opened { content, attempt, result }).await;
         });
+        self.set_state(content, State::Opening);
         self.event(Event::ManifestCame { content });
     }
 
-    pub(super) fn opened(&mut self, content: ContentId, result: Result<Opened, PeerError>) {
+    pub(super) fn opened(&mut self, content: ContentId, attempt: u64, result: Result<Opened, PeerError>) {
+        if let Some(waiting) = self.abandoned.remove(&attempt) {
+            let closed = result.ok().map(|opened| self.close_store(opened.store));
+            tokio::spawn(async move {
+                if let Some(closed) = closed {
+                    let _ = closed.await;
+                }
+                for waiting in waiting {
+                    let _ = waiting.send(());
+                }
+            });
+            return;
+        }
+        let expects = |item: &&mut Item| item.attempt == attempt && item.store.is_none();
+        let Some(item) = self.items.get_mut(&content).filter(expects) else { return };
         let opened = match result {
             Ok(opened) => opened,
             Err(error) => return self.give_up(content, error),
         };
-        let Some(item) = self.items.get_mut(&content).filter(|item| item.store.is_none()) else { return };
         item.store = Some(opened.store.clone());
         let manifest = opened.store.manifest().clone();
         let geometry = Arc::new(manifest.geometry().clone());
@@ -215,7 +146,7 @@ impl Driver {
                 let error = store.run_checkpoints().await;
                 let _ = reports.send(Report::DiskFailed { content, error }).await;
             });
-            item.checkpoints = Some(task.abort_handle());
+            item.checkpoints = Some(OwnTask::new(task.abort_handle()));
         }
         self.tell(PeerEvent::Manifest {
             content,
@@ -224,7 +155,12 @@ impl Driver {
             pieces,
             have,
         });
+        if let Some(item) = self.items.get(&content) {
+            item.status.send_modify(|status| status.had = have);
+        }
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
+        self.set_state(content, State::Fetching);
+        self.serve_readers(content);
         if whole {
             self.finish(content);
         } else {
@@ -232,32 +168,30 @@ impl Driver {
         }
     }
 
-    pub(super) fn shared(&mut self, opened: Opened) -> ContentId {
+    pub(super) fn shared(&mut self, opened: Opened, up: Option<u64>) -> Begun {
         let content = opened.store.id();
         let geometry = Arc::new(opened.store.manifest().geometry().clone());
         self.watch.add(&opened.store);
-        let item = Item {
-            store: Some(opened.store),
-            opening: true,
-            started: Instant::now(),
-            verified: None,
-            sources: BTreeMap::new(),
-            wanted: false,
-            options: GetOptions::new(),
-            manifest_only: false,
-            finished: true,
-            checkpoints: None,
-        };
+        let mut item = Item { store: Some(opened.store), opening: true, finished: true, ..self.new_item(up, None) };
+        // Who watched it before, by another path, goes on.
+        if let Some(mut before) = self.items.remove(&content) {
+            item.instance = before.instance;
+            item.status = std::mem::take(&mut before.status);
+        }
+        let begun = begun(content, &item);
         self.items.insert(content, item);
-        self.standings.remove(&content);
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
+        self.set_state(content, State::Complete);
         self.announce(content);
-        content
+        begun
     }
 
     /// Tells the tracker what we hold of a content.
     pub(super) fn announce(&mut self, content: ContentId) {
         let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
+        if item.paused {
+            return;
+        }
         let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.store.is_some();
         let role = match (whole, item.wanted && !item.finished) {
             (true, _) => Role::Seeder,
@@ -281,10 +215,9 @@ impl Driver {
         let Some(store) = item.store.clone() else { return };
         item.verified = Some(item.started.elapsed());
         // The whole file is synced now; nothing has to be claimed piece by piece any more.
-        if let Some(task) = item.checkpoints.take() {
-            task.abort();
-        }
+        item.checkpoints = None;
         self.tell(PeerEvent::Verified { content });
+        self.set_state(content, State::Finishing);
         let reports = self.reports.clone();
         tokio::spawn(async move {
             let result = tokio::task::spawn_blocking(move || store.finish()).await.unwrap_or(Err(PeerError::ShutDown));
@@ -297,32 +230,111 @@ impl Driver {
             Ok(path) => path,
             Err(error) => return self.give_up(content, error),
         };
+        let Some(status) = self.publish(content) else { return };
         let Some(item) = self.items.get_mut(&content) else { return };
         item.finished = true;
         let durable = item.started.elapsed();
-        let summary = Summary {
+        let stats = DownloadStats {
             verified: item.verified.unwrap_or(durable),
             durable,
-            sources: item.sources.iter().map(|(&peer, &bytes)| (peer, bytes)).collect(),
+            size: status.size,
+            sources: item.sources.clone(),
+            bottleneck: status.bottleneck,
             executable: item.store.as_ref().map(|store| store.executable()).unwrap_or_default().into(),
             names: item.store.as_ref().map(|store| store.name_report().clone()).unwrap_or_default(),
         };
+        let completed = Completed { path: path.clone(), stats: stats.clone() };
+        item.status.send_modify(|status| (status.completed, status.state) = (Some(completed), State::Complete));
+        let stops = std::mem::take(&mut item.stops);
         if let Some(store) = &item.store {
             self.watch.add(store);
         }
-        self.tell(PeerEvent::Completed { content, path, summary });
+        self.tell(PeerEvent::Completed { content, path, stats });
         self.announce(content);
+        for reply in stops {
+            self.stop_item(content, reply);
+        }
+    }
+
+    /// The content that a handle is of, if it is still the same.
+    pub(super) fn item_of(&mut self, key: ContentKey) -> Option<&mut Item> {
+        self.items.get_mut(&key.content).filter(|item| item.instance == key.instance)
+    }
+
+    /// Takes no part in a download for now. What is verified is kept, and its files are closed.
+    pub(super) fn pause(&mut self, key: ContentKey, reply: oneshot::Sender<()>) {
+        let content = key.content;
+        let may_pause = |item: &&mut Item| item.wanted && !item.finished && !item.is_finishing() && !item.paused;
+        let Some(item) = self.item_of(key).filter(may_pause) else {
+            let _ = reply.send(());
+            return;
+        };
+        item.paused = true;
+        let (closed, is_closed) = oneshot::channel();
+        item.closed = Some(is_closed);
+        self.set_state(content, State::Paused);
+        let closing = self.let_go(content);
+        tokio::spawn(async move {
+            if let Some(closing) = closing {
+                let _ = closing.await;
+            }
+            let _ = closed.send(());
+            let _ = reply.send(());
+        });
+        self.leave(content);
+    }
+
+    /// Goes on with a download that was paused.
+    pub(super) fn resume(&mut self, key: ContentKey) {
+        let Some(item) = self.item_of(key) else { return };
+        if !std::mem::take(&mut item.paused) {
+            return;
+        }
+        if let Some(item) = self.items.remove(&key.content) {
+            self.want(key.content, item);
+        }
+        self.set_state(key.content, State::Starting);
+    }
+
+    /// Takes no part in a content any more, and says so once its files are closed.
+    pub(super) fn stop(&mut self, key: ContentKey, reply: oneshot::Sender<()>) {
+        if self.item_of(key).is_some() {
+            self.stop_item(key.content, reply);
+        } else {
+            let _ = reply.send(());
+        }
+    }
+
+    fn stop_item(&mut self, content: ContentId, reply: oneshot::Sender<()>) {
+        let Some(item) = self.items.get_mut(&content) else {
+            let _ = reply.send(());
+            return;
+        };
+        if item.is_finishing() {
+            item.stops.push(reply);
+            return;
+        }
+        let paused = item.closed.take();
+        let closing = self.drop_content(content, State::Stopped).flatten();
+        tokio::spawn(async move {
+            for closing in [paused, closing].into_iter().flatten() {
+                let _ = closing.await;
+            }
+            let _ = reply.send(());
+        });
     }
 
     /// A download cannot go on.
     pub(super) fn give_up(&mut self, content: ContentId, error: PeerError) {
-        if self.drop_content(content) {
-            self.tell(PeerEvent::Failed { content, error: Arc::new(error) });
+        let error = Arc::new(error);
+        if self.items.contains_key(&content) {
+            self.drop_content(content, State::Failed(error.clone()));
+            self.tell(PeerEvent::Failed { content, error });
         }
     }
 
-    /// What we would send is not what it was any more. If it is still being built, so is nothing that it leads to.
-    pub(super) fn source_failed(&mut self, content: ContentId, error: storage::StorageError) {
+    /// What we would send is not what it was any more: a download that is not complete fails, and what is shared is withdrawn.
+    pub(super) fn source_failed(&mut self, content: ContentId, error: StorageError) {
         let store = self.items.get(&content).and_then(|item| item.store.as_ref());
         if store.is_some_and(|store| store.is_being_built()) {
             self.give_up(content, error.into());
@@ -332,25 +344,68 @@ impl Driver {
     }
 
     /// A shared file is not what it was any more.
-    pub(super) fn withdraw(&mut self, content: ContentId, reason: String) {
-        if self.drop_content(content) {
+    fn withdraw(&mut self, content: ContentId, reason: String) {
+        if self.items.contains_key(&content) {
+            self.drop_content(content, State::Withdrawn(reason.clone()));
             self.tell(PeerEvent::Withdrawn { content, reason });
         }
     }
 
-    fn drop_content(&mut self, content: ContentId) -> bool {
-        let removed = self.items.remove(&content);
-        let there = removed.is_some();
-        self.watch.remove(content);
-        if let Some(mut item) = removed {
-            if let Some(store) = item.store.take() {
-                self.close_store(store);
-            }
-            self.event(Event::Withdraw { content });
-            if let Some(tracker) = &self.tracker {
-                let _ = tracker.try_send(ToClient::Leave(content));
-            }
+    /// Forgets a content, which ends in this state. If it was there, gives what is ready once its files are closed.
+    fn drop_content(&mut self, content: ContentId, state: State) -> Option<Option<oneshot::Receiver<()>>> {
+        if !self.items.contains_key(&content) {
+            return None;
         }
-        there
+        self.set_state(content, state);
+        self.watch.remove(content);
+        let closing = self.let_go(content);
+        // Who has stopped it has what was asked for, however it ended.
+        for stop in self.items.remove(&content).into_iter().flat_map(|item| item.stops) {
+            let _ = stop.send(());
+        }
+        self.leave(content);
+        Some(closing)
     }
+
+    /// Closes a content's files, also those that are still being opened; gives what is ready when that is done.
+    fn let_go(&mut self, content: ContentId) -> Option<oneshot::Receiver<()>> {
+        let item = self.items.get_mut(&content)?;
+        item.checkpoints = None;
+        let is_opening = std::mem::take(&mut item.opening);
+        if let Some(store) = item.store.take() {
+            return Some(self.close_store(store));
+        }
+        if !is_opening {
+            return None;
+        }
+        let (opened, closing) = oneshot::channel();
+        self.abandoned.entry(item.attempt).or_default().push(opened);
+        Some(closing)
+    }
+
+    /// Neither the engine nor the tracker has to do with a content any more.
+    fn leave(&mut self, content: ContentId) {
+        self.event(Event::Withdraw { content });
+        if let Some(tracker) = &self.tracker {
+            let _ = tracker.try_send(ToClient::Leave(content));
+        }
+    }
+
+    /// Claims what is verified and lets go of the output, away from here. Gives what is ready when that is done.
+    pub(super) fn close_store(&mut self, store: Arc<ContentStore>) -> oneshot::Receiver<()> {
+        let (closed, is_closed) = oneshot::channel();
+        self.closing.retain(|closing| !closing.is_finished());
+        self.closing.push(tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.close() {
+                tracing::warn!(%error, "the last verified pieces are not claimed");
+            }
+            let _ = closed.send(());
+        }));
+        is_closed
+    }
+}
+
+/// What the handle of a content needs.
+fn begun(content: ContentId, item: &Item) -> Begun {
+    Begun { key: ContentKey { content, instance: item.instance }, status: item.status.subscribe() }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::lock::lock;
+
 /// Permits are counted in this many bytes.
 const UNIT: usize = 1024;
 
@@ -45,7 +47,7 @@ impl Buffers {
     }
 
     fn bytes(&self, len: usize) -> Vec<u8> {
-        let mut free = self.free.lock().expect("no panic holds it");
+        let mut free = lock(&self.free);
         if let Some(fit) = free.iter().rposition(|bytes| bytes.len() >= len && bytes.len() <= 2 * len.max(UNIT)) {
             return free.swap_remove(fit);
         }
@@ -75,7 +77,7 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.home.free.lock().expect("no panic holds it").push(bytes);
+        lock(&self.home.free).push(bytes);
     }
 }
 

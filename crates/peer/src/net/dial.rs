@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
+use crate::config::MOST_ANNOUNCED;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_limiter::DialLimiter;
 use crate::report::Report;
@@ -21,8 +22,6 @@ const DIAL: Duration = Duration::from_secs(6);
 const APART: Duration = Duration::from_millis(20);
 /// Time between two looks at the addresses of this machine: machines move, and start before their network.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Most addresses of one peer.
-pub(crate) const MOST_ANNOUNCED: usize = 32;
 
 /// Takes connections until the transport is closed.
 pub(crate) async fn accept(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {

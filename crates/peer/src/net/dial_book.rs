@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use protocol::{ContentId, PeerId};
 use transport::TransportError;
 
+use crate::lock::lock;
+
 /// Peers, and addresses that were not dialled, that are remembered. The oldest goes first.
 const PEERS: usize = 256;
 const NOT_DIALLED: usize = 16;
@@ -93,7 +95,7 @@ struct Entry {
 impl DialBook {
     /// A peer is dialled at these addresses.
     pub(crate) fn begins(&self, peer: PeerId, addresses: &[SocketAddr]) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         let number = inner.next;
         inner.next += 1;
         if inner.peers.len() >= PEERS && !inner.peers.contains_key(&peer) {
@@ -107,7 +109,7 @@ impl DialBook {
 
     /// None of them answered, for this reason if it is known.
     pub(crate) fn failed(&self, peer: PeerId, reason: Option<TransportError>) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             let silent = || entry.addresses.first().copied().map(TransportError::Unreachable);
             let reason = reason.or_else(silent);
@@ -117,7 +119,7 @@ impl DialBook {
 
     /// A connection to or from this peer stands.
     pub(crate) fn connected(&self, peer: PeerId) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             (entry.reason, entry.answered, entry.lost) = (None, true, false);
         }
@@ -125,7 +127,7 @@ impl DialBook {
 
     /// The last connection with this peer has ended.
     pub(crate) fn lost(&self, peer: PeerId) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if let Some((_, entry)) = inner.peers.get_mut(&peer) {
             (entry.lost, entry.answered) = (entry.lost || entry.answered, false);
         }
@@ -133,7 +135,7 @@ impl DialBook {
 
     /// These addresses were named by someone who must not choose what is dialled here.
     pub(crate) fn not_dialled(&self, content: ContentId, addresses: &[SocketAddr]) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         for &address in addresses {
             if !inner.not_dialled.contains(&(content, address)) {
                 inner.not_dialled.push_back((content, address));
@@ -145,13 +147,13 @@ impl DialBook {
 
     /// What was named for this content and is not dialled.
     pub(crate) fn left_out(&self, content: ContentId) -> Vec<SocketAddr> {
-        let inner = self.0.lock().expect("no panic holds it");
+        let inner = lock(&self.0);
         inner.not_dialled.iter().filter(|(of, _)| *of == content).map(|&(_, address)| address).collect()
     }
 
     /// Those of these peers that were dialled and have not answered, some of them.
     pub(crate) fn unanswered(&self, peers: &[PeerId]) -> Vec<Unanswered> {
-        let inner = self.0.lock().expect("no panic holds it");
+        let inner = lock(&self.0);
         let silent = peers.iter().filter_map(|&peer| {
             let (_, entry) = inner.peers.get(&peer)?;
             let (addresses, reason, lost) = (entry.addresses.clone(), entry.reason.clone(), entry.lost);
@@ -162,7 +164,7 @@ impl DialBook {
 
     /// Everyone who was dialled, and where.
     pub(crate) fn dialled(&self) -> Vec<DialledPeer> {
-        let inner = self.0.lock().expect("no panic holds it");
+        let inner = lock(&self.0);
         let all = inner.peers.iter();
         all.map(|(&peer, (_, entry))| DialledPeer { peer, addresses: entry.addresses.clone() }).collect()
     }

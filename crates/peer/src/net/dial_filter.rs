@@ -25,6 +25,8 @@ use protocol::PeerAddress;
 use swarm::Scope;
 use tokio::time::Instant;
 
+use crate::lock::lock;
+
 /// The addresses of this machine are looked up again after this long: machines move.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -103,7 +105,7 @@ impl DialFilter {
 
     /// The addresses of this machine.
     fn own(&self) -> Vec<Own> {
-        let mut known = self.interfaces.lock().expect("no panic holds it");
+        let mut known = lock(&self.interfaces);
         let fresh = known.as_ref().filter(|(looked, _)| looked.elapsed() < LOOK_AGAIN);
         let interfaces = match fresh {
             Some((_, interfaces)) => interfaces.clone(),

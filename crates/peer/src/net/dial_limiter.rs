@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lock::lock;
+
 /// Tries that an address has at first, and the time after which it has one more. More than the back-off of one peer takes.
 const TRIES: f64 = 4.0;
 const ANOTHER: Duration = Duration::from_secs(5);
@@ -23,7 +25,7 @@ pub(crate) struct DialLimiter(Mutex<HashMap<SocketAddr, (f64, Instant)>>);
 impl DialLimiter {
     /// Whether to dial an address now. Each call counts as a try.
     pub(crate) fn may_dial(&self, address: SocketAddr) -> bool {
-        let (mut tries, now) = (self.0.lock().expect("no panic holds it"), Instant::now());
+        let (mut tries, now) = (lock(&self.0), Instant::now());
         let left =
             |&(left, since): &(f64, Instant)| (left + (now - since).as_secs_f64() / ANOTHER.as_secs_f64()).min(TRIES);
         if tries.len() >= REMEMBERED {
@@ -44,7 +46,7 @@ impl DialLimiter {
 
     /// Somebody is there after all.
     pub(crate) fn answered(&self, address: SocketAddr) {
-        self.0.lock().expect("no panic holds it").remove(&address);
+        lock(&self.0).remove(&address);
     }
 }
 

@@ -205,7 +205,7 @@ impl PieceFetch {
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
         let (request, store, reports) = (self.request, self.store.clone(), self.reports.clone());
         let waits = self.waits.clone();
-        let unstored = Unstored::of(&waits, store.id());
+        let unstored = Unstored::of(&waits);
         let work = move || {
             let result = store.write_verified(&block, &buffer, &waits);
             drop((buffer, unstored));

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, ContentId, PeerMessage, PieceRange, RefusalReason, Request};
+use protocol::{Answer, PeerMessage, RefusalReason, Request};
 use swarm::{ConnId, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, receive_message, send_message};
 use transport::{Connection, SendStream, Stream, TransportError};
 
-use crate::report::Report;
+use crate::report::{Question, Report};
 
 /// Messages that may wait for a slow connection before it is given up.
 pub(crate) const OUTBOX: usize = 4096;
@@ -24,14 +24,6 @@ const CONTROL: Duration = Duration::from_secs(5);
 const SILENT: u32 = 8;
 /// Messages sent to one peer must be taken within this time.
 const SEND: Duration = Duration::from_secs(20);
-
-/// A question, with the stream that its answer goes to.
-pub(crate) enum Question {
-    /// For a manifest.
-    Manifest { content: ContentId, stream: Box<dyn SendStream> },
-    /// For pieces.
-    Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
-}
 
 /// Runs a connection until it ends, and then says so.
 pub(crate) async fn run(

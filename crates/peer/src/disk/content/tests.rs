@@ -4,11 +4,15 @@
 use std::fs;
 use std::sync::Barrier;
 
-use protocol::Algorithm;
-use storage::FileSpec;
+use protocol::PieceRange;
+use storage::{Access, FileSpec};
+use tokio::sync::broadcast;
 
 use super::*;
-use crate::Held;
+use crate::config::DownloadSettings;
+use crate::disk::open::open;
+use crate::disk::scan::ScanOptions;
+use crate::disk::share::{ShareOptions, share};
 
 const PIECE: u32 = 64 << 10;
 /// A file that stays open for long, and one that is opened for each read anyway.
@@ -27,11 +31,10 @@ impl World {
         for (name, len) in FILES {
             fs::write(content.join(name), (0..len).map(|at| (at / 7) as u8).collect::<Vec<_>>()).unwrap();
         }
-        let options = ShareOptions { algorithm: Algorithm::Blake3, piece_size: Some(PIECE), held: Held::All };
+        let options = ShareOptions { piece_size: Some(PIECE), ..ShareOptions::default() };
         let (backend, hashes) = (storage::backend("file").unwrap(), folder.path().join("hashes"));
         let events = broadcast::channel(16).0;
-        let source =
-            ContentStore::share(&content, &options, &ScanOptions::default(), &*backend, &hashes, &events).unwrap();
+        let source = share(&content, &options, &ScanOptions::default(), &*backend, &hashes, &events).unwrap();
         World { folder, source: source.store }
     }
 
@@ -41,16 +44,13 @@ impl World {
 
     /// A download that has everything but its name, and closes its files before it gets that.
     fn download(&self, backend: Arc<dyn Backend>) -> Arc<ContentStore> {
-        let downloads = Downloads {
+        let settings = DownloadSettings {
             hashes: self.folder.path().join("hashes"),
             folder: self.output(),
-            replace: false,
-            names: NamePolicy::Default,
             keep_free: Some(0),
-            verify_on_disk: false,
-            reserved: Vec::new(),
+            ..DownloadSettings::default()
         };
-        let store = ContentStore::download(self.source.manifest().clone(), &backend, &downloads, None).unwrap().store;
+        let store = open(self.source.manifest().clone(), &backend, &settings).unwrap().store;
         for block in self.blocks() {
             let bytes = self.source.load(&block).unwrap();
             let verdicts = store.write_verified(&block, &bytes, &WaitStats::default()).unwrap();

@@ -4,113 +4,29 @@
 //! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
 //! component of its path is judged with the folder that it would lie in.
 
+pub(crate) mod local;
 mod places;
+pub(crate) mod policy;
 mod refused;
 mod twins;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+use local::LocalNames;
+use policy::{NameDoubt, NamePolicy, NameReport};
 use protocol::{ContentId, Manifest, check_local_name, decorated_name, is_unprintable, mapped_name};
 use storage::is_state_name;
 
-use crate::PeerError;
-use crate::disk::content::{Choice, Downloads};
+use crate::config::{Choice, DownloadSettings};
 use crate::disk::manifests::put;
+use crate::error::PeerError;
 use places::{Kind, Places, is_hidden};
 use refused::{Probe, Refused};
 use twins::{may_have_twins, twins};
 
-/// What becomes of files with doubtful names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NamePolicy {
-    /// A download with such names is refused, before anything is written. Names with control characters or invisible marks
-    /// are written as they are.
-    #[default]
-    Default,
-    /// The same, and names with control characters or invisible marks are refused as well.
-    Refuse,
-    /// Files with such names are left out.
-    Skip,
-    /// They are written under others, from which their own can be read back ([`protocol::mapped_name`]).
-    Rename,
-}
-
-/// Why a name is doubtful.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameDoubt {
-    /// Hidden, at the top of a home folder or of the working folder.
-    Hidden,
-    /// There it would be read by programs of this project, as settings, certificates or manifests.
-    Reserved,
-    /// This platform does not take it.
-    Platform,
-    /// The file system there does not take it: for its characters, what it ends with, what it means there, or its length.
-    FileSystem,
-    /// Another download keeps its state under it.
-    State,
-    /// It is one with another name of the content here, where upper and lower case or ways to write an accent are the same.
-    Twin,
-    /// It has control characters or invisible marks.
-    Unprintable,
-}
-
-impl fmt::Display for NameDoubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NameDoubt::Hidden => "hidden, at the top of a home or working folder",
-            NameDoubt::Reserved => "there it would be read by these programs",
-            NameDoubt::Platform => "no file name on this platform",
-            NameDoubt::FileSystem => "a name that the file system there does not take",
-            NameDoubt::State => "how the state of a download is called",
-            NameDoubt::Twin => "the same as another name here",
-            NameDoubt::Unprintable => "with control characters or invisible marks",
-        })
-    }
-}
-
-/// What was done about the names of a download. Paths begin with the content's name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NameReport {
-    /// Files and empty folders that were left out.
-    pub skipped: Vec<String>,
-    /// Files and folders that were written under other names, with the path as it is here.
-    pub renamed: Vec<(String, String)>,
-    /// Files and folders that were written as they are called, with control characters or invisible marks.
-    pub unprintable: Vec<String>,
-}
-
-impl NameReport {
-    /// Whether there is nothing to tell.
-    pub fn is_empty(&self) -> bool {
-        self.skipped.is_empty() && self.renamed.is_empty() && self.unprintable.is_empty()
-    }
-}
-
-/// How a content and its files are called here, where that is not how its manifest calls them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LocalNames {
-    name: Option<String>,
-    files: BTreeMap<usize, String>,
-}
-
-impl LocalNames {
-    /// The content's name.
-    pub(crate) fn name<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
-        self.name.as_deref().unwrap_or(&manifest.header().name)
-    }
-
-    /// A file's path inside the content.
-    pub(crate) fn path<'a>(&'a self, manifest: &'a Manifest, file: usize) -> &'a str {
-        self.files.get(&file).map_or(&manifest.header().files[file].path, String::as_str)
-    }
-}
-
 /// Which files of a content are to be had, and under which names.
-pub(crate) struct Plan {
+pub(crate) struct Selection {
     pub(crate) wanted: Vec<usize>,
     /// As they are called here.
     pub(crate) empty_folders: Vec<String>,
@@ -141,8 +57,9 @@ impl<'a> Entry<'a> {
 }
 
 /// Judges the names of what is wanted for the folder that it goes to.
-pub(crate) fn plan(manifest: &Manifest, downloads: &Downloads, choice: Option<&Choice>) -> Result<Plan, PeerError> {
-    let Downloads { folder, hashes, names: policy, reserved, .. } = downloads;
+pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result<Selection, PeerError> {
+    let choice = settings.only.as_ref();
+    let DownloadSettings { folder, hashes, names: policy, reserved, .. } = settings;
     let header = manifest.header();
     let chosen = |path: &str| choice.is_none_or(|choice| (choice.wanted)(path));
     let files = header.files.iter().enumerate().map(|(file, entry)| (Some(file), entry.path.as_str()));
@@ -169,9 +86,9 @@ pub(crate) fn plan(manifest: &Manifest, downloads: &Downloads, choice: Option<&C
             }
             // An earlier run has written this very content here under other names.
             if is_recorded(hashes, manifest.id()) {
-                let plan = judge.renamed(&entries);
-                if plan.is_there(manifest, folder) {
-                    return Ok(plan);
+                let selection = judge.renamed(&entries);
+                if selection.is_there(manifest, folder) {
+                    return Ok(selection);
                 }
             }
             Err(refused(manifest, &entries, &doubts))
@@ -221,9 +138,9 @@ fn refused(manifest: &Manifest, entries: &[Entry], doubts: &Doubts) -> PeerError
     PeerError::Names { content: manifest.header().name.clone(), names, all: doubts.len() == entries.len() }
 }
 
-fn as_they_are(entries: &[Entry], report: NameReport) -> Plan {
+fn as_they_are(entries: &[Entry], report: NameReport) -> Selection {
     let empty = entries.iter().filter(|entry| entry.file.is_none() && !entry.path.is_empty());
-    Plan {
+    Selection {
         wanted: entries.iter().filter_map(|entry| entry.file).collect(),
         empty_folders: empty.map(|entry| entry.path.to_owned()).collect(),
         names: LocalNames::default(),
@@ -345,7 +262,7 @@ impl Judge<'_> {
         all.filter(|path| last(path) && found.insert(*path)).map(str::to_owned).collect()
     }
 
-    fn renamed(&mut self, entries: &[Entry]) -> Plan {
+    fn renamed(&mut self, entries: &[Entry]) -> Selection {
         let locals = loop {
             let locals: Vec<_> = entries.iter().map(|entry| self.judge(entry, true).local).collect();
             let more = in_the_way(entries, &locals);
@@ -355,11 +272,11 @@ impl Judge<'_> {
                 break locals;
             }
         };
-        let (mut plan, mut seen) = (as_they_are(&[], NameReport::default()), HashSet::new());
+        let (mut selection, mut seen) = (as_they_are(&[], NameReport::default()), HashSet::new());
         for (entry, local) in entries.iter().zip(&locals) {
             for (own, here) in prefixes(&entry.full).zip(prefixes(local)) {
                 if own.rsplit('/').next() != here.rsplit('/').next() && seen.insert(own) {
-                    plan.report.renamed.push((own.to_owned(), here.to_owned()));
+                    selection.report.renamed.push((own.to_owned(), here.to_owned()));
                 }
             }
             let (top, inside) = match self.manifest.header().folder {
@@ -367,18 +284,18 @@ impl Judge<'_> {
                 false => (local.as_str(), local.as_str()),
             };
             if top != self.manifest.header().name {
-                plan.names.name = Some(top.to_owned());
+                selection.names.rename_content(top);
             }
             match entry.file {
-                Some(file) => plan.wanted.push(file),
+                Some(file) => selection.wanted.push(file),
                 None if inside.is_empty() => {}
-                None => plan.empty_folders.push(inside.to_owned()),
+                None => selection.empty_folders.push(inside.to_owned()),
             }
             if let Some(file) = entry.file.filter(|_| inside != entry.path) {
-                plan.names.files.insert(file, inside.to_owned());
+                selection.names.rename(file, inside);
             }
         }
-        plan
+        selection
     }
 }
 
@@ -406,7 +323,12 @@ fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| at).chain([path.len()]).map(move |end| &path[..end])
 }
 
-impl Plan {
+impl Selection {
+    /// Whether it may be a part of the content: some files were asked for, or some are left out for their names.
+    pub(crate) fn is_partial(&self, settings: &DownloadSettings) -> bool {
+        settings.only.is_some() || !self.report.skipped.is_empty()
+    }
+
     /// Whether something lies in `folder`, or is being built there, under a name that this maps to.
     fn is_there(&self, manifest: &Manifest, folder: &Path) -> bool {
         let name = self.names.name(manifest);

@@ -21,11 +21,11 @@ fn manifest(name: &str, files: &[&str], empty_folders: &[&str]) -> Manifest {
     Manifest::build(header, &[]).unwrap()
 }
 
-/// A plan for the folder that the tests run in, or for another.
-fn planned(manifest: &Manifest, here: bool, policy: NamePolicy) -> Result<Plan, Vec<(String, NameDoubt)>> {
+/// What is selected for the folder that the tests run in, or for another.
+fn planned(manifest: &Manifest, here: bool, policy: NamePolicy) -> Result<Selection, Vec<(String, NameDoubt)>> {
     let (hashes, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let folder = if here { Path::new(".") } else { other.path() };
-    let planned = plan(manifest, &downloads(folder, hashes.path(), policy), None);
+    let planned = select(manifest, &settings(folder, hashes.path(), policy));
     assert!(fs_is_empty(hashes.path()) && fs_is_empty(other.path()), "nothing is written");
     planned.map_err(|error| match error {
         PeerError::Names { names, .. } => names,
@@ -33,8 +33,8 @@ fn planned(manifest: &Manifest, here: bool, policy: NamePolicy) -> Result<Plan, 
     })
 }
 
-fn downloads(folder: &Path, hashes: &Path, names: NamePolicy) -> Downloads {
-    Downloads {
+fn settings(folder: &Path, hashes: &Path, names: NamePolicy) -> DownloadSettings {
+    DownloadSettings {
         hashes: hashes.to_owned(),
         folder: folder.to_owned(),
         replace: false,
@@ -42,6 +42,7 @@ fn downloads(folder: &Path, hashes: &Path, names: NamePolicy) -> Downloads {
         keep_free: None,
         verify_on_disk: false,
         reserved: Vec::new(),
+        only: None,
     }
 }
 
@@ -75,13 +76,13 @@ fn state_files_of_other_downloads_are_doubtful_beside_them_alone() {
 #[test]
 fn mapped_names_never_meet() {
     let odd = manifest("odd", &["\n", "%0A", "%250A", "d\u{202e}/x", "d%E2%80%AE/x"], &[]);
-    let plan = planned(&odd, false, NamePolicy::Rename).unwrap();
-    let paths: Vec<_> = (0..5).map(|file| plan.names.path(&odd, file)).collect();
+    let selection = planned(&odd, false, NamePolicy::Rename).unwrap();
+    let paths: Vec<_> = (0..5).map(|file| selection.names.path(&odd, file)).collect();
     assert_eq!(paths, ["%0A", "%250A", "%25250A", "d%E2%80%AE/x", "d%25E2%2580%25AE/x"]);
-    let plan = planned(&odd, false, NamePolicy::Default).unwrap();
-    assert_eq!(plan.report.unprintable, ["odd/\n", "odd/d\u{202e}"]);
-    let plan = planned(&odd, false, NamePolicy::Skip).unwrap();
-    assert_eq!((plan.wanted, plan.report.skipped.len()), (vec![1, 2, 4], 2));
+    let selection = planned(&odd, false, NamePolicy::Default).unwrap();
+    assert_eq!(selection.report.unprintable, ["odd/\n", "odd/d\u{202e}"]);
+    let selection = planned(&odd, false, NamePolicy::Skip).unwrap();
+    assert_eq!((selection.wanted, selection.report.skipped.len()), (vec![1, 2, 4], 2));
 }
 
 #[test]
@@ -89,8 +90,9 @@ fn only_what_was_spelt_out_may_be_hidden() {
     let spelt = Choice { wanted: Arc::new(|_| true), spelt_out: Arc::new(|_, hidden| hidden == ".a") };
     let name = std::env::current_dir().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let above = manifest(&name, &[".a", ".b/.a"], &[]);
-    let planned = plan(&above, &downloads(Path::new(".."), Path::new("hashes"), NamePolicy::Default), Some(&spelt));
-    let Err(PeerError::Names { names, .. }) = planned else { panic!("it is refused") };
+    let mut settings = settings(Path::new(".."), Path::new("hashes"), NamePolicy::Default);
+    settings.only = Some(spelt);
+    let Err(PeerError::Names { names, .. }) = select(&above, &settings) else { panic!("it is refused") };
     assert_eq!(names, [(format!("{name}/.b/.a"), NameDoubt::Hidden)]);
 }
 
@@ -131,10 +133,10 @@ fn names_that_a_file_system_does_not_take_are_mapped_as_on_windows() {
     judge.refused = Refused::among(names, |name| !name.contains([':', '?']) && !name.ends_with('.'));
     let doubts = judge.doubts(&entries, false);
     assert_eq!(doubts, Doubts::from([0, 2, 3].map(|at| (at, NameDoubt::FileSystem))));
-    let plan = judge.renamed(&entries);
-    let paths: Vec<_> = (0..5).map(|file| plan.names.path(&manifest, file)).collect();
+    let selection = judge.renamed(&entries);
+    let paths: Vec<_> = (0..5).map(|file| selection.names.path(&manifest, file)).collect();
     assert_eq!(paths, ["a%3Ab", "con", "d/e%3F", "f%2E", "g"]);
-    for (own, here) in &plan.report.renamed {
+    for (own, here) in &selection.report.renamed {
         let last = |path: &str| path.rsplit('/').next().unwrap().to_owned();
         assert_eq!(protocol::unmapped_name(&last(here)), Some(last(own)));
     }
@@ -170,8 +172,8 @@ fn names_that_are_too_long_for_a_file_system_are_cut_with_a_digest() {
     let state = decorated_name(".", &top, STATE);
     let names = [top.as_str(), &inside, "short", &state];
     judge.refused = Refused::among(names.into_iter(), |name| name.len() <= 143);
-    let plan = judge.renamed(&entries);
-    let local = plan.names.name(&manifest);
+    let selection = judge.renamed(&entries);
+    let local = selection.names.name(&manifest);
     assert!(decorated_name(".", local, STATE).len() <= 143 && local != top, "{local}");
-    assert!(plan.names.path(&manifest, 0).len() <= 143 && plan.names.path(&manifest, 1) == "short");
+    assert!(selection.names.path(&manifest, 0).len() <= 143 && selection.names.path(&manifest, 1) == "short");
 }

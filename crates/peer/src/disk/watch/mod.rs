@@ -5,14 +5,16 @@
 //! again and again as well: seldom where the system tells, more often where it does not, and for a bounded part of the time
 //! either way. All of this happens on a thread of its own, which ends with the node.
 
+mod desk;
 mod doubt;
+mod folders;
 mod signs;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use protocol::ContentId;
@@ -20,9 +22,12 @@ use storage::StorageError;
 use tokio::sync::mpsc;
 
 use crate::disk::content::ContentStore;
-use crate::disk::file_state::{Change, FileState};
+use crate::disk::file_state::{Change, FileState, WatchedFile};
+use crate::lock::lock;
 use crate::report::Report;
+use desk::{Desk, Order};
 use doubt::{Doubt, Verdict};
+use folders::{Folders, Told};
 use signs::Signs;
 
 /// Time between two looks at a file, unless there are so many that it takes longer.
@@ -35,52 +40,11 @@ const AT_ONCE: usize = 1000;
 /// Time in which what the system tells is gathered before it is looked at.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// A file that is shared, and what it was when its bytes were known to be right.
-pub(crate) struct WatchedFile {
-    /// Its number in the content.
-    number: usize,
-    at: PathBuf,
-    /// Nothing once nothing lies there and its bytes can be read all the same: the folder around it was moved.
-    state: Option<FileState>,
-}
-
-impl WatchedFile {
-    pub(crate) fn new(number: usize, at: &Path, state: FileState) -> Self {
-        WatchedFile { number, at: at.to_owned(), state: Some(state) }
-    }
-}
-
 /// Watches the files of all contents of a node.
 pub(crate) struct Watch {
     desk: Arc<Desk>,
     reports: mpsc::Sender<Report>,
     running: bool,
-}
-
-/// What waits for the thread.
-#[derive(Default)]
-struct Desk {
-    orders: Mutex<Orders>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct Orders {
-    queue: VecDeque<Order>,
-    signs: Signs,
-    stop: bool,
-}
-
-enum Order {
-    Add(Weak<ContentStore>, ContentId, Vec<WatchedFile>),
-    Remove(ContentId),
-}
-
-impl Desk {
-    fn order(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders.lock().expect("no panic holds it"));
-        self.wake.notify_one();
-    }
 }
 
 impl Watch {
@@ -143,13 +107,13 @@ struct Watcher {
     contents: HashMap<ContentId, Watched>,
     /// The files of contents of whose changes the system tells.
     by_path: HashMap<PathBuf, Vec<(ContentId, usize)>>,
-    told: signs::Folders,
+    told: Folders,
     doubts: VecDeque<Doubt>,
 }
 
 impl Watcher {
     fn new(desk: Arc<Desk>, reports: mpsc::Sender<Report>) -> Self {
-        let told = signs::Folders::new(Arc::downgrade(&desk));
+        let told = Folders::new(Arc::downgrade(&desk));
         let (contents, by_path) = (HashMap::new(), HashMap::new());
         Watcher { desk, reports, contents, by_path, told, doubts: VecDeque::new() }
     }
@@ -171,7 +135,7 @@ impl Watcher {
     /// Waits until there is something to do; nothing when the node has ended.
     fn wait(&self) -> Option<(VecDeque<Order>, Signs)> {
         let next = self.contents.values().map(|watched| watched.due).chain(self.doubts.front().map(Doubt::due)).min();
-        let mut orders = self.desk.orders.lock().expect("no panic holds it");
+        let mut orders = lock(&self.desk.orders);
         while !orders.stop && orders.queue.is_empty() && orders.signs.is_empty() {
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
             orders = match left {
@@ -187,7 +151,7 @@ impl Watcher {
             // Who writes once writes more.
             drop(orders);
             std::thread::sleep(GATHER);
-            orders = self.desk.orders.lock().expect("no panic holds it");
+            orders = lock(&self.desk.orders);
         }
         Some((std::mem::take(&mut orders.queue), std::mem::take(&mut orders.signs)))
     }
@@ -211,7 +175,7 @@ impl Watcher {
         folders.sort_unstable();
         folders.dedup();
         let told = self.told.add(&folders);
-        if told == signs::Told::Nothing {
+        if told == Told::Nothing {
             folders.clear();
         } else {
             for (index, file) in files.iter().enumerate() {
@@ -220,7 +184,7 @@ impl Watcher {
         }
         // What happened before the system was asked to tell shows at once.
         let now = Instant::now();
-        let told = told == signs::Told::All;
+        let told = told == Told::All;
         self.contents.insert(content, Watched { store, files, folders, told, next: 0, due: now, rested: now });
     }
 

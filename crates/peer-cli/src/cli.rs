@@ -1,0 +1,354 @@
+//! What can be said on the command line: the flags of the original, and a long flag for everything else.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use protocol::{ContentId, Query};
+use settings::{Names, Parsed, Shell, Surroundings};
+
+use crate::commands::doctor::DoctorArguments;
+use crate::commands::get::GetArguments;
+use crate::commands::inspect::InspectArguments;
+use crate::commands::join::JoinArguments;
+use crate::commands::ls::LsArguments;
+use crate::commands::share::ShareArguments;
+use crate::flags::cut::Cut;
+use crate::flags::links::LinkArguments;
+use crate::flags::range;
+use crate::ui::screen::OutputStream;
+
+/// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
+pub const NAMES: Names = Names {
+    prefix: "P2P_",
+    table: "peer-cli",
+    others: &["tracker"],
+    harmless: &[
+        "port",
+        "listeners",
+        "tracker-port",
+        "hash",
+        "piece-size",
+        "keep-free",
+        "verify-on-disk",
+        "up-rate",
+        "down-rate",
+        "budget",
+        "site",
+        "fair",
+        "transport",
+        "mtu",
+        "congestion",
+        "wait",
+        "json",
+        "quiet",
+        "no-progress",
+        "log-level",
+    ],
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  tracker                                   introduces the peers to each other
+  peer-cli -i localhost -S                  share every file in input/
+  peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
+  peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
+  peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
+  peer-cli share a.bin                      share a.bin without a tracker elsewhere, and print its ticket
+  peer-cli get TICKET                       get what the ticket stands for
+
+While it runs, type `prog` for progress and `exit` to say goodbye.
+
+Every flag may also be an environment variable (--up-rate is P2P_UP_RATE), or stand in p2p-fileshare.toml.
+
+Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in
+use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 11 stopped before it was complete, 129 the same by
+SIGHUP, 130 interrupted, 143 the same by SIGTERM.";
+
+/// A peer: downloads a file from everyone who has pieces of it, and shares what it has.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub join: JoinArguments,
+    /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `peer=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true,
+        value_parser = settings::log_filter)]
+    pub log_level: String,
+    /// Write the log to this file, behind what it has, instead of to standard error
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
+    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a subcommand, here
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Share files and folders, and print for each the line that gets it on another machine
+    Share(ShareArguments),
+    /// Get what someone shares: paste the line that `peer-cli share` printed
+    Get(GetArguments),
+    /// List what a swarm offers
+    Ls(Box<LsArguments>),
+    /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
+    Doctor(Box<DoctorArguments>),
+    /// Say what a manifest says, of a file here or of a content in the swarm
+    Inspect(Box<InspectArguments>),
+    /// Make the manifest of a file in the hashes folder, and print it
+    Hash {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        cut: Cut,
+        #[command(flatten)]
+        links: LinkArguments,
+        /// Folder for manifests
+        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+        hashes: PathBuf,
+    },
+    /// Check a file against its manifest, and name the byte ranges that differ
+    Verify {
+        /// The file
+        file: PathBuf,
+        /// The manifest; if not given, the one that was made here of a file of that name, by `hash` or by sharing it
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+        /// Check against the content of this id, all 64 digits or a ticket, that was downloaded or hashed here
+        #[arg(long, value_name = "CONTENT_ID", value_parser = content_id, conflicts_with = "manifest")]
+        id: Option<ContentId>,
+        /// Folder for manifests
+        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+        hashes: PathBuf,
+    },
+    /// Print what a shell needs to complete commands and flags, as in `peer-cli completions bash > FILE`
+    Completions {
+        /// bash, zsh, fish, powershell or elvish
+        #[arg(hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// A folder that is there
+        folder: PathBuf,
+    },
+}
+
+fn content_id(text: &str) -> Result<ContentId, String> {
+    match text.parse() {
+        Ok(Query::Id(id)) => Ok(id),
+        Ok(_) => Err("a content id has 64 hexadecimal digits".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Cli {
+    /// Where events go, if they are asked for.
+    pub fn events(&self) -> Option<OutputStream> {
+        let (peer, output_stream) = match &self.command {
+            None => (&self.join.peer, OutputStream::Output),
+            Some(Command::Share(arguments)) => (&arguments.peer, OutputStream::Output),
+            Some(Command::Get(arguments)) => (&arguments.peer, arguments.output_stream()),
+            Some(Command::Ls(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
+                return None;
+            }
+        };
+        peer.json.then_some(output_stream)
+    }
+}
+
+/// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
+pub fn parse() -> Parsed<Cli> {
+    match try_parse(std::env::args_os(), &Surroundings::of_this_process()) {
+        Ok(parsed) => parsed,
+        Err(error) => settings::exit(&error),
+    }
+}
+
+/// Whether it names something in a folder, whichever system's separators it has.
+fn is_single_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.contains(['/', '\\', ':'])
+}
+
+fn try_parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    surroundings: &Surroundings,
+) -> Result<Parsed<Cli>, clap::Error> {
+    let words = range::rewrite(arguments, &Cli::command());
+    let parsed: Parsed<Cli> = settings::parse(&NAMES, words, surroundings)?;
+    let JoinArguments { r1, r2, ref file, port, listeners, seeder, .. } = parsed.arguments.join;
+    let fail = |kind, sentence: &str| Err(Cli::command().error(kind, sentence));
+    if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
+        return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
+    }
+    if port != 0 && port.checked_add(listeners - 1).is_none() {
+        return fail(clap::error::ErrorKind::ValueValidation, "the last listener's port would be above 65535");
+    }
+    if file.iter().any(String::is_empty) {
+        return fail(clap::error::ErrorKind::ValueValidation, "-f needs a name");
+    }
+    // Typed, it may lie anywhere below or beside the input folder; a file of settings shares nothing from elsewhere.
+    if let Some((_, source)) = parsed.in_files.iter().find(|(long, _)| seeder && long == "file")
+        && let Some(path) = file.iter().find(|name| !is_single_name(name))
+    {
+        let sentence =
+            format!("{source}: `file`: a seeder shares files of its input folder, and {path:?} is no name of one");
+        return fail(clap::error::ErrorKind::ValueValidation, &sentence);
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<JoinArguments, clap::Error> {
+        let words = std::iter::once("peer-cli").chain(line.split(' ')).map(OsString::from);
+        try_parse(words, &Surroundings::default()).map(|parsed| parsed.arguments.join)
+    }
+
+    #[test]
+    fn the_manifest_of_flags_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// What a file of the working folder sets comes from whoever put it there. A new flag is none of these until it is listed.
+    #[test]
+    fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
+        let command = Cli::command();
+        for long in NAMES.harmless {
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
+            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
+            assert!(matches!(flag.get_action(), clap::ArgAction::Set | clap::ArgAction::SetTrue), "--{long}");
+            assert_ne!(flag.get_value_hint(), clap::ValueHint::AnyPath, "--{long}");
+            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+            let harmful = ["FILE", "FOLDER", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "FINGERPRINT", "PEER", "POLICY"];
+            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
+            // Names of files have the value's name of sites and congestion controls.
+            let may_name = ["site", "congestion"].contains(long);
+            assert!(may_name || !names.contains(&"NAME"), "--{long} takes {names:?}");
+        }
+    }
+
+    #[test]
+    fn no_other_flag_is_taken_from_the_working_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let working = folder.path().join("p2p-fileshare.toml");
+        let surroundings = Surroundings { working: Some(working.clone()), ..Surroundings::default() };
+        let plain = |words: &[&str], surroundings: &Surroundings| {
+            let words = ["peer-cli", "-i", "host"].iter().chain(words).map(OsString::from).collect::<Vec<_>>();
+            try_parse(words, surroundings).unwrap()
+        };
+        let expected = format!("{:?}", plain(&[], &Surroundings::default()).arguments);
+        let mut left = Vec::new();
+        for flag in Cli::command().get_arguments() {
+            let Some(long) = flag.get_long().filter(|long| !["config", "tracker-ip"].contains(long)) else { continue };
+            if NAMES.harmless.contains(&long) {
+                continue;
+            }
+            std::fs::write(&working, format!("[peer-cli]\n{long} = \"/elsewhere\"\n")).unwrap();
+            let Parsed { arguments, notes, .. } = plain(&[], &surroundings);
+            assert_eq!(format!("{arguments:?}"), expected, "--{long}");
+            assert!(notes.len() == 1 && notes[0].contains(&format!("`{long}` is not read in the")), "{notes:?}");
+            left.push(long.to_owned());
+        }
+        for long in
+            ["file", "seeder", "tracker-id", "bind", "announce", "dial-private", "identity", "ca", "exit-when-done"]
+        {
+            assert!(left.iter().any(|other| other == long), "--{long}: {left:?}");
+        }
+    }
+
+    /// A new flag for a path is named like one, wherever it is.
+    #[test]
+    fn flags_for_paths_are_named_like_some() {
+        fn look(command: &clap::Command) {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some()) {
+                let names = flag.get_value_names().unwrap_or_default();
+                let is_named = names.iter().any(|name| ["FILE", "FOLDER", "DIR", "PATH"].contains(&name.as_str()));
+                assert_eq!(is_named, flag.get_value_hint() == clap::ValueHint::AnyPath, "{flag}");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        let mut command = Cli::command();
+        command.build();
+        look(&command);
+    }
+
+    #[test]
+    fn a_file_of_settings_shares_nothing_from_outside_the_input_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own.toml");
+        let surroundings = Surroundings { files: vec![own.clone()], ..Surroundings::default() };
+        let files = |text: &str, words: &[&str]| {
+            std::fs::write(&own, format!("[peer-cli]\ntracker-ip = \"h\"\n{text}")).unwrap();
+            let words = std::iter::once(&"peer-cli").chain(words).map(OsString::from).collect::<Vec<_>>();
+            try_parse(words, &surroundings).map(|parsed| parsed.arguments.join.file).map_err(|error| error.to_string())
+        };
+        for path in ["/etc/passwd", "../key", "a/b", ".", "..", "C:\\\\x", "a\\\\b", "a/"] {
+            let text = format!("seeder = true\nfile = [\"a.bin\", \"{path}\"]\n");
+            assert!(files(&text, &[]).unwrap_err().contains("is no name of one"), "{path}");
+            assert!(files(&format!("file = \"{path}\"\n"), &["-S"]).is_err(), "{path}");
+            assert_eq!(files(&text, &["-f", "../b"]).unwrap(), ["../b"], "what is typed is meant");
+        }
+        assert_eq!(files("seeder = true\nfile = [\"a.bin\", \"..b\"]\n", &[]).unwrap(), ["a.bin", "..b"]);
+    }
+
+    #[test]
+    fn the_originals_spellings_work() {
+        let seeder = parse("-i localhost -S -p 9010 -d 9998 -m 1 2 3 -r1 0.2 -r2=0.4").unwrap();
+        assert_eq!((seeder.port, seeder.tracker_port, seeder.missing), (9010, 9998, vec![1, 2, 3]));
+        assert_eq!((seeder.r1, seeder.r2), (Some(0.2), Some(0.4)));
+        let long = parse("-i ::1 -S --r1=0.2 --r2 0.4").unwrap();
+        assert_eq!((long.r1, long.r2, long.port, long.tracker_port), (Some(0.2), Some(0.4), 9000, 9999));
+        assert_eq!(parse("-i localhost").unwrap().wanted(), ["0short_story.txt"]);
+    }
+
+    #[test]
+    fn a_name_may_look_like_a_flag() {
+        assert_eq!(parse("-i h -f=-r1").unwrap().file, ["-r1"]);
+        assert_eq!(parse("-i h -f -r1").unwrap().file, ["-r1"]);
+        assert_eq!(parse("-i h --file -S").unwrap().file, ["-S"]);
+        assert_eq!(parse("-i h --file=-r1=0.3").unwrap().file, ["-r1=0.3"]);
+        assert_eq!(parse("-i h -f a -f -r1 -S -r1 0.3").unwrap().file, ["a", "-r1"]);
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error() {
+        for line in [
+            "-S",
+            "-i h -S -r1 1.5",
+            "-i h -S -r1 NaN",
+            "-i h -S -r1 0.8 -r2 0.2",
+            "-i h -r1 0.8",
+            "-i h --piece-size 1000",
+            "-i h --up-rate fast",
+            "-i h --listeners 0",
+            "-i h -p 65535 --listeners 2",
+            "-i h --transport memory",
+            "-i h --hash md5",
+            "-i h --announce 9000",
+            "-i h --announce 10.0.0.1:0",
+            "-i h --up-rate 0",
+            "-i h --down-rate 1e30mbit",
+            "-i h --budget 0",
+            "-i h -S -m 1048576",
+            "-i h -d 0",
+            "-i h --log-level nonsense",
+            "-i h --log-level warn,peer=nonsense",
+            "-i h --cert a.pem --key a.key",
+            "-i h --ca ca.pem --cert a.pem",
+            "-i h --ca ca.pem --key a.key",
+            "-i h --ca ca.pem --identity a.key",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What this machine gives: socket buffers, offload, descriptors, a clock, a disk, and processors to hash with.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use peer::hash_content;
+use protocol::Algorithm;
+use transport::{Kind, UdpSupport};
+
+use super::finding::Finding;
+use crate::error::ExitCode;
+use crate::flags::peer::PeerArguments;
+use crate::flags::sizes;
+use crate::session::connect;
+
+/// Bytes that are written and hashed: enough to be more than a disk's own cache of a moment.
+const TRIED: usize = 64 << 20;
+/// With less than this, a download of any size that this is made for will not fit.
+#[cfg(unix)]
+const LITTLE_SPACE: u64 = 1 << 30;
+/// With fewer descriptors a swarm of some hundred peers runs out of them.
+#[cfg(unix)]
+const FEW_DESCRIPTORS: u64 = 1024;
+
+/// Buffers and offload of UDP sockets.
+pub(super) fn sockets(arguments: &PeerArguments) -> Vec<Finding> {
+    let support = match UdpSupport::ask(connect::address(arguments)) {
+        Ok(support) => support,
+        Err(error) => {
+            let found = format!("no UDP socket can be opened: {error}");
+            if arguments.transport == Kind::Auto {
+                return vec![Finding::poor("sockets", found, "Without them there is no QUIC, and TCP is used")];
+            }
+            return vec![Finding::bad("sockets", ExitCode::Other, found, "Choose another address with --bind")];
+        }
+    };
+    let UdpSupport { wanted_buffer: wanted, receive_buffer: receive, send_buffer: send, .. } = support;
+    let [most, least] = [wanted, receive.min(send)].map(|bytes| sizes::show(bytes as u64));
+    let buffers = if receive.min(send) >= wanted {
+        Finding::good("buffers", format!("the kernel grants {most} to a socket"))
+    } else {
+        let advice = format!(
+            "On fast links packets are lost. On Linux: sudo sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}"
+        );
+        Finding::poor("buffers", format!("the kernel grants {least} of {most} to a socket"), advice)
+    };
+    let found = format!("{} datagrams a call sent, {} received", support.sent_at_once, support.received_at_once);
+    let offload = if support.sent_at_once > 1 {
+        Finding::good("offload", found)
+    } else {
+        let advice = "Sending costs several times the processor time. Linux has segmentation offload since 4.18";
+        Finding::poor("offload", found, advice)
+    };
+    vec![buffers, offload]
+}
+
+/// Files and sockets that may be open at once.
+#[cfg(unix)]
+pub(super) fn descriptors() -> Finding {
+    use rustix::process::{Resource, getrlimit};
+    // No limit is said as none.
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit > FEW_DESCRIPTORS {
+        let found = if limit == u64::MAX { "unlimited".to_owned() } else { format!("{limit} may be open") };
+        return Finding::good("files", found);
+    }
+    let advice = "A peer over TCP takes one, and files of what is shared half of them. Raise it with `ulimit -n 65536`";
+    Finding::poor("files", format!("{limit} may be open"), advice)
+}
+
+#[cfg(not(unix))]
+pub(super) fn descriptors() -> Finding {
+    Finding::skipped("files", "this system has no limit that could be asked for")
+}
+
+/// Certificates have dates, so the clock must be about right: it cannot be earlier than this program.
+pub(super) fn clock() -> Finding {
+    let built = std::env::current_exe().and_then(std::fs::metadata).and_then(|program| program.modified());
+    match built {
+        Ok(built) if built > SystemTime::now() => {
+            let found = "it shows a time before this program was made";
+            Finding::bad("clock", ExitCode::Other, found, "Set it: certificates are only good between two dates")
+        }
+        _ => Finding::good("clock", format!("{} (UTC)", humantime::format_rfc3339_seconds(SystemTime::now()))),
+    }
+}
+
+/// Free space, writing and hashing where downloads go.
+pub(super) fn disk(folder: &Path) -> Vec<Finding> {
+    let there = there(folder);
+    let mut findings = vec![space(&there)];
+    match try_file(&there) {
+        Ok((written, hashed)) => {
+            findings.push(Finding::good("disk", format!("{}/s written and synced", sizes::show(written))));
+            findings.push(Finding::good("hashing", format!("{}/s on all processors", sizes::show(hashed))));
+        }
+        Err(error) => {
+            let found = format!("{} cannot be written: {error}", there.display());
+            let full = error.kind() == std::io::ErrorKind::StorageFull;
+            let (code, advice) = match full {
+                true => (ExitCode::DiskFull, "Make room, or choose another folder with --output"),
+                false => (ExitCode::CannotWrite, "Choose another folder with --output, or change its permissions"),
+            };
+            findings.push(Finding::bad("disk", code, found, advice));
+        }
+    }
+    findings
+}
+
+/// The folder is made by the first download; until then the one that it will be in is as good.
+fn there(folder: &Path) -> PathBuf {
+    let there = folder.ancestors().find(|path| path.is_dir()).filter(|path| !path.as_os_str().is_empty());
+    there.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// Removes the file that a try was stopped with.
+pub(super) fn remove_tried(folder: &Path) {
+    let _ = std::fs::remove_file(tried(&there(folder)));
+}
+
+/// The file that a folder's disk is tried with.
+fn tried(folder: &Path) -> PathBuf {
+    folder.join(format!(".p2p-doctor-{}", std::process::id()))
+}
+
+#[cfg(unix)]
+fn space(folder: &Path) -> Finding {
+    let Ok(found) = rustix::fs::statvfs(folder) else {
+        return Finding::skipped("space", format!("{} does not say", folder.display()));
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let words = format!("{} free in {}", sizes::show(free), folder.display());
+    if free >= LITTLE_SPACE {
+        return Finding::good("space", words);
+    }
+    Finding::poor("space", words, "Make room, or choose another folder with --output")
+}
+
+#[cfg(not(unix))]
+fn space(_: &Path) -> Finding {
+    Finding::skipped("space", "not asked for on this system")
+}
+
+/// Bytes a second that are written and synced, and hashed from memory.
+fn try_file(folder: &Path) -> std::io::Result<(u64, u64)> {
+    let path = tried(folder);
+    let result = try_at(&path);
+    let removed = std::fs::remove_file(&path);
+    let rates = result?;
+    removed.map(|()| rates)
+}
+
+fn try_at(path: &Path) -> std::io::Result<(u64, u64)> {
+    // No disk or file system makes less of bytes that do not repeat.
+    let mut state = 1u64;
+    let words = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ state >> 29).to_le_bytes()
+    });
+    let bytes: Vec<u8> = words.take(TRIED / 8).flatten().collect();
+    let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
+    let began = Instant::now();
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    let written = began.elapsed();
+    let began = Instant::now();
+    hash_content(path, Algorithm::Blake3, None, |_, _| {}).map_err(std::io::Error::other)?;
+    let rate = |time: std::time::Duration| (TRIED as f64 / time.as_secs_f64().max(1e-6)) as u64;
+    Ok((rate(written), rate(began.elapsed())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let findings = disk(&folder.path().join("output"));
+        assert!(findings.iter().any(|finding| finding.name == "hashing"), "{findings:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,105 @@
+//! `peer-cli doctor`: why it is slow, or does not work at all, and what to do about it.
+
+mod finding;
+mod machine;
+mod network;
+mod peers;
+
+use clap::Args;
+use peer::TrackerAddress;
+use protocol::{ContentId, Ticket};
+use settings::Signals;
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
+use crate::session::connect;
+use crate::session::query::{TrackerQuery, complain};
+use crate::ui::screen::print;
+use crate::ui::signals::{code, end_when_stuck, heard};
+use finding::{Finding, Verdict};
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli doctor                           this machine: sockets, disk, hashing, limits
+  peer-cli doctor -i 192.168.1.5            and the way to a tracker (UDP, TCP, datagrams, who it is), and to peers there
+  peer-cli doctor p2p…                      the same for a ticket: its tracker, and the peers that have what it stands for";
+
+/// Looks at what transfers depend on, and says what to do about what is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArguments {
+    /// A ticket: the way to its tracker is tried, and to those who have what it stands for
+    #[arg(value_name = "TICKET")]
+    ticket: Option<Ticket>,
+    #[command(flatten)]
+    pub query: TrackerQuery,
+    /// Folder for downloads, whose disk is tried
+    #[arg(long, value_name = "FOLDER", default_value = "output")]
+    output: std::path::PathBuf,
+}
+
+/// Looks at everything, or until it is told to stop.
+pub async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
+    let mut signals = Signals::listen();
+    end_when_stuck(End::Done);
+    let output = arguments.output.clone();
+    tokio::select! {
+        looked = look(arguments) => looked,
+        signal = heard(&mut signals) => {
+            // What it tries the disk with is large.
+            machine::remove_tried(&output);
+            Err(Failure::new(code(signal), "stopped before everything was looked at"))
+        }
+    }
+}
+
+/// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
+async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
+    let json = arguments.query.peer.json;
+    let mut findings = Vec::new();
+    let mut say = |more: Vec<Finding>| {
+        for finding in more {
+            print(if json { vec![finding.event().line()] } else { finding.words() })?;
+            findings.push(finding);
+        }
+        Ok::<_, Failure>(())
+    };
+    say(machine::sockets(&arguments.query.peer))?;
+    say(vec![machine::descriptors(), machine::clock()])?;
+    let output = arguments.output.clone();
+    let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
+    say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
+    match tracker(&arguments).await {
+        Ok(Some((tracker, content))) => {
+            let way = network::way_to_tracker(&arguments.query, &tracker).await;
+            let reached = way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good);
+            say(way)?;
+            if reached {
+                say(peers::ways_to_peers(&arguments.query, tracker, content).await)?;
+            }
+        }
+        Ok(None) => {
+            let advice = "none was named: give a ticket, or -i TRACKER_IP, to try the way to it and to its peers";
+            say(vec![Finding::skipped("tracker", advice)])?;
+        }
+        Err(failure) => say(vec![Finding::bad("tracker", failure.code, failure.message, "")])?,
+    }
+    match findings.iter().find_map(|finding| match finding.verdict {
+        Verdict::Bad(code) => Some((code, finding.name)),
+        _ => None,
+    }) {
+        Some((code, name)) => Err(Failure::new(code, format!("something is wrong with {name}: see above"))),
+        None => Ok(()),
+    }
+}
+
+/// The tracker that was named, and the content if a ticket was given.
+async fn tracker(arguments: &DoctorArguments) -> Result<Option<(TrackerAddress, Option<ContentId>)>, Failure> {
+    if let Some(ticket) = &arguments.ticket {
+        return Ok(Some((ticket.into(), Some(ticket.content()))));
+    }
+    let TrackerQuery { tracker_ip, tracker_port, peer } = &arguments.query;
+    let Some(host) = tracker_ip else { return Ok(None) };
+    let tracker = connect::tracker(host, *tracker_port, peer, arguments.query.patience(), &complain).await?;
+    Ok(Some((tracker, None)))
+}

@@ -1,0 +1,148 @@
+//! The way to a tracker: whether UDP and TCP get there, how large datagrams may be, and who answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::TrackerAddress;
+use protocol::PeerId;
+use tokio::task::JoinSet;
+use transport::{Config, Connection, Kind, Transport, TransportError, first_hop_datagram};
+
+use super::finding::Finding;
+use crate::error::{ExitCode, Failure};
+use crate::session::connect;
+use crate::session::query::TrackerQuery;
+
+/// One address may take this long.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// In this time a path of up to some hundred milliseconds has been searched for the largest datagram it carries.
+const SEARCH: Duration = Duration::from_millis(1500);
+
+/// Everything about the way to this tracker.
+pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddress) -> Vec<Finding> {
+    let [udp, tcp] = match transports(query) {
+        Ok(transports) => transports,
+        Err(failure) => return vec![Finding::bad("identity", failure.code, failure.message, "")],
+    };
+    let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id).await;
+    let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id).await;
+    let mut findings = judge(&reached_udp, &reached_tcp, tracker);
+    if let Ok(reached) = &reached_udp {
+        findings.push(datagrams(reached).await);
+    }
+    for reached in [reached_udp, reached_tcp].into_iter().flatten() {
+        reached.connection.close(0, "only looking");
+    }
+    udp.close().await;
+    tcp.close().await;
+    findings
+}
+
+/// What to dial with, over UDP and over TCP, as one peer.
+pub(super) fn transports(query: &TrackerQuery) -> Result<[Arc<dyn Transport>; 2], Failure> {
+    let (identity, trust) = connect::who(&query.peer)?;
+    let listener = SocketAddr::new(connect::address(&query.peer), 0);
+    let config = Config { trust, mtu: query.peer.mtu, ..Config::new(identity, vec![listener]) };
+    let bind = |kind: Kind| kind.bind(config.clone()).map_err(|error| Failure::new(ExitCode::Other, error.to_string()));
+    Ok([bind(Kind::Quic)?, bind(Kind::Tcp)?])
+}
+
+/// A connection that stands.
+pub(super) struct Reached {
+    pub(super) connection: Arc<dyn Connection>,
+}
+
+/// The first connection to one of these addresses, all tried at once; or why the likeliest of them does not work.
+pub(super) async fn dial(
+    transport: Arc<dyn Transport>,
+    addresses: &[SocketAddr],
+    id: PeerId,
+) -> Result<Reached, TransportError> {
+    let mut tries = JoinSet::new();
+    for (number, &address) in addresses.iter().enumerate() {
+        let transport = transport.clone();
+        tries.spawn(async move {
+            let dialled = tokio::time::timeout(PATIENCE, transport.dial(address, id)).await;
+            (number, dialled.unwrap_or(Err(TransportError::Unreachable(address))))
+        });
+    }
+    let mut reasons = Vec::new();
+    while let Some(tried) = tries.join_next().await {
+        match tried {
+            Ok((_, Ok(connection))) => return Ok(Reached { connection }),
+            Ok((number, Err(error))) => {
+                // Who answers and is not the one, or takes us not, says more than silence.
+                reasons.push((matches!(error, TransportError::Unreachable(_)), number, error));
+            }
+            Err(_) => {}
+        }
+    }
+    let telling = reasons.into_iter().min_by_key(|(silent, number, _)| (*silent, *number)).map(|(_, _, error)| error);
+    Err(telling.unwrap_or_else(|| TransportError::Lost("its name has no address".to_owned())))
+}
+
+/// What two tries say about the way and about who answered.
+fn judge(
+    udp: &Result<Reached, TransportError>,
+    tcp: &Result<Reached, TransportError>,
+    tracker: &TrackerAddress,
+) -> Vec<Finding> {
+    let where_is = |reached: &Reached| {
+        let (address, rtt) = (reached.connection.remote_addr(), reached.connection.stats().rtt);
+        format!("{address} answers, round trip {:.1} ms", rtt.as_secs_f64() * 1e3)
+    };
+    let mut findings = Vec::new();
+    findings.push(match (udp, tcp) {
+        (Ok(reached), _) => Finding::good("udp", where_is(reached)),
+        (Err(error), Ok(_)) => Finding::poor(
+            "udp",
+            format!("QUIC does not get through, TCP does: {error}"),
+            "Let UDP pass in the firewall, on the tracker's port and on those of peers; until then TCP is used",
+        ),
+        (Err(error), Err(_)) => Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error)),
+    });
+    findings.push(match tcp {
+        Ok(reached) => Finding::good("tcp", where_is(reached)),
+        Err(error) if udp.is_ok() => {
+            let advice = "Peers in networks that drop UDP will not get through: let TCP pass on the same port";
+            Finding::poor("tcp", format!("it does not get through: {error}"), advice)
+        }
+        Err(error) => Finding::skipped("tcp", format!("it does not get through either: {error}")),
+    });
+    if udp.is_ok() || tcp.is_ok() {
+        findings.push(Finding::good("identity", format!("the tracker proved to be {}", tracker.id)));
+    }
+    findings
+}
+
+fn advice(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::WrongPeer { .. } => {
+            "Someone else is there, or the tracker was set up anew: compare --tracker-id with what it prints"
+        }
+        TransportError::NotAdmitted(_) | TransportError::Handshake(_) => {
+            "Is the swarm closed? Give --ca, and a certificate of it that is still good"
+        }
+        _ => "Is it running? Is -d its port? Does a firewall stand between?",
+    }
+}
+
+async fn datagrams(reached: &Reached) -> Finding {
+    tokio::time::sleep(SEARCH).await;
+    let first_hop = first_hop_datagram(reached.connection.remote_addr());
+    match reached.connection.stats().datagram {
+        // The search stops a little below what it could be.
+        Some(found) if u32::from(found) * 100 >= u32::from(first_hop) * 90 => {
+            Finding::good("datagrams", format!("{found} bytes pass; the first hop has {first_hop}"))
+        }
+        Some(found) => Finding::poor(
+            "datagrams",
+            format!("{found} bytes pass; the first hop has {first_hop}"),
+            format!(
+                "A tunnel or router on the way takes less, or a packet was lost: if it stays so, --mtu {found} saves the search"
+            ),
+        ),
+        None => Finding::skipped("datagrams", "the transport does not say"),
+    }
+}

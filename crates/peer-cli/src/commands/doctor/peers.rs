@@ -1,0 +1,191 @@
+//! The way to peers: whether those that share something answer at the ports that they announce.
+//!
+//! A tracker may be reached while nobody is who has anything: a firewall that lets in the port of a ticket lets in that of a
+//! tracker, and not those of peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::{DialledPeer, Node, TrackerAddress};
+use protocol::ContentId;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use transport::{Transport, TransportError};
+
+use super::finding::Finding;
+use super::network::{Reached, dial, transports};
+use crate::error::{ExitCode, Failure};
+use crate::session::connect::{self, NamedBy};
+use crate::session::patience::Patience;
+use crate::session::query::{TrackerQuery, answer, complain};
+
+/// Contents whose peers are asked for, the newest first, and peers that are tried.
+const CONTENTS: usize = 4;
+const PEERS: usize = 8;
+/// For so long peers are heard of, and no longer than this after the first.
+const HEARD_OF: Duration = Duration::from_secs(3);
+const AFTER_FIRST: Duration = Duration::from_millis(500);
+
+/// Tries the ports of peers: those of one content, or some of those that the tracker knows.
+pub(super) async fn ways_to_peers(
+    query: &TrackerQuery,
+    tracker: TrackerAddress,
+    content: Option<ContentId>,
+) -> Vec<Finding> {
+    let peers = match some_peers(query, tracker, content).await {
+        Ok(peers) => peers,
+        Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
+    };
+    if peers.is_empty() {
+        return vec![match content {
+            Some(_) => Finding::bad(
+                "peers",
+                ExitCode::NotFound,
+                "the tracker names nobody who has it and can be dialled from here",
+                "Does the machine that the ticket is from still share it?",
+            ),
+            None => Finding::good("peers", "nobody shares anything there yet: no port to try"),
+        }];
+    }
+    let [udp, tcp] = match transports(query) {
+        Ok(transports) => transports,
+        Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
+    };
+    let mut tries = JoinSet::new();
+    for peer in peers {
+        tries.spawn(try_peer(peer, udp.clone(), tcp.clone()));
+    }
+    let mut tried = tries.join_all().await;
+    tried.sort_by_key(|tried| tried.peer.peer);
+    udp.close().await;
+    tcp.close().await;
+    let some = tried.iter().any(|tried| tried.udp.is_ok() || tried.tcp.is_ok());
+    tried.iter().map(|tried| tried.finding(some)).collect()
+}
+
+/// Peers that take part in what the tracker knows, or in one content.
+async fn some_peers(
+    query: &TrackerQuery,
+    tracker: TrackerAddress,
+    content: Option<ContentId>,
+) -> Result<Vec<DialledPeer>, Failure> {
+    // Peers are dialled for a manifest only where it is not here already.
+    let nowhere = query.peer.hashes.join("none");
+    let node = connect::bind(&query.peer, 0, 1)?.hashes(nowhere).output("output").start();
+    let peers = async {
+        connect::join(&node, tracker, NamedBy::Flags, Patience::new(None), &complain).await?;
+        let contents = match content {
+            Some(content) => vec![content],
+            None => {
+                let shared = answer(node.list(None)).await?.contents;
+                let seeded = shared.into_iter().filter(|found| found.seeders + found.others > 0);
+                seeded.map(|found| found.content).take(CONTENTS).collect()
+            }
+        };
+        Ok(heard_of(&node, &contents).await)
+    };
+    let result = peers.await;
+    node.shutdown().await;
+    result
+}
+
+/// Who is dialled when the manifests of these are asked for. Nothing is downloaded.
+async fn heard_of(node: &Node, contents: &[ContentId]) -> Vec<DialledPeer> {
+    let mut asking = JoinSet::new();
+    for &content in contents {
+        let node = node.clone();
+        asking.spawn(async move { node.manifest(content).await.map(drop) });
+    }
+    let mut until = Instant::now() + if contents.is_empty() { Duration::ZERO } else { HEARD_OF };
+    let mut first = true;
+    while Instant::now() < until {
+        sleep(Duration::from_millis(50)).await;
+        if first && !node.dialled().is_empty() {
+            first = false;
+            until = until.min(Instant::now() + AFTER_FIRST);
+        }
+    }
+    let mut peers = node.dialled();
+    peers.truncate(PEERS);
+    peers
+}
+
+/// How a peer answered.
+struct Tried {
+    peer: DialledPeer,
+    udp: Result<(), TransportError>,
+    tcp: Result<(), TransportError>,
+}
+
+async fn try_peer(peer: DialledPeer, udp: Arc<dyn Transport>, tcp: Arc<dyn Transport>) -> Tried {
+    let over = async |transport: Arc<dyn Transport>| {
+        let Reached { connection, .. } = dial(transport, &peer.addresses, peer.peer).await?;
+        connection.close(0, "only looking");
+        Ok(())
+    };
+    let (udp, tcp) = tokio::join!(over(udp), over(tcp));
+    Tried { peer, udp, tcp }
+}
+
+impl Tried {
+    /// What to say of it, where `some` peer can be reached.
+    fn finding(&self, some: bool) -> Finding {
+        let addresses = &self.peer.addresses;
+        let more = if addresses.len() > 1 { format!(" (or at {} more)", addresses.len() - 1) } else { String::new() };
+        let at = format!("{}{more}", addresses.first().map(ToString::to_string).unwrap_or_default());
+        let firewall = "Does a firewall there let that port in? There, -p chooses the port to let in, UDP and TCP";
+        match (&self.udp, &self.tcp) {
+            (Ok(()), Ok(())) => Finding::good("peer", format!("{at} answers over UDP and TCP")),
+            (Err(_), Ok(())) => Finding::poor(
+                "peer",
+                format!("{at} answers over TCP, and not over UDP"),
+                "Let UDP pass in the firewall, on that port; until then TCP is used",
+            ),
+            (Ok(()), Err(_)) => Finding::poor(
+                "peer",
+                format!("{at} answers over UDP, and not over TCP"),
+                "Peers in networks that drop UDP will not get through: let TCP pass on the same port",
+            ),
+            (Err(TransportError::Unreachable(_)), Err(TransportError::Unreachable(_))) => {
+                let found = format!("{at} answers neither UDP nor TCP");
+                if some {
+                    Finding::poor("peer", found, firewall)
+                } else {
+                    Finding::bad("peer", ExitCode::NobodyHasAPiece, found, firewall)
+                }
+            }
+            (Err(error), Err(_)) => {
+                let found = format!("{at} is not reached: {error}");
+                let advice = "It may have ended or moved a moment ago: try again";
+                if some {
+                    Finding::poor("peer", found, advice)
+                } else {
+                    Finding::bad("peer", ExitCode::NobodyHasAPiece, found, advice)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+
+    use super::*;
+    use crate::commands::doctor::finding::Verdict;
+
+    #[test]
+    fn a_closed_port_is_bad_where_nobody_else_is_reached() {
+        let at = "10.0.0.5:42347".parse().unwrap();
+        let peer = || DialledPeer { peer: PeerId::of_public_key(b"peer"), addresses: vec![at] };
+        let no = || Err(TransportError::Unreachable(at));
+        let verdict = |udp, tcp, some| Tried { peer: peer(), udp, tcp }.finding(some).verdict;
+        assert_eq!(verdict(Ok(()), Ok(()), true), Verdict::Good);
+        assert_eq!(verdict(no(), Ok(()), true), Verdict::Poor);
+        assert_eq!(verdict(Ok(()), no(), true), Verdict::Poor);
+        assert_eq!(verdict(no(), no(), true), Verdict::Poor);
+        assert_eq!(verdict(no(), no(), false), Verdict::Bad(ExitCode::NobodyHasAPiece));
+        let said = Tried { peer: peer(), udp: no(), tcp: no() }.finding(false).words().join(" ");
+        assert!(said.contains("10.0.0.5:42347 answers neither UDP nor TCP") && said.contains("firewall"), "{said}");
+    }
+}

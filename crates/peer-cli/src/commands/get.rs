@@ -1,0 +1,196 @@
+//! `peer-cli get`: fetch what a ticket, an id or a name stands for, and end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use peer::{Glob, NamePolicy};
+use protocol::{Query, Ticket};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
+use crate::flags::names::NameArguments;
+use crate::flags::peer::PeerArguments;
+use crate::session::connect::{self, NamedBy};
+use crate::session::find::find;
+use crate::session::patience::Patience;
+use crate::session::temp_folder::TempFolder;
+use crate::session::{Session, SessionOptions, pipe, standstill};
+use crate::ui::prompt;
+use crate::ui::screen::{self, OutputStream};
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
+  peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
+  peer-cli get p2p… --force                only what has changed of a file or a folder that is there
+  peer-cli get p2p… --only '*.json'        of a folder, only those files
+  peer-cli get p2p… -o - | tar x           to standard output, in order
+  peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
+
+It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
+
+/// What PowerShell does to what a program writes is no fault that the program could see.
+const BYTES: &str =
+    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With -o -, use PowerShell 7.4 or later, or cmd";
+
+/// The examples as one types them here.
+fn examples() -> String {
+    if cfg!(windows) { format!("{EXAMPLES}\n\n{BYTES}.") } else { EXAMPLES.to_owned() }
+}
+
+/// What is wanted, and what becomes of it.
+#[derive(Debug, Args)]
+#[command(after_help = examples())]
+pub struct GetArguments {
+    /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
+    #[arg(value_name = "TICKET|CONTENT_ID|NAME")]
+    what: String,
+    /// Folder to download into; `-` writes a file to standard output, and words to standard error
+    #[arg(short, long, value_name = "DIR", default_value = "output")]
+    output: PathBuf,
+    /// Of a folder, fetch only files that this pattern fits: *.json by name, wherever it is, or data/* by path; several with
+    /// several --only. The rest can come later, into the same folder
+    #[arg(long, value_name = "GLOB", value_parser = str::parse::<Glob>)]
+    only: Vec<Glob>,
+    /// Replace files that differ from those that come, once the download is complete; pieces that are equal at the same place
+    /// are taken from them. Other files of a folder stay as they are
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    names: NameArguments,
+    /// End when the download is complete; this is how it is unless one of the next two is given
+    #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
+    exit_when_done: bool,
+    /// Share it on for this long when it is complete, as 30m or 1h; `forever` until told to stop
+    #[arg(long, value_name = "DURATION", value_parser = seed_time)]
+    seed_for: Option<Duration>,
+    /// Share it on until as many times its size was given to others, as 2 or 1.5
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    seed_ratio: Option<f64>,
+    /// Name or address of the tracker's machine; a ticket says that itself
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
+    tracker_ip: Option<String>,
+    /// Port of the tracker
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
+    tracker_port: u16,
+    /// First port to listen on, UDP and TCP; 0 takes a free one
+    #[arg(short, long, default_value_t = 0)]
+    port: u16,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+fn seed_time(text: &str) -> Result<Duration, String> {
+    if text == "forever" {
+        return Ok(Duration::MAX);
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio > 0.0 && ratio.is_finite() => Ok(ratio),
+        _ => Err("a ratio is a number above 0".to_owned()),
+    }
+}
+
+impl GetArguments {
+    fn to_stdout(&self) -> bool {
+        self.output.as_os_str() == "-"
+    }
+
+    /// Where words go.
+    pub fn output_stream(&self) -> OutputStream {
+        if self.to_stdout() { OutputStream::Errors } else { OutputStream::Output }
+    }
+
+    fn end(&self) -> End {
+        match (self.seed_for, self.seed_ratio) {
+            (None, None) => End::Done,
+            (time, ratio) => End::Shared { time, ratio },
+        }
+    }
+}
+
+/// Downloads until it is done, or was shared on as asked.
+pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
+    // What is wrong with the ticket should be known before anything is bound.
+    let ticket = ticket(&arguments)?;
+    if arguments.to_stdout() && pipe::is_closed() {
+        let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
+        return Err(Failure::new(ExitCode::CannotWrite, sentence));
+    }
+    if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
+        screen::complain(BYTES);
+    }
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
+    // Pieces come in any order, so what is to come in order waits in a file that goes away.
+    let output_stream = arguments.output_stream();
+    let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
+    let output = temporary.as_ref().map_or(arguments.output.as_path(), TempFolder::path);
+    // Of what goes to standard output nobody sees a name.
+    let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
+    let node = node.output(output).overwrite(arguments.force).names(names).start();
+    let options = SessionOptions { output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
+    let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
+    Session::run(node, options, face, async |session: &Session| begin(session, &arguments, ticket).await).await
+}
+
+fn temporary_folder() -> Result<TempFolder, Failure> {
+    TempFolder::under(&std::env::temp_dir()).map_err(|error| {
+        let variable = if cfg!(windows) { "TEMP" } else { "TMPDIR" };
+        let sentence = format!("there is no temporary folder: {error}. {variable} says where one is made");
+        Failure::new(ExitCode::CannotWrite, sentence)
+    })
+}
+
+/// The ticket, if it is one; nothing for a name or an id, which a tracker must be asked for.
+fn ticket(arguments: &GetArguments) -> Result<Option<Ticket>, Failure> {
+    let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
+    // A tracker may stand in the settings; the ticket knows better.
+    if let Ok(ticket) = arguments.what.parse() {
+        return Ok(Some(ticket));
+    }
+    match arguments.what.parse::<Query>() {
+        Err(error) => usage(error.to_string()),
+        Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
+            "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
+             that name",
+            arguments.what
+        )),
+        Ok(_) => Ok(None),
+    }
+}
+
+async fn begin(session: &Session, arguments: &GetArguments, ticket: Option<Ticket>) -> Result<(), Failure> {
+    let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
+    let tracker = match &ticket {
+        Some(ticket) => ticket.into(),
+        None => {
+            let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
+            connect::tracker(host, arguments.tracker_port, &arguments.peer, patience, &tell).await?
+        }
+    };
+    let id = tracker.id;
+    let named_by = if ticket.is_some() { NamedBy::Ticket } else { NamedBy::Flags };
+    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
+    session.joined(id);
+    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
+    let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
+    let found = find(&session.node, &what, patience, &tell).await?;
+    if !arguments.to_stdout() {
+        return session.download(found, &arguments.only).await;
+    }
+    let content = found.content;
+    let wait = arguments.peer.wait.map(|_| patience.bound(Duration::MAX));
+    let late = (wait, ExitCode::NobodyHasAPiece);
+    let manifest = standstill::manifest(&session.node, &found, late, arguments.peer.transport, &tell).await?;
+    pipe::must_be_one_file(&manifest, &found, &arguments.only)?;
+    session.download(found, &arguments.only).await?;
+    let Some(reader) = session.read(content) else { return Ok(()) };
+    if !pipe::write(reader, &tell).await? {
+        session.unread();
+    }
+    Ok(())
+}

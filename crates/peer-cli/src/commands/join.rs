@@ -1,0 +1,198 @@
+//! `peer-cli -i TRACKER_IP`: shares or downloads as the original's flags say.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use peer::{Held, PeerError};
+use protocol::{Query, default_piece_size};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::cut::Cut;
+use crate::flags::end::End;
+use crate::flags::names::NameArguments;
+use crate::flags::paths::must_exist;
+use crate::flags::peer::PeerArguments;
+use crate::session::connect::{self, NamedBy};
+use crate::session::find::find;
+use crate::session::patience::Patience;
+use crate::session::{Session, SessionOptions};
+use crate::ui::prompt;
+use crate::ui::screen::OutputStream;
+
+/// Taking part in a swarm.
+#[derive(Debug, Args)]
+pub struct JoinArguments {
+    /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP", required = true)]
+    tracker_ip: Option<String>,
+    /// Be a seeder: share every file in the input folder (or, with -f, only that one)
+    #[arg(short = 'S', long)]
+    pub seeder: bool,
+    /// First port to listen on, UDP and TCP; 0 takes free ones
+    #[arg(short, long, default_value_t = 9000)]
+    pub port: u16,
+    /// Number of ports to listen on: P, P+1, …
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub listeners: u16,
+    /// Port of the tracker
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
+    pub tracker_port: u16,
+    /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
+    /// -f [default for a downloader: 0short_story.txt]
+    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
+    pub file: Vec<String>,
+    /// Pieces that this seeder lacks, counted from 0
+    #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder",
+        value_parser = clap::value_parser!(u32).range(..i64::from(protocol::MAX_PIECES)))]
+    pub missing: Vec<u32>,
+    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1
+    #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
+    pub r1: Option<f64>,
+    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
+    #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
+    pub r2: Option<f64>,
+    /// Folder whose files are shared
+    #[arg(long, value_name = "FOLDER", default_value = "input")]
+    pub input: PathBuf,
+    /// Folder for downloads
+    #[arg(long, value_name = "FOLDER", default_value = "output")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub names: NameArguments,
+    #[command(flatten)]
+    pub cut: Cut,
+    /// End when the download is complete, instead of sharing it on
+    #[arg(long)]
+    pub exit_when_done: bool,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
+}
+
+impl JoinArguments {
+    pub fn tracker_host(&self) -> &str {
+        self.tracker_ip.as_deref().expect("clap requires it unless there is a subcommand")
+    }
+
+    /// The files wanted.
+    pub fn wanted(&self) -> Vec<&str> {
+        if self.file.is_empty() { vec!["0short_story.txt"] } else { self.file.iter().map(String::as_str).collect() }
+    }
+}
+
+/// Runs until it is told to stop, or is done.
+pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = node.output(&arguments.output).names(arguments.names.policy()).start();
+    let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
+    let options = SessionOptions {
+        seeder: arguments.seeder,
+        strict: !arguments.file.is_empty(),
+        ..SessionOptions::new(&arguments.peer, end)
+    };
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
+    Session::run(node, options, face, async |session: &Session| begin(session, &arguments).await).await
+}
+
+/// Joins the tracker, shares the input folder, or finds what is wanted.
+async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failure> {
+    // What is wrong here should be known before anything is sent.
+    let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
+    some_file_has(arguments, &files)?;
+    if !arguments.seeder {
+        arguments.wanted().iter().try_for_each(|wanted| wanted.parse::<Query>().map(drop)).map_err(PeerError::from)?;
+    }
+    let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
+    let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
+    let tracker = connect::tracker(host, port, &arguments.peer, patience, &tell).await?;
+    let id = tracker.id;
+    connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
+    session.joined(id);
+    for path in skipped {
+        session.note(&format!("{} is not a file: skipped.", path.display()));
+    }
+    if !arguments.seeder {
+        for wanted in arguments.wanted() {
+            let found = find(&session.node, wanted, patience, &tell).await?;
+            session.download(found, &[]).await?;
+        }
+    }
+    for path in files {
+        session.share(&path, &arguments.cut, held(arguments)).await?;
+    }
+    Ok(())
+}
+
+fn held(arguments: &JoinArguments) -> Held {
+    match (&arguments.missing[..], arguments.r1, arguments.r2) {
+        ([], None, None) => Held::All,
+        ([], from, to) => Held::Fraction(from.unwrap_or(0.0), to.unwrap_or(1.0)),
+        (missing, ..) => Held::Without(missing.to_vec()),
+    }
+}
+
+/// A number above those of all files is a slip: nothing would be missing for it.
+fn some_file_has(arguments: &JoinArguments, files: &[PathBuf]) -> Result<(), Failure> {
+    let Some(&last) = arguments.missing.iter().max() else { return Ok(()) };
+    let pieces = |path: &PathBuf| {
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        size.div_ceil(arguments.cut.piece_size.unwrap_or_else(|| default_piece_size(&[size])).into())
+    };
+    match files.iter().map(pieces).max().unwrap_or(0) {
+        most if u64::from(last) < most => Ok(()),
+        0 => Err(Failure::new(ExitCode::Usage, "-m names pieces, and the files are empty: they have none")),
+        most => {
+            let sentence =
+                format!("no file has a piece {last}: they have {most} at most, which -m counts from 0 to {}", most - 1);
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+type Paths = Vec<PathBuf>;
+
+/// The files of the input folder in the order of their names, or those that are named; and what is no file.
+fn files_to_share(arguments: &JoinArguments) -> Result<(Paths, Paths), Failure> {
+    let folder = &arguments.input;
+    if !arguments.file.is_empty() {
+        let named: Paths = arguments.file.iter().map(|name| folder.join(name)).collect();
+        named.iter().try_for_each(|path| must_exist(path))?;
+        return match named.iter().find(|path| !path.is_file()) {
+            Some(path) => {
+                let sentence = format!("{} is no file: `peer-cli share` shares folders", path.display());
+                Err(Failure::new(ExitCode::NotFound, sentence))
+            }
+            None => Ok((named, Vec::new())),
+        };
+    }
+    let (files, others) = entries(folder).map_err(|error| {
+        let sentence = format!(
+            "the input folder {} cannot be read: {error}. Make it and put files in, or name another with --input",
+            folder.display()
+        );
+        Failure::new(ExitCode::NotFound, sentence)
+    })?;
+    if files.is_empty() {
+        let sentence = format!("there is no file in {}: nothing to share", folder.display());
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    Ok((files, others))
+}
+
+fn entries(folder: &Path) -> std::io::Result<(Paths, Paths)> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Follows links: whoever puts one there means the file.
+        if path.is_file() { files.push(path) } else { others.push(path) }
+    }
+    files.sort();
+    others.sort();
+    Ok((files, others))
+}

@@ -1,0 +1,9 @@
+//! What the program can be told to do, a file each.
+
+pub mod doctor;
+pub mod get;
+pub mod hash;
+pub mod inspect;
+pub mod join;
+pub mod ls;
+pub mod share;

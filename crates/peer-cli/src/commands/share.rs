@@ -1,0 +1,404 @@
+//! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use peer::{Held, ScanOptions, TrackerAddress};
+use protocol::{ContentId, PeerId, Ticket};
+use tracker::{Server, ServerConfig, transport_config};
+use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::cut::Cut;
+use crate::flags::end::End;
+use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::paths::must_exist;
+use crate::flags::peer::{PeerArguments, with_port};
+use crate::flags::{patterns, sizes};
+use crate::session::connect::{self, NamedBy};
+use crate::session::patience::Patience;
+use crate::session::{Session, SessionOptions};
+use crate::ui::prompt;
+use crate::ui::screen::OutputStream;
+
+/// Port of a tracker unless another is asked for.
+const TRACKER_PORT: u16 = 9999;
+/// Most addresses in a ticket of those that others likely reach, as many as one may have; with those that lead only to
+/// containers on this machine, or to itself, no more than the second number: they would make it long for nothing.
+const LIKELY: usize = 16;
+const ADDRESSES: usize = 8;
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli share a.bin                one line to paste elsewhere: peer-cli get p2p…
+  peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
+
+Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
+on the same port, it is the same tracker, and the tickets from before still hold.";
+
+/// What is shared, and how.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ShareArguments {
+    /// Files and folders to share
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Name or address of the tracker's machine; if not given, a tracker is started in this process
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
+    tracker_ip: Option<String>,
+    /// Port of the tracker [default: 9999; of one in this process, a free one if that is in use]
+    #[arg(short = 'd', long, value_name = "PORT")]
+    tracker_port: Option<u16>,
+    /// First port to listen on, UDP and TCP; 0 takes a free one
+    #[arg(short, long, default_value_t = 0)]
+    port: u16,
+    /// Where others reach the tracker, as the ticket says, instead of the addresses of this machine: the port that a router
+    /// forwards to it; several with several --ticket-address
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
+    ticket_address: Vec<SocketAddr>,
+    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room
+    #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
+    tracker_memory: u64,
+    #[command(flatten)]
+    links: LinkArguments,
+    #[command(flatten)]
+    cut: Cut,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+/// Shares until it is told to stop.
+pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
+    arguments.paths = patterns::meant(arguments.paths)?;
+    arguments.paths.iter().try_for_each(|path| must_exist(path))?;
+    if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "a tracker that runs elsewhere is not at port 0: name its port with -d",
+        ));
+    }
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
+    let own = match arguments.tracker_ip {
+        Some(_) => None,
+        None => Some(OwnTracker::start(&arguments)?),
+    };
+    // Nothing is downloaded, so the folder for that is none of ours.
+    let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
+    let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
+    let result = Session::run(node, options, face, async |session: &Session| {
+        let shared = begin(session, &arguments, tracker).await?;
+        session.begun()?;
+        shared.keep_tickets_good(session).await;
+        Ok(())
+    });
+    let result = result.await;
+    if let Some(own) = own {
+        own.transport.close().await;
+    }
+    result
+}
+
+async fn begin(
+    session: &Session,
+    arguments: &ShareArguments,
+    own: Option<(TrackerAddress, Vec<SocketAddr>)>,
+) -> Result<Shared, Failure> {
+    let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
+    let (tracker, listening) = match (own, &arguments.tracker_ip) {
+        (Some(own), _) => own,
+        (None, host) => {
+            let port = arguments.tracker_port.unwrap_or(TRACKER_PORT);
+            let host = host.as_deref().unwrap_or("localhost");
+            (connect::tracker(host, port, &arguments.peer, patience, &tell).await?, Vec::new())
+        }
+    };
+    let place = match (&arguments.ticket_address[..], listening.is_empty()) {
+        ([], true) => Place::Known(tracker.addresses.clone()),
+        ([], false) => Place::Here(listening),
+        (told, _) => Place::Told(told.to_vec()),
+    };
+    let mut shared = Shared { tracker: tracker.id, told: place.for_ticket(), place, contents: Vec::new() };
+    if shared.leads_nowhere() {
+        let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
+                        When it has one, a new ticket is given.";
+        session.note(sentence);
+    }
+    let id = shared.tracker;
+    let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
+    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
+    session.joined(id);
+    for path in &arguments.paths {
+        if let Some(content) = session.share(path, &arguments.cut, Held::All).await? {
+            shared.contents.push(content);
+            session.ticket(&shared.ticket(content)?);
+        }
+    }
+    Ok(shared)
+}
+
+/// What is shared, and what its tickets say.
+struct Shared {
+    tracker: PeerId,
+    place: Place,
+    /// The addresses in the tickets.
+    told: Vec<OwnAddress>,
+    contents: Vec<ContentId>,
+}
+
+/// Where the tracker is.
+enum Place {
+    /// At these addresses, whatever this machine knows.
+    Told(Vec<SocketAddr>),
+    /// In this process, which listens there.
+    Here(Vec<SocketAddr>),
+    /// At these addresses, as a name or the user says.
+    Known(Vec<SocketAddr>),
+}
+
+impl Place {
+    /// The addresses in a ticket, likeliest first, each once and not too many.
+    fn for_ticket(&self) -> Vec<OwnAddress> {
+        likeliest(match self {
+            Place::Told(told) => told.iter().map(|&address| elsewhere(address)).collect(),
+            Place::Here(listening) => own_addresses(listening),
+            Place::Known(known) => seen_from_elsewhere(known),
+        })
+    }
+}
+
+impl Shared {
+    fn ticket(&self, content: ContentId) -> Result<Ticket, Failure> {
+        let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
+        let addresses = self.told.iter().map(|own| own.address).collect();
+        Ticket::new(self.tracker, addresses, content).map_err(no_ticket)
+    }
+
+    /// Whether no other machine can be meant to get here, though nobody has said so.
+    fn leads_nowhere(&self) -> bool {
+        let everywhere = |listening: &Vec<SocketAddr>| listening.iter().any(|address| address.ip().is_unspecified());
+        let here = matches!(&self.place, Place::Here(listening) if everywhere(listening));
+        here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    async fn keep_tickets_good(mut self, session: &Session) {
+        let mut addresses = session.node.addresses();
+        while addresses.changed().await.is_ok() {
+            let told = self.place.for_ticket();
+            if !is_better(&told, &self.told) {
+                continue;
+            }
+            self.told = told;
+            let sentence =
+                "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+            session.note(sentence);
+            for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
+                session.ticket(&ticket);
+            }
+        }
+    }
+}
+
+/// Whether others reach this machine at these addresses, and not at those any more. What counts are the likeliest ones: bridges
+/// of containers stay wherever a machine goes.
+fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
+    let likeliest = |all: &[OwnAddress]| all.iter().map(|own| own.likelihood).min().unwrap_or(Likelihood::Loopback);
+    let (now, before) = (likeliest(new), likeliest(old));
+    let is_still_there = |own: &OwnAddress| new.iter().any(|other| other.address == own.address);
+    let holds = old.iter().any(|own| own.likelihood == before && is_still_there(own));
+    // Several networks may be as good as the one with the default route.
+    let reaches = |likelihood: Likelihood| likelihood <= Likelihood::Network;
+    now != Likelihood::Loopback && (reaches(now) || now <= before) && (!holds || (reaches(now) && !reaches(before)))
+}
+
+/// An address that may be another machine's.
+fn elsewhere(address: SocketAddr) -> OwnAddress {
+    let loopback = address.ip().to_canonical().is_loopback();
+    OwnAddress { address, likelihood: if loopback { Likelihood::Loopback } else { Likelihood::Network } }
+}
+
+/// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for whoever reads it there, so
+/// the addresses of this one come with it.
+fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
+    let mut addresses: Vec<_> = found.iter().map(|&address| elsewhere(address)).collect();
+    for address in found.iter().filter(|address| address.ip().is_loopback()) {
+        let everywhere = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        addresses.extend(own_addresses(&[SocketAddr::new(everywhere, address.port())]));
+    }
+    addresses
+}
+
+/// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
+fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
+    // IPv4 first: where both lead to it, it is the one that works in more networks.
+    addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
+    let mut seen = HashSet::new();
+    addresses.retain(|own| seen.insert(own.address));
+    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
+    addresses.truncate(likely.max(ADDRESSES));
+    addresses
+}
+
+/// A tracker in this process.
+struct OwnTracker {
+    transport: Arc<dyn Transport>,
+    id: PeerId,
+}
+
+impl OwnTracker {
+    /// Starts it on the current runtime.
+    fn start(arguments: &ShareArguments) -> Result<Self, Failure> {
+        let (identity, trust) = tracker_identity(&arguments.peer)?;
+        let id = identity.peer_id();
+        let bind = |port| {
+            let listener = SocketAddr::new(connect::address(&arguments.peer), port);
+            arguments.peer.transport.bind(transport_config(identity.clone(), trust.clone(), listener))
+        };
+        let transport = match (bind(arguments.tracker_port.unwrap_or(TRACKER_PORT)), arguments.tracker_port) {
+            (Err(TransportError::AddressInUse(_)), None) => bind(0),
+            (result, _) => result,
+        };
+        let transport = transport.map_err(|error| match error {
+            TransportError::AddressInUse(address) => {
+                let port = address.port();
+                let sentence =
+                    format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
+                Failure::new(ExitCode::AddressInUse, sentence)
+            }
+            error => Failure::new(ExitCode::Other, error.to_string()),
+        })?;
+        let server = Server::new(
+            transport.clone(),
+            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
+        );
+        tokio::spawn(async move { server.run().await });
+        Ok(OwnTracker { transport, id })
+    }
+
+    /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
+    /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
+    fn address(&self) -> TrackerAddress {
+        let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
+        TrackerAddress { addresses, id: self.id, name: None }
+    }
+}
+
+/// Where this machine reaches what listens at an address.
+fn here(address: SocketAddr) -> Vec<SocketAddr> {
+    let port = address.port();
+    match address.ip() {
+        ip if !ip.is_unspecified() => vec![address],
+        IpAddr::V4(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        IpAddr::V6(_) => {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        }
+    }
+}
+
+/// The key that the program `tracker` would have in this folder, so that tickets outlive a restart; a fresh one where it
+/// cannot be kept.
+fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
+    let certs = Certs::new(&arguments.certs);
+    if !arguments.ca.is_empty() {
+        let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
+        return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
+    }
+    let kept = std::fs::create_dir_all(&arguments.certs).ok().map(|()| certs.open_tracker());
+    let identity = match kept {
+        Some(Ok(Some(identity))) => identity,
+        Some(Ok(None)) => {
+            let folder = arguments.certs.display();
+            let sentence =
+                format!("{folder} is of a closed swarm: give --ca {folder}/ca.pem, or another folder with --certs");
+            return Err(Failure::new(ExitCode::VerificationFailed, sentence));
+        }
+        Some(Err(transport::IdentityError::File { .. })) | None => {
+            tracing::warn!(
+                "the tracker's key cannot be kept in {}: the ticket ends with this run",
+                arguments.certs.display()
+            );
+            Identity::generate().map_err(connect::unusable)?
+        }
+        Some(Err(error)) => return Err(connect::unusable(error)),
+    };
+    Ok((identity, Trust::Anyone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn ticket(all: &[(&str, Likelihood)]) -> Vec<String> {
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        likeliest(all.iter().map(own).collect()).iter().map(|own| own.address.to_string()).collect()
+    }
+
+    fn told(place: &Place) -> Vec<SocketAddr> {
+        place.for_ticket().iter().map(|own| own.address).collect()
+    }
+
+    #[test]
+    fn a_ticket_has_each_address_once_and_loopback_last() {
+        let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
+        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+    }
+
+    #[test]
+    fn container_bridges_never_push_the_way_out_from_a_ticket() {
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let bridges: Vec<_> = (16..28).map(|n| format!("172.{n}.0.1:9")).collect();
+        let mut all: Vec<_> = bridges.iter().map(|text| (text.as_str(), Inner)).collect();
+        all.extend([("127.0.0.1:9", Loopback), ("[2001:db8::1]:9", Network), ("10.9.9.1:9", DefaultRoute)]);
+        let told = ticket(&all);
+        assert_eq!(told[..2], ["10.9.9.1:9", "[2001:db8::1]:9"]);
+        assert_eq!(told.len(), ADDRESSES);
+        // As many real ones as a ticket may have.
+        let real: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1:9")).collect();
+        assert_eq!(ticket(&real.iter().map(|text| (text.as_str(), Network)).collect::<Vec<_>>()).len(), LIKELY);
+        assert_eq!(ticket(&all[..3]).len(), 3, "where there are only bridges, they are told");
+    }
+
+    #[test]
+    fn a_tracker_on_every_address_is_reached_without_ipv6() {
+        assert_eq!(here("[::]:9".parse().unwrap()), parse(&["127.0.0.1:9", "[::1]:9"]));
+        assert_eq!(here("0.0.0.0:9".parse().unwrap()), parse(&["127.0.0.1:9"]));
+        assert_eq!(here("10.0.0.1:9".parse().unwrap()), parse(&["10.0.0.1:9"]));
+    }
+
+    #[test]
+    fn new_tickets_are_given_when_the_old_ones_lead_nowhere() {
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        let better = |new: &[(&str, Likelihood)], old: &[(&str, Likelihood)]| {
+            is_better(&new.iter().map(own).collect::<Vec<_>>(), &old.iter().map(own).collect::<Vec<_>>())
+        };
+        let (here, bridge) = (("127.0.0.1:9", Loopback), ("172.17.0.1:9", Inner));
+        let [one, two] = [("10.0.0.1:9", DefaultRoute), ("10.0.0.2:9", DefaultRoute)];
+        assert!(better(&[two, here], &[one, here]), "it has moved");
+        assert!(better(&[two, here], &[here]), "its network is up");
+        assert!(better(&[two, bridge, here], &[one, bridge, here]), "it has moved with a network of containers");
+        assert!(better(&[two, bridge, here], &[bridge, here]), "its network is up beside one of containers");
+        assert!(!better(&[one, ("10.0.0.2:9", Network)], &[one]), "the old one is still good");
+        assert!(!better(&[("10.0.0.1:9", Network), two], &[one]), "the old one is still good on another network");
+        assert!(!better(&[here], &[one]), "nobody reaches it now");
+        assert!(!better(&[bridge, here], &[one, bridge, here]), "containers alone reach it now");
+        assert!(better(&[("172.18.0.1:9", Inner)], &[bridge]), "there is no other network");
+    }
+
+    #[test]
+    fn loopback_stands_for_the_addresses_of_this_machine() {
+        let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
+        let others = own_addresses(&parse(&["0.0.0.0:9"]));
+        assert!(others.iter().take(ADDRESSES).all(|own| known.contains(&own.address)), "{known:?}");
+        assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
+    }
+}

@@ -1,0 +1,136 @@
+//! What every kind of peer may be told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use storage::{Backend, FileBackend, MemoryBackend, MmapBackend};
+use transport::{Congestion, Kind};
+
+use crate::flags::sizes;
+
+/// What every kind of peer may be told.
+#[derive(Debug, Args)]
+pub struct PeerArguments {
+    /// Address to listen on; every address of this machine if not given
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// Where others reach this peer, instead of the addresses of its listeners: the port that a router forwards to it.
+    /// With 0.0.0.0 only the port counts, at the address that the tracker sees; several with several --announce
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
+    pub announce: Vec<SocketAddr>,
+    /// Dial private addresses, loopback and those of links no matter who names them, and not only where they lead to the network or
+    /// the machine of the one that names them
+    #[arg(long)]
+    pub dial_private: bool,
+    /// The tracker's id, which it prints at start; if not given, it is read from its certificate in the certs folder
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub tracker_id: Option<protocol::PeerId>,
+    /// Folder with the tracker's certificate, and in a closed swarm with those of peers
+    #[arg(long, value_name = "FOLDER", default_value = "certs")]
+    pub certs: PathBuf,
+    /// Folder for manifests
+    #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+    pub hashes: PathBuf,
+    /// Bytes that downloads leave free on the disk, as 5GiB or 0: one that would not is refused before anything is written
+    /// [default: 1 % of the file system, at most 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
+    pub keep_free: Option<u64>,
+    /// Read downloads back from the disk, and verify them, before they are called complete. Otherwise only what somebody else
+    /// may have changed meanwhile is
+    #[arg(long)]
+    pub verify_on_disk: bool,
+    /// Most bytes a second to send, as 10MiB or in bits as 80mbit; unlimited if not given
+    #[arg(long, visible_alias = "rate", value_name = "RATE", value_parser = sizes::rate)]
+    pub up_rate: Option<u64>,
+    /// Most bytes a second to receive; unlimited if not given
+    #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
+    pub down_rate: Option<u64>,
+    /// Bytes of pieces in flight over all connections, 1MiB or more
+    #[arg(long, value_name = "SIZE", value_parser = sizes::budget, default_value = "32MiB")]
+    pub budget: u64,
+    /// Name of the place that this peer is in, as berlin or rack-7: what a peer of the same place has, or is about to get,
+    /// is not fetched from afar
+    #[arg(long, value_name = "NAME", value_parser = site)]
+    pub site: Option<String>,
+    /// Give first to those who give (tit for tat), instead of to everyone alike
+    #[arg(long)]
+    pub fair: bool,
+    /// How pieces are kept: mapped files, plain files, or memory until the download is complete
+    #[arg(long, value_enum, default_value_t = StorageName::Mmap)]
+    pub storage: StorageName,
+    /// How peers are reached: quic, tcp, or auto for QUIC and, where that gets no answer, TCP
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    pub transport: Kind,
+    /// Largest datagram to try, in bytes; if not given, what the route to each peer has
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1200..=65_507))]
+    pub mtu: Option<u16>,
+    /// How QUIC decides how fast to send: delivery (by what the path delivers; some loss is taken for chance), cubic or
+    /// newreno (slower with every loss), bbr (quinn's, experimental), or auto: cubic where round trips are short, delivery
+    /// from 10 ms on
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub congestion: Congestion,
+    /// File of this peer's key, made if it is missing; if not given, the key is fresh at each start
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The swarm is closed: deal only with those who have a certificate of this CA, as in certs/ca.pem; several with
+    /// several --ca, while one replaces another
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    pub ca: Vec<PathBuf>,
+    /// This peer's certificate in a closed swarm; if not given, the first in the certs folder that no running peer uses
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// How long to wait, from the start on, for the tracker, someone who shares the file, a connection to them, the manifest and
+    /// the first bytes, all together; and after that, each time that no bytes come. As 30s or 5m [default: the tracker and
+    /// someone who shares it must be there, the rest is waited for as long as it takes]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Read commands (prog, exit) from standard input though it is no terminal; without a subcommand that is always done
+    #[arg(long)]
+    pub commands: bool,
+    /// Write events as JSON, one a line, and nothing else to standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but what was asked for, and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Draw no progress lines
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+fn site(name: &str) -> Result<String, String> {
+    let most = protocol::MAX_SITE;
+    if name.len() > most { Err(format!("at most {most} bytes")) } else { Ok(name.to_owned()) }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StorageName {
+    Mmap,
+    File,
+    Memory,
+}
+
+impl StorageName {
+    pub fn backend(self) -> Arc<dyn Backend> {
+        match self {
+            StorageName::Mmap => Arc::new(MmapBackend),
+            StorageName::File => Arc::new(FileBackend),
+            StorageName::Memory => Arc::new(MemoryBackend::default()),
+        }
+    }
+}
+
+/// An address with a port that someone can be reached at.
+pub fn with_port(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) => Err("nobody is reached at port 0: name the port that is forwarded".to_owned()),
+        Err(_) => Err("an address is written like 203.0.113.7:9999 or [2001:db8::7]:9999".to_owned()),
+    }
+}

@@ -1,0 +1,284 @@
+//! Becoming a peer: a key, ports, and a tracker that proves who it is.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
+use protocol::PeerId;
+use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
+
+use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
+use crate::flags::links::own_files;
+use crate::flags::peer::PeerArguments;
+use crate::session::patience::{Patience, SPEAK};
+
+/// Longest time for one try to reach the tracker, and for the name servers to say where it is.
+const ONE_TRY: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// How a system says that a process has as many files and sockets open as it may.
+const NO_DESCRIPTOR: &str = "Too many open files";
+
+/// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
+pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
+    Ok(bind(arguments, first, count)?.output(output).start())
+}
+
+/// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
+pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
+    let (identity, trust) = who(arguments)?;
+    peer::sweep_manifests(&arguments.hashes);
+    let ip = address(arguments);
+    let port = |number| if first == 0 { 0 } else { first + number };
+    let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
+    let (mtu, congestion) = (arguments.mtu, arguments.congestion);
+    let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
+    let transport = arguments.transport.bind(config).map_err(|error| match error {
+        TransportError::AddressInUse(address) => {
+            let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
+            Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        TransportError::Io(reason) if reason.contains(NO_DESCRIPTOR) => {
+            Failure::new(ExitCode::Other, format!("{reason}. {RAISE_LIMIT}, or take fewer --listeners"))
+        }
+        error => Failure::new(ExitCode::Other, error.to_string()),
+    })?;
+    Ok(Node::builder(transport)
+        .storage(arguments.storage.backend())
+        .hashes(&arguments.hashes)
+        .scan(ScanOptions::new().own(own_files(arguments)))
+        .up_rate(arguments.up_rate)
+        .down_rate(arguments.down_rate)
+        .budget(arguments.budget)
+        .keep_free(arguments.keep_free)
+        .verify_on_disk(arguments.verify_on_disk)
+        .reserve(read_files(arguments))
+        .announce(arguments.announce.clone())
+        .dial_private(arguments.dial_private)
+        .site(arguments.site.clone().unwrap_or_default())
+        .fair(arguments.fair))
+}
+
+/// What is read here beside manifests: no download may lie there.
+fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = std::path::PathBuf> {
+    let PeerArguments { certs, identity, ca, cert, key, .. } = arguments;
+    [certs].into_iter().chain(identity).chain(ca).chain(cert).chain(key).cloned()
+}
+
+/// The address to listen on.
+pub fn address(arguments: &PeerArguments) -> IpAddr {
+    arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+}
+
+/// Who this peer is, and whom it deals with.
+pub fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
+    if arguments.ca.is_empty() {
+        let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
+        return Ok((identity.map_err(unusable)?, Trust::Anyone));
+    }
+    let trust = Trust::authorities(&arguments.ca).map_err(unusable)?;
+    let identity = match (&arguments.cert, &arguments.key) {
+        (Some(certificate), Some(key)) => Identity::load(certificate, key, &trust),
+        _ => Certs::new(&arguments.certs).free_peer(&trust),
+    };
+    Ok((identity.map_err(unusable)?, trust))
+}
+
+pub fn unusable(error: IdentityError) -> Failure {
+    let code = match error {
+        IdentityError::InUse(_) | IdentityError::NoneFree { .. } | IdentityError::NoCertificate(_) => ExitCode::Usage,
+        IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
+        _ => ExitCode::VerificationFailed,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// What the user typed to say which tracker: advice speaks of that, and of nothing else.
+#[derive(Debug, Clone, Copy)]
+pub enum NamedBy {
+    /// `-i` and `-d`.
+    Flags,
+    /// `HOST:PORT`, without flags.
+    Place,
+    Ticket,
+    /// Nothing: it runs in this process.
+    Own,
+}
+
+/// Joins the tracker, or says what to do. One that does not answer is waited for as long as `patience` lasts; `tell` is told
+/// after a moment that this is so.
+pub async fn join(
+    node: &Node,
+    mut tracker: TrackerAddress,
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<(), Failure> {
+    let places = |tracker: &TrackerAddress| {
+        let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
+        places.join(", ")
+    };
+    let most = patience.at_most(ONE_TRY);
+    let slow = format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&tracker));
+    let mut speech = Speech::new(tell, slow);
+    loop {
+        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join(tracker.clone()));
+        let error = match speech.during(attempt).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let silent = || TransportError::Lost("it does not answer".to_owned());
+                let reason = tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
+                PeerError::Tracker { address: places(&tracker), reason }
+            }
+        };
+        if !may_come(&error) || !patience.waits() {
+            let advice = match error {
+                PeerError::Tracker { .. } => unreached(named_by),
+                PeerError::WrongTracker { .. } => impostor(named_by),
+                error => return Err(error.into()),
+            };
+            let Failure { code, message, .. } = failure(&error);
+            return Err(Failure::new(code, format!("{message}. {advice}")));
+        }
+        speech.now();
+        let pause = async {
+            tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+            tracker.resolve_again().await;
+        };
+        speech.during(pause).await;
+    }
+}
+
+/// As name servers are asked.
+fn with_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Whether it is worth trying again: nobody was there. Who is there and is not the one, or takes us not, stays so.
+fn may_come(error: &PeerError) -> bool {
+    match error {
+        PeerError::Tracker { reason, .. } => {
+            !matches!(reason, TransportError::Handshake(_) | TransportError::NotAdmitted(_))
+        }
+        _ => false,
+    }
+}
+
+/// Something that is said once, when what it is about has taken a while.
+pub struct Speech<'a> {
+    tell: &'a dyn Fn(String),
+    sentence: Option<String>,
+    due: tokio::time::Instant,
+}
+
+impl<'a> Speech<'a> {
+    pub fn new(tell: &'a dyn Fn(String), sentence: String) -> Self {
+        Speech { tell, sentence: Some(sentence), due: tokio::time::Instant::now() + SPEAK }
+    }
+
+    /// What went before has ended: the time counts from now on.
+    pub fn restart(&mut self) {
+        self.due = tokio::time::Instant::now() + SPEAK;
+    }
+
+    /// Says it, if it was not said.
+    pub fn now(&mut self) {
+        self.sentence.take().into_iter().for_each(self.tell);
+    }
+
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(self.due), if self.sentence.is_some() => self.now(),
+            }
+        }
+    }
+}
+
+fn unreached(named_by: NamedBy) -> &'static str {
+    match named_by {
+        NamedBy::Flags => {
+            "Is it running, is -d its port, and does UDP or TCP get through? If the swarm is closed, give --ca. \
+             `peer-cli doctor -i TRACKER_IP` tries the way to it"
+        }
+        NamedBy::Place => {
+            "Is it running, is the port behind the colon its own (9999 if none is given), and does UDP or TCP get through? \
+             If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
+        }
+        NamedBy::Ticket => {
+            "Is the machine that the ticket is from still sharing, can this one reach it, and does a firewall let UDP or TCP through? \
+             If it has moved, ask for a new ticket. If the swarm is closed, give --ca"
+        }
+        NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
+    }
+}
+
+fn impostor(named_by: NamedBy) -> &'static str {
+    match named_by {
+        NamedBy::Flags | NamedBy::Place => {
+            "If it was set up anew, its id has changed: give --tracker-id with the id that it prints at start, or the folder of \
+             its certificate with --certs. If not, do not trust what answers there, and check the address and the port"
+        }
+        NamedBy::Ticket => {
+            "If the machine that the ticket is from was set up anew, ask for a new ticket. If not, do not trust what answers there"
+        }
+        NamedBy::Own => "Another program has taken its port: choose another with -d",
+    }
+}
+
+/// Where the tracker is and who it must prove to be. A name that nobody knows is asked for again while `patience` lasts: a
+/// machine may start before its network.
+pub async fn tracker(
+    host: &str,
+    port: u16,
+    arguments: &PeerArguments,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<TrackerAddress, Failure> {
+    let id = tracker_id(arguments)?;
+    // An IPv6 address may stand in brackets, as in a URL.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let most = patience.at_most(ONE_TRY);
+    let mut speech =
+        Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));
+    loop {
+        let asked = tokio::time::timeout(patience.bound(ONE_TRY), tokio::net::lookup_host((host, port)));
+        let reason = match speech.during(asked).await {
+            Ok(Ok(found)) => {
+                let addresses: Vec<_> = found.collect();
+                if !addresses.is_empty() {
+                    return Ok(TrackerAddress { addresses, id, name: Some(with_port(host, port)) });
+                }
+                String::new()
+            }
+            Ok(Err(error)) => format!(": {error}"),
+            Err(_) => ": the name servers do not answer".to_owned(),
+        };
+        if !patience.waits() {
+            let advice = "Check it, or give an address; --wait 1m asks for it again";
+            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
+            return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
+        }
+        speech.now();
+        tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+    }
+}
+
+fn tracker_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
+    if let Some(id) = arguments.tracker_id {
+        return Ok(id);
+    }
+    let certificate = arguments.certs.join("tracker.pem");
+    peer_id_of_certificate_pem(&certificate).map_err(|error| {
+        let sentence = format!(
+            "who is the tracker? {error}. Give --tracker-id with the id that the tracker prints at start, or --certs \
+             with the folder of its certificate"
+        );
+        Failure::new(ExitCode::Usage, sentence)
+    })
+}

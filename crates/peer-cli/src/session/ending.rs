@@ -1,0 +1,90 @@
+//! Stopped before it ends by itself: whether that is a failure, and which. No status says that all is there when it is not.
+
+use std::time::{Duration, Instant};
+
+use peer::State;
+use peer::json::Event;
+use settings::Signal;
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
+use crate::session::state::Session;
+use crate::ui::screen::OutputStream;
+use crate::ui::signals::{Stop, code};
+
+/// How long what is verified has to take its name.
+const LAST_STEP: Duration = Duration::from_secs(2);
+/// After this long it is said why leaving takes its time.
+const LEAVING: Duration = Duration::from_secs(2);
+/// Time between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+impl Session {
+    /// What it means to be stopped: no failure where there was nothing to complete, or where that is complete.
+    pub(super) async fn stopped(&self, stop: Stop) -> Result<(), Failure> {
+        let (code, cause) = match stop {
+            Stop::Exit => (ExitCode::Stopped, "stopped"),
+            Stop::Signal(signal @ Signal::Interrupt) => (code(signal), "interrupted"),
+            Stop::Signal(signal @ Signal::Terminate) => (code(signal), "told to end"),
+            Stop::Signal(signal @ Signal::HangUp) => (code(signal), "the terminal was closed"),
+        };
+        match self.options.end {
+            End::AtWill => return Ok(()),
+            End::Never if code == ExitCode::Interrupted => {
+                return Err(Failure::new(code, "interrupted; what is verified is kept"));
+            }
+            End::Never => return Ok(()),
+            End::Done | End::Shared { .. } => {}
+        }
+        if self.is_complete().await? {
+            return Ok(());
+        }
+        let kept = match self.options.output_stream {
+            OutputStream::Output => "what is verified is kept: start it again to go on",
+            OutputStream::Errors => "standard output has only a part of it",
+        };
+        Err(Failure::new(code, format!("{cause} before it was complete; {kept}")))
+    }
+
+    /// Whether all that was asked for is there. What is verified is given a moment to take its name.
+    async fn is_complete(&self) -> Result<bool, Failure> {
+        let until = Instant::now() + LAST_STEP;
+        loop {
+            // What has ended just now, and was not heard of.
+            self.look_at_contents()?;
+            let complete = self.state.borrow().begun && self.pending().is_empty();
+            if complete || !self.is_verified() || Instant::now() >= until {
+                return Ok(complete);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether every piece of what is not complete is verified.
+    fn is_verified(&self) -> bool {
+        let state = self.state.borrow();
+        let mut pending = state.contents.values().filter(|content| content.pending);
+        state.begun
+            && pending.all(|content| matches!(content.status.borrow().state, State::Finishing | State::Complete))
+    }
+
+    /// Leaves the swarm in good order.
+    pub(super) async fn goodbye(&self) {
+        let (mut sent, mut received) = (0, 0);
+        for content in self.ids() {
+            if let Some(status) = self.node.status(content).await {
+                sent += status.sent;
+                received += status.received;
+            }
+        }
+        let leaving = self.node.shutdown();
+        tokio::pin!(leaving);
+        if tokio::time::timeout(LEAVING, &mut leaving).await.is_err() {
+            self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
+            leaving.await;
+        }
+        self.screen.say("Exited swarm.");
+        self.screen.event(&Event::Bye { sent, received });
+        self.screen.say("Shutdown complete.");
+    }
+}

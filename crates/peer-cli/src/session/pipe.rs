@@ -1,0 +1,91 @@
+//! `peer-cli get -o -`: a file to standard output, in order, as far as its verified pieces reach without a gap.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use peer::{Glob, PeerError, Reader};
+use protocol::Manifest;
+use tokio::io::AsyncReadExt;
+
+use crate::error::{ExitCode, Failure, failure};
+use crate::session::connect::Speech;
+use crate::session::find::Found;
+
+/// Bytes that are written at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Standard output takes one file: a folder is refused before any of it comes, unless one file of it is wanted.
+pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> Result<(), Failure> {
+    found.must_be_called_so(manifest)?;
+    let header = manifest.header();
+    let matches = |path: &str| wanted.is_empty() || wanted.iter().any(|glob| glob.matches(path));
+    let count = header.files.iter().filter(|file| matches(&file.path)).count();
+    match count {
+        1 if !header.folder || !wanted.is_empty() => Ok(()),
+        // That there is none is said where any download would say it.
+        0 if !wanted.is_empty() => Ok(()),
+        _ => {
+            let sentence = format!(
+                "{:?} is a folder, and standard output takes one file: choose one with --only, or a folder with -o",
+                header.name
+            );
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+/// Writes all of it as it comes. False if nobody reads it any more. Where the reader takes its time, `tell` is told so.
+pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Failure> {
+    let slow = "What reads standard output is slow, or has stopped reading. It is waited for as long as it takes.";
+    let mut speech = Speech::new(tell, slow.to_owned());
+    loop {
+        let mut block = BytesMut::with_capacity(BLOCK);
+        if reader.read_buf(&mut block).await.map_err(unreadable)? == 0 {
+            return Ok(true);
+        }
+        // The download goes on meanwhile.
+        speech.restart();
+        let put = speech.during(tokio::task::spawn_blocking(move || put(&block))).await;
+        if !put.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Why a download cannot be read on.
+fn unreadable(error: io::Error) -> Failure {
+    let reason = error.get_ref();
+    if let Some(error) = reason.and_then(|reason| reason.downcast_ref::<Arc<PeerError>>()) {
+        return failure(error);
+    }
+    match reason.and_then(|reason| reason.downcast_ref::<PeerError>()) {
+        Some(error) => failure(error),
+        None => Failure::new(ExitCode::Other, error.to_string()),
+    }
+}
+
+/// Whether the program was started with its standard output closed. The runtime then opens the null device there, to read and
+/// to write: what is thrown away on purpose is opened to be written alone.
+#[cfg(unix)]
+pub fn is_closed() -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+    let out = std::io::stdout();
+    let (Ok(there), Ok(null), Ok(flags)) = (fstat(&out), stat("/dev/null"), fcntl_getfl(&out)) else { return true };
+    there.st_rdev == null.st_rdev && there.st_mode == null.st_mode && flags.contains(OFlags::RDWR)
+}
+
+#[cfg(not(unix))]
+pub fn is_closed() -> bool {
+    false
+}
+
+fn put(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    // What is only buffered would be lost at the end.
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
+    }
+}

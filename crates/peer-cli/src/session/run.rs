@@ -1,0 +1,233 @@
+//! Reacting to what a command starts, to what happens in the node, to what is typed, and to time.
+
+use std::time::{Duration, Instant};
+
+use peer::json::Event;
+use peer::{LeftOut, Node, PeerError, PeerEvent};
+use settings::Signal;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use transport::Kind;
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::sizes;
+use crate::session::patience::shown;
+use crate::session::state::{Session, SessionOptions};
+use crate::ui::bottleneck;
+use crate::ui::left_out;
+use crate::ui::progress::{Progress, downloader_words, seeder_words};
+use crate::ui::prompt::{Face, Typed};
+use crate::ui::screen::Screen;
+use crate::ui::signals::{Stop, heard, settle};
+
+/// Time between two looks at how everything stands.
+const TICK: Duration = Duration::from_millis(250);
+/// Time between two progress lines where lines stay.
+const PLAIN_LINE: Duration = Duration::from_secs(1);
+
+/// What goes on after something happened.
+pub(super) enum Next {
+    GoOn,
+    End,
+    Stop(Stop),
+}
+
+impl Session {
+    /// Runs until the peer is told to stop, is done, or fails. `work` starts what the command is for; it may go on beside that.
+    pub async fn run(
+        node: Node,
+        options: SessionOptions,
+        Face { screen, typed, mut signals }: Face,
+        work: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let events = node.events();
+        let session = Session::new(node, options, screen);
+        // Until the first step is done there is nothing else to see.
+        session.screen.progress("Connecting to the tracker …");
+        let result = tokio::select! {
+            result = session.life(events, typed, work) => result,
+            signal = heard(&mut signals) => Ok(Some(Stop::Signal(signal))),
+        };
+        let result = match result {
+            Ok(Some(stop)) => session.stopped(stop).await,
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if session.screen.leave().await {
+            settle(&mut signals).await;
+        }
+        let result = result.map_err(|failure| {
+            session.screen.event(&failure.event());
+            Failure { told: true, ..failure }
+        });
+        // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
+        tokio::select! {
+            () = session.goodbye() => {}
+            _ = heard(&mut signals) => {}
+        }
+        result
+    }
+
+    pub(super) async fn life(
+        &self,
+        mut events: broadcast::Receiver<PeerEvent>,
+        mut typed: mpsc::Receiver<Typed>,
+        work: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+    ) -> Result<Option<Stop>, Failure> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let work = work(self);
+        tokio::pin!(work);
+        let mut works = true;
+        loop {
+            let next = tokio::select! {
+                result = &mut work, if works => {
+                    works = false;
+                    result?;
+                    self.worked()?
+                }
+                Some(command) = typed.recv() => self.typed(command).await,
+                event = events.recv() => match event {
+                    Ok(event) => self.event(event)?,
+                    // What still waits is older than what the statuses say.
+                    Err(RecvError::Lagged(_)) => {
+                        events = self.node.events();
+                        self.look_at_contents()?
+                    }
+                    Err(RecvError::Closed) => return Err(Failure::new(ExitCode::Other, "the peer has ended")),
+                },
+                _ = tick.tick() => {
+                    // What was told of before comes first.
+                    let mut next = Next::GoOn;
+                    while let (Next::GoOn, Ok(event)) = (&next, events.try_recv()) {
+                        next = self.event(event)?;
+                    }
+                    if let Next::GoOn = next { self.tick().await? } else { next }
+                }
+            };
+            match next {
+                Next::GoOn => {}
+                Next::End => return Ok(None),
+                Next::Stop(stop) => return Ok(Some(stop)),
+            }
+        }
+    }
+
+    async fn typed(&self, command: Typed) -> Next {
+        self.screen.typed();
+        match command {
+            Typed::Exit => return Next::Stop(Stop::Exit),
+            Typed::Interrupt => return Next::Stop(Stop::Signal(Signal::Interrupt)),
+            Typed::Progress { verbose } => self.progress_words(verbose).await,
+            Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
+        }
+        Next::GoOn
+    }
+
+    /// What `prog` says.
+    async fn progress_words(&self, verbose: bool) {
+        if self.screen.is_json() {
+            // Shown again at the next look.
+            self.state.borrow_mut().contents.values_mut().for_each(|content| content.shown = None);
+            if let Some((bottleneck, _)) = self.bottleneck().filter(|_| verbose) {
+                self.screen.event(&Event::Limiter { limiter: bottleneck.name().into() });
+            }
+            return;
+        }
+        let mut all = Vec::new();
+        for content in self.ids() {
+            all.extend(self.node.status(content).await.as_ref().map(Progress::from));
+        }
+        let lines = if self.options.seeder { seeder_words(&all) } else { downloader_words(&all) };
+        lines.iter().for_each(|line| self.screen.answer(line));
+        if let Some((_, words)) = self.bottleneck().filter(|_| verbose) {
+            self.screen.answer(&words);
+        }
+    }
+
+    /// What has held the downloads up so far; nothing before one has begun.
+    pub(super) fn bottleneck(&self) -> Option<(peer::Bottleneck, String)> {
+        let wall = self.state.borrow().wanted_since?.elapsed();
+        let waits = self.node.waits();
+        let bottleneck = peer::Bottleneck::of(&waits, wall);
+        Some((bottleneck, bottleneck::words(bottleneck, &waits, wall)))
+    }
+
+    fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
+        match &event {
+            PeerEvent::Manifest { pieces, have, .. } if *have > 0 => {
+                self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+            }
+            PeerEvent::Hashing { path, done, total } if self.may_draw() => {
+                let percent = (done * 100).checked_div(*total).unwrap_or(100);
+                let size = sizes::show(*total);
+                self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
+                self.state.borrow_mut().drawn = Some(Instant::now());
+            }
+            PeerEvent::StillWritten { path, most } => {
+                let (path, most) = (path.display(), shown(*most));
+                let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");
+                self.waiting_for("", &sentence);
+            }
+            PeerEvent::Skipped { left_out } => self.skipped(left_out),
+            PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
+                self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
+            }
+            PeerEvent::Verified { .. } => {
+                self.screen.progress("Every piece is verified; making the file durable …");
+            }
+            // What matters of a content is in its status.
+            PeerEvent::Lacking { .. }
+            | PeerEvent::Completed { .. }
+            | PeerEvent::Failed { .. }
+            | PeerEvent::Withdrawn { .. } => return self.look_at_contents(),
+            PeerEvent::Banned { peer } => {
+                self.screen.say(&format!("Peer {peer} sent wrong pieces and is shut out."));
+            }
+            PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
+            PeerEvent::TrackerUnfit { error } => {
+                let sentence = tracker_unfit_words(error);
+                self.screen.say(&sentence);
+                self.screen.event(&Event::TrackerUnfit { reason: sentence });
+                return Ok(Next::GoOn);
+            }
+            PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
+            _ => {}
+        }
+        Event::of(&event).iter().for_each(|event| self.screen.event(event));
+        Ok(Next::GoOn)
+    }
+
+    fn skipped(&self, left_out: &[LeftOut]) {
+        left_out::words(left_out).iter().for_each(|line| self.screen.say(line));
+    }
+
+    /// Says what is waited for.
+    pub(super) fn waiting_for(&self, content: &str, sentence: &str) {
+        self.screen.say(sentence);
+        self.screen.event(&Event::Waiting { content: content.to_owned(), reason: sentence.to_owned() });
+    }
+
+    /// Where lines stay, a line a second is plenty, and none if nothing has changed.
+    pub(super) fn may_draw(&self) -> bool {
+        may_draw(&self.screen, self.state.borrow().drawn, Instant::now())
+    }
+}
+
+fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
+    !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
+}
+
+/// Why a tracker that is lost does not come back by itself, and what to do.
+fn tracker_unfit_words(error: &PeerError) -> String {
+    let advice = match error {
+        PeerError::WrongTracker { .. } => {
+            "If the tracker was set up anew, start again with its new id (--tracker-id, or the folder of its certificate with \
+             --certs), or with a new ticket"
+        }
+        _ => "It will be asked again",
+    };
+    let mut error = error.to_string();
+    error.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    format!("{error}. {advice}; until then it goes on with the peers that are known.")
+}

@@ -1,0 +1,231 @@
+//! Why a download gets nothing, in words: whom it waits for, and what may be done about it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::{Node, Unanswered, WaitingFor};
+use protocol::Manifest;
+use transport::{Kind, TransportError};
+
+use crate::error::{ExitCode, Failure};
+use crate::session::find::{Found, Wanted};
+use crate::session::patience::{Stillness, how_long, least, now};
+
+/// Most peers that are named.
+const NAMED: usize = 3;
+
+/// Time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// The manifest of a content, if it comes within `wait` from now on; where that takes a while, `tell` is told why.
+pub async fn manifest(
+    node: &Node,
+    found: &Found,
+    (wait, late): (Option<Duration>, ExitCode),
+    transport: Kind,
+    tell: &dyn Fn(String),
+) -> Result<Arc<Manifest>, Failure> {
+    let coming = node.manifest(found.content);
+    tokio::pin!(coming);
+    let mut still = Stillness::since(now());
+    let wanted = found.wanted();
+    loop {
+        tokio::select! {
+            manifest = &mut coming => return Ok(manifest?),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        let now = now();
+        if !still.look(now, 0, wait) {
+            continue;
+        }
+        // It may have come just now. Whatever it is, the time counts.
+        let waiting = node.waiting_for(found.content).await.unwrap_or(WaitingFor::Disk);
+        if let WaitingFor::Manifest { came, .. } = waiting {
+            still.manifest(now, came);
+        }
+        let words = words(&waiting, &wanted, transport);
+        if still.is_over(now, wait) {
+            return Err(gave_up(late, &wanted.name, wait, &words));
+        }
+        if still.speaks(now, &words) {
+            tell(format!("{words} Waiting {}.", how_long(wait)));
+        }
+    }
+}
+
+/// Nothing came within `--wait`.
+pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str) -> Failure {
+    let wait = least(wait.unwrap_or_default());
+    Failure::new(code, format!("nothing of {name} came within {wait}. {words} What is here is kept: start again later"))
+}
+
+/// Sentences about what a download waits for.
+pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
+    let Wanted { name, .. } = wanted;
+    match waiting {
+        WaitingFor::Tracker => format!(
+            "The tracker is gone, and nobody else is known who takes part in {name}. Is it still running? It is tried again \
+             every few seconds."
+        ),
+        WaitingFor::Peers { not_dialled } if !not_dialled.is_empty() => format!(
+            "Nobody who takes part in {name} may be dialled: {} is a private address, and who names it is in another \
+             network. --dial-private dials it all the same.",
+            named(not_dialled)
+        ),
+        WaitingFor::Peers { .. } => format!(
+            "The tracker names nobody else who takes part in {name} and can be reached from here. Does the one that shares it \
+             still run?"
+        ),
+        WaitingFor::Answers { unanswered } if unanswered.is_empty() => {
+            format!("Peers that take part in {name} are known, and none has answered yet.")
+        }
+        WaitingFor::Answers { unanswered } => silence(unanswered, wanted, transport),
+        WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet.", named(from)),
+        WaitingFor::Pieces { from, unanswered } => {
+            // A second call shows that the other end of a connection is gone.
+            let is_dead = |at: &&SocketAddr| unanswered.iter().any(|one| one.lost && one.addresses.contains(at));
+            let (dead, quiet): (Vec<SocketAddr>, Vec<_>) = from.iter().partition(is_dead);
+            let mut sentences = Vec::new();
+            if !quiet.is_empty() {
+                let at = named(&quiet);
+                sentences
+                    .push(format!("Nothing comes from {at}: it may have nothing that lacks here, or too much to do."));
+            }
+            if !dead.is_empty() {
+                sentences.push(format!(
+                    "Nothing comes from {}, and it answers no second call. Does it still run, and is its network up?",
+                    named(&dead)
+                ));
+            }
+            let is_elsewhere = |one: &&Unanswered| !one.addresses.iter().any(|at| from.contains(at));
+            let others: Vec<_> = unanswered.iter().filter(is_elsewhere).cloned().collect();
+            if !others.is_empty() {
+                sentences.push(silence(&others, wanted, transport));
+            }
+            sentences.join(" ")
+        }
+        WaitingFor::Disk => format!("This machine is still busy with what is here of {name}."),
+        _ => format!("Nothing comes of {name}."),
+    }
+}
+
+/// Who does not answer.
+fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> String {
+    // Who came later may have only a part of it.
+    let all_have_it = wanted.seeders.is_some_and(|seeders| unanswered.len() <= seeders as usize);
+    let role = if all_have_it { "has it" } else { "takes part" };
+    let one = |one| no_answer(one, role, transport);
+    let mut sentences: Vec<_> = unanswered.iter().take(NAMED).map(one).collect();
+    let more = unanswered.len().saturating_sub(NAMED);
+    if more > 0 {
+        sentences.push(format!("And so it is with {more} more."));
+    }
+    sentences.join(" ")
+}
+
+fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
+    let at = named(&one.addresses);
+    let carrier = match transport {
+        Kind::Auto => "answers neither UDP nor TCP",
+        Kind::Quic => "does not answer over UDP",
+        Kind::Tcp => "does not answer over TCP",
+    };
+    match &one.reason {
+        None if one.lost => format!("The connection to {at} was lost, and it has not answered again yet."),
+        None => format!("{at} {role} but has not answered yet."),
+        Some(TransportError::Unreachable(_)) if one.lost => {
+            format!("The connection to {at} was lost, and now it {carrier}. Does it still run, and at that address?")
+        }
+        Some(TransportError::Unreachable(_)) => {
+            format!("{at} {role} but {carrier}; does a firewall there let that port in?")
+        }
+        Some(TransportError::WrongPeer { addr, .. }) => {
+            format!("{at} is not there any more: somebody else answers at {addr} now.")
+        }
+        Some(error) => format!("{at} {role}, but: {error}."),
+    }
+}
+
+/// The first of them, and how many more there are.
+fn named(addresses: &[SocketAddr]) -> String {
+    let more = addresses.len().saturating_sub(1);
+    match addresses.first() {
+        None => "a peer".to_owned(),
+        Some(first) if more == 0 => first.to_string(),
+        Some(first) => format!("{first} (or at {more} more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+
+    use super::*;
+
+    fn unanswered(address: &str, reason: Option<TransportError>) -> Unanswered {
+        let addresses = vec![address.parse().unwrap()];
+        Unanswered { peer: PeerId::of_public_key(b"peer"), addresses, reason, lost: false }
+    }
+
+    fn said(waiting: &WaitingFor, seeders: Option<u32>, transport: Kind) -> String {
+        words(waiting, &Wanted { name: "x".to_owned(), seeders }, transport)
+    }
+
+    #[test]
+    fn a_silent_peer_is_named_with_what_was_tried() {
+        let at = "10.0.0.5:42347";
+        let silent = || unanswered(at, Some(TransportError::Unreachable(at.parse().unwrap())));
+        let waiting = WaitingFor::Answers { unanswered: vec![silent()] };
+        let end = "; does a firewall there let that port in?";
+        let auto = format!("{at} has it but answers neither UDP nor TCP{end}");
+        assert_eq!(said(&waiting, Some(1), Kind::Auto), auto);
+        assert_eq!(said(&waiting, Some(1), Kind::Quic), format!("{at} has it but does not answer over UDP{end}"));
+        assert_eq!(said(&waiting, Some(1), Kind::Tcp), format!("{at} has it but does not answer over TCP{end}"));
+        let lost = WaitingFor::Answers { unanswered: vec![Unanswered { lost: true, ..silent() }] };
+        assert!(said(&lost, Some(1), Kind::Auto).contains("was lost, and now it answers neither"));
+    }
+
+    #[test]
+    fn a_connection_whose_other_end_is_gone_is_said_once() {
+        let at: SocketAddr = "10.0.0.5:9".parse().unwrap();
+        let gone = Unanswered { lost: true, ..unanswered("10.0.0.5:9", Some(TransportError::Unreachable(at))) };
+        let waiting = WaitingFor::Pieces { from: vec![at], unanswered: vec![gone] };
+        let words = said(&waiting, Some(1), Kind::Auto);
+        assert!(words.contains("answers no second call") && words.matches("10.0.0.5").count() == 1, "{words}");
+        let other = unanswered("10.0.0.6:9", None);
+        let words = said(&WaitingFor::Pieces { from: vec![at], unanswered: vec![other] }, Some(2), Kind::Auto);
+        assert!(
+            words.starts_with("Nothing comes from 10.0.0.5:9: it may") && words.contains("10.0.0.6:9 has"),
+            "{words}"
+        );
+    }
+
+    /// A downloader takes part as well.
+    #[test]
+    fn only_who_has_all_of_it_is_said_to_have_it() {
+        let waiting = WaitingFor::Answers { unanswered: vec![unanswered("10.0.0.5:9", None)] };
+        assert!(said(&waiting, Some(1), Kind::Auto).contains(" has it but"));
+        assert!(said(&waiting, None, Kind::Auto).contains(" takes part but"), "others were known");
+        assert!(said(&waiting, Some(0), Kind::Auto).contains(" takes part but"), "it came later");
+    }
+
+    #[test]
+    fn many_silent_peers_are_counted() {
+        let many = (1..=9).map(|n| unanswered(&format!("10.0.0.{n}:9"), None)).collect();
+        let said = said(&WaitingFor::Answers { unanswered: many }, None, Kind::Auto);
+        assert!(
+            said.contains("10.0.0.3:9") && !said.contains("10.0.0.4:9") && said.ends_with("with 6 more."),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn private_addresses_that_are_not_dialled_name_the_flag() {
+        let private = WaitingFor::Peers { not_dialled: vec!["10.0.0.5:9".parse().unwrap()] };
+        let words = said(&private, None, Kind::Auto);
+        assert!(words.contains("10.0.0.5:9") && words.contains("--dial-private"), "{words}");
+        assert!(said(&WaitingFor::Peers { not_dialled: vec![] }, None, Kind::Auto).contains("nobody else"));
+        assert!(said(&WaitingFor::Tracker, None, Kind::Auto).contains("The tracker is gone"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Where a download waits that goes to standard output: a folder under `TMPDIR` (on Windows `TEMP`) that goes away with the program.
+//!
+//! A program that is killed cannot take its folder away, and a file without a name would not do: a download is a file, a
+//! journal and a lock, which are opened by their names. So each folder is locked for as long as its program runs, and
+//! whoever makes the next one first removes those of the same user that nobody holds.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "p2p-fileshare-";
+/// In each folder, locked while its program runs.
+const LOCK: &str = "in-use";
+/// Attempts to make a folder: one that is not locked yet may be swept by someone else who starts now.
+const TRIES: u32 = 8;
+
+/// A folder that is removed when it is dropped, or by the next one that is made.
+pub struct TempFolder {
+    /// Before the folder: not every system removes a file that is open.
+    _lock: File,
+    folder: TempDir,
+}
+
+impl TempFolder {
+    /// Removes what programs that were killed have left under `parent`, and makes a new folder there.
+    pub fn under(parent: &Path) -> io::Result<Self> {
+        for _ in 0..TRIES {
+            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let lock = File::create_new(folder.path().join(LOCK))?;
+            // Held or gone: someone who starts now took it for one that was left.
+            if lock.try_lock().is_err() || !folder.path().join(LOCK).exists() {
+                continue;
+            }
+            sweep(parent, folder.path());
+            return Ok(TempFolder { folder, _lock: lock });
+        }
+        Err(io::Error::other("it is removed as often as it is made"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Removes the folders beside `mine` that nobody holds. What cannot be removed is left to the next.
+fn sweep(parent: &Path, mine: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path == mine || !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // Held until it is gone: whoever made it and has not locked it yet must see that it is taken.
+        if let Some(_lock) = take_left(&path, mine) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// The lock of a folder of the same user, if it is there and free. A folder without one is about to get it.
+fn take_left(path: &Path, mine: &Path) -> Option<File> {
+    let plain = |path: &Path| fs::symlink_metadata(path).ok();
+    let (folder, lock, mine) = (plain(path)?, plain(&path.join(LOCK))?, plain(mine)?);
+    if !folder.is_dir() || !lock.is_file() || !same_owner(&folder, &mine) {
+        return None;
+    }
+    let lock = File::options().write(true).open(path.join(LOCK)).ok()?;
+    lock.try_lock().is_ok().then_some(lock)
+}
+
+#[cfg(unix)]
+fn same_owner(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+fn same_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(parent: &Path, name: &str) -> std::path::PathBuf {
+        let folder = parent.join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(LOCK), "").unwrap();
+        fs::write(folder.join("half"), "a file").unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_nobody_holds_is_swept_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = TempFolder::under(parent.path()).unwrap();
+        let stale = left(parent.path(), "p2p-fileshare-stale");
+        let foreign = left(parent.path(), "of-another-program");
+        let fresh = parent.path().join("p2p-fileshare-without-a-lock-yet");
+        fs::create_dir(&fresh).unwrap();
+
+        let next = TempFolder::under(parent.path()).unwrap();
+        assert!(!stale.exists());
+        assert!(held.path().exists() && next.path().exists() && foreign.exists() && fresh.exists());
+
+        let paths = [held.path().to_owned(), next.path().to_owned()];
+        drop((held, next));
+        assert!(paths.iter().all(|path| !path.exists()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_not_followed() {
+        let (parent, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = left(elsewhere.path(), "target");
+        std::os::unix::fs::symlink(&target, parent.path().join("p2p-fileshare-link")).unwrap();
+        let _next = TempFolder::under(parent.path()).unwrap();
+        assert!(target.join("half").exists());
+    }
+}

@@ -1,0 +1,118 @@
+//! What comes due: progress lines, the end of patience, and the end of sharing on.
+
+use std::time::Instant;
+
+use peer::json::Event;
+use peer::{State, WaitingFor};
+use protocol::ContentId;
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
+use crate::session::patience::{SPEAK, how_long, now, shown};
+use crate::session::run::Next;
+use crate::session::standstill;
+use crate::session::state::Session;
+use crate::ui::progress::Progress;
+
+impl Session {
+    pub(super) async fn tick(&self) -> Result<Next, Failure> {
+        if let Next::End = self.look_at_contents()? {
+            return Ok(Next::End);
+        }
+        let lacks_since = self.state.borrow().lacking_since.values().min().copied();
+        if let (Some(since), Some(wait)) = (lacks_since, self.options.wait)
+            && now().saturating_duration_since(since) >= wait
+        {
+            let sentence = format!(
+                "nobody came within {} who has the missing pieces. What is here is kept: start again when they are back",
+                shown(wait)
+            );
+            return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
+        }
+        for content in self.pending() {
+            self.stands_still(content).await?;
+        }
+        for content in self.ids() {
+            self.show(content);
+        }
+        Ok(if self.shared_enough() { Next::End } else { Next::GoOn })
+    }
+
+    /// Shows how a content stands, if that has changed.
+    fn show(&self, content: ContentId) {
+        let may_draw = self.may_draw();
+        let mut state = self.state.borrow_mut();
+        let Some(entry) = state.contents.get_mut(&content) else { return };
+        let status = entry.status.borrow().clone();
+        let progress = Progress::from(&status);
+        let is_over = matches!(status.state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+        if is_over || entry.shown.as_ref() == Some(&progress) || !may_draw {
+            return;
+        }
+        let now = Instant::now();
+        let draws = entry.pending && !progress.finished;
+        if draws {
+            self.screen.progress(&entry.meter.line(now, &progress));
+        }
+        if self.screen.is_json() {
+            let Progress { name, have, pieces, received, sent, peers, .. } = progress.clone();
+            let content = content.to_string();
+            self.screen.event(&Event::Progress { content, name, have, pieces, received, sent, peers });
+        }
+        entry.shown = Some(progress);
+        if draws {
+            state.drawn = Some(now);
+        }
+    }
+
+    /// Says why nothing comes of a download, and ends it when that has lasted for too long.
+    async fn stands_still(&self, content: ContentId) -> Result<(), Failure> {
+        let (now, wait) = (now(), self.options.wait);
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
+            let progress = Progress::from(&*entry.status.borrow());
+            if progress.finished || !entry.still.look(now, progress.received, wait) {
+                return Ok(());
+            }
+        }
+        let Some(waiting) = self.node.waiting_for(content).await else { return Ok(()) };
+        let busy = waiting == WaitingFor::Disk;
+        let said = {
+            let mut state = self.state.borrow_mut();
+            let lacks = state.lacking_since.contains_key(&content);
+            let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
+            entry.still.is_busy(now, busy);
+            if let WaitingFor::Manifest { came, .. } = waiting {
+                entry.still.manifest(now, came);
+            }
+            // Pieces that nobody has are named after a moment, and waited for then.
+            let pieces = matches!(waiting, WaitingFor::Pieces { .. });
+            if pieces && lacks {
+                return Ok(());
+            }
+            let words = standstill::words(&waiting, &entry.wanted, self.options.transport);
+            let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
+            if entry.still.is_over(now, wait) {
+                return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.wanted.name, wait, &words));
+            }
+            let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
+            entry.still.speaks(now, &words).then(|| format!("{words}{long}"))
+        };
+        if let Some(sentence) = said {
+            self.waiting_for(&content.to_string(), &sentence);
+        }
+        Ok(())
+    }
+
+    /// Whether as much was shared on as was asked for.
+    fn shared_enough(&self) -> bool {
+        let state = self.state.borrow();
+        let (Some(since), End::Shared { time, ratio }) = (state.done_since, self.options.end) else { return false };
+        let gave = |shown: &Option<Progress>| {
+            let Some(Progress { sent, size, .. }) = shown else { return false };
+            ratio.is_some_and(|ratio| *sent as f64 >= *size as f64 * ratio)
+        };
+        time.is_some_and(|time| since.elapsed() >= time) || state.contents.values().all(|content| gave(&content.shown))
+    }
+}

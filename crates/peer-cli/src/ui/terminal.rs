@@ -1,0 +1,149 @@
+//! The terminal's loan to the line editor. It is taken while this job is in the foreground, and given back before the program
+//! stops or ends: Ctrl-Z and its like reach a thread of their own, which first sends the editor out.
+//!
+//! The editor waits for keys and hears nothing but signals; so it is sent out by one, `SIGINT`, that is marked as ours.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+#[cfg(unix)]
+use std::time::Instant;
+
+/// Whether the editor has the terminal.
+static LENT: AtomicBool = AtomicBool::new(false);
+/// Whether it is not to be lent again.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is wanted back: a `SIGINT` that comes now is ours, and nothing is lent.
+static SENDING_OUT: AtomicBool = AtomicBool::new(false);
+/// How often the program was stopped and went on.
+static STOPS: AtomicU32 = AtomicU32::new(0);
+
+/// How long the editor is waited for; it goes within a millisecond unless it waits for a terminal that is stuck.
+#[cfg(unix)]
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two signals to it: it may not have been there yet for the first.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Lends the terminal to `read`, unless it is wanted back.
+pub fn lend<T>(read: impl FnOnce() -> T) -> Option<T> {
+    LENT.store(true, SeqCst);
+    let wanted = CLOSED.load(SeqCst) || SENDING_OUT.load(SeqCst);
+    let read = (!wanted).then(read);
+    LENT.store(false, SeqCst);
+    if wanted {
+        std::thread::sleep(AGAIN);
+    }
+    read
+}
+
+/// Whether nobody is to read from the terminal any more.
+pub fn is_closed() -> bool {
+    CLOSED.load(SeqCst)
+}
+
+/// Whether an interruption that is seen now is only meant to send the editor out.
+pub fn is_sending_out() -> bool {
+    SENDING_OUT.load(SeqCst)
+}
+
+/// How often another job may have written to the terminal.
+pub fn stops() -> u32 {
+    STOPS.load(SeqCst)
+}
+
+/// Takes the terminal back for good, and clears the line of the prompt. True if the editor had it: until [`settled`] is called
+/// interruptions are taken for those that were meant for it.
+pub fn close() -> bool {
+    use std::io::Write;
+    CLOSED.store(true, SeqCst);
+    if !LENT.load(SeqCst) {
+        return false;
+    }
+    send_out();
+    let clear: &[u8] = if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" };
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(clear);
+    let _ = out.flush();
+    true
+}
+
+/// No interruption of ours is on its way any more.
+pub fn settled() {
+    SENDING_OUT.store(false, SeqCst);
+}
+
+/// Has the editor put back the terminal's modes, and waits until it has. The terminal is not lent again until it is no longer
+/// wanted back.
+#[cfg(unix)]
+fn send_out() {
+    use nix::sys::signal::{Signal, kill};
+    let until = Instant::now() + PATIENCE;
+    SENDING_OUT.store(true, SeqCst);
+    while LENT.load(SeqCst) && Instant::now() < until && kill(nix::unistd::getpid(), Signal::SIGINT).is_ok() {
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// The console keeps its own state, and the editor hears no signal.
+#[cfg(not(unix))]
+fn send_out() {}
+
+/// From now on the editor is sent out before the program stops (Ctrl-Z, `SIGTSTP`), or is made to quit (`SIGQUIT`). To be called
+/// before there are threads: they must not take the signals either.
+#[cfg(unix)]
+pub fn give_back_on_stop() {
+    use std::io::IsTerminal;
+
+    use nix::sys::signal::{SigSet, Signal};
+    let signals = SigSet::from_iter([Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGQUIT]);
+    if std::io::stdin().is_terminal() && signals.thread_block().is_ok() {
+        std::thread::spawn(move || wait_for_stops(&signals));
+    }
+}
+
+/// Nothing is stopped.
+#[cfg(not(unix))]
+pub fn give_back_on_stop() {}
+
+#[cfg(unix)]
+fn wait_for_stops(signals: &nix::sys::signal::SigSet) {
+    use nix::sys::signal::{SigSet, Signal, raise};
+    // The terminal is put back as the shell has it, though it is the shell's turn.
+    settings::terminal::fail_in_background();
+    while let Ok(signal) = signals.wait() {
+        if signal == Signal::SIGCONT {
+            after_stop();
+            continue;
+        }
+        send_out();
+        STOPS.fetch_add(1, SeqCst);
+        // The system does what it always does: it stops all threads, unless no shell is there to let them go on.
+        let only = SigSet::from_iter([signal]);
+        let _ = only.thread_unblock().and_then(|()| raise(signal));
+        let _ = only.thread_block();
+        // A signal that came too early, or too late, for the editor is on its way to the rest of the program.
+        std::thread::sleep(4 * AGAIN);
+        settled();
+    }
+}
+
+/// A stop that nobody could hear of (`SIGSTOP`) leaves the editor with a terminal whose modes the shell has changed: it begins
+/// anew when it is its turn.
+#[cfg(unix)]
+fn after_stop() {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use settings::terminal::{Turn, turn};
+    STOPS.fetch_add(1, SeqCst);
+    let stdin = std::io::stdin();
+    let Ok(now) = tcgetattr(&stdin) else { return };
+    let ours = turn() == Turn::Ours;
+    if !LENT.load(SeqCst) || (ours && !now.local_modes.contains(LocalModes::ICANON)) {
+        return;
+    }
+    send_out();
+    if !ours {
+        let _ = tcsetattr(&stdin, OptionalActions::Now, &now);
+    }
+    std::thread::sleep(4 * AGAIN);
+    settled();
+}

@@ -1,0 +1,100 @@
+//! What the handles ask of the driver.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::DownloadOptions;
+use crate::disk::share::ShareOptions;
+use crate::error::PeerError;
+use crate::net::dial_book::WaitingFor;
+use crate::net::tracker::{Page, TrackerAddress};
+use crate::report::{Begun, ContentKey};
+use crate::status::Status;
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, PeerError>>;
+
+pub(crate) enum Command {
+    Track {
+        tracker: TrackerAddress,
+        reply: Reply<()>,
+    },
+    AddPeer {
+        content: ContentId,
+        peer: PeerAddress,
+        reply: oneshot::Sender<()>,
+    },
+    Find {
+        query: String,
+        reply: Reply<Vec<ContentMatch>>,
+    },
+    List {
+        before: Option<u64>,
+        reply: Reply<Page>,
+    },
+    Manifest {
+        content: ContentId,
+        reply: oneshot::Sender<Arc<Manifest>>,
+    },
+    Share {
+        path: PathBuf,
+        options: ShareOptions,
+        reply: Reply<Begun>,
+    },
+    Download {
+        content: ContentId,
+        options: DownloadOptions,
+        reply: Reply<Begun>,
+    },
+    Pause {
+        key: ContentKey,
+        reply: oneshot::Sender<()>,
+    },
+    Resume {
+        key: ContentKey,
+        reply: oneshot::Sender<()>,
+    },
+    /// Takes no part in a content any more.
+    Stop {
+        key: ContentKey,
+        reply: oneshot::Sender<()>,
+    },
+    /// The next bytes of a content from an offset on, once they are verified; nothing behind its end.
+    Read {
+        key: ContentKey,
+        offset: u64,
+        reply: Reply<Bytes>,
+    },
+    Status {
+        content: ContentId,
+        reply: oneshot::Sender<Option<Status>>,
+    },
+    WaitingFor {
+        content: ContentId,
+        reply: oneshot::Sender<Option<WaitingFor>>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// The way to a driver, for all handles of its node.
+#[derive(Clone)]
+pub(crate) struct Commands(mpsc::Sender<Command>);
+
+impl Commands {
+    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Commands(commands)
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| PeerError::ShutDown)?;
+        answer.await.map_err(|_| PeerError::ShutDown)
+    }
+}

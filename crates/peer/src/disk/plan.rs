@@ -1,0 +1,267 @@
+//! What a download has to do: found out by looking at the disk, before anything is written.
+
+use std::path::{Path, PathBuf};
+
+use protocol::Manifest;
+use storage::{Folder, error_at};
+
+use crate::config::DownloadSettings;
+use crate::disk::existing::{Existing, compare, holds_nothing_else};
+use crate::disk::names::Selection;
+use crate::disk::settled::lies_at;
+use crate::error::PeerError;
+
+/// What a download has to do.
+pub(crate) enum Plan {
+    /// Nothing: every file that is wanted is in place, byte for byte.
+    Complete(Existing),
+    /// Files have to be built beside the target. Those that are equal stay where they are; those that differ are replaced in
+    /// the end, and what they have in common with the new ones is taken from them.
+    Build {
+        existing: Existing,
+        /// Whether files are replaced.
+        replace: bool,
+    },
+    /// Something is in the way and is not to be replaced, or cannot be.
+    Blocked(PathBuf),
+}
+
+impl Plan {
+    /// Looks at what lies where a download goes. Hashes, on all cores, what has the right size; blocks.
+    pub(crate) fn of(
+        manifest: &Manifest,
+        selection: &Selection,
+        settings: &DownloadSettings,
+    ) -> Result<Self, PeerError> {
+        let target = settings.folder.join(selection.names.name(manifest));
+        let Ok(old) = std::fs::symlink_metadata(&target) else {
+            return Ok(Plan::Build { existing: Existing::default(), replace: false });
+        };
+        if manifest.header().folder && old.is_dir() {
+            return of_folder(manifest, selection, settings, &target);
+        }
+        if lies_at(manifest, &target)? {
+            return Ok(Plan::Complete(Existing { equal: selection.wanted.clone(), ..Existing::default() }));
+        }
+        // A file is replaced by a file and by nothing else.
+        if !settings.replace || manifest.header().folder || !old.is_file() {
+            return Ok(Plan::Blocked(target));
+        }
+        Ok(Plan::Build {
+            existing: Existing { different: selection.wanted.clone(), ..Existing::default() },
+            replace: true,
+        })
+    }
+}
+
+fn of_folder(
+    manifest: &Manifest,
+    selection: &Selection,
+    settings: &DownloadSettings,
+    target: &Path,
+) -> Result<Plan, PeerError> {
+    let Selection { wanted, empty_folders, names, .. } = selection;
+    // Said before anything is hashed. Where only some files are wanted, others may lie beside them.
+    if !settings.replace
+        && !selection.is_partial(settings)
+        && !holds_nothing_else(manifest, names, empty_folders, target)
+    {
+        return Ok(Plan::Blocked(target.to_owned()));
+    }
+    let folder = &settings.folder;
+    let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
+    let existing = compare(manifest, names, &within, wanted, empty_folders)?;
+    if let Some(path) = existing.in_the_way {
+        return Ok(Plan::Blocked(path));
+    }
+    match existing.different.first() {
+        Some(&file) if !settings.replace => return Ok(Plan::Blocked(names.spec(manifest, target, file).path)),
+        _ => {}
+    }
+    let has_folders = empty_folders.iter().all(|path| target.join(path).is_dir());
+    if existing.equal.len() == wanted.len() && has_folders {
+        return Ok(Plan::Complete(existing));
+    }
+    let replace = !existing.different.is_empty();
+    Ok(Plan::Build { existing, replace })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use protocol::Algorithm;
+
+    use super::*;
+    use crate::config::Choice;
+    use crate::disk::names::select;
+    use crate::disk::share::hash_content;
+
+    /// What a plan comes to: the numbers of equal and different files.
+    #[derive(Debug, PartialEq)]
+    enum Outcome {
+        Complete,
+        Build { equal: Vec<usize>, different: Vec<usize>, replace: bool },
+        Blocked(String),
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+        manifest: Manifest,
+    }
+
+    impl World {
+        fn new(is_folder: bool) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let source = folder.path().join("source/content");
+            fs::create_dir_all(folder.path().join("output")).unwrap();
+            if is_folder {
+                fs::create_dir_all(source.join("sub")).unwrap();
+                fs::write(source.join("a"), [1; 3000]).unwrap();
+                fs::write(source.join("sub/b"), [2; 3000]).unwrap();
+            } else {
+                fs::create_dir_all(source.parent().unwrap()).unwrap();
+                fs::write(&source, [1; 3000]).unwrap();
+            }
+            let manifest = hash_content(&source, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
+            World { folder, manifest }
+        }
+
+        fn settings(&self) -> DownloadSettings {
+            let (hashes, folder) = (self.folder.path().join("hashes"), self.folder.path().join("output"));
+            DownloadSettings { hashes, folder, ..DownloadSettings::default() }
+        }
+
+        /// Puts a file into the output folder.
+        fn put(&self, path: &str, bytes: &[u8]) {
+            let path = self.settings().folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+
+        fn plan(&self, settings: &DownloadSettings) -> Outcome {
+            let selection = select(&self.manifest, settings).unwrap();
+            let before = snapshot(self.folder.path());
+            let plan = Plan::of(&self.manifest, &selection, settings).unwrap();
+            assert_eq!(snapshot(self.folder.path()), before, "a plan only looks");
+            match plan {
+                Plan::Complete(_) => Outcome::Complete,
+                Plan::Build { existing: Existing { equal, different, .. }, replace } => {
+                    Outcome::Build { equal, different, replace }
+                }
+                Plan::Blocked(path) => {
+                    let inside = path.strip_prefix(&settings.folder).unwrap();
+                    Outcome::Blocked(inside.to_str().unwrap().replace('\\', "/"))
+                }
+            }
+        }
+
+        fn plain(&self) -> Outcome {
+            self.plan(&self.settings())
+        }
+
+        fn forced(&self) -> Outcome {
+            self.plan(&DownloadSettings { replace: true, ..self.settings() })
+        }
+
+        fn only(&self, wanted: &'static str) -> Outcome {
+            let only = Choice { wanted: Arc::new(move |path| path == wanted), spelt_out: Arc::new(|_, _| false) };
+            self.plan(&DownloadSettings { only: Some(only), ..self.settings() })
+        }
+    }
+
+    /// Paths, lengths and times of all that lies in a folder.
+    fn snapshot(folder: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
+        let mut all = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let (path, found) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+                all.push((path.clone(), found.len(), found.modified().unwrap()));
+                if found.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+
+    fn build(equal: &[usize], different: &[usize], replace: bool) -> Outcome {
+        Outcome::Build { equal: equal.to_vec(), different: different.to_vec(), replace }
+    }
+
+    #[test]
+    fn nothing_there_is_built() {
+        for is_folder in [false, true] {
+            let world = World::new(is_folder);
+            assert_eq!(world.plain(), build(&[], &[], false));
+            assert_eq!(world.forced(), build(&[], &[], false));
+        }
+    }
+
+    #[test]
+    fn equal_files_are_complete() {
+        let file = World::new(false);
+        file.put("content", &[1; 3000]);
+        assert_eq!((file.plain(), file.forced()), (Outcome::Complete, Outcome::Complete));
+        let folder = World::new(true);
+        folder.put("content/a", &[1; 3000]);
+        assert_eq!(folder.plain(), build(&[0], &[], false), "one of two");
+        folder.put("content/sub/b", &[2; 3000]);
+        assert_eq!((folder.plain(), folder.forced()), (Outcome::Complete, Outcome::Complete));
+    }
+
+    #[test]
+    fn force_replaces_files_that_differ() {
+        let file = World::new(false);
+        file.put("content", &[9; 3000]);
+        assert_eq!(file.plain(), Outcome::Blocked("content".to_owned()));
+        assert_eq!(file.forced(), build(&[], &[0], true));
+        let folder = World::new(true);
+        folder.put("content/a", &[1; 3000]);
+        folder.put("content/sub/b", &[9; 10]);
+        assert_eq!(folder.plain(), Outcome::Blocked("content/sub/b".to_owned()));
+        assert_eq!(folder.forced(), build(&[0], &[1], true));
+    }
+
+    #[test]
+    fn force_replaces_no_folder_and_no_link() {
+        let file = World::new(false);
+        file.put("content/inside", b"bytes");
+        assert_eq!(file.forced(), Outcome::Blocked("content".to_owned()));
+        let folder = World::new(true);
+        folder.put("content/a/inside", b"bytes");
+        assert_eq!(folder.forced(), Outcome::Blocked("content/a".to_owned()));
+        let other = World::new(true);
+        other.put("content", b"a file");
+        assert_eq!(other.forced(), Outcome::Blocked("content".to_owned()));
+        #[cfg(unix)]
+        {
+            let linked = World::new(false);
+            linked.put("elsewhere", &[9; 3000]);
+            std::os::unix::fs::symlink("elsewhere", linked.settings().folder.join("content")).unwrap();
+            assert_eq!(linked.forced(), Outcome::Blocked("content".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_folder_with_other_files_is_left_alone() {
+        let world = World::new(true);
+        world.put("content/of-the-user", b"bytes");
+        assert_eq!(world.plain(), Outcome::Blocked("content".to_owned()));
+        assert_eq!(world.forced(), build(&[], &[], false), "the others stay beside it");
+    }
+
+    #[test]
+    fn only_builds_what_is_wanted_beside_other_files() {
+        let world = World::new(true);
+        world.put("content/of-the-user", b"bytes");
+        world.put("content/a", &[9; 10]);
+        assert_eq!(world.only("sub/b"), build(&[], &[], false));
+        assert_eq!(world.only("a"), Outcome::Blocked("content/a".to_owned()));
+        world.put("content/sub/b", &[2; 3000]);
+        assert_eq!(world.only("sub/b"), Outcome::Complete);
+    }
+}

@@ -1,0 +1,123 @@
+//! What the engine wants is done: connections, questions and answers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use protocol::{ContentId, PieceRange};
+use swarm::{Action, ConnId, Event, RequestId};
+
+use super::state::{Driver, Fetching, PendingServe};
+use crate::event::PeerEvent;
+use crate::net::dial;
+use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
+use crate::net::link;
+use crate::net::serve::PieceServe;
+use crate::report::Report;
+
+impl Driver {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { peer } => {
+                let (transport, limiter) = (self.setup.transport.clone(), self.setup.dial_limiter.clone());
+                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.reports.clone())))
+            }
+            Action::Close { conn, reason } => {
+                if let Some(link) = self.links.get(&conn) {
+                    tracing::info!(peer = %link.connection.peer_id(), reason, "closes a connection");
+                    link.connection.close(1, reason);
+                }
+                self.forget_link(conn);
+            }
+            Action::Send { conn, message } => {
+                if let Some(link) = self.links.get(&conn)
+                    && link.outbox.try_send(message).is_err()
+                {
+                    link.connection.close(1, "it does not read");
+                }
+            }
+            Action::FetchManifest { conn, content } => {
+                if let Some(link) = self.links.get(&conn) {
+                    let progress = Arc::<ManifestProgress>::default();
+                    let fetch = ManifestFetch {
+                        conn,
+                        connection: link.connection.clone(),
+                        content,
+                        progress: progress.clone(),
+                        memory: self.setup.manifest_memory.clone(),
+                        reports: self.reports.clone(),
+                    };
+                    let task = link.connection.spawn(Box::pin(fetch.run()));
+                    let before = self.manifests.insert((conn, content), (task.abort_handle(), progress));
+                    if let Some((before, _)) = before {
+                        before.abort();
+                    }
+                }
+            }
+            Action::CancelManifest { conn, content } => {
+                if let Some((task, _)) = self.manifests.remove(&(conn, content)) {
+                    task.abort();
+                }
+            }
+            Action::Fetch { conn, request, content, run } => self.fetch(conn, request, content, run),
+            Action::Cancel { request } => {
+                if let Some(fetching) = self.requests.get(&request) {
+                    fetching.task.abort();
+                }
+            }
+            Action::Serve { serve } => {
+                let Some(asked) = self.questions.remove(&serve) else { return };
+                let item = self.items.get(&asked.content);
+                let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone())));
+                if let (Some((store, cap)), Some(link)) = (held, self.links.get(&asked.conn)) {
+                    let workers = self.setup.workers.clone();
+                    let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
+                    let connection = link.connection.clone();
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, reports };
+                    link.connection.spawn(Box::pin(work.run()));
+                } else {
+                    self.event(Event::Served { serve });
+                }
+            }
+            Action::Refuse { serve, reason } => {
+                if let Some(asked) = self.questions.remove(&serve) {
+                    tokio::spawn(link::refuse(asked.stream, reason));
+                }
+            }
+            Action::Completed { content } => self.finish(content),
+            Action::FindMore { content } => self.announce(content),
+            Action::Lacking { content, runs } => self.lacking(content, runs),
+            Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
+        }
+    }
+
+    pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
+        let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
+        let Some(store) = item.store.clone() else { return };
+        let came = Arc::new(AtomicU64::new(0));
+        let fetch = PieceFetch {
+            request,
+            connection: link.connection.clone(),
+            store,
+            run,
+            proven: link.proven,
+            came: came.clone(),
+            buffers: self.setup.buffers.clone(),
+            workers: self.setup.workers.clone(),
+            waits: item.waits.clone(),
+            cap: item.down.clone(),
+            reports: self.reports.clone(),
+        };
+        let task = link.connection.spawn(Box::pin(fetch.run()));
+        let reports = self.reports.clone();
+        let from = link.connection.peer_id();
+        self.requests
+            .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
+        // A request that is given up ends like any other, so that the engine's stats are right.
+        tokio::spawn(async move {
+            if task.await.is_err() {
+                let event = Event::Finished { request, failure: Some(swarm::Failure::Broken) };
+                let _ = reports.send(Report::Event(event)).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! What the handles ask is done, or handed to whom it takes time.
+
+use swarm::Event;
+
+use super::state::Driver;
+use crate::command::Command;
+use crate::disk::share::share;
+use crate::error::PeerError;
+use crate::net::tracker::{self, ToClient};
+use crate::report::Report;
+
+impl Driver {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Track { tracker, reply } => {
+                let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
+                let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
+                let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
+                self.tracker = Some(client);
+                self.tracker_lost = false;
+                let contents: Vec<_> = self.items.keys().copied().collect();
+                contents.into_iter().for_each(|content| self.announce(content));
+            }
+            Command::AddPeer { content, peer, reply } => {
+                self.event(Event::Found { content, peers: vec![peer] });
+                let _ = reply.send(());
+            }
+            Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
+            Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
+            Command::Manifest { content, reply } => self.await_manifest(content, reply),
+            Command::Share { path, options, reply } => {
+                let (storage, hashes, reports) =
+                    (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
+                let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
+                scan.own.push(hashes.clone());
+                tokio::spawn(async move {
+                    let up = options.up;
+                    let work = move || share(&path, &options, &scan, &*storage, &hashes, &events);
+                    let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
+                    let _ = reports.send(Report::Shared { result, up, reply }).await;
+                });
+            }
+            Command::Download { content, options, reply } => {
+                let _ = reply.send(self.download(content, options));
+            }
+            Command::Pause { key, reply } => self.pause(key, reply),
+            Command::Resume { key, reply } => {
+                self.resume(key);
+                let _ = reply.send(());
+            }
+            Command::Stop { key, reply } => self.stop(key, reply),
+            Command::Read { key, offset, reply } => self.read(key, offset, reply),
+            Command::Status { content, reply } => {
+                let _ = reply.send(self.publish(content));
+            }
+            Command::WaitingFor { content, reply } => {
+                let _ = reply.send(self.waiting_for(content));
+            }
+            Command::Shutdown { reply } => drop(reply),
+        }
+    }
+
+    pub(super) fn ask_tracker(&self, question: ToClient) {
+        match &self.tracker {
+            Some(tracker) => {
+                if let Err(error) = tracker.try_send(question) {
+                    error.into_inner().unheard();
+                }
+            }
+            None => question.unheard(),
+        }
+    }
+}

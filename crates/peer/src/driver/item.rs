@@ -1,0 +1,100 @@
+//! One content in the driver: on disk, on the wire, in figures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::PeerId;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::command::Reply;
+use crate::config::DownloadOptions;
+use crate::disk::content::ContentStore;
+use crate::net::rate::RateCap;
+use crate::stats::WaitStats;
+use crate::status::{RateMeter, Status};
+
+pub(super) struct Item {
+    pub(super) store: Option<Arc<ContentStore>>,
+    /// Whether the store is there or on its way.
+    pub(super) opening: bool,
+    /// Which of the contents of this id it is, of all that there were.
+    pub(super) instance: u64,
+    /// The number of the attempt to open it.
+    pub(super) attempt: u64,
+    /// Told to pause: then there is no store, and the engine knows nothing of it.
+    pub(super) paused: bool,
+    /// Ready when the store of before a pause is closed.
+    pub(super) closed: Option<oneshot::Receiver<()>>,
+    pub(super) started: Instant,
+    pub(super) verified: Option<Duration>,
+    pub(super) sources: BTreeMap<PeerId, u64>,
+    pub(super) wanted: bool,
+    pub(super) options: DownloadOptions,
+    /// Only the manifest is wanted, and the content forgotten then.
+    pub(super) manifest_only: bool,
+    pub(super) finished: bool,
+    /// Claims what is verified while a download runs.
+    pub(super) checkpoints: Option<OwnTask>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) meter: RateMeter,
+    pub(super) waits: Arc<WaitStats>,
+    pub(super) up: Arc<RateCap>,
+    pub(super) down: Arc<RateCap>,
+    /// Who reads it in order and waits for what is at an offset.
+    pub(super) readers: Vec<(u64, Reply<Bytes>)>,
+    /// Who has stopped it while its files got their names: that is waited for.
+    pub(super) stops: Vec<oneshot::Sender<()>>,
+}
+
+impl Item {
+    /// A content of which nothing is known yet.
+    pub(super) fn new(instance: u64, of_node: Arc<WaitStats>, up: Arc<RateCap>, down: Arc<RateCap>) -> Self {
+        Item {
+            store: None,
+            opening: false,
+            instance,
+            attempt: 0,
+            paused: false,
+            closed: None,
+            started: Instant::now(),
+            verified: None,
+            sources: BTreeMap::new(),
+            wanted: false,
+            options: DownloadOptions::default(),
+            manifest_only: false,
+            finished: false,
+            checkpoints: None,
+            status: watch::Sender::default(),
+            meter: RateMeter::default(),
+            waits: Arc::new(WaitStats::of_download(of_node)),
+            up,
+            down,
+            readers: Vec::new(),
+            stops: Vec::new(),
+        }
+    }
+
+    /// Whether every piece is verified and its files are getting their names.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.verified.is_some() && !self.finished
+    }
+}
+
+/// A task that ends with what it is for.
+pub(super) struct OwnTask(AbortHandle);
+
+impl OwnTask {
+    pub(super) fn new(task: AbortHandle) -> Self {
+        OwnTask(task)
+    }
+}
+
+impl Drop for OwnTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,162 @@
+//! What tasks report goes into the engine, with what the driver itself has to remember of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::{ContentId, PeerMessage, RefusalReason, VERSION};
+use swarm::{ConnId, Event, RequestId};
+use tokio::sync::mpsc;
+use transport::Connection;
+
+use super::state::{Driver, Link, PendingServe};
+use crate::event::PeerEvent;
+use crate::net::dial_filter::Source;
+use crate::net::{link, serve};
+use crate::report::{Question, Report};
+
+impl Driver {
+    pub(super) fn handle(&mut self, report: Report) {
+        match report {
+            Report::Event(mut event) => {
+                match &mut event {
+                    Event::Message { conn, message: PeerMessage::Peers { content, peers } } => {
+                        if let Some(link) = self.links.get(conn) {
+                            let source = Source::Peer(link.connection.remote_addr().ip());
+                            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
+                        }
+                    }
+                    Event::Disconnected { conn } => self.forget_link(*conn),
+                    Event::Finished { request, failure } => {
+                        if *failure == Some(swarm::Failure::Invalid) {
+                            self.note_wrong(*request, "an answer of a wrong length");
+                        }
+                        self.progressed(*request);
+                        self.requests.remove(request);
+                    }
+                    _ => {}
+                }
+                self.event(event);
+            }
+            Report::Connected { connection, dialled } => self.connected(connection, dialled),
+            Report::Question { conn, question } => self.question(conn, question),
+            Report::Manifest { manifest } => self.manifest(manifest),
+            Report::Opened { content, attempt, result } => self.opened(content, attempt, result),
+            Report::Shared { result, up, reply } => {
+                let result = result.map(|opened| self.shared(opened, up));
+                let _ = reply.send(result);
+            }
+            Report::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
+            Report::DiskFailed { content, error } => self.give_up(content, error.into()),
+            Report::SourceFailed { content, error } => self.source_failed(content, error),
+            Report::Completed { content, result } => self.completed(content, result),
+            Report::TrackerLost => {
+                self.tracker_lost = true;
+                self.tell(PeerEvent::TrackerLost);
+            }
+            Report::TrackerBack => {
+                self.tracker_lost = false;
+                self.tell(PeerEvent::TrackerBack);
+            }
+            Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Report::Addresses { addresses } => {
+                tracing::info!(?addresses, "this machine has other addresses than before");
+                let (listeners, site) = (addresses.clone(), self.setup.site.clone());
+                self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
+                // Whoever announces them to the tracker is woken.
+                self.setup.listeners.send_replace(addresses);
+            }
+        }
+    }
+
+    /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
+    /// streams that they came on would keep the connection, with all its buffers, for ever.
+    pub(super) fn forget_link(&mut self, conn: ConnId) {
+        if let Some(link) = self.links.remove(&conn) {
+            let peer = link.connection.peer_id();
+            if !self.links.values().any(|other| other.connection.peer_id() == peer) {
+                self.setup.book.lost(peer);
+            }
+        }
+        self.questions.retain(|_, asked| asked.conn != conn);
+        for (_, (task, _)) in self.manifests.extract_if(|(from, _), _| *from == conn) {
+            task.abort();
+        }
+    }
+
+    /// Tells the engine what has come of a request since it was told last.
+    pub(super) fn progressed(&mut self, request: RequestId) {
+        let Some(fetching) = self.requests.get_mut(&request) else { return };
+        let came = fetching.came.load(Ordering::Relaxed);
+        let bytes = came - std::mem::replace(&mut fetching.told, came);
+        if bytes > 0 {
+            self.event(Event::Progress { request, bytes });
+        }
+    }
+
+    pub(super) fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
+        self.progressed(request);
+        for &(piece, right) in verdicts {
+            if right
+                && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
+            {
+                let len = item.store.as_ref().and_then(|store| store.manifest().geometry().piece(piece));
+                let len = len.map_or(0, |piece| piece.len as u64);
+                *item.sources.entry(fetching.from).or_default() += len;
+                fetching.stored += len;
+                if let Some(link) = self.links.get_mut(&fetching.conn) {
+                    link.proven = true;
+                }
+            }
+            if !right {
+                self.note_wrong(request, "a wrong piece");
+            }
+            self.event(if right {
+                Event::Stored { content, request, piece }
+            } else {
+                Event::Corrupt { request, piece }
+            });
+        }
+        self.serve_readers(content);
+    }
+
+    /// For the log: what a peer did wrong while we still dealt with it.
+    pub(super) fn note_wrong(&self, request: RequestId, what: &'static str) {
+        let Some(from) = self.requests.get(&request).map(|fetching| fetching.from) else { return };
+        if self.links.values().any(|link| link.connection.peer_id() == from) {
+            tracing::info!(peer = %from, "{what}");
+        }
+    }
+
+    pub(super) fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        let (peer, remote) = (connection.peer_id(), connection.remote_addr());
+        self.setup.book.connected(peer);
+        self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
+        let (outbox, messages) = mpsc::channel(link::OUTBOX);
+        self.links.insert(conn, Link::new(connection.clone(), outbox));
+        let talk = link::run(conn, connection.clone(), dialled, messages, self.reports.clone());
+        connection.spawn(Box::pin(talk));
+        self.event(Event::Connected { conn, peer, remote, dialled });
+    }
+
+    pub(super) fn question(&mut self, conn: ConnId, question: Question) {
+        // It may have waited in the inbox while we closed the connection.
+        let Some(link) = self.links.get(&conn) else { return };
+        match question {
+            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.store.as_ref()) {
+                Some(store) => {
+                    let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
+                    drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
+                }
+                None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
+            },
+            Question::Pieces { content, run, stream } => {
+                let serve = self.next_serve;
+                self.next_serve += 1;
+                self.questions.insert(serve, PendingServe { conn, content, run, stream });
+                self.event(Event::Requested { conn, serve, content, run });
+            }
+        }
+    }
+}

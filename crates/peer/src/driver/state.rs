@@ -1,0 +1,132 @@
+//! What the driver knows: the engine, connections, requests, contents, and what all of them share.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use protocol::{ContentId, Manifest, PeerId, PeerMessage, PieceRange};
+use storage::Backend;
+use swarm::{Action, ConnId, Engine, RequestId, ServeId};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+use transport::{Connection, SendStream, Transport};
+
+use super::item::Item;
+use crate::config::DownloadSettings;
+use crate::disk::scan::ScanOptions;
+use crate::disk::watch::Watch;
+use crate::disk::workers::Workers;
+use crate::event::PeerEvent;
+use crate::net::buffers::Buffers;
+use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::DialFilter;
+use crate::net::dial_limiter::DialLimiter;
+use crate::net::fetch::ManifestProgress;
+use crate::net::rate::RateCap;
+use crate::net::tracker::ToClient;
+use crate::report::Report;
+use crate::stats::WaitStats;
+
+/// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
+const SILENT: Duration = Duration::from_millis(2500);
+
+pub(super) struct Driver {
+    pub(super) setup: Setup,
+    pub(super) engine: Engine,
+    pub(super) began: Instant,
+    pub(super) actions: Vec<Action>,
+    pub(super) links: HashMap<ConnId, Link>,
+    pub(super) next_conn: ConnId,
+    pub(super) requests: HashMap<RequestId, Fetching>,
+    pub(super) manifests: HashMap<(ConnId, ContentId), (AbortHandle, Arc<ManifestProgress>)>,
+    pub(super) questions: HashMap<ServeId, PendingServe>,
+    pub(super) next_serve: ServeId,
+    pub(super) items: HashMap<ContentId, Item>,
+    /// The number of the next content.
+    pub(super) next_instance: u64,
+    /// The number of the next attempt to open a download.
+    pub(super) next_attempt: u64,
+    /// Who waits for the end of an attempt to open a download that is not wanted any more, by its number.
+    pub(super) abandoned: HashMap<u64, Vec<oneshot::Sender<()>>>,
+    /// Stores of what was given up, while others still write to them.
+    pub(super) closing: Vec<JoinHandle<()>>,
+    /// Who waits for the manifest alone of a content, which is not to be downloaded.
+    pub(super) manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
+    pub(super) tracker: Option<mpsc::Sender<ToClient>>,
+    pub(super) tracker_lost: bool,
+    /// Notices when files are changed that are shared.
+    pub(super) watch: Watch,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) events: broadcast::Sender<PeerEvent>,
+}
+
+/// A connection.
+pub(super) struct Link {
+    pub(super) connection: Arc<dyn Connection>,
+    pub(super) outbox: mpsc::Sender<PeerMessage>,
+    /// Bytes that have come over it in all, and when there were last more.
+    received: u64,
+    heard: Instant,
+    /// Whether a right piece came over it.
+    pub(super) proven: bool,
+}
+
+impl Link {
+    pub(super) fn new(connection: Arc<dyn Connection>, outbox: mpsc::Sender<PeerMessage>) -> Self {
+        Link { connection, outbox, received: 0, heard: Instant::now(), proven: false }
+    }
+
+    /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
+    pub(super) fn look(&mut self) -> (Duration, bool) {
+        let stats = self.connection.stats();
+        if self.received != stats.received {
+            (self.received, self.heard) = (stats.received, Instant::now());
+        }
+        (stats.rtt, self.heard.elapsed() > SILENT + stats.rtt * 2)
+    }
+}
+
+/// A request that is under way.
+pub(super) struct Fetching {
+    pub(super) conn: ConnId,
+    pub(super) from: PeerId,
+    pub(super) task: AbortHandle,
+    /// Payload bytes that have come, and how many of them the engine knows of.
+    pub(super) came: Arc<AtomicU64>,
+    pub(super) told: u64,
+    /// What it is for, and how many of those bytes are stored.
+    pub(super) content: ContentId,
+    pub(super) stored: u64,
+}
+
+/// Pieces that were asked for and are not served yet.
+pub(super) struct PendingServe {
+    pub(super) conn: ConnId,
+    pub(super) content: ContentId,
+    pub(super) run: PieceRange,
+    pub(super) stream: Box<dyn SendStream>,
+}
+
+/// What all contents and connections share.
+pub(super) struct Setup {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) storage: Arc<dyn Backend>,
+    pub(super) downloads: DownloadSettings,
+    pub(super) scan: ScanOptions,
+    /// Where others may reach us.
+    pub(super) listeners: watch::Sender<Vec<SocketAddr>>,
+    pub(super) site: String,
+    pub(super) up: Arc<RateCap>,
+    pub(super) down: Arc<RateCap>,
+    pub(super) buffers: Arc<Buffers>,
+    /// Memory for manifests that are under way.
+    pub(super) manifest_memory: Arc<Semaphore>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) waits: Arc<WaitStats>,
+    pub(super) dial_limiter: Arc<DialLimiter>,
+    pub(super) dialled: Arc<DialFilter>,
+    pub(super) book: Arc<DialBook>,
+}

@@ -1,0 +1,494 @@
+//! Events as programs read them: one JSON object a line, version 1, as `peer-cli --json` prints them. `docs/events.md` is the
+//! reference; events and fields are only ever added.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use protocol::{ContentId, is_unprintable};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::left_out::LeftOut;
+use crate::event::PeerEvent;
+use crate::stats::Bottleneck;
+use crate::status::Completed;
+
+/// Version of the schema. It changes when a field goes or means something else, never when one is added.
+const VERSION: u32 = 1;
+
+/// One line.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The tracker has said welcome.
+    Ready {
+        /// This peer.
+        id: String,
+        /// Addresses that it listens on.
+        listeners: Vec<String>,
+        /// The tracker's id.
+        tracker: String,
+    },
+    /// A file is being hashed; ten times a second at most.
+    Hashing {
+        /// What is hashed.
+        path: String,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Something in a folder that is shared and is left out.
+    Skipped {
+        /// Where it lies.
+        path: String,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A file or folder is hashed and announced.
+    Sharing {
+        /// The content.
+        content: String,
+        /// Its name.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Pieces in all.
+        pieces: u32,
+        /// Pieces that are served.
+        held: u32,
+        /// Things in the folder that are no part of it.
+        left_out: u32,
+    },
+    /// What is shared can be had with this ticket.
+    Ticket {
+        /// The content.
+        content: String,
+        /// The ticket.
+        ticket: String,
+        /// What to type elsewhere.
+        command: String,
+    },
+    /// It is known which content is downloaded.
+    Wanted {
+        /// The content.
+        content: String,
+        /// Its name as it was announced.
+        name: String,
+    },
+    /// The manifest is here and checked.
+    Manifest {
+        /// The content.
+        content: String,
+        /// Its name.
+        name: String,
+        /// Bytes; of the files that are wanted, if not all are.
+        size: u64,
+        /// Pieces of them.
+        pieces: u32,
+        /// Pieces that are here already.
+        have: u32,
+    },
+    /// How a content stands.
+    Progress {
+        /// The content.
+        content: String,
+        /// Its name.
+        name: String,
+        /// Pieces that are stored.
+        have: u32,
+        /// Pieces in all.
+        pieces: u32,
+        /// Payload bytes received.
+        received: u64,
+        /// Payload bytes sent.
+        sent: u64,
+        /// Connected peers that take part.
+        peers: u32,
+    },
+    /// A connection to a peer stands, whoever opened it.
+    Connected {
+        /// Its id.
+        peer: String,
+        /// Where it is.
+        address: String,
+        /// `quic` or `tcp`.
+        transport: Cow<'static, str>,
+    },
+    /// Nobody who is connected has these pieces; empty when someone has.
+    Lacking {
+        /// The content.
+        content: String,
+        /// Runs of pieces, as first and count.
+        pieces: Vec<[u32; 2]>,
+    },
+    /// Every piece is verified and written.
+    Verified {
+        /// The content.
+        content: String,
+    },
+    /// The file is durable and has its name.
+    Completed {
+        /// The content.
+        content: String,
+        /// Where it is; `-` for standard output.
+        path: String,
+        /// Bytes.
+        size: u64,
+        /// From the wish to the last verified piece.
+        seconds_verified: f64,
+        /// From the wish to the durable file.
+        seconds_durable: f64,
+        /// Payload bytes by peer id.
+        sources: BTreeMap<String, u64>,
+        /// What a faster download would have needed more of; empty if nothing had to be fetched.
+        limiter: Cow<'static, str>,
+        /// Paths of files that may be executed.
+        executable: Vec<String>,
+    },
+    /// What was done about doubtful names.
+    Names {
+        /// The content.
+        content: String,
+        /// Paths that were left out.
+        skipped: Vec<String>,
+        /// Paths in the content, each with the path here.
+        renamed: Vec<[String; 2]>,
+        /// Paths with control characters or invisible marks, written as they are.
+        unprintable: Vec<String>,
+    },
+    /// A shared file was changed or removed.
+    Withdrawn {
+        /// The content; empty for what could not be shared.
+        content: String,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A peer sent too many wrong pieces.
+    Banned {
+        /// Its id.
+        peer: String,
+    },
+    /// What has held downloads up.
+    Limiter {
+        /// `peers`, `network`, `rate_cap`, `disk` or `hashing`.
+        limiter: Cow<'static, str>,
+    },
+    /// The tracker is lost; downloads go on meanwhile.
+    TrackerLost,
+    /// The tracker is back.
+    TrackerBack,
+    /// The tracker is lost and does not come back by itself.
+    TrackerUnfit {
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// Nothing has come for a few seconds.
+    Waiting {
+        /// The content; empty for the tracker.
+        content: String,
+        /// What is waited for, as a sentence.
+        reason: String,
+    },
+    /// A content that a tracker knows.
+    Listed {
+        /// The content.
+        content: String,
+        /// Its name; empty if nobody said.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Peers that have all of it.
+        seeders: u32,
+        /// Peers that hold some pieces and want no more.
+        partial: u32,
+        /// Peers that fetch it.
+        downloaders: u32,
+        /// Copies of every piece.
+        copies_at_least: u32,
+        /// Whether there are no more.
+        copies_exact: bool,
+    },
+    /// Something that transfers depend on was looked at.
+    Check {
+        /// What it was.
+        check: Cow<'static, str>,
+        /// `good`, `poor`, `bad` or `skipped`.
+        status: Cow<'static, str>,
+        /// What was found.
+        found: String,
+        /// What to do; empty if there is nothing.
+        advice: String,
+    },
+    /// What a manifest says.
+    Inspected {
+        /// The content.
+        content: String,
+        /// Its name.
+        name: String,
+        /// Whether it is a folder.
+        folder: bool,
+        /// Bytes.
+        size: u64,
+        /// How pieces are digested.
+        hash: String,
+        /// Bytes of a piece.
+        piece_size: u32,
+        /// Pieces in all.
+        pieces: u32,
+        /// Its files.
+        files: Vec<InspectedFile>,
+        /// Folders without files.
+        empty_folders: Vec<String>,
+    },
+    /// The program is about to end.
+    Error {
+        /// The exit status.
+        code: u8,
+        /// What went wrong and what to do.
+        message: String,
+    },
+    /// The last line of an orderly end.
+    Bye {
+        /// Payload bytes sent in all.
+        sent: u64,
+        /// Payload bytes received in all.
+        received: u64,
+    },
+}
+
+/// A file of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectedFile {
+    /// Its path in the content.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// The digest of all of it.
+    pub root: String,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+impl Event {
+    /// Reads a line.
+    pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+
+    /// What a node has told of, as programs read it: nothing where they read it elsewhere. How a download ends they read from
+    /// its status, whose `completed` is [`Event::completed`].
+    pub fn of(event: &PeerEvent) -> Vec<Self> {
+        match event {
+            PeerEvent::Hashing { path, done, total } => {
+                vec![Event::Hashing { path: path.display().to_string(), done: *done, total: *total }]
+            }
+            PeerEvent::Skipped { left_out } => {
+                let skipped = |LeftOut { path, reason }: &LeftOut| Event::Skipped {
+                    path: path.display().to_string(),
+                    reason: reason.to_string(),
+                };
+                left_out.iter().map(skipped).collect()
+            }
+            PeerEvent::Manifest { content, name, size, pieces, have } => vec![Event::Manifest {
+                content: content.to_string(),
+                name: name.clone(),
+                size: *size,
+                pieces: *pieces,
+                have: *have,
+            }],
+            PeerEvent::Connected { peer, address, transport } => vec![Event::Connected {
+                peer: peer.to_string(),
+                address: address.to_string(),
+                transport: (*transport).into(),
+            }],
+            PeerEvent::Lacking { content, runs } => {
+                let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
+                vec![Event::Lacking { content: content.to_string(), pieces }]
+            }
+            PeerEvent::Verified { content } => vec![Event::Verified { content: content.to_string() }],
+            PeerEvent::Withdrawn { content, reason } => {
+                vec![Event::Withdrawn { content: content.to_string(), reason: reason.clone() }]
+            }
+            PeerEvent::Banned { peer } => vec![Event::Banned { peer: peer.to_string() }],
+            PeerEvent::TrackerLost => vec![Event::TrackerLost],
+            PeerEvent::TrackerBack => vec![Event::TrackerBack],
+            PeerEvent::TrackerUnfit { error } => vec![Event::TrackerUnfit { reason: error.to_string() }],
+            PeerEvent::StillWritten { .. } | PeerEvent::Completed { .. } | PeerEvent::Failed { .. } => Vec::new(),
+        }
+    }
+
+    /// A download that is complete.
+    pub fn completed(content: ContentId, completed: &Completed) -> Self {
+        let Completed { path, stats } = completed;
+        Event::Completed {
+            content: content.to_string(),
+            path: path.display().to_string(),
+            size: stats.size,
+            seconds_verified: stats.verified.as_secs_f64(),
+            seconds_durable: stats.durable.as_secs_f64(),
+            sources: stats.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+            limiter: stats.bottleneck.map_or("", Bottleneck::name).into(),
+            executable: stats.executable.to_vec(),
+        }
+    }
+
+    /// The line, without its end. What JSON may have as it is, and a terminal takes for more than text, is escaped too: it
+    /// means the same to programs.
+    pub fn line(&self) -> String {
+        let line =
+            serde_json::to_string(&Line { v: VERSION, event: self }).expect("an event has no maps with odd keys");
+        if !line.chars().any(is_unprintable) {
+            return line;
+        }
+        let mut escaped = String::new();
+        for c in line.chars() {
+            if is_unprintable(c) {
+                escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            } else {
+                escaped.push(c);
+            }
+        }
+        escaped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_line_moves_no_cursor_and_says_the_same() {
+        let name = "\u{1b}[2J\u{9b}2J\u{202e}\u{7f}\n\u{e0041}ü";
+        let event = Event::Wanted { content: String::new(), name: name.to_owned() };
+        assert!(!event.line().chars().any(is_unprintable), "{}", event.line());
+        let read: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
+        assert_eq!(read["name"], name);
+    }
+
+    #[test]
+    fn a_line_has_version_and_name_first() {
+        let line = Event::Lacking { content: "ab".to_owned(), pieces: vec![[3, 2]] }.line();
+        assert_eq!(line, r#"{"v":1,"event":"lacking","content":"ab","pieces":[[3,2]]}"#);
+        assert_eq!(Event::TrackerLost.line(), r#"{"v":1,"event":"tracker_lost"}"#);
+    }
+
+    /// Every event, with lists that are not empty: their items are part of the schema.
+    fn samples() -> Vec<Event> {
+        let text = || "x".to_owned();
+        let file = InspectedFile { path: text(), size: 1, root: text(), executable: false };
+        vec![
+            Event::Ready { id: text(), listeners: vec![text()], tracker: text() },
+            Event::Hashing { path: text(), done: 1, total: 2 },
+            Event::Skipped { path: text(), reason: text() },
+            Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 },
+            Event::Ticket { content: text(), ticket: text(), command: text() },
+            Event::Wanted { content: text(), name: text() },
+            Event::Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 },
+            Event::Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 },
+            Event::Connected { peer: text(), address: text(), transport: "quic".into() },
+            Event::Lacking { content: text(), pieces: vec![[1, 1]] },
+            Event::Verified { content: text() },
+            Event::Completed {
+                content: text(),
+                path: text(),
+                size: 1,
+                seconds_verified: 1.0,
+                seconds_durable: 1.0,
+                sources: BTreeMap::from([(text(), 1)]),
+                limiter: "disk".into(),
+                executable: vec![text()],
+            },
+            Event::Limiter { limiter: "disk".into() },
+            Event::Names { content: text(), skipped: vec![], renamed: vec![], unprintable: vec![] },
+            Event::Withdrawn { content: text(), reason: text() },
+            Event::Banned { peer: text() },
+            Event::TrackerLost,
+            Event::TrackerBack,
+            Event::TrackerUnfit { reason: text() },
+            Event::Waiting { content: text(), reason: text() },
+            Event::Listed {
+                content: text(),
+                name: text(),
+                size: 1,
+                seeders: 1,
+                partial: 1,
+                downloaders: 1,
+                copies_at_least: 1,
+                copies_exact: true,
+            },
+            Event::Check { check: "disk".into(), status: "good".into(), found: text(), advice: text() },
+            Event::Inspected {
+                content: text(),
+                name: text(),
+                folder: false,
+                size: 1,
+                hash: text(),
+                piece_size: 1,
+                pieces: 1,
+                files: vec![file],
+                empty_folders: vec![text()],
+            },
+            Event::Error { code: 1, message: text() },
+            Event::Bye { sent: 1, received: 1 },
+        ]
+    }
+
+    /// What stands between backticks, but for what only explains in brackets.
+    fn quoted(cell: &str) -> BTreeSet<String> {
+        let mut depth = 0;
+        let outside = cell.chars().filter(|c| {
+            depth += i32::from(*c == '(') - i32::from(*c == ')');
+            depth == 0 && *c != ')'
+        });
+        let outside: String = outside.collect();
+        outside.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_table_in_the_docs_is_the_schema() {
+        let docs = include_str!("../../../docs/events.md");
+        assert!(docs.contains(&format!("version of this schema, {VERSION})")), "the version");
+        let mut documented = BTreeMap::new();
+        for row in docs.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').collect();
+            let [names, fields, _] = cells[..] else { panic!("{row}") };
+            quoted(names).into_iter().for_each(|name| drop(documented.insert(name, quoted(fields))));
+        }
+        let mut written = BTreeMap::new();
+        for event in samples() {
+            let line: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
+            let fields = line.as_object().unwrap().keys().filter(|key| !["v", "event"].contains(&key.as_str()));
+            written.insert(line["event"].as_str().unwrap().to_owned(), fields.cloned().collect());
+        }
+        assert_eq!(documented, written);
+    }
+
+    #[test]
+    fn a_line_reads_back_as_the_event_it_was() {
+        for event in samples() {
+            assert_eq!(Event::parse(&event.line()).unwrap(), event);
+        }
+        assert_eq!(Event::parse(r#"{"v":1,"event":"tracker_lost","added":"later"}"#).unwrap(), Event::TrackerLost);
+    }
+
+    /// The compiler does not say when a sample is missing; the source does.
+    #[test]
+    fn every_event_has_a_sample() {
+        let source = include_str!("json.rs");
+        let body = source.split("pub enum Event {").nth(1).unwrap().split("\n}").next().unwrap();
+        let variants =
+            body.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with([' ', '}', '/']));
+        assert_eq!(variants.count(), samples().len());
+    }
+}

@@ -1,0 +1,97 @@
+//! A shared content: set it up, watch it, stop it.
+
+use std::future::{Future, IntoFuture};
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use protocol::{Algorithm, ContentId};
+use tokio::sync::watch;
+
+use crate::command::{Command, Commands};
+use crate::disk::share::{Held, ShareOptions};
+use crate::error::PeerError;
+use crate::reader::Reader;
+use crate::report::{Begun, ContentKey};
+use crate::status::Status;
+
+/// Sets up a share. Awaiting it hashes the content, if needed, and shares it from then on.
+#[must_use = "it is shared once it is awaited"]
+pub struct ShareBuilder {
+    commands: Commands,
+    path: PathBuf,
+    options: ShareOptions,
+}
+
+impl ShareBuilder {
+    pub(crate) fn new(commands: Commands, path: PathBuf) -> Self {
+        ShareBuilder { commands, path, options: ShareOptions::default() }
+    }
+
+    /// The hash of pieces. Default: BLAKE3.
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.options.algorithm = algorithm;
+        self
+    }
+
+    /// Bytes of a piece, a power of two from 1 KiB to 16 MiB. Default: chosen by the size of the files.
+    pub fn piece_size(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.options.piece_size = bytes.into();
+        self
+    }
+
+    /// Which pieces are served. Default: all.
+    pub fn held(mut self, held: Held) -> Self {
+        self.options.held = held;
+        self
+    }
+
+    /// Limits the bytes sent per second. The node's own limit still applies to all contents together.
+    pub fn up_rate(mut self, bytes: u64) -> Self {
+        self.options.up = Some(bytes);
+        self
+    }
+}
+
+impl IntoFuture for ShareBuilder {
+    type Output = Result<Share, PeerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let ShareBuilder { commands, path, options } = self;
+        Box::pin(async move {
+            let Begun { key, status } = commands.ask(|reply| Command::Share { path, options, reply }).await??;
+            Ok(Share { commands, key, status })
+        })
+    }
+}
+
+/// A shared content. If it is dropped, the node continues to share it.
+pub struct Share {
+    commands: Commands,
+    key: ContentKey,
+    status: watch::Receiver<Status>,
+}
+
+impl Share {
+    /// The content that is shared.
+    pub fn content(&self) -> ContentId {
+        self.key.content
+    }
+
+    /// Its status. The content is withdrawn when its files change.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Reads the content from this byte on: its files one after another, in the manifest's order. Each piece is verified when it
+    /// is read.
+    pub fn read_from(&self, offset: u64) -> Reader {
+        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
+    }
+
+    /// Stops sharing it.
+    pub async fn stop(self) -> Result<(), PeerError> {
+        let key = self.key;
+        self.commands.ask(|reply| Command::Stop { key, reply }).await
+    }
+}
