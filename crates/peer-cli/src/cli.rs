@@ -219,6 +219,19 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    #[test]
+    fn every_flag_stands_in_the_docs() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                let Some(long) = flag.get_long() else { continue };
+                assert!(page.contains(&format!("--{long}")), "{} --{long} is missing", command.get_name());
+            }
+        }
+    }
+
     /// What a file of the working folder sets comes from whoever put it there. A new flag is none of these until it is listed.
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {

@@ -15,7 +15,7 @@ pub const MEMORY: u64 = 1 << 30;
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
-    /// [`Server`].
+    /// [`Server`](crate::Server).
     pub memory: u64,
     /// Most connections at once; the same holds for them.
     pub connections: usize,
