@@ -4,7 +4,9 @@ use std::fs;
 use std::sync::Arc;
 
 use protocol::{TrackerEvent, Wire};
-use testbed::event::{Bye, Error, Kind, Lacking, Manifest};
+#[cfg(unix)]
+use testbed::event::{Bye, Error, Manifest};
+use testbed::event::{Kind, Lacking};
 use tests::{Process, Swarm, noise, peer_cli};
 use transport::frame::frame;
 use transport::{Config, Identity, Quic, Transport};

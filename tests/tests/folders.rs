@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use testbed::event::{Completed, Error, Manifest, Skipped};
+use testbed::event::{Completed, Manifest};
+#[cfg(unix)]
+use testbed::event::{Error, Skipped};
 use tests::machines::{Machines, ticket};
 use tests::noise;
 

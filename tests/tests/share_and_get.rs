@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Sharing, Ticket};
+#[cfg(unix)]
+use testbed::event::Sharing;
+use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Ticket};
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
 

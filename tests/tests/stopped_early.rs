@@ -7,8 +7,10 @@ use std::process::Stdio;
 #[cfg(unix)]
 use std::time::Duration;
 
+use testbed::event::{Bye, Error, Manifest};
 #[cfg(unix)]
-use testbed::event::{Bye, Completed, Error, Manifest, Ready, Ticket, Waiting};
+use testbed::event::{Completed, Ready, Ticket, Waiting};
+#[cfg(unix)]
 use tests::Swarm;
 use tests::machines::{Machines, ticket};
 use tests::{Process, noise};

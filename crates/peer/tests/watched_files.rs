@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use peer::{Node, PeerEvent, State};
 use protocol::ContentId;
+#[cfg(unix)]
 use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast;
 use tokio::time::timeout;

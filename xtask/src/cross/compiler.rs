@@ -98,7 +98,7 @@ impl Compiler {
     /// Checks the whole workspace, with warnings denied.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let mut command = self.command("clippy");
-        programs::without_cargo(command.args(["--workspace", "--all-targets", "--", "-D", "warnings"]));
+        programs::without_cargo(command.args(["--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"]));
         ensure!(command.status()?.success(), "it does not compile for {}", self.target);
         Ok(())
     }
