@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use testbed::event::{Completed, Manifest};
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 use testbed::event::{Error, Skipped};
 use tests::machines::{Machines, ticket};
 use tests::noise;
