@@ -40,12 +40,12 @@ impl Compiler {
         };
         match Library::of(target, tools)? {
             Library::Installed => {}
-            Library::Copied(toolchain) => compiler.use_toolchain(&toolchain),
+            Library::Copied(toolchain) => compiler.use_toolchain(&toolchain.canonicalize()?),
             Library::Source(toolchain) => {
                 if target == WINDOWS {
                     library::make_start_files(&toolchain)?;
                 }
-                compiler.use_toolchain(&toolchain);
+                compiler.use_toolchain(&toolchain.canonicalize()?);
                 compiler.words.push("-Zbuild-std");
                 compiler.variables.push(("RUSTC_BOOTSTRAP", "1".into()));
             }
@@ -59,6 +59,9 @@ impl Compiler {
     }
 
     fn use_toolchain(&mut self, toolchain: &Path) {
+        // A compiler takes the standard library from where its own library is found, and cargo tells the programs that it runs
+        // to look beside the installed one first.
+        self.variables.push(("LD_LIBRARY_PATH", toolchain.join("lib").into()));
         let bin = toolchain.join("bin");
         self.program = bin.join("cargo");
         self.variables.push(("CARGO", bin.join("cargo").into()));
