@@ -247,7 +247,7 @@ pub enum Action {
         /// The content.
         content: ContentId,
     },
-    /// Nobody gives anything of a content: ask the tracker for more peers of it.
+    /// A content makes no progress: ask the tracker for more peers of it.
     FindMore {
         /// The content.
         content: ContentId,

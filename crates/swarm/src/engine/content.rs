@@ -41,7 +41,7 @@ pub(crate) struct Content {
     /// When a piece was last stored.
     pub(crate) grew: Duration,
     pub(crate) known: KnownPeers,
-    /// Since when nothing came, or when the tracker was last asked for more peers since then, and how often it was.
+    /// When the tracker was last asked for more peers, or something last came; and how often it was asked since then.
     pub(crate) searched: Option<Duration>,
     pub(crate) searches: u32,
     pub(crate) manifests: ManifestFetches,

@@ -14,11 +14,12 @@ use super::content::Content;
 use super::peers::connection::Connection;
 use crate::event::ConnId;
 
-/// Most peers that are asked side by side, those aside that have been silent for a while, of whom there may be so many, and
-/// most of them that send.
+/// Most peers that are asked at the same time.
 const ASKED: usize = 16;
+/// A peer that has sent nothing for this long and a round trip does not count among them; at most so many do not.
 const SILENT_FOR: Duration = Duration::from_millis(200);
 const SILENT: usize = 64;
+/// Most peers that go on sending once their pace is known.
 const FLOWING: usize = 2;
 /// A manifest that will be here within this time needs nobody else, unless its sender says that it is larger than this: few
 /// are.
@@ -27,7 +28,7 @@ const LARGE: u64 = 1 << 20;
 /// A peer that has not begun to send within this time and four round trips makes room for others, or is asked anew.
 const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
-/// The pace of a manifest is judged by this time, and earlier while some were never asked.
+/// A sender's pace is judged after this time; after the shorter one while there are peers that were never asked.
 const JUDGED: Duration = Duration::from_millis(500);
 const JUDGED_EARLY: Duration = Duration::from_millis(200);
 /// While those that send are slow, others are tried at pauses that double up to this; and up to that, if all were tried.

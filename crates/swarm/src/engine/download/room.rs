@@ -9,11 +9,13 @@ use crate::event::ConnId;
 
 /// Most bytes asked of a peer before its first piece came.
 const FIRST: u64 = 1 << 20;
-/// The part of the budget that such peers may have together, and slow ones with them, of which a little is always left for
-/// them; the part beyond which none of them has even one piece; and the part of a content that is asked of them.
+/// Peers that have not proven themselves, and slow ones, may owe this part of the budget together: a quarter.
 const PROBES: u64 = 4;
+/// Proven peers always leave them this part of it.
 const LEFT_FOR_PROBES: u64 = 8;
+/// Beyond their part each of them may still owe one piece, as long as this part of the budget stays free of them.
 const LEFT_BY_PROBES: u64 = 4;
+/// At most this part of a content is asked of them.
 const PROBED: u64 = 2;
 /// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
 /// budget does, and take it from there, but for so many bytes and not all.

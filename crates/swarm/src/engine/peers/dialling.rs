@@ -10,13 +10,14 @@ use crate::engine::Engine;
 use crate::event::ConnId;
 use crate::registry::SAMPLE;
 
-/// The tracker is asked for more peers when no piece has come for the first time, or no manifest for the second, and again
-/// after pauses that double so many times.
-const NOTHING_CAME: Duration = Duration::from_secs(10);
-const NOBODY_TELLS: Duration = Duration::from_secs(2);
-const LONGEST_SEARCH: u32 = 4;
-/// If fewer peers are known, the tracker knows no others.
-const ALL_KNOWN: usize = SAMPLE / 2;
+/// If no piece arrives within this time, the tracker is asked for more peers.
+const WITHOUT_PIECES: Duration = Duration::from_secs(10);
+/// The same while the manifest is missing.
+const WITHOUT_MANIFEST: Duration = Duration::from_secs(2);
+/// Each further pause is twice as long as the last, up to so many times.
+const DOUBLINGS: u32 = 4;
+/// While fewer peers than this are known, the tracker has no others to name.
+const FEWEST_NAMED: usize = SAMPLE / 2;
 
 impl Engine {
     /// Peers of a content were heard of.
@@ -38,18 +39,18 @@ impl Engine {
         }
     }
 
-    /// Asks for more peers of contents of which nothing comes: those whom the tracker named may all be of no use.
+    /// Asks the tracker for more peers of contents that make no progress: the peers that it named may all be useless.
     pub(crate) fn find_more(&mut self) {
         for (&id, content) in &mut self.contents {
-            if !content.wanted || content.known.ids().count() < ALL_KNOWN {
+            if !content.wanted || content.known.ids().count() < FEWEST_NAMED {
                 continue;
             }
             let since = *content.searched.get_or_insert(self.now);
             if content.grew > since {
                 (content.searched, content.searches) = (Some(content.grew), 0);
             }
-            let first = if content.geometry.is_some() { NOTHING_CAME } else { NOBODY_TELLS };
-            let pause = first * 2u32.pow(content.searches.min(LONGEST_SEARCH));
+            let first = if content.geometry.is_some() { WITHOUT_PIECES } else { WITHOUT_MANIFEST };
+            let pause = first * 2u32.pow(content.searches.min(DOUBLINGS));
             if self.now.saturating_sub(since.max(content.grew)) >= pause {
                 (content.searched, content.searches) = (Some(self.now), content.searches + 1);
                 self.actions.find_more(id);
