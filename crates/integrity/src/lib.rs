@@ -25,11 +25,13 @@
 mod blake3_tree;
 mod digest;
 mod hashing;
+mod keyed;
 mod sha256;
 
 pub use blake3_tree::Blake3;
 pub use digest::{Digest, DigestHasher, ParseDigestError};
 pub use hashing::hash_pieces;
+pub use keyed::{Key, Mac};
 pub use sha256::Sha256;
 
 use std::fmt;

@@ -14,10 +14,26 @@ pub struct ContentId(pub Digest);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PeerId(pub Digest);
 
+/// Bytes of an abbreviated id. Nobody makes a key whose id begins with 128 given bits.
+pub const ABBREVIATED: usize = 16;
+
 impl PeerId {
     /// The id of whoever holds the private half of this public key.
     pub fn of_public_key(subject_public_key_info: &[u8]) -> Self {
         PeerId(Digest::of(subject_public_key_info))
+    }
+
+    /// What is left of the id in a short ticket: its first [`ABBREVIATED`] bytes, and zeros, which no id ends with. It names
+    /// whom to expect, and is nobody's id.
+    pub fn abbreviated(&self) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..ABBREVIATED].copy_from_slice(&self.0.0[..ABBREVIATED]);
+        PeerId(Digest(bytes))
+    }
+
+    /// Whether it is who was expected, by the whole id or an abbreviated one.
+    pub fn answers_to(&self, expected: PeerId) -> bool {
+        *self == expected || (self.abbreviated() == expected && expected != PeerId(Digest([0; 32])))
     }
 }
 
@@ -56,5 +72,22 @@ impl FromStr for PeerId {
     type Err = ParseDigestError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(PeerId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abbreviated_id_expects_whoever_has_the_same_first_half() {
+        let (id, mut other) = (PeerId::of_public_key(b"a"), PeerId::of_public_key(b"a"));
+        assert!(id.answers_to(id) && id.answers_to(id.abbreviated()));
+        assert!(!id.abbreviated().answers_to(id));
+        other.0.0[31] ^= 1;
+        assert!(!other.answers_to(id) && other.answers_to(id.abbreviated()));
+        other.0.0[15] ^= 1;
+        assert!(!other.answers_to(id.abbreviated()));
+        assert!(!PeerId(Digest([0; 32])).abbreviated().answers_to(id));
     }
 }

@@ -29,23 +29,25 @@ mod name;
 mod paths;
 mod pieces;
 mod printable;
+mod private;
 mod query;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
 pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
-pub use id::{ContentId, PeerId};
-pub use integrity::{Algorithm, Digest, DigestHasher};
+pub use id::{ABBREVIATED, ContentId, PeerId};
+pub use integrity::{Algorithm, Digest, DigestHasher, Key, Mac};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    PeerAddress, PeerMessage, RefusalReason, Request, Role, TrackerEvent, TrackerRequest, VERSION,
+    PeerAddress, PeerMessage, ProvenShare, RefusalReason, Request, Role, TrackerEvent, TrackerRequest, VERSION,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
+pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
 pub use query::{Query, QueryError};
 pub use ticket::{Ticket, TicketError};
 

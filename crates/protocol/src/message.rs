@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Wire, bounded};
+use crate::private::MAX_PROOFS;
 use crate::{ContentId, PeerId, PieceRange};
 
 /// Version of the messages; a peer with another one is refused by name in the handshake's reason.
@@ -118,6 +119,19 @@ pub enum PeerMessage {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RUNS>")]
         runs: Vec<PieceRange>,
     },
+    /// The sender has the secrets of private shares: a proof for each in its [`Turn::First`](crate::Turn). Said first by who
+    /// dialled for one, before any hello; later for more of them.
+    Prove {
+        /// The proofs.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
+        proofs: Vec<[u8; 32]>,
+    },
+    /// Answer to `Prove`: of those proofs that were right the sender's own, in its [`Turn::Second`](crate::Turn).
+    Proven {
+        /// The proofs.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
+        proofs: Vec<[u8; 32]>,
+    },
 }
 
 impl Wire for PeerMessage {
@@ -215,6 +229,13 @@ pub enum TrackerRequest {
         /// Go on behind the last page, as that one said; nothing for the first.
         before: Option<u64>,
     },
+    /// The sender has the secrets of private shares: a proof for each in its [`Turn::First`](crate::Turn). Said before the
+    /// hello to a tracker that is the sharer's own, and to no other.
+    Prove {
+        /// The proofs.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
+        proofs: Vec<[u8; 32]>,
+    },
 }
 
 impl Wire for TrackerRequest {
@@ -277,6 +298,21 @@ pub enum TrackerEvent {
         /// What to ask for the next page; nothing on the last one.
         next: Option<u64>,
     },
+    /// Answer to `Prove`: the private shares whose secrets were proven.
+    Proven {
+        /// Each with the tracker's own proof.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
+        shares: Vec<ProvenShare>,
+    },
+}
+
+/// What a sharer's own tracker says of a private share, to who has proven to have its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenShare {
+    /// The tracker's proof, in its [`Turn::Second`](crate::Turn).
+    pub proof: [u8; 32],
+    /// The content, its name and size, and who takes part.
+    pub found: ContentMatch,
 }
 
 impl Wire for TrackerEvent {

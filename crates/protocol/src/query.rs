@@ -15,8 +15,10 @@ const SHORTEST_PREFIX: usize = 6;
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// This content: the text is its id, or a ticket of it.
+    /// This content: the text is its id, or a ticket of an open share.
     Id(ContentId),
+    /// The content of this private share. No tracker is ever asked so.
+    Private(Box<Ticket>),
     /// Contents whose id begins with these characters, 6 to 63 hexadecimal digits in lower case.
     Prefix(String),
     /// Contents of this name.
@@ -39,6 +41,7 @@ impl Query {
     pub fn fits(&self, content: ContentId, name: &str) -> bool {
         match self {
             Query::Id(id) => content == *id,
+            Query::Private(ticket) => ticket.content().is_none_or(|id| content == id),
             Query::Prefix(digits) => content.to_string().starts_with(digits),
             Query::Name(asked) => name == asked,
         }
@@ -64,11 +67,12 @@ impl FromStr for Query {
             return Err(QueryError::Empty);
         }
         let bare = bare(text);
-        match bare.parse::<Ticket>() {
-            Ok(ticket) => return Ok(Query::Id(ticket.content())),
-            Err(error @ TicketError::CutOff(_)) => return Err(error.into()),
-            Err(error) if Ticket::is_meant(bare) => return Err(error.into()),
-            Err(_) => {}
+        if let Some(ticket) = Ticket::find(text) {
+            let ticket = ticket?;
+            return Ok(match (ticket.secret(), ticket.content()) {
+                (None, Some(content)) => Query::Id(content),
+                _ => Query::Private(Box::new(ticket)),
+            });
         }
         let digits = bare.to_ascii_lowercase();
         if let Ok(id) = digits.parse() {
@@ -87,6 +91,7 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Query::Id(id) => id.fmt(f),
+            Query::Private(ticket) => ticket.fmt(f),
             Query::Prefix(text) | Query::Name(text) => f.write_str(text),
         }
     }
@@ -121,9 +126,20 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_of_a_private_share_is_a_question_of_its_own() {
+        let (tracker, secret) = (PeerId(Digest([1; 32])), crate::Secret::new([7; 16]));
+        for content in [None, Some(content(0xab))] {
+            let ticket = Ticket::private(tracker, vec!["127.0.0.1:9999".parse().unwrap()], secret, content).unwrap();
+            let query = Query::Private(Box::new(ticket.clone()));
+            assert_eq!(format!("peer-cli get {ticket}.").parse(), Ok(query.clone()));
+            assert_eq!(query.fits(ContentId(Digest([0xcd; 32])), ""), content.is_none());
+        }
+    }
+
+    #[test]
     fn a_damaged_ticket_is_no_name() {
         let ticket = ticket();
-        for len in [12, 40, ticket.len() - 1] {
+        for len in [20, 40, ticket.len() - 1] {
             let error = ticket[..len].parse::<Query>().unwrap_err();
             assert!(matches!(error, QueryError::Ticket(_)), "{len}");
             assert!(!Query::is_name(&ticket[..len]), "{len}");

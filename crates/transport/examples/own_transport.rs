@@ -56,6 +56,9 @@ impl Connection for CountingConnection {
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote_addr()
     }
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        self.0.exporter(label)
+    }
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async { Ok(counted(self.0.open().await?, &self.1)) })
     }

@@ -45,9 +45,11 @@ type Check = for<'a> fn(&'a Pair) -> BoxFuture<'a, ()>;
 /// # Panics
 /// When the transport breaks a promise.
 pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
-    let checks: [(&str, Check); 18] = [
+    let checks: [(&str, Check); 20] = [
         ("both sides learn who is there", |p| Box::pin(both_sides_learn_who_is_there(p))),
         ("a wrong peer is refused", |p| Box::pin(a_wrong_peer_is_refused(p))),
+        ("an abbreviated id is expected too", |p| Box::pin(an_abbreviated_id_is_expected_too(p))),
+        ("both ends export the same", |p| Box::pin(both_ends_export_the_same(p))),
         ("dialling nobody fails in time", |p| Box::pin(dialling_nobody_fails_in_time(p))),
         ("a large stream waits for its reader", |p| Box::pin(a_large_stream_waits_for_its_reader(p))),
         ("both directions carry bytes at once", |p| Box::pin(both_directions_carry_bytes_at_once(p))),
@@ -187,6 +189,34 @@ pub async fn a_wrong_peer_is_refused(pair: &Pair) {
     let refused = pair.dialer.dial(pair.addr, stranger).await.err();
     assert_eq!(refused, Some(TransportError::WrongPeer { addr: pair.addr, expected: stranger }));
     connect(pair).await;
+}
+
+/// Whoever was expected by an abbreviated id is known by the whole one, and anyone else is refused.
+pub async fn an_abbreviated_id_is_expected_too(pair: &Pair) {
+    let id = pair.listener.peer_id();
+    let (dialled, accepted) = tokio::join!(pair.dialer.dial(pair.addr, id.abbreviated()), pair.listener.accept());
+    assert_eq!(dialled.expect("it is who was expected").peer_id(), id);
+    drop(accepted);
+    let expected = PeerId::of_public_key(b"nobody's key").abbreviated();
+    let refused = pair.dialer.dial(pair.addr, expected).await.err();
+    assert_eq!(refused, Some(TransportError::WrongPeer { addr: pair.addr, expected }));
+}
+
+/// What is exported is the same at both ends, again and again, and differs between labels and connections.
+pub async fn both_ends_export_the_same(pair: &Pair) {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let (dialled, accepted) = connect(pair).await;
+        for label in ["one", "two", ""] {
+            let exported = dialled.exporter(label).expect("it is exported");
+            assert_eq!(accepted.exporter(label), Ok(exported), "both ends");
+            assert_eq!(dialled.exporter(label), Ok(exported), "again");
+            assert!(seen.insert(exported), "{label:?} was exported before, of another connection or label");
+        }
+        // A stream changes nothing.
+        let _ends = stream(&*dialled, &*accepted).await;
+        assert_eq!(dialled.exporter("one"), accepted.exporter("one"));
+    }
 }
 
 /// A dial to an address where nobody is ends by itself.

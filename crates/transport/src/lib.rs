@@ -53,7 +53,7 @@ pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
 pub use auto::Auto;
 pub use identity::{
     Authority, CertRequest, Certs, FileChange, Identity, IdentityError, Trust, from_now, holds_private_key,
-    peer_id_of_certificate_pem,
+    peer_id_of_certificate_pem, random,
 };
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
@@ -158,7 +158,8 @@ pub trait Transport: Send + Sync {
     fn peer_id(&self) -> PeerId;
     /// The addresses that are listened on, one a listener, in order of their ports.
     fn listeners(&self) -> Vec<SocketAddr>;
-    /// Connects to `addr` and fails unless the other side proves that it is `expect`.
+    /// Connects to `addr` and fails unless the other side proves that it is `expect`, which may be abbreviated
+    /// ([`PeerId::answers_to`]).
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
     /// The next connection that someone opened to any listener; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
@@ -174,6 +175,9 @@ pub trait Connection: Send + Sync {
     fn transport(&self) -> &'static str;
     /// Where the other end is, as the handshake has proved; it stays so for as long as the connection stands.
     fn remote_addr(&self) -> SocketAddr;
+    /// 32 bytes that both ends have and nobody else can: equal at both ends, another one for each connection and label. What is
+    /// proven over them holds for this connection alone (RFC 5705; RFC 8446, 7.5).
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError>;
     /// Opens a stream. The other side sees it once something was sent.
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>>;
     /// The next stream that the other side opened.

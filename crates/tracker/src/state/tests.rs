@@ -22,6 +22,9 @@ impl Connection for Moved {
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote_addr()
     }
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        self.0.exporter(label)
+    }
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         self.0.open()
     }

@@ -24,7 +24,10 @@ use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
 pub use folder::{CertRequest, Certs, FileChange};
-pub(crate) use tls::{SERVER_NAME, not_admitted, not_taken, offers_our_protocol, random, speaks_our_protocol};
+pub use tls::random;
+pub(crate) use tls::{
+    EXPORTER, SERVER_NAME, exporter_for, not_admitted, not_taken, offers_our_protocol, speaks_our_protocol,
+};
 pub use trust::Trust;
 
 /// A key and its certificate.

@@ -33,6 +33,8 @@ struct Link {
     end: watch::Sender<Option<End>>,
     /// Bytes that each side sent.
     sent: [AtomicU64; 2],
+    /// Known to both sides alone, as what TLS exports would be.
+    exported: [u8; 32],
 }
 
 /// One side. Its connection and its streams hold it; when the last of them goes, the connection ends.
@@ -56,7 +58,9 @@ struct Offer {
 
 /// Both sides of a new connection: who dialled from where, and who was dialled.
 pub(super) fn pair(dialer: (PeerId, SocketAddr), listener: (PeerId, SocketAddr)) -> (Arc<Side>, Arc<Side>) {
-    let link = Arc::new(Link { end: watch::Sender::new(None), sent: Default::default() });
+    let mut exported = [0; 32];
+    crate::identity::random(&mut exported);
+    let link = Arc::new(Link { end: watch::Sender::new(None), sent: Default::default(), exported });
     // A stream is offered only while it holds a permit, so these queues never overflow.
     let (to_listener, at_listener) = mpsc::channel(MAX_STREAMS);
     let (to_dialer, at_dialer) = mpsc::channel(MAX_STREAMS);
@@ -128,6 +132,10 @@ impl Connection for MemoryConnection {
 
     fn remote_addr(&self) -> SocketAddr {
         self.0.remote
+    }
+
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        Ok(crate::identity::exporter_for(label, self.0.link.exported))
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
-use crate::identity::{not_admitted, not_taken, peer_id_of};
+use crate::identity::{EXPORTER, exporter_for, not_admitted, not_taken, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
@@ -111,6 +111,13 @@ impl Connection for QuicConnection {
 
     fn remote_addr(&self) -> SocketAddr {
         self.remote
+    }
+
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        let mut exported = [0; 32];
+        let done = self.inner.export_keying_material(&mut exported, EXPORTER, &[]);
+        done.map_err(|_| TransportError::Io("nothing can be exported from the handshake".to_owned()))?;
+        Ok(exporter_for(label, exported))
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {

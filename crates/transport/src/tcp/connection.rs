@@ -18,6 +18,7 @@ use super::socket::{Counted, Handle as SocketHandle, Socket};
 use super::stream;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use crate::admission::{Admission, Newcomer, Worth};
+use crate::identity::{EXPORTER, exporter_for};
 use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
 
 /// Streams that one side may have open at once.
@@ -75,6 +76,8 @@ impl Share {
 /// What the tasks of a connection share. It is over when nobody holds a [`TcpConnection`] any more.
 pub(super) struct Core {
     pub(super) peer: PeerId,
+    /// What TLS exports of the control connection; stream connections belong to it by a token that only both ends know.
+    exported: Option<[u8; 32]>,
     thread: Handle,
     end: watch::Sender<Option<End>>,
     idle: Mutex<Vec<StreamConnection>>,
@@ -268,6 +271,14 @@ impl Core {
     }
 }
 
+/// What TLS exports of a session, as long as it has a handshake behind it.
+fn exported(control: &TlsStream<Socket>) -> Option<[u8; 32]> {
+    match control {
+        TlsStream::Client(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None).ok(),
+        TlsStream::Server(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None).ok(),
+    }
+}
+
 /// The handle; the connection is closed when the last one is gone.
 pub(super) struct TcpConnection {
     held: Arc<Held>,
@@ -300,6 +311,7 @@ impl TcpConnection {
         let (frames, said) = mpsc::channel(control::QUEUE);
         let core = Arc::new(Core {
             peer,
+            exported: exported(&control),
             thread,
             end: watch::Sender::new(None),
             idle: Mutex::default(),
@@ -344,6 +356,13 @@ impl Connection for TcpConnection {
 
     fn remote_addr(&self) -> SocketAddr {
         SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
+    }
+
+    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        let exported = self.held.0.exported;
+        let exported =
+            exported.ok_or_else(|| TransportError::Io("nothing was exported from the handshake".to_owned()))?;
+        Ok(exporter_for(label, exported))
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {

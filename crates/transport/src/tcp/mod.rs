@@ -181,9 +181,10 @@ impl Tcp {
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
             let control = dialler.dial(Purpose::Control).await?;
+            let nobody = || TransportError::Handshake("no certificate".to_owned());
+            let peer = peer_of(&control).ok_or_else(nobody)?;
             let (share, until) = (shared.share(address), shared.expiry.with(certificate_of(&control)));
-            let (connection, core) =
-                TcpConnection::start(control, expected, share, Some(dialler), thread.clone(), running);
+            let (connection, core) = TcpConnection::start(control, peer, share, Some(dialler), thread.clone(), running);
             shared.watch(&core, &thread, until);
             shared.add(token, &core);
             Ok(connection)

@@ -1,0 +1,90 @@
+//! Finding a ticket in what someone pasted: mails and chats break lines, quote, capitalise, and put marks around things.
+//!
+//! Whatever is neither letter nor digit is passed over, wherever it stands. A ticket says itself how long it is, so what
+//! stands behind it does no harm, and its checksum says whether it is one.
+
+use super::bits::value;
+use super::{PREFIX, TicketError};
+
+/// Characters that stand together, from which on what begins as a ticket is meant as one, however it is damaged: no name
+/// looks like this by chance. Fewer are enough if all of them are of its alphabet.
+const MEANT: usize = 34;
+const MEANT_SPELLED: usize = 20;
+/// And if the second character is right too, as in tickets of the first version.
+const MEANT_OLD: usize = 12;
+/// What the first version makes of the second character behind the prefix; the first one is `a`.
+const SECOND: [u8; 4] = *b"efgh";
+/// Longest text that is looked at: a mail, and not a book.
+const LONGEST: usize = 64 * 1024;
+
+/// The letters and digits of a text, in lower case, and for each whether something else stands before it.
+struct Letters {
+    letters: Vec<u8>,
+    after_gap: Vec<bool>,
+}
+
+impl Letters {
+    fn of(text: &str) -> Self {
+        let (mut letters, mut after_gap, mut gap) = (Vec::new(), Vec::new(), true);
+        for character in text.chars().take(LONGEST) {
+            if character.is_ascii_alphanumeric() {
+                letters.push(character.to_ascii_lowercase() as u8);
+                after_gap.push(gap);
+                gap = false;
+            } else if character.is_alphanumeric() {
+                // Of another script: it belongs to no ticket, and a ticket goes on behind no such thing.
+                letters.push(b'?');
+                after_gap.push(gap);
+                gap = false;
+            } else {
+                gap = true;
+            }
+        }
+        Letters { letters, after_gap }
+    }
+
+    /// Where something begins as a ticket does: the places of what stands behind the prefix.
+    fn begins(&self) -> impl Iterator<Item = usize> + '_ {
+        let starts = (0..self.letters.len()).filter(|&at| self.after_gap[at]);
+        starts.filter(|&at| self.letters[at..].starts_with(PREFIX.as_bytes())).map(|at| at + PREFIX.len())
+    }
+
+    /// How many characters from there on stand together.
+    fn together(&self, at: usize) -> usize {
+        self.after_gap[at.min(self.after_gap.len())..].iter().take_while(|&&gap| !gap).count()
+    }
+
+    /// Whether what stands there is meant as a ticket.
+    fn is_meant(&self, at: usize) -> bool {
+        let body = &self.letters[at..at + self.together(at)];
+        let characters = PREFIX.len() + body.len();
+        let spelled = body.iter().all(|&character| value(character).is_some());
+        match body {
+            [b'a', second, ..] if SECOND.contains(second) && spelled => characters >= MEANT_OLD,
+            [b'2'..=b'7', ..] if spelled => characters >= MEANT_SPELLED,
+            [b'2'..=b'7', ..] => characters >= MEANT,
+            _ => characters >= 2 * MEANT,
+        }
+    }
+}
+
+/// The first ticket in a text, or else what is wrong with the first that is meant as one. Nothing if there is none.
+pub(super) fn find<T>(
+    text: &str,
+    decode: impl Fn(&[u8]) -> Result<(T, usize), TicketError>,
+) -> Option<Result<T, TicketError>> {
+    let letters = Letters::of(text);
+    let mut wrong = None;
+    for at in letters.begins() {
+        let error = match decode(&letters.letters[at..]) {
+            // A character too many is one that was typed twice.
+            Ok((_, read)) if letters.after_gap.get(at + read).is_some_and(|gap| !gap) => TicketError::Mistyped,
+            Ok((ticket, _)) => return Some(Ok(ticket)),
+            Err(error) => error,
+        };
+        if wrong.is_none() && letters.is_meant(at) {
+            wrong = Some(error);
+        }
+    }
+    wrong.map(Err)
+}
