@@ -140,6 +140,9 @@ pub enum Command {
 fn content_id(text: &str) -> Result<ContentId, String> {
     match text.parse() {
         Ok(Query::Id(id)) => Ok(id),
+        Ok(Query::Private(ticket)) => {
+            ticket.content().ok_or_else(|| "this ticket does not say the content id: give the id".to_owned())
+        }
         Ok(_) => Err("a content id has 64 hexadecimal digits".to_owned()),
         Err(error) => Err(error.to_string()),
     }

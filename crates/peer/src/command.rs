@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerAddress};
+use protocol::{ContentId, ContentMatch, Manifest, PeerAddress, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DownloadOptions;
@@ -21,7 +21,9 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, PeerError>>;
 pub(crate) enum Command {
     Track {
         tracker: TrackerAddress,
-        reply: Reply<()>,
+        /// Of the private share whose ticket names the tracker.
+        secret: Option<Secret>,
+        reply: Reply<Option<ContentMatch>>,
     },
     AddPeer {
         content: ContentId,
@@ -38,6 +40,7 @@ pub(crate) enum Command {
     },
     Manifest {
         content: ContentId,
+        secret: Option<Secret>,
         reply: oneshot::Sender<Arc<Manifest>>,
     },
     Share {
@@ -76,6 +79,11 @@ pub(crate) enum Command {
     WaitingFor {
         content: ContentId,
         reply: oneshot::Sender<Option<WaitingFor>>,
+    },
+    EndShare {
+        content: ContentId,
+        reason: String,
+        reply: oneshot::Sender<()>,
     },
     Shutdown {
         reply: oneshot::Sender<()>,

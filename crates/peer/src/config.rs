@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::{PeerId, Secret};
 use storage::{Backend, MmapBackend};
+use swarm::Shares;
 use transport::Transport;
 
 use crate::disk::names::policy::NamePolicy;
@@ -72,6 +74,8 @@ pub(crate) struct DownloadOptions {
     /// Caps in bytes a second.
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
+    /// The secret of a private share.
+    pub(crate) secret: Option<Secret>,
 }
 
 impl DownloadOptions {
@@ -101,6 +105,8 @@ pub struct NodeBuilder {
     pub(crate) dial_private: bool,
     pub(crate) engine: swarm::Config,
     pub(crate) site: String,
+    pub(crate) shares: Arc<Shares>,
+    pub(crate) private: bool,
     pub(crate) seed: u64,
 }
 
@@ -117,8 +123,15 @@ impl NodeBuilder {
             dial_private: false,
             engine: swarm::Config::default(),
             site: String::new(),
+            shares: Arc::default(),
+            private: false,
             seed: fastrand::u64(..),
         }
+    }
+
+    /// The id that the node will have.
+    pub fn id(&self) -> PeerId {
+        self.transport.peer_id()
     }
 
     /// Where pieces are kept. Default: mapped files.
@@ -222,6 +235,18 @@ impl NodeBuilder {
     /// Bytes of pieces in flight over all connections. Default: 32 MiB.
     pub fn budget(mut self, bytes: u64) -> Self {
         self.engine.budget = bytes;
+        self
+    }
+
+    /// Whether only holders of a ticket are talked to until something is shared or downloaded openly. Default: no.
+    pub fn private(mut self, private: bool) -> Self {
+        self.private = private;
+        self
+    }
+
+    /// The private shares of this process, if a tracker in it is to know them too. Default: of this node alone.
+    pub fn shares(mut self, shares: Arc<Shares>) -> Self {
+        self.shares = shares;
         self
     }
 

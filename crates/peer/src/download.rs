@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use protocol::ContentId;
+use protocol::{ContentId, Secret};
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
@@ -77,6 +77,12 @@ impl DownloadBuilder {
     /// What to do about names that should not be in the output folder.
     pub fn names(mut self, policy: NamePolicy) -> Self {
         self.options.names = Some(policy);
+        self
+    }
+
+    /// Downloads a private share, whose secret stands in its ticket. It is shared on to holders of the ticket alone.
+    pub fn private(mut self, secret: Option<Secret>) -> Self {
+        self.options.secret = secret;
         self
     }
 

@@ -60,6 +60,30 @@ pub enum PeerEvent {
         /// What carries the connection: `quic`, `tcp` or `memory`.
         transport: &'static str,
     },
+    /// A peer that took a content from this node has all that it wants, or has left before.
+    Sent {
+        /// The content.
+        content: ContentId,
+        /// The peer.
+        peer: PeerId,
+        /// Where it is.
+        address: SocketAddr,
+        /// Bytes of pieces that this node sent to it. It may have others from elsewhere.
+        bytes: u64,
+        /// Time since it said that it wants the content.
+        elapsed: Duration,
+        /// Whether it has all that it wants.
+        complete: bool,
+        /// Whether it is the last receiver of a private share that is for a certain number.
+        last: bool,
+    },
+    /// Whoever shares a private content says that this is over, and why. Others may still share it.
+    ShareOver {
+        /// The content.
+        content: ContentId,
+        /// The sentence.
+        reason: String,
+    },
     /// No connected peer has these pieces. Empty once one has.
     Lacking {
         /// The content.

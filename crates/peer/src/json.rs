@@ -77,6 +77,28 @@ pub enum Event {
         /// What to type elsewhere.
         command: String,
     },
+    /// Somebody who took a content from here has all that it wants, or has left before.
+    Sent {
+        /// The content.
+        content: String,
+        /// Who.
+        peer: String,
+        /// Where.
+        address: String,
+        /// Payload bytes that were sent to it from here.
+        bytes: u64,
+        /// Since it said that it wants the content.
+        seconds: f64,
+        /// Whether it has all that it wants.
+        complete: bool,
+    },
+    /// Who shares a private content says that this is over.
+    ShareOver {
+        /// The content.
+        content: String,
+        /// Why.
+        reason: String,
+    },
     /// It is known which content is downloaded.
     Wanted {
         /// The content.
@@ -314,6 +336,17 @@ impl Event {
                 let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
                 vec![Event::Lacking { content: content.to_string(), pieces }]
             }
+            PeerEvent::Sent { content, peer, address, bytes, elapsed, complete, .. } => vec![Event::Sent {
+                content: content.to_string(),
+                peer: peer.to_string(),
+                address: address.to_string(),
+                bytes: *bytes,
+                seconds: elapsed.as_secs_f64(),
+                complete: *complete,
+            }],
+            PeerEvent::ShareOver { content, reason } => {
+                vec![Event::ShareOver { content: content.to_string(), reason: reason.clone() }]
+            }
             PeerEvent::Verified { content } => vec![Event::Verified { content: content.to_string() }],
             PeerEvent::Withdrawn { content, reason } => {
                 vec![Event::Withdrawn { content: content.to_string(), reason: reason.clone() }]
@@ -393,6 +426,8 @@ mod tests {
             Event::Skipped { path: text(), reason: text() },
             Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 },
             Event::Ticket { content: text(), ticket: text(), command: text() },
+            Event::Sent { content: text(), peer: text(), address: text(), bytes: 1, seconds: 1.5, complete: true },
+            Event::ShareOver { content: text(), reason: text() },
             Event::Wanted { content: text(), name: text() },
             Event::Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 },
             Event::Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 },

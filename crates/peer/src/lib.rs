@@ -100,9 +100,11 @@ pub use status::{Completed, DownloadStats, State, Status};
 
 // What a user touches of the crates below: one crate is enough.
 pub use protocol::{
-    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Ticket,
+    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Secret,
+    Ticket,
 };
 pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
+pub use swarm::Shares;
 pub use transport::{
     Config as TransportConfig, Identity, IdentityError, Kind as TransportKind, MemoryNetwork, Transport,
     TransportError, Trust, interface_addresses,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Secret};
 use tokio::sync::{broadcast, mpsc, watch};
 use transport::Transport;
 
@@ -89,7 +89,24 @@ impl Node {
     /// Connects to a tracker and announces all contents to it, now and after each reconnection. Fails if the first connection
     /// does.
     pub async fn join(&self, tracker: TrackerAddress) -> Result<(), PeerError> {
-        self.commands.ask(|reply| Command::Track { tracker, reply }).await?
+        self.commands.ask(|reply| Command::Track { tracker, secret: None, reply }).await?.map(|_| ())
+    }
+
+    /// Connects to the tracker that the ticket of a private share names, which tells the content: it runs in the process of who
+    /// shares it, and both sides prove first that they have the secret. To be called for a ticket without a content id alone:
+    /// any other tracker need not know that there is something to prove.
+    pub async fn join_private(
+        &self,
+        tracker: TrackerAddress,
+        secret: Secret,
+    ) -> Result<Option<ContentMatch>, PeerError> {
+        self.commands.ask(|reply| Command::Track { tracker, secret: Some(secret), reply }).await?
+    }
+
+    /// Ends a private share: nobody takes it any more, and who was about to is told this reason.
+    pub async fn end_share(&self, content: ContentId, reason: &str) -> Result<(), PeerError> {
+        let reason = reason.to_owned();
+        self.commands.ask(|reply| Command::EndShare { content, reason, reply }).await
     }
 
     /// Adds a peer of a content, as a tracker would.
@@ -102,6 +119,10 @@ impl Node {
     /// arrives ([`DownloadBuilder::expect_name`]).
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
         let query: Query = query.parse()?;
+        if matches!(query, Query::Private(_)) {
+            // No tracker is told a secret.
+            return Ok(Vec::new());
+        }
         let asked = query.to_string();
         let mut found = self.commands.ask(|reply| Command::Find { query: asked, reply }).await??;
         let mut seen = BTreeSet::new();
@@ -117,7 +138,12 @@ impl Node {
     /// The manifest of a content, from the hashes folder or from a peer. Nothing is downloaded or kept. Waits until a peer has
     /// it; meanwhile the node takes part in the content as for a download. Fails with [`PeerError::ShutDown`] if the node ends.
     pub async fn manifest(&self, content: ContentId) -> Result<Arc<Manifest>, PeerError> {
-        self.commands.ask(|reply| Command::Manifest { content, reply }).await
+        self.commands.ask(|reply| Command::Manifest { content, secret: None, reply }).await
+    }
+
+    /// The same of a private share.
+    pub async fn private_manifest(&self, content: ContentId, secret: Secret) -> Result<Arc<Manifest>, PeerError> {
+        self.commands.ask(|reply| Command::Manifest { content, secret: Some(secret), reply }).await
     }
 
     /// Shares a file or a folder: await the builder that this returns. The content is hashed, unless its times and inodes show

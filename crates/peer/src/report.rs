@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{ContentId, Manifest, PieceRange};
+use protocol::{ContentId, Manifest, PeerId, PieceRange, Secret};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::{oneshot, watch};
@@ -12,6 +12,7 @@ use transport::{Connection, SendStream};
 
 use crate::disk::content::Opened;
 use crate::error::PeerError;
+use crate::net::gate::LetIn;
 use crate::status::Status;
 
 /// A question of another peer, with the stream that its answer goes to.
@@ -42,6 +43,18 @@ pub(crate) enum Report {
         connection: Arc<dyn Connection>,
         dialled: bool,
     },
+    /// What is said first on a connection was said.
+    LetIn(Box<LetIn>),
+    /// A peer that was dialled for private shares proved none.
+    NotLetIn {
+        peer: PeerId,
+        reason: String,
+    },
+    /// The other side says why what it shares is over.
+    ShareOver {
+        conn: ConnId,
+        reason: String,
+    },
     Question {
         conn: ConnId,
         question: Question,
@@ -59,6 +72,8 @@ pub(crate) enum Report {
         result: Result<Opened, PeerError>,
         /// Most bytes a second that are sent of it.
         up: Option<u64>,
+        /// If it is private.
+        secret: Option<Secret>,
         reply: oneshot::Sender<Result<Begun, PeerError>>,
     },
     /// Pieces were verified: those that are right are stored.

@@ -3,12 +3,13 @@
 use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use protocol::{Algorithm, ContentId};
+use protocol::{Algorithm, ContentId, Secret};
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
-use crate::disk::share::{Held, ShareOptions};
+use crate::disk::share::{Held, SecretOf, ShareOptions};
 use crate::error::PeerError;
 use crate::reader::Reader;
 use crate::report::{Begun, ContentKey};
@@ -42,6 +43,14 @@ impl ShareBuilder {
     /// Which pieces are served. Default: all.
     pub fn held(mut self, held: Held) -> Self {
         self.options.held = held;
+        self
+    }
+
+    /// Shares it privately: only peers that prove to have this secret learn of it, and trackers know it by an id that is derived
+    /// from the secret. The secret may depend on the content; it must be random for whoever does not know it. A content that is
+    /// shared openly already stays open.
+    pub fn private(mut self, secret: impl Fn(ContentId) -> Secret + Send + Sync + 'static) -> Self {
+        self.options.secret = Some(SecretOf(Arc::new(secret)));
         self
     }
 

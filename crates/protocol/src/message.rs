@@ -14,6 +14,8 @@ pub const VERSION: u16 = 1;
 /// Code with which a tracker ends the connection of a peer that it sees at another address than before: the peer is to connect
 /// again at once, since only a handshake proves where it is.
 pub const COME_AGAIN: u32 = 2;
+/// Code with which a sharer ends connections when its private share is over; the reason is a sentence for people.
+pub const SHARE_OVER: u32 = 3;
 /// Most bytes of a frame on any stream.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.
@@ -132,6 +134,25 @@ pub enum PeerMessage {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
         proofs: Vec<[u8; 32]>,
     },
+}
+
+impl PeerMessage {
+    /// The content that it is about.
+    pub fn content(&self) -> Option<ContentId> {
+        match self {
+            PeerMessage::Join { content, .. }
+            | PeerMessage::Have { content, .. }
+            | PeerMessage::Interest { content, .. }
+            | PeerMessage::Offer { content, .. }
+            | PeerMessage::Decline { content, .. }
+            | PeerMessage::Peers { content, .. }
+            | PeerMessage::Withdraw { content }
+            | PeerMessage::Skip { content, .. } => Some(*content),
+            PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {
+                None
+            }
+        }
+    }
 }
 
 impl Wire for PeerMessage {

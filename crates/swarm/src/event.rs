@@ -98,6 +98,13 @@ pub enum Event {
         /// Its number.
         conn: ConnId,
     },
+    /// Both sides of a connection have proven that they take part in a content, before either said so.
+    Admitted {
+        /// The connection.
+        conn: ConnId,
+        /// The content.
+        content: ContentId,
+    },
     /// A message came on the control stream.
     Message {
         /// The connection.

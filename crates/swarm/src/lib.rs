@@ -30,8 +30,10 @@ mod engine;
 mod event;
 mod registry;
 mod scope;
+mod shares;
 
 pub use engine::{Config, ConnectionView, ContentView, Engine};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;
+pub use shares::{Channel, Place, Proof, Shares};

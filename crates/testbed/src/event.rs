@@ -59,6 +59,8 @@ events! {
     "skipped" Skipped { path: String, reason: String }
     "sharing" Sharing { content: String, name: String, size: u64, pieces: u32, held: u32, left_out: u32 }
     "ticket" Ticket { content: String, ticket: String, command: String }
+    "sent" Sent { content: String, peer: String, address: String, bytes: u64, seconds: f64, complete: bool }
+    "share_over" ShareOver { content: String, reason: String }
     "wanted" Wanted { content: String, name: String }
     "manifest" Manifest { content: String, name: String, size: u64, pieces: u32, have: u32 }
     "progress" Progress {

@@ -96,7 +96,11 @@ impl Named {
 
 impl Catalogue {
     /// A content is shared, and has these names now, each once.
+    /// The id of a private swarm is in no list and has no name.
     pub(crate) fn set(&mut self, content: ContentId, names: &[Name]) {
+        if content.is_private() {
+            return;
+        }
         let Catalogue { next, contents, by_age, by_name } = self;
         let entry = contents.entry(content).or_insert_with(|| {
             *next += 1;
@@ -140,6 +144,8 @@ impl Catalogue {
             return self.page(None).0;
         }
         match query.parse() {
+            // Whoever names one has a ticket of it.
+            Ok(Query::Id(id)) if id.is_private() => vec![id],
             Ok(Query::Id(id)) => self.contents.contains_key(&id).then_some(id).into_iter().collect(),
             Ok(query @ Query::Prefix(_)) => {
                 // The first id that could begin so: the ids are ordered, and a question should not walk through all of them.
@@ -152,7 +158,7 @@ impl Catalogue {
                 let named = self.by_name.get(&*name).into_iter().flat_map(|named| &named.order);
                 named.take(MAX_MATCHES).map(|(_, content)| *content).collect()
             }
-            Err(_) => Vec::new(),
+            Ok(Query::Private(_)) | Err(_) => Vec::new(),
         }
     }
 
@@ -309,6 +315,18 @@ mod tests {
         assert_eq!(catalogue.find("abcdef"), [], "a name that reads as the beginning of an id");
         catalogue.remove(content(0xab));
         assert_eq!(catalogue.find(&id), []);
+    }
+
+    #[test]
+    fn a_private_swarm_is_found_by_its_whole_id_alone() {
+        let mut catalogue = Catalogue::default();
+        let private = protocol::Secret::new([7; 16]).share_key().swarm();
+        catalogue.add(private, Some("a"), by(1, 1), 1);
+        let id = private.to_string();
+        for query in ["", "a", &id[..16], &id[..63]] {
+            assert_eq!(catalogue.find(query), [], "{query:?}");
+        }
+        assert_eq!((catalogue.find(&id), catalogue.page(None)), (vec![private], (vec![], None)));
     }
 
     #[test]

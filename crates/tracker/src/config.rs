@@ -7,6 +7,7 @@ use protocol::PeerId;
 use transport::{Config, Identity, Trust};
 
 use crate::pace::Pace;
+use crate::private::PrivateTracker;
 
 /// Bytes that a tracker may take unless it is told otherwise.
 pub const MEMORY: u64 = 1 << 30;
@@ -23,6 +24,8 @@ pub struct ServerConfig {
     pub pace: Pace,
     /// Those whose names for contents count; everyone's if there are none.
     pub publishers: BTreeSet<PeerId>,
+    /// The private shares that it is for, and for nobody without their tickets; everything for everyone if there are none.
+    pub private: Option<PrivateTracker>,
     /// Seed of all random choices.
     pub seed: u64,
 }
@@ -35,6 +38,7 @@ impl Default for ServerConfig {
             connections: 60_000,
             pace: Pace::default(),
             publishers: BTreeSet::new(),
+            private: None,
             seed: fastrand::u64(..),
         }
     }

@@ -27,10 +27,12 @@ mod cost;
 mod ledger;
 mod outbox;
 mod pace;
+mod private;
 mod server;
 mod session;
 mod state;
 
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
+pub use private::PrivateTracker;
 pub use server::Server;

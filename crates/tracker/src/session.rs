@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -12,6 +12,7 @@ use transport::{Connection, TransportError};
 use crate::cost;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
+use crate::private::{self, Known};
 use crate::state::State;
 
 /// A peer must say hello within this time.
@@ -42,22 +43,17 @@ pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Ar
 }
 
 async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> Result<(), TransportError> {
-    let greeting = async {
-        let (send, recv) = connection.accept().await?;
-        let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
-        Ok::<_, TransportError>((MessageSender::new(send, TAKEN), recv.recv().await?, recv))
-    };
     let silent = |_| TransportError::Lost("it said no hello".to_owned());
-    let (mut send, hello, recv) = timeout(HELLO, greeting).await.map_err(silent)??;
+    let Greeting { mut send, hello, recv, known } =
+        match timeout(HELLO, greet(connection, state)).await.map_err(silent)?? {
+            Ok(greeting) => greeting,
+            Err((mut send, sentence)) => return refuse(&mut send, connection, sentence).await,
+        };
     let listeners = match hello {
         Some(TrackerRequest::Hello { version: VERSION, listeners }) => listeners,
         Some(TrackerRequest::Hello { version, .. }) => {
             let sentence = format!("this tracker speaks version {VERSION}, you speak {version}");
-            send.send(&TrackerEvent::Refused(sentence)).await?;
-            // The sentence should arrive before the connection goes.
-            let _ = send.finish();
-            let _ = timeout(Duration::from_secs(1), connection.closed()).await;
-            return Ok(());
+            return refuse(&mut send, connection, sentence).await;
         }
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
@@ -68,9 +64,56 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     }
     let (questions, asked) = mpsc::channel(QUESTIONS);
     tokio::select! {
-        result = write(session, &**connection, send, &outbox, asked, state) => result,
-        result = read(session, &**connection, recv, state, questions) => result,
+        result = write(session, &**connection, send, &outbox, (asked, &known), state) => result,
+        result = read(session, &**connection, recv, state, (questions, &known)) => result,
     }
+}
+
+/// What a peer says first.
+struct Greeting {
+    send: MessageSender<TrackerEvent>,
+    hello: Option<TrackerRequest>,
+    recv: MessageReceiver<TrackerRequest>,
+    known: Known,
+}
+
+type Greeted = Result<Greeting, (MessageSender<TrackerEvent>, String)>;
+
+/// Hears proofs, where there are private shares, and the hello. Until a proof was right nothing is said, or why nothing will be.
+async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greeted, TransportError> {
+    let (send, recv) = connection.accept().await?;
+    let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
+    let mut send = MessageSender::new(send, TAKEN);
+    let (mut hello, mut known) = (recv.recv().await?, Known::Everything);
+    if let Some(private) = state.private() {
+        if let Some(TrackerRequest::Prove { proofs }) = &hello {
+            match private.check(&**connection, proofs)? {
+                Ok(proven) => {
+                    let shares = proven.iter().map(|proof| state.proven(private, proof)).collect();
+                    send.send(&TrackerEvent::Proven { shares }).await?;
+                    known = Known::Proven(proven);
+                }
+                Err(sentence) => return Ok(Err((send, sentence))),
+            }
+            hello = recv.recv().await?;
+        } else if connection.peer_id() != private.owner {
+            return Ok(Err((send, private::REFUSED.to_owned())));
+        }
+    }
+    Ok(Ok(Greeting { send, hello, recv, known }))
+}
+
+/// Says why nothing more is said.
+async fn refuse(
+    send: &mut MessageSender<TrackerEvent>,
+    connection: &Arc<dyn Connection>,
+    sentence: String,
+) -> Result<(), TransportError> {
+    send.send(&TrackerEvent::Refused(sentence)).await?;
+    // The sentence should arrive before the connection goes.
+    let _ = send.finish();
+    let _ = timeout(Duration::from_secs(1), connection.closed()).await;
+    Ok(())
 }
 
 async fn write(
@@ -78,14 +121,14 @@ async fn write(
     connection: &dyn Connection,
     mut send: MessageSender<TrackerEvent>,
     outbox: &Outbox,
-    mut asked: mpsc::Receiver<TrackerRequest>,
+    (mut asked, known): (mpsc::Receiver<TrackerRequest>, &Known),
     state: &State,
 ) -> Result<(), TransportError> {
     loop {
         tokio::select! {
             question = asked.recv() => match question {
                 Some(question) => {
-                    if let Some(answer) = answer(question, state) {
+                    if let Some(answer) = answer(question, known, state) {
                         tell(session, &mut send, answer, state).await?;
                     }
                 }
@@ -96,7 +139,7 @@ async fn write(
                     tell(session, &mut send, news, state).await?;
                     // Whoever has asked meanwhile has waited for a message, and not for all news.
                     if let Ok(question) = asked.try_recv()
-                        && let Some(answer) = answer(question, state)
+                        && let Some(answer) = answer(question, known, state)
                     {
                         tell(session, &mut send, answer, state).await?;
                     }
@@ -107,8 +150,16 @@ async fn write(
 }
 
 /// What a question is answered with.
-fn answer(question: TrackerRequest, state: &State) -> Option<TrackerEvent> {
+fn answer(question: TrackerRequest, known: &Known, state: &State) -> Option<TrackerEvent> {
     match question {
+        TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
+        TrackerRequest::Find(query) if !known.is_everything() => {
+            let matches = state.find_among(&query, known);
+            Some(TrackerEvent::Found { query, matches })
+        }
+        TrackerRequest::List { before } if !known.is_everything() => {
+            Some(TrackerEvent::Listed { before, contents: state.list_of(known), next: None })
+        }
         TrackerRequest::Find(query) => {
             // Nothing has so long a name, and whoever asks waits for an answer.
             let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
@@ -127,11 +178,16 @@ async fn read(
     connection: &dyn Connection,
     mut recv: MessageReceiver<TrackerRequest>,
     state: &State,
-    questions: mpsc::Sender<TrackerRequest>,
+    (questions, known): (mpsc::Sender<TrackerRequest>, &Known),
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
     while let Some(message) = recv.recv().await? {
         let free = match message {
+            // It hears the same of every id that it has not proven, whether anyone takes part or not.
+            question @ TrackerRequest::Announce(Announce { content, .. }) if !known.includes(content) => {
+                questions.send(question).await.map_err(|_| TransportError::Closed)?;
+                false
+            }
             TrackerRequest::Announce(announce) => state.announce(session, connection.peer_id(), announce),
             TrackerRequest::Leave(content) => {
                 state.leave(session, connection.peer_id(), content);
@@ -144,6 +200,7 @@ async fn read(
             }
             TrackerRequest::Bye => return Ok(()),
             TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
+            TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };
         let wait = if free { Duration::ZERO } else { paced.spend() };
         if !wait.is_zero() {
@@ -217,7 +274,7 @@ mod tests {
         let bytes = TrackerRequest::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
         let asking = MessageReceiver::new(asking as Box<dyn RecvStream>);
-        let reading = read(1, &*connection, asking, &state, questions);
+        let reading = read(1, &*connection, asking, &state, (questions, &Known::Everything));
         tokio::pin!(reading);
         // It gets as far as it can, and has to wait there.
         for taken in 0..5 {

@@ -11,8 +11,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Role, TrackerEvent};
-use swarm::{Addresses, Introductions, Origin, Push, Registry};
+use protocol::{
+    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_MATCHES, PeerAddress, PeerId, ProvenShare, Query, Role,
+    TrackerEvent,
+};
+use swarm::{Addresses, Introductions, Origin, Proof, Push, Registry};
 use transport::Connection;
 
 use crate::catalogue::{Catalogue, Name, Namer};
@@ -21,6 +24,7 @@ use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
+use crate::private::{Known, PrivateTracker};
 
 /// What all sessions share.
 pub(crate) struct State {
@@ -186,7 +190,8 @@ impl State {
         if let Some((addresses, wanted)) = self.join(session, peer, content, role) {
             let publishers = &self.config.publishers;
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
-            let introductions = registry.announce(peer, &addresses, role, about.filter(|_| believed));
+            let introductions =
+                registry.announce(peer, &addresses, role, about.filter(|_| believed && !content.is_private()));
             self.charge(peer, content, cost::membership(&introductions), &registry);
             self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
@@ -281,6 +286,33 @@ impl State {
     pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
         let (page, next) = self.catalogue().page(before);
         (self.describe(page, None), next)
+    }
+
+    /// The private shares that this tracker is for.
+    pub(crate) fn private(&self) -> Option<&PrivateTracker> {
+        self.config.private.as_ref()
+    }
+
+    /// What whoever has proven a private share is told of it.
+    pub(crate) fn proven(&self, private: &PrivateTracker, proof: &Proof) -> ProvenShare {
+        let (name, size) = private.shares.about(proof.content).unwrap_or_default();
+        let registry = self.contents.get(&proof.swarm);
+        let (seeders, others, downloaders) =
+            registry.map_or((0, 0, 0), |registry| (registry.seeders(), registry.others(), registry.downloaders()));
+        let found = ContentMatch { content: proof.content, name, size, seeders, others, downloaders };
+        ProvenShare { proof: proof.answer, found }
+    }
+
+    /// The private shares that a peer has proven.
+    pub(crate) fn list_of(&self, known: &Known) -> Vec<ContentMatch> {
+        let (Known::Proven(proven), Some(private)) = (known, self.private()) else { return Vec::new() };
+        proven.iter().map(|proof| self.proven(private, proof).found).take(MAX_MATCHES).collect()
+    }
+
+    /// Those of them that are asked for by their whole id.
+    pub(crate) fn find_among(&self, query: &str, known: &Known) -> Vec<ContentMatch> {
+        let Ok(Query::Id(id)) = query.parse() else { return Vec::new() };
+        self.list_of(known).into_iter().filter(|found| found.content == id).collect()
     }
 
     /// What is known of contents, by the name that was asked for where they have it.

@@ -1,4 +1,5 @@
-//! Handshakes under way: how many, for how long, and whose goes when there are too many. For QUIC and TCP alike.
+//! Handshakes under way: how many, for how long, and whose goes when there are too many. For QUIC and TCP alike, and for what
+//! is proven over a connection before anything else.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,10 +23,10 @@ pub(crate) const MOST: usize = 384;
 
 /// The handshakes of all listeners of a transport.
 #[derive(Clone)]
-pub(crate) struct Handshakes(Arc<Admission>);
+pub struct Handshakes(Arc<Admission>);
 
 /// One that is under way. Its place is held until this is dropped.
-pub(crate) struct Handshake {
+pub struct Handshake {
     place: Place,
     began: Instant,
     /// Ends when the place is needed for another.
@@ -34,7 +35,7 @@ pub(crate) struct Handshake {
 
 /// A handshake was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum GivenUp {
+pub enum GivenUp {
     /// It took too long.
     #[error("it took too long")]
     Late,
@@ -45,12 +46,12 @@ pub(crate) enum GivenUp {
 
 impl Handshakes {
     /// At most so many at once.
-    pub(crate) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Handshakes(Admission::new(most))
     }
 
     /// One more, for which another may be given up. Nothing if too many came from there within a moment.
-    pub(crate) fn begin(&self, from: IpAddr) -> Option<Handshake> {
+    pub fn begin(&self, from: IpAddr) -> Option<Handshake> {
         let (end, needed) = oneshot::channel();
         let (began, newcomer) = (Instant::now(), Newcomer { from, holder: None, worth: Worth::HalfOpen });
         let end = move || {
@@ -68,7 +69,7 @@ impl Handshakes {
 
 impl Handshake {
     /// Does what belongs to it, within the time that it has in all.
-    pub(crate) async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, GivenUp> {
+    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, GivenUp> {
         let (place, began) = (&self.place, self.began);
         let late = async {
             sleep_until(began + HURRIED).await;

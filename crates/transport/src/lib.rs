@@ -51,6 +51,7 @@ mod thread;
 
 pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
 pub use auto::Auto;
+pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{
     Authority, CertRequest, Certs, FileChange, Identity, IdentityError, Trust, from_now, holds_private_key,
     peer_id_of_certificate_pem, random,
@@ -94,13 +95,15 @@ pub struct Config {
     pub streams: u32,
     /// What decides how fast QUIC sends. TCP has the kernel's.
     pub congestion: Congestion,
+    /// Whether strangers get nothing from what uses the transport, so that they need not be warned of.
+    pub private: bool,
 }
 
 impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, private: false }
     }
 }
 
@@ -119,7 +122,7 @@ impl Kind {
     /// Binds every listener, or none. Warns if strangers may come.
     pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
         let beyond = config.listeners.iter().find(|listener| !listener.ip().is_loopback());
-        if let Some(address) = beyond.filter(|_| config.trust.is_open()) {
+        if let Some(address) = beyond.filter(|_| config.trust.is_open() && !config.private) {
             tracing::warn!(
                 "this swarm is open: anyone who reaches {address} may take part and have every file. Close it with --ca, or \
                  stay on this machine with --bind 127.0.0.1"

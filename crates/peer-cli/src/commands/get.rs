@@ -12,7 +12,7 @@ use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::find;
+use crate::session::find::{by_ticket, find};
 use crate::session::patience::Patience;
 use crate::session::temp_folder::TempFolder;
 use crate::session::{Session, SessionOptions, pipe, standstill};
@@ -44,8 +44,8 @@ fn examples() -> String {
 #[command(after_help = examples())]
 pub struct GetArguments {
     /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
-    #[arg(value_name = "TICKET|CONTENT_ID|NAME")]
-    what: String,
+    #[arg(value_name = "TICKET|CONTENT_ID|NAME", required = true, num_args = 1..)]
+    what: Vec<String>,
     /// Folder to download into; `-` writes a file to standard output, and words to standard error
     #[arg(short, long, value_name = "DIR", default_value = "output")]
     output: PathBuf,
@@ -116,7 +116,7 @@ impl GetArguments {
 /// Downloads until it is done, or was shared on as asked.
 pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
-    let ticket = ticket(&arguments)?;
+    let what = what(&arguments)?;
     if arguments.to_stdout() && pipe::is_closed() {
         let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
         return Err(Failure::new(ExitCode::CannotWrite, sentence));
@@ -124,7 +124,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
+    let node = connect::bind_for(&arguments.peer, arguments.port, 1, what.is_private())?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
@@ -134,7 +134,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let options = SessionOptions { output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
-    Session::run(node, options, face, async |session: &Session| begin(session, &arguments, ticket).await).await
+    Session::run(node, options, face, async |session: &Session| begin(session, &arguments, what).await).await
 }
 
 fn temporary_folder() -> Result<TempFolder, Failure> {
@@ -145,40 +145,61 @@ fn temporary_folder() -> Result<TempFolder, Failure> {
     })
 }
 
-/// The ticket, if it is one; nothing for a name or an id, which a tracker must be asked for.
-fn ticket(arguments: &GetArguments) -> Result<Option<Ticket>, Failure> {
-    let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
-    // A tracker may stand in the settings; the ticket knows better.
-    if let Ok(ticket) = arguments.what.parse() {
-        return Ok(Some(ticket));
-    }
-    match arguments.what.parse::<Query>() {
-        Err(error) => usage(error.to_string()),
-        Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
-            "{:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
-             that name",
-            arguments.what
-        )),
-        Ok(_) => Ok(None),
+/// What is asked for.
+enum What {
+    Ticket(Ticket),
+    /// An id or a name, which a tracker must be asked for.
+    Text(String),
+}
+
+impl What {
+    /// Whether it is nobody's business who has no ticket.
+    fn is_private(&self) -> bool {
+        matches!(self, What::Ticket(ticket) if ticket.secret().is_some())
     }
 }
 
-async fn begin(session: &Session, arguments: &GetArguments, ticket: Option<Ticket>) -> Result<(), Failure> {
+/// A ticket, which may have come as several words and with some around it, or else one word.
+fn what(arguments: &GetArguments) -> Result<What, Failure> {
+    let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
+    // A tracker may stand in the settings; the ticket knows better.
+    match Ticket::find(&arguments.what.join(" ")) {
+        Some(Ok(ticket)) => return Ok(What::Ticket(ticket)),
+        Some(Err(error)) => return usage(error.to_string()),
+        None => {}
+    }
+    let [what] = &arguments.what[..] else {
+        let what = arguments.what.join(" ");
+        return usage(format!("{what:?} is no ticket. Put a name with spaces in quotes"));
+    };
+    match what.parse::<Query>() {
+        Err(error) => usage(error.to_string()),
+        Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
+            "{what:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
+             that name"
+        )),
+        Ok(_) => Ok(What::Text(what.clone())),
+    }
+}
+
+async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Result<(), Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
-    let tracker = match &ticket {
-        Some(ticket) => ticket.into(),
-        None => {
+    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
+    let found = match what {
+        What::Ticket(ticket) => {
+            let told = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await?;
+            session.joined(ticket.tracker());
+            by_ticket(&session.node, &ticket, told, patience, &tell).await?
+        }
+        What::Text(what) => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
-            connect::tracker(host, arguments.tracker_port, &arguments.peer, patience, &tell).await?
+            let tracker = connect::tracker(host, arguments.tracker_port, &arguments.peer, patience, &tell).await?;
+            let id = tracker.id;
+            connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
+            session.joined(id);
+            find(&session.node, &what, patience, &tell).await?
         }
     };
-    let id = tracker.id;
-    let named_by = if ticket.is_some() { NamedBy::Ticket } else { NamedBy::Flags };
-    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
-    session.joined(id);
-    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
-    let what = ticket.map_or_else(|| arguments.what.clone(), |ticket| ticket.content().to_string());
-    let found = find(&session.node, &what, patience, &tell).await?;
     if !arguments.to_stdout() {
         return session.download(found, &arguments.only).await;
     }

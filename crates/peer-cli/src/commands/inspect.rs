@@ -11,8 +11,7 @@ use protocol::{ContentId, Manifest, Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
-use crate::session::connect::NamedBy;
-use crate::session::find::find;
+use crate::session::find::{Found, by_ticket, find};
 use crate::session::query::{TrackerQuery, complain};
 use crate::session::standstill;
 use crate::ui::screen::print;
@@ -43,9 +42,9 @@ pub struct InspectArguments {
 
 /// Finds the manifest and says what it says.
 pub async fn run(arguments: InspectArguments) -> Result<(), Failure> {
-    let manifest = match arguments.what.parse::<Ticket>() {
-        Ok(ticket) => from_ticket(&arguments, &ticket).await?,
-        Err(_) => {
+    let manifest = match Ticket::find(&arguments.what) {
+        Some(Ok(ticket)) => from_ticket(&arguments, &ticket).await?,
+        _ => {
             let asks = arguments.query.tracker_ip.is_some();
             match local(&arguments.what, &arguments.query.peer.hashes, asks)? {
                 Some(manifest) => Arc::new(manifest),
@@ -63,6 +62,7 @@ fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Fail
         Query::Name(_) => return local_file(what, hashes),
         Query::Id(id) => return Ok(kept(hashes, id)),
         Query::Prefix(digits) => digits,
+        Query::Private(_) => return Ok(None),
     };
     let mut fitting: Vec<_> = kept_manifests(hashes, |kept| kept.to_string().starts_with(&digits)).collect();
     fitting.sort_by_key(|manifest| manifest.id());
@@ -140,18 +140,23 @@ async fn from_swarm(arguments: &InspectArguments) -> Result<Arc<Manifest>, Failu
 }
 
 async fn from_ticket(arguments: &InspectArguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
-    let patience = arguments.query.patience();
-    let node = arguments.query.join(ticket.into(), NamedBy::Ticket, patience).await?;
-    let id = ticket.content().to_string();
-    let result = ask(&node, &id, &arguments.query).await;
+    let (node, told) = arguments.query.join_by_ticket(ticket).await?;
+    let result = async {
+        let found = by_ticket(&node, ticket, told, arguments.query.patience(), &complain).await?;
+        come(&node, &found, &arguments.query).await
+    };
+    let result = result.await;
     node.shutdown().await;
     result
 }
 
 async fn ask(node: &Node, what: &str, query: &TrackerQuery) -> Result<Arc<Manifest>, Failure> {
-    let found = find(node, what, query.patience(), &complain).await?;
+    come(node, &find(node, what, query.patience(), &complain).await?, query).await
+}
+
+async fn come(node: &Node, found: &Found, query: &TrackerQuery) -> Result<Arc<Manifest>, Failure> {
     let late = (Some(query.peer.wait.unwrap_or(PATIENCE)), ExitCode::NotFound);
-    let manifest = standstill::manifest(node, &found, late, query.peer.transport, &complain).await?;
+    let manifest = standstill::manifest(node, found, late, query.peer.transport, &complain).await?;
     found.must_be_called_so(&manifest)?;
     Ok(manifest)
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 use peer::Node;
 use peer::json::Event;
-use protocol::{ContentMatch, MAX_MATCHES, printable};
+use protocol::{ContentMatch, MAX_MATCHES, Ticket, printable};
 
-use crate::error::Failure;
+use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
 use crate::session::query::{TrackerQuery, answer};
 use crate::ui::screen::print;
@@ -19,14 +19,15 @@ other peers hold pieces, too, so that there may be more; which ones, only they k
 
 Examples:
   peer-cli ls localhost                     what the tracker on this machine knows, newest first
-  peer-cli ls 192.168.1.5:9999 --json       one JSON object a content";
+  peer-cli ls 192.168.1.5:9999 --json       one JSON object a content
+  peer-cli ls p2p…                          what the ticket is of, and who takes part";
 
 /// Lists what a swarm offers, newest first: names, sizes, ids, and how many peers have or want each.
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct LsArguments {
-    /// The tracker, as HOST or HOST:PORT
-    #[arg(value_name = "TRACKER")]
+    /// The tracker, as HOST or HOST:PORT; or a ticket, of whose content alone something is said
+    #[arg(value_name = "TRACKER|TICKET")]
     tracker: Option<String>,
     #[command(flatten)]
     pub query: TrackerQuery,
@@ -35,6 +36,11 @@ pub struct LsArguments {
 /// Lists everything.
 pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     let json = arguments.query.peer.json;
+    if let Some(ticket) = arguments.tracker.as_deref().and_then(Ticket::find) {
+        let found =
+            one(&arguments.query, &ticket.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?).await?;
+        return if json { print([event(&found).line()]) } else { print(table(&[found])) };
+    }
     let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
     let listed = everything(&node, json).await;
     node.shutdown().await;
@@ -43,6 +49,25 @@ pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
         print(table(&contents))?;
     }
     Ok(())
+}
+
+/// What a ticket stands for, as far as its tracker may know.
+async fn one(query: &TrackerQuery, ticket: &Ticket) -> Result<ContentMatch, Failure> {
+    let (node, told) = query.join_by_ticket(ticket).await?;
+    let found = match told {
+        Some(told) => Ok(told),
+        None => match ticket.secret() {
+            Some(secret) => answer(node.find(&secret.share_key().swarm().to_string())).await,
+            None => answer(node.find(&ticket.content().map(|id| id.to_string()).unwrap_or_default())).await,
+        }
+        .and_then(|found| {
+            let nobody = || Failure::new(ExitCode::NotFound, "nobody shares what the ticket is of");
+            let found = found.into_iter().next().ok_or_else(nobody)?;
+            Ok(ContentMatch { content: ticket.content().unwrap_or(found.content), ..found })
+        }),
+    };
+    node.shutdown().await;
+    found
 }
 
 /// All pages; as events, they are told as they come.

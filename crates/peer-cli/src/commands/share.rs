@@ -1,15 +1,18 @@
 //! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use peer::{Held, ScanOptions, TrackerAddress};
-use protocol::{ContentId, PeerId, Ticket};
-use tracker::{Server, ServerConfig, transport_config};
-use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
+use peer::{PeerEvent, ScanOptions, Shares, TrackerAddress};
+use protocol::{ContentId, PeerId, Secret, Ticket};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
+use transport::{Certs, Config, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
@@ -26,16 +29,21 @@ use crate::ui::screen::OutputStream;
 
 /// Port of a tracker unless another is asked for.
 const TRACKER_PORT: u16 = 9999;
-/// Most addresses in a ticket of those that others likely reach, as many as one may have; with those that lead only to
-/// containers on this machine, or to itself, no more than the second number: they would make it long for nothing.
+/// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
+/// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
+/// it long for nothing. And most of IPv6.
 const LIKELY: usize = 16;
 const ADDRESSES: usize = 8;
+const IPV6: u32 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
   peer-cli share a.bin                one line to paste elsewhere: peer-cli get p2p…
   peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
+  peer-cli share --receivers 1 a.bin  for one receiver, and over then
+  peer-cli share --open a.bin         for everyone who reaches this machine, by name too
 
+Only who has the ticket gets what is shared, and learns that it is there; whoever has it can pass it on.
 Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
 on the same port, it is the same tracker, and the tickets from before still hold.";
 
@@ -62,6 +70,18 @@ pub struct ShareArguments {
     /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room
     #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
     tracker_memory: u64,
+    /// Share with everyone who reaches this machine, by name, id or ticket, and not only with who has the ticket
+    #[arg(long)]
+    open: bool,
+    /// End after this time, as 30m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    /// End when so many receivers have it; others get nothing
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "open")]
+    receivers: Option<u32>,
+    /// Show each ticket as a QR code, too
+    #[arg(long)]
+    qr: bool,
     #[command(flatten)]
     links: LinkArguments,
     #[command(flatten)]
@@ -81,19 +101,47 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         ));
     }
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
-    let own = match arguments.tracker_ip {
-        Some(_) => None,
-        None => Some(OwnTracker::start(&arguments)?),
-    };
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
-    let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    let node = connect::bind_for(&arguments.peer, arguments.port, 1, !arguments.open)?.output("output").scan(scan);
+    let shares = Arc::<Shares>::default();
+    let own = match arguments.tracker_ip {
+        Some(_) => None,
+        None => Some(OwnTracker::start(&arguments, &shares, node.id())?),
+    };
+    let secrets = match (arguments.open, &own) {
+        (true, _) => None,
+        // What stands for a certain time or number is over then, and does not begin again with the same ticket.
+        (false, Some(own)) if arguments.expires.is_none() && arguments.receivers.is_none() => {
+            Some(secrets_of(own.identity.clone()))
+        }
+        (false, _) => Some(random_secrets()),
+    };
+    let node = node.shares(shares.clone()).start();
+    let options = SessionOptions { seeder: true, receipts: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
-        let shared = begin(session, &arguments, tracker).await?;
+        let expires = arguments.expires.map(|time| (time, Instant::now()));
+        let mut events = session.node.events();
+        let shared = begin(session, &arguments, tracker, (secrets, &shares)).await?;
         session.begun()?;
-        shared.keep_tickets_good(session).await;
+        let contents: Vec<_> = shared.contents.iter().map(|(content, _)| *content).collect();
+        let over = tokio::select! {
+            () = shared.keep_tickets_good(session) => return Ok(()),
+            () = expired(expires) => "this share has expired".to_owned(),
+            () = received(&mut events, &shares, &contents, arguments.receivers) => {
+                let receivers = arguments.receivers.unwrap_or_default();
+                let all = if receivers == 1 { "its receiver has it".to_owned() } else { format!("all {receivers} receivers have it") };
+                format!("this share is over: {all}")
+            }
+        };
+        for content in contents {
+            session.node.end_share(content, &over).await?;
+        }
+        let mut sentence = over;
+        sentence.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+        session.note(&format!("{sentence}."));
+        session.over();
         Ok(())
     });
     let result = result.await;
@@ -103,10 +151,64 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     result
 }
 
+/// The secret of each content.
+type Secrets = Arc<dyn Fn(ContentId) -> Secret + Send + Sync>;
+
+/// Secrets that follow from the tracker's key: shared again from the same folder, a content has the same ticket.
+fn secrets_of(identity: Identity) -> Secrets {
+    const PURPOSE: &str = "p2p-fileshare 2026-11-28 private share: secret of a content";
+    Arc::new(move |content| first_half(identity.derive_key(PURPOSE, &content.0.0)))
+}
+
+/// Secrets of this run alone.
+fn random_secrets() -> Secrets {
+    let known = Mutex::new(HashMap::new());
+    Arc::new(move |content| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(content).or_insert_with(|| {
+            let mut bytes = [0; 32];
+            transport::random(&mut bytes);
+            first_half(bytes)
+        })
+    })
+}
+
+fn first_half(bytes: [u8; 32]) -> Secret {
+    let mut half = [0; Secret::BYTES];
+    half.copy_from_slice(&bytes[..Secret::BYTES]);
+    Secret::new(half)
+}
+
+/// Waits until the time is over; for ever if there is none.
+async fn expired(expires: Option<(Duration, Instant)>) {
+    match expires {
+        Some((time, began)) => tokio::time::sleep(time.saturating_sub(began.elapsed())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until as many receivers have everything as there may be; for ever if there may be any number.
+async fn received(
+    events: &mut broadcast::Receiver<PeerEvent>,
+    shares: &Shares,
+    contents: &[ContentId],
+    receivers: Option<u32>,
+) {
+    if receivers.is_none() {
+        return std::future::pending().await;
+    }
+    while !contents.iter().all(|&content| shares.is_complete(content)) {
+        if let Err(RecvError::Closed) = events.recv().await {
+            return std::future::pending().await;
+        }
+    }
+}
+
 async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
+    (secrets, shares): (Option<Secrets>, &Shares),
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (tracker, listening) = match (own, &arguments.tracker_ip) {
@@ -122,7 +224,14 @@ async fn begin(
         ([], false) => Place::Here(listening),
         (told, _) => Place::Told(told.to_vec()),
     };
-    let mut shared = Shared { tracker: tracker.id, told: place.for_ticket(), place, contents: Vec::new() };
+    let mut shared = Shared {
+        tracker: tracker.id,
+        is_own: arguments.tracker_ip.is_none(),
+        told: place.for_ticket(),
+        place,
+        qr: arguments.qr,
+        contents: Vec::new(),
+    };
     if shared.leads_nowhere() {
         let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
                         When it has one, a new ticket is given.";
@@ -133,9 +242,14 @@ async fn begin(
     connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     for path in &arguments.paths {
-        if let Some(content) = session.share(path, &arguments.cut, Held::All).await? {
-            shared.contents.push(content);
-            session.ticket(&shared.ticket(content)?);
+        let mut share = session.node.share(path).algorithm(arguments.cut.hash).piece_size(arguments.cut.piece_size);
+        if let Some(secrets) = secrets.clone() {
+            share = share.private(move |content| secrets(content));
+        }
+        if let Some(content) = session.share_with(path, share).await? {
+            shares.limit(content, arguments.receivers);
+            shared.contents.push((content, secrets.as_ref().map(|secrets| secrets(content))));
+            shared.give_ticket(session, shared.contents.len() - 1)?;
         }
     }
     Ok(shared)
@@ -144,10 +258,15 @@ async fn begin(
 /// What is shared, and what its tickets say.
 struct Shared {
     tracker: PeerId,
+    /// Whether the tracker runs in this process.
+    is_own: bool,
     place: Place,
     /// The addresses in the tickets.
     told: Vec<OwnAddress>,
-    contents: Vec<ContentId>,
+    /// Whether tickets are drawn, too.
+    qr: bool,
+    /// What is shared, and its secret unless it is open.
+    contents: Vec<(ContentId, Option<Secret>)>,
 }
 
 /// Where the tracker is.
@@ -172,10 +291,18 @@ impl Place {
 }
 
 impl Shared {
-    fn ticket(&self, content: ContentId) -> Result<Ticket, Failure> {
+    /// Says with which ticket a content can be had.
+    fn give_ticket(&self, session: &Session, number: usize) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
         let addresses = self.told.iter().map(|own| own.address).collect();
-        Ticket::new(self.tracker, addresses, content).map_err(no_ticket)
+        let (content, secret) = self.contents[number];
+        let ticket = match secret {
+            // This process cannot lie to itself: its tracker tells the content to who has the ticket.
+            Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
+            None => Ticket::new(self.tracker, addresses, content),
+        };
+        session.ticket(content, &ticket.map_err(no_ticket)?, self.qr);
+        Ok(())
     }
 
     /// Whether no other machine can be meant to get here, though nobody has said so.
@@ -197,8 +324,8 @@ impl Shared {
             let sentence =
                 "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
             session.note(sentence);
-            for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
-                session.ticket(&ticket);
+            for number in 0..self.contents.len() {
+                let _ = self.give_ticket(session, number);
             }
         }
     }
@@ -239,25 +366,33 @@ fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
     let mut seen = HashSet::new();
     addresses.retain(|own| seen.insert(own.address));
-    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
-    addresses.truncate(likely.max(ADDRESSES));
+    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count();
+    addresses.truncate(if likely > 0 { likely.min(LIKELY) } else { ADDRESSES });
+    // A machine has several of IPv6 in one network, of which any will do, and each makes a ticket longer by a third.
+    let mut others = 0;
+    addresses.retain(|own| {
+        others += u32::from(own.address.is_ipv6());
+        own.address.is_ipv4() || others <= IPV6
+    });
     addresses
 }
 
 /// A tracker in this process.
 struct OwnTracker {
     transport: Arc<dyn Transport>,
+    identity: Identity,
     id: PeerId,
 }
 
 impl OwnTracker {
     /// Starts it on the current runtime.
-    fn start(arguments: &ShareArguments) -> Result<Self, Failure> {
+    fn start(arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) -> Result<Self, Failure> {
         let (identity, trust) = tracker_identity(&arguments.peer)?;
         let id = identity.peer_id();
         let bind = |port| {
             let listener = SocketAddr::new(connect::address(&arguments.peer), port);
-            arguments.peer.transport.bind(transport_config(identity.clone(), trust.clone(), listener))
+            let config = transport_config(identity.clone(), trust.clone(), listener);
+            arguments.peer.transport.bind(Config { private: !arguments.open, ..config })
         };
         let transport = match (bind(arguments.tracker_port.unwrap_or(TRACKER_PORT)), arguments.tracker_port) {
             (Err(TransportError::AddressInUse(_)), None) => bind(0),
@@ -272,12 +407,11 @@ impl OwnTracker {
             }
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
-        let server = Server::new(
-            transport.clone(),
-            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
-        );
+        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: id, owner });
+        let config = ServerConfig { memory: arguments.tracker_memory, private, ..ServerConfig::default() };
+        let server = Server::new(transport.clone(), config);
         tokio::spawn(async move { server.run().await });
-        Ok(OwnTracker { transport, id })
+        Ok(OwnTracker { transport, identity, id })
     }
 
     /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
@@ -347,9 +481,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_has_each_address_once_and_loopback_last() {
+    fn a_ticket_has_each_likely_address_once() {
         let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
-        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9"]));
+        assert_eq!(told(&Place::Told(parse(&["127.0.0.1:9"]))), parse(&["127.0.0.1:9"]), "if there is no other");
     }
 
     #[test]
@@ -359,8 +494,7 @@ mod tests {
         let mut all: Vec<_> = bridges.iter().map(|text| (text.as_str(), Inner)).collect();
         all.extend([("127.0.0.1:9", Loopback), ("[2001:db8::1]:9", Network), ("10.9.9.1:9", DefaultRoute)]);
         let told = ticket(&all);
-        assert_eq!(told[..2], ["10.9.9.1:9", "[2001:db8::1]:9"]);
-        assert_eq!(told.len(), ADDRESSES);
+        assert_eq!(told, ["10.9.9.1:9", "[2001:db8::1]:9"]);
         // As many real ones as a ticket may have.
         let real: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1:9")).collect();
         assert_eq!(ticket(&real.iter().map(|text| (text.as_str(), Network)).collect::<Vec<_>>()).len(), LIKELY);

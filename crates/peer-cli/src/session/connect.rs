@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::PeerId;
+use protocol::{ContentMatch, PeerId, Secret, Ticket};
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
@@ -28,13 +28,18 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
 
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
+    bind_for(arguments, first, count, false)
+}
+
+/// The same for one that takes part in private shares alone: then nobody else gets anything.
+pub fn bind_for(arguments: &PeerArguments, first: u16, count: u16, private: bool) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;
     peer::sweep_manifests(&arguments.hashes);
     let ip = address(arguments);
     let port = |number| if first == 0 { 0 } else { first + number };
     let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
     let (mtu, congestion) = (arguments.mtu, arguments.congestion);
-    let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
+    let config = Config { trust, mtu, congestion, private, ..Config::new(identity, listeners) };
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
@@ -58,7 +63,8 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
         .announce(arguments.announce.clone())
         .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
-        .fair(arguments.fair))
+        .fair(arguments.fair)
+        .private(private))
 }
 
 /// What is read here beside manifests: no download may lie there.
@@ -111,11 +117,33 @@ pub enum NamedBy {
 /// after a moment that this is so.
 pub async fn join(
     node: &Node,
-    mut tracker: TrackerAddress,
+    tracker: TrackerAddress,
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(), Failure> {
+    join_with(node, (tracker, None), named_by, patience, tell).await.map(|_| ())
+}
+
+/// Joins the tracker that a ticket names, which tells of a private share what it is.
+pub async fn join_by_ticket(
+    node: &Node,
+    ticket: &Ticket,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Option<ContentMatch>, Failure> {
+    // Any other tracker than the sharer's own need not know that there is something to prove.
+    let secret = ticket.secret().filter(|_| ticket.content().is_none());
+    join_with(node, (ticket.into(), secret), NamedBy::Ticket, patience, tell).await
+}
+
+async fn join_with(
+    node: &Node,
+    (mut tracker, secret): (TrackerAddress, Option<Secret>),
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Option<ContentMatch>, Failure> {
     let places = |tracker: &TrackerAddress| {
         let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
         places.join(", ")
@@ -124,9 +152,15 @@ pub async fn join(
     let slow = format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&tracker));
     let mut speech = Speech::new(tell, slow);
     loop {
-        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join(tracker.clone()));
+        let attempt = async {
+            match secret {
+                Some(secret) => node.join_private(tracker.clone(), secret).await,
+                None => node.join(tracker.clone()).await.map(|()| None),
+            }
+        };
+        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), attempt);
         let error = match speech.during(attempt).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(told)) => return Ok(told),
             Ok(Err(error)) => error,
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());
@@ -211,7 +245,7 @@ fn unreached(named_by: NamedBy) -> &'static str {
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
         NamedBy::Ticket => {
-            "Is the machine that the ticket is from still sharing, can this one reach it, and does a firewall let UDP or TCP through? \
+            "Is the machine that the ticket is from still sharing (it may be over), can this one reach it, and does a firewall let UDP or TCP through? \
              If it has moved, ask for a new ticket. If the swarm is closed, give --ca"
         }
         NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",

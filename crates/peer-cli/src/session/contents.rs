@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::json::Event;
-use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, State, Status};
+use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, ShareBuilder, State, Status};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
@@ -16,6 +16,7 @@ use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
 use crate::session::state::{Content, Handle, Session};
 use crate::ui::names::report_words;
+use crate::ui::qr;
 use crate::ui::screen::OutputStream;
 
 /// Most executable files that are named.
@@ -40,8 +41,11 @@ impl Session {
     }
 
     /// What is shared can be had with this ticket.
-    pub fn ticket(&self, ticket: &Ticket) {
-        let (content, command) = (ticket.content().to_string(), format!("peer-cli get {ticket}"));
+    pub fn ticket(&self, content: ContentId, ticket: &Ticket, draw: bool) {
+        let (content, command) = (content.to_string(), format!("peer-cli get {ticket}"));
+        if draw && !self.screen.is_json() {
+            qr::lines(&ticket.to_string()).iter().for_each(|line| self.screen.answer(line));
+        }
         self.screen.answer(&command);
         self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
     }
@@ -49,8 +53,13 @@ impl Session {
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
     /// others are worth sharing all the same.
     pub async fn share(&self, path: &Path, cut: &Cut, held: Held) -> Result<Option<ContentId>, Failure> {
-        let shared = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held).await;
-        let share = match shared {
+        let share = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held);
+        self.share_with(path, share).await
+    }
+
+    /// The same, set up already.
+    pub async fn share_with(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+        let share = match share.await {
             Ok(share) => share,
             Err(error) => {
                 self.not_shared(path, &error)?;
@@ -91,7 +100,7 @@ impl Session {
     /// Downloads what was found; of a folder, only what these patterns match, if there are any.
     pub async fn download(&self, found: Found, only: &[Glob]) -> Result<(), Failure> {
         let wanted = found.wanted();
-        let Found { content, name, size, asked, .. } = found;
+        let Found { content, name, size, asked, secret, .. } = found;
         let part = if only.is_empty() { "" } else { "some files of " };
         // Whoever shares it has not said what it is called, or must not.
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
@@ -101,7 +110,7 @@ impl Session {
         if self.state.borrow().contents.contains_key(&content) {
             return Ok(());
         }
-        let mut download = self.node.download(content).only(only.iter().cloned());
+        let mut download = self.node.download(content).private(secret).only(only.iter().cloned());
         if let Some(asked) = asked {
             download = download.expect_name(asked);
         }
@@ -116,6 +125,11 @@ impl Session {
             Handle::Share(share) => share.read_from(0),
             Handle::Download(download) => download.read_from(0),
         })
+    }
+
+    /// What is shared is not shared any more: the session ends.
+    pub fn over(&self) {
+        self.state.borrow_mut().unread = true;
     }
 
     /// Nobody reads any more what is written to standard output: the session ends.
@@ -302,8 +316,15 @@ mod tests {
         let transport = Arc::new(network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap());
         let node = peer::Node::builder(transport).hashes(folder.join("hashes")).output(folder.join("output")).start();
         let (strict, wait, transport) = (true, None, Kind::Auto);
-        let options =
-            SessionOptions { seeder: false, strict, end, wait, transport, output_stream: OutputStream::Output };
+        let options = SessionOptions {
+            seeder: false,
+            strict,
+            end,
+            wait,
+            transport,
+            receipts: false,
+            output_stream: OutputStream::Output,
+        };
         let verbosity = Verbosity { words: false, progress: false };
         Session::new(node, options, Screen::plain(OutputStream::Output, verbosity))
     }
@@ -318,7 +339,7 @@ mod tests {
         let content = seeder.node.share(&path).await.unwrap().content();
         let getter = session(&network, &folder.path().join("getter"), End::Done);
         let events = getter.node.events();
-        let found = Found { content, name: String::new(), size: 0, asked: None, seeders: None };
+        let found = Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret: None };
         getter.download(found, &[]).await.unwrap();
         let addresses = seeder.node.listeners().to_vec();
         getter.node.add_peer(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peer::{Node, PeerError};
-use protocol::{ContentId, ContentMatch, Manifest, Query, Ticket, printable};
+use protocol::{ContentId, ContentMatch, Manifest, Query, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
@@ -36,6 +36,8 @@ pub struct Found {
     pub asked: Option<String>,
     /// Peers that have all of it, if nobody else takes part in it.
     pub seeders: Option<u32>,
+    /// The secret of a private share.
+    pub secret: Option<Secret>,
 }
 
 impl Found {
@@ -69,6 +71,9 @@ impl Found {
 /// anyone takes part in it.
 pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(String)) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
+    if let Query::Private(ticket) = &query {
+        return private(node, ticket, None, patience, tell).await;
+    }
     let most = patience.at_most(ANSWER);
     let mut speech = Speech::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
@@ -88,12 +93,16 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(S
                 let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
                 let seeders = (others == 0).then_some(seeders);
-                return Ok(Found { content, name, size, asked, seeders });
+                return Ok(Found { content, name, size, asked, seeders, secret: None });
             }
             0 if patience.waits() => {
                 if !said {
                     let most = patience.at_most(LAST_ANSWER);
-                    tell(format!("Nobody shares {wanted} yet; waiting for it, {most}."));
+                    let called = match query {
+                        Query::Id(id) if id.is_private() => "what the ticket is of",
+                        _ => wanted,
+                    };
+                    tell(format!("Nobody shares {called} yet; waiting for it, {most}."));
                     said = true;
                 }
                 tokio::time::sleep(patience.pause(ASK_AGAIN)).await;
@@ -104,11 +113,53 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(S
     }
 }
 
+/// What a ticket stands for; `told` is what its tracker has said of a private share.
+pub async fn by_ticket(
+    node: &Node,
+    ticket: &Ticket,
+    told: Option<ContentMatch>,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Found, Failure> {
+    match (ticket.secret(), ticket.content()) {
+        (None, Some(content)) => find(node, &content.to_string(), patience, tell).await,
+        _ => private(node, ticket, told, patience, tell).await,
+    }
+}
+
+/// The content of a private share: as its own tracker has told, or by the id that any other tracker knows it by.
+async fn private(
+    node: &Node,
+    ticket: &Ticket,
+    told: Option<ContentMatch>,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Found, Failure> {
+    let secret = ticket.secret();
+    if let Some(ContentMatch { content, name, size, seeders, others, .. }) = told {
+        let seeders = (others == 0).then_some(seeders);
+        return Ok(Found { content, name, size, asked: None, seeders, secret });
+    }
+    let (Some(content), Some(secret)) = (ticket.content(), secret) else {
+        let sentence = "the tracker of this ticket tells what it stands for, and no other does: take it with \
+                        `peer-cli get TICKET`";
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    };
+    let swarm = secret.share_key().swarm().to_string();
+    let found = Box::pin(find(node, &swarm, patience, tell)).await?;
+    Ok(Found { content, name: String::new(), size: 0, asked: None, secret: Some(secret), ..found })
+}
+
 /// Nobody shares it; what comes near is named.
 async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
     let (near, what) = match query {
         Query::Name(_) => (suggest::did_you_mean(node, wanted).await, "name"),
-        Query::Id(_) | Query::Prefix(_) => (String::new(), "id"),
+        Query::Id(id) if id.is_private() => {
+            let sentence = "nobody shares what the ticket is of. Is the machine that it is from still sharing? Wait for it with \
+                            --wait 5m";
+            return Failure::new(ExitCode::NotFound, sentence);
+        }
+        Query::Id(_) | Query::Prefix(_) | Query::Private(_) => (String::new(), "id"),
     };
     let near = match query {
         Query::Id(_) | Query::Prefix(_) if wanted.parse::<Ticket>().is_err() => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use peer::{Node, TrackerAddress};
+use protocol::{ContentMatch, Ticket};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
@@ -61,6 +62,13 @@ impl TrackerQuery {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
         connect::join(&node, tracker, named_by, patience, &complain).await?;
         Ok(node)
+    }
+
+    /// A node that is connected to the tracker of a ticket, and what that has told of a private share.
+    pub async fn join_by_ticket(&self, ticket: &Ticket) -> Result<(Node, Option<ContentMatch>), Failure> {
+        let node = connect::bind_for(&self.peer, 0, 1, ticket.secret().is_some())?.output("output").start();
+        let told = connect::join_by_ticket(&node, ticket, self.patience(), &complain).await?;
+        Ok((node, told))
     }
 
     /// For how long someone who is not there is waited for.

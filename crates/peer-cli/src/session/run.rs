@@ -1,5 +1,6 @@
 //! Reacting to what a command starts, to what happens in the node, to what is typed, and to time.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peer::json::Event;
@@ -184,6 +185,12 @@ impl Session {
             PeerEvent::Banned { peer } => {
                 self.screen.say(&format!("Peer {peer} sent wrong pieces and is shut out."));
             }
+            PeerEvent::Sent { peer, address, bytes, elapsed, complete, .. } if self.options.receipts => {
+                self.screen.say(&sent_words(&peer.to_string(), *address, *bytes, *elapsed, *complete));
+            }
+            PeerEvent::ShareOver { reason, .. } => {
+                self.screen.say(&format!("Who shares it says: {reason}."));
+            }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
@@ -211,6 +218,16 @@ impl Session {
     /// Where lines stay, a line a second is plenty, and none if nothing has changed.
     pub(super) fn may_draw(&self) -> bool {
         may_draw(&self.screen, self.state.borrow().drawn, Instant::now())
+    }
+}
+
+/// Who has received something, and how fast.
+fn sent_words(peer: &str, address: SocketAddr, bytes: u64, elapsed: Duration, complete: bool) -> String {
+    let (peer, ip, size, seconds) = (&peer[..8], address.ip(), sizes::show(bytes), elapsed.as_secs_f64());
+    match (complete, bytes) {
+        (true, 0) => format!("{peer} at {ip} has it, and had nothing of it from here"),
+        (true, _) => format!("Sent to {peer} at {ip}: {size} in {seconds:.1} s"),
+        (false, _) => format!("{peer} at {ip} left before it had everything: {size} in {seconds:.1} s"),
     }
 }
 

@@ -26,7 +26,12 @@ pub async fn manifest(
     transport: Kind,
     tell: &dyn Fn(String),
 ) -> Result<Arc<Manifest>, Failure> {
-    let coming = node.manifest(found.content);
+    let coming = async {
+        match found.secret {
+            Some(secret) => node.private_manifest(found.content, secret).await,
+            None => node.manifest(found.content).await,
+        }
+    };
     tokio::pin!(coming);
     let mut still = Stillness::since(now());
     let wanted = found.wanted();

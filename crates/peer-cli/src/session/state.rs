@@ -27,6 +27,8 @@ pub struct SessionOptions {
     /// How long pieces that nobody has are waited for.
     pub wait: Option<Duration>,
     pub transport: Kind,
+    /// Whether it says who has received what.
+    pub receipts: bool,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
 }
@@ -40,6 +42,7 @@ impl SessionOptions {
             end,
             wait: peer.wait,
             transport: peer.transport,
+            receipts: false,
             output_stream: OutputStream::Output,
         }
     }

@@ -5,6 +5,7 @@ pub mod left_out;
 pub mod names;
 pub mod progress;
 pub mod prompt;
+pub mod qr;
 pub mod screen;
 pub mod signals;
 pub mod terminal;

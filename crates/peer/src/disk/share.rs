@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use protocol::{Algorithm, Manifest, PieceSet, default_piece_size};
+use protocol::{Algorithm, ContentId, Manifest, PieceSet, Secret, default_piece_size};
 use storage::{Access, Backend, StorageError};
 use tokio::sync::broadcast;
 
@@ -68,11 +68,23 @@ pub(crate) struct ShareOptions {
     pub(crate) held: Held,
     /// Most bytes a second that are sent of it.
     pub(crate) up: Option<u64>,
+    /// The secret of a private share, by the content that it turns out to be.
+    pub(crate) secret: Option<SecretOf>,
+}
+
+/// The secret of a content.
+#[derive(Clone)]
+pub(crate) struct SecretOf(pub(crate) Arc<dyn Fn(ContentId) -> Secret + Send + Sync>);
+
+impl std::fmt::Debug for SecretOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretOf(…)")
+    }
 }
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All, up: None }
+        ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All, up: None, secret: None }
     }
 }
 

@@ -29,6 +29,9 @@ impl Driver {
                 self.forget_link(conn);
             }
             Action::Send { conn, message } => {
+                if message.content().is_some_and(|content| !self.may_pass(conn, content)) {
+                    return;
+                }
                 if let Some(link) = self.links.get(&conn)
                     && link.outbox.try_send(message).is_err()
                 {
@@ -70,9 +73,11 @@ impl Driver {
                 let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone())));
                 if let (Some((store, cap)), Some(link)) = (held, self.links.get(&asked.conn)) {
                     let workers = self.setup.workers.clone();
-                    let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
                     let connection = link.connection.clone();
-                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, reports };
+                    let sent =
+                        link.receivers.get(&asked.content).map(|receiving| receiving.bytes.clone()).unwrap_or_default();
+                    let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, sent, reports };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });

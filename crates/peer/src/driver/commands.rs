@@ -6,38 +6,42 @@ use super::state::Driver;
 use crate::command::Command;
 use crate::disk::share::share;
 use crate::error::PeerError;
-use crate::net::tracker::{self, ToClient};
+use crate::net::tracker::{self, Private, ToClient};
 use crate::report::Report;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Track { tracker, reply } => {
+            Command::Track { tracker, secret, reply } => {
                 let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
                 let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
-                let client = tracker::start(transport, tracker, listeners, dialled, reports, reply);
+                let private = Private { shares: self.setup.gate.shares.clone(), secret };
+                let client = tracker::start(transport, tracker, private, listeners, dialled, reports, reply);
                 self.tracker = Some(client);
                 self.tracker_lost = false;
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.announce(content));
             }
             Command::AddPeer { content, peer, reply } => {
+                let id = peer.id;
                 self.event(Event::Found { content, peers: vec![peer] });
+                self.prove_to(content, &[id]);
                 let _ = reply.send(());
             }
             Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
-            Command::Manifest { content, reply } => self.await_manifest(content, reply),
+            Command::Manifest { content, secret, reply } => self.await_manifest(content, secret, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
                 tokio::spawn(async move {
-                    let up = options.up;
+                    let (up, secret) = (options.up, options.secret.clone());
                     let work = move || share(&path, &options, &scan, &*storage, &hashes, &events);
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
-                    let _ = reports.send(Report::Shared { result, up, reply }).await;
+                    let secret = secret.zip(result.as_ref().ok()).map(|(secret, opened)| secret.0(opened.store.id()));
+                    let _ = reports.send(Report::Shared { result, up, secret, reply }).await;
                 });
             }
             Command::Download { content, options, reply } => {
@@ -55,6 +59,10 @@ impl Driver {
             }
             Command::WaitingFor { content, reply } => {
                 let _ = reply.send(self.waiting_for(content));
+            }
+            Command::EndShare { content, reason, reply } => {
+                self.end_share(content, &reason);
+                let _ = reply.send(());
             }
             Command::Shutdown { reply } => drop(reply),
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{Announce, ContentId, Manifest, Query, Role};
+use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
 use storage::StorageError;
 use swarm::Event;
 use tokio::sync::oneshot;
@@ -35,11 +35,13 @@ impl Driver {
             if !std::mem::take(&mut item.manifest_only) {
                 return Err(PeerError::Already(content));
             }
+            item.private &= options.secret.is_some();
             (item.up, item.down) = (RateCap::within(&self.setup.up, up), RateCap::within(&self.setup.down, down));
             item.options = options;
             return Ok(begun(content, item));
         }
-        let item = Item { wanted: true, options, ..self.new_item(up, down) };
+        let private = self.make_private(content, options.secret);
+        let item = Item { wanted: true, private, options, ..self.new_item(up, down) };
         let begun = begun(content, &item);
         self.want(content, item);
         Ok(begun)
@@ -50,6 +52,7 @@ impl Driver {
         item.attempt = self.next_attempt;
         self.next_attempt += 1;
         self.items.insert(content, item);
+        self.look_for_strangers();
         self.event(Event::Want { content });
         self.announce(content);
         // A manifest that is here already saves asking for one.
@@ -63,7 +66,12 @@ impl Driver {
     }
 
     /// Asks for a manifest as for any content that is wanted, and forgets the content once it is here.
-    pub(super) fn await_manifest(&mut self, content: ContentId, reply: oneshot::Sender<Arc<Manifest>>) {
+    pub(super) fn await_manifest(
+        &mut self,
+        content: ContentId,
+        secret: Option<Secret>,
+        reply: oneshot::Sender<Arc<Manifest>>,
+    ) {
         if let Some(store) = self.items.get(&content).and_then(|item| item.store.as_ref()) {
             let _ = reply.send(store.manifest().clone());
             return;
@@ -71,7 +79,8 @@ impl Driver {
         self.manifest_waiters.entry(content).or_default().push(reply);
         // If it is wanted already, the manifest comes anyway.
         if !self.items.contains_key(&content) {
-            let item = Item { wanted: true, manifest_only: true, ..self.new_item(None, None) };
+            let private = self.make_private(content, secret);
+            let item = Item { wanted: true, private, manifest_only: true, ..self.new_item(None, None) };
             self.want(content, item);
         }
     }
@@ -168,11 +177,17 @@ impl Driver {
         }
     }
 
-    pub(super) fn shared(&mut self, opened: Opened, up: Option<u64>) -> Begun {
+    pub(super) fn shared(&mut self, opened: Opened, up: Option<u64>, secret: Option<Secret>) -> Begun {
         let content = opened.store.id();
+        let private = self.make_private(content, secret);
+        if private {
+            let manifest = opened.store.manifest();
+            self.setup.gate.shares.describe(content, &manifest.header().name, manifest.geometry().total());
+        }
         let geometry = Arc::new(opened.store.manifest().geometry().clone());
         self.watch.add(&opened.store);
-        let mut item = Item { store: Some(opened.store), opening: true, finished: true, ..self.new_item(up, None) };
+        let store = Some(opened.store);
+        let mut item = Item { store, opening: true, finished: true, private, ..self.new_item(up, None) };
         // Who watched it before, by another path, goes on.
         if let Some(mut before) = self.items.remove(&content) {
             item.instance = before.instance;
@@ -180,6 +195,7 @@ impl Driver {
         }
         let begun = begun(content, &item);
         self.items.insert(content, item);
+        self.look_for_strangers();
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Complete);
         self.announce(content);
@@ -202,9 +218,10 @@ impl Driver {
             .store
             .as_ref()
             .map(|store| (store.manifest().header().name.clone(), store.manifest().geometry().total()))
-            // What could be taken for an id or a ticket is found by its id alone.
-            .filter(|(name, _)| Query::is_name(name));
-        if tracker.try_send(ToClient::Announce(Announce { content, about, role })).is_err() {
+            // What could be taken for an id or a ticket is found by its id alone. A private share has no name for a tracker.
+            .filter(|(name, _)| !item.private && Query::is_name(name));
+        let announced = self.setup.gate.shares.announced_as(content);
+        if tracker.try_send(ToClient::Announce(Announce { content: announced, about, role })).is_err() {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
     }
@@ -387,7 +404,15 @@ impl Driver {
     fn leave(&mut self, content: ContentId) {
         self.event(Event::Withdraw { content });
         if let Some(tracker) = &self.tracker {
-            let _ = tracker.try_send(ToClient::Leave(content));
+            let _ = tracker.try_send(ToClient::Leave(self.setup.gate.shares.announced_as(content)));
+        }
+        // One that is paused is not forgotten.
+        if !self.items.contains_key(&content) {
+            self.setup.gate.shares.remove(content);
+            for link in self.links.values_mut() {
+                link.admitted.remove(&content);
+            }
+            self.look_for_strangers();
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Item {
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<PeerId, u64>,
     pub(super) wanted: bool,
+    /// Only who has proven to have its secret learns of it.
+    pub(super) private: bool,
     pub(super) options: DownloadOptions,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) manifest_only: bool,
@@ -64,6 +66,7 @@ impl Item {
             verified: None,
             sources: BTreeMap::new(),
             wanted: false,
+            private: false,
             options: DownloadOptions::default(),
             manifest_only: false,
             finished: false,

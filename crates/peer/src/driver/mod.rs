@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod private;
 mod reader;
 mod reports;
 mod state;
@@ -32,6 +33,7 @@ use crate::net::dial;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::fetch::MANIFEST_MEMORY;
+use crate::net::gate::Gate;
 use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
@@ -95,11 +97,25 @@ impl Driver {
         (waits, book): (Arc<WaitStats>, Arc<DialBook>),
         listeners: watch::Sender<Vec<SocketAddr>>,
     ) -> Self {
-        let NodeBuilder { transport, storage, downloads, scan, site, up, down, dial_private, seed, .. } = builder;
+        let NodeBuilder {
+            transport,
+            storage,
+            downloads,
+            scan,
+            site,
+            up,
+            down,
+            dial_private,
+            shares,
+            private,
+            seed,
+            ..
+        } = builder;
         let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
         let buffers = Buffers::new(builder.engine.budget);
         let engine = Engine::new(builder.engine, transport.peer_id(), hello, seed);
         let dialled = Arc::new(DialFilter::new(dial_private, &transport.listeners()));
+        let gate = Arc::new(Gate::new(transport.peer_id(), shares));
         let setup = Setup {
             transport,
             storage,
@@ -116,8 +132,10 @@ impl Driver {
             dial_limiter: Arc::default(),
             dialled,
             book,
+            gate,
+            private,
         };
-        Driver {
+        let driver = Driver {
             setup,
             engine,
             began: Instant::now(),
@@ -139,7 +157,9 @@ impl Driver {
             watch: Watch::new(reports.clone()),
             reports,
             events,
-        }
+        };
+        driver.look_for_strangers();
+        driver
     }
 
     fn event(&mut self, event: Event) {

@@ -6,25 +6,28 @@ use std::sync::atomic::Ordering;
 use protocol::{ContentId, PeerMessage, RefusalReason, VERSION};
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::mpsc;
-use transport::Connection;
+use transport::{Connection, TransportError};
 
+use super::private::NOTHING;
 use super::state::{Driver, Link, PendingServe};
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
+use crate::net::gate::LetIn;
 use crate::net::{link, serve};
 use crate::report::{Question, Report};
 
 impl Driver {
     pub(super) fn handle(&mut self, report: Report) {
         match report {
-            Report::Event(mut event) => {
-                match &mut event {
-                    Event::Message { conn, message: PeerMessage::Peers { content, peers } } => {
-                        if let Some(link) = self.links.get(conn) {
-                            let source = Source::Peer(link.connection.remote_addr().ip());
-                            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
-                        }
+            Report::Event(Event::Message { conn, message }) => self.message(conn, message),
+            Report::Event(event) => {
+                let found = match &event {
+                    Event::Found { content, peers } if self.is_private(*content) => {
+                        Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()))
                     }
+                    _ => None,
+                };
+                match &event {
                     Event::Disconnected { conn } => self.forget_link(*conn),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
@@ -36,13 +39,27 @@ impl Driver {
                     _ => {}
                 }
                 self.event(event);
+                if let Some((content, peers)) = found {
+                    self.prove_to(content, &peers);
+                }
+            }
+            Report::LetIn(let_in) => self.let_in(*let_in),
+            Report::NotLetIn { peer, reason } => {
+                self.setup.book.failed(peer, Some(TransportError::Handshake(reason)));
+                self.event(Event::DialFailed { peer });
+            }
+            Report::ShareOver { conn, reason } => {
+                let admitted = self.links.get(&conn).map(|link| link.admitted.clone()).unwrap_or_default();
+                for content in admitted {
+                    self.tell(PeerEvent::ShareOver { content, reason: reason.clone() });
+                }
             }
             Report::Connected { connection, dialled } => self.connected(connection, dialled),
             Report::Question { conn, question } => self.question(conn, question),
             Report::Manifest { manifest } => self.manifest(manifest),
             Report::Opened { content, attempt, result } => self.opened(content, attempt, result),
-            Report::Shared { result, up, reply } => {
-                let result = result.map(|opened| self.shared(opened, up));
+            Report::Shared { result, up, secret, reply } => {
+                let result = result.map(|opened| self.shared(opened, up, secret));
                 let _ = reply.send(result);
             }
             Report::Stored { request, content, verdicts } => self.stored(request, content, &verdicts),
@@ -71,6 +88,7 @@ impl Driver {
     /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
     /// streams that they came on would keep the connection, with all its buffers, for ever.
     pub(super) fn forget_link(&mut self, conn: ConnId) {
+        self.receivers_left(conn);
         if let Some(link) = self.links.remove(&conn) {
             let peer = link.connection.peer_id();
             if !self.links.values().any(|other| other.connection.peer_id() == peer) {
@@ -127,31 +145,86 @@ impl Driver {
         }
     }
 
-    pub(super) fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
+    /// A message of a peer goes into the engine, unless it is of a private share that was not proven: then the engine hears
+    /// as much as of a content that nobody has.
+    fn message(&mut self, conn: ConnId, mut message: PeerMessage) {
+        match &mut message {
+            PeerMessage::Prove { proofs } => {
+                let proofs = std::mem::take(proofs);
+                self.proofs_came(conn, &proofs);
+            }
+            PeerMessage::Proven { proofs } => {
+                let proofs = std::mem::take(proofs);
+                self.answers_came(conn, &proofs);
+            }
+            _ => {}
+        }
+        if message.content().is_some_and(|content| !self.may_pass(conn, content)) {
+            message = PeerMessage::Interest { content: NOTHING, interested: false };
+        }
+        let mut named = None;
+        if let PeerMessage::Peers { content, peers } = &mut message
+            && let Some(link) = self.links.get(&conn)
+        {
+            let source = Source::Peer(link.connection.remote_addr().ip());
+            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
+            named = Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
+        }
+        self.note_receiver(conn, &message);
+        self.event(Event::Message { conn, message });
+        if let Some((content, peers)) = named {
+            self.prove_to(content, &peers);
+        }
+    }
+
+    /// A connection stands; what is said first on it is said away from here.
+    fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
+        let (gate, reports) = (self.setup.gate.clone(), self.reports.clone());
+        if dialled {
+            let (asked, open) = self.known_for(connection.peer_id());
+            connection.spawn(Box::pin(gate.dialled(connection.clone(), asked, open, reports)));
+        } else {
+            connection.spawn(Box::pin(gate.accepted(connection.clone(), reports)));
+        }
+    }
+
+    fn let_in(&mut self, let_in: LetIn) {
+        let LetIn { connection, dialled, control, proven, places } = let_in;
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
         self.setup.book.connected(peer);
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
-        self.links.insert(conn, Link::new(connection.clone(), outbox));
-        let talk = link::run(conn, connection.clone(), dialled, messages, self.reports.clone());
+        let mut link = Link::new(connection.clone(), outbox);
+        link.places = places;
+        if dialled {
+            // What is wanted is said by the engine as soon as it knows of the connection.
+            link.admitted = proven.iter().copied().collect();
+        }
+        self.links.insert(conn, link);
+        let talk = link::run(conn, connection.clone(), control, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
+        self.admit(conn, proven);
     }
 
     pub(super) fn question(&mut self, conn: ConnId, question: Question) {
         // It may have waited in the inbox while we closed the connection.
         let Some(link) = self.links.get(&conn) else { return };
+        let known = |content| if self.may_pass(conn, content) { content } else { NOTHING };
         match question {
-            Question::Manifest { content, stream } => match self.items.get(&content).and_then(|i| i.store.as_ref()) {
-                Some(store) => {
-                    let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
-                    drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
+            Question::Manifest { content, stream } => {
+                match self.items.get(&known(content)).and_then(|i| i.store.as_ref()) {
+                    Some(store) => {
+                        let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
+                        drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
+                    }
+                    None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
                 }
-                None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
-            },
+            }
             Question::Pieces { content, run, stream } => {
+                let content = known(content);
                 let serve = self.next_serve;
                 self.next_serve += 1;
                 self.questions.insert(serve, PendingServe { conn, content, run, stream });

@@ -1,6 +1,6 @@
 //! What the driver knows: the engine, connections, requests, contents, and what all of them share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use protocol::{ContentId, Manifest, PeerId, PeerMessage, PieceRange};
 use storage::Backend;
-use swarm::{Action, ConnId, Engine, RequestId, ServeId};
+use swarm::{Action, ConnId, Engine, Place, RequestId, ServeId};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use transport::{Connection, SendStream, Transport};
 
 use super::item::Item;
+use super::private::Receivers;
 use crate::config::DownloadSettings;
 use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;
@@ -25,6 +26,7 @@ use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::dial_limiter::DialLimiter;
 use crate::net::fetch::ManifestProgress;
+use crate::net::gate::Gate;
 use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
@@ -72,11 +74,31 @@ pub(super) struct Link {
     heard: Instant,
     /// Whether a right piece came over it.
     pub(super) proven: bool,
+    /// Private shares that both sides have proven over it, and the other side's places among their receivers.
+    pub(super) admitted: BTreeSet<ContentId>,
+    pub(super) places: Vec<Place>,
+    /// Private shares that were proven to the other side, which has not answered.
+    pub(super) asked: Vec<ContentId>,
+    /// Proofs that it has said since it was let in, but for right ones.
+    pub(super) proofs: u32,
+    /// What the other side takes from here.
+    pub(super) receivers: Receivers,
 }
 
 impl Link {
     pub(super) fn new(connection: Arc<dyn Connection>, outbox: mpsc::Sender<PeerMessage>) -> Self {
-        Link { connection, outbox, received: 0, heard: Instant::now(), proven: false }
+        Link {
+            connection,
+            outbox,
+            received: 0,
+            heard: Instant::now(),
+            proven: false,
+            admitted: BTreeSet::new(),
+            places: Vec::new(),
+            asked: Vec::new(),
+            proofs: 0,
+            receivers: Receivers::new(),
+        }
     }
 
     /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
@@ -129,4 +151,7 @@ pub(super) struct Setup {
     pub(super) dial_limiter: Arc<DialLimiter>,
     pub(super) dialled: Arc<DialFilter>,
     pub(super) book: Arc<DialBook>,
+    pub(super) gate: Arc<Gate>,
+    /// Strangers are not talked to before something is shared openly.
+    pub(super) private: bool,
 }

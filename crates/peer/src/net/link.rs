@@ -5,40 +5,51 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, PeerMessage, RefusalReason, Request};
+use protocol::{Answer, PeerMessage, RefusalReason, Request, SHARE_OVER};
 use swarm::{ConnId, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, receive_message, send_message};
 use transport::{Connection, SendStream, Stream, TransportError};
 
+use crate::net::gate::Control;
 use crate::report::{Question, Report};
 
 /// Messages that may wait for a slow connection before it is given up.
 pub(crate) const OUTBOX: usize = 4096;
 /// A question must be said within this time.
 const QUESTION: Duration = Duration::from_secs(5);
-/// Control streams are opened, and then greeted, within this time.
+/// A side that was let in says hello within this time.
 const CONTROL: Duration = Duration::from_secs(5);
 /// Streams on which nothing was asked in time, after which a connection is given up. A few may be bad luck.
 const SILENT: u32 = 8;
 /// Messages sent to one peer must be taken within this time.
 const SEND: Duration = Duration::from_secs(20);
 
-/// Runs a connection until it ends, and then says so.
+/// Runs a connection that was let in until it ends, and then says so.
 pub(crate) async fn run(
     number: ConnId,
     connection: Arc<dyn Connection>,
-    dialled: bool,
+    Control { send, recv, first }: Control,
     outbox: mpsc::Receiver<PeerMessage>,
     reports: mpsc::Sender<Report>,
 ) {
+    let talk = async {
+        tokio::select! {
+            result = write(send, outbox) => result,
+            result = read(number, recv, first, &reports) => result,
+            result = accept(number, &*connection, &reports) => result,
+        }
+    };
     let result = tokio::select! {
         reason = connection.closed() => Err(reason),
-        result = talk(number, &*connection, dialled, outbox, &reports) => result,
+        result = talk => result,
     };
     match result {
         Ok(()) => connection.close(0, "done"),
+        Err(TransportError::ClosedByPeer { code: SHARE_OVER, reason }) => {
+            let _ = reports.send(Report::ShareOver { conn: number, reason }).await;
+        }
         Err(reason) => {
             tracing::debug!(peer = %connection.peer_id(), %reason, "connection ended");
             // Whoever broke the protocol is told how.
@@ -46,23 +57,6 @@ pub(crate) async fn run(
         }
     }
     let _ = reports.send(Report::Event(Event::Disconnected { conn: number })).await;
-}
-
-async fn talk(
-    number: ConnId,
-    connection: &dyn Connection,
-    dialled: bool,
-    outbox: mpsc::Receiver<PeerMessage>,
-    reports: &mpsc::Sender<Report>,
-) -> Result<(), TransportError> {
-    let control = async { if dialled { connection.open().await } else { connection.accept().await } };
-    let (send, recv) = timeout(CONTROL, control).await.map_err(|_| silent())??;
-    let ended = tokio::select! {
-        result = write(send, outbox) => result,
-        result = read(number, recv, reports) => result,
-        result = accept(number, connection, reports) => result,
-    };
-    ended
 }
 
 fn silent() -> TransportError {
@@ -79,12 +73,15 @@ async fn write(send: Box<dyn SendStream>, mut outbox: mpsc::Receiver<PeerMessage
 
 async fn read(
     number: ConnId,
-    recv: Box<dyn transport::RecvStream>,
+    mut recv: MessageReceiver<PeerMessage>,
+    first: Option<PeerMessage>,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
     // The engine ends whoever begins with anything but a hello; here it must begin.
-    let mut recv = MessageReceiver::new(recv);
-    let mut next = recv.recv_within(CONTROL).await?;
+    let mut next = match first {
+        Some(first) => Some(first),
+        None => recv.recv_within(CONTROL).await?,
+    };
     while let Some(message) = next {
         let event = Event::Message { conn: number, message };
         if reports.send(Report::Event(event)).await.is_err() {
@@ -156,9 +153,11 @@ mod tests {
         let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
         let (_messages, outbox) = mpsc::channel(1);
         let (reports, _heard) = mpsc::channel(8);
-        let ends = tokio::spawn(run(1, accepted, false, outbox, reports));
         let (mut send, _recv) = dialled.open().await.unwrap();
         send.send(frame(&[200])).await.unwrap();
+        let (answer, recv) = accepted.accept().await.unwrap();
+        let control = Control { send: answer, recv: MessageReceiver::new(recv), first: None };
+        let ends = tokio::spawn(run(1, accepted, control, outbox, reports));
         let reason = dialled.closed().await;
         assert!(matches!(reason, TransportError::ClosedByPeer { code: 1, .. }), "{reason}");
         ends.await.unwrap();

@@ -30,6 +30,16 @@ impl Engine {
         }
     }
 
+    /// The other side takes part, and need not ask before it is told that we do.
+    pub(super) fn admitted(&mut self, conn: ConnId, id: ContentId) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        // Whom we dialled for it was told when the connection was made.
+        if self.contents.contains_key(&id) && !state.peer.told.contains(&id) && !state.takes_part_in(&id) {
+            state.peer.told.insert(id);
+            self.join(conn, id);
+        }
+    }
+
     /// Says so to everyone.
     pub(super) fn join_everyone(&mut self, id: ContentId) {
         let conns: Vec<_> = self.conns.keys().copied().collect();
@@ -64,6 +74,8 @@ impl Engine {
             PeerMessage::Peers { content, peers } => self.found(content, peers, PeerSource::Peer),
             PeerMessage::Withdraw { content } => self.withdrawn(conn, content),
             PeerMessage::Bye => self.close(conn, "goodbye"),
+            // Whoever drives the engine checks proofs.
+            PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {}
         }
     }
 
@@ -87,7 +99,8 @@ impl Engine {
             theirs.have.resize(len);
         }
         // Who was not told yet is told now.
-        let tell = new && !(state.peer.dialled && content.wanted);
+        let told = state.peer.told.remove(&id);
+        let tell = new && !told && !(state.peer.dialled && content.wanted);
         self.set_interest(conn, id, wants);
         if tell {
             self.join(conn, id);

@@ -130,6 +130,7 @@ impl Engine {
             Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled),
             Event::DialFailed { peer } => self.dial_failed(peer),
             Event::Disconnected { conn } => self.disconnected(conn),
+            Event::Admitted { conn, content } => self.admitted(conn, content),
             Event::Message { conn, message } => self.message(conn, message),
             Event::Requested { conn, serve, content, run } => self.requested(conn, serve, content, run),
             Event::Served { serve } => self.served(serve),
@@ -170,6 +171,11 @@ impl Engine {
         let connected = self.conns.iter().filter(takes_part).map(|(&conn, _)| conn).collect();
         let heard_of = self.contents.get(&content).map(|content| content.known.ids().collect());
         (connected, heard_of.unwrap_or_default())
+    }
+
+    /// Whether this peer was heard of as one of a content.
+    pub fn knows(&self, content: ContentId, peer: PeerId) -> bool {
+        self.contents.get(&content).is_some_and(|content| content.known.addresses(&peer).is_some())
     }
 
     /// What is said first over connections from now on: where others reach this peer has changed.

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::PeerId;
+use protocol::{Key, PeerId};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::{CertificateError, Error};
@@ -217,6 +217,12 @@ impl Identity {
 
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// A key that follows from this identity's private key, for one purpose and `material`: the same again for whoever has the
+    /// identity, and random for everyone else.
+    pub fn derive_key(&self, context: &str, material: &[u8]) -> [u8; 32] {
+        Key::derive(context, self.key.secret_pkcs8_der()).mac(&[material]).bytes()
     }
 
     /// The id that this identity proves.

@@ -7,7 +7,7 @@ mod peers;
 
 use clap::Args;
 use peer::TrackerAddress;
-use protocol::{ContentId, Ticket};
+use protocol::Ticket;
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
@@ -70,12 +70,12 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
     match tracker(&arguments).await {
-        Ok(Some((tracker, content))) => {
+        Ok(Some(tracker)) => {
             let way = network::way_to_tracker(&arguments.query, &tracker).await;
             let reached = way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good);
             say(way)?;
             if reached {
-                say(peers::ways_to_peers(&arguments.query, tracker, content).await)?;
+                say(peers::ways_to_peers(&arguments.query, tracker, arguments.ticket.as_ref()).await)?;
             }
         }
         Ok(None) => {
@@ -93,13 +93,13 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     }
 }
 
-/// The tracker that was named, and the content if a ticket was given.
-async fn tracker(arguments: &DoctorArguments) -> Result<Option<(TrackerAddress, Option<ContentId>)>, Failure> {
+/// The tracker that was named.
+async fn tracker(arguments: &DoctorArguments) -> Result<Option<TrackerAddress>, Failure> {
     if let Some(ticket) = &arguments.ticket {
-        return Ok(Some((ticket.into(), Some(ticket.content()))));
+        return Ok(Some(ticket.into()));
     }
     let TrackerQuery { tracker_ip, tracker_port, peer } = &arguments.query;
     let Some(host) = tracker_ip else { return Ok(None) };
     let tracker = connect::tracker(host, *tracker_port, peer, arguments.query.patience(), &complain).await?;
-    Ok(Some((tracker, None)))
+    Ok(Some(tracker))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{DialledPeer, Node, TrackerAddress};
-use protocol::ContentId;
+use protocol::{ContentId, Secret, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use transport::{Transport, TransportError};
@@ -30,14 +30,14 @@ const AFTER_FIRST: Duration = Duration::from_millis(500);
 pub(super) async fn ways_to_peers(
     query: &TrackerQuery,
     tracker: TrackerAddress,
-    content: Option<ContentId>,
+    ticket: Option<&Ticket>,
 ) -> Vec<Finding> {
-    let peers = match some_peers(query, tracker, content).await {
+    let peers = match some_peers(query, tracker, ticket).await {
         Ok(peers) => peers,
         Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
     };
     if peers.is_empty() {
-        return vec![match content {
+        return vec![match ticket {
             Some(_) => Finding::bad(
                 "peers",
                 ExitCode::NotFound,
@@ -67,22 +67,28 @@ pub(super) async fn ways_to_peers(
 async fn some_peers(
     query: &TrackerQuery,
     tracker: TrackerAddress,
-    content: Option<ContentId>,
+    ticket: Option<&Ticket>,
 ) -> Result<Vec<DialledPeer>, Failure> {
     // Peers are dialled for a manifest only where it is not here already.
     let nowhere = query.peer.hashes.join("none");
-    let node = connect::bind(&query.peer, 0, 1)?.hashes(nowhere).output("output").start();
+    let private = ticket.is_some_and(|ticket| ticket.secret().is_some());
+    let node = connect::bind_for(&query.peer, 0, 1, private)?.hashes(nowhere).output("output").start();
     let peers = async {
-        connect::join(&node, tracker, NamedBy::Flags, Patience::new(None), &complain).await?;
-        let contents = match content {
-            Some(content) => vec![content],
+        let (mut secret, patience) = (None, Patience::new(None));
+        let contents: Vec<ContentId> = match ticket {
+            Some(ticket) => {
+                let told = connect::join_by_ticket(&node, ticket, patience, &complain).await?;
+                secret = ticket.secret();
+                told.map(|told| told.content).or(ticket.content()).into_iter().collect()
+            }
             None => {
+                connect::join(&node, tracker, NamedBy::Flags, patience, &complain).await?;
                 let shared = answer(node.list(None)).await?.contents;
                 let seeded = shared.into_iter().filter(|found| found.seeders + found.others > 0);
                 seeded.map(|found| found.content).take(CONTENTS).collect()
             }
         };
-        Ok(heard_of(&node, &contents).await)
+        Ok(heard_of(&node, &contents, secret).await)
     };
     let result = peers.await;
     node.shutdown().await;
@@ -90,11 +96,16 @@ async fn some_peers(
 }
 
 /// Who is dialled when the manifests of these are asked for. Nothing is downloaded.
-async fn heard_of(node: &Node, contents: &[ContentId]) -> Vec<DialledPeer> {
+async fn heard_of(node: &Node, contents: &[ContentId], secret: Option<Secret>) -> Vec<DialledPeer> {
     let mut asking = JoinSet::new();
     for &content in contents {
         let node = node.clone();
-        asking.spawn(async move { node.manifest(content).await.map(drop) });
+        asking.spawn(async move {
+            match secret {
+                Some(secret) => node.private_manifest(content, secret).await.map(drop),
+                None => node.manifest(content).await.map(drop),
+            }
+        });
     }
     let mut until = Instant::now() + if contents.is_empty() { Duration::ZERO } else { HEARD_OF };
     let mut first = true;

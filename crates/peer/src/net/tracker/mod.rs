@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, Ticket, TrackerEvent, TrackerRequest, VERSION, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, Ticket, TrackerEvent,
+    TrackerRequest, Turn, VERSION, check_name,
 };
-use swarm::Event;
+use swarm::{Event, Shares};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{encode, receive_message};
@@ -160,20 +161,35 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// send us away, as often as they like.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Starts a client. `first` is told how the first connection went; if it failed the client ends.
+/// Who waits for the first connection.
+type First = oneshot::Sender<Result<Option<ContentMatch>, PeerError>>;
+
+/// What a client knows of private shares.
+pub(crate) struct Private {
+    /// All that the node takes part in.
+    pub(crate) shares: Arc<Shares>,
+    /// The secret to prove to the tracker, if that is the sharer's own.
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Starts a client. `first` is told how the first connection went, and what the tracker has told of a private share; if it
+/// failed the client ends.
 pub(crate) fn start(
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
+    private: Private,
     listeners: watch::Receiver<Vec<SocketAddr>>,
     (dialled, book): (Arc<DialFilter>, Arc<DialBook>),
     reports: mpsc::Sender<Report>,
-    first: oneshot::Sender<Result<(), PeerError>>,
+    first: First,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let inbox = Inbox { commands: inbox, waiting: VecDeque::new() };
     let client = Client {
         transport,
         tracker,
+        private,
+        told: None,
         listeners,
         dialled,
         book,
@@ -189,6 +205,9 @@ pub(crate) fn start(
 struct Client {
     transport: Arc<dyn Transport>,
     tracker: TrackerAddress,
+    private: Private,
+    /// What the tracker has told of the share that was proven to it.
+    told: Option<ContentMatch>,
     /// Where others may reach this peer.
     listeners: watch::Receiver<Vec<SocketAddr>>,
     dialled: Arc<DialFilter>,
@@ -216,6 +235,20 @@ enum Over {
     Moved,
 }
 
+/// Both proofs of a private share between a node and its tracker.
+struct TrackerProof {
+    first: [u8; 32],
+    second: Mac,
+}
+
+impl TrackerProof {
+    /// What the tracker tells of the share, if it has proven to know its secret.
+    fn told(&self, shares: Vec<ProvenShare>) -> Option<ContentMatch> {
+        let proven = shares.into_iter().find(|share| self.second.is(&share.proof))?;
+        named(vec![proven.found]).pop()
+    }
+}
+
 struct Session {
     connection: Arc<dyn Connection>,
     send: Box<dyn SendStream>,
@@ -223,10 +256,10 @@ struct Session {
 }
 
 impl Client {
-    async fn run(mut self, mut inbox: Inbox, first: oneshot::Sender<Result<(), PeerError>>) {
+    async fn run(mut self, mut inbox: Inbox, first: First) {
         let mut session = match inbox.unless_leaving(self.connect()).await {
             Some(Ok(session)) => {
-                let _ = first.send(Ok(()));
+                let _ = first.send(Ok(self.told.take()));
                 session
             }
             Some(Err(error)) => {
@@ -287,8 +320,24 @@ impl Client {
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();
+        let proof = self.first_proof(&*session.connection)?;
+        if let Some(proof) = &proof {
+            session.say(&TrackerRequest::Prove { proofs: vec![proof.first] }).await?;
+        }
         session.say(&TrackerRequest::Hello { version: VERSION, listeners }).await?;
-        match session.hear().await? {
+        let mut heard = session.hear().await?;
+        if let Some(proof) = proof {
+            match heard {
+                TrackerEvent::Proven { shares } => self.told = proof.told(shares),
+                TrackerEvent::Refused(reason) => return Ok(Greeting::Refused(reason)),
+                _ => {}
+            }
+            if self.told.is_none() {
+                return Err(TransportError::Handshake("it does not know the share that the ticket is of".to_owned()));
+            }
+            heard = session.hear().await?;
+        }
+        match heard {
             TrackerEvent::Welcome { .. } => {}
             TrackerEvent::Refused(reason) => return Ok(Greeting::Refused(reason)),
             _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
@@ -297,6 +346,15 @@ impl Client {
             session.say(&TrackerRequest::Announce(announce.clone())).await?;
         }
         Ok(Greeting::Welcome(session))
+    }
+
+    /// What is proven to the tracker before anything else, if it is the sharer's own.
+    fn first_proof(&self, connection: &dyn Connection) -> Result<Option<TrackerProof>, TransportError> {
+        let Some(secret) = self.private.secret else { return Ok(None) };
+        let (key, exporter) = (secret.share_key(), connection.exporter(PROOF_LABEL)?);
+        let (me, tracker) = (self.transport.peer_id(), connection.peer_id());
+        let first = key.proof(Turn::First, &exporter, me, tracker).bytes();
+        Ok(Some(TrackerProof { first, second: key.proof(Turn::Second, &exporter, tracker, me) }))
     }
 
     /// Connects anew at once, and asks again what was not answered.
@@ -416,6 +474,8 @@ impl Client {
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
                     Some(TrackerEvent::Peers { content, mut joined, gone }) => {
+                        // Of a private content it knows another id alone.
+                        let Some(content) = self.private.shares.content_of(content) else { continue };
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
                         let found = Report::Event(Event::Found { content, peers: joined });
@@ -437,7 +497,7 @@ impl Client {
                         }
                     }
                     Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerEvent::Welcome { .. }) => {}
+                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. }) => {}
                 },
             }
         };

@@ -24,6 +24,10 @@ struct Heard {
     listeners: Vec<SocketAddr>,
 }
 
+fn no_shares() -> Private {
+    Private { shares: Arc::default(), secret: None }
+}
+
 fn at(text: &str) -> Vec<SocketAddr> {
     vec![text.parse().unwrap()]
 }
@@ -40,7 +44,7 @@ async fn world() -> (World, Heard) {
     let (send, reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
     let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, watched, dialled, send, first);
+    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
     let world = World { tracker, listeners, commands, reports, network };
     let heard = world.hears().await;
     joined.await.unwrap().unwrap();
@@ -152,7 +156,7 @@ async fn a_tracker_that_was_named_is_found_where_its_name_leads_now() {
     let (send, mut reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
     let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, watched, dialled, send, first);
+    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
     let mut world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
     let heard = world.hears().await;
     joined.await.unwrap().unwrap();
@@ -174,7 +178,7 @@ async fn a_peer_that_connects_to_its_tracker_leaves_at_once() {
     let (send, _reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
     let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, watched, dialled, send, first);
+    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
     // It accepts, and never says welcome.
     let _connection = tracker.accept().await.unwrap();
     let began = Instant::now();

@@ -46,6 +46,8 @@ pub(crate) struct ConnectedPeer {
     pub(crate) greeted: bool,
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) site: String,
+    /// Contents that it was told of before it said that it takes part.
+    pub(crate) told: BTreeSet<ContentId>,
 }
 
 impl ConnectedPeer {
@@ -59,6 +61,7 @@ impl ConnectedPeer {
             greeted: false,
             listeners: Vec::new(),
             site: String::new(),
+            told: BTreeSet::new(),
         }
     }
 

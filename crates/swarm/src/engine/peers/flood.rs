@@ -103,6 +103,7 @@ impl Engine {
         let whole = |content| self.pieces_of(content);
         match message {
             PeerMessage::Hello { .. } | PeerMessage::Bye => 0,
+            PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => 0,
             PeerMessage::Peers { peers, .. } => peers.len() as u64 * PEER,
             PeerMessage::Join { content, wants, .. } => match theirs(content) {
                 Some(theirs) if theirs.takes == *wants => 0,

@@ -1,0 +1,194 @@
+//! Private shares in a node: what passes over which connection, and who has received what.
+//!
+//! The engine knows nothing of secrets. What it says of a private content reaches only connections over which both sides
+//! have proven that share; what others say or ask of it is treated as of a content that nobody has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
+use swarm::{ConnId, Event};
+use tokio::time::Instant;
+
+use super::state::Driver;
+use crate::event::PeerEvent;
+
+/// Wrong proofs, and messages of them, that are taken over a connection that stands.
+const MOST_PROOFS: u32 = 64;
+
+/// A content that nobody has.
+pub(super) const NOTHING: ContentId = ContentId(Digest([0; 32]));
+
+/// What the other side of a connection receives of a content.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    /// Payload bytes that were sent to it.
+    pub(super) bytes: Arc<AtomicU64>,
+    since: Instant,
+    /// It wants more of it.
+    wants: bool,
+}
+
+/// What each content's receivers have got over one connection.
+pub(super) type Receivers = BTreeMap<ContentId, Receiving>;
+
+impl Driver {
+    /// Takes part in a private share from now on. What is shared openly stays open.
+    pub(super) fn make_private(&mut self, content: ContentId, secret: Option<Secret>) -> bool {
+        let known = self.items.get(&content);
+        match secret {
+            Some(secret) if known.is_none_or(|item| item.private) => {
+                self.setup.gate.shares.add(content, secret.share_key());
+                true
+            }
+            _ => {
+                if known.is_some_and(|item| item.private) {
+                    self.setup.gate.shares.remove(content);
+                }
+                false
+            }
+        }
+    }
+
+    pub(super) fn is_private(&self, content: ContentId) -> bool {
+        self.items.get(&content).is_some_and(|item| item.private)
+    }
+
+    /// Whether anything about this content may pass over a connection.
+    pub(super) fn may_pass(&self, conn: ConnId, content: ContentId) -> bool {
+        !self.is_private(content) || self.links.get(&conn).is_some_and(|link| link.admitted.contains(&content))
+    }
+
+    /// Strangers are talked to while something is shared openly, or nothing is shared yet and nothing else was said.
+    pub(super) fn look_for_strangers(&self) {
+        let open = self.items.values().any(|item| !item.private) || (self.items.is_empty() && !self.setup.private);
+        self.setup.gate.strangers.store(open, Ordering::Relaxed);
+    }
+
+    /// What to prove to a peer that is dialled: the private contents that it is known for. And whether it is known for others.
+    pub(super) fn known_for(&self, peer: PeerId) -> (Vec<ContentId>, bool) {
+        let known = self.items.iter().filter(|(content, _)| self.engine.knows(**content, peer));
+        let (private, open): (Vec<_>, Vec<_>) = known.partition(|(_, item)| item.private);
+        (private.into_iter().map(|(&content, _)| content).collect(), !open.is_empty())
+    }
+
+    /// Peers of a private content were heard of: it is proven to those of them that are connected for others.
+    pub(super) fn prove_to(&mut self, content: ContentId, peers: &[PeerId]) {
+        if !self.is_private(content) {
+            return;
+        }
+        for link in self.links.values_mut() {
+            let peer = link.connection.peer_id();
+            if link.admitted.contains(&content) || link.asked.contains(&content) || !peers.contains(&peer) {
+                continue;
+            }
+            let Ok(channel) = self.setup.gate.channel(&*link.connection) else { continue };
+            if let Some(proof) = self.setup.gate.shares.prove(content, &channel) {
+                link.asked.push(content);
+                let _ = link.outbox.try_send(PeerMessage::Prove { proofs: vec![proof] });
+            }
+        }
+    }
+
+    /// The other side proves private shares over a connection that stands.
+    pub(super) fn proofs_came(&mut self, conn: ConnId, proofs: &[[u8; 32]]) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.proofs += 1 + proofs.len() as u32;
+        if link.proofs > MOST_PROOFS {
+            return link.connection.close(1, "it proves nothing");
+        }
+        let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
+        let (mut answers, mut admitted) = (Vec::new(), Vec::new());
+        for proof in self.setup.gate.shares.check(&channel, proofs) {
+            if let Ok(place) = proof.place {
+                link.proofs = link.proofs.saturating_sub(2);
+                link.places.push(place);
+                answers.push(proof.answer);
+                admitted.push(proof.content);
+            }
+        }
+        let _ = link.outbox.try_send(PeerMessage::Proven { proofs: answers });
+        self.admit(conn, admitted);
+    }
+
+    /// The other side has answered proofs over a connection that stands.
+    pub(super) fn answers_came(&mut self, conn: ConnId, proofs: &[[u8; 32]]) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        let asked = std::mem::take(&mut link.asked);
+        let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
+        let admitted = self.setup.gate.shares.answered(&channel, &asked, proofs);
+        self.admit(conn, admitted);
+    }
+
+    /// Both sides of a connection have proven these.
+    pub(super) fn admit(&mut self, conn: ConnId, contents: Vec<ContentId>) {
+        for content in contents {
+            if let Some(link) = self.links.get_mut(&conn)
+                && link.admitted.insert(content)
+            {
+                self.event(Event::Admitted { conn, content });
+            }
+        }
+    }
+
+    /// Notes what a message says of who receives what.
+    pub(super) fn note_receiver(&mut self, conn: ConnId, message: &PeerMessage) {
+        let (content, wants) = match *message {
+            PeerMessage::Join { content, wants, .. } => (content, wants),
+            PeerMessage::Interest { content, interested } => (content, interested),
+            PeerMessage::Withdraw { content } => return self.receiver_left(conn, content),
+            _ => return,
+        };
+        if !self.items.contains_key(&content) {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if wants {
+            link.receivers.entry(content).or_insert_with(|| Receiving {
+                bytes: Arc::default(),
+                since: Instant::now(),
+                wants: true,
+            });
+        } else if let Some(receiving) = link.receivers.get_mut(&content)
+            && std::mem::take(&mut receiving.wants)
+        {
+            self.sent(conn, content, true);
+        }
+    }
+
+    /// Who has not got everything takes no part any more.
+    fn receiver_left(&mut self, conn: ConnId, content: ContentId) {
+        let receiving = self.links.get(&conn).and_then(|link| link.receivers.get(&content));
+        if receiving.is_some_and(|receiving| receiving.wants && receiving.bytes.load(Ordering::Relaxed) > 0) {
+            self.sent(conn, content, false);
+        }
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.receivers.remove(&content);
+        }
+    }
+
+    /// A connection is about to be forgotten.
+    pub(super) fn receivers_left(&mut self, conn: ConnId) {
+        let contents: Vec<_> =
+            self.links.get(&conn).map_or_else(Vec::new, |link| link.receivers.keys().copied().collect());
+        contents.into_iter().for_each(|content| self.receiver_left(conn, content));
+    }
+
+    fn sent(&mut self, conn: ConnId, content: ContentId, complete: bool) {
+        let Some(link) = self.links.get(&conn) else { return };
+        let Some(receiving) = link.receivers.get(&content) else { return };
+        let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+        let (bytes, elapsed) = (receiving.bytes.load(Ordering::Relaxed), receiving.since.elapsed());
+        let last = complete && self.setup.gate.shares.received(content, peer);
+        self.tell(PeerEvent::Sent { content, peer, address, bytes, elapsed, complete, last });
+    }
+
+    /// A private share is over: nobody takes it any more, and who was about to is told why.
+    pub(super) fn end_share(&mut self, content: ContentId, reason: &str) {
+        self.setup.gate.shares.end(content, reason);
+        for link in self.links.values().filter(|link| link.admitted.contains(&content)) {
+            link.connection.close(SHARE_OVER, reason);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The private shares that a process takes part in: who has proven to know one, and who may still take it.
+//!
+//! A node and a tracker in one process have the same [`Shares`]. Nothing of a share is told to anyone whose proof was not
+//! found here. All keys are tried for each proof, whatever is found, so that the time it takes says nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::{ContentId, PeerId, ShareKey, Turn};
+
+/// Both ends of a connection, and what both have exported of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Channel {
+    /// What was exported for [`protocol::PROOF_LABEL`].
+    pub exporter: [u8; 32],
+    /// This end.
+    pub me: PeerId,
+    /// The other end.
+    pub other: PeerId,
+}
+
+/// The private shares of a process.
+#[derive(Debug, Default)]
+pub struct Shares(Mutex<BTreeMap<ContentId, Share>>);
+
+#[derive(Debug)]
+struct Share {
+    key: ShareKey,
+    /// Name and size, for who has proven to have the secret.
+    about: Option<(String, u64)>,
+    /// Most receivers, and those there are or were.
+    most: Option<u32>,
+    receivers: BTreeMap<PeerId, Receiver>,
+    /// Why nobody takes it any more.
+    over: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Receiver {
+    /// Connections that it has, to the node and to the tracker.
+    connections: u32,
+    /// It has all that it wants.
+    done: bool,
+}
+
+/// A share whose secret the other end has proven.
+#[derive(Debug)]
+pub struct Proof {
+    /// The content.
+    pub content: ContentId,
+    /// The id that trackers see.
+    pub swarm: ContentId,
+    /// What is sent back.
+    pub answer: [u8; 32],
+    /// Its place among the receivers for as long as this is kept, or a sentence why it gets nothing.
+    pub place: Result<Place, String>,
+}
+
+/// A receiver's place, which it has for as long as this is kept, and after that if it has everything.
+#[derive(Debug)]
+pub struct Place {
+    shares: Arc<Shares>,
+    content: ContentId,
+    peer: PeerId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(share) = self.shares.lock().get_mut(&self.content)
+            && let Some(receiver) = share.receivers.get_mut(&self.peer)
+        {
+            receiver.connections -= 1;
+            if receiver.connections == 0 && !receiver.done {
+                share.receivers.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Shares {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContentId, Share>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes part in a share, or goes on.
+    pub fn add(&self, content: ContentId, key: ShareKey) {
+        let share = Share { key, about: None, most: None, receivers: BTreeMap::new(), over: None };
+        let mut shares = self.lock();
+        match shares.get_mut(&content) {
+            Some(known) if known.key.swarm() == key.swarm() => {}
+            _ => drop(shares.insert(content, share)),
+        }
+    }
+
+    /// What it is called and how large it is.
+    pub fn describe(&self, content: ContentId, name: &str, size: u64) {
+        if let Some(share) = self.lock().get_mut(&content) {
+            share.about = Some((name.to_owned(), size));
+        }
+    }
+
+    /// At most so many receivers, counted by their ids.
+    pub fn limit(&self, content: ContentId, receivers: Option<u32>) {
+        if let Some(share) = self.lock().get_mut(&content) {
+            share.most = receivers;
+        }
+    }
+
+    /// Nobody takes it any more, for this reason.
+    pub fn end(&self, content: ContentId, reason: &str) {
+        if let Some(share) = self.lock().get_mut(&content) {
+            share.over = Some(reason.to_owned());
+        }
+    }
+
+    /// Takes no part in it any more.
+    pub fn remove(&self, content: ContentId) {
+        self.lock().remove(&content);
+    }
+
+    /// Whether the content is private.
+    pub fn contains(&self, content: ContentId) -> bool {
+        self.lock().contains_key(&content)
+    }
+
+    /// The id under which trackers know a content: its own unless it is private.
+    pub fn announced_as(&self, content: ContentId) -> ContentId {
+        self.lock().get(&content).map_or(content, |share| share.key.swarm())
+    }
+
+    /// The content that a tracker means. Nothing if it names a private one by its own id, which it cannot know.
+    pub fn content_of(&self, announced: ContentId) -> Option<ContentId> {
+        let shares = self.lock();
+        let private = shares.iter().find(|(_, share)| share.key.swarm() == announced);
+        match private {
+            Some((&content, _)) => Some(content),
+            None => (!shares.contains_key(&announced)).then_some(announced),
+        }
+    }
+
+    /// Name and size of a content, if they were said.
+    pub fn about(&self, content: ContentId) -> Option<(String, u64)> {
+        self.lock().get(&content)?.about.clone()
+    }
+
+    /// This end's own proof of a share, in its first turn.
+    pub fn prove(&self, content: ContentId, channel: &Channel) -> Option<[u8; 32]> {
+        let shares = self.lock();
+        let key = &shares.get(&content)?.key;
+        Some(key.proof(Turn::First, &channel.exporter, channel.me, channel.other).bytes())
+    }
+
+    /// The shares of which the other end has proven the secret in its first turn.
+    pub fn check(self: &Arc<Self>, channel: &Channel, proofs: &[[u8; 32]]) -> Vec<Proof> {
+        let mut found = Vec::new();
+        for (&content, share) in self.lock().iter_mut() {
+            let expected = share.key.proof(Turn::First, &channel.exporter, channel.other, channel.me);
+            // All are compared, in constant time each.
+            let right = proofs.iter().fold(false, |right, proof| right | expected.is(proof));
+            if right {
+                let answer = share.key.proof(Turn::Second, &channel.exporter, channel.me, channel.other).bytes();
+                let place =
+                    share.admit(channel.other).map(|()| Place { shares: self.clone(), content, peer: channel.other });
+                found.push(Proof { content, swarm: share.key.swarm(), answer, place });
+            }
+        }
+        found
+    }
+
+    /// Which of these shares the other end has proven in its second turn, after this end's first.
+    pub fn answered(&self, channel: &Channel, asked: &[ContentId], proofs: &[[u8; 32]]) -> Vec<ContentId> {
+        let shares = self.lock();
+        let is_right = |content: &&ContentId| {
+            shares.get(content).is_some_and(|share| {
+                let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
+                proofs.iter().fold(false, |right, proof| right | expected.is(proof))
+            })
+        };
+        asked.iter().filter(is_right).copied().collect()
+    }
+
+    /// Whether as many receivers have it as there may be.
+    pub fn is_complete(&self, content: ContentId) -> bool {
+        let shares = self.lock();
+        let done = |share: &Share| share.receivers.values().filter(|receiver| receiver.done).count();
+        shares.get(&content).is_some_and(|share| share.most.is_some_and(|most| done(share) >= most as usize))
+    }
+
+    /// A receiver has all that it wants. True if that was the last one that there may be.
+    pub fn received(&self, content: ContentId, peer: PeerId) -> bool {
+        let mut shares = self.lock();
+        let Some(share) = shares.get_mut(&content) else { return false };
+        let Some(receiver) = share.receivers.get_mut(&peer) else { return false };
+        let new = !std::mem::replace(&mut receiver.done, true);
+        let done = share.receivers.values().filter(|receiver| receiver.done).count();
+        new && share.most.is_some_and(|most| done >= most as usize)
+    }
+}
+
+impl Share {
+    fn admit(&mut self, peer: PeerId) -> Result<(), String> {
+        if let Some(reason) = &self.over {
+            return Err(reason.clone());
+        }
+        let taken = self.receivers.len();
+        match (self.receivers.get_mut(&peer), self.most) {
+            (Some(receiver), _) => receiver.connections += 1,
+            (None, Some(most)) if taken >= most as usize => {
+                return Err(format!("this share is for {most} receivers, and all of them are there or have it"));
+            }
+            (None, _) => drop(self.receivers.insert(peer, Receiver { connections: 1, done: false })),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Digest, Secret};
+
+    use super::*;
+
+    fn content(number: u8) -> ContentId {
+        ContentId(Digest([number; 32]))
+    }
+
+    fn peer(number: u8) -> PeerId {
+        PeerId(Digest([number; 32]))
+    }
+
+    fn shares(secrets: &[u8]) -> Arc<Shares> {
+        let shares = Arc::new(Shares::default());
+        secrets.iter().for_each(|&secret| shares.add(content(secret), Secret::new([secret; 16]).share_key()));
+        shares
+    }
+
+    /// From 1's side, and from 2's.
+    fn channel(exporter: u8) -> (Channel, Channel) {
+        let exporter = [exporter; 32];
+        let there = Channel { exporter, me: peer(1), other: peer(2) };
+        (there, Channel { exporter, me: peer(2), other: peer(1) })
+    }
+
+    #[test]
+    fn both_ends_prove_each_share_that_both_have_and_no_other() {
+        let (one, two) = (shares(&[1, 2, 3]), shares(&[2, 3, 4]));
+        let (here, there) = channel(9);
+        let asked: Vec<_> = [1, 2, 3].map(content).to_vec();
+        let proofs: Vec<_> = asked.iter().filter_map(|&content| one.prove(content, &here)).collect();
+        let found = two.check(&there, &proofs);
+        assert_eq!(found.iter().map(|proof| proof.content).collect::<Vec<_>>(), [content(2), content(3)]);
+        let answers: Vec<_> = found.iter().map(|proof| proof.answer).collect();
+        assert_eq!(one.answered(&here, &asked, &answers), [content(2), content(3)]);
+        assert_eq!(one.answered(&here, &[content(3)], &answers), [content(3)], "only what was asked");
+    }
+
+    #[test]
+    fn what_was_said_on_another_connection_or_is_sent_back_proves_nothing() {
+        let (one, two) = (shares(&[1]), shares(&[1]));
+        let (here, there) = channel(9);
+        let proof = one.prove(content(1), &here).unwrap();
+        let (_, elsewhere) = channel(8);
+        assert!(two.check(&elsewhere, &[proof]).is_empty(), "replayed");
+        assert!(one.check(&here, &[proof]).is_empty(), "reflected");
+        assert!(one.answered(&here, &[content(1)], &[proof]).is_empty(), "sent back as an answer");
+        let relayed = Channel { other: peer(3), ..there };
+        assert!(two.check(&relayed, &[proof]).is_empty(), "relayed by somebody else");
+        let answer = two.check(&there, &[proof]).remove(0).answer;
+        assert!(two.check(&there, &[answer]).is_empty(), "an answer as a question");
+        assert!(two.check(&there, &[[0; 32]; 16]).is_empty(), "guessed");
+    }
+
+    #[test]
+    fn trackers_know_a_private_content_by_another_id() {
+        let shares = shares(&[1]);
+        let swarm = shares.announced_as(content(1));
+        assert!(swarm.is_private() && swarm != content(1));
+        assert_eq!((shares.content_of(swarm), shares.content_of(content(1))), (Some(content(1)), None));
+        assert_eq!((shares.announced_as(content(2)), shares.content_of(content(2))), (content(2), Some(content(2))));
+    }
+
+    #[test]
+    fn so_many_receivers_have_it_and_no_more() {
+        let shares = shares(&[1]);
+        shares.limit(content(1), Some(2));
+        let admit = |number| {
+            let there = Channel { exporter: [9; 32], me: peer(100), other: peer(number) };
+            let here = Channel { me: there.other, other: there.me, ..there };
+            let proof = shares.prove(content(1), &here).unwrap();
+            shares.check(&there, &[proof]).remove(0).place
+        };
+        let (first, again, second) = (admit(1).unwrap(), admit(1).unwrap(), admit(2).unwrap());
+        assert!(admit(3).unwrap_err().contains("2 receivers"));
+        drop((first, second));
+        let third = admit(3).expect("the second has left without it");
+        assert!(!shares.received(content(1), peer(1)) && !shares.received(content(1), peer(1)));
+        drop(again);
+        assert!(admit(4).is_err(), "the first has it");
+        assert!(shares.received(content(1), peer(3)), "that was the last one");
+        drop(third);
+        shares.end(content(1), "it is over");
+        assert_eq!(admit(1).unwrap_err(), "it is over");
+    }
+}
