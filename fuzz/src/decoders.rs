@@ -67,13 +67,14 @@ pub fn names(bytes: &[u8]) {
     let _ = case_collision(name.split('\n'));
 }
 
-/// Any text is a ticket or an error; a ticket has one text, and that is the same ticket.
+/// Any text is a ticket or an error; a ticket has one text, which stands in what it was read from.
 pub fn ticket(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for text in [text.to_owned(), format!("p2p{text}")] {
         if let Ok(ticket) = text.parse::<Ticket>() {
             assert!(!ticket.addresses().is_empty() && ticket.addresses().iter().all(|address| address.port() != 0));
-            assert_eq!(ticket.to_string(), text.trim().to_ascii_lowercase());
+            let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+            assert!(letters.to_ascii_lowercase().contains(&ticket.to_string()));
             assert_eq!(ticket.to_string().parse(), Ok(ticket));
         }
         let _ = Ticket::is_meant(&text);

@@ -24,6 +24,7 @@ mod slow;
 pub mod soak;
 mod stage;
 mod stallers;
+mod strangers;
 mod takers;
 mod trackers;
 
@@ -180,6 +181,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         links::CASES,
         floods::CASES,
         handshakes::CASES,
+        strangers::CASES,
         misuse::CASES,
         proven::CASES,
     ];

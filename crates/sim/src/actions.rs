@@ -133,6 +133,7 @@ fn message_kind(message: &PeerMessage) -> &'static str {
         PeerMessage::Withdraw { .. } => "withdraw",
         PeerMessage::Bye => "bye",
         PeerMessage::Skip { .. } => "skip",
+        PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => "proof",
     }
 }
 

@@ -31,10 +31,9 @@ use crate::ui::screen::OutputStream;
 const TRACKER_PORT: u16 = 9999;
 /// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
 /// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
-/// it long for nothing. And most of IPv6.
+/// it long for nothing.
 const LIKELY: usize = 16;
 const ADDRESSES: usize = 8;
-const IPV6: u32 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -282,11 +281,11 @@ enum Place {
 impl Place {
     /// The addresses in a ticket, likeliest first, each once and not too many.
     fn for_ticket(&self) -> Vec<OwnAddress> {
-        likeliest(match self {
-            Place::Told(told) => told.iter().map(|&address| elsewhere(address)).collect(),
-            Place::Here(listening) => own_addresses(listening),
-            Place::Known(known) => seen_from_elsewhere(known),
-        })
+        match self {
+            Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
+            Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
+            Place::Known(known) => without_needless_ipv6(likeliest(seen_from_elsewhere(known))),
+        }
     }
 }
 
@@ -368,13 +367,27 @@ fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     addresses.retain(|own| seen.insert(own.address));
     let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count();
     addresses.truncate(if likely > 0 { likely.min(LIKELY) } else { ADDRESSES });
-    // A machine has several of IPv6 in one network, of which any will do, and each makes a ticket longer by a third.
-    let mut others = 0;
-    addresses.retain(|own| {
-        others += u32::from(own.address.is_ipv6());
-        own.address.is_ipv4() || others <= IPV6
-    });
     addresses
+}
+
+/// An address of IPv6 makes a ticket longer by a third. Where there is one of IPv4, the networks of this machine need no other;
+/// the first that leads here from everywhere stays, unless one of IPv4 does.
+fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
+    if addresses.iter().all(|own| own.address.is_ipv6()) {
+        return addresses;
+    }
+    let is_global = |own: &OwnAddress| match own.address.ip() {
+        IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local() && !is_shared(ip),
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    };
+    let mut global = addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
+    addresses.retain(|own| own.address.is_ipv4() || (is_global(own) && !std::mem::replace(&mut global, true)));
+    addresses
+}
+
+/// Behind a router of the provider's (RFC 6598).
+fn is_shared(ip: Ipv4Addr) -> bool {
+    ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64
 }
 
 /// A tracker in this process.
@@ -502,6 +515,20 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_is_in_a_ticket_only_where_it_leads_further() {
+        let kept = |all: &[&str]| {
+            let all = parse(all).into_iter().map(elsewhere).collect();
+            without_needless_ipv6(all).iter().map(|own| own.address).collect::<Vec<_>>()
+        };
+        let (private, public) = ("10.0.0.1:9", "192.0.2.1:9");
+        let (local, global, other) = ("[fd00::1]:9", "[2001:db8::1]:9", "[2001:db8::2]:9");
+        assert_eq!(kept(&[private, local, global, other]), parse(&[private, global]));
+        assert_eq!(kept(&[public, local, global]), parse(&[public]));
+        assert_eq!(kept(&[private, public, global]), parse(&[private, public]));
+        assert_eq!(kept(&[local, global]), parse(&[local, global]));
+    }
+
+    #[test]
     fn a_tracker_on_every_address_is_reached_without_ipv6() {
         assert_eq!(here("[::]:9".parse().unwrap()), parse(&["127.0.0.1:9", "[::1]:9"]));
         assert_eq!(here("0.0.0.0:9".parse().unwrap()), parse(&["127.0.0.1:9"]));
@@ -531,8 +558,8 @@ mod tests {
     #[test]
     fn loopback_stands_for_the_addresses_of_this_machine() {
         let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
-        let others = own_addresses(&parse(&["0.0.0.0:9"]));
-        assert!(others.iter().take(ADDRESSES).all(|own| known.contains(&own.address)), "{known:?}");
+        let others = likeliest(own_addresses(&parse(&["0.0.0.0:9"])));
+        assert!(others.iter().all(|own| known.contains(&own.address)), "{known:?}");
         assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
     }
 }

@@ -50,7 +50,7 @@ mod tests {
         // The quiet zone is light, and the finder pattern begins with a dark row.
         assert!(lines[..2].iter().all(|line| line.chars().all(|module| module == '\u{2588}')));
         let modules = lines[2].chars().skip(4).take(8).collect::<String>();
-        assert_eq!(modules, " \u{2580}\u{2580}\u{2580}\u{2580}\u{2580} \u{2588}");
+        assert_eq!(modules, " \u{2584}\u{2584}\u{2584}\u{2584}\u{2584} \u{2588}");
         // In the mode of upper case; as bytes it would be larger.
         let bytes = QrCode::encode_text(&ticket, QrCodeEcc::Low).unwrap();
         assert!(code.size() < bytes.size());
