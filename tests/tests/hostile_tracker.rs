@@ -44,7 +44,7 @@ impl Stage {
         machines.put("evil", "evil.bin", &evil);
         let share = |machine: &str, file: &str| {
             let flags = tracker.flags();
-            let arguments: Vec<_> = flags.iter().map(String::as_str).chain([file]).collect();
+            let arguments: Vec<_> = flags.iter().map(String::as_str).chain(["--open", file]).collect();
             let mut process = machines.share(machine, &arguments);
             let content = process.event::<Sharing>().content.parse().unwrap();
             (process, content)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange, Request, Role,
-    Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
+    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange,
+    Request, Role, Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
 };
 use testbed::event::{Completed, Ready, Sent, Sharing};
+use tests::false_tracker::FalseTracker;
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
 use transport::frame::{frame, read_frame};
@@ -438,6 +439,58 @@ fn receivers_give_to_other_holders_when_the_sharer_is_gone() {
     assert_eq!(listed.trim(), "Nobody shares anything.");
     let by_name: Vec<_> = elsewhere.iter().copied().chain(["secret-name"]).collect();
     machines.get("fourth", &by_name).ends_with(4);
+}
+
+/// It knows the swarm, names everyone as one of it, and has another content to offer.
+#[test]
+fn a_tracker_that_is_not_the_sharers_can_withhold_and_nothing_else() {
+    let (tracker, machines) = (FalseTracker::new(), Machines::new());
+    let bytes = noise(100_000, 1);
+    machines.put("honest", "real.bin", &bytes);
+    machines.put("evil", "evil.bin", &noise(100_000, 2));
+    let share = |machine: &str, flags: &[&str]| {
+        let own = tracker.flags();
+        let arguments: Vec<_> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let mut process = machines.share(machine, &arguments);
+        let content: ContentId = process.event::<Sharing>().content.parse().unwrap();
+        let ticket = ticket(&mut process);
+        (process, content, ticket)
+    };
+    let (_honest, content, ticket) = share("honest", &["real.bin"]);
+    let (_evil, other, _) = share("evil", &["--open", "evil.bin"]);
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let lies = move |honest: bool| {
+        let heard = heard.clone();
+        tracker.answers(move |message, peers| {
+            heard.lock().unwrap().extend(message.encode().unwrap());
+            assert!(!leaked(&heard.lock().unwrap(), &[content.0.0.to_vec(), b"real.bin".to_vec()]), "{message:?}");
+            let found = |content| ContentMatch {
+                content,
+                name: "real.bin".to_owned(),
+                size: 5,
+                seeders: 1,
+                others: 0,
+                downloaders: 0,
+            };
+            match message {
+                TrackerRequest::Find(query) => {
+                    let asked = query.parse().ok().filter(|_| honest).map(found);
+                    let matches = asked.into_iter().chain([found(other), found(content)]).collect();
+                    vec![TrackerEvent::Found { query: query.clone(), matches }]
+                }
+                TrackerRequest::Announce(announce) => {
+                    let named = |content| TrackerEvent::Peers { content, joined: peers.to_vec(), gone: vec![] };
+                    vec![named(other), named(content), named(announce.content)]
+                }
+                _ => Vec::new(),
+            }
+        });
+    };
+    lies(false);
+    machines.get("withheld", &[&ticket]).ends_with(4);
+    lies(true);
+    machines.get("there", &[&ticket]).ends_with(0);
+    assert!(machines.read("there", "output/real.bin") == bytes);
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn a_tracker_elsewhere_stands_in_the_ticket() {
     let (port, certs) = (swarm.port.to_string(), swarm.certs());
     let certs = certs.to_str().unwrap();
     let address = format!("--ticket-address=127.0.0.1:{port}");
-    let mut sharer = machines.share("here", &["-i=127.0.0.1", "-d", &port, "--certs", certs, &address, "file"]);
+    let flags = ["-i=127.0.0.1", "-d", &port, "--certs", certs, &address, "--open", "file"];
+    let mut sharer = machines.share("here", &flags);
     let ticket = ticket(&mut sharer);
     machines.get("there", &[&ticket]).ends_with(0);
     assert!(machines.read("there", "output/file") == bytes);

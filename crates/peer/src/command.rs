@@ -11,7 +11,7 @@ use crate::config::DownloadOptions;
 use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
-use crate::net::tracker::{Page, TrackerAddress};
+use crate::net::tracker::{Joined, Page, TrackerAddress};
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
@@ -23,7 +23,7 @@ pub(crate) enum Command {
         tracker: TrackerAddress,
         /// Of the private share whose ticket names the tracker.
         secret: Option<Secret>,
-        reply: Reply<Option<ContentMatch>>,
+        reply: Reply<Joined>,
     },
     AddPeer {
         content: ContentId,

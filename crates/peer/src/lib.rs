@@ -20,8 +20,7 @@
 //! let ticket: Ticket = ticket.parse()?;
 //! let config = TransportConfig::new(Identity::generate()?, vec!["[::]:0".parse()?]);
 //! let node = Node::builder(TransportKind::Auto.bind(config)?).output("downloads").start();
-//! node.join((&ticket).into()).await?;
-//! let done = node.download(ticket.content()).start().await?.await?;
+//! let done = node.download_ticket(&ticket).await?.start().await?.await?;
 //! println!("{}", done.path.display());
 //! # Ok(())
 //! # }
@@ -91,7 +90,7 @@ pub use error::PeerError;
 pub use event::PeerEvent;
 pub use glob::{Glob, GlobError};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
-pub use net::tracker::{Page, TrackerAddress};
+pub use net::tracker::{Joined, Page, TrackerAddress};
 pub use node::Node;
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};

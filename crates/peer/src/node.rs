@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Secret};
+use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
 use tokio::sync::{broadcast, mpsc, watch};
 use transport::Transport;
 
@@ -17,7 +17,7 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
-use crate::net::tracker::{Page, TrackerAddress};
+use crate::net::tracker::{Joined, Page, TrackerAddress};
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
@@ -92,15 +92,20 @@ impl Node {
         self.commands.ask(|reply| Command::Track { tracker, secret: None, reply }).await?.map(|_| ())
     }
 
-    /// Connects to the tracker that the ticket of a private share names, which tells the content: it runs in the process of who
-    /// shares it, and both sides prove first that they have the secret. To be called for a ticket without a content id alone:
-    /// any other tracker need not know that there is something to prove.
-    pub async fn join_private(
-        &self,
-        tracker: TrackerAddress,
-        secret: Secret,
-    ) -> Result<Option<ContentMatch>, PeerError> {
-        self.commands.ask(|reply| Command::Track { tracker, secret: Some(secret), reply }).await?
+    /// Connects to the tracker that a ticket names. With the secret of a private share, the tracker tells which content that is:
+    /// it runs in the process of who shares it, and both sides prove first that they have the secret. Any other tracker need not
+    /// know that there is something to prove: if the ticket has a content id, no secret is to be given.
+    pub async fn join_private(&self, tracker: TrackerAddress, secret: Option<Secret>) -> Result<Joined, PeerError> {
+        self.commands.ask(|reply| Command::Track { tracker, secret, reply }).await?
+    }
+
+    /// Connects to the tracker that a ticket names, and sets up the download of what the ticket stands for.
+    pub async fn download_ticket(&self, ticket: &Ticket) -> Result<DownloadBuilder, PeerError> {
+        let secret = ticket.secret();
+        let joined = self.join_private(ticket.into(), secret.filter(|_| ticket.content().is_none())).await?;
+        let content = ticket.content().or(joined.told.map(|told| told.content));
+        let content = content.ok_or_else(|| PeerError::NotFound("what the ticket stands for".to_owned()))?;
+        Ok(self.download(content).private(secret))
     }
 
     /// Ends a private share: nobody takes it any more, and who was about to is told this reason.

@@ -187,9 +187,9 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Resul
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let found = match what {
         What::Ticket(ticket) => {
-            let told = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await?;
-            session.joined(ticket.tracker());
-            by_ticket(&session.node, &ticket, told, patience, &tell).await?
+            let joined = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await?;
+            session.joined(joined.tracker);
+            by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
         }
         What::Text(what) => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use peer::{Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{ContentMatch, PeerId, Secret, Ticket};
+use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
+use protocol::{PeerId, Secret, Ticket};
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
@@ -131,7 +131,7 @@ pub async fn join_by_ticket(
     ticket: &Ticket,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<Option<ContentMatch>, Failure> {
+) -> Result<Joined, Failure> {
     // Any other tracker than the sharer's own need not know that there is something to prove.
     let secret = ticket.secret().filter(|_| ticket.content().is_none());
     join_with(node, (ticket.into(), secret), NamedBy::Ticket, patience, tell).await
@@ -143,7 +143,7 @@ async fn join_with(
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<Option<ContentMatch>, Failure> {
+) -> Result<Joined, Failure> {
     let places = |tracker: &TrackerAddress| {
         let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
         places.join(", ")
@@ -152,15 +152,9 @@ async fn join_with(
     let slow = format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&tracker));
     let mut speech = Speech::new(tell, slow);
     loop {
-        let attempt = async {
-            match secret {
-                Some(secret) => node.join_private(tracker.clone(), secret).await,
-                None => node.join(tracker.clone()).await.map(|()| None),
-            }
-        };
-        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), attempt);
+        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join_private(tracker.clone(), secret));
         let error = match speech.during(attempt).await {
-            Ok(Ok(told)) => return Ok(told),
+            Ok(Ok(joined)) => return Ok(joined),
             Ok(Err(error)) => error,
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());

@@ -176,3 +176,104 @@ fn reason(error: &TransportError) -> String {
         error => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use protocol::{Secret, VERSION};
+    use transport::{MemoryNetwork, MemoryTransport, Transport};
+
+    use super::*;
+
+    const CONTENT: ContentId = ContentId(protocol::Digest([7; 32]));
+
+    fn bind(network: &MemoryNetwork, number: u32) -> MemoryTransport {
+        let [_, a, b, c] = number.to_be_bytes();
+        let address = SocketAddr::from(([10, a, b, c], 9000));
+        network.bind(PeerId::of_public_key(&number.to_le_bytes()), vec![address]).unwrap()
+    }
+
+    fn gate(of: &MemoryTransport, secret: Option<u8>) -> Arc<Gate> {
+        let shares = Arc::<Shares>::default();
+        if let Some(secret) = secret {
+            shares.add(CONTENT, Secret::new([secret; 16]).share_key());
+        }
+        Arc::new(Gate::new(of.peer_id(), shares))
+    }
+
+    async fn connect(from: &MemoryTransport, to: &MemoryTransport) -> (Arc<dyn Connection>, Arc<dyn Connection>) {
+        let (dialled, accepted) = tokio::join!(from.dial(to.listeners()[0], to.peer_id()), to.accept());
+        (dialled.unwrap(), accepted.unwrap())
+    }
+
+    /// What becomes of a connection for a private share between holders of these secrets.
+    async fn meet(dials: Option<u8>, accepts: Option<u8>) -> [Vec<ContentId>; 2] {
+        let network = MemoryNetwork::new();
+        let (one, two) = (bind(&network, 1), bind(&network, 2));
+        let (dialled, accepted) = connect(&one, &two).await;
+        let (reports, mut came) = mpsc::channel(4);
+        let (other_reports, mut other_came) = mpsc::channel(4);
+        tokio::join!(
+            gate(&one, dials).dialled(dialled, vec![CONTENT], false, reports),
+            gate(&two, accepts).accepted(accepted, other_reports),
+        );
+        let proven = |report| match report {
+            Some(Report::LetIn(let_in)) => let_in.proven,
+            _ => Vec::new(),
+        };
+        [proven(came.recv().await), proven(other_came.recv().await)]
+    }
+
+    #[tokio::test]
+    async fn both_sides_are_let_in_if_both_have_the_secret() {
+        assert_eq!(meet(Some(1), Some(1)).await, [vec![CONTENT], vec![CONTENT]]);
+        for (dials, accepts) in [(Some(1), Some(2)), (None, Some(1)), (Some(1), None)] {
+            assert_eq!(meet(dials, accepts).await, [vec![], vec![]], "{dials:?} {accepts:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_prove_nothing_are_few_and_soon_gone() {
+        let network = MemoryNetwork::new();
+        let node = bind(&network, 0);
+        let gate = gate(&node, Some(1));
+        let (reports, mut came) = mpsc::channel(4);
+        let mut strangers = Vec::new();
+        for number in 1..3 * PLACES as u32 {
+            let stranger = bind(&network, number * 251);
+            let (dialled, accepted) = connect(&stranger, &node).await;
+            tokio::spawn(gate.clone().accepted(accepted, reports.clone()));
+            tokio::task::yield_now().await;
+            assert!(gate.places.under_way() <= PLACES);
+            strangers.push((stranger, dialled));
+        }
+        for (_, dialled) in &strangers {
+            timeout(ANSWER * 2, dialled.closed()).await.expect("silence has an end");
+        }
+        assert_eq!(gate.places.under_way(), 0);
+        assert!(came.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_let_in_where_something_is_open_and_to_nothing_else() {
+        let network = MemoryNetwork::new();
+        let (one, two) = (bind(&network, 1), bind(&network, 2));
+        let gate = gate(&two, Some(1));
+        let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
+        for (open, says) in
+            [(false, hello.clone()), (true, hello), (true, PeerMessage::Prove { proofs: vec![[3; 32]] })]
+        {
+            gate.strangers.store(open, Ordering::Relaxed);
+            let (dialled, accepted) = connect(&one, &two).await;
+            let (mut send, _recv) = dialled.open().await.unwrap();
+            send_message(&mut *send, &says, SEND).await.unwrap();
+            let (reports, mut came) = mpsc::channel(4);
+            gate.clone().accepted(accepted, reports).await;
+            match came.recv().await {
+                Some(Report::LetIn(let_in)) => assert!(open && let_in.proven.is_empty()),
+                _ => assert!(!open),
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ const MEANT_OLD: usize = 12;
 /// What the first version makes of the second character behind the prefix; the first one is `a`.
 const SECOND: [u8; 4] = *b"efgh";
 /// Longest text that is looked at: a mail, and not a book.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 16 * 1024;
 
 /// The letters and digits of a text, in lower case, and for each whether something else stands before it.
 struct Letters {
@@ -25,7 +25,8 @@ struct Letters {
 
 impl Letters {
     fn of(text: &str) -> Self {
-        let (mut letters, mut after_gap, mut gap) = (Vec::new(), Vec::new(), true);
+        let room = text.len().min(LONGEST);
+        let (mut letters, mut after_gap, mut gap) = (Vec::with_capacity(room), Vec::with_capacity(room), true);
         for character in text.chars().take(LONGEST) {
             if character.is_ascii_alphanumeric() {
                 letters.push(character.to_ascii_lowercase() as u8);

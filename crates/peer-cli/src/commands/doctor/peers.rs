@@ -77,7 +77,7 @@ async fn some_peers(
         let (mut secret, patience) = (None, Patience::new(None));
         let contents: Vec<ContentId> = match ticket {
             Some(ticket) => {
-                let told = connect::join_by_ticket(&node, ticket, patience, &complain).await?;
+                let told = connect::join_by_ticket(&node, ticket, patience, &complain).await?.told;
                 secret = ticket.secret();
                 told.map(|told| told.content).or(ticket.content()).into_iter().collect()
             }

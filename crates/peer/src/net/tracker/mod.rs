@@ -161,8 +161,18 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// send us away, as often as they like.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// A tracker that was joined: see [`crate::Node::join_private`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Joined {
+    /// The tracker's whole id. A ticket may have had half of it.
+    pub tracker: PeerId,
+    /// The private share of which the secret was proven.
+    pub told: Option<ContentMatch>,
+}
+
 /// Who waits for the first connection.
-type First = oneshot::Sender<Result<Option<ContentMatch>, PeerError>>;
+type First = oneshot::Sender<Result<Joined, PeerError>>;
 
 /// What a client knows of private shares.
 pub(crate) struct Private {
@@ -259,7 +269,7 @@ impl Client {
     async fn run(mut self, mut inbox: Inbox, first: First) {
         let mut session = match inbox.unless_leaving(self.connect()).await {
             Some(Ok(session)) => {
-                let _ = first.send(Ok(self.told.take()));
+                let _ = first.send(Ok(Joined { tracker: session.connection.peer_id(), told: self.told.take() }));
                 session
             }
             Some(Err(error)) => {
