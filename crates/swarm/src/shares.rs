@@ -4,6 +4,7 @@
 //! found here. All keys are tried for each proof, whatever is found, so that the time it takes says nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{ContentId, PeerId, ShareKey, Turn};
@@ -21,7 +22,11 @@ pub struct Channel {
 
 /// The private shares of a process.
 #[derive(Debug, Default)]
-pub struct Shares(Mutex<BTreeMap<ContentId, Share>>);
+pub struct Shares {
+    table: Mutex<BTreeMap<ContentId, Share>>,
+    /// Some are being looked at and will be here soon.
+    more_to_come: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Share {
@@ -79,7 +84,17 @@ impl Drop for Place {
 
 impl Shares {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ContentId, Share>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether more shares are about to be added: who proves one that is not here may have come too early.
+    pub fn expect_more(&self, expect: bool) {
+        self.more_to_come.store(expect, Ordering::Relaxed);
+    }
+
+    /// Whether more shares are about to be added.
+    pub fn expects_more(&self) -> bool {
+        self.more_to_come.load(Ordering::Relaxed)
     }
 
     /// Takes part in a share, or goes on.

@@ -19,6 +19,8 @@ use crate::state::State;
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
+/// Time between two looks for a private share that is still to be added.
+const NOT_HERE_YET: Duration = Duration::from_millis(100);
 /// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost whoever asks
 /// next to nothing.
 const QUESTIONS: usize = 2;
@@ -87,7 +89,13 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
     let (mut hello, mut known) = (recv.recv().await?, Known::Everything);
     if let Some(private) = state.private() {
         if let Some(TrackerRequest::Prove { proofs }) = &hello {
-            match private.check(&**connection, proofs)? {
+            let mut checked = private.check(&**connection, proofs)?;
+            // What it means may be hashed just now. It waits for as long as it may take to say hello.
+            while checked.is_err() && private.shares.expects_more() {
+                tokio::time::sleep(NOT_HERE_YET).await;
+                checked = private.check(&**connection, proofs)?;
+            }
+            match checked {
                 Ok(proven) => {
                     let shares = proven.iter().map(|proof| state.proven(private, proof)).collect();
                     send.send(&TrackerEvent::Proven { shares }).await?;

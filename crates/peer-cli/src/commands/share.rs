@@ -104,6 +104,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let node = connect::bind_for(&arguments.peer, arguments.port, 1, !arguments.open)?.output("output").scan(scan);
     let shares = Arc::<Shares>::default();
+    shares.expect_more(true);
     let own = match arguments.tracker_ip {
         Some(_) => None,
         None => Some(OwnTracker::start(&arguments, &shares, node.id())?),
@@ -123,6 +124,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         let expires = arguments.expires.map(|time| (time, Instant::now()));
         let mut events = session.node.events();
         let shared = begin(session, &arguments, tracker, (secrets, &shares)).await?;
+        shares.expect_more(false);
         session.begun()?;
         let contents: Vec<_> = shared.contents.iter().map(|(content, _)| *content).collect();
         let over = tokio::select! {
