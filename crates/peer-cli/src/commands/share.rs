@@ -286,7 +286,17 @@ impl Place {
         match self {
             Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
             Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
-            Place::Known(known) => without_needless_ipv6(likeliest(seen_from_elsewhere(known))),
+            Place::Known(known) => {
+                let mut told = without_needless_ipv6(likeliest(seen_from_elsewhere(known)));
+                // A tracker on this machine may listen on loopback alone.
+                let here =
+                    known.iter().filter(|address| address.ip().is_loopback()).min_by_key(|address| address.is_ipv6());
+                if let Some(&here) = here.filter(|here| told.iter().all(|own| own.address != **here)) {
+                    told.truncate(LIKELY - 1);
+                    told.push(elsewhere(here));
+                }
+                told
+            }
         }
     }
 }

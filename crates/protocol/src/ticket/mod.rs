@@ -48,7 +48,9 @@ pub enum TicketError {
     #[error("this is no ticket: tickets begin with p2p")]
     Prefix,
     /// A character is wrong, missing or too many.
-    #[error("the ticket is damaged: a character of it is wrong, missing or too many. Copy the whole line once more")]
+    #[error(
+        "damaged: a character of the ticket is wrong or missing, or one is too many. Copy the whole line once more"
+    )]
     Mistyped,
     /// Its end is missing.
     #[error("the ticket was cut off after {0} characters. Copy the whole line once more")]

@@ -1,7 +1,8 @@
 //! The ticket of a private share, in as few characters as may be: it is read out and typed.
 //!
 //! Characters of five bits, not bytes, so that the first of them can say what follows: `2`, `3` and `4` are of a tracker that
-//! tells the content id, `5`, `6` and `7` of any other; the address is one of IPv4, one of IPv6, or a list. Then come the
+//! tells the content id, `5`, `6` and `7` of any other; there is one address of IPv4, the same and 127.0.0.1 with the same port,
+//! or a list. Then come the
 //! secret (128 bits), the first 128 bits of the tracker's id, the addresses, the content id if it is there (256 bits), and a
 //! checksum of 20 bits. An address is the IP and the port, big endian. A list is a number less one (4 bits), the port, and for
 //! each address whether it is of IPv6 and whether it has a port of its own (a bit each), the IP, and that port.
@@ -20,7 +21,7 @@ const FIRST: u32 = 26;
 /// What is added if the content id is there.
 const WITH_CONTENT: u32 = 3;
 const IPV4: u32 = 0;
-const IPV6: u32 = 1;
+const AND_LOOPBACK: u32 = 1;
 const LIST: u32 = 2;
 
 /// What follows the prefix.
@@ -28,7 +29,7 @@ pub(super) fn write(ticket: &Ticket, secret: Secret, content: Option<ContentId>)
     let mut writer = Writer::default();
     let shape = match ticket.addresses[..] {
         [SocketAddr::V4(_)] => IPV4,
-        [SocketAddr::V6(_)] => IPV6,
+        [SocketAddr::V4(one), other] if other == loopback(one.port()) => AND_LOOPBACK,
         _ => LIST,
     };
     writer.number(FIRST + shape + if content.is_some() { WITH_CONTENT } else { 0 }, 5);
@@ -39,7 +40,8 @@ pub(super) fn write(ticket: &Ticket, secret: Secret, content: Option<ContentId>)
         writer.number(ticket.addresses.len() as u32 - 1, 4);
         writer.number(u32::from(port), 16);
     }
-    for address in &ticket.addresses {
+    let written = if shape == AND_LOOPBACK { &ticket.addresses[..1] } else { &ticket.addresses[..] };
+    for address in written {
         let own_port = address.port() != port;
         if shape == LIST {
             writer.number(u32::from(address.is_ipv6()), 1);
@@ -72,14 +74,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Ticket, Failed> {
             (0..count).map(|_| listed(reader, port)).collect::<Result<Vec<_>, _>>()?
         }
         shape => {
-            let ip = ip(reader, shape == IPV6)?;
-            vec![SocketAddr::new(ip, port(reader)?)]
+            let address = SocketAddr::new(ip(reader, false)?, port(reader)?);
+            if shape == AND_LOOPBACK { vec![address, loopback(address.port())] } else { vec![address] }
         }
     };
     let content = if with_content { Some(ContentId(Digest(reader.bytes()?))) } else { None };
     reader.checksum()?;
     let ticket = Ticket::private(PeerId(Digest(tracker)), addresses, secret, content);
     ticket.map_err(|_| Failed::Ticket(TicketError::Malformed))
+}
+
+/// Where a tracker is too that listens on this machine, as who shares says.
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 fn listed(reader: &mut Reader<'_>, common: u16) -> Result<SocketAddr, Unreadable> {

@@ -29,6 +29,8 @@ fn all() -> Vec<Ticket> {
         private(&["[2001:db8::1]:443"], None),
         private(&["192.168.1.5:9999", "10.0.0.1:9999", "[2001:db8::1]:443"], None),
         private(&["192.168.1.5:9999"], content),
+        private(&["192.168.1.5:9999", "127.0.0.1:9999"], content),
+        private(&["192.168.1.5:9999", "127.0.0.1:9998"], None),
         private(&["[2001:db8::1]:9999"], content),
         private(&["192.168.1.5:9999", "10.0.0.1:9999"], content),
     ]
@@ -48,7 +50,8 @@ fn a_ticket_is_one_word_that_a_double_click_selects() {
 fn a_private_ticket_is_short() {
     let (v4, v6, content) = ("192.168.1.5:9999", "[2001:db8::1]:54321", Some(ContentId(Digest([7; 32]))));
     let length = |texts: &[&str], content| private(texts, content).to_string().len();
-    assert_eq!((length(&[v4], None), length(&[v6], None), length(&[v4], content)), (69, 88, 120));
+    assert_eq!((length(&[v4], None), length(&[v6], None), length(&[v4], content)), (69, 90, 120));
+    assert_eq!(length(&[v4, "127.0.0.1:9999"], content), 120, "a tracker on the machine of who shares");
     assert_eq!(length(&[v4, "10.0.0.1:9999"], None), 77);
 }
 
