@@ -127,13 +127,15 @@ impl Gate {
         };
         let heard = tokio::select! {
             heard = place.run(self.hear(&connection)) => heard,
-            _ = connection.closed() => return,
+            ended = connection.closed() => Ok(Err(ended)),
         };
-        match heard {
-            Ok(Ok(let_in)) => drop(reports.send(Report::LetIn(Box::new(let_in))).await),
-            Ok(Err(error)) => connection.close(1, &reason(&error)),
-            Err(given_up) => connection.close(1, &given_up.to_string()),
-        }
+        let why = match heard {
+            Ok(Ok(let_in)) => return drop(reports.send(Report::LetIn(Box::new(let_in))).await),
+            Ok(Err(error)) => reason(&error),
+            Err(given_up) => given_up.to_string(),
+        };
+        tracing::debug!(peer = %connection.peer_id(), reason = %why, "not let in");
+        connection.close(1, &why);
     }
 
     async fn hear(&self, connection: &Arc<dyn Connection>) -> Result<LetIn, TransportError> {
