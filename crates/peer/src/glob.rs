@@ -11,13 +11,13 @@ use glob::Pattern;
 /// with `/` whole paths, and one that matches a folder means all that is in it.
 ///
 /// ```
-/// use peer::Glob;
+/// use p2p_fileshare::Glob;
 ///
 /// let json: Glob = "*.json".parse()?;
 /// assert!(json.matches("deep/inside/config.json"));
 /// let weights: Glob = "weights/*.bin".parse()?;
 /// assert!(weights.matches("weights/1.bin") && !weights.matches("old/weights/1.bin"));
-/// # Ok::<(), peer::GlobError>(())
+/// # Ok::<(), p2p_fileshare::GlobError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Glob {

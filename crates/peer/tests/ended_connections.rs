@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use p2p_fileshare::Node;
 use peak_alloc::PeakAlloc;
-use peer::Node;
 use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
 use tokio::time::{sleep, timeout};
 use transport::frame::{frame, read_frame};

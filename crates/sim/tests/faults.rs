@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{Equal, Outcome, Plan};
+use p2p_fileshare_sim::{Config, Equal, Outcome, Plan};
 
 fn plan(lines: &str, groups: &str) -> Plan {
     let seeder = "[[group]]\nname = \"seeder\"\ncount = 1\nholds = \"all\"\n";
@@ -13,7 +13,7 @@ fn plan(lines: &str, groups: &str) -> Plan {
 }
 
 fn run(plan: &Plan) -> Outcome {
-    sim::run(plan, 1, &swarm::Config::default())
+    p2p_fileshare_sim::run(plan, 1, &Config::default())
 }
 
 #[test]
@@ -25,8 +25,8 @@ fn whoever_lacks_what_nobody_holds_any_more_is_cut_off_and_not_stuck() {
 #[test]
 fn whoever_could_have_had_everything_is_stuck() {
     // Nobody may connect to anyone, though everyone could.
-    let config = swarm::Config { connections: 0, ..swarm::Config::default() };
-    let outcome = sim::run(&plan("", ""), 1, &config);
+    let config = Config { connections: 0, ..Config::default() };
+    let outcome = p2p_fileshare_sim::run(&plan("", ""), 1, &config);
     assert_eq!((outcome.stuck, outcome.cut_off), (8, 0));
 }
 

@@ -10,14 +10,14 @@
 //! # Example
 //!
 //! ```
-//! use storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
+//! use p2p_fileshare_storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
 //!
 //! let file = FileSpec { path: "model.bin".into(), size: 1 << 20 };
 //! let storage = MemoryBackend::default().open(&[file], Access::Write)?;
 //! storage.write(0, 4096, b"a piece")?;
 //! storage.flush()?;
 //! assert_eq!(&storage.read(0, 4096, 7)?[..], b"a piece");
-//! # Ok::<(), storage::StorageError>(())
+//! # Ok::<(), p2p_fileshare_storage::StorageError>(())
 //! ```
 
 mod changes;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use p2p_fileshare_swarm::{Action, Config, Engine, Event, RequestId};
 use protocol::{ContentId, Digest, Geometry, PeerId, PeerMessage, PieceSet, VERSION};
-use swarm::{Action, Config, Engine, Event, RequestId};
 
 const PIECES: u32 = 10_000;
 const PEERS: u64 = 200;

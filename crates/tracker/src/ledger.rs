@@ -6,8 +6,8 @@
 //! 1. Connections are of three kinds: those that announce nothing, those whose contents nobody else has or wants, and those
 //!    that were brought together with someone. Each kind has a part of the memory that the others cannot take from it.
 //!    One goes of the kind that is furthest above its part.
-//! 2. Of that kind, from the network that takes most, and in it from the address that takes most. Whoever fills the
-//!    tracker from one place makes room for itself alone.
+//! 2. Of that kind, from the network that takes most, and in it from the address that takes most. A flood
+//!    from one place makes room for itself alone.
 //! 3. Of that address: of those that announce nothing the one that has been here for longest, since who has just come is about to
 //!    say what it is here for; of the others the one that takes most, and of equal ones the one that came last.
 //!

@@ -2,8 +2,8 @@
 
 mod world;
 
+use p2p_fileshare_tracker::{Pace, ServerConfig};
 use protocol::{Announce, ContentId, Digest, Role, TrackerRequest, VERSION, Wire};
-use tracker::{Pace, ServerConfig};
 use transport::frame::frame;
 
 use world::{Client, World, content};

@@ -4,10 +4,10 @@ mod world;
 
 use std::time::Duration;
 
+use p2p_fileshare_tracker::ServerConfig;
 use protocol::{
     ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Role, Ticket, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
-use tracker::ServerConfig;
 use transport::frame::frame;
 use transport::{Identity, TransportError};
 

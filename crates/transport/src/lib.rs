@@ -13,11 +13,10 @@
 //! Two peers in one process; a network transport is bound with [`Kind::bind`] and used in the same way:
 //!
 //! ```
-//! use protocol::PeerId;
-//! use transport::{Connection, MemoryNetwork, Transport};
+//! use p2p_fileshare_transport::{Connection, MemoryNetwork, PeerId, Transport};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), transport::TransportError> {
+//! # async fn main() -> Result<(), p2p_fileshare_transport::TransportError> {
 //! let network = MemoryNetwork::new();
 //! let a = network.bind(PeerId::of_public_key(b"a"), vec![([10, 0, 0, 1], 9000).into()])?;
 //! let b = network.bind(PeerId::of_public_key(b"b"), vec![([10, 0, 0, 2], 9000).into()])?;
@@ -29,7 +28,7 @@
 //!
 //! let (_, mut recv) = accepted.expect("it is open").accept().await?;
 //! let mut hello = [0; 5];
-//! transport::frame::read_exact(&mut *recv, &mut hello).await?;
+//! p2p_fileshare_transport::frame::read_exact(&mut *recv, &mut hello).await?;
 //! assert_eq!(&hello, b"hello");
 //! # Ok(())
 //! # }
@@ -69,7 +68,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{DecodeError, EncodeError, PeerId};
+// Every transport names peers: one crate is enough to write another.
+pub use protocol::PeerId;
+use protocol::{DecodeError, EncodeError};
 use tokio::task::JoinHandle;
 
 /// A boxed future, as every asynchronous method of the seam returns.

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use protocol::PeerId;
-use transport::conformance::{self, Pair};
-use transport::{
+use p2p_fileshare_transport::conformance::{self, Pair};
+use p2p_fileshare_transport::{
     Authority, Auto, Config, Identity, Kind, MemoryNetwork, Quic, Tcp, Transport, TransportError, Trust, from_now,
 };
+use protocol::PeerId;
 
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
@@ -120,14 +120,14 @@ async fn whoever_is_not_admitted_is_told_so() {
 #[tokio::test]
 async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
     let folder = tempfile::tempdir().unwrap();
-    let certs = transport::Certs::new(folder.path());
+    let certs = p2p_fileshare_transport::Certs::new(folder.path());
     let lifetime = std::time::Duration::from_secs(3600);
     let names = vec!["old".to_owned()];
-    certs.provision(&transport::CertRequest { names, lifetime, rotate: false }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest { names, lifetime, rotate: false }).unwrap();
     let old = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let early = certs.free_peer(&old).unwrap();
     let names = vec!["new".to_owned()];
-    certs.provision(&transport::CertRequest { names, lifetime, rotate: true }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest { names, lifetime, rotate: true }).unwrap();
     let new = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let both = Trust::authorities(&[folder.path().join("ca.pem"), folder.path().join("ca-old.pem")]).unwrap();
     let (pem, key) = (folder.path().join("new.pem"), folder.path().join("new.key"));
