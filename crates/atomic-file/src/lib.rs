@@ -5,6 +5,7 @@
 //! leaves nothing behind; a program that is killed in the middle leaves a file that [`sweep`] removes: it is locked for as
 //! long as its writer lives.
 
+mod descriptors;
 mod patience;
 #[cfg(windows)]
 pub mod windows;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, PersistError};
 
+pub use descriptors::descriptor_limit;
 pub use patience::patiently;
 
 /// How the files beside are called: they are found again by this alone.
@@ -101,8 +103,8 @@ pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether a file of this name was written beside another one's place: what it holds may be a secret, and it is of no use.
 ///
 /// ```
-/// assert!(atomic_file::is_beside(".p2p-fileshare-Xa12bC.new"));
-/// assert!(!atomic_file::is_beside("tracker.key"));
+/// assert!(p2p_fileshare_atomic_file::is_beside(".p2p-fileshare-Xa12bC.new"));
+/// assert!(!p2p_fileshare_atomic_file::is_beside("tracker.key"));
 /// ```
 pub fn is_beside(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(SUFFIX)

@@ -11,9 +11,11 @@
 
 mod file;
 mod given;
+mod harmless;
 mod log;
 mod open_files;
 mod pages;
+mod panics;
 mod signals;
 mod spelling;
 mod surroundings;
@@ -28,9 +30,11 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
+pub use harmless::harm_in_working_folder;
 pub use log::{log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
+pub use panics::catch_panic;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
 

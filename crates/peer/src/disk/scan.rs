@@ -23,7 +23,7 @@ const DEEPEST: usize = 1000;
 /// What counts as part of a content.
 ///
 /// ```
-/// let options = peer::ScanOptions::new().follow_links(true).own(["certs", "hashes"]);
+/// let options = p2p_fileshare::ScanOptions::new().follow_links(true).own(["certs", "hashes"]);
 /// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]

@@ -146,6 +146,11 @@ impl Downloads {
         runs
     }
 
+    /// Whether a peer is to be left alone for a while.
+    fn rests(&self, download: &Download, now: Duration) -> bool {
+        now < download.credit.rests_until && !self.starves
+    }
+
     /// Whether a request is one for pieces of this content.
     pub(crate) fn is_of(&self, request: RequestId, content: ContentId) -> bool {
         self.requests.get(&request).is_some_and(|request| request.content == content)

@@ -136,7 +136,7 @@ impl Engine {
             other != conn
                 && (download.is_willing(self.now) || moves)
                 && !download.credit.stalled
-                && !self.rests(state)
+                && !self.downloads.rests(download, self.now)
                 && !download.refuses(self.now)
                 && state.has(&id, piece)
         })
