@@ -92,7 +92,7 @@ fn a_path_that_is_not_there_is_4_and_its_neighbour_is_named() {
     refused(swarm.command("seeder", &["-S", "-f", "modell.bin"]), 4, "Did you mean \"input/model.bin\"?");
 }
 
-/// Whoever reads events need not read standard error.
+/// A reader of events need not read standard error.
 #[test]
 fn every_command_ends_its_events_with_the_error() {
     let swarm = Swarm::new();

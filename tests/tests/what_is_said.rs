@@ -91,7 +91,7 @@ fn a_file_that_is_changed_while_it_is_shared_is_withdrawn_with_a_reason() {
     assert!(reason.contains("file") && reason.contains("changed"), "{reason}");
 }
 
-/// Whoever typed a ticket has no `-d` to look at, and is told whether nobody answers there or somebody else.
+/// A user who typed a ticket has no `-d` to look at: the message says whether nobody answers there or somebody else.
 #[test]
 fn advice_speaks_of_what_was_typed() {
     let swarm = Swarm::new();

@@ -92,7 +92,7 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     prepare(path, bytes, readers)?.replace()
 }
 
-/// The same for a file that whoever reads it checks, and that can be made again: it is not synced. For a thousand of them, each of a
+/// The same for a file that is checked when it is read, and that can be made again: it is not synced. For a thousand of them, each of a
 /// small file that is shared, that would take seconds; after a power failure one that is not whole is as good as none.
 pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = write_beside(path, bytes, Readers::Everyone)?;
@@ -132,7 +132,7 @@ pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(is_beside);
-        // No link is followed: whoever made it, it is none of ours.
+        // No link is followed: it is none of ours, no matter who made it.
         if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }

@@ -72,7 +72,7 @@ fn length(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     })
 }
 
-/// Keeps whoever was started running.
+/// Keeps the started processes running.
 type Keep = Box<dyn std::any::Any>;
 
 fn one_lies(

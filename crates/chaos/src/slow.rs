@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     Case { name: "never-reads", fault: "a peer asks for pieces and never reads", run: never_reads },
 ];
 
-/// How much longer the download may take, and the seconds after which whoever holds it up must be gone.
+/// How much longer the download may take, and the seconds after which the peers that hold it up must be gone.
 const SLOWER: f64 = 1.3;
 const EVICTED: f64 = 60.0;
 const SOON: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ fn judge(stage: &mut Stage<'_>, report: &mut Report, downloader: usize) -> anyho
     Ok(())
 }
 
-/// After what time whoever held it up was gone, if at all.
+/// After what time the peers that held it up were gone, if at all.
 fn judge_eviction(report: &mut Report, what: &str, after: Option<Duration>) {
     report.at_most(what, after.map_or(f64::INFINITY, |after| after.as_secs_f64()), EVICTED, "s");
 }

@@ -299,7 +299,7 @@ mod tests {
             let theirs = Pattern::new(pattern).unwrap();
             let ours = Glob { parts: parts(pattern), literal: None, of_names: false };
             for path in paths {
-                // Whoever wants a folder wants all that is in it.
+                // A wanted folder means all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
                 let fits = ends.into_iter().any(|end| theirs.matches_with(&path[..end], options));
                 assert_eq!(ours.matches(path), fits, "{pattern} {path}");

@@ -114,7 +114,7 @@ pub enum Event {
         /// Connected peers that take part.
         peers: u32,
     },
-    /// A connection to a peer stands, whoever opened it.
+    /// A connection to a peer stands, opened by either side.
     Connected {
         /// Its id.
         peer: String,

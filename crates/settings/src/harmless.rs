@@ -1,4 +1,4 @@
-//! Which flags a file of the working folder may set: those that do no harm, whoever put the file there.
+//! Which flags a file of the working folder may set: those that do no harm, no matter who put the file there.
 
 use clap::{ArgAction, Command, ValueHint};
 

@@ -50,7 +50,7 @@ pub struct Names {
     pub table: &'static str,
     /// Tables of other programs, which stand in the same file.
     pub others: &'static [&'static str],
-    /// Long names of the flags that a file of the working folder may set, since whoever put it there does no harm by them:
+    /// Long names of the flags that a file of the working folder may set, since they do no harm, no matter who put it there:
     /// numbers, rates, sizes and how much is said; nothing that names a path, a host, an identity or a file, or that does
     /// something else than what was typed.
     pub harmless: &'static [&'static str],
@@ -74,7 +74,7 @@ pub struct Parsed<T> {
 
 /// Parses a command line, with what the surroundings say where it is silent.
 ///
-/// Errors are clap's, for `--help` and `--version` too: whoever prints one with [`exit`] ends with its status.
+/// Errors are clap's, for `--help` and `--version` too: [`exit`] prints one and ends with its status.
 pub fn parse<T: CommandFactory + FromArgMatches>(
     names: &Names,
     words: Vec<OsString>,
@@ -152,7 +152,7 @@ pub fn exit(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Whoever is told that two flags contradict each other must know where the one that was not typed comes from.
+/// If two flags contradict each other, the message says where the one that was not typed comes from.
 fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error {
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or_default();
@@ -165,7 +165,7 @@ fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error
     clap::Error::raw(error.kind(), format!("{}\n{notes}", text.trim_start_matches("error: ").trim_end()))
 }
 
-/// Whoever misses a flag that stands in the working folder's file must know why it is missing.
+/// If a flag is missing that stands in the working folder's file, the message says why it does not count.
 fn with_notes(error: clap::Error, notes: &[String]) -> clap::Error {
     if notes.is_empty() || error.kind() != ErrorKind::MissingRequiredArgument {
         return error;

@@ -17,13 +17,13 @@ fn run(plan: &Plan) -> Outcome {
 }
 
 #[test]
-fn whoever_lacks_what_nobody_holds_any_more_is_cut_off_and_not_stuck() {
+fn a_peer_that_lacks_a_lost_piece_is_cut_off_not_stuck() {
     let outcome = run(&plan("", "copies_then_crash = 0.5"));
     assert_eq!((outcome.stuck, outcome.cut_off, outcome.last()), (0, 8, None));
 }
 
 #[test]
-fn whoever_could_have_had_everything_is_stuck() {
+fn a_peer_that_could_have_had_everything_is_stuck() {
     // Nobody may connect to anyone, though everyone could.
     let config = Config { connections: 0, ..Config::default() };
     let outcome = p2p_fileshare_sim::run(&plan("", ""), 1, &config);

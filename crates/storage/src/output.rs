@@ -201,7 +201,7 @@ impl Output {
         Held::new(self.folder(), self.name.to_str().unwrap_or_default())
     }
 
-    /// Fails if the folder that it is built in is not where it was: whoever is told of a path would not find it there.
+    /// Fails if the folder that it is built in is not where it was: a reported path would not lead to it.
     pub fn check_place(&self) -> Result<(), StorageError> {
         match self.folder().is_in_place() {
             true => Ok(()),
@@ -209,7 +209,7 @@ impl Output {
         }
     }
 
-    /// Whether as much is free on the disk as is to be kept, whoever fills it.
+    /// Whether as much is free on the disk as is to be kept, no matter what fills it.
     pub fn check_room(&self) -> Result<(), StorageError> {
         self.held.room().map_or(Ok(()), Room::check)
     }
@@ -333,7 +333,7 @@ impl Output {
         let mut identities = HashSet::new();
         for file in &self.files {
             let inside = self.inside(file);
-            // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
+            // What was verified was written; a program that has cut the file since then, or put something else in its place, takes
             // its name from it.
             let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
             let seen = seen.ok_or_else(|| gone(Some(&self.held), &file.spec))?;

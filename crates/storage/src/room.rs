@@ -128,7 +128,7 @@ impl Room {
         self.entry.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Whether as much is free as is to be kept, whoever takes it.
+    /// Whether as much is free as is to be kept, no matter what takes it.
     pub(crate) fn check(&self) -> Result<(), StorageError> {
         match space(nearest(&self.path)) {
             Ok((free, total)) if total > 0 && free < self.keeps => {

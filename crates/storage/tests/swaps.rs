@@ -232,7 +232,7 @@ fn an_output_folder_that_is_swapped_for_a_link_is_written_to_where_it_is() {
     symlink(&outside, &output).unwrap();
     storage.write(0, 0, &BYTES).unwrap();
     storage.flush().unwrap();
-    // Whoever is told of the path would not find it there.
+    // A reported path would not lead to it.
     assert!(matches!(prepared.finish(), Err(StorageError::Moved(_))));
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(fs::read(moved.join("a/d/f")).unwrap(), BYTES);

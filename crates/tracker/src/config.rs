@@ -14,7 +14,7 @@ pub const MEMORY: u64 = 1 << 30;
 /// What a tracker may spend, and whom it believes.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
+    /// Most bytes of all connections and contents. When they are reached, the peers of least use make room: see
     /// [`Server`](crate::Server).
     pub memory: u64,
     /// Most connections at once; the same holds for them.

@@ -14,7 +14,7 @@ const MEMORY: u64 = 4 << 20;
 const NAME: usize = 255;
 
 fn small() -> World {
-    // Whoever attacks is not slowed down, so that what it can do is done at once.
+    // The attacker is not slowed down, so that what it can do is done at once.
     let pace = Pace { burst: u32::MAX, a_second: u32::MAX };
     World::with(ServerConfig { memory: MEMORY, pace, seed: 1, ..ServerConfig::default() })
 }

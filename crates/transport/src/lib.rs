@@ -186,7 +186,7 @@ pub trait Connection: Send + Sync {
     fn stats(&self) -> LinkStats;
     /// Ends the connection at once; the other side sees `code` and `reason`.
     fn close(&self, code: u32, reason: &str);
-    /// Waits until the connection has ended, whoever ended it, and says why.
+    /// Waits until the connection has ended, on either side, and says why.
     fn closed(&self) -> BoxFuture<'_, TransportError>;
 }
 

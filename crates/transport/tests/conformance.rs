@@ -103,7 +103,7 @@ async fn a_closed_swarm_keeps_strangers_out() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_admitted_is_told_so() {
+async fn a_refused_certificate_is_reported_to_its_holder() {
     let ours = Authority::generate().unwrap();
     for kind in KINDS {
         let member = trusting(kind, signed(&ours), ours.trust());
@@ -164,7 +164,7 @@ async fn a_connection_ends_with_a_certificate_of_it() {
             let (dialled, accepted) = tokio::join!(dial, listener.accept());
             ends.extend([dialled.unwrap(), accepted.unwrap()]);
         }
-        // Whoever dialled, both ends say why.
+        // Both ends say why, no matter which one dialled.
         for end in ends {
             let end = end.closed().await;
             let expired = matches!(&end, TransportError::ClosedByPeer { reason, .. } if reason.contains("expired"));

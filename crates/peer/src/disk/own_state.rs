@@ -73,7 +73,7 @@ impl OwnState {
         if probe { Some(LeftOutReason::OwnState) } else { self.why(candidate) }
     }
 
-    /// Why it is not to be shared, if it is not. What cannot be looked at is for whoever reads it to say.
+    /// Why it is not to be shared, if it is not. If it cannot be looked at, reading it fails later and says so.
     pub(crate) fn why(&self, Candidate { at, real, metadata }: &Candidate<'_>) -> Option<LeftOutReason> {
         let name = at.file_name().and_then(OsStr::to_str)?;
         if is_of_download(at, name, metadata) {

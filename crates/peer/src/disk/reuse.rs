@@ -16,7 +16,7 @@ use crate::stats::WaitStats;
 /// and adds them to `have`. An old file that cannot be read has nothing in common. Hashes on all cores; blocks.
 pub(crate) fn reuse(store: &ContentStore, file: usize, old: &Path, have: &mut PieceSet) -> Result<(), StorageError> {
     let Ok(size) = std::fs::metadata(old).map(|metadata| metadata.len()) else { return Ok(()) };
-    // Not mapped: what is verified must be what is copied, whoever writes to the old file meanwhile.
+    // Not mapped: what is verified must be what is copied, even if the old file is written to meanwhile.
     let Ok(source) = FileBackend.open(&[FileSpec { path: old.to_owned(), size }], Access::Read) else { return Ok(()) };
     let geometry = store.manifest().geometry();
     let within = |piece| geometry.piece(piece).is_some_and(|piece| piece.offset + piece.len as u64 <= size);

@@ -115,7 +115,7 @@ struct Rules<'a> {
 }
 
 impl Scan {
-    /// Looks at a path. A link that is named itself is followed: whoever names it means what it leads to.
+    /// Looks at a path. A link that is named itself is followed: what it leads to is meant.
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
         let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;

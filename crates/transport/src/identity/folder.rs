@@ -2,7 +2,7 @@
 //! `NAME.pem` and `NAME.key`.
 //!
 //! A key is never written over, so ids stay through renewals and through a change of the authority; certificates are made
-//! anew where the old one will not do. Whoever starts several peers in one folder need not say which is whose: each takes
+//! anew where the old one will not do. Several peers started in one folder need not be told which is whose: each takes
 //! the first that no running peer uses.
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use webpki::KeyUsage;
 
 use super::{Identity, Trust};
 
-/// The protocol's name in the handshake; whoever speaks another one is refused there.
+/// The protocol's name in the handshake; a peer that speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
 /// Whether this is the protocol that both agreed on. QUIC demands one; TLS would go on without any.
 pub(crate) fn speaks_our_protocol(agreed: Option<&[u8]>) -> bool {
@@ -29,7 +29,7 @@ pub(crate) fn offers_our_protocol(hello: &ClientHello<'_>) -> bool {
 pub(crate) const SERVER_NAME: &str = "p2p-fileshare";
 
 impl Identity {
-    /// TLS for whoever is dialled: demands a certificate from the dialler.
+    /// TLS for the dialled side: demands a certificate from the dialler.
     pub(crate) fn server_tls(&self, trust: &Trust) -> Result<rustls::ServerConfig, Error> {
         let provider = provider();
         let mut tls = rustls::ServerConfig::builder_with_provider(provider.clone())

@@ -1,4 +1,4 @@
-//! What the kernel gives to a socket of ours: asked once by whoever wants to know why QUIC is slow here.
+//! What the kernel gives to a socket of ours: `peer-cli doctor` asks, to say why QUIC is slow here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

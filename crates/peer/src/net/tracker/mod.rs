@@ -67,7 +67,7 @@ pub(crate) enum ToClient {
 }
 
 impl ToClient {
-    /// No tracker hears it: whoever waits for an answer is told so.
+    /// No tracker hears it: a caller that waits for an answer is told so.
     pub(crate) fn unheard(self) {
         match self {
             ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),

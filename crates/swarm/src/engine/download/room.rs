@@ -25,7 +25,7 @@ const LEFT: u64 = 8;
 /// A peer owes no more than it brings in this time: the rest of the budget is for others.
 const HORIZON: Duration = Duration::from_secs(4);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
-/// Whoever is this many times slower than the fastest counts among those who have to prove themselves.
+/// A peer this many times slower than the fastest counts among those who have to prove themselves.
 const BESIDE: f64 = 16.0;
 
 impl Downloads {
