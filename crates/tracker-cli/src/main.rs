@@ -131,6 +131,9 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         error => (ExitCode::Other, error.into()),
     })?;
     let bound = transport.listeners()[0];
+    if let Some(warning) = settings::open_swarm_warning(&[bound], !arguments.ca.is_empty()) {
+        tracing::warn!("{warning}");
+    }
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
     let (port, host) = (bound.port(), host(bound));
@@ -142,8 +145,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         .build()
         .map_err(|error| (ExitCode::Other, error.into()))?;
     runtime.block_on(async {
-        let publishers = arguments.publisher.iter().copied().collect();
-        let config = ServerConfig { memory: arguments.memory, publishers, ..ServerConfig::default() };
+        let publishers = arguments.publisher.iter().copied();
+        let config = ServerConfig::default().memory(arguments.memory).publishers(publishers);
         let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}

@@ -16,7 +16,7 @@ const NAME: usize = 255;
 fn small() -> World {
     // The attacker is not slowed down, so that what it can do is done at once.
     let pace = Pace { burst: u32::MAX, a_second: u32::MAX };
-    World::with(ServerConfig { memory: MEMORY, pace, seed: 1, ..ServerConfig::default() })
+    World::with(ServerConfig::default().memory(MEMORY).pace(pace).seed(1))
 }
 
 fn numbered(number: u64) -> ContentId {

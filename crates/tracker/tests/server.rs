@@ -121,7 +121,7 @@ async fn a_flood_of_one_name_leaves_the_first_content_where_it_is_found() {
 #[tokio::test]
 async fn only_what_a_publisher_shares_has_a_name() {
     let publisher = Identity::generate().unwrap().peer_id();
-    let world = World::with(ServerConfig { publishers: [publisher].into(), seed: 1, ..ServerConfig::default() });
+    let world = World::with(ServerConfig::default().publishers([publisher]).seed(1));
     let mut other = world.client().await;
     other.announce(content(1), Role::Seeder, "model.bin").await;
     other.announce(content(2), Role::Seeder, "model.bin").await;

@@ -80,7 +80,16 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Stream = (Box<dyn SendStream>, Box<dyn RecvStream>);
 
 /// How a network transport is set up.
+///
+/// ```
+/// use p2p_fileshare_transport::{Config, Congestion, Identity};
+///
+/// let config = Config::new(Identity::generate()?, vec![([127, 0, 0, 1], 0).into()]).congestion(Congestion::Cubic);
+/// # Ok::<(), p2p_fileshare_transport::IdentityError>(())
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct Config {
     /// Who we are.
     pub identity: Identity,
@@ -103,10 +112,35 @@ impl Config {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
         Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
     }
+
+    /// Deals only with these peers.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Tries datagrams of at most so many bytes.
+    pub fn mtu(mut self, mtu: Option<u16>) -> Self {
+        self.mtu = mtu;
+        self
+    }
+
+    /// Lets the other side of each connection have so many QUIC streams open at once.
+    pub fn streams(mut self, streams: u32) -> Self {
+        self.streams = streams;
+        self
+    }
+
+    /// Lets this decide how fast QUIC sends.
+    pub fn congestion(mut self, congestion: Congestion) -> Self {
+        self.congestion = congestion;
+        self
+    }
 }
 
 /// The network transports, as flags name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// QUIC, and TCP where QUIC gets no answer.
     Auto,
@@ -117,15 +151,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Binds every listener, or none. Warns if strangers may come.
+    /// Binds every listener, or none. With [`Trust::Anyone`], everyone who can reach a listener may connect.
     pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
-        let beyond = config.listeners.iter().find(|listener| !listener.ip().is_loopback());
-        if let Some(address) = beyond.filter(|_| config.trust.is_open()) {
-            tracing::warn!(
-                "this swarm is open: anyone who reaches {address} may take part and have every file. Close it with --ca, or \
-                 stay on this machine with --bind 127.0.0.1"
-            );
-        }
         Ok(match self {
             Kind::Auto => Arc::new(Auto::bind(config)?),
             Kind::Quic => Arc::new(Quic::bind(config)?),

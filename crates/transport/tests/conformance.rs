@@ -70,7 +70,7 @@ const KINDS: [Kind; 3] = [Kind::Quic, Kind::Tcp, Kind::Auto];
 /// One that deals with those whom it trusts.
 fn trusting(kind: Kind, identity: Identity, trust: Trust) -> Arc<dyn Transport> {
     let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-    kind.bind(Config { trust, ..Config::new(identity, listeners) }).unwrap()
+    kind.bind(Config::new(identity, listeners).trust(trust)).unwrap()
 }
 
 fn signed(authority: &Authority) -> Identity {

@@ -27,7 +27,7 @@ pub struct Client {
 
 impl World {
     pub fn new() -> Self {
-        World::with(ServerConfig { seed: 1, ..ServerConfig::default() })
+        World::with(ServerConfig::default().seed(1))
     }
 
     pub fn with(config: ServerConfig) -> Self {
