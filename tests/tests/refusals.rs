@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use testbed::event::{Bye, Error, Event, Kind};
+use testbed::event::{self, Bye, Error, Kind};
 use tests::machines::Machines;
 use tests::{Swarm, noise, peer_cli};
 
@@ -120,7 +120,7 @@ fn every_command_ends_its_events_with_the_error() {
         let output = run(command);
         let lines = text(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {lines}{}", text(&output.stderr));
-        let events = Event::read_all(&lines).expect("an event a line");
+        let events = event::read_all(&lines).expect("an event a line");
         let errors: Vec<_> = events.iter().filter_map(Error::of).collect();
         assert_eq!(errors.len(), 1, "{words:?}: {lines}");
         assert_eq!(i32::from(errors[0].code), code, "{words:?}: {lines}");

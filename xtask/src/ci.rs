@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("peer-cli", &["peer", "tracker", "settings"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
-    ("testbed", &["launcher", "sim"]),
+    ("testbed", &["launcher", "peer", "sim"]),
     ("hostile", &["peer"]),
     ("bench", &["testbed", "peer"]),
     ("chaos", &["testbed", "hostile"]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hostile::{Hostile, Script, has_all, hello, said};
 use protocol::{PeerMessage, PieceRange};
-use testbed::event::{Ready, Verified};
+use testbed::event::{Banned, Connected, Event, Ready, Verified};
 
 use super::own_node::OwnNode;
 use super::report::Report;
@@ -62,7 +62,11 @@ fn crawling(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let downloader = stage.downloader("downloader", &[])?;
     let id = crawls.id.to_string();
     let met = stage.until("the two meet", SOON, |stage| {
-        let met = stage.peers[downloader].events.iter().find(|(_, event)| event.peer() == Some(&id));
+        let is_met = |event: &Event| match event {
+            Event::Connected(Connected { peer, .. }) | Event::Banned(Banned { peer }) => *peer == id,
+            _ => false,
+        };
+        let met = stage.peers[downloader].events.iter().find(|(_, event)| is_met(event));
         met.map(|&(at, _)| at)
     })?;
     let evicted = stage.until("it is gone, or the download is over", Duration::from_secs(300), |stage| {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use p2p_fileshare::Node;
+use p2p_fileshare::{Node, manifest_path, received_path};
 use peak_alloc::PeakAlloc;
 use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
 use tokio::task::JoinSet;
@@ -83,12 +83,10 @@ async fn world(kind: Kind) -> World {
     std::fs::write(&file, &bytes).unwrap();
     let seeder = node("seeder");
     let content = seeder.share(&file).piece_size(PIECE as u32).await.unwrap().content();
-    std::fs::create_dir_all(folder.path().join("downloader")).unwrap();
-    std::fs::create_dir(folder.path().join("downloader/hashes")).unwrap();
-    for kept in std::fs::read_dir(folder.path().join("seeder/hashes")).unwrap() {
-        let kept = kept.unwrap();
-        std::fs::copy(kept.path(), folder.path().join("downloader/hashes").join(kept.file_name())).unwrap();
-    }
+    // It has the manifest, so it asks for pieces alone.
+    let received = received_path(&folder.path().join("downloader/hashes"), content);
+    std::fs::create_dir_all(received.parent().unwrap()).unwrap();
+    std::fs::copy(manifest_path(&folder.path().join("seeder/hashes"), "file"), received).unwrap();
     let downloader = node("downloader");
     downloader.download(content).start().await.unwrap();
     let strangers = (0..ROUND).map(|_| transport(kind)).collect();
