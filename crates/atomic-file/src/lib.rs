@@ -4,6 +4,20 @@
 //! later start trips over it. So the bytes are written beside the file's place, synced, and renamed. A write that fails
 //! leaves nothing behind; a program that is killed in the middle leaves a file that [`sweep`] removes: it is locked for as
 //! long as its writer lives.
+//!
+//! # Example
+//!
+//! ```
+//! use p2p_fileshare_atomic_file::{Readers, create, replace};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let key = folder.path().join("key");
+//! create(&key, b"one", Readers::Owner)?;
+//! assert!(create(&key, b"two", Readers::Owner).is_err()); // nothing is replaced
+//! replace(&key, b"two", Readers::Owner)?;
+//! assert_eq!(std::fs::read(&key)?, b"two");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod descriptors;
 mod patience;

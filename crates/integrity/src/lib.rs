@@ -70,6 +70,7 @@ pub trait Integrity: Send + Sync {
 
 /// The algorithms, as manifests and flags name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256 (FIPS 180-4) of each piece; the root is the SHA-256 of the piece digests one after another.
     Sha256,

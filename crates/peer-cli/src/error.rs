@@ -161,6 +161,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             (ExitCode::CannotWrite, "See whether the disk, or what is mounted there, is well, and start again")
         }
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
+        _ => (ExitCode::Other, ""),
     }
 }
 

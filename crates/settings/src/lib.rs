@@ -8,6 +8,26 @@
 //!
 //! Files are the user's own, the machine's, or one that `--config` names. What lies in the working folder may have been
 //! downloaded: it counts only for command lines without a subcommand, and only for the flags that the program lists as harmless.
+//!
+//! # Example
+//!
+//! ```
+//! use clap::Parser;
+//! use p2p_fileshare_settings::{Names, Surroundings, parse};
+//!
+//! #[derive(Parser)]
+//! struct Arguments {
+//!     #[arg(long, default_value_t = 1)]
+//!     port: u16,
+//! }
+//!
+//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"] };
+//!
+//! let words = ["example", "--port", "9000"].map(Into::into).to_vec();
+//! let parsed = parse::<Arguments>(&NAMES, words, &Surroundings::default())?; // `EXAMPLE_PORT` would do as well
+//! assert_eq!(parsed.arguments.port, 9000);
+//! # Ok::<(), clap::Error>(())
+//! ```
 
 mod file;
 mod given;

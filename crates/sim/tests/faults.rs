@@ -25,7 +25,8 @@ fn a_peer_that_lacks_a_lost_piece_is_cut_off_not_stuck() {
 #[test]
 fn a_peer_that_could_have_had_everything_is_stuck() {
     // Nobody may connect to anyone, though everyone could.
-    let config = Config { connections: 0, ..Config::default() };
+    let mut config = Config::default();
+    config.connections = 0;
     let outcome = p2p_fileshare_sim::run(&plan("", ""), 1, &config);
     assert_eq!((outcome.stuck, outcome.cut_off), (8, 0));
 }

@@ -25,7 +25,9 @@ fn compare(plans: &[Plan], runs: &[(u64, bool)], record: &str) {
     let mut now = String::new();
     for plan in plans {
         for &(seed, fair) in runs {
-            let log = p2p_fileshare_sim::record(plan, seed, &Config { fair, ..Config::default() });
+            let mut config = Config::default();
+            config.fair = fair;
+            let log = p2p_fileshare_sim::record(plan, seed, &config);
             let rule = if fair { "fair" } else { "free" };
             writeln!(now, "{} {seed} {rule} {log}", plan.name).unwrap();
         }

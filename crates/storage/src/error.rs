@@ -7,6 +7,7 @@ use crate::room::file_size_limit;
 
 /// Why a disk did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorageError {
     /// The file is not there.
     #[error("{0} is not there")]

@@ -36,6 +36,7 @@ pub fn is_state_name(name: &str) -> bool {
 }
 
 /// A download that is being built.
+#[must_use = "a download has its name once it is finished"]
 pub struct Output {
     /// What is built, and where it is built from.
     held: Arc<Held>,

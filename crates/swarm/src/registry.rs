@@ -37,6 +37,7 @@ pub const MOST_KNOWN: usize = 200;
 const FEWEST_KNOWN: usize = 8;
 /// News for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a peer is told only if it is sent"]
 pub struct Push {
     /// Who is to be told.
     pub to: PeerId,

@@ -123,11 +123,11 @@ async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
     let certs = p2p_fileshare_transport::Certs::new(folder.path());
     let lifetime = std::time::Duration::from_secs(3600);
     let names = vec!["old".to_owned()];
-    certs.provision(&p2p_fileshare_transport::CertRequest { names, lifetime, rotate: false }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest::new(names, lifetime)).unwrap();
     let old = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let early = certs.free_peer(&old).unwrap();
     let names = vec!["new".to_owned()];
-    certs.provision(&p2p_fileshare_transport::CertRequest { names, lifetime, rotate: true }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest::new(names, lifetime).rotate(true)).unwrap();
     let new = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let both = Trust::authorities(&[folder.path().join("ca.pem"), folder.path().join("ca-old.pem")]).unwrap();
     let (pem, key) = (folder.path().join("new.pem"), folder.path().join("new.key"));

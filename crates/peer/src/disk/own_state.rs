@@ -241,7 +241,7 @@ mod tests {
     /// The files of a closed swarm: an authority, a tracker and a peer.
     fn certify(folder: &Path) {
         let lifetime = std::time::Duration::from_secs(3600);
-        let request = CertRequest { names: vec!["peer-1".to_owned()], lifetime, rotate: false };
+        let request = CertRequest::new(["peer-1".to_owned()], lifetime);
         Certs::new(folder).provision(&request).unwrap();
     }
 

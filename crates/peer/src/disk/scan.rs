@@ -27,6 +27,7 @@ const DEEPEST: usize = 1000;
 /// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct ScanOptions {
     /// Whether links are followed that lead out of what is shared. Those that stay inside always are.
     pub follow_links: bool,

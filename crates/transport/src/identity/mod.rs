@@ -39,6 +39,7 @@ pub struct Identity {
 
 /// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]

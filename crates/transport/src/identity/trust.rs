@@ -13,6 +13,7 @@ use super::{IdentityError, pem};
 
 /// Whom a transport lets in and talks to. A dialler always demands one certain peer as well.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Trust {
     /// An open swarm: every peer that proves to hold the key of a certificate that this key signed.
     #[default]

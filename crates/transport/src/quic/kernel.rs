@@ -7,6 +7,7 @@ use super::{endpoint, path, settings};
 
 /// What UDP has on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UdpSupport {
     /// Bytes of buffer that were asked for, both ways.
     pub wanted_buffer: usize,

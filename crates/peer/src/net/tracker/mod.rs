@@ -79,6 +79,7 @@ impl ToClient {
 
 /// A page of what a tracker knows, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// At most [`protocol::MAX_MATCHES`] contents.
     pub contents: Vec<ContentMatch>,
