@@ -1,4 +1,4 @@
-//! Peers that speak the protocol and mean harm: what they do costs them their connection, and nobody else anything.
+//! Hostile peers: what they do costs them their connection, and nobody else anything.
 
 use std::net::SocketAddr;
 

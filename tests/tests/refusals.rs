@@ -1,4 +1,4 @@
-//! What is wrong with a command line is said before anything is done: with a sentence, and no work behind it.
+//! A wrong command line is refused with a sentence before any work is done.
 
 use std::process::{Command, Output, Stdio};
 

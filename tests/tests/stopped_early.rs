@@ -1,4 +1,4 @@
-//! Stopped before it was complete: no status 0 without the file. And what is read from standard input, and what is not.
+//! Downloads stopped early never end with status 0. And what is read from standard input, and what is not.
 
 #[cfg(unix)]
 use std::io::Write;

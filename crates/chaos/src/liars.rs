@@ -1,4 +1,4 @@
-//! Seeders that lie: in a few bytes, in all of them, in how many there are, or in what the content is.
+//! Seeders that lie: about a few bytes, all bytes, the length, or the manifest.
 
 use std::fs::File;
 use std::time::Duration;

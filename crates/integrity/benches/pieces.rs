@@ -1,4 +1,4 @@
-//! Digests of single pieces: what a receiver pays for each.
+//! Digests of single pieces: what verifying one costs.
 
 use divan::{Bencher, counter::BytesCount};
 use p2p_fileshare_integrity::{Algorithm, Place};

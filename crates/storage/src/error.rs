@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::room::file_size_limit;
+use crate::file_size::file_size_limit;
 
 /// Why a disk did not do what was asked.
 #[derive(Debug, thiserror::Error)]

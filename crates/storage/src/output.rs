@@ -23,20 +23,10 @@ use crate::held::Held;
 use crate::journal::JournalFile;
 use crate::open::{gone, has_other_names, make_late};
 use crate::room::Room;
+use crate::state_names::{STATE, is_state_name};
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
 
-/// End of the name of what is built.
-pub(crate) const PART: &str = ".part";
-/// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
-const STATE: [&str; 3] = [PART, ".part.journal", ".lock"];
-
-/// Whether something of this name, beside downloads, would be taken for the state of one.
-pub fn is_state_name(name: &str) -> bool {
-    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
-}
-
 /// A download that is being built.
-#[must_use = "a download has its name once it is finished"]
 pub struct Output {
     /// What is built, and where it is built from.
     held: Arc<Held>,

@@ -269,6 +269,6 @@ fn a_folder_that_nothing_can_be_put_into_is_refused_at_the_start() {
         |path: &str| Output::prepare(world.path(), "b", true, &[(path.into(), 4, false)], &[]).unwrap().merging();
     assert!(matches!(merge("x"), Err(StorageError::Denied(_))));
     assert_eq!(fs::read_dir(world.path()).unwrap().count(), 1, "nothing is left");
-    drop(merge("deep/x").unwrap());
+    merge("deep/x").unwrap();
     fs::set_permissions(&target, PermissionsExt::from_mode(0o755)).unwrap();
 }

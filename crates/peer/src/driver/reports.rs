@@ -1,4 +1,4 @@
-//! What tasks report goes into the engine, with what the driver itself has to remember of it.
+//! Hands the reports of tasks to the engine, and keeps what the driver itself must remember.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

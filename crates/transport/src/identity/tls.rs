@@ -1,4 +1,4 @@
-//! TLS settings that let in nobody unproven: both sides show a certificate and prove that they hold its key.
+//! TLS settings that let in only proven identities: both sides show a certificate and prove that they hold its key.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! Whose certificates are taken: everyone's own in an open swarm, those of its authorities in a closed one.
+//! Which certificates are accepted: any in an open swarm, those signed by its authorities in a closed one.
 
 use std::path::PathBuf;
 use std::sync::Arc;

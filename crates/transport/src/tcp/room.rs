@@ -1,4 +1,4 @@
-//! How many sockets a transport may hold that others made it open. Files need descriptors too, and so do our own dials.
+//! How many sockets of incoming connections a transport may hold. Files need descriptors too, and so do our own dials.
 
 use atomic_file::descriptor_limit;
 
