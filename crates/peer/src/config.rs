@@ -134,6 +134,11 @@ impl NodeBuilder {
         self.transport.peer_id()
     }
 
+    /// The addresses that the transport listens on.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.transport.listeners()
+    }
+
     /// Where pieces are kept. Default: mapped files.
     pub fn storage(mut self, storage: Arc<dyn Backend>) -> Self {
         self.storage = storage;

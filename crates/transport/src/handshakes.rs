@@ -62,7 +62,7 @@ impl Handshakes {
     }
 
     /// How many are under way.
-    pub(crate) fn under_way(&self) -> usize {
+    pub fn under_way(&self) -> usize {
         self.0.taken()
     }
 }

@@ -124,7 +124,10 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
-    let node = connect::bind_for(&arguments.peer, arguments.port, 1, what.is_private())?;
+    let node = match what.is_private() {
+        true => connect::bind(&arguments.peer, arguments.port, 1)?.private(true),
+        false => connect::bind_to_serve(&arguments.peer, arguments.port, 1)?,
+    };
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };

@@ -12,7 +12,7 @@ use protocol::{ContentId, PeerId, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
-use transport::{Certs, Config, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
+use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
@@ -102,7 +102,11 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind_for(&arguments.peer, arguments.port, 1, !arguments.open)?.output("output").scan(scan);
+    let node = match arguments.open {
+        true => connect::bind_to_serve(&arguments.peer, arguments.port, 1)?,
+        false => connect::bind(&arguments.peer, arguments.port, 1)?.private(true),
+    };
+    let node = node.output("output").scan(scan);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let own = match arguments.tracker_ip {
@@ -416,8 +420,7 @@ impl OwnTracker {
         let id = identity.peer_id();
         let bind = |port| {
             let listener = SocketAddr::new(connect::address(&arguments.peer), port);
-            let config = transport_config(identity.clone(), trust.clone(), listener);
-            arguments.peer.transport.bind(Config { private: !arguments.open, ..config })
+            arguments.peer.transport.bind(transport_config(identity.clone(), trust.clone(), listener))
         };
         let transport = match (bind(arguments.tracker_port.unwrap_or(TRACKER_PORT)), arguments.tracker_port) {
             (Err(TransportError::AddressInUse(_)), None) => bind(0),
@@ -433,7 +436,7 @@ impl OwnTracker {
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
         let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: id, owner });
-        let config = ServerConfig { memory: arguments.tracker_memory, private, ..ServerConfig::default() };
+        let config = ServerConfig::default().memory(arguments.tracker_memory).private(private);
         let server = Server::new(transport.clone(), config);
         tokio::spawn(async move { server.run().await });
         Ok(OwnTracker { transport, identity, id })

@@ -66,7 +66,7 @@ impl TrackerQuery {
 
     /// A node that is connected to the tracker of a ticket, and what that has told of a private share.
     pub async fn join_by_ticket(&self, ticket: &Ticket) -> Result<(Node, Option<ContentMatch>), Failure> {
-        let node = connect::bind_for(&self.peer, 0, 1, ticket.secret().is_some())?.output("output").start();
+        let node = connect::bind(&self.peer, 0, 1)?.private(ticket.secret().is_some()).output("output").start();
         let joined = connect::join_by_ticket(&node, ticket, self.patience(), &complain).await?;
         Ok((node, joined.told))
     }

@@ -43,6 +43,7 @@ pub struct Ticket {
 
 /// Why a text is no ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TicketError {
     /// It does not begin as tickets do.
     #[error("this is no ticket: tickets begin with p2p")]

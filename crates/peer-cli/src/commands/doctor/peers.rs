@@ -72,7 +72,7 @@ async fn some_peers(
     // Peers are dialled for a manifest only where it is not here already.
     let nowhere = query.peer.hashes.join("none");
     let private = ticket.is_some_and(|ticket| ticket.secret().is_some());
-    let node = connect::bind_for(&query.peer, 0, 1, private)?.hashes(nowhere).output("output").start();
+    let node = connect::bind(&query.peer, 0, 1)?.private(private).hashes(nowhere).output("output").start();
     let peers = async {
         let (mut secret, patience) = (None, Patience::new(None));
         let contents: Vec<ContentId> = match ticket {
