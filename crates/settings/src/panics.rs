@@ -30,7 +30,9 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn describe(info: &PanicHookInfo) -> String {
-    let message = info.payload_as_str().unwrap_or("no reason was given");
+    let payload = info.payload();
+    let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no reason was given");
     if let Some(error) = system_error(message) {
         return format!(
             "the system grants no more: {error}. Raise what this program may have (`ulimit -n`, `ulimit -u`)"
