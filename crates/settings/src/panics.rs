@@ -61,8 +61,8 @@ mod tests {
         let sentence = catch_panic(|| list[std::hint::black_box(7)]).unwrap_err();
         assert!(sentence.starts_with("this is a fault of the program; please report it: index out of"), "{sentence}");
         assert!(sentence.contains("panics.rs:"), "{sentence}");
-        let refused = || Err::<(), _>(io::Error::from_raw_os_error(24)).expect("failed to create UnixStream");
-        let sentence = catch_panic(refused).unwrap_err();
+        let refused = io::Error::from_raw_os_error(24);
+        let sentence = catch_panic::<()>(|| panic!("failed to create UnixStream: {refused:?}")).unwrap_err();
         assert!(sentence.starts_with("the system grants no more: ") && sentence.contains("ulimit -n"), "{sentence}");
         assert_eq!(catch_panic(|| 7), Ok(7));
     }
