@@ -50,6 +50,12 @@ pub enum PeerEvent {
         pieces: u32,
         /// Pieces that are here already: stored by an earlier run, or equal in the file to be replaced.
         have: u32,
+        /// Files that are wanted.
+        files: u32,
+        /// Files of the content, whether they are wanted or not.
+        all_files: u32,
+        /// Bytes of the content.
+        all_size: u64,
     },
     /// A connection to a peer was made, by either side.
     Connected {

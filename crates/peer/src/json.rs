@@ -96,6 +96,12 @@ pub enum Event {
         pieces: u32,
         /// Pieces that are here already.
         have: u32,
+        /// Files that are wanted.
+        files: u32,
+        /// Files of the content.
+        all_files: u32,
+        /// Bytes of the content.
+        all_size: u64,
     },
     /// How a content stands.
     Progress {
@@ -298,12 +304,15 @@ impl Event {
                 };
                 left_out.iter().map(skipped).collect()
             }
-            PeerEvent::Manifest { content, name, size, pieces, have } => vec![Event::Manifest {
+            PeerEvent::Manifest { content, name, size, pieces, have, files, all_files, all_size } => vec![Event::Manifest {
                 content: content.to_string(),
                 name: name.clone(),
                 size: *size,
                 pieces: *pieces,
                 have: *have,
+                files: *files,
+                all_files: *all_files,
+                all_size: *all_size,
             }],
             PeerEvent::Connected { peer, address, transport } => vec![Event::Connected {
                 peer: peer.to_string(),
@@ -394,7 +403,16 @@ mod tests {
             Event::Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 },
             Event::Ticket { content: text(), ticket: text(), command: text() },
             Event::Wanted { content: text(), name: text() },
-            Event::Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 },
+            Event::Manifest {
+                content: text(),
+                name: text(),
+                size: 1,
+                pieces: 1,
+                have: 1,
+                files: 1,
+                all_files: 1,
+                all_size: 1,
+            },
             Event::Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 },
             Event::Connected { peer: text(), address: text(), transport: "quic".into() },
             Event::Lacking { content: text(), pieces: vec![[1, 1]] },

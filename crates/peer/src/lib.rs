@@ -85,11 +85,12 @@ pub use disk::manifests::{
 };
 pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;
+pub use disk::spool::{Spool, Spooled};
 pub use disk::share::{Hashed, Held, hash_content, hash_content_with};
 pub use download::{Download, DownloadBuilder};
 pub use error::PeerError;
 pub use event::PeerEvent;
-pub use glob::{Glob, GlobError};
+pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use net::tracker::{Page, TrackerAddress};
 pub use node::Node;

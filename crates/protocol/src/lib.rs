@@ -30,6 +30,7 @@ mod paths;
 mod pieces;
 mod printable;
 mod query;
+mod stream_pieces;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
@@ -47,6 +48,7 @@ pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folder
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use query::{Query, QueryError};
+pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.

@@ -60,7 +60,16 @@ events! {
     "sharing" Sharing { content: String, name: String, size: u64, pieces: u32, held: u32, left_out: u32 }
     "ticket" Ticket { content: String, ticket: String, command: String }
     "wanted" Wanted { content: String, name: String }
-    "manifest" Manifest { content: String, name: String, size: u64, pieces: u32, have: u32 }
+    "manifest" Manifest {
+        content: String,
+        name: String,
+        size: u64,
+        pieces: u32,
+        have: u32,
+        files: u32,
+        all_files: u32,
+        all_size: u64
+    }
     "progress" Progress {
         content: String, name: String, have: u32, pieces: u32, received: u64, sent: u64, peers: u32
     }

@@ -155,8 +155,14 @@ impl Session {
 
     fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
         match &event {
-            PeerEvent::Manifest { pieces, have, .. } if *have > 0 => {
-                self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+            PeerEvent::Manifest { pieces, have, size, files, all_files, all_size, .. } => {
+                if files < all_files {
+                    let part = sizes::show_part(*size, *all_size);
+                    self.screen.say(&format!("{files} of {all_files} files, {part}"));
+                }
+                if *have > 0 {
+                    self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+                }
             }
             PeerEvent::Hashing { path, done, total } if self.may_draw() => {
                 let percent = (done * 100).checked_div(*total).unwrap_or(100);

@@ -423,6 +423,11 @@ impl ContentStore {
         self.wanted_files().map(|file| file.size).sum()
     }
 
+    /// How many files they are.
+    pub(crate) fn wanted_count(&self) -> usize {
+        self.wanted.len()
+    }
+
     /// Paths in the content of those files that may be executed here.
     pub(crate) fn executable(&self) -> Vec<String> {
         let files = self.wanted_files().filter(|file| cfg!(unix) && file.executable);

@@ -17,5 +17,6 @@ pub(crate) mod reuse;
 pub(crate) mod scan;
 pub(crate) mod settled;
 pub(crate) mod share;
+pub(crate) mod spool;
 pub(crate) mod watch;
 pub(crate) mod workers;

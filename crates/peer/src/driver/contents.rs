@@ -154,6 +154,9 @@ impl Driver {
             size: opened.store.wanted(),
             pieces,
             have,
+            files: opened.store.wanted_count() as u32,
+            all_files: manifest.header().files.len() as u32,
+            all_size: geometry.total(),
         });
         if let Some(item) = self.items.get(&content) {
             item.status.send_modify(|status| status.had = have);
