@@ -8,6 +8,7 @@ use std::time::Duration;
 use protocol::{ContentId, PeerId, PieceRange};
 
 use crate::disk::left_out::LeftOut;
+use crate::disk::left_over::LeftOver;
 use crate::error::PeerError;
 use crate::status::DownloadStats;
 
@@ -56,6 +57,13 @@ pub enum PeerEvent {
         all_files: u32,
         /// Bytes of the content.
         all_size: u64,
+    },
+    /// An earlier download had left something where this one is built that was of another content, or was changed since then.
+    LeftOver {
+        /// The content.
+        content: ContentId,
+        /// What lay there, and how much of it was kept.
+        left_over: LeftOver,
     },
     /// A connection to a peer was made, by either side.
     Connected {

@@ -109,10 +109,18 @@ impl Glob {
         Ok(Glob { text: text.to_owned(), parts, exact, of_names, unclosed })
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Which of these paths the patterns choose, each true or false. Fails with the patterns that match nothing, if there is one.
     ///
     /// A pattern that is the very name of a file means that file and no other: with `model[1].bin` there, it is not `model1.bin`.
-    pub fn choose<'a>(globs: &[Glob], paths: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<bool>, Vec<Unmatched>> {
+    pub fn choose<'a>(
+        globs: &[Glob],
+        paths: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<Vec<bool>, Vec<Unmatched>> {
         let mut chosen = vec![false; paths.clone().count()];
         let mut unmatched = Vec::new();
         for glob in globs {
@@ -423,8 +431,7 @@ mod tests {
         for pattern in patterns {
             let theirs = glob::Pattern::new(pattern).unwrap();
             let parts = Reading::of(pattern, true).parts;
-            let ours =
-                Glob { text: String::new(), parts, exact: Vec::new(), of_names: false, unclosed: None };
+            let ours = Glob { text: String::new(), parts, exact: Vec::new(), of_names: false, unclosed: None };
             for path in paths {
                 // Who wants a folder wants all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);

@@ -103,6 +103,17 @@ pub enum Event {
         /// Bytes of the content.
         all_size: u64,
     },
+    /// An earlier download had left something else where this one is built.
+    LeftOver {
+        /// The content.
+        content: String,
+        /// Where it lay.
+        path: String,
+        /// Bytes that lay there.
+        size: u64,
+        /// Bytes of it that are right, and were kept.
+        reused: u64,
+    },
     /// How a content stands.
     Progress {
         /// The content.
@@ -223,6 +234,33 @@ pub enum Event {
         /// Whether there are no more.
         copies_exact: bool,
     },
+    /// How a peer of a content that is watched stands now.
+    Watched {
+        /// The content.
+        content: String,
+        /// Its name; empty if nobody said.
+        name: String,
+        /// The peer.
+        peer: String,
+        /// Where it is; empty if that is not known here.
+        address: String,
+        /// `seeder`, `partial` or `downloader`.
+        role: Cow<'static, str>,
+        /// Whether it says how it stands: otherwise the numbers mean nothing.
+        reports: bool,
+        /// Pieces that it has of those that it wants.
+        have: u32,
+        /// All of these.
+        pieces: u32,
+        /// Their bytes.
+        size: u64,
+        /// Payload bytes a second that it receives.
+        down: u64,
+        /// Payload bytes a second that it sends.
+        up: u64,
+        /// From whom most of it comes: payload bytes a second by peer id.
+        from: BTreeMap<String, u64>,
+    },
     /// Something that transfers depend on was looked at.
     Check {
         /// What it was.
@@ -304,15 +342,23 @@ impl Event {
                 };
                 left_out.iter().map(skipped).collect()
             }
-            PeerEvent::Manifest { content, name, size, pieces, have, files, all_files, all_size } => vec![Event::Manifest {
+            PeerEvent::Manifest { content, name, size, pieces, have, files, all_files, all_size } => {
+                vec![Event::Manifest {
+                    content: content.to_string(),
+                    name: name.clone(),
+                    size: *size,
+                    pieces: *pieces,
+                    have: *have,
+                    files: *files,
+                    all_files: *all_files,
+                    all_size: *all_size,
+                }]
+            }
+            PeerEvent::LeftOver { content, left_over } => vec![Event::LeftOver {
                 content: content.to_string(),
-                name: name.clone(),
-                size: *size,
-                pieces: *pieces,
-                have: *have,
-                files: *files,
-                all_files: *all_files,
-                all_size: *all_size,
+                path: left_over.path.display().to_string(),
+                size: left_over.size,
+                reused: left_over.reused,
             }],
             PeerEvent::Connected { peer, address, transport } => vec![Event::Connected {
                 peer: peer.to_string(),
@@ -413,6 +459,7 @@ mod tests {
                 all_files: 1,
                 all_size: 1,
             },
+            Event::LeftOver { content: text(), path: text(), size: 1, reused: 1 },
             Event::Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 },
             Event::Connected { peer: text(), address: text(), transport: "quic".into() },
             Event::Lacking { content: text(), pieces: vec![[1, 1]] },
@@ -444,6 +491,20 @@ mod tests {
                 downloaders: 1,
                 copies_at_least: 1,
                 copies_exact: true,
+            },
+            Event::Watched {
+                content: text(),
+                name: text(),
+                peer: text(),
+                address: text(),
+                role: "seeder".into(),
+                reports: true,
+                have: 1,
+                pieces: 1,
+                size: 1,
+                down: 1,
+                up: 1,
+                from: BTreeMap::from([(text(), 1)]),
             },
             Event::Check { check: "disk".into(), status: "good".into(), found: text(), advice: text() },
             Event::Inspected {

@@ -9,6 +9,7 @@
 //! Files are the user's own, the machine's, or one that `--config` names. What lies in the working folder may have been
 //! downloaded: it counts only for command lines without a subcommand, and only for the flags that the program lists as harmless.
 
+mod address_space;
 mod file;
 mod given;
 mod log;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
+pub use address_space::spare_address_space;
 use file::File;
 use given::Given;
 pub use log::{log_file, log_filter, start_log};

@@ -70,6 +70,7 @@ events! {
         all_files: u32,
         all_size: u64
     }
+    "left_over" LeftOver { content: String, path: String, size: u64, reused: u64 }
     "progress" Progress {
         content: String, name: String, have: u32, pieces: u32, received: u64, sent: u64, peers: u32
     }
@@ -105,6 +106,20 @@ events! {
         downloaders: u32,
         copies_at_least: u32,
         copies_exact: bool
+    }
+    "watched" Watched {
+        content: String,
+        name: String,
+        peer: String,
+        address: String,
+        role: String,
+        reports: bool,
+        have: u32,
+        pieces: u32,
+        size: u64,
+        down: u64,
+        up: u64,
+        from: BTreeMap<String, u64>
     }
     "check" Check { check: String, status: String, found: String, advice: String }
     "inspected" Inspected {

@@ -31,8 +31,8 @@ Examples:
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
 
 /// What PowerShell does to what a program writes is no fault that the program could see.
-const BYTES: &str =
-    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With -o -, use PowerShell 7.4 or later, or cmd";
+pub const BYTES: &str =
+    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With `-`, use PowerShell 7.4 or later, or cmd";
 
 /// The examples as one types them here.
 fn examples() -> String {

@@ -11,6 +11,7 @@ use protocol::{ContentId, PeerId, Ticket};
 use tracker::{Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
+use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
@@ -23,7 +24,7 @@ use crate::session::patience::Patience;
 use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, stdin};
 use crate::ui::prompt;
-use crate::ui::screen::OutputStream;
+use crate::ui::screen::{self, OutputStream};
 
 /// Port of a tracker unless another is asked for.
 const TRACKER_PORT: u16 = 9999;
@@ -95,6 +96,9 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
+        screen::complain(BYTES);
+    }
     let spool = if arguments.takes_stdin() { Some(spool_folder()?) } else { None };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {

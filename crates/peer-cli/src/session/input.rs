@@ -11,7 +11,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use peer::{Held, PeerError, Share, State};
+use peer::{Held, PeerError, Share, State, Status};
 use protocol::ContentId;
 use tokio::task::JoinSet;
 
@@ -111,7 +111,7 @@ impl Look {
             }
         };
         for path in paths {
-            // Follows links: whoever puts one there means the file.
+            // Follows links: a link there means the file.
             match path.metadata() {
                 Ok(seen) if seen.is_file() => drop(look.files.insert(path, Seen::of(&seen))),
                 Ok(_) => look.others.push(path),
@@ -204,6 +204,7 @@ impl Session {
                         for path in others {
                             self.note(&format!("{} is not a file: skipped.", path.display()));
                         }
+                        self.retry_withdrawn(&mut input);
                         for (path, content) in gone {
                             self.is_gone(content, &format!("{} is not there any more", path.display())).await;
                         }
@@ -215,6 +216,20 @@ impl Session {
                 let share = self.node.share(&path).algorithm(input.cut.hash).piece_size(input.cut.piece_size);
                 let share = share.held(input.held.clone());
                 sharing.spawn(async move { Shared { result: share.await, path, seen } });
+            }
+        }
+    }
+
+    /// Files whose contents the library has withdrawn are looked at again, though nothing may show that they have changed.
+    fn retry_withdrawn(&self, input: &mut Input) {
+        let mut state = self.state.borrow_mut();
+        for known in input.known.values_mut().filter(|known| known.tried) {
+            let Some(content) = known.content else { continue };
+            let is_withdrawn = |status: &Status| matches!(status.state, State::Withdrawn(_));
+            let entry = state.contents.get(&content);
+            if entry.is_some_and(|entry| entry.said_withdrawn && is_withdrawn(&entry.status.borrow())) {
+                state.contents.remove(&content);
+                (known.content, known.tried, known.since) = (None, false, Instant::now());
             }
         }
     }

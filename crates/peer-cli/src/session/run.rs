@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use peer::json::Event;
-use peer::{LeftOut, Node, PeerError, PeerEvent};
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -176,6 +176,7 @@ impl Session {
                 self.waiting_for("", &sentence);
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
+            PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
             PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
                 self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
             }
@@ -222,6 +223,21 @@ impl Session {
 
 fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
     !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
+}
+
+/// What became of what an earlier download had left.
+fn left_over_words(LeftOver { path, size, reused, .. }: &LeftOver) -> String {
+    let path = path.display();
+    match reused {
+        0 => format!(
+            "Replacing {} that an earlier download had left in {path}: nothing of it can be reused.",
+            sizes::show(*size)
+        ),
+        _ => format!(
+            "Reusing {} that an earlier download had left in {path}; the rest of it is replaced.",
+            sizes::show_part(*reused, *size)
+        ),
+    }
 }
 
 /// Why a tracker that is lost does not come back by itself, and what to do.

@@ -23,7 +23,7 @@ const BLOCK: usize = 1 << 20;
 /// Time between two words about how much has come.
 const WORD: Duration = Duration::from_millis(500);
 
-/// A terminal is nobody's content: said before anything is begun.
+/// Fails if standard input is a terminal.
 pub fn must_be_piped() -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(());
@@ -71,7 +71,7 @@ fn stream_kind(_: &Metadata) -> Option<&'static str> {
     None
 }
 
-/// What the thread that reads and whoever waits for it tell each other.
+/// What the thread that reads and the task that waits for it tell each other.
 #[derive(Default)]
 struct Progress {
     came: AtomicU64,
@@ -151,7 +151,8 @@ fn read_all(mut spool: Spool, progress: &Progress) -> Result<Spooled, Failure> {
         progress.came.store(spool.bytes(), Ordering::Relaxed);
     }
     if spool.bytes() == 0 {
-        let sentence = "standard input ended before a byte came: there is nothing to share. Did the program before the pipe fail?";
+        let sentence =
+            "standard input ended before a byte came: there is nothing to share. Did the program before the pipe fail?";
         return Err(Failure::new(ExitCode::NotFound, sentence));
     }
     spool.finish().map_err(|error| of_spool(&error))
@@ -188,7 +189,11 @@ mod tests {
     #[test]
     fn a_pipe_or_device_is_refused_and_told_what_to_do() {
         let failure = must_not_be_a_pipe(Path::new("/dev/null")).unwrap_err();
-        assert!(failure.message.contains("a device") && failure.message.contains("share - --name"), "{}", failure.message);
+        assert!(
+            failure.message.contains("a device") && failure.message.contains("share - --name"),
+            "{}",
+            failure.message
+        );
         assert!(must_not_be_a_pipe(Path::new(".")).is_ok() && must_not_be_a_pipe(Path::new("missing")).is_ok());
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod file_state;
 pub(crate) mod hash;
 pub(crate) mod hash_cache;
 pub(crate) mod left_out;
+pub(crate) mod left_over;
 pub(crate) mod manifests;
 pub(crate) mod names;
 pub(crate) mod open;

@@ -133,7 +133,9 @@ pub(crate) fn share(
         let manifest = match &options.hashed {
             Some(hashed) if is_of(hashed, &scan) => hashed.clone(),
             Some(_) => return Err(StorageError::Changed(path.to_owned()).into()),
-            None => manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?,
+            None => {
+                manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?
+            }
         };
         // What was empty when it was found may be a key by now.
         if scan.stale
@@ -168,7 +170,7 @@ pub(crate) fn share(
         if !scan.left_out.is_empty() {
             let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
         }
-        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0) });
+        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0), left_over: None });
     }
     Err(PeerError::StillWritten(written))
 }

@@ -85,7 +85,8 @@ impl Spool {
     /// Writes what has come. Blocks.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
         if self.pieces.is_too_long_with(bytes.len()) {
-            let reason = "more comes than a content may have: share it in parts, or with a larger --piece-size".to_owned();
+            let reason =
+                "more comes than a content may have: share it in parts, or with a larger --piece-size".to_owned();
             return Err(PeerError::Unfit { path: self.path.clone(), reason });
         }
         if self.bytes() >= self.looked_at {

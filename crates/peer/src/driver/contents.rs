@@ -148,6 +148,9 @@ impl Driver {
             });
             item.checkpoints = Some(OwnTask::new(task.abort_handle()));
         }
+        if let Some(left_over) = opened.left_over {
+            self.tell(PeerEvent::LeftOver { content, left_over });
+        }
         self.tell(PeerEvent::Manifest {
             content,
             name: manifest.header().name.clone(),

@@ -1,7 +1,5 @@
 //! Names and folders, without a network.
 
-use std::sync::Arc;
-
 use protocol::{Algorithm, Digest, FileEntry, ManifestHeader};
 
 use super::*;
