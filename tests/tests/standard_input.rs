@@ -1,7 +1,11 @@
 //! `peer-cli share -`: what another program writes is shared once all of it has come, and nothing of it stays behind.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+#[cfg(unix)]
+use std::fs::File;
+#[cfg(unix)]
+use std::io::Read;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
 use testbed::event::{Event, Sharing, Ticket};
@@ -29,7 +33,7 @@ fn shared(sharer: &mut Child) -> (Sharing, String) {
     let (mut sharing, mut lines) = (None, BufReader::new(sharer.stdout.take().unwrap()).lines());
     loop {
         let line = lines.next().expect("it goes on").unwrap();
-        match Event::read(&line).unwrap() {
+        match testbed::event::read(&line).unwrap() {
             Event::Sharing(event) => sharing = Some(event),
             Event::Ticket(Ticket { ticket, .. }) => return (sharing.expect("it is said before"), ticket),
             _ => {}

@@ -1,6 +1,7 @@
 //! `peer-cli watch` and `ls --watch`: a fleet seen from anywhere, while it downloads.
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
 use std::process::Stdio;
 
 use testbed::event::{Listed, Watched};

@@ -29,16 +29,11 @@ fn main() -> ExitCode {
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
-    // Query commands serve nothing, so the open-swarm warning is suppressed.
-    let looks = matches!(
-        arguments.command,
-        Some(Command::Ls(_) | Command::Watch(_) | Command::Doctor(_) | Command::Inspect(_))
-    );
-    let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
-    let log = settings::start_log(level, arguments.log_file.as_deref());
+    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
-    match logged.and_then(|()| run(arguments)) {
+    let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
+    match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(output_stream) = events.filter(|_| !failure.told) {

@@ -19,7 +19,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 /// - A name or path that is written just like the pattern always matches: `model[1].bin` is the file of that name.
 ///
 /// ```
-/// use peer::Glob;
+/// use p2p_fileshare::Glob;
 ///
 /// let json: Glob = "*.json".parse()?;
 /// assert!(json.matches("deep/inside/config.json"));
@@ -27,7 +27,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 /// assert!(weights.matches("weights/1.bin") && !weights.matches("old/weights/1.bin"));
 /// let exact: Glob = "model[1].bin".parse()?;
 /// assert!(exact.matches("model[1].bin"));
-/// # Ok::<(), peer::GlobError>(())
+/// # Ok::<(), p2p_fileshare::GlobError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Glob {
@@ -433,7 +433,7 @@ mod tests {
             let parts = Reading::of(pattern, true).parts;
             let ours = Glob { text: String::new(), parts, exact: Vec::new(), of_names: false, unclosed: None };
             for path in paths {
-                // Who wants a folder wants all that is in it.
+                // A wanted folder means all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
                 let fits = ends.into_iter().any(|end| theirs.matches_with(&path[..end], options));
                 assert_eq!(ours.matches(path), fits, "{pattern} {path}");

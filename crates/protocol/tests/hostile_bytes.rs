@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
-use protocol::{
+use p2p_fileshare_protocol::{
     Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, MAX_SOURCES,
     MAX_WATCHED, Manifest, ManifestError, ManifestHeader, PeerId, PeerMessage, PeerProgress, Request, Role,
     TrackerEvent, TrackerRequest, WatchedPeer, WatchedSource, Wire,
 };
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

@@ -89,7 +89,7 @@ impl JoinArguments {
 
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
-    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = connect::bind_to_serve(&arguments.peer, arguments.port, arguments.listeners)?;
     let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::Args;
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{Glob, Node};
 use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query};
 use settings::Signals;
@@ -141,7 +141,7 @@ pub async fn everything(node: &Node) -> Result<Vec<ContentMatch>, Failure> {
 }
 
 fn event(found: &ContentMatch) -> Event {
-    Event::Listed {
+    Event::Listed(json::Listed {
         content: found.content.to_string(),
         name: found.name.clone(),
         size: found.size,
@@ -150,7 +150,7 @@ fn event(found: &ContentMatch) -> Event {
         downloaders: found.downloaders,
         copies_at_least: found.seeders,
         copies_exact: found.others == 0,
-    }
+    })
 }
 
 /// Peers that hold some pieces and want no more.

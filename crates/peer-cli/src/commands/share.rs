@@ -94,7 +94,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     };
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
+    let node = connect::bind_to_serve(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
@@ -337,10 +337,7 @@ impl OwnTracker {
             }
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
-        let server = Server::new(
-            transport.clone(),
-            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
-        );
+        let server = Server::new(transport.clone(), ServerConfig::default().memory(arguments.tracker_memory));
         tokio::spawn(async move { server.run().await });
         Ok(OwnTracker { transport, id })
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{Glob, Node};
 use protocol::{ContentId, ContentMatch, PeerId, PeerProgress, Role, WatchedPeer};
 use settings::Signals;
@@ -184,7 +184,7 @@ fn event(Row { content, name, peer }: &Row) -> Event {
     };
     let reports = progress.is_some();
     let PeerProgress { have, pieces, size, down, up, from } = progress.clone().unwrap_or_default();
-    Event::Watched {
+    Event::Watched(json::Watched {
         content: content.to_string(),
         name: name.clone(),
         peer: peer.to_string(),
@@ -197,7 +197,7 @@ fn event(Row { content, name, peer }: &Row) -> Event {
         down,
         up,
         from: from.iter().map(|source| (source.peer.to_string(), source.rate)).collect(),
-    }
+    })
 }
 
 /// How much of it a peer has. Not all before all is there.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{
     Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Share, ShareBuilder, Spooled, State, Status,
 };
@@ -28,7 +28,7 @@ impl Session {
     pub fn joined(&self, tracker: PeerId) {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
-        self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
+        self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: tracker.to_string() }));
     }
 
     /// Something that people should know, and programs see by what follows.
@@ -53,7 +53,7 @@ impl Session {
     pub fn ticket(&self, ticket: &Ticket) {
         let (content, command) = (ticket.content().to_string(), format!("peer-cli get {ticket}"));
         self.screen.answer(&command);
-        self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
+        self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
     }
 
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
@@ -99,7 +99,8 @@ impl Session {
     pub(super) fn say_not_shared(&self, path: &Path, message: &str) {
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
         let content = String::new();
-        self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));
     }
 
     fn shared(&self, content: ContentId, status: Status) {
@@ -113,7 +114,7 @@ impl Session {
             ));
         }
         let content = content.to_string();
-        self.screen.event(&Event::Sharing { content, name, size, pieces, held: have, left_out });
+        self.screen.event(&Event::Sharing(json::Sharing { content, name, size, pieces, held: have, left_out }));
     }
 
     /// Downloads what was found; of a folder, only what these patterns match, if there are any.
@@ -125,7 +126,7 @@ impl Session {
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
         self.screen.say(&format!("Downloading {part}{named}content id {content}"));
         self.state.borrow_mut().wanted_since.get_or_insert_with(Instant::now);
-        self.screen.event(&Event::Wanted { content: content.to_string(), name });
+        self.screen.event(&Event::Wanted(json::Wanted { content: content.to_string(), name }));
         if self.state.borrow().contents.contains_key(&content) {
             return Ok(());
         }
@@ -215,7 +216,8 @@ impl Session {
 
     pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
         self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
-        self.screen.event(&Event::Withdrawn { content: content.to_string(), reason: reason.to_owned() });
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));
     }
 
     fn lacking(&self, content: ContentId, runs: &[PieceRange]) {
@@ -227,7 +229,7 @@ impl Session {
             self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
-        self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
+        self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));
     }
 
     fn completed(&self, content: ContentId, completed: &Completed) -> Next {
@@ -245,7 +247,7 @@ impl Session {
             self.screen.say(words);
         }
         let mut event = Event::completed(content, completed);
-        if let Event::Completed { path, limiter, .. } = &mut event {
+        if let Event::Completed(json::Completed { path, limiter, .. }) = &mut event {
             *limiter = bottleneck.map_or("", |(bottleneck, _)| bottleneck.name()).into();
             if to_stdout {
                 *path = "-".to_owned();
@@ -261,12 +263,12 @@ impl Session {
             return;
         }
         report_words(report).iter().for_each(|line| self.screen.say(line));
-        self.screen.event(&Event::Names {
+        self.screen.event(&Event::Names(json::Names {
             content: content.to_string(),
             skipped: report.skipped.clone(),
             renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
             unprintable: report.unprintable.clone(),
-        });
+        }));
     }
 
     fn end_if_done(&self) -> Next {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
@@ -130,7 +130,7 @@ impl Session {
             // Shown again at the next look.
             self.state.borrow_mut().contents.values_mut().for_each(|content| content.shown = None);
             if let Some((bottleneck, _)) = self.bottleneck().filter(|_| verbose) {
-                self.screen.event(&Event::Limiter { limiter: bottleneck.name().into() });
+                self.screen.event(&Event::Limiter(json::Limiter { limiter: bottleneck.name().into() }));
             }
             return;
         }
@@ -195,7 +195,7 @@ impl Session {
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
                 self.screen.say(&sentence);
-                self.screen.event(&Event::TrackerUnfit { reason: sentence });
+                self.screen.event(&Event::TrackerUnfit(json::TrackerUnfit { reason: sentence }));
                 return Ok(Next::GoOn);
             }
             PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
@@ -212,7 +212,7 @@ impl Session {
     /// Says what is waited for.
     pub(super) fn waiting_for(&self, content: &str, sentence: &str) {
         self.screen.say(sentence);
-        self.screen.event(&Event::Waiting { content: content.to_owned(), reason: sentence.to_owned() });
+        self.screen.event(&Event::Waiting(json::Waiting { content: content.to_owned(), reason: sentence.to_owned() }));
     }
 
     /// Where lines stay, a line a second is plenty, and none if nothing has changed.

@@ -19,7 +19,7 @@ const LOOK_AFTER: u64 = 16 << 20;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
-/// use peer::{Algorithm, Spool};
+/// use p2p_fileshare::{Algorithm, Spool};
 ///
 /// let mut spool = Spool::create(folder, "greeting.txt", Algorithm::Blake3, None, None)?;
 /// spool.write(b"hello, ")?;
