@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use protocol::{Algorithm, ContentId};
+use protocol::{Algorithm, ContentId, Manifest};
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
@@ -42,6 +42,13 @@ impl ShareBuilder {
     /// Which pieces are served. Default: all.
     pub fn held(mut self, held: Held) -> Self {
         self.options.held = held;
+        self
+    }
+
+    /// What its manifest is, if it was hashed while it was written ([`Spool`](crate::Spool)): it is not hashed again, and its
+    /// manifest is not kept for the next run.
+    pub fn hashed(mut self, manifest: Manifest) -> Self {
+        self.options.hashed = Some(manifest);
         self
     }
 

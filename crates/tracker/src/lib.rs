@@ -27,6 +27,7 @@ mod pace;
 mod server;
 mod session;
 mod state;
+mod watching;
 
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;

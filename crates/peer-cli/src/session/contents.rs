@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::json::{self, Event};
-use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, State, Status};
+use peer::{
+    Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Share, ShareBuilder, Spooled, State, Status,
+};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
@@ -34,6 +36,14 @@ impl Session {
         self.screen.say(sentence);
     }
 
+    /// How far something is that takes its time.
+    pub fn shows(&self, line: &str) {
+        if self.may_draw() {
+            self.screen.progress(line);
+            self.state.borrow_mut().drawn = Some(Instant::now());
+        }
+    }
+
     /// Something is waited for, as the sentence says.
     pub fn waits(&self, sentence: &str) {
         self.waiting_for("", sentence);
@@ -49,30 +59,48 @@ impl Session {
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
     /// others are worth sharing all the same.
     pub async fn share(&self, path: &Path, cut: &Cut, held: Held) -> Result<Option<ContentId>, Failure> {
-        let shared = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held).await;
-        let share = match shared {
+        let share = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held);
+        self.share_as(path, share).await
+    }
+
+    /// Shares a file that was hashed while it was written.
+    pub async fn share_spooled(&self, spooled: Spooled) -> Result<Option<ContentId>, Failure> {
+        let share = self.node.share(&spooled.path).hashed(spooled.manifest);
+        self.share_as(&spooled.path, share).await
+    }
+
+    async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+        let share = match share.await {
             Ok(share) => share,
             Err(error) => {
                 self.not_shared(path, &error)?;
                 return Ok(None);
             }
         };
+        Ok(Some(self.adopt(share)))
+    }
+
+    /// Takes over what is shared, and says so.
+    pub(super) fn adopt(&self, share: Share) -> ContentId {
         let (content, status) = (share.content(), share.status().borrow().clone());
         let wanted = Wanted { name: printable(&status.name), seeders: None };
         let entry = Content::new(Handle::Share(share), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         self.shared(content, status);
-        Ok(Some(content))
+        content
     }
 
     fn not_shared(&self, path: &Path, error: &PeerError) -> Result<(), Failure> {
         let failure = failure(error);
-        let message = &failure.message;
+        self.say_not_shared(path, &failure.message);
+        if self.options.strict { Err(failure) } else { Ok(()) }
+    }
+
+    pub(super) fn say_not_shared(&self, path: &Path, message: &str) {
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
         let content = String::new();
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));
-        if self.options.strict { Err(failure) } else { Ok(()) }
     }
 
     fn shared(&self, content: ContentId, status: Status) {
@@ -183,6 +211,10 @@ impl Session {
         {
             return;
         }
+        self.say_withdrawn(content, reason);
+    }
+
+    pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
         self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));

@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod progress;
 mod reader;
 mod reports;
 mod state;
@@ -76,7 +77,10 @@ pub(crate) async fn run(
                 None => break None,
             },
             () = tokio::time::sleep_until(tick) => driver.tick(),
-            _ = statuses.tick(), if !driver.items.is_empty() => driver.publish_all(),
+            _ = statuses.tick(), if !driver.items.is_empty() => {
+                driver.publish_all();
+                driver.report_progress();
+            }
         }
     };
     accepting.abort();
