@@ -61,6 +61,9 @@ pub trait Integrity: Send + Sync {
     fn algorithm(&self) -> Algorithm;
     /// Digest of one piece. A lone piece's digest is the plain hash of its bytes.
     fn piece(&self, place: Place, bytes: &[u8]) -> Digest;
+    /// Digest of two neighbouring pieces of a file as one piece, if it can be told from theirs. Both are full, the first at an
+    /// offset that the piece of both may have, and the file has more than these.
+    fn merge(&self, left: Digest, right: Digest) -> Option<Digest>;
     /// Root of a file of `len` bytes from the digests of its pieces of `piece_size` bytes (a power of two,
     /// the last piece may be shorter). A file without bytes has no pieces and the hash of nothing. The digests are taken
     /// one by one: a million of them need not lie anywhere in a row.

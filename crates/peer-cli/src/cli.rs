@@ -13,6 +13,7 @@ use crate::commands::inspect::InspectArguments;
 use crate::commands::join::JoinArguments;
 use crate::commands::ls::LsArguments;
 use crate::commands::share::ShareArguments;
+use crate::commands::watch::WatchArguments;
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::range;
@@ -93,6 +94,8 @@ pub enum Command {
     Get(GetArguments),
     /// List what a swarm offers
     Ls(Box<LsArguments>),
+    /// Show how far each peer of a swarm is, until all have it or Ctrl-C
+    Watch(Box<WatchArguments>),
     /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
     Doctor(Box<DoctorArguments>),
     /// Say what a manifest says, of a file here or of a content in the swarm
@@ -156,6 +159,7 @@ impl Cli {
             Some(Command::Share(arguments)) => (&arguments.peer, OutputStream::Output),
             Some(Command::Get(arguments)) => (&arguments.peer, arguments.output_stream()),
             Some(Command::Ls(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Watch(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {

@@ -63,7 +63,12 @@ pub fn failure(error: &PeerError) -> Failure {
         PeerError::NoTracker => (ExitCode::TrackerUnreachable, "Try again when it is back"),
         PeerError::Refused(_) => (ExitCode::Refused, ""),
         PeerError::NotFound(_) => (ExitCode::NotFound, ""),
-        PeerError::NothingChosen(_) => (
+        PeerError::Unmatched { patterns, .. } if patterns.iter().any(|pattern| pattern.unclosed.is_some()) => (
+            ExitCode::Usage,
+            "Close the bracket, or write [[] for one that is part of a name; `peer-cli inspect` with the same ticket or name \
+             lists the files",
+        ),
+        PeerError::Unmatched { .. } | PeerError::NothingChosen(_) => (
             ExitCode::NotFound,
             "`peer-cli inspect` with the same ticket or name lists its files; put --only in quotes",
         ),

@@ -14,12 +14,16 @@ use settings::Parsed;
 
 use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
-use crate::commands::{doctor, get, hash, inspect, join, ls, share};
+use crate::commands::{doctor, get, hash, inspect, join, ls, share, watch};
 use crate::error::Failure;
 use crate::session::patience;
 use crate::ui::{screen, terminal};
 
 fn main() -> ExitCode {
+    if let Err(sentence) = settings::spare_address_space() {
+        screen::complain(&sentence);
+        return ExitCode::from(error::ExitCode::Other as u8);
+    }
     let Parsed { arguments, notes, .. } = cli::parse();
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
@@ -55,6 +59,7 @@ fn run(arguments: Cli) -> Result<(), Failure> {
         Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
+        Some(Command::Watch(arguments)) => in_runtime(watch::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
         Some(Command::Completions { shell }) => screen::print_script(&settings::completions(Cli::command(), shell)),

@@ -45,25 +45,17 @@ impl DownloadBuilder {
     }
 
     /// Downloads only files of a folder that one of these patterns matches; with no patterns, all files. Other files can be
-    /// downloaded into the same folder later. Fails with [`PeerError::NothingChosen`] if nothing matches. A hidden name that a
-    /// pattern spells out is allowed ([`NamePolicy`]).
+    /// downloaded into the same folder later. Fails with [`PeerError::Unmatched`] if a pattern matches nothing. A hidden name
+    /// that a pattern spells out is allowed ([`NamePolicy`]).
     pub fn only(mut self, globs: impl IntoIterator<Item = Glob>) -> Self {
         let globs: Arc<[Glob]> = globs.into_iter().collect();
-        if globs.is_empty() {
-            self.options.only = None;
-            return self;
-        }
-        let wanted = globs.clone();
-        self.options.only = Some(Choice {
-            wanted: Arc::new(move |path| wanted.iter().any(|glob| glob.matches(path))),
-            spelt_out: Arc::new(move |path, hidden| globs.iter().any(|glob| glob.spells_out(path, hidden))),
-        });
+        self.options.only = if globs.is_empty() { None } else { Some(Choice::Globs(globs)) };
         self
     }
 
     /// Downloads only files of a folder for whose path, with `/`, `wanted` is true.
     pub fn files(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.options.only = Some(Choice { wanted: Arc::new(wanted), spelt_out: Arc::new(|_, _| false) });
+        self.options.only = Some(Choice::Paths(Arc::new(wanted)));
         self
     }
 

@@ -169,6 +169,23 @@ events! {
         pieces: u32,
         /// Pieces that are here already.
         have: u32,
+        /// Files that are wanted.
+        files: u32,
+        /// Files of the content.
+        all_files: u32,
+        /// Bytes of the content.
+        all_size: u64,
+    }
+    /// An earlier download had left something else where this one is built.
+    "left_over" LeftOver {
+        /// The content.
+        content: String,
+        /// Where it lay.
+        path: String,
+        /// Bytes that lay there.
+        size: u64,
+        /// Bytes of it that are right, and were kept.
+        reused: u64,
     }
     /// How a content stands.
     "progress" Progress {
@@ -290,6 +307,33 @@ events! {
         /// Whether there are no more.
         copies_exact: bool,
     }
+    /// How a peer of a content that is watched stands now.
+    "watched" Watched {
+        /// The content.
+        content: String,
+        /// Its name; empty if nobody said.
+        name: String,
+        /// The peer.
+        peer: String,
+        /// Where it is; empty if that is not known here.
+        address: String,
+        /// `seeder`, `partial` or `downloader`.
+        role: Cow<'static, str>,
+        /// Whether it says how it stands: otherwise the numbers mean nothing.
+        reports: bool,
+        /// Pieces that it has of those that it wants.
+        have: u32,
+        /// All of these.
+        pieces: u32,
+        /// Their bytes.
+        size: u64,
+        /// Payload bytes a second that it receives.
+        down: u64,
+        /// Payload bytes a second that it sends.
+        up: u64,
+        /// From whom most of it comes: payload bytes a second by peer id.
+        from: BTreeMap<String, u64>,
+    }
     /// Something that transfers depend on was looked at.
     "check" Check {
         /// What it was.
@@ -370,12 +414,23 @@ impl Event {
                 };
                 left_out.iter().map(skipped).collect()
             }
-            PeerEvent::Manifest { content, name, size, pieces, have } => vec![Event::Manifest(Manifest {
+            PeerEvent::Manifest { content, name, size, pieces, have, files, all_files, all_size } => {
+                vec![Event::Manifest(Manifest {
+                    content: content.to_string(),
+                    name: name.clone(),
+                    size: *size,
+                    pieces: *pieces,
+                    have: *have,
+                    files: *files,
+                    all_files: *all_files,
+                    all_size: *all_size,
+                })]
+            }
+            PeerEvent::LeftOver { content, left_over } => vec![Event::LeftOver(LeftOver {
                 content: content.to_string(),
-                name: name.clone(),
-                size: *size,
-                pieces: *pieces,
-                have: *have,
+                path: left_over.path.display().to_string(),
+                size: left_over.size,
+                reused: left_over.reused,
             })],
             PeerEvent::Connected { peer, address, transport } => vec![Event::Connected(Connected {
                 peer: peer.to_string(),
@@ -486,7 +541,17 @@ mod tests {
             }),
             Event::ShareOver(ShareOver { content: text(), reason: text() }),
             Event::Wanted(Wanted { content: text(), name: text() }),
-            Event::Manifest(Manifest { content: text(), name: text(), size: 1, pieces: 1, have: 1 }),
+            Event::Manifest(Manifest {
+                content: text(),
+                name: text(),
+                size: 1,
+                pieces: 1,
+                have: 1,
+                files: 1,
+                all_files: 1,
+                all_size: 1,
+            }),
+            Event::LeftOver(LeftOver { content: text(), path: text(), size: 1, reused: 1 }),
             Event::Progress(Progress {
                 content: text(),
                 name: text(),
@@ -526,6 +591,20 @@ mod tests {
                 downloaders: 1,
                 copies_at_least: 1,
                 copies_exact: true,
+            }),
+            Event::Watched(Watched {
+                content: text(),
+                name: text(),
+                peer: text(),
+                address: text(),
+                role: "seeder".into(),
+                reports: true,
+                have: 1,
+                pieces: 1,
+                size: 1,
+                down: 1,
+                up: 1,
+                from: BTreeMap::from([(text(), 1)]),
             }),
             Event::Check(Check { check: "disk".into(), status: "good".into(), found: text(), advice: text() }),
             Event::Inspected(Inspected {

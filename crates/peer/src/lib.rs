@@ -79,6 +79,7 @@ mod status;
 
 pub use config::NodeBuilder;
 pub use disk::left_out::{LeftOut, LeftOutReason};
+pub use disk::left_over::LeftOver;
 pub use disk::manifests::{
     keep_manifest, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest, received_path,
     sweep_manifests,
@@ -86,12 +87,13 @@ pub use disk::manifests::{
 pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;
 pub use disk::share::{Hashed, Held, hash_content, hash_content_with};
+pub use disk::spool::{Spool, Spooled};
 pub use download::{Download, DownloadBuilder};
 pub use error::PeerError;
 pub use event::PeerEvent;
-pub use glob::{Glob, GlobError};
+pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
-pub use net::tracker::{Joined, Page, TrackerAddress};
+pub use net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 pub use node::Node;
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use protocol::{Algorithm, ContentId, Secret};
+use protocol::{Algorithm, ContentId, Manifest, Secret};
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
@@ -51,6 +51,13 @@ impl ShareBuilder {
     /// shared openly already stays open.
     pub fn private(mut self, secret: impl Fn(ContentId) -> Secret + Send + Sync + 'static) -> Self {
         self.options.secret = Some(SecretOf(Arc::new(secret)));
+        self
+    }
+
+    /// What its manifest is, if it was hashed while it was written ([`Spool`](crate::Spool)): it is not hashed again, and its
+    /// manifest is not kept for the next run.
+    pub fn hashed(mut self, manifest: Manifest) -> Self {
+        self.options.hashed = Some(manifest);
         self
     }
 

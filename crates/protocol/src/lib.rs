@@ -31,6 +31,7 @@ mod pieces;
 mod printable;
 mod private;
 mod query;
+mod stream_pieces;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
@@ -41,8 +42,8 @@ pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestE
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    PeerAddress, PeerMessage, ProvenShare, RefusalReason, Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest,
-    VERSION,
+    MAX_SOURCES, MAX_WATCHED, PeerAddress, PeerMessage, PeerProgress, ProvenShare, REPORT_SECONDS, RefusalReason,
+    Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest, VERSION, WatchedPeer, WatchedSource, report_mark,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
@@ -50,6 +51,7 @@ pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
 pub use query::{Query, QueryError};
+pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.

@@ -29,6 +29,7 @@
 //! # Ok::<(), clap::Error>(())
 //! ```
 
+mod address_space;
 mod file;
 mod given;
 mod harmless;
@@ -49,6 +50,7 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
+pub use address_space::spare_address_space;
 use file::File;
 use given::Given;
 pub use harmless::harm_in_working_folder;

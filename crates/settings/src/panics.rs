@@ -30,7 +30,9 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn describe(info: &PanicHookInfo) -> String {
-    let message = info.payload_as_str().unwrap_or("no reason was given");
+    let payload = info.payload();
+    let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no reason was given");
     if let Some(error) = system_error(message) {
         return format!(
             "the system grants no more: {error}. Raise what this program may have (`ulimit -n`, `ulimit -u`)"
@@ -59,8 +61,8 @@ mod tests {
         let sentence = catch_panic(|| list[std::hint::black_box(7)]).unwrap_err();
         assert!(sentence.starts_with("this is a fault of the program; please report it: index out of"), "{sentence}");
         assert!(sentence.contains("panics.rs:"), "{sentence}");
-        let refused = || Err::<(), _>(io::Error::from_raw_os_error(24)).expect("failed to create UnixStream");
-        let sentence = catch_panic(refused).unwrap_err();
+        let refused = io::Error::from_raw_os_error(24);
+        let sentence = catch_panic::<()>(|| panic!("failed to create UnixStream: {refused:?}")).unwrap_err();
         assert!(sentence.starts_with("the system grants no more: ") && sentence.contains("ulimit -n"), "{sentence}");
         assert_eq!(catch_panic(|| 7), Ok(7));
     }

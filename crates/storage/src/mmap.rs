@@ -43,11 +43,21 @@ impl Backend for MmapBackend {
 fn map(file: File, spec: &FileSpec) -> Result<Mapped, StorageError> {
     // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent or hashed as
     // bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
-    let map = (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) });
+    let map = is_worth_a_map(spec.size).then(|| unsafe { MmapOptions::new().map(&file) });
     // Not every file system has shared maps, and a process may have as many as its limits say: then it is read.
     let guard = map.and_then(Result::ok).map(Guarded::new);
     let damaged = guard.as_ref().and_then(Guarded::damaged);
     Ok(Mapped { file, map: guard.map(Bytes::from_owner), damaged })
+}
+
+/// Whether a file of this size is mapped: not a small one, nor one that would take much of the address space that this process
+/// may use.
+fn is_worth_a_map(size: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    let most = rustix::process::getrlimit(rustix::process::Resource::As).current.map_or(u64::MAX, |limit| limit / 8);
+    #[cfg(not(target_os = "linux"))]
+    let most = u64::MAX;
+    size > SMALL && size <= most
 }
 
 /// A file that is read.

@@ -130,7 +130,7 @@ impl Room {
     }
 
     /// Whether as much is free as is to be kept, no matter what takes it.
-    pub(crate) fn check(&self) -> Result<(), StorageError> {
+    pub fn check(&self) -> Result<(), StorageError> {
         match space(nearest(&self.path)) {
             Ok((free, total)) if total > 0 && free < self.keeps => {
                 Err(StorageError::Margin { path: self.path.clone(), free, keeps: self.keeps })

@@ -245,6 +245,16 @@ impl Registry {
         slots.filter_map(|&slot| self.seen_by(viewer, slot)).collect()
     }
 
+    /// Members and what they hold, as somebody with these addresses may see them, from a place on; and the place to go on from if
+    /// there are more than so many. Those who come or go meanwhile may be missed.
+    pub fn page(&self, viewer: &Addresses, from: usize, most: usize) -> (Vec<(PeerAddress, Role)>, Option<usize>) {
+        let mut members = self.slots.iter().enumerate().skip(from).filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
+        let page: Vec<_> = members.by_ref().take(most).collect();
+        let next = page.last().map(|(at, _)| at + 1).filter(|_| members.next().is_some());
+        let seen = |member: &Member| PeerAddress { id: member.id, addresses: member.addresses.for_viewer(viewer) };
+        (page.into_iter().map(|(_, member)| (seen(member), member.role)).collect(), next)
+    }
+
     fn insert(&mut self, id: PeerId, addresses: &Arc<Addresses>, role: Role) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

@@ -28,6 +28,7 @@ mod private;
 mod server;
 mod session;
 mod state;
+mod watching;
 
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;

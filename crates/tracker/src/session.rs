@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, PeerId, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -136,7 +136,7 @@ async fn write(
         tokio::select! {
             question = asked.recv() => match question {
                 Some(question) => {
-                    if let Some(answer) = answer(question, known, state) {
+                    if let Some(answer) = answer(question, known, connection.peer_id(), state) {
                         tell(session, &mut send, answer, state).await?;
                     }
                 }
@@ -147,7 +147,7 @@ async fn write(
                     tell(session, &mut send, news, state).await?;
                     // A question that came meanwhile has waited for one message, not for all news.
                     if let Ok(question) = asked.try_recv()
-                        && let Some(answer) = answer(question, known, state)
+                        && let Some(answer) = answer(question, known, connection.peer_id(), state)
                     {
                         tell(session, &mut send, answer, state).await?;
                     }
@@ -158,9 +158,12 @@ async fn write(
 }
 
 /// What a question is answered with.
-fn answer(question: TrackerRequest, known: &Known, state: &State) -> Option<TrackerEvent> {
+fn answer(question: TrackerRequest, known: &Known, peer: PeerId, state: &State) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
+        TrackerRequest::Watch { content, after } if !known.includes(content) => {
+            Some(TrackerEvent::Watched { content, after, peers: Vec::new(), next: None })
+        }
         TrackerRequest::Find(query) if !known.is_everything() => {
             let matches = state.find_among(&query, known);
             Some(TrackerEvent::Found { query, matches })
@@ -176,6 +179,10 @@ fn answer(question: TrackerRequest, known: &Known, state: &State) -> Option<Trac
         TrackerRequest::List { before } => {
             let (contents, next) = state.list(before);
             Some(TrackerEvent::Listed { before, contents, next })
+        }
+        TrackerRequest::Watch { content, after } => {
+            let (peers, next) = state.watch(peer, content, after);
+            Some(TrackerEvent::Watched { content, after, peers, next })
         }
         _ => None,
     }
@@ -201,7 +208,11 @@ async fn read(
                 state.leave(session, connection.peer_id(), content);
                 false
             }
-            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. }) => {
+            TrackerRequest::Progress { content, progress } => {
+                state.progress(session, connection.peer_id(), content, progress);
+                false
+            }
+            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. } | TrackerRequest::Watch { .. }) => {
                 // Waits for room: who asks faster than it reads waits for itself.
                 questions.send(question).await.map_err(|_| TransportError::Closed)?;
                 false
@@ -239,7 +250,7 @@ async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use protocol::{PeerId, Wire};
+    use protocol::Wire;
     use transport::frame::frame;
     use transport::{BoxFuture, MemoryNetwork, RecvStream, Transport};
 

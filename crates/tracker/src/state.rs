@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_MATCHES, PeerAddress, PeerId, ProvenShare, Query, Role,
-    TrackerEvent,
+    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_MATCHES, MAX_WATCHED, PeerAddress, PeerId, PeerProgress,
+    ProvenShare, Query, Role, TrackerEvent, WatchedPeer, report_mark,
 };
 use swarm::{Addresses, Introductions, Origin, Proof, Push, Registry};
+use tokio::time::Instant;
 use transport::Connection;
 
 use crate::catalogue::{Catalogue, Name, Namer};
@@ -25,6 +26,7 @@ use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
+use crate::watching::{Asking, Watched};
 
 /// What all sessions share.
 pub(crate) struct State {
@@ -35,6 +37,7 @@ pub(crate) struct State {
     /// Every connection, from the first moment on.
     sessions: DashMap<u64, Arc<dyn Connection>>,
     ledger: Mutex<Ledger>,
+    asking: Mutex<Asking>,
 }
 
 /// A connected peer that has said hello.
@@ -54,6 +57,15 @@ struct Membership {
     keeps: bool,
     /// Whether it has wanted pieces of it while it was here.
     wanted: bool,
+    /// How it stands, where somebody watches.
+    watched: Watched,
+}
+
+impl Membership {
+    /// What it costs that it says how it stands.
+    fn progress_bytes(&self) -> usize {
+        if self.watched.keeps() { cost::PROGRESS } else { 0 }
+    }
 }
 
 /// Bytes that a session takes for a while.
@@ -83,6 +95,7 @@ impl State {
             members: DashMap::new(),
             sessions: DashMap::new(),
             ledger: Mutex::new(Ledger::new(room)),
+            asking: Mutex::default(),
         }
     }
 
@@ -236,7 +249,7 @@ impl State {
         let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
         let Some(membership) = member.contents.remove(&content) else { return };
         let mut ledger = self.ledger();
-        ledger.change(session, -(membership.bytes as i64));
+        ledger.change(session, -((membership.bytes + membership.progress_bytes()) as i64));
         if member.contents.is_empty() {
             ledger.set_use(session, Use::Idle);
         }
@@ -313,6 +326,58 @@ impl State {
     pub(crate) fn find_among(&self, query: &str, known: &Known) -> Vec<ContentMatch> {
         let Ok(Query::Id(id)) = query.parse() else { return Vec::new() };
         self.list_of(known).into_iter().filter(|found| found.content == id).collect()
+    }
+
+    /// A page of those who take part in a content, for the member that watches it, and how to ask for the next one. Those who have
+    /// not said lately how they stand are asked to.
+    pub(crate) fn watch(
+        &self,
+        viewer: PeerId,
+        content: ContentId,
+        after: Option<u64>,
+    ) -> (Vec<WatchedPeer>, Option<u64>) {
+        let Some(addresses) = self.members.get(&viewer).map(|member| member.addresses.clone()) else {
+            return (Vec::new(), None);
+        };
+        let Some(registry) = self.contents.get(&content) else { return (Vec::new(), None) };
+        let from = after.and_then(|after| usize::try_from(after).ok()).unwrap_or(0);
+        let (page, next) = registry.page(&addresses, from, MAX_WATCHED);
+        let now = Instant::now();
+        let mut asked = Vec::new();
+        let watched = |(seen, role): (PeerAddress, Role)| {
+            let mut progress = None;
+            if let Some(mut member) = self.members.get_mut(&seen.id)
+                && let Some(membership) = member.contents.get_mut(&content)
+            {
+                progress = membership.watched.progress(now);
+                let mut asking = self.asking.lock().expect("no panic holds it");
+                if seen.id != viewer && membership.watched.ask(now, &mut asking) {
+                    asked.push(seen.id);
+                }
+            }
+            WatchedPeer { peer: seen.id, address: seen.addresses.first().copied(), role, progress }
+        };
+        let peers = page.into_iter().map(watched).collect();
+        let mark = |to| Push { to, joined: Vec::new(), gone: vec![report_mark()] };
+        self.push(content, asked.into_iter().map(mark).collect());
+        drop(registry);
+        self.make_room();
+        (peers, next.map(|next| next as u64))
+    }
+
+    /// A member says how it stands with a content.
+    pub(crate) fn progress(&self, session: u64, peer: PeerId, content: ContentId, progress: PeerProgress) {
+        {
+            let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
+                return;
+            };
+            let Some(membership) = member.contents.get_mut(&content) else { return };
+            let before = membership.progress_bytes();
+            membership.watched.say(Instant::now(), progress);
+            let after = membership.progress_bytes();
+            self.ledger().change(session, after as i64 - before as i64);
+        }
+        self.make_room();
     }
 
     /// What is known of contents, by the name that was asked for where they have it.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
+use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
@@ -23,9 +24,10 @@ use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
-use crate::session::{Session, SessionOptions};
+use crate::session::temp_folder::{self, TempFolder};
+use crate::session::{Session, SessionOptions, stdin};
 use crate::ui::prompt;
-use crate::ui::screen::OutputStream;
+use crate::ui::screen::{self, OutputStream};
 
 /// Port of a tracker unless another is asked for.
 const TRACKER_PORT: u16 = 9999;
@@ -41,6 +43,7 @@ Examples:
   peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
   peer-cli share --receivers 1 a.bin  for one receiver, and over then
   peer-cli share --open a.bin         for everyone who reaches this machine, by name too
+  tar c a | peer-cli share - --name a.tar   what another program writes, once all of it has come
 
 Only who has the ticket gets what is shared, and learns that it is there; whoever has it can pass it on.
 Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
@@ -50,9 +53,12 @@ on the same port, it is the same tracker, and the tickets from before still hold
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ShareArguments {
-    /// Files and folders to share
+    /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What standard input is to be called [default: stdin]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Name or address of the tracker's machine; if not given, a tracker is started in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
@@ -92,7 +98,8 @@ pub struct ShareArguments {
 /// Shares until it is told to stop.
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     arguments.paths = patterns::meant(arguments.paths)?;
-    arguments.paths.iter().try_for_each(|path| must_exist(path))?;
+    arguments.check_paths()?;
+    temp_folder::sweep_left();
     if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
         return Err(Failure::new(
             ExitCode::Usage,
@@ -123,11 +130,15 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     };
     let node = node.shares(shares.clone()).start();
     let options = SessionOptions { seeder: true, receipts: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
+        screen::complain(BYTES);
+    }
+    let spool = if arguments.takes_stdin() { Some(spool_folder()?) } else { None };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
         let expires = arguments.expires.map(|time| (time, Instant::now()));
         let mut events = session.node.events();
-        let shared = begin(session, &arguments, tracker, (secrets, &shares)).await?;
+        let shared = begin(session, &arguments, tracker, (secrets, &shares), spool.as_ref()).await?;
         shares.expect_more(false);
         session.begun()?;
         let contents: Vec<_> = shared.contents.iter().map(|(content, _)| *content).collect();
@@ -150,6 +161,10 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         Ok(())
     });
     let result = result.await;
+    if spool.is_some() {
+        drop(spool);
+        temp_folder::forget_parent();
+    }
     if let Some(own) = own {
         own.transport.close().await;
     }
@@ -209,11 +224,53 @@ async fn received(
     }
 }
 
+fn spool_folder() -> Result<TempFolder, Failure> {
+    TempFolder::for_spool().map_err(|error| {
+        let variable = temp_folder::parent_variable();
+        let sentence =
+            format!("there is no temporary folder for standard input: {error}. {variable} says where one is made");
+        Failure::new(ExitCode::CannotWrite, sentence)
+    })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl ShareArguments {
+    fn takes_stdin(&self) -> bool {
+        self.paths.iter().any(|path| is_stdin(path))
+    }
+
+    /// Fails with what is wrong with the paths, before anything is begun.
+    fn check_paths(&self) -> Result<(), Failure> {
+        let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
+        for path in self.paths.iter().filter(|path| !is_stdin(path)) {
+            must_exist(path)?;
+            stdin::must_not_be_a_pipe(path)?;
+        }
+        match self.paths.iter().filter(|path| is_stdin(path)).count() {
+            0 if self.name.is_some() => {
+                return usage("--name is for standard input, which is shared as `-`: files keep their names");
+            }
+            0 => return Ok(()),
+            1 => {}
+            _ => return usage("standard input is there once: give `-` once"),
+        }
+        if self.peer.commands {
+            return usage("standard input is either to be shared or has commands: leave out --commands, or `-`");
+        }
+        self.name.as_deref().map_or(Ok(()), stdin::check_name)?;
+        stdin::must_be_piped()
+    }
+}
+
 async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
     (secrets, shares): (Option<Secrets>, &Shares),
+    spool: Option<&TempFolder>,
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (tracker, listening) = match (own, &arguments.tracker_ip) {
@@ -247,11 +304,22 @@ async fn begin(
     connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     for path in &arguments.paths {
-        let mut share = session.node.share(path).algorithm(arguments.cut.hash).piece_size(arguments.cut.piece_size);
-        if let Some(secrets) = secrets.clone() {
-            share = share.private(move |content| secrets(content));
-        }
-        if let Some(content) = session.share_with(path, share).await? {
+        let (share, at) = match spool {
+            Some(folder) if is_stdin(path) => {
+                let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
+                let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
+                (session.node.share(&spooled.path).hashed(spooled.manifest), spooled.path)
+            }
+            _ => {
+                let Cut { hash, piece_size, .. } = arguments.cut;
+                (session.node.share(path).algorithm(hash).piece_size(piece_size), path.clone())
+            }
+        };
+        let share = match secrets.clone() {
+            Some(secrets) => share.private(move |content| secrets(content)),
+            None => share,
+        };
+        if let Some(content) = session.share_as(&at, share).await? {
             shares.limit(content, arguments.receivers);
             shared.contents.push((content, secrets.as_ref().map(|secrets| secrets(content))));
             shared.give_ticket(session, shared.contents.len() - 1)?;

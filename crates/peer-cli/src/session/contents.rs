@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::json::{self, Event};
-use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, ShareBuilder, State, Status};
+use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Share, ShareBuilder, State, Status};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
@@ -35,6 +35,14 @@ impl Session {
         self.screen.say(sentence);
     }
 
+    /// How far something is that takes its time.
+    pub fn shows(&self, line: &str) {
+        if self.may_draw() {
+            self.screen.progress(line);
+            self.state.borrow_mut().drawn = Some(Instant::now());
+        }
+    }
+
     /// Something is waited for, as the sentence says.
     pub fn waits(&self, sentence: &str) {
         self.waiting_for("", sentence);
@@ -54,11 +62,11 @@ impl Session {
     /// others are worth sharing all the same.
     pub async fn share(&self, path: &Path, cut: &Cut, held: Held) -> Result<Option<ContentId>, Failure> {
         let share = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held);
-        self.share_with(path, share).await
+        self.share_as(path, share).await
     }
 
-    /// The same, set up already.
-    pub async fn share_with(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+    /// Shares what was set up already.
+    pub async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
         let share = match share.await {
             Ok(share) => share,
             Err(error) => {
@@ -66,22 +74,30 @@ impl Session {
                 return Ok(None);
             }
         };
+        Ok(Some(self.adopt(share)))
+    }
+
+    /// Takes over what is shared, and says so.
+    pub(super) fn adopt(&self, share: Share) -> ContentId {
         let (content, status) = (share.content(), share.status().borrow().clone());
         let wanted = Wanted { name: printable(&status.name), seeders: None };
         let entry = Content::new(Handle::Share(share), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         self.shared(content, status);
-        Ok(Some(content))
+        content
     }
 
     fn not_shared(&self, path: &Path, error: &PeerError) -> Result<(), Failure> {
         let failure = failure(error);
-        let message = &failure.message;
+        self.say_not_shared(path, &failure.message);
+        if self.options.strict { Err(failure) } else { Ok(()) }
+    }
+
+    pub(super) fn say_not_shared(&self, path: &Path, message: &str) {
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
         let content = String::new();
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));
-        if self.options.strict { Err(failure) } else { Ok(()) }
     }
 
     fn shared(&self, content: ContentId, status: Status) {
@@ -197,6 +213,10 @@ impl Session {
         {
             return;
         }
+        self.say_withdrawn(content, reason);
+    }
+
+    pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
         self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));

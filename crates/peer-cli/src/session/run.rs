@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peer::json::{self, Event};
-use peer::{LeftOut, Node, PeerError, PeerEvent};
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -156,8 +156,14 @@ impl Session {
 
     fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
         match &event {
-            PeerEvent::Manifest { pieces, have, .. } if *have > 0 => {
-                self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+            PeerEvent::Manifest { pieces, have, size, files, all_files, all_size, .. } => {
+                if files < all_files {
+                    let part = sizes::show_part(*size, *all_size);
+                    self.screen.say(&format!("{files} of {all_files} files, {part}"));
+                }
+                if *have > 0 {
+                    self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+                }
             }
             PeerEvent::Hashing { path, done, total } if self.may_draw() => {
                 let percent = (done * 100).checked_div(*total).unwrap_or(100);
@@ -171,6 +177,7 @@ impl Session {
                 self.waiting_for("", &sentence);
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
+            PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
             PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
                 self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
             }
@@ -233,6 +240,21 @@ fn sent_words(peer: &str, address: SocketAddr, bytes: u64, elapsed: Duration, co
 
 fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
     !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
+}
+
+/// What became of what an earlier download had left.
+fn left_over_words(LeftOver { path, size, reused, .. }: &LeftOver) -> String {
+    let path = path.display();
+    match reused {
+        0 => format!(
+            "Replacing {} that an earlier download had left in {path}: nothing of it can be reused.",
+            sizes::show(*size)
+        ),
+        _ => format!(
+            "Reusing {} that an earlier download had left in {path}; the rest of it is replaced.",
+            sizes::show_part(*reused, *size)
+        ),
+    }
 }
 
 /// Why a tracker that is lost does not come back by itself, and what to do.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use integrity::on_all_cores;
-use protocol::{PieceRange, PieceSet};
+use protocol::{Block, PieceRange, PieceSet};
 use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::disk::content::ContentStore;
@@ -46,7 +46,11 @@ pub(crate) fn verify_again(store: &ContentStore, have: &mut PieceSet) -> Result<
     on_all_cores(claimed.len(), |at| {
         let first = claimed[at];
         let mut blocks = geometry.blocks(PieceRange { first, count: 1 }, usize::MAX);
-        let right = blocks.all(|block| store.load(&block).is_ok_and(|bytes| store.manifest().verify(first, &bytes)));
+        let is_right = |block: Block| {
+            let bytes = store.load(&block).ok().filter(|bytes| store.manifest().verify(first, bytes));
+            bytes.is_some_and(|bytes| store.dig(&block, &bytes).is_ok())
+        };
+        let right = blocks.all(is_right);
         if !right {
             lock(&found).remove(first);
         }

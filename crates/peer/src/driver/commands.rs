@@ -30,6 +30,7 @@ impl Driver {
             }
             Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
+            Command::Watch { content, after, reply } => self.ask_tracker(ToClient::Watch { content, after, reply }),
             Command::Manifest { content, secret, reply } => self.await_manifest(content, secret, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =

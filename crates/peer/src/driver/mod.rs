@@ -8,6 +8,7 @@ mod commands;
 mod contents;
 mod item;
 mod private;
+mod progress;
 mod reader;
 mod reports;
 mod state;
@@ -78,7 +79,10 @@ pub(crate) async fn run(
                 None => break None,
             },
             () = tokio::time::sleep_until(tick) => driver.tick(),
-            _ = statuses.tick(), if !driver.items.is_empty() => driver.publish_all(),
+            _ = statuses.tick(), if !driver.items.is_empty() => {
+                driver.publish_all();
+                driver.report_progress();
+            }
         }
     };
     accepting.abort();

@@ -66,6 +66,7 @@ impl Driver {
             Report::DiskFailed { content, error } => self.give_up(content, error.into()),
             Report::SourceFailed { content, error } => self.source_failed(content, error),
             Report::Completed { content, result } => self.completed(content, result),
+            Report::Watched { content } => self.is_watched(content),
             Report::TrackerLost => {
                 self.tracker_lost = true;
                 self.tell(PeerEvent::TrackerLost);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, Ticket, TrackerEvent,
-    TrackerRequest, Turn, VERSION, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, PeerProgress, ProvenShare, Secret, Ticket,
+    TrackerEvent, TrackerRequest, Turn, VERSION, WatchedPeer, check_name, report_mark,
 };
 use swarm::{Event, Shares};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -62,9 +62,27 @@ impl From<&Ticket> for TrackerAddress {
 pub(crate) enum ToClient {
     Announce(Announce),
     Leave(ContentId),
-    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
-    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
-    Bye { done: oneshot::Sender<()> },
+    Find {
+        query: String,
+        reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>,
+    },
+    List {
+        before: Option<u64>,
+        reply: oneshot::Sender<Result<Page, PeerError>>,
+    },
+    Watch {
+        content: ContentId,
+        after: Option<u64>,
+        reply: oneshot::Sender<Result<WatchedPage, PeerError>>,
+    },
+    /// How we stand, since somebody watches.
+    Progress {
+        content: ContentId,
+        progress: PeerProgress,
+    },
+    Bye {
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl ToClient {
@@ -73,7 +91,8 @@ impl ToClient {
         match self {
             ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
-            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Bye { .. } => {}
+            ToClient::Watch { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
+            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Progress { .. } | ToClient::Bye { .. } => {}
         }
     }
 }
@@ -88,6 +107,16 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+/// A page of those who take part in a content that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchedPage {
+    /// At most [`protocol::MAX_WATCHED`] peers.
+    pub peers: Vec<WatchedPeer>,
+    /// What to ask for the next page; nothing on the last one.
+    pub next: Option<u64>,
+}
+
 /// Who asked the same.
 type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
 
@@ -96,13 +125,15 @@ type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
 struct Waiting {
     finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
     lists: BTreeMap<Option<u64>, Askers<Page>>,
+    watches: BTreeMap<(ContentId, Option<u64>), Askers<WatchedPage>>,
 }
 
 impl Waiting {
     /// What the new connection is to be asked again.
     fn questions(&self) -> Vec<TrackerRequest> {
         let finds = self.finds.keys().map(|query| TrackerRequest::Find(query.clone()));
-        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).collect()
+        let watches = self.watches.keys().map(|&(content, after)| TrackerRequest::Watch { content, after });
+        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).chain(watches).collect()
     }
 
     /// The tracker is gone: nobody answers.
@@ -111,6 +142,9 @@ impl Waiting {
             let _ = waiting.send(Err(PeerError::NoTracker));
         }
         for waiting in std::mem::take(&mut self.lists).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+        for waiting in std::mem::take(&mut self.watches).into_values().flatten() {
             let _ = waiting.send(Err(PeerError::NoTracker));
         }
     }
@@ -404,7 +438,8 @@ impl Client {
                             let _ = done.send(());
                             return None;
                         }
-                        question @ (ToClient::Find { .. } | ToClient::List { .. }) => question.unheard(),
+                        other @ (ToClient::Find { .. } | ToClient::List { .. } | ToClient::Watch { .. }) => other.unheard(),
+                        ToClient::Progress { .. } => {}
                     },
                 }
             }
@@ -469,6 +504,11 @@ impl Client {
                             self.waiting.lists.entry(before).or_default().push(reply);
                             TrackerRequest::List { before }
                         }
+                        Some(ToClient::Watch { content, after, reply }) => {
+                            self.waiting.watches.entry((content, after)).or_default().push(reply);
+                            TrackerRequest::Watch { content, after }
+                        }
+                        Some(ToClient::Progress { content, progress }) => TrackerRequest::Progress { content, progress },
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
                             let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
@@ -484,9 +524,16 @@ impl Client {
                 () = &mut moved => break Over::Moved,
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
-                    Some(TrackerEvent::Peers { content, mut joined, gone }) => {
-                        // Of a private content it knows another id alone.
+                    Some(TrackerEvent::Peers { content, mut joined, mut gone }) => {
+                                                // Of a private content it knows another id alone.
                         let Some(content) = self.private.shares.content_of(content) else { continue };
+                        let mark = report_mark();
+                        if gone.contains(&mark) {
+                            gone.retain(|peer| *peer != mark);
+                            if reports.send(Report::Watched { content }).await.is_err() {
+                                break Over::Left;
+                            }
+                        }
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
                         let found = Report::Event(Event::Found { content, peers: joined });
@@ -504,6 +551,12 @@ impl Client {
                     Some(TrackerEvent::Listed { before, contents, next }) => {
                         let page = Page { contents: named(contents), next };
                         for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
+                            let _ = reply.send(Ok(page.clone()));
+                        }
+                    }
+                    Some(TrackerEvent::Watched { content, after, peers, next }) => {
+                        let page = WatchedPage { peers, next };
+                        for reply in self.waiting.watches.remove(&(content, after)).unwrap_or_default() {
                             let _ = reply.send(Ok(page.clone()));
                         }
                     }
