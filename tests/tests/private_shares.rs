@@ -117,6 +117,7 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Find(String::new()),
         TrackerRequest::Bye,
         TrackerRequest::List { before: None },
+        TrackerRequest::Watch { content, after: None },
         TrackerRequest::Prove { proofs: vec![] },
         TrackerRequest::Prove { proofs: vec![[7; 32]; 16] },
     ];
@@ -273,6 +274,7 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                 TrackerRequest::List { before: None },
                 TrackerRequest::Find("other-name".to_owned()),
                 TrackerRequest::Find(other.to_string()),
+                TrackerRequest::Watch { content: other_swarm, after: None },
                 TrackerRequest::Find(String::new()),
                 announce(other_swarm),
                 announce(ContentId(Digest([3; 32]))),
@@ -298,6 +300,7 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                         assert_eq!((content, joined.len()), (swarm, 1));
                         named = true;
                     }
+                    TrackerEvent::Watched { peers, .. } => assert_eq!(peers, []),
                     TrackerEvent::Welcome { .. } => {}
                 }
             }
