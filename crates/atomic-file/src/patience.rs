@@ -19,8 +19,9 @@ pub fn patiently<T>(act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// Whether Windows says that somebody has the file, or a file in the folder, open: ERROR_ACCESS_DENIED,
-/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_DELETE_PENDING, ERROR_USER_MAPPED_FILE.
-fn is_in_use(error: &io::Error) -> bool {
+/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_DELETE_PENDING, ERROR_USER_MAPPED_FILE. The first may as well mean that
+/// this user may not do it.
+pub fn is_in_use(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(5 | 32 | 33 | 303 | 1224))
 }
 

@@ -13,8 +13,22 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     if !cfg!(windows) {
         return Ok(typed);
     }
-    let meant = typed.into_iter().map(expand).collect::<Result<Vec<_>, _>>()?;
+    let meant = typed.into_iter().map(|path| expand(unquoted(path)?)).collect::<Result<Vec<_>, _>>()?;
     Ok(meant.into_iter().flatten().collect())
+}
+
+/// A path as it was meant that has a quotation mark, which no name on Windows has. PowerShell before 7.3 and cmd hand
+/// `'my folder\'` on so that the stroke at its end makes a mark of the quote behind it, and all that follows is part of it.
+fn unquoted(path: PathBuf) -> Result<PathBuf, Failure> {
+    let Some((before, behind)) = path.to_str().and_then(|text| text.split_once('"')) else { return Ok(path) };
+    if behind.is_empty() {
+        return Ok(before.into());
+    }
+    let sentence = format!(
+        "{:?} has a quotation mark, which no name has. Leave out the backslash at the end of a path in quotes",
+        printable(&path.to_string_lossy())
+    );
+    Err(Failure::new(ExitCode::Usage, sentence))
 }
 
 /// What fits a path with stars and question marks, which no name on Windows has. Brackets are of names there.
@@ -46,6 +60,16 @@ mod tests {
     fn names(folder: &Path, pattern: &str) -> Result<Vec<String>, Failure> {
         let found = expand(folder.join(pattern))?;
         Ok(found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn a_stroke_at_the_end_of_a_quoted_path_is_no_part_of_its_name() {
+        let meant = |text: &str| unquoted(text.into()).map(|path| path.to_str().unwrap().to_owned());
+        assert_eq!(meant("my folder\"").unwrap(), "my folder");
+        assert_eq!(meant("my folder").unwrap(), "my folder");
+        let failure = meant("my folder\" b.bin").unwrap_err();
+        assert_eq!(failure.code, ExitCode::Usage);
+        assert!(failure.message.contains("Leave out the backslash"), "{}", failure.message);
     }
 
     #[test]

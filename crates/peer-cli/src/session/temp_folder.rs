@@ -18,9 +18,17 @@ const TRIES: u32 = 8;
 
 /// A folder that is removed when it is dropped, or by the next one that is made.
 pub struct TempFolder {
-    /// Before the folder: not every system removes a file that is open.
-    _lock: File,
+    /// Given up before the folder: not every system removes a file that is open.
+    lock: Option<File>,
     folder: TempDir,
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        self.lock = None;
+        // A virus scanner may look at what was just written. The folder's own end makes no second attempt.
+        let _ = atomic_file::patiently(|| fs::remove_dir_all(self.folder.path()));
+    }
 }
 
 impl TempFolder {
@@ -34,7 +42,7 @@ impl TempFolder {
                 continue;
             }
             sweep(parent, folder.path());
-            return Ok(TempFolder { folder, _lock: lock });
+            return Ok(TempFolder { folder, lock: Some(lock) });
         }
         Err(io::Error::other("it is removed as often as it is made"))
     }
@@ -53,8 +61,11 @@ fn sweep(parent: &Path, mine: &Path) {
             continue;
         }
         // Held until it is gone: whoever made it and has not locked it yet must see that it is taken.
-        if let Some(_lock) = take_left(&path, mine) {
+        if let Some(lock) = take_left(&path, mine) {
             let _ = fs::remove_dir_all(&path);
+            drop(lock);
+            // Where a file that is open keeps its name until it is closed, the folder was not empty before.
+            let _ = fs::remove_dir(&path);
         }
     }
 }
