@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, PersistError};
 
-pub use patience::{is_in_use, patiently};
+pub use patience::{is_in_use, open_patiently, patiently};
 
 /// How the files beside are called: they are found again by this alone.
 const PREFIX: &str = ".p2p-fileshare-";

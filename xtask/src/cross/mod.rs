@@ -153,6 +153,14 @@ pub(crate) fn under_wine(windows: &Programs, tools: &Path, skipped: &mut Skipped
     stories::run(windows, tools, Time::of_minutes(None), skipped)
 }
 
+/// A package of the distribution, unpacked beside with what it needs.
+pub(crate) fn packages(name: &str, tools: &Path) -> anyhow::Result<PathBuf> {
+    debian::once(tools.join(name), |folder| {
+        let apt = debian::Apt::of_this_machine(tools)?;
+        apt.unpack(&apt.with_dependencies(&[name])?, folder)
+    })
+}
+
 /// The folder for tools, made and named in full: compilers are run in other folders.
 pub(crate) fn tools(folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;

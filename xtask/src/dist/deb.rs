@@ -50,7 +50,7 @@ pub(super) fn build(build: &Build<'_>, tools: &Path, skipped: &mut Skipped) -> a
     fs::copy(made, &package)?;
     check(&package, build.target.is_none())?;
     if build.target.is_some() {
-        skipped.say(&format!("{} is packed, complete and not run: this machine cannot", package.display()));
+        skipped.say(&super::trial::not_run(&package));
     }
     Ok(Some(package))
 }

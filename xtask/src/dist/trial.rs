@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use testbed::programs::Programs;
 use testbed::swarm;
 
@@ -25,22 +25,57 @@ pub(super) fn run(archive: &Path, triple: &str, here: &str, tools: &Path, skippe
     let program = |name: &str| folder.join(kind.file_of(name));
     let programs = Programs { tracker: program("tracker"), peer: program("peer-cli") };
     match kind {
-        Kind::Linux if same_processor(triple, here) => {
-            swarm_of(programs).with_context(|| format!("a swarm out of {name}"))?;
+        Kind::Linux => {
+            let runs = if processor(triple) == processor(here) {
+                programs
+            } else {
+                let found = emulated(&programs, processor(triple), root.path(), tools);
+                let Some(runs) = skipped.unless(&not_run(archive), found) else { return Ok(()) };
+                runs
+            };
+            swarm_of(runs).with_context(|| format!("a swarm out of {name}"))?;
             eprintln!("{name} is good: a swarm was run from it");
             Ok(())
         }
         Kind::Windows => cross::under_wine(&programs, tools, skipped),
-        Kind::Linux | Kind::MacOs => {
-            skipped.say(&format!("{name} is packed, complete and not run: this machine cannot"));
+        Kind::MacOs => {
+            skipped.say(&not_run(archive));
             Ok(())
         }
     }
 }
 
-/// Whether programs for one run on the other, as far as the processor goes.
-fn same_processor(one: &str, other: &str) -> bool {
-    one.split('-').next() == other.split('-').next()
+/// What is said of what no machine was there for.
+pub(super) fn not_run(archive: &Path) -> String {
+    format!("{} is packed and complete, and was not run", archive.display())
+}
+
+/// What a target's processor is called.
+fn processor(triple: &str) -> &str {
+    triple.split('-').next().unwrap_or(triple)
+}
+
+/// Scripts in a folder that run static programs for another processor of Linux by QEMU.
+fn emulated(programs: &Programs, processor: &str, folder: &Path, tools: &Path) -> anyhow::Result<Programs> {
+    let qemu = cross::packages("qemu-user-static", tools)?.join(format!("usr/bin/qemu-{processor}-static"));
+    ensure!(qemu.is_file(), "QEMU knows no {processor}");
+    let script = |program: &Path| -> anyhow::Result<PathBuf> {
+        let path = folder.join(program.file_stem().context("a program has a name")?);
+        fs::write(&path, format!("#!/bin/sh\nexec '{}' '{}' \"$@\"\n", qemu.display(), program.display()))?;
+        make_executable(&path)?;
+        Ok(path)
+    };
+    Ok(Programs { tracker: script(&programs.tracker)?, peer: script(&programs.peer)? })
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The folder that an archive holds: what it is called without its ends.

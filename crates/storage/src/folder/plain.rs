@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atomic_file::patiently;
+use atomic_file::{open_patiently, patiently};
 
 use super::{How, Seen, is_inside};
 
@@ -56,7 +56,7 @@ impl Folder {
             How::MakeNew { .. } => drop(options.create_new(true)),
         }
         let file = match how {
-            How::Read => options.open(path)?,
+            How::Read => open_patiently(|| options.open(&path))?,
             _ => open_itself(&path, &mut options)?,
         };
         if file.metadata()?.is_symlink() {
@@ -153,7 +153,8 @@ impl Folder {
 #[cfg(windows)]
 fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
-    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    let file = open_patiently(|| options.open(path))?;
     let seen = file.metadata()?;
     if seen.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 || seen.is_symlink() {
         return Ok(file);
