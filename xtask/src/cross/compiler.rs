@@ -119,7 +119,7 @@ impl Compiler {
     /// Builds the tests of these packages with this profile. Gives the programs that run them.
     pub(super) fn build_tests(&self, packages: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut command = self.command("test");
-        command.args(["--no-run", "--lib", "--tests", "--profile", profile]);
+        command.args(["--no-run", "--lib", "--profile", profile]);
         command.args(packages.iter().flat_map(|package| ["-p", package]));
         programs::executables(&mut command).with_context(|| format!("tests for {}", self.target))
     }

@@ -248,7 +248,7 @@ mod tests {
 
     fn left_out(scan: &Scan, root: &Path) -> Vec<(String, LeftOutReason)> {
         let relative = |LeftOut { path, reason }: &LeftOut| {
-            (path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), *reason)
+            (path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"), *reason)
         };
         scan.left_out.iter().map(relative).collect()
     }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomic_file::{Prepared, Readers};
@@ -128,23 +128,31 @@ pub(super) fn write_key(path: &Path, key: &KeyPair) -> Result<(), IdentityError>
 /// Fills a key's file that holds none. False if someone else has done so meanwhile.
 pub(super) fn fill_key(path: &Path, key: &KeyPair) -> Result<bool, IdentityError> {
     let filled = prepare_key(path, key)?;
-    let blank = File::options().read(true).write(true).open(path).map_err(file(path))?;
+    let turn = file_of_turn(path);
+    let held = File::options().write(true).create(true).truncate(false).open(&turn).map_err(file(&turn))?;
     // Of two programs that start now, the second finds the key of the first.
     for _ in 0..PATIENCE {
-        match blank.try_lock() {
+        match held.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
             // Where there are no locks nobody waits for one.
             Ok(()) | Err(TryLockError::Error(_)) => break,
         }
     }
-    // Windows neither reads a file that is locked nor replaces one that is open.
-    #[cfg(windows)]
-    drop(blank);
-    if !is_blank(&read(open(path)?, path)?) {
-        return Ok(false);
+    let result = match is_blank(&read(open(path)?, path)?) {
+        true => filled.replace().map(|()| true).map_err(file(path)),
+        false => Ok(false),
+    };
+    if turn != path {
+        // While it is held: whoever waits for it finds the key.
+        let _ = fs::remove_file(turn);
     }
-    filled.replace().map_err(file(path))?;
-    Ok(true)
+    result
+}
+
+/// The file that who fills a key holds locked: the key's own or, since Windows neither reads a file that is locked nor replaces
+/// one that is open, another one beside it.
+fn file_of_turn(path: &Path) -> PathBuf {
+    if cfg!(windows) { path.with_extension("key-lock") } else { path.to_owned() }
 }
 
 /// The certificates in a file, at least one.
