@@ -10,7 +10,7 @@ use testbed::program::Program;
 
 use super::compiler::{Compiler, PROFILE};
 use super::wine::Wine;
-use super::{Skipped, Time, WINDOWS};
+use super::{Skipped, WINDOWS};
 
 /// The crates that have code for Windows.
 const CRATES: [&str; 6] = ["atomic-file", "protocol", "settings", "storage", "transport", "peer"];
@@ -23,17 +23,12 @@ const UNFIT: [(&str, &str); 4] = [
     ("stream_connections_that_come_and_go", "a connection hears nothing for too long there, and it is not known why"),
 ];
 
-/// What a build of the tests takes once the programs are built, on two cores; and what the tests take.
-const BUILD: Duration = Duration::from_secs(180);
 /// After this long tests hang.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Builds the tests and runs them.
-pub(super) fn run(compiler: &Compiler, tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
+pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
     let what = format!("{WINDOWS} under Wine: tests of {}", CRATES.join(", "));
-    if !time.is_enough(&what, BUILD, skipped) {
-        return Ok(());
-    }
     let Some(wine) = skipped.unless(&what, Wine::get(tools)) else { return Ok(()) };
     eprintln!("{what}");
     let programs = compiler.build_tests(&CRATES, PROFILE)?;
