@@ -126,7 +126,7 @@ struct Stranger {
 impl Stranger {
     fn new(kind: Kind, identity: Identity, trust: Trust) -> Self {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-        Stranger { transport: kind.bind(Config { trust, ..Config::new(identity, listeners) }).unwrap() }
+        Stranger { transport: kind.bind(Config::new(identity, listeners).trust(trust)).unwrap() }
     }
 
     /// What comes back on a stream on which this was said; nothing but an error may.

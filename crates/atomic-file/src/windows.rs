@@ -5,6 +5,7 @@
 use std::ffi::{OsString, c_void};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Component, Path, Prefix};
@@ -19,7 +20,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
-use windows_sys::Win32::System::Ioctl::FSCTL_SET_SPARSE;
+use windows_sys::Win32::System::Ioctl::{FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 /// A path as the system takes it, of any length: more than 260 characters it has only as it spells paths itself (`\\?\C:\…`).
@@ -61,6 +62,28 @@ pub fn set_sparse(file: &File) {
             null_mut(),
         );
     }
+}
+
+/// Makes a range of a file zeros, which take no space if the file is sparse.
+pub fn zero_range(file: &File, range: Range<u64>) -> io::Result<()> {
+    let end = |at: u64| i64::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let zeros = FILE_ZERO_DATA_INFORMATION { FileOffset: end(range.start)?, BeyondFinalZero: end(range.end)? };
+    let mut returned = 0;
+    // SAFETY: the handle is that of an open file; the input lives until the call returns, and its size is given. There is no
+    // output, and the call is not overlapped, so `returned` is written before it returns.
+    let done = unsafe {
+        DeviceIoControl(
+            file.as_raw_handle(),
+            FSCTL_SET_ZERO_DATA,
+            (&raw const zeros).cast(),
+            size_of::<FILE_ZERO_DATA_INFORMATION>() as u32,
+            null_mut(),
+            0,
+            &raw mut returned,
+            null_mut(),
+        )
+    };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Makes a file to write that only the user of this process may open, whatever its folder allows: the user owns it, and is the

@@ -26,6 +26,10 @@ impl Integrity for Blake3 {
         Digest(hasher.finalize_non_root())
     }
 
+    fn merge(&self, left: Digest, right: Digest) -> Option<Digest> {
+        Some(Digest(merge_subtrees_non_root(&left.0, &right.0, Mode::Hash)))
+    }
+
     fn root(&self, len: u64, piece_size: u32, pieces: &mut dyn ExactSizeIterator<Item = Digest>) -> Digest {
         let count = pieces.len();
         assert_eq!(len.div_ceil(u64::from(piece_size)), count as u64, "digests fit the length");

@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```
-//! use integrity::{Algorithm, Place};
+//! use p2p_fileshare_integrity::{Algorithm, Place};
 //!
 //! let blake3 = Algorithm::Blake3.integrity();
 //! let data = [7; 3000];
@@ -25,11 +25,13 @@
 mod blake3_tree;
 mod digest;
 mod hashing;
+mod parallel;
 mod sha256;
 
 pub use blake3_tree::Blake3;
 pub use digest::{Digest, DigestHasher, ParseDigestError};
 pub use hashing::hash_pieces;
+pub use parallel::on_all_cores;
 pub use sha256::Sha256;
 
 use std::fmt;
@@ -57,6 +59,9 @@ pub trait Integrity: Send + Sync {
     fn algorithm(&self) -> Algorithm;
     /// Digest of one piece. A lone piece's digest is the plain hash of its bytes.
     fn piece(&self, place: Place, bytes: &[u8]) -> Digest;
+    /// Digest of two neighbouring pieces of a file as one piece, if it can be told from theirs. Both are full, the first at an
+    /// offset that the piece of both may have, and the file has more than these.
+    fn merge(&self, left: Digest, right: Digest) -> Option<Digest>;
     /// Root of a file of `len` bytes from the digests of its pieces of `piece_size` bytes (a power of two,
     /// the last piece may be shorter). A file without bytes has no pieces and the hash of nothing. The digests are taken
     /// one by one: a million of them need not lie anywhere in a row.
@@ -68,6 +73,7 @@ pub trait Integrity: Send + Sync {
 
 /// The algorithms, as manifests and flags name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256 (FIPS 180-4) of each piece; the root is the SHA-256 of the piece digests one after another.
     Sha256,

@@ -13,6 +13,7 @@ use crate::commands::inspect::InspectArguments;
 use crate::commands::join::JoinArguments;
 use crate::commands::ls::LsArguments;
 use crate::commands::share::ShareArguments;
+use crate::commands::watch::WatchArguments;
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::range;
@@ -93,6 +94,8 @@ pub enum Command {
     Get(GetArguments),
     /// List what a swarm offers
     Ls(Box<LsArguments>),
+    /// Show how far each peer of a swarm is, until all have it or Ctrl-C
+    Watch(Box<WatchArguments>),
     /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
     Doctor(Box<DoctorArguments>),
     /// Say what a manifest says, of a file here or of a content in the swarm
@@ -153,6 +156,7 @@ impl Cli {
             Some(Command::Share(arguments)) => (&arguments.peer, OutputStream::Output),
             Some(Command::Get(arguments)) => (&arguments.peer, arguments.output_stream()),
             Some(Command::Ls(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Watch(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
@@ -232,22 +236,11 @@ mod tests {
         }
     }
 
-    /// What a file of the working folder sets comes from whoever put it there. A new flag is none of these until it is listed.
+    /// A new flag is none of these until it is listed.
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
-        let command = Cli::command();
-        for long in NAMES.harmless {
-            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
-            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
-            assert!(matches!(flag.get_action(), clap::ArgAction::Set | clap::ArgAction::SetTrue), "--{long}");
-            assert_ne!(flag.get_value_hint(), clap::ValueHint::AnyPath, "--{long}");
-            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
-            let harmful = ["FILE", "FOLDER", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "FINGERPRINT", "PEER", "POLICY"];
-            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
-            // Names of files have the value's name of sites and congestion controls.
-            let may_name = ["site", "congestion"].contains(long);
-            assert!(may_name || !names.contains(&"NAME"), "--{long} takes {names:?}");
-        }
+        let wrong = settings::harm_in_working_folder(&NAMES, &Cli::command(), &["site", "congestion"]);
+        assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]

@@ -14,24 +14,26 @@ use settings::Parsed;
 
 use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
-use crate::commands::{doctor, get, hash, inspect, join, ls, share};
+use crate::commands::{doctor, get, hash, inspect, join, ls, share, watch};
 use crate::error::Failure;
 use crate::session::patience;
 use crate::ui::{screen, terminal};
 
 fn main() -> ExitCode {
+    if let Err(sentence) = settings::spare_address_space() {
+        screen::complain(&sentence);
+        return ExitCode::from(error::ExitCode::Other as u8);
+    }
     let Parsed { arguments, notes, .. } = cli::parse();
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
-    // Query commands serve nothing, so the open-swarm warning is suppressed.
-    let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
-    let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
-    let log = settings::start_log(level, arguments.log_file.as_deref());
+    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
-    match logged.and_then(|()| run(arguments)) {
+    let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
+    match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(output_stream) = events.filter(|_| !failure.told) {
@@ -57,6 +59,7 @@ fn run(arguments: Cli) -> Result<(), Failure> {
         Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
+        Some(Command::Watch(arguments)) => in_runtime(watch::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
         Some(Command::Completions { shell }) => screen::print_script(&settings::completions(Cli::command(), shell)),

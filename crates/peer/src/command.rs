@@ -11,7 +11,7 @@ use crate::config::DownloadOptions;
 use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
-use crate::net::tracker::{Page, TrackerAddress};
+use crate::net::tracker::{Page, TrackerAddress, WatchedPage};
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
@@ -35,6 +35,11 @@ pub(crate) enum Command {
     List {
         before: Option<u64>,
         reply: Reply<Page>,
+    },
+    Watch {
+        content: ContentId,
+        after: Option<u64>,
+        reply: Reply<WatchedPage>,
     },
     Manifest {
         content: ContentId,

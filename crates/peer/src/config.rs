@@ -9,6 +9,7 @@ use transport::Transport;
 
 use crate::disk::names::policy::NamePolicy;
 use crate::disk::scan::ScanOptions;
+use crate::glob::{Glob, Unmatched};
 
 /// Most addresses of one peer.
 pub(crate) const MOST_ANNOUNCED: usize = 32;
@@ -49,16 +50,30 @@ impl Default for DownloadSettings {
 
 /// Which files of a content are wanted, by their paths inside.
 #[derive(Clone)]
-pub(crate) struct Choice {
-    pub(crate) wanted: Arc<Wanted>,
-    pub(crate) spelt_out: Arc<SpeltOut>,
+pub(crate) enum Choice {
+    /// Those that one of these patterns matches, each of which must match something.
+    Globs(Arc<[Glob]>),
+    /// Those for whose path this is true.
+    Paths(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
-/// Whether the file of this path is wanted.
-pub(crate) type Wanted = dyn Fn(&str) -> bool + Send + Sync;
+impl Choice {
+    /// Which of these paths are wanted; or the patterns that match none of them.
+    pub(crate) fn among<'a>(&self, paths: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<bool>, Vec<Unmatched>> {
+        match self {
+            Choice::Globs(globs) => Glob::choose(globs, paths),
+            Choice::Paths(wanted) => Ok(paths.map(|path| wanted(path)).collect()),
+        }
+    }
 
-/// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
-pub(crate) type SpeltOut = dyn Fn(&str, &str) -> bool + Send + Sync;
+    /// Whether, for the path of a file, the user has spelt out the hidden name at the end of another, which is a part of it.
+    pub(crate) fn spells_out(&self, path: &str, hidden: &str) -> bool {
+        match self {
+            Choice::Globs(globs) => globs.iter().any(|glob| glob.spells_out(path, hidden)),
+            Choice::Paths(_) => false,
+        }
+    }
+}
 
 /// What one download is held to, where that is not what all of the node are.
 #[derive(Clone, Default)]
@@ -119,6 +134,11 @@ impl NodeBuilder {
             site: String::new(),
             seed: fastrand::u64(..),
         }
+    }
+
+    /// The addresses that the transport listens on.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.transport.listeners()
     }
 
     /// Where pieces are kept. Default: mapped files.

@@ -8,6 +8,7 @@ use transport::TransportError;
 
 use crate::disk::left_out::LeftOut;
 use crate::disk::names::policy::NameDoubt;
+use crate::glob::Unmatched;
 
 /// Most names that are said of many.
 const NAMED: usize = 10;
@@ -90,6 +91,14 @@ pub enum PeerError {
     /// None of a content's files are wanted.
     #[error("no file of {0:?} has one of the names that are wanted")]
     NothingChosen(String),
+    /// Patterns that match no file of a content.
+    #[error("{}", unmatched_words(.content, .patterns))]
+    Unmatched {
+        /// What the content is called.
+        content: String,
+        /// The patterns.
+        patterns: Vec<Unmatched>,
+    },
     /// Names that should not be where the download goes, with the content's name in front, and why.
     #[error("{content:?} is not downloaded, for names that it has: {}", listed(.names))]
     Names {
@@ -115,6 +124,17 @@ pub enum PeerError {
     /// The node was shut down.
     #[error("the peer is shut down")]
     ShutDown,
+}
+
+fn unmatched_words(content: &str, patterns: &[Unmatched]) -> String {
+    let quoted: Vec<_> = patterns.iter().take(NAMED).map(|one| format!("{:?}", one.pattern)).collect();
+    let more = patterns.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let unclosed = patterns.iter().find_map(|one| Some((&one.pattern, one.unclosed?)));
+    let unclosed = unclosed.map_or_else(String::new, |(pattern, at)| {
+        format!("; the bracket at character {at} of {pattern:?} is not closed")
+    });
+    format!("no file of {content:?} is matched by {}{more}{unclosed}", quoted.join(", "))
 }
 
 fn listed(names: &[(String, NameDoubt)]) -> String {

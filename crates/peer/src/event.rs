@@ -8,6 +8,7 @@ use std::time::Duration;
 use protocol::{ContentId, PeerId, PieceRange};
 
 use crate::disk::left_out::LeftOut;
+use crate::disk::left_over::LeftOver;
 use crate::error::PeerError;
 use crate::status::DownloadStats;
 
@@ -50,6 +51,19 @@ pub enum PeerEvent {
         pieces: u32,
         /// Pieces that are here already: stored by an earlier run, or equal in the file to be replaced.
         have: u32,
+        /// Files that are wanted.
+        files: u32,
+        /// Files of the content, whether they are wanted or not.
+        all_files: u32,
+        /// Bytes of the content.
+        all_size: u64,
+    },
+    /// An earlier download had left something where this one is built that was of another content, or was changed since then.
+    LeftOver {
+        /// The content.
+        content: ContentId,
+        /// What lay there, and how much of it was kept.
+        left_over: LeftOver,
     },
     /// A connection to a peer was made, by either side.
     Connected {

@@ -1,31 +1,44 @@
-//! Which files of a folder are wanted, by patterns as in an ignore file.
+//! Which names are meant by patterns as in an ignore file: the files of a folder that are wanted, and the files here that a
+//! pattern stands for where the shell does not expand it.
 //!
 //! The names come from a stranger, and there may be many and long ones: a star never tries again what another one has tried,
 //! so a path costs at most its length times the pattern's.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
-use glob::Pattern;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// A pattern of paths inside a content, as in an ignore file: one without `/` matches file and folder names at any depth, one
 /// with `/` whole paths, and one that matches a folder means all that is in it.
 ///
+/// - `*` and `?` stand for characters of one name, `**` for any number of folders, `[a-z]` and `[!a-z]` for one character.
+/// - A backslash takes its meaning from the next character. On Windows it parts folders as `/` does; `[[]` and `[*]` stand for
+///   themselves everywhere.
+/// - Upper and lower case differ. How accents are composed does not matter (Unicode's NFC and NFD).
+/// - A name or path that is written just like the pattern always matches: `model[1].bin` is the file of that name.
+///
 /// ```
-/// use peer::Glob;
+/// use p2p_fileshare::Glob;
 ///
 /// let json: Glob = "*.json".parse()?;
 /// assert!(json.matches("deep/inside/config.json"));
 /// let weights: Glob = "weights/*.bin".parse()?;
 /// assert!(weights.matches("weights/1.bin") && !weights.matches("old/weights/1.bin"));
-/// # Ok::<(), peer::GlobError>(())
+/// let exact: Glob = "model[1].bin".parse()?;
+/// assert!(exact.matches("model[1].bin"));
+/// # Ok::<(), p2p_fileshare::GlobError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Glob {
+    text: String,
     parts: Vec<Part>,
-    /// The text, if it is of one name or path alone.
-    literal: Option<String>,
+    /// What it is if it is the name or path itself: as it was written, and without the backslashes that take a meaning away.
+    exact: Vec<String>,
     /// Of names, and not of paths.
     of_names: bool,
+    /// Where a bracket stands that is not closed, counted from 1.
+    unclosed: Option<usize>,
 }
 
 /// Why a text is no pattern.
@@ -35,14 +48,16 @@ pub enum GlobError {
     /// There is nothing in it.
     #[error("a pattern has at least a character")]
     Empty,
-    /// It cannot be read.
-    #[error("it is no pattern: {reason} at character {character}")]
-    Syntax {
-        /// What is wrong.
-        reason: &'static str,
-        /// Where, counted from 1.
-        character: usize,
-    },
+}
+
+/// A pattern that matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unmatched {
+    /// As it was written.
+    pub pattern: String,
+    /// Where a bracket is opened and not closed, counted from 1: then it was most likely meant otherwise.
+    pub unclosed: Option<usize>,
 }
 
 /// What stands between two `/`.
@@ -69,66 +84,222 @@ impl FromStr for Glob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        let pattern = text.strip_prefix("./").unwrap_or(text).trim_matches('/');
+        Glob::read(text, cfg!(windows))
+    }
+}
+
+/// In the form in which names are compared.
+fn composed(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
+}
+
+impl Glob {
+    /// Reads a pattern as it is typed on Windows or elsewhere.
+    fn read(text: &str, windows: bool) -> Result<Self, GlobError> {
+        let pattern = composed(text);
+        let pattern = if windows { pattern.replace('\\', "/") } else { pattern.into_owned() };
+        let rooted = pattern.starts_with('/');
+        let pattern = pattern.strip_prefix("./").unwrap_or(&pattern).trim_matches('/');
         if pattern.is_empty() {
             return Err(GlobError::Empty);
         }
-        let of_names = !pattern.contains('/') && !text.starts_with('/');
-        match Pattern::new(pattern) {
-            Ok(_) => {
-                let literal = (!text.contains(['*', '?', '['])).then(|| pattern.to_owned());
-                Ok(Glob { parts: parts(pattern), literal, of_names })
+        let Reading { parts, plain, unclosed } = Reading::of(pattern, !windows);
+        let of_names = parts.len() == 1 && !rooted;
+        let exact = std::iter::once(pattern.to_owned()).chain(plain.filter(|plain| plain != pattern)).collect();
+        Ok(Glob { text: text.to_owned(), parts, exact, of_names, unclosed })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Which of these paths the patterns choose, each true or false. Fails with the patterns that match nothing, if there is one.
+    ///
+    /// A pattern that is the very name of a file means that file and no other: with `model[1].bin` there, it is not `model1.bin`.
+    pub fn choose<'a>(
+        globs: &[Glob],
+        paths: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<Vec<bool>, Vec<Unmatched>> {
+        let mut chosen = vec![false; paths.clone().count()];
+        let mut unmatched = Vec::new();
+        for glob in globs {
+            let exact = paths.clone().any(|path| glob.is_exactly(&composed(path)));
+            let mut matched = false;
+            for (path, chosen) in paths.clone().zip(&mut chosen) {
+                let fits = if exact { glob.is_exactly(&composed(path)) } else { glob.matches(path) };
+                matched |= fits;
+                *chosen |= fits;
             }
-            Err(error) => Err(GlobError::Syntax { reason: error.msg, character: error.pos + 1 }),
+            if !matched {
+                unmatched.push(Unmatched { pattern: glob.text.clone(), unclosed: glob.unclosed });
+            }
         }
+        if unmatched.is_empty() { Ok(chosen) } else { Err(unmatched) }
+    }
+
+    /// Whether it matches a path inside a content, with `/`.
+    pub fn matches(&self, path: &str) -> bool {
+        let path = composed(path);
+        self.is_exactly(&path) || self.fits(&path)
+    }
+
+    /// Whether a path, or a folder on the way to it, is called as the pattern is written.
+    fn is_exactly(&self, path: &str) -> bool {
+        let is_path = |exact: &String| path.strip_prefix(exact.as_str()).is_some_and(is_end);
+        let is_name = |exact: &String| path.split('/').any(|name| name == exact);
+        self.exact.iter().any(|exact| if self.of_names { is_name(exact) } else { is_path(exact) })
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        if let ([part], true) = (&self.parts[..], self.of_names) {
+            return path.split('/').any(|name| part.fits(name));
+        }
+        // How far the pattern may have come, all ways at once. `**` may stand for no folder, unless it is the end.
+        let last = self.parts.len() - 1;
+        let mut reached = vec![false; self.parts.len() + 1];
+        reached[0] = true;
+        for name in path.split('/') {
+            let mut next = vec![false; reached.len()];
+            for (at, part) in self.parts.iter().enumerate() {
+                if *part == Part::Folders && at < last {
+                    reached[at + 1] |= reached[at];
+                    next[at] |= reached[at];
+                } else if reached[at] && part.fits(name) {
+                    next[at + 1] = true;
+                }
+            }
+            if next[last + 1] {
+                return true;
+            }
+            reached = next;
+        }
+        false
+    }
+
+    /// Whether it matches a path, and spells out the hidden name at the end of `hidden`, which is a part of it.
+    pub(crate) fn spells_out(&self, path: &str, hidden: &str) -> bool {
+        let (path, hidden) = (composed(path), composed(hidden));
+        if !self.is_exactly(&path) {
+            return false;
+        }
+        self.exact.iter().any(|exact| match self.of_names {
+            true => hidden.rsplit('/').next() == Some(exact),
+            false => exact.strip_prefix(&*hidden).is_some_and(is_end),
+        })
     }
 }
 
-/// Takes a pattern apart that is known to be one.
-fn parts(pattern: &str) -> Vec<Part> {
-    let (mut parts, mut name) = (Vec::new(), Vec::new());
-    let mut rest = pattern;
-    while let Some(next) = rest.chars().next() {
-        let mut len = next.len_utf8();
-        match next {
-            '/' => parts.push(Part::Name(std::mem::take(&mut name))),
-            '?' => name.push(Token::Any),
-            '*' if rest.starts_with("**") => {
-                parts.push(Part::Folders);
-                // With the `/` behind it, if it is not the end.
-                len = rest.len().min(3);
-            }
-            '*' => name.push(Token::Some),
-            '[' => {
-                let without = rest.starts_with("[!");
-                let from = 1 + usize::from(without);
-                // A bracket that comes first is one of the characters.
-                let first = rest[from..].chars().next().map_or(0, char::len_utf8);
-                let end = from + first + rest[from + first..].find(']').unwrap_or(0);
-                let ranges = ranges(&rest[from..end]);
-                name.push(if without { Token::Without(ranges) } else { Token::Within(ranges) });
-                len = end + 1;
-            }
-            other => name.push(Token::Char(other)),
-        }
-        rest = &rest[len..];
-    }
-    if parts.last() != Some(&Part::Folders) || !name.is_empty() {
-        parts.push(Part::Name(name));
-    }
-    parts
+/// Whether a path goes on in this way behind a whole name.
+fn is_end(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
 }
 
-fn ranges(characters: &str) -> Vec<(char, char)> {
-    let mut rest: Vec<char> = characters.chars().rev().collect();
-    let mut ranges = Vec::new();
-    while let Some(first) = rest.pop() {
-        match rest[..] {
-            [.., last, '-'] => {
-                ranges.push((first, last));
-                rest.truncate(rest.len() - 2);
+/// What a pattern says.
+struct Reading {
+    parts: Vec<Part>,
+    /// Without backslashes, if nothing in it stands for anything else.
+    plain: Option<String>,
+    unclosed: Option<usize>,
+}
+
+impl Reading {
+    /// Takes a pattern apart. With `escapes`, a backslash takes its meaning from the next character.
+    fn of(pattern: &str, escapes: bool) -> Self {
+        let (mut parts, mut name) = (Vec::new(), Vec::new());
+        let (mut plain, mut is_plain, mut unclosed) = (String::new(), true, None);
+        let mut rest = pattern;
+        while let Some(next) = rest.chars().next() {
+            let mut len = next.len_utf8();
+            let starts = name.is_empty();
+            let token = match next {
+                '/' => {
+                    parts.push(Part::Name(std::mem::take(&mut name)));
+                    plain.push('/');
+                    None
+                }
+                // All of what stands between two `/`; elsewhere two stars are as one.
+                '*' if starts && rest.strip_prefix("**").is_some_and(is_end) => {
+                    parts.push(Part::Folders);
+                    // With the `/` behind it, if it is not the end.
+                    len = rest.len().min(3);
+                    is_plain = false;
+                    None
+                }
+                '*' => Some(Token::Some),
+                '?' => Some(Token::Any),
+                '[' => match brackets(rest, escapes) {
+                    Some((token, end)) => {
+                        len = end;
+                        Some(token)
+                    }
+                    None => {
+                        unclosed = unclosed.or(Some(pattern[..pattern.len() - rest.len()].chars().count() + 1));
+                        Some(Token::Char('['))
+                    }
+                },
+                '\\' if escapes && rest.len() > 1 => {
+                    let escaped = rest[1..].chars().next().unwrap_or('\\');
+                    len += escaped.len_utf8();
+                    Some(Token::Char(escaped))
+                }
+                other => Some(Token::Char(other)),
+            };
+            match token {
+                // One star is enough, and costs less than two.
+                Some(Token::Some) if name.last() == Some(&Token::Some) => {}
+                Some(token) => {
+                    match token {
+                        Token::Char(character) => plain.push(character),
+                        _ => is_plain = false,
+                    }
+                    name.push(token);
+                }
+                None => {}
             }
-            _ => ranges.push((first, first)),
+            rest = &rest[len..];
+        }
+        if parts.last() != Some(&Part::Folders) || !name.is_empty() {
+            parts.push(Part::Name(name));
+        }
+        Reading { parts, plain: is_plain.then_some(plain), unclosed }
+    }
+}
+
+/// What stands in brackets at the beginning of a text, and where they end; nothing if they are not closed.
+fn brackets(text: &str, escapes: bool) -> Option<(Token, usize)> {
+    let without = text.starts_with("[!");
+    let start = 1 + usize::from(without);
+    let mut characters: Vec<(char, bool)> = Vec::new();
+    let mut rest = text[start..].char_indices();
+    while let Some((at, character)) = rest.next() {
+        match character {
+            // One that comes first is one of the characters.
+            ']' if !characters.is_empty() => {
+                let ranges = ranges(&characters);
+                let token = if without { Token::Without(ranges) } else { Token::Within(ranges) };
+                return Some((token, start + at + 1));
+            }
+            '\\' if escapes => characters.push((rest.next()?.1, true)),
+            other => characters.push((other, false)),
+        }
+    }
+    None
+}
+
+/// The ranges that characters in brackets make; a minus that is escaped makes none.
+fn ranges(characters: &[(char, bool)]) -> Vec<(char, char)> {
+    let (mut rest, mut ranges) = (characters, Vec::new());
+    while let [(first, _), others @ ..] = rest {
+        match others {
+            [('-', false), (last, _), behind @ ..] => {
+                ranges.push((*first, *last));
+                rest = behind;
+            }
+            _ => {
+                ranges.push((*first, *first));
+                rest = others;
+            }
         }
     }
     ranges
@@ -182,44 +353,6 @@ impl Part {
     }
 }
 
-impl Glob {
-    /// Whether it matches a path inside a content, with `/`.
-    pub fn matches(&self, path: &str) -> bool {
-        if let ([part], true) = (&self.parts[..], self.of_names) {
-            return path.split('/').any(|name| part.fits(name));
-        }
-        // How far the pattern may have come, all ways at once. `**` may stand for no folder, unless it is the end.
-        let last = self.parts.len() - 1;
-        let mut reached = vec![false; self.parts.len() + 1];
-        reached[0] = true;
-        for name in path.split('/') {
-            let mut next = vec![false; reached.len()];
-            for (at, part) in self.parts.iter().enumerate() {
-                if *part == Part::Folders && at < last {
-                    reached[at + 1] |= reached[at];
-                    next[at] |= reached[at];
-                } else if reached[at] && part.fits(name) {
-                    next[at + 1] = true;
-                }
-            }
-            if next[last + 1] {
-                return true;
-            }
-            reached = next;
-        }
-        false
-    }
-
-    /// Whether it matches a path, and spells out the hidden name at the end of `hidden`, which is a part of it.
-    pub(crate) fn spells_out(&self, path: &str, hidden: &str) -> bool {
-        let Some(literal) = self.literal.as_deref().filter(|_| self.matches(path)) else { return false };
-        match self.of_names {
-            true => hidden.rsplit('/').next() == Some(literal),
-            false => literal.strip_prefix(hidden).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -253,7 +386,7 @@ mod tests {
         }
     }
 
-    /// The crate that reads the patterns says what they mean.
+    /// What shells and other programs take patterns for.
     #[test]
     fn names_fit_as_the_crate_glob_has_it() {
         let options = glob::MatchOptions {
@@ -296,10 +429,11 @@ mod tests {
             "a/b/c", "a/b/b/c", "b/a", "x/b/y", "ü", "über", "é", "b", "a/b/c/d", "", "c/b",
         ];
         for pattern in patterns {
-            let theirs = Pattern::new(pattern).unwrap();
-            let ours = Glob { parts: parts(pattern), literal: None, of_names: false };
+            let theirs = glob::Pattern::new(pattern).unwrap();
+            let parts = Reading::of(pattern, true).parts;
+            let ours = Glob { text: String::new(), parts, exact: Vec::new(), of_names: false, unclosed: None };
             for path in paths {
-                // Whoever wants a folder wants all that is in it.
+                // A wanted folder means all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
                 let fits = ends.into_iter().any(|end| theirs.matches_with(&path[..end], options));
                 assert_eq!(ours.matches(path), fits, "{pattern} {path}");
@@ -334,7 +468,61 @@ mod tests {
         ] {
             assert!(!fits(pattern, path), "{pattern} {path}");
         }
-        assert!(["", "/", "a["].iter().all(|text| text.parse::<Glob>().is_err()));
+        assert!(["", "/", "./"].iter().all(|text| text.parse::<Glob>().is_err()));
+    }
+
+    #[test]
+    fn an_exact_name_always_matches() {
+        let fits = |pattern: &str, path: &str| Glob::read(pattern, false).unwrap().matches(path);
+        for name in ["model[1].bin", "a[", "a[b", "*", "**a", "?", r"a\b", "[]", "[!]", "a[b-]", "x]", "a**"] {
+            assert!(fits(name, name) && fits(name, &format!("deep/{name}")), "{name}");
+            assert!(fits(&format!("deep/{name}"), &format!("deep/{name}/inside")), "{name}");
+        }
+        assert!(fits("model[1].bin", "model1.bin"), "it is a pattern, too");
+        let choose = |pattern: &str, paths: &[&str]| {
+            Glob::choose(&[Glob::read(pattern, false).unwrap()], paths.iter().copied()).unwrap()
+        };
+        assert_eq!(choose("model[1].bin", &["model1.bin", "model[1].bin"]), [false, true], "it is that file alone");
+        assert_eq!(choose("model[12].bin", &["model1.bin", "model2.bin"]), [true, true]);
+    }
+
+    #[test]
+    fn brackets_and_stars_can_be_escaped() {
+        let fits = |pattern: &str, path: &str| Glob::read(pattern, false).unwrap().matches(path);
+        for pattern in [r"model\[1\].bin", "model[[]1].bin", "model[[]1[]].bin", r"model[\[]1].bin", r"*\[1\]*"] {
+            assert!(fits(pattern, "model[1].bin") && !fits(pattern, "model1.bin"), "{pattern}");
+        }
+        assert!(fits(r"a\*", "a*") && !fits(r"a\*", "ab"));
+        assert!(fits(r"[a\-z]", "-") && !fits(r"[a\-z]", "b") && fits(r"[\]]", "]"));
+        assert!(fits(r"\.hidden", ".hidden"));
+    }
+
+    #[test]
+    fn folders_are_parted_by_backslashes_on_windows() {
+        let fits = |pattern: &str, path: &str| Glob::read(pattern, true).unwrap().matches(path);
+        assert!(fits(r"data\*.bin", "data/1.bin") && !fits(r"data\*.bin", "x/data/1.bin"));
+        assert!(fits(r".\data\", "data/deep/1.bin") && fits(r"\top.txt", "top.txt"));
+        assert!(fits(r"data\[ab].bin", "data/a.bin") && fits(r"**\x", "a/b/x"));
+        assert!(fits("model[[]1].bin", "model[1].bin"));
+    }
+
+    /// As macOS stores names, and as keyboards type them.
+    #[test]
+    fn composed_and_decomposed_accents_are_the_same() {
+        let (nfc, nfd) = ("\u{fc}ber.bin", "u\u{308}ber.bin");
+        for (pattern, path) in [(nfc, nfd), (nfd, nfc), ("\u{fc}*", nfd), ("u\u{308}*", nfc), ("?ber.bin", nfd)] {
+            assert!(pattern.parse::<Glob>().unwrap().matches(path), "{pattern:?} {path:?}");
+        }
+        assert!(!"u*".parse::<Glob>().unwrap().matches(nfc));
+    }
+
+    #[test]
+    fn every_pattern_that_matches_nothing_is_named() {
+        let globs: Vec<Glob> = ["*.json", "*.jpeg", "a[", "b"].iter().map(|text| text.parse().unwrap()).collect();
+        let unmatched = Glob::choose(&globs, ["x.json", "b"].into_iter()).unwrap_err();
+        let named: Vec<_> = unmatched.iter().map(|one| (one.pattern.as_str(), one.unclosed)).collect();
+        assert_eq!(named, [("*.jpeg", None), ("a[", Some(2))]);
+        assert_eq!(Glob::choose(&globs[..1], ["x.json", "b"].into_iter()).unwrap(), [true, false]);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! `peer-cli share` prints it, says which tracker and which content:
 //!
 //! ```no_run
-//! use peer::{Identity, Node, Ticket, TransportConfig, TransportKind};
+//! use p2p_fileshare::{Identity, Node, Ticket, TransportConfig, TransportKind};
 //!
 //! # async fn get(ticket: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let ticket: Ticket = ticket.parse()?;
@@ -33,10 +33,10 @@
 //! `watch`: the last state is never missed. [`Node::events`] is a broadcast for logs and for people.
 //!
 //! ```no_run
-//! use peer::{Glob, Node};
+//! use p2p_fileshare::{Glob, Node};
 //! use tokio::io::AsyncReadExt;
 //!
-//! # async fn example(node: &Node, content: peer::ContentId) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(node: &Node, content: p2p_fileshare::ContentId) -> Result<(), Box<dyn std::error::Error>> {
 //! let only: Glob = "*.json".parse()?;
 //! let download = node.download(content).only([only]).overwrite(true).down_rate(10 << 20).start().await?;
 //!
@@ -66,6 +66,7 @@ mod driver;
 mod error;
 mod event;
 mod glob;
+mod handle;
 #[cfg(feature = "serde")]
 pub mod json;
 mod lock;
@@ -79,6 +80,7 @@ mod status;
 
 pub use config::NodeBuilder;
 pub use disk::left_out::{LeftOut, LeftOutReason};
+pub use disk::left_over::LeftOver;
 pub use disk::manifests::{
     keep_manifest, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest, received_path,
     sweep_manifests,
@@ -86,12 +88,13 @@ pub use disk::manifests::{
 pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;
 pub use disk::share::{Hashed, Held, hash_content, hash_content_with};
+pub use disk::spool::{Spool, Spooled};
 pub use download::{Download, DownloadBuilder};
 pub use error::PeerError;
 pub use event::PeerEvent;
-pub use glob::{Glob, GlobError};
+pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
-pub use net::tracker::{Page, TrackerAddress};
+pub use net::tracker::{Page, TrackerAddress, WatchedPage};
 pub use node::Node;
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};

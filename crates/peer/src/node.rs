@@ -17,7 +17,7 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
-use crate::net::tracker::{Page, TrackerAddress};
+use crate::net::tracker::{Page, TrackerAddress, WatchedPage};
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
@@ -112,6 +112,13 @@ impl Node {
     /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`.
     pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
         self.commands.ask(|reply| Command::List { before, reply }).await?
+    }
+
+    /// A page of those who take part in a content, and how each stands: the first page, or the one after `after`. Ask again
+    /// about once a second: peers tell the tracker how they stand only while somebody does. Peers of older versions
+    /// never do, and an older tracker ends the connection.
+    pub async fn watch(&self, content: ContentId, after: Option<u64>) -> Result<WatchedPage, PeerError> {
+        self.commands.ask(|reply| Command::Watch { content, after, reply }).await?
     }
 
     /// The manifest of a content, from the hashes folder or from a peer. Nothing is downloaded or kept. Waits until a peer has

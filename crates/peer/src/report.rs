@@ -79,6 +79,10 @@ pub(crate) enum Report {
         content: ContentId,
         result: Result<PathBuf, PeerError>,
     },
+    /// Somebody watches this content: the tracker is to be told how we stand with it, for a while.
+    Watched {
+        content: ContentId,
+    },
     TrackerLost,
     TrackerBack,
     /// Where the tracker was, somebody else is, or it takes us no more.

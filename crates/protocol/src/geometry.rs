@@ -60,6 +60,7 @@ pub struct Block {
 
 /// Sizes that make no geometry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GeometryError {
     /// Not a power of two from 1 KiB to 16 MiB.
     #[error("a piece size is a power of two from 1 KiB to 16 MiB, not {0} bytes")]
@@ -181,6 +182,11 @@ impl Geometry {
     }
 }
 
+/// Pieces of one file that are few enough.
+pub(crate) const FEW_PIECES: u64 = 2048;
+/// Pieces become no larger for there to be few.
+pub(crate) const USUAL_PIECE_SIZE: u32 = 4 << 20;
+
 /// The piece size that is used unless one is asked for: the smallest that gives at most 2,048 pieces more than there are
 /// files, up to 4 MiB, and more only where 2^20 pieces would not do.
 pub fn default_piece_size(sizes: &[u64]) -> u32 {
@@ -188,7 +194,7 @@ pub fn default_piece_size(sizes: &[u64]) -> u32 {
     // Each file has a piece, however large pieces are: only those beyond can be made fewer. One file alone is none.
     let fewest = sizes.iter().filter(|&&len| len > 0).count() as u64;
     let mut size = MIN_PIECE_SIZE;
-    while pieces(size) > 2048 + fewest.saturating_sub(1) && size < 4 << 20 {
+    while pieces(size) > FEW_PIECES + fewest.saturating_sub(1) && size < USUAL_PIECE_SIZE {
         size *= 2;
     }
     while pieces(size) > u64::from(MAX_PIECES) && size < MAX_PIECE_SIZE {

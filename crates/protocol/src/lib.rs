@@ -8,7 +8,7 @@
 //! A message survives its encoding, and what is no message is refused:
 //!
 //! ```
-//! use protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
+//! use p2p_fileshare_protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
 //!
 //! let content = ContentId(Digest::of(b"a manifest"));
 //! let runs = vec![PieceRange { first: 0, count: 16 }];
@@ -30,6 +30,7 @@ mod paths;
 mod pieces;
 mod printable;
 mod query;
+mod stream_pieces;
 mod ticket;
 
 pub use codec::{DecodeError, EncodeError, Wire};
@@ -40,13 +41,15 @@ pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestE
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    PeerAddress, PeerMessage, RefusalReason, Request, Role, TrackerEvent, TrackerRequest, VERSION,
+    MAX_SOURCES, MAX_WATCHED, PeerAddress, PeerMessage, PeerProgress, REPORT_SECONDS, RefusalReason, Request, Role,
+    TrackerEvent, TrackerRequest, VERSION, WatchedPeer, WatchedSource, report_mark,
 };
 pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use query::{Query, QueryError};
+pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{Ticket, TicketError};
 
 /// Most pieces that a content may have.

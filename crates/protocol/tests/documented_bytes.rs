@@ -1,8 +1,8 @@
-//! `docs/protocol.md` shows messages as bytes, for whoever writes another client: they are what the codec writes and reads.
+//! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
-use protocol::{
-    Announce, Answer, ContentId, Digest, PeerMessage, PieceRange, RefusalReason, Request, Role, TrackerEvent,
-    TrackerRequest, VERSION, Wire,
+use p2p_fileshare_protocol::{
+    Announce, Answer, ContentId, Digest, PeerMessage, PeerProgress, PieceRange, RefusalReason, Request, Role,
+    TrackerEvent, TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -45,5 +45,11 @@ fn the_document_shows_what_the_codec_writes() {
         "tracker: `Announce` of a.bin, 4 GiB, wanted",
     );
     is(TrackerRequest::Hello { version: VERSION, listeners }, "tracker: `Hello` from 10.0.0.1:9000");
+    let progress = PeerProgress { have: 3, pieces: 300, size: 1 << 20, down: 1000, up: 0, from: vec![] };
+    is(
+        TrackerRequest::Progress { content, progress },
+        "tracker: `Progress`, 3 of 300 pieces of 1 MiB, 1,000 bytes a second",
+    );
+    is(TrackerRequest::Watch { content, after: None }, "tracker: `Watch`, the first page");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

@@ -3,11 +3,12 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
-use protocol::{
-    Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError, ManifestHeader, PeerMessage, Request, TrackerEvent, TrackerRequest, Wire,
+use p2p_fileshare_protocol::{
+    Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, MAX_SOURCES,
+    MAX_WATCHED, Manifest, ManifestError, ManifestHeader, PeerId, PeerMessage, PeerProgress, Request, Role,
+    TrackerEvent, TrackerRequest, WatchedPeer, WatchedSource, Wire,
 };
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -236,4 +237,38 @@ fn unknown_and_cut_messages_are_typed_errors() {
     }
     assert_eq!(PeerMessage::decode(&vec![0; MAX_FRAME + 1]), Err(DecodeError::TooLong(MAX_FRAME + 1)));
     assert_eq!(Answer::decode(&[0; 65]), Err(DecodeError::TooLong(65)));
+}
+
+/// How peers stand: no more peers, and no more sources of each, than a message may have.
+#[test]
+fn lists_of_watched_peers_are_capped_before_they_are_allocated() {
+    let _alone = ALONE.lock();
+    let content = ContentId(ROOT);
+    let source = WatchedSource { peer: PeerId::of_public_key(b"peer"), rate: u64::MAX };
+    let progress = |sources| PeerProgress { from: vec![source; sources], ..PeerProgress::default() };
+    let said = |sources| TrackerRequest::Progress { content, progress: progress(sources) }.encode().unwrap();
+    assert!(TrackerRequest::decode(&said(MAX_SOURCES)).is_ok());
+    assert!(matches!(TrackerRequest::decode(&said(MAX_SOURCES + 1)), Err(DecodeError::Invalid(_))));
+    let address = Some("[2001:db8::1]:65535".parse().unwrap());
+    let peer = WatchedPeer { peer: source.peer, address, role: Role::Seeder, progress: Some(progress(MAX_SOURCES)) };
+    let answer = |peers| {
+        let peers = vec![peer.clone(); peers];
+        TrackerEvent::Watched { content, after: Some(u64::MAX), peers, next: Some(u64::MAX) }.encode().unwrap()
+    };
+    let full = answer(MAX_WATCHED);
+    assert!(full.len() <= MAX_FRAME / 2 && TrackerEvent::decode(&full).is_ok());
+    assert!(matches!(TrackerEvent::decode(&answer(MAX_WATCHED + 1)), Err(DecodeError::Invalid(_))));
+    // A count that claims 2^63 - 1 and then ends, in both lists.
+    let mut claims = TrackerRequest::Progress { content, progress: PeerProgress::default() }.encode().unwrap();
+    claims.pop();
+    claims.extend(HUGE);
+    let (result, memory) = measured(|| TrackerRequest::decode(&claims));
+    assert!(result.is_err() && memory < SPARE, "{memory} bytes");
+    let empty = TrackerEvent::Watched { content, after: None, peers: vec![], next: None }.encode().unwrap();
+    let claims = [&empty[..empty.len() - 2], &HUGE].concat();
+    let (result, memory) = measured(|| TrackerEvent::decode(&claims));
+    assert!(result.is_err() && memory < SPARE, "{memory} bytes");
+    for len in 0..full.len() {
+        assert!(TrackerEvent::decode(&full[..len]).is_err(), "{len} bytes");
+    }
 }

@@ -12,10 +12,10 @@ use crate::changes::{Changes, Clock, FileState};
 use crate::durable::where_possible;
 use crate::error::{error_at, in_range};
 use crate::held::Held;
+use crate::holes;
 use crate::named::left_files;
 use crate::open::{Look, gone, is_made_late, make_late, open_file, reopen_file};
 use crate::open_files::{Holder, OpenFiles};
-use crate::positioned::write_all_at;
 use crate::{Access, FileSpec, StorageError};
 
 /// Up to so many files are made durable one by one; of more, with all that their file system has to write.
@@ -167,7 +167,7 @@ impl<T: OpenFile> Handles<T> {
         if is_right { Ok(()) } else { Err(StorageError::Changed(spec.path.clone())) }
     }
 
-    /// Writes to a file, and notes how it is then: whoever else writes to it shows from that.
+    /// Writes to a file, and notes its state then: writes of others show from that.
     pub(crate) fn write(
         &self,
         file: usize,
@@ -188,7 +188,7 @@ impl<T: OpenFile> Handles<T> {
         let written = open.file().metadata().and_then(|before| {
             let before = FileState::of(&before);
             changes.opened(before);
-            let result = write_all_at(open.file(), data, offset);
+            let result = holes::write_at(open.file(), data, offset);
             // After it, not before: a sync that runs meanwhile may miss it.
             self.dirty[file].store(true, Ordering::Release);
             result?;
@@ -240,7 +240,7 @@ impl<T: OpenFile> Handles<T> {
             }
             error => error,
         })?;
-        // Whoever writes holds this, and notes it.
+        // A writer holds this, and notes it.
         if self.access == Access::Write
             && let Ok(mut changes) = self.changes[file].try_lock()
         {

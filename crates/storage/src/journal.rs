@@ -15,12 +15,14 @@ use crate::durable::where_possible;
 use crate::error::error_at;
 
 const MAGIC: &[u8; 8] = b"P2PJRNL1";
+/// What journals of all versions begin with.
+const ANY_MAGIC: &[u8] = b"P2PJRNL";
 const HEADER: usize = 8 + 32 + 4;
 const RECORD: usize = 4 + 4 + 8;
 /// Most bytes that are read: far more than a content of 2^20 pieces can need, were every piece a record twice over.
 const MOST: u64 = 64 << 20;
 
-/// The file of a journal, which is closed before it is removed, whoever has the journal still. Then there is nothing left to
+/// The file of a journal, which is closed before it is removed, even while others hold the journal. Then there is nothing left to
 /// claim.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JournalFile(Arc<Mutex<Option<File>>>);
@@ -49,6 +51,11 @@ pub struct Journal {
     claimed: PieceSet,
 }
 
+/// Whether a file that begins so is a journal, of whatever version.
+pub(crate) fn is_journal(start: &[u8]) -> bool {
+    start.starts_with(ANY_MAGIC)
+}
+
 fn header(content: ContentId, pieces: u32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..8].copy_from_slice(MAGIC);
@@ -70,16 +77,17 @@ impl Journal {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let slot = JournalFile::default();
         slot.put(file.map_err(|source| error_at(path, source))?);
-        Self::of(&slot, path, content, pieces)
+        let (journal, have, _) = Self::of(&slot, path, content, pieces)?;
+        Ok((journal, have))
     }
 
-    /// The same of a file that is open.
+    /// The same of a file that is open. Says also whether it was of this content before.
     pub(crate) fn of(
         slot: &JournalFile,
         path: &Path,
         content: ContentId,
         pieces: u32,
-    ) -> Result<(Self, PieceSet), StorageError> {
+    ) -> Result<(Self, PieceSet, bool), StorageError> {
         let error = |source| error_at(path, source);
         let mut open = slot.open();
         let Some(mut file) = open.as_mut() else { return Err(StorageError::NotFound(path.to_owned())) };
@@ -91,7 +99,8 @@ impl Journal {
         let mut runs = Vec::new();
         let mut chain = checksum(&[&header]);
         let mut good = HEADER;
-        if bytes.starts_with(&header) {
+        let is_of_content = bytes.starts_with(&header);
+        if is_of_content {
             for record in bytes[HEADER..].chunks_exact(RECORD) {
                 let (body, sum) = record.split_at(8);
                 let next = checksum(&[&chain, body]);
@@ -114,7 +123,8 @@ impl Journal {
         have.insert_runs(runs);
         file.set_len(good as u64).map_err(error)?;
         file.seek(SeekFrom::Start(good as u64)).map_err(error)?;
-        Ok((Journal { file: slot.clone(), path: path.to_owned(), chain, claimed: have.clone() }, have))
+        let journal = Journal { file: slot.clone(), path: path.to_owned(), chain, claimed: have.clone() };
+        Ok((journal, have, is_of_content))
     }
 
     /// Claims runs of pieces whose bytes are durable already. Returns once the claim is durable too.
@@ -175,7 +185,7 @@ mod tests {
         }
     }
 
-    /// Whoever may write to the folder can write a journal whose every record claims all pieces again.
+    /// A user who may write to the folder can write a journal whose every record claims all pieces again.
     #[test]
     fn records_that_all_claim_everything_cost_no_more_than_others() {
         let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        // Windows neither renames a folder over a map nor cuts a mapped file, and whoever is sent something holds its map: there
+        // Windows neither renames a folder over a map nor cuts a mapped file, and a connection that is sent something holds its map: there
         // nothing is mapped before it has its name.
         let open = if cfg!(windows) && access == Access::Write { unmapped } else { map };
         Ok(Arc::new(Maps(Handles::new(files, access)?, open)))
@@ -43,11 +43,21 @@ impl Backend for MmapBackend {
 fn map(file: File, spec: &FileSpec) -> Result<Mapped, StorageError> {
     // SAFETY: the map is read-only and shared. Others may change the file under it: bytes are only ever sent or hashed as
     // bytes, every receiver verifies them, and a cut file is met by the checks in `read`.
-    let map = (spec.size > SMALL).then(|| unsafe { MmapOptions::new().map(&file) });
+    let map = is_worth_a_map(spec.size).then(|| unsafe { MmapOptions::new().map(&file) });
     // Not every file system has shared maps, and a process may have as many as its limits say: then it is read.
     let guard = map.and_then(Result::ok).map(Guarded::new);
     let damaged = guard.as_ref().and_then(Guarded::damaged);
     Ok(Mapped { file, map: guard.map(Bytes::from_owner), damaged })
+}
+
+/// Whether a file of this size is mapped: not a small one, nor one that would take much of the address space that this process
+/// may use.
+fn is_worth_a_map(size: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    let most = rustix::process::getrlimit(rustix::process::Resource::As).current.map_or(u64::MAX, |limit| limit / 8);
+    #[cfg(not(target_os = "linux"))]
+    let most = u64::MAX;
+    size > SMALL && size <= most
 }
 
 /// A file that is read.
@@ -152,7 +162,7 @@ impl Storage for Maps {
     }
 }
 
-/// Brings the pages of a slice in, so that whoever touches it does not wait for the disk. False if they cannot be had.
+/// Brings the pages of a slice in, so that reading it does not wait for the disk. False if they cannot be had.
 #[cfg(target_os = "linux")]
 fn populate(slice: &[u8]) -> bool {
     // SAFETY: a question about a constant of the machine.

@@ -10,9 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::{
-    ContentId, NameError, PathTree, PieceSet, case_collision, check_local_name, check_path, decorated_name,
-};
+use protocol::{ContentId, NameError, PathTree, case_collision, check_local_name, check_path, decorated_name};
 
 use crate::changes::Clock;
 use crate::error::{error_at, error_of_new, error_of_rename};
@@ -20,20 +18,13 @@ use crate::file::FileBackend;
 use crate::folder::{Folder, How, Seen};
 use crate::folder_merge::{FolderMerge, folders_in};
 use crate::held::Held;
+use crate::holes;
 use crate::journal::JournalFile;
+use crate::left_over::{self, Claimed, bytes_at, is_journal_at};
 use crate::open::{gone, has_other_names, make_late};
 use crate::room::Room;
+use crate::state_names::{STATE, is_state_name};
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
-
-/// End of the name of what is built.
-pub(crate) const PART: &str = ".part";
-/// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
-const STATE: [&str; 3] = [PART, ".part.journal", ".lock"];
-
-/// Whether something of this name, beside downloads, would be taken for the state of one.
-pub fn is_state_name(name: &str) -> bool {
-    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
-}
 
 /// A download that is being built.
 pub struct Output {
@@ -54,6 +45,8 @@ pub struct Output {
     merges: bool,
     /// Whether the folder that it is built in was made for it.
     made_folder: bool,
+    /// Bytes that an earlier run had left and that could not stay.
+    removed: u64,
 }
 
 /// A file of a download.
@@ -83,8 +76,8 @@ impl Output {
         make_output_folder(folder)?;
         let base = Folder::open(folder).map_err(|source| error_at(folder, source))?;
         let look = |name: &PathBuf| base.look(name).map_err(|source| error_at(&folder.join(name), source));
-        // A lock stays as long as what it is for: without one, what lies there is somebody else's.
-        let ours = look(&lock_name)?.is_some();
+        // A lock stays as long as what it is for: without one, and without a journal of ours, what lies there is somebody else's.
+        let ours = look(&lock_name)?.is_some() || is_journal_at(&base, &journal);
         for other in [&part, &journal] {
             if !ours && look(other)?.is_some() {
                 return Err(StorageError::NotOurs(folder.join(other)));
@@ -94,6 +87,12 @@ impl Output {
         // Where upper and lower case are one, it may be that of another download.
         if name.is_ascii() && !is_listed(&base, &lock_name).map_err(|source| error_at(folder, source))? {
             return Err(StorageError::SameFile(folder.join(lock_name)));
+        }
+        let mut removed = 0;
+        // What was a file is a folder now, or the other way round.
+        if look(&part)?.is_some_and(|seen| if is_folder { seen.is_file } else { seen.is_folder }) {
+            removed = bytes_at(&base, &part);
+            left_over::remove(&base, &part)?;
         }
         if is_folder {
             base.make_folder(&part, true).map_err(|source| error_of_new(&folder.join(&part), source))?;
@@ -119,6 +118,7 @@ impl Output {
             replaces: false,
             merges: false,
             made_folder,
+            removed,
         })
     }
 
@@ -170,13 +170,42 @@ impl Output {
         self.files.iter().map(|file| file.spec.clone()).collect()
     }
 
+    /// Where it is built.
+    pub fn part_path(&self) -> PathBuf {
+        self.path_of(&self.part)
+    }
+
     /// Where the journal of this download is kept.
     pub fn journal_path(&self) -> PathBuf {
         self.path_of(&self.journal)
     }
 
-    /// Opens the journal of this download, as [`Journal::open`] does, without following a link.
-    pub fn journal(&self, content: ContentId, pieces: u32) -> Result<(Journal, PieceSet), StorageError> {
+    /// Bytes that an earlier run had left there, of whatever content.
+    pub fn earlier(&self) -> u64 {
+        self.removed + bytes_at(self.folder(), &self.part)
+    }
+
+    /// Where a file that is built holds something, as far as the file system says: ranges in ascending order.
+    pub fn data(&self, number: usize) -> Vec<Range<u64>> {
+        let file = &self.files[number];
+        match self.folder().open_file(&self.inside(file), How::Read) {
+            Ok(open) => holes::data(&open, open.metadata().map_or(0, |seen| seen.len().min(file.spec.size))),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Removes the files that an earlier run has left and that are none of this content: its journal was of another one.
+    pub fn remove_others(&self) -> Result<(), StorageError> {
+        if !self.is_folder {
+            return Ok(());
+        }
+        let ours: HashSet<PathBuf> = self.files.iter().map(|file| self.inside(file)).collect();
+        left_over::remove_files(self.folder(), &self.part, |file| !ours.contains(file))
+    }
+
+    /// Opens the journal of this download, as [`Journal::open`] does, without following a link. What an earlier run has left is
+    /// [`Claimed::Unknown`] if the journal was of another content, of another version, or not there.
+    pub fn journal(&self, content: ContentId, pieces: u32) -> Result<(Journal, Claimed), StorageError> {
         let path = self.journal_path();
         let error = |source| error_at(&path, source);
         let file = self.folder().open_file(&self.journal, How::Make { private: true }).map_err(error)?;
@@ -188,7 +217,10 @@ impl Output {
             return Err(StorageError::Linked(path));
         }
         self.journal_file.put(file);
-        Journal::of(&self.journal_file, &path, content, pieces)
+        let (journal, have, is_of_content) = Journal::of(&self.journal_file, &path, content, pieces)?;
+        let earlier = if is_of_content { 0 } else { self.earlier() };
+        let claimed = if earlier > 0 { Claimed::Unknown { bytes: earlier } } else { Claimed::Pieces(have) };
+        Ok((journal, claimed))
     }
 
     /// Where it will be.
@@ -201,7 +233,7 @@ impl Output {
         Held::new(self.folder(), self.name.to_str().unwrap_or_default())
     }
 
-    /// Fails if the folder that it is built in is not where it was: whoever is told of a path would not find it there.
+    /// Fails if the folder that it is built in is not where it was: a reported path would not lead to it.
     pub fn check_place(&self) -> Result<(), StorageError> {
         match self.folder().is_in_place() {
             true => Ok(()),
@@ -209,7 +241,7 @@ impl Output {
         }
     }
 
-    /// Whether as much is free on the disk as is to be kept, whoever fills it.
+    /// Whether as much is free on the disk as is to be kept, no matter what fills it.
     pub fn check_room(&self) -> Result<(), StorageError> {
         self.held.room().map_or(Ok(()), Room::check)
     }
@@ -333,7 +365,7 @@ impl Output {
         let mut identities = HashSet::new();
         for file in &self.files {
             let inside = self.inside(file);
-            // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
+            // What was verified was written; a program that has cut the file since then, or put something else in its place, takes
             // its name from it.
             let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
             let seen = seen.ok_or_else(|| gone(Some(&self.held), &file.spec))?;

@@ -37,6 +37,7 @@ pub const MOST_KNOWN: usize = 200;
 const FEWEST_KNOWN: usize = 8;
 /// News for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a peer is told only if it is sent"]
 pub struct Push {
     /// Who is to be told.
     pub to: PeerId,
@@ -63,7 +64,7 @@ struct Member {
     role: Role,
     /// Position in `givers` or `takers`.
     place: Place,
-    /// Acquaintances. Whoever stands here has this member in its own list.
+    /// Acquaintances. Each of them has this member in its own list.
     known: Vec<u32>,
     /// What it says the content is called.
     claim: Option<ClaimId>,
@@ -244,6 +245,16 @@ impl Registry {
         slots.filter_map(|&slot| self.seen_by(viewer, slot)).collect()
     }
 
+    /// Members and what they hold, as somebody with these addresses may see them, from a place on; and the place to go on from if
+    /// there are more than so many. Those who come or go meanwhile may be missed.
+    pub fn page(&self, viewer: &Addresses, from: usize, most: usize) -> (Vec<(PeerAddress, Role)>, Option<usize>) {
+        let mut members = self.slots.iter().enumerate().skip(from).filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
+        let page: Vec<_> = members.by_ref().take(most).collect();
+        let next = page.last().map(|(at, _)| at + 1).filter(|_| members.next().is_some());
+        let seen = |member: &Member| PeerAddress { id: member.id, addresses: member.addresses.for_viewer(viewer) };
+        (page.into_iter().map(|(_, member)| (seen(member), member.role)).collect(), next)
+    }
+
     fn insert(&mut self, id: PeerId, addresses: &Arc<Addresses>, role: Role) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -329,7 +340,7 @@ impl Registry {
         group.draw(&mut random, |slot| self.member(slot).addresses.origin())
     }
 
-    /// Makes two members acquaintances. Whoever knows too many forgets a random one.
+    /// Makes two members acquaintances. One that knows too many forgets a random one.
     fn acquaint(&mut self, one: u32, other: u32) {
         for (a, b) in [(one, other), (other, one)] {
             if self.member(a).known.len() >= MOST_KNOWN {

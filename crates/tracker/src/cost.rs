@@ -16,6 +16,8 @@ const MEMBER: usize = 900;
 const CONTENT: usize = 2600;
 /// That two members know each other, for both.
 const ACQUAINTANCE: usize = 16;
+/// How a member stands with a content, while somebody watches.
+pub(crate) const PROGRESS: usize = 400;
 /// News of a content that wait to be said, and in them a peer.
 const NEWS: usize = 200;
 const NAMED: usize = 2 * size_of::<PeerId>();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{TrackerEvent, TrackerRequest, VERSION};
+use protocol::{PeerId, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -18,7 +18,7 @@ use crate::state::State;
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
-/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost whoever asks
+/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost the asker
 /// next to nothing.
 const QUESTIONS: usize = 2;
 /// Most bytes of what a peer says. Its addresses, or a name, take less, and it may never send the rest.
@@ -85,7 +85,7 @@ async fn write(
         tokio::select! {
             question = asked.recv() => match question {
                 Some(question) => {
-                    if let Some(answer) = answer(question, state) {
+                    if let Some(answer) = answer(question, connection.peer_id(), state) {
                         tell(session, &mut send, answer, state).await?;
                     }
                 }
@@ -94,9 +94,9 @@ async fn write(
             () = outbox.filled() => {
                 while let Some(news) = state.take(session, connection.peer_id(), outbox) {
                     tell(session, &mut send, news, state).await?;
-                    // Whoever has asked meanwhile has waited for a message, and not for all news.
+                    // A question that came meanwhile has waited for one message, not for all news.
                     if let Ok(question) = asked.try_recv()
-                        && let Some(answer) = answer(question, state)
+                        && let Some(answer) = answer(question, connection.peer_id(), state)
                     {
                         tell(session, &mut send, answer, state).await?;
                     }
@@ -107,16 +107,20 @@ async fn write(
 }
 
 /// What a question is answered with.
-fn answer(question: TrackerRequest, state: &State) -> Option<TrackerEvent> {
+fn answer(question: TrackerRequest, peer: PeerId, state: &State) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Find(query) => {
-            // Nothing has so long a name, and whoever asks waits for an answer.
+            // Nothing has so long a name, and the asker waits for an answer.
             let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
             Some(TrackerEvent::Found { query, matches })
         }
         TrackerRequest::List { before } => {
             let (contents, next) = state.list(before);
             Some(TrackerEvent::Listed { before, contents, next })
+        }
+        TrackerRequest::Watch { content, after } => {
+            let (peers, next) = state.watch(peer, content, after);
+            Some(TrackerEvent::Watched { content, after, peers, next })
         }
         _ => None,
     }
@@ -137,7 +141,11 @@ async fn read(
                 state.leave(session, connection.peer_id(), content);
                 false
             }
-            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. }) => {
+            TrackerRequest::Progress { content, progress } => {
+                state.progress(session, connection.peer_id(), content, progress);
+                false
+            }
+            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. } | TrackerRequest::Watch { .. }) => {
                 // Waits for room: who asks faster than it reads waits for itself.
                 questions.send(question).await.map_err(|_| TransportError::Closed)?;
                 false
@@ -174,7 +182,7 @@ async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use protocol::{PeerId, Wire};
+    use protocol::Wire;
     use transport::frame::frame;
     use transport::{BoxFuture, MemoryNetwork, RecvStream, Transport};
 

@@ -4,15 +4,19 @@
 //! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
 //! in one order: content, then catalogue or member, then ledger, then outbox.
 //!
-//! What each connection takes is in the ledger's books. Whoever lets them grow makes room afterwards, holding no lock.
+//! What each connection takes is in the ledger's books. A session that lets them grow makes room afterwards, holding no lock.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, ContentMatch, PeerAddress, PeerId, Role, TrackerEvent};
+use protocol::{
+    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_WATCHED, PeerAddress, PeerId, PeerProgress, Role, TrackerEvent,
+    WatchedPeer, report_mark,
+};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
+use tokio::time::Instant;
 use transport::Connection;
 
 use crate::catalogue::{Catalogue, Name, Namer};
@@ -21,6 +25,7 @@ use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
+use crate::watching::{Asking, Watched};
 
 /// What all sessions share.
 pub(crate) struct State {
@@ -31,6 +36,7 @@ pub(crate) struct State {
     /// Every connection, from the first moment on.
     sessions: DashMap<u64, Arc<dyn Connection>>,
     ledger: Mutex<Ledger>,
+    asking: Mutex<Asking>,
 }
 
 /// A connected peer that has said hello.
@@ -50,6 +56,15 @@ struct Membership {
     keeps: bool,
     /// Whether it has wanted pieces of it while it was here.
     wanted: bool,
+    /// How it stands, where somebody watches.
+    watched: Watched,
+}
+
+impl Membership {
+    /// What it costs that it says how it stands.
+    fn progress_bytes(&self) -> usize {
+        if self.watched.keeps() { cost::PROGRESS } else { 0 }
+    }
 }
 
 /// Bytes that a session takes for a while.
@@ -79,6 +94,7 @@ impl State {
             members: DashMap::new(),
             sessions: DashMap::new(),
             ledger: Mutex::new(Ledger::new(room)),
+            asking: Mutex::default(),
         }
     }
 
@@ -129,7 +145,7 @@ impl State {
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
-    /// and what others are told of them leads nowhere any more. Whoever sends a packet chooses its sender, so nobody is believed
+    /// and what others are told of them leads nowhere any more. The sender of a packet can be forged, so nobody is believed
     /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
     pub(crate) fn send_moved_away(&self) {
         for entry in &self.sessions {
@@ -150,7 +166,7 @@ impl State {
         }
     }
 
-    /// Lets go whoever has to, until there is room. To be called with no lock held.
+    /// Lets go the peers that have to, until there is room. To be called with no lock held.
     fn make_room(&self) {
         loop {
             let Some(session) = self.ledger().surplus() else { return };
@@ -181,7 +197,7 @@ impl State {
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
         let new = !registry.contains(peer);
-        // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
+        // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
         if let Some((addresses, wanted)) = self.join(session, peer, content, role) {
             let publishers = &self.config.publishers;
@@ -231,7 +247,7 @@ impl State {
         let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
         let Some(membership) = member.contents.remove(&content) else { return };
         let mut ledger = self.ledger();
-        ledger.change(session, -(membership.bytes as i64));
+        ledger.change(session, -((membership.bytes + membership.progress_bytes()) as i64));
         if member.contents.is_empty() {
             ledger.set_use(session, Use::Idle);
         }
@@ -281,6 +297,58 @@ impl State {
     pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
         let (page, next) = self.catalogue().page(before);
         (self.describe(page, None), next)
+    }
+
+    /// A page of those who take part in a content, for the member that watches it, and how to ask for the next one. Those who have
+    /// not said lately how they stand are asked to.
+    pub(crate) fn watch(
+        &self,
+        viewer: PeerId,
+        content: ContentId,
+        after: Option<u64>,
+    ) -> (Vec<WatchedPeer>, Option<u64>) {
+        let Some(addresses) = self.members.get(&viewer).map(|member| member.addresses.clone()) else {
+            return (Vec::new(), None);
+        };
+        let Some(registry) = self.contents.get(&content) else { return (Vec::new(), None) };
+        let from = after.and_then(|after| usize::try_from(after).ok()).unwrap_or(0);
+        let (page, next) = registry.page(&addresses, from, MAX_WATCHED);
+        let now = Instant::now();
+        let mut asked = Vec::new();
+        let watched = |(seen, role): (PeerAddress, Role)| {
+            let mut progress = None;
+            if let Some(mut member) = self.members.get_mut(&seen.id)
+                && let Some(membership) = member.contents.get_mut(&content)
+            {
+                progress = membership.watched.progress(now);
+                let mut asking = self.asking.lock().expect("no panic holds it");
+                if seen.id != viewer && membership.watched.ask(now, &mut asking) {
+                    asked.push(seen.id);
+                }
+            }
+            WatchedPeer { peer: seen.id, address: seen.addresses.first().copied(), role, progress }
+        };
+        let peers = page.into_iter().map(watched).collect();
+        let mark = |to| Push { to, joined: Vec::new(), gone: vec![report_mark()] };
+        self.push(content, asked.into_iter().map(mark).collect());
+        drop(registry);
+        self.make_room();
+        (peers, next.map(|next| next as u64))
+    }
+
+    /// A member says how it stands with a content.
+    pub(crate) fn progress(&self, session: u64, peer: PeerId, content: ContentId, progress: PeerProgress) {
+        {
+            let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
+                return;
+            };
+            let Some(membership) = member.contents.get_mut(&content) else { return };
+            let before = membership.progress_bytes();
+            membership.watched.say(Instant::now(), progress);
+            let after = membership.progress_bytes();
+            self.ledger().change(session, after as i64 - before as i64);
+        }
+        self.make_room();
     }
 
     /// What is known of contents, by the name that was asked for where they have it.

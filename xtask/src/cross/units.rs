@@ -13,7 +13,14 @@ use super::wine::Wine;
 use super::{Skipped, WINDOWS};
 
 /// The crates that have code for Windows.
-const CRATES: [&str; 6] = ["atomic-file", "protocol", "settings", "storage", "transport", "peer"];
+const CRATES: [&str; 6] = [
+    "p2p-fileshare-atomic-file",
+    "p2p-fileshare-protocol",
+    "p2p-fileshare-settings",
+    "p2p-fileshare-storage",
+    "p2p-fileshare-transport",
+    "p2p-fileshare",
+];
 
 /// What Wine is not good enough for: parts of tests' names, and why.
 const UNFIT: [(&str, &str); 4] = [

@@ -14,7 +14,7 @@ use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::patience::Patience;
-use crate::session::temp_folder::TempFolder;
+use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, pipe, standstill};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
@@ -31,8 +31,8 @@ Examples:
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
 
 /// What PowerShell does to what a program writes is no fault that the program could see.
-const BYTES: &str =
-    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With -o -, use PowerShell 7.4 or later, or cmd";
+pub const BYTES: &str =
+    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With `-`, use PowerShell 7.4 or later, or cmd";
 
 /// The examples as one types them here.
 fn examples() -> String {
@@ -124,7 +124,8 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
+    temp_folder::sweep_left();
+    let node = connect::bind_to_serve(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
@@ -139,7 +140,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
 
 fn temporary_folder() -> Result<TempFolder, Failure> {
     TempFolder::under(&std::env::temp_dir()).map_err(|error| {
-        let variable = if cfg!(windows) { "TEMP" } else { "TMPDIR" };
+        let variable = temp_folder::parent_variable();
         let sentence = format!("there is no temporary folder: {error}. {variable} says where one is made");
         Failure::new(ExitCode::CannotWrite, sentence)
     })

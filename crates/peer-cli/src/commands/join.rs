@@ -14,6 +14,7 @@ use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
+use crate::session::input::Input;
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
 use crate::ui::prompt;
@@ -88,7 +89,7 @@ impl JoinArguments {
 
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
-    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = connect::bind_to_serve(&arguments.peer, arguments.port, arguments.listeners)?;
     let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
@@ -97,12 +98,23 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
-    Session::run(node, options, face, async |session: &Session| begin(session, &arguments).await).await
+    Session::run(node, options, face, async |session: &Session| {
+        if let Some(input) = begin(session, &arguments).await? {
+            session.begun()?;
+            session.watch_input(input).await;
+        }
+        Ok(())
+    })
+    .await
 }
 
-/// Joins the tracker, shares the input folder, or finds what is wanted.
-async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failure> {
+/// Joins the tracker, shares the input folder, or finds what is wanted. Gives what is to be watched from then on.
+async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<Input>, Failure> {
     // What is wrong here should be known before anything is sent.
+    let named = || arguments.file.iter().map(|name| arguments.input.join(name)).collect();
+    let named = (!arguments.file.is_empty()).then(named);
+    let mut input = Input::new(&arguments.input, named, arguments.cut.clone(), held(arguments));
+    input.look_first();
     let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
     some_file_has(arguments, &files)?;
     if !arguments.seeder {
@@ -124,9 +136,11 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failu
         }
     }
     for path in files {
-        session.share(&path, &arguments.cut, held(arguments)).await?;
+        if let Some(content) = session.share(&path, &arguments.cut, held(arguments)).await? {
+            input.is_shared(&path, content);
+        }
     }
-    Ok(())
+    Ok(arguments.seeder.then_some(input))
 }
 
 fn held(arguments: &JoinArguments) -> Held {

@@ -1,14 +1,23 @@
 //! `peer-cli ls`: what can be had from a tracker's swarm.
 
-use clap::Args;
-use peer::Node;
-use peer::json::Event;
-use protocol::{ContentMatch, MAX_MATCHES, printable};
+use std::collections::HashMap;
+use std::time::Duration;
 
-use crate::error::Failure;
+use clap::Args;
+use peer::json::{self, Event};
+use peer::{Glob, Node};
+use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query};
+use settings::Signals;
+
+use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
-use crate::session::query::{TrackerQuery, answer};
+use crate::session::query::{TrackerQuery, answer, complain};
+use crate::ui::live::{Column, Kind, Live, Table};
 use crate::ui::screen::print;
+use crate::ui::signals::heard;
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Most pages that are asked for: as many contents as a tracker can know. One that goes on is not heard out.
 const PAGES: usize = (1 << 20) / MAX_MATCHES;
@@ -19,6 +28,8 @@ other peers hold pieces, too, so that there may be more; which ones, only they k
 
 Examples:
   peer-cli ls localhost                     what the tracker on this machine knows, newest first
+  peer-cli ls localhost --only '*.bin'      names that fit
+  peer-cli ls localhost --watch             again and again, until Ctrl-C
   peer-cli ls 192.168.1.5:9999 --json       one JSON object a content";
 
 /// Lists what a swarm offers, newest first: names, sizes, ids, and how many peers have or want each.
@@ -28,33 +39,98 @@ pub struct LsArguments {
     /// The tracker, as HOST or HOST:PORT
     #[arg(value_name = "TRACKER")]
     tracker: Option<String>,
+    /// Only contents of this name or content id, or whose name this pattern fits; several with several --only
+    #[arg(long, value_name = "NAME|ID|GLOB", value_parser = str::parse::<Glob>)]
+    only: Vec<Glob>,
+    /// Go on, and list them again whenever that has changed, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     pub query: TrackerQuery,
 }
 
 /// Lists everything.
 pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
-    let json = arguments.query.peer.json;
-    let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
-    let listed = everything(&node, json).await;
-    node.shutdown().await;
-    let contents = listed?;
-    if !json {
-        print(table(&contents))?;
+    if arguments.watch {
+        let mut signals = Signals::listen();
+        let result = tokio::select! {
+            result = watch(&arguments) => result,
+            _ = heard(&mut signals) => Ok(()),
+        };
+        // Who has read enough has closed the pipe.
+        return result.or_else(|failure| if failure.told { Ok(()) } else { Err(failure) });
     }
-    Ok(())
+    let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
+    let listed = everything(&node).await;
+    node.shutdown().await;
+    let listed = listed?;
+    let matches_nothing = |glob: &&Glob| !listed.iter().any(|found| fits(found, glob));
+    let unmatched: Vec<_> =
+        arguments.only.iter().filter(matches_nothing).map(|glob| format!("{:?}", glob.text())).collect();
+    if !unmatched.is_empty() {
+        let sentence = format!("nobody shares anything that is matched by {}", unmatched.join(", "));
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    let contents = wanted(listed, &arguments.only);
+    if arguments.query.peer.json {
+        return contents.iter().try_for_each(|content| print([event(content).line()]));
+    }
+    if contents.is_empty() { print(["Nobody shares anything."]) } else { print(table(&contents).lines(usize::MAX / 2)) }
 }
 
-/// All pages; as events, they are told as they come.
-async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failure> {
+/// Lists everything again and again.
+async fn watch(arguments: &LsArguments) -> Result<(), Failure> {
+    let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
+    let (mut live, mut told, mut lost) = (Live::new(), HashMap::<ContentId, ContentMatch>::new(), false);
+    let mut tick = tokio::time::interval(PERIOD);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let listed = match everything(&node).await {
+            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
+                if !std::mem::replace(&mut lost, true) {
+                    complain("the tracker is gone; waiting for it".to_owned());
+                }
+                continue;
+            }
+            listed => listed?,
+        };
+        lost = false;
+        let contents = wanted(listed, &arguments.only);
+        if arguments.query.peer.json {
+            for found in contents.iter().filter(|found| told.get(&found.content) != Some(found)) {
+                print([event(found).line()])?;
+            }
+            told = contents.into_iter().map(|found| (found.content, found)).collect();
+            continue;
+        }
+        let foot = match contents.is_empty() {
+            true => "Nobody shares anything. Ctrl-C ends this.",
+            false => "Ctrl-C ends this.",
+        };
+        live.show(&table(&contents), foot)?;
+    }
+}
+
+/// Whether a pattern is of its name or id, or an id that begins so.
+fn fits(found: &ContentMatch, glob: &Glob) -> bool {
+    let begins =
+        matches!(glob.text().parse(), Ok(query @ (Query::Id(_) | Query::Prefix(_))) if query.fits(found.content, ""));
+    glob.matches(&found.name) || glob.matches(&found.content.to_string()) || begins
+}
+
+/// Those that one of the patterns fits; all if there are none.
+pub fn wanted(listed: Vec<ContentMatch>, only: &[Glob]) -> Vec<ContentMatch> {
+    let is_wanted = |found: &ContentMatch| only.is_empty() || only.iter().any(|glob| fits(found, glob));
+    listed.into_iter().filter(is_wanted).collect()
+}
+
+/// All pages.
+pub async fn everything(node: &Node) -> Result<Vec<ContentMatch>, Failure> {
     let (mut all, mut before) = (Vec::new(), None);
     for _ in 0..PAGES {
         let page = answer(node.list(before)).await?;
-        if json {
-            page.contents.iter().try_for_each(|content| print([event(content).line()]))?;
-        } else {
-            all.extend(page.contents);
-        }
+        all.extend(page.contents);
         // A tracker that says the same again would never end.
         match page.next.filter(|next| before.is_none_or(|before| *next < before)) {
             Some(next) => before = Some(next),
@@ -65,7 +141,7 @@ async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failur
 }
 
 fn event(found: &ContentMatch) -> Event {
-    Event::Listed {
+    Event::Listed(json::Listed {
         content: found.content.to_string(),
         name: found.name.clone(),
         size: found.size,
@@ -74,7 +150,7 @@ fn event(found: &ContentMatch) -> Event {
         downloaders: found.downloaders,
         copies_at_least: found.seeders,
         copies_exact: found.others == 0,
-    }
+    })
 }
 
 /// Peers that hold some pieces and want no more.
@@ -82,31 +158,32 @@ fn partial(found: &ContentMatch) -> u32 {
     found.others.saturating_sub(found.downloaders)
 }
 
-fn table(contents: &[ContentMatch]) -> Vec<String> {
-    if contents.is_empty() {
-        return vec!["Nobody shares anything.".to_owned()];
-    }
-    let head = ["NAME", "SIZE", "SEEDERS", "PARTIAL", "DOWNLOADERS", "COPIES", "CONTENT ID"].map(str::to_owned);
+fn table(contents: &[ContentMatch]) -> Table {
+    let column = |title, kind, rank| Column { title, kind, rank };
     let row = |found: &ContentMatch| {
         // Nobody who has the manifest has said what it is called.
         let known = !found.name.is_empty();
-        let name = if known { printable(&found.name) } else { "(no name yet)".to_owned() };
+        let name = if known { found.name.clone() } else { "(no name yet)".to_owned() };
         let size = if known { sizes::show(found.size) } else { "?".to_owned() };
         let more = if found.others > 0 { "+" } else { "" };
         let copies = format!("{}{more}", found.seeders);
         let [seeders, partial, downloaders] = [found.seeders, partial(found), found.downloaders].map(|n| n.to_string());
         // Enough to tell it from every other.
         let id = found.content.to_string()[..16].to_owned();
-        [name, size, seeders, partial, downloaders, copies, id]
+        vec![name, size, seeders, partial, downloaders, copies, id]
     };
-    let rows: Vec<_> = std::iter::once(head).chain(contents.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..7).map(width).collect();
-    let line = |[name, numbers @ .., id]: &[String; 7]| {
-        let numbers = numbers.iter().zip(&widths[1..]).map(|(number, width)| format!("  {number:>width$}"));
-        format!("{name:width$}{}  {id}", numbers.collect::<String>(), width = widths[0])
-    };
-    rows.iter().map(line).collect()
+    Table {
+        columns: vec![
+            column("NAME", Kind::Name, 9),
+            column("SIZE", Kind::Number, 7),
+            column("SEEDERS", Kind::Number, 8),
+            column("PARTIAL", Kind::Number, 2),
+            column("DOWNLOADERS", Kind::Number, 6),
+            column("COPIES", Kind::Number, 3),
+            column("CONTENT ID", Kind::List, 4),
+        ],
+        rows: contents.iter().map(row).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +201,8 @@ mod tests {
             others,
             downloaders,
         };
-        let lines = table(&[found(0xab, "a\u{1b}[31m.bin", 2, 0, 0), found(1, "b", 1, 5, 3), found(2, "", 0, 1, 1)]);
+        let listed = table(&[found(0xab, "a\u{1b}[31m.bin", 2, 0, 0), found(1, "b", 1, 5, 3), found(2, "", 0, 1, 1)]);
+        let lines = listed.lines(200);
         let expected = [
             "NAME              SIZE  SEEDERS  PARTIAL  DOWNLOADERS  COPIES  CONTENT ID",
             r"a\u{1b}[31m.bin  2.0 KiB        2        0            0       2  abababababababab",
@@ -138,6 +216,6 @@ mod tests {
                 "\n{lines:?}"
             );
         }
-        assert_eq!(table(&[]), ["Nobody shares anything."]);
+        assert!(!listed.lines(60)[0].contains("PARTIAL") && listed.lines(60)[0].contains("SEEDERS"));
     }
 }

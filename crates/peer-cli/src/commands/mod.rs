@@ -7,3 +7,4 @@ pub mod inspect;
 pub mod join;
 pub mod ls;
 pub mod share;
+pub mod watch;

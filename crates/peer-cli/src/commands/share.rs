@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use protocol::{ContentId, PeerId, Ticket};
 use tracker::{Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
 
+use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
@@ -20,9 +21,10 @@ use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
-use crate::session::{Session, SessionOptions};
+use crate::session::temp_folder::{self, TempFolder};
+use crate::session::{Session, SessionOptions, stdin};
 use crate::ui::prompt;
-use crate::ui::screen::OutputStream;
+use crate::ui::screen::{self, OutputStream};
 
 /// Port of a tracker unless another is asked for.
 const TRACKER_PORT: u16 = 9999;
@@ -35,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli share a.bin                one line to paste elsewhere: peer-cli get p2p…
   peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
+  tar c a | peer-cli share - --name a.tar   what another program writes, once all of it has come
 
 Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
 on the same port, it is the same tracker, and the tickets from before still hold.";
@@ -43,9 +46,12 @@ on the same port, it is the same tracker, and the tickets from before still hold
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ShareArguments {
-    /// Files and folders to share
+    /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What standard input is to be called [default: stdin]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Name or address of the tracker's machine; if not given, a tracker is started in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
@@ -73,7 +79,8 @@ pub struct ShareArguments {
 /// Shares until it is told to stop.
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     arguments.paths = patterns::meant(arguments.paths)?;
-    arguments.paths.iter().try_for_each(|path| must_exist(path))?;
+    arguments.check_paths()?;
+    temp_folder::sweep_left();
     if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
         return Err(Failure::new(
             ExitCode::Usage,
@@ -87,26 +94,76 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     };
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
+    let node = connect::bind_to_serve(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
+        screen::complain(BYTES);
+    }
+    let spool = if arguments.takes_stdin() { Some(spool_folder()?) } else { None };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
-        let shared = begin(session, &arguments, tracker).await?;
+        let shared = begin(session, &arguments, tracker, spool.as_ref()).await?;
         session.begun()?;
         shared.keep_tickets_good(session).await;
         Ok(())
     });
     let result = result.await;
+    if spool.is_some() {
+        drop(spool);
+        temp_folder::forget_parent();
+    }
     if let Some(own) = own {
         own.transport.close().await;
     }
     result
 }
 
+fn spool_folder() -> Result<TempFolder, Failure> {
+    TempFolder::for_spool().map_err(|error| {
+        let variable = temp_folder::parent_variable();
+        let sentence =
+            format!("there is no temporary folder for standard input: {error}. {variable} says where one is made");
+        Failure::new(ExitCode::CannotWrite, sentence)
+    })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl ShareArguments {
+    fn takes_stdin(&self) -> bool {
+        self.paths.iter().any(|path| is_stdin(path))
+    }
+
+    /// Fails with what is wrong with the paths, before anything is begun.
+    fn check_paths(&self) -> Result<(), Failure> {
+        let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
+        for path in self.paths.iter().filter(|path| !is_stdin(path)) {
+            must_exist(path)?;
+            stdin::must_not_be_a_pipe(path)?;
+        }
+        match self.paths.iter().filter(|path| is_stdin(path)).count() {
+            0 if self.name.is_some() => {
+                return usage("--name is for standard input, which is shared as `-`: files keep their names");
+            }
+            0 => return Ok(()),
+            1 => {}
+            _ => return usage("standard input is there once: give `-` once"),
+        }
+        if self.peer.commands {
+            return usage("standard input is either to be shared or has commands: leave out --commands, or `-`");
+        }
+        self.name.as_deref().map_or(Ok(()), stdin::check_name)?;
+        stdin::must_be_piped()
+    }
+}
+
 async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
+    spool: Option<&TempFolder>,
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (tracker, listening) = match (own, &arguments.tracker_ip) {
@@ -133,7 +190,15 @@ async fn begin(
     connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     for path in &arguments.paths {
-        if let Some(content) = session.share(path, &arguments.cut, Held::All).await? {
+        let content = match spool {
+            Some(folder) if is_stdin(path) => {
+                let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
+                let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
+                session.share_spooled(spooled).await?
+            }
+            _ => session.share(path, &arguments.cut, Held::All).await?,
+        };
+        if let Some(content) = content {
             shared.contents.push(content);
             session.ticket(&shared.ticket(content)?);
         }
@@ -272,10 +337,7 @@ impl OwnTracker {
             }
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
-        let server = Server::new(
-            transport.clone(),
-            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
-        );
+        let server = Server::new(transport.clone(), ServerConfig::default().memory(arguments.tracker_memory));
         tokio::spawn(async move { server.run().await });
         Ok(OwnTracker { transport, id })
     }

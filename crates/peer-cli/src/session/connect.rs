@@ -26,6 +26,15 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
     Ok(bind(arguments, first, count)?.output(output).start())
 }
 
+/// Binds as [`bind`] does, for a node that serves others: warns if anyone may come.
+pub fn bind_to_serve(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
+    let builder = bind(arguments, first, count)?;
+    if let Some(warning) = settings::open_swarm_warning(&builder.listeners(), !arguments.ca.is_empty()) {
+        tracing::warn!("{warning}");
+    }
+    Ok(builder)
+}
+
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;
@@ -34,7 +43,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     let port = |number| if first == 0 { 0 } else { first + number };
     let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
     let (mtu, congestion) = (arguments.mtu, arguments.congestion);
-    let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
+    let config = Config::new(identity, listeners).trust(trust).mtu(mtu).congestion(congestion);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());

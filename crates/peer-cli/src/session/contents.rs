@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
-use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, State, Status};
+use peer::json::{self, Event};
+use peer::{
+    Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Share, ShareBuilder, Spooled, State, Status,
+};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure, failure};
@@ -26,12 +28,20 @@ impl Session {
     pub fn joined(&self, tracker: PeerId) {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
-        self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
+        self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: tracker.to_string() }));
     }
 
     /// Something that people should know, and programs see by what follows.
     pub fn note(&self, sentence: &str) {
         self.screen.say(sentence);
+    }
+
+    /// How far something is that takes its time.
+    pub fn shows(&self, line: &str) {
+        if self.may_draw() {
+            self.screen.progress(line);
+            self.state.borrow_mut().drawn = Some(Instant::now());
+        }
     }
 
     /// Something is waited for, as the sentence says.
@@ -43,35 +53,54 @@ impl Session {
     pub fn ticket(&self, ticket: &Ticket) {
         let (content, command) = (ticket.content().to_string(), format!("peer-cli get {ticket}"));
         self.screen.answer(&command);
-        self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
+        self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
     }
 
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
     /// others are worth sharing all the same.
     pub async fn share(&self, path: &Path, cut: &Cut, held: Held) -> Result<Option<ContentId>, Failure> {
-        let shared = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held).await;
-        let share = match shared {
+        let share = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held);
+        self.share_as(path, share).await
+    }
+
+    /// Shares a file that was hashed while it was written.
+    pub async fn share_spooled(&self, spooled: Spooled) -> Result<Option<ContentId>, Failure> {
+        let share = self.node.share(&spooled.path).hashed(spooled.manifest);
+        self.share_as(&spooled.path, share).await
+    }
+
+    async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+        let share = match share.await {
             Ok(share) => share,
             Err(error) => {
                 self.not_shared(path, &error)?;
                 return Ok(None);
             }
         };
+        Ok(Some(self.adopt(share)))
+    }
+
+    /// Takes over what is shared, and says so.
+    pub(super) fn adopt(&self, share: Share) -> ContentId {
         let (content, status) = (share.content(), share.status().borrow().clone());
         let wanted = Wanted { name: printable(&status.name), seeders: None };
         let entry = Content::new(Handle::Share(share), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         self.shared(content, status);
-        Ok(Some(content))
+        content
     }
 
     fn not_shared(&self, path: &Path, error: &PeerError) -> Result<(), Failure> {
         let failure = failure(error);
-        let message = &failure.message;
+        self.say_not_shared(path, &failure.message);
+        if self.options.strict { Err(failure) } else { Ok(()) }
+    }
+
+    pub(super) fn say_not_shared(&self, path: &Path, message: &str) {
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
         let content = String::new();
-        self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
-        if self.options.strict { Err(failure) } else { Ok(()) }
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));
     }
 
     fn shared(&self, content: ContentId, status: Status) {
@@ -85,7 +114,7 @@ impl Session {
             ));
         }
         let content = content.to_string();
-        self.screen.event(&Event::Sharing { content, name, size, pieces, held: have, left_out });
+        self.screen.event(&Event::Sharing(json::Sharing { content, name, size, pieces, held: have, left_out }));
     }
 
     /// Downloads what was found; of a folder, only what these patterns match, if there are any.
@@ -97,7 +126,7 @@ impl Session {
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
         self.screen.say(&format!("Downloading {part}{named}content id {content}"));
         self.state.borrow_mut().wanted_since.get_or_insert_with(Instant::now);
-        self.screen.event(&Event::Wanted { content: content.to_string(), name });
+        self.screen.event(&Event::Wanted(json::Wanted { content: content.to_string(), name }));
         if self.state.borrow().contents.contains_key(&content) {
             return Ok(());
         }
@@ -182,8 +211,13 @@ impl Session {
         {
             return;
         }
+        self.say_withdrawn(content, reason);
+    }
+
+    pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
         self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
-        self.screen.event(&Event::Withdrawn { content: content.to_string(), reason: reason.to_owned() });
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));
     }
 
     fn lacking(&self, content: ContentId, runs: &[PieceRange]) {
@@ -195,7 +229,7 @@ impl Session {
             self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
-        self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
+        self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));
     }
 
     fn completed(&self, content: ContentId, completed: &Completed) -> Next {
@@ -213,7 +247,7 @@ impl Session {
             self.screen.say(words);
         }
         let mut event = Event::completed(content, completed);
-        if let Event::Completed { path, limiter, .. } = &mut event {
+        if let Event::Completed(json::Completed { path, limiter, .. }) = &mut event {
             *limiter = bottleneck.map_or("", |(bottleneck, _)| bottleneck.name()).into();
             if to_stdout {
                 *path = "-".to_owned();
@@ -229,12 +263,12 @@ impl Session {
             return;
         }
         report_words(report).iter().for_each(|line| self.screen.say(line));
-        self.screen.event(&Event::Names {
+        self.screen.event(&Event::Names(json::Names {
             content: content.to_string(),
             skipped: report.skipped.clone(),
             renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
             unprintable: report.unprintable.clone(),
-        });
+        }));
     }
 
     fn end_if_done(&self) -> Next {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use peer::State;
-use peer::json::Event;
+use peer::json::{self, Event};
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
@@ -84,7 +84,7 @@ impl Session {
             leaving.await;
         }
         self.screen.say("Exited swarm.");
-        self.screen.event(&Event::Bye { sent, received });
+        self.screen.event(&Event::Bye(json::Bye { sent, received }));
         self.screen.say("Shutdown complete.");
     }
 }

@@ -19,12 +19,12 @@ const BLOCK: usize = 1 << 20;
 pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> Result<(), Failure> {
     found.must_be_called_so(manifest)?;
     let header = manifest.header();
-    let matches = |path: &str| wanted.is_empty() || wanted.iter().any(|glob| glob.matches(path));
-    let count = header.files.iter().filter(|file| matches(&file.path)).count();
+    let paths = header.files.iter().map(|file| file.path.as_str());
+    // That a pattern matches nothing is said where any download would say it.
+    let Ok(chosen) = Glob::choose(wanted, paths) else { return Ok(()) };
+    let count = if wanted.is_empty() { chosen.len() } else { chosen.iter().filter(|chosen| **chosen).count() };
     match count {
         1 if !header.folder || !wanted.is_empty() => Ok(()),
-        // That there is none is said where any download would say it.
-        0 if !wanted.is_empty() => Ok(()),
         _ => {
             let sentence = format!(
                 "{:?} is a folder, and standard output takes one file: choose one with --only, or a folder with -o",

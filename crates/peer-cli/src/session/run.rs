@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
-use peer::{LeftOut, Node, PeerError, PeerEvent};
+use peer::json::{self, Event};
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent};
 use settings::Signal;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -130,7 +130,7 @@ impl Session {
             // Shown again at the next look.
             self.state.borrow_mut().contents.values_mut().for_each(|content| content.shown = None);
             if let Some((bottleneck, _)) = self.bottleneck().filter(|_| verbose) {
-                self.screen.event(&Event::Limiter { limiter: bottleneck.name().into() });
+                self.screen.event(&Event::Limiter(json::Limiter { limiter: bottleneck.name().into() }));
             }
             return;
         }
@@ -155,8 +155,14 @@ impl Session {
 
     fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
         match &event {
-            PeerEvent::Manifest { pieces, have, .. } if *have > 0 => {
-                self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+            PeerEvent::Manifest { pieces, have, size, files, all_files, all_size, .. } => {
+                if files < all_files {
+                    let part = sizes::show_part(*size, *all_size);
+                    self.screen.say(&format!("{files} of {all_files} files, {part}"));
+                }
+                if *have > 0 {
+                    self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+                }
             }
             PeerEvent::Hashing { path, done, total } if self.may_draw() => {
                 let percent = (done * 100).checked_div(*total).unwrap_or(100);
@@ -170,6 +176,7 @@ impl Session {
                 self.waiting_for("", &sentence);
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
+            PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
             PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
                 self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
             }
@@ -188,7 +195,7 @@ impl Session {
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
                 self.screen.say(&sentence);
-                self.screen.event(&Event::TrackerUnfit { reason: sentence });
+                self.screen.event(&Event::TrackerUnfit(json::TrackerUnfit { reason: sentence }));
                 return Ok(Next::GoOn);
             }
             PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
@@ -205,7 +212,7 @@ impl Session {
     /// Says what is waited for.
     pub(super) fn waiting_for(&self, content: &str, sentence: &str) {
         self.screen.say(sentence);
-        self.screen.event(&Event::Waiting { content: content.to_owned(), reason: sentence.to_owned() });
+        self.screen.event(&Event::Waiting(json::Waiting { content: content.to_owned(), reason: sentence.to_owned() }));
     }
 
     /// Where lines stay, a line a second is plenty, and none if nothing has changed.
@@ -216,6 +223,21 @@ impl Session {
 
 fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
     !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
+}
+
+/// What became of what an earlier download had left.
+fn left_over_words(LeftOver { path, size, reused, .. }: &LeftOver) -> String {
+    let path = path.display();
+    match reused {
+        0 => format!(
+            "Replacing {} that an earlier download had left in {path}: nothing of it can be reused.",
+            sizes::show(*size)
+        ),
+        _ => format!(
+            "Reusing {} that an earlier download had left in {path}; the rest of it is replaced.",
+            sizes::show_part(*reused, *size)
+        ),
+    }
 }
 
 /// Why a tracker that is lost does not come back by itself, and what to do.

@@ -1,4 +1,5 @@
-//! Where a download waits that goes to standard output: a folder under `TMPDIR` (on Windows `TEMP`) that goes away with the program.
+//! Where a download waits that goes to standard output, and what comes from standard input while it is shared: a folder that goes
+//! away with the program.
 //!
 //! A program that is killed cannot take its folder away, and a file without a name would not do: a download is a file, a
 //! journal and a lock, which are opened by their names. So each folder is locked for as long as its program runs, and
@@ -6,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -15,6 +16,39 @@ const PREFIX: &str = "p2p-fileshare-";
 const LOCK: &str = "in-use";
 /// Attempts to make a folder: one that is not locked yet may be swept by someone else who starts now.
 const TRIES: u32 = 8;
+
+/// The variable that says where temporary folders are made.
+pub fn parent_variable() -> &'static str {
+    if cfg!(windows) { "TEMP" } else { "TMPDIR" }
+}
+
+/// Where what may be large and is shared for long waits: where `TMPDIR` says, or else in the user's folder for caches, since
+/// `/tmp` is often memory. Windows keeps both in one place.
+pub fn spool_parent() -> PathBuf {
+    let temporary = std::env::temp_dir();
+    if cfg!(windows) || std::env::var_os(parent_variable()).is_some_and(|folder| !folder.is_empty()) {
+        return temporary;
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(caches)));
+    caches.map_or(temporary, |caches| caches.join("p2p-fileshare"))
+}
+
+/// Removes what programs that were killed have left, if anything is there.
+pub fn sweep_left() {
+    for parent in [std::env::temp_dir(), spool_parent()] {
+        sweep(&parent, None);
+    }
+}
+
+/// Removes the folder in the user's cache that spools are made in, if nothing is in it any more.
+pub fn forget_parent() {
+    let parent = spool_parent();
+    if parent != std::env::temp_dir() {
+        let _ = fs::remove_dir(parent);
+    }
+}
 
 /// A folder that is removed when it is dropped, or by the next one that is made.
 pub struct TempFolder {
@@ -41,10 +75,17 @@ impl TempFolder {
             if lock.try_lock().is_err() || !folder.path().join(LOCK).exists() {
                 continue;
             }
-            sweep(parent, folder.path());
+            sweep(parent, Some(folder.path()));
             return Ok(TempFolder { folder, lock: Some(lock) });
         }
         Err(io::Error::other("it is removed as often as it is made"))
+    }
+
+    /// A new one for what comes from standard input.
+    pub fn for_spool() -> io::Result<Self> {
+        let parent = spool_parent();
+        fs::create_dir_all(&parent)?;
+        Self::under(&parent)
     }
 
     /// Where it is.
@@ -54,14 +95,14 @@ impl TempFolder {
 }
 
 /// Removes the folders beside `mine` that nobody holds. What cannot be removed is left to the next.
-fn sweep(parent: &Path, mine: &Path) {
+fn sweep(parent: &Path, mine: Option<&Path>) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path == mine || !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if Some(&*path) == mine || !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
         // Held until it is gone: whoever made it and has not locked it yet must see that it is taken.
-        if let Some(lock) = take_left(&path, mine) {
+        if let Some(lock) = take_left(&path) {
             let _ = fs::remove_dir_all(&path);
             drop(lock);
             // Where a file that is open keeps its name until it is closed, the folder was not empty before.
@@ -71,10 +112,10 @@ fn sweep(parent: &Path, mine: &Path) {
 }
 
 /// The lock of a folder of the same user, if it is there and free. A folder without one is about to get it.
-fn take_left(path: &Path, mine: &Path) -> Option<File> {
+fn take_left(path: &Path) -> Option<File> {
     let plain = |path: &Path| fs::symlink_metadata(path).ok();
-    let (folder, lock, mine) = (plain(path)?, plain(&path.join(LOCK))?, plain(mine)?);
-    if !folder.is_dir() || !lock.is_file() || !same_owner(&folder, &mine) {
+    let (folder, lock) = (plain(path)?, plain(&path.join(LOCK))?);
+    if !folder.is_dir() || !lock.is_file() || !is_ours(&folder) {
         return None;
     }
     let lock = File::options().write(true).open(path.join(LOCK)).ok()?;
@@ -82,13 +123,13 @@ fn take_left(path: &Path, mine: &Path) -> Option<File> {
 }
 
 #[cfg(unix)]
-fn same_owner(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+fn is_ours(seen: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    one.uid() == other.uid()
+    seen.uid() == rustix::process::geteuid().as_raw()
 }
 
 #[cfg(not(unix))]
-fn same_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+fn is_ours(_: &fs::Metadata) -> bool {
     true
 }
 
@@ -120,6 +161,15 @@ mod tests {
         let paths = [held.path().to_owned(), next.path().to_owned()];
         drop((held, next));
         assert!(paths.iter().all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_swept_without_a_new_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = TempFolder::under(parent.path()).unwrap();
+        let stale = left(parent.path(), "p2p-fileshare-stale");
+        sweep(parent.path(), None);
+        assert!(!stale.exists() && held.path().exists());
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 pub mod bottleneck;
 pub mod left_out;
+pub mod live;
 pub mod names;
 pub mod progress;
 pub mod prompt;

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Stretch};
-use storage::{Backend, Checkpoint, Output, Storage, StorageError};
+use storage::{Backend, Checkpoint, Output, Storage, StorageError, has_hole};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::disk::doubt::{Verified, verify_doubtful};
 use crate::disk::file_state::{FileState, WatchedFile};
+use crate::disk::left_over::LeftOver;
 use crate::disk::names::local::LocalNames;
 use crate::disk::names::policy::NameReport;
 use crate::disk::settled::{kept_on_disk, settled};
@@ -81,6 +82,8 @@ pub(crate) struct Opened {
     pub(crate) have: PieceSet,
     /// The pieces that are to be on it.
     pub(crate) goal: PieceSet,
+    /// What of an earlier download was of no use, if there was something.
+    pub(crate) left_over: Option<LeftOver>,
 }
 
 /// What is verified is claimed at most this long after.
@@ -257,7 +260,7 @@ impl ContentStore {
     /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
     /// no verified piece is given back before.
     fn keep_verified(&self, error: &StorageError) {
-        // Whoever writes is waited for: what they have verified counts, too.
+        // Writers are waited for: what they have verified counts, too.
         let mut given_back = write(&self.given_back);
         let Some(no_room) = error.no_room() else {
             // If that fails, too, nothing is claimed that is not there.
@@ -329,6 +332,27 @@ impl ContentStore {
                 return error;
             }
         }
+    }
+
+    /// Makes holes again of zeros that are stored: what this run has reserved fills them. Blocks.
+    pub(crate) fn dig(&self, block: &Block, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut rest = bytes;
+        for stretch in &block.stretches {
+            let (of_file, behind) = rest.split_at(stretch.len);
+            rest = behind;
+            if has_hole(of_file, stretch.offset) {
+                self.storage().write(stretch.file, stretch.offset, of_file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims pieces that were found and verified. Blocks.
+    pub(crate) fn claim(&self, pieces: &PieceSet) -> Result<(), StorageError> {
+        if let Some(checkpoint) = &self.checkpoint {
+            checkpoint.stored(pieces.iter(), 0);
+        }
+        self.sync()
     }
 
     /// Makes what was verified durable and claims it in the journal. Blocks.
@@ -421,6 +445,11 @@ impl ContentStore {
     /// Bytes of the files that are wanted, or shared.
     pub(crate) fn wanted(&self) -> u64 {
         self.wanted_files().map(|file| file.size).sum()
+    }
+
+    /// How many files they are.
+    pub(crate) fn wanted_count(&self) -> usize {
+        self.wanted.len()
     }
 
     /// Paths in the content of those files that may be executed here.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::{FileEntry, Manifest, PieceRange, PieceSet};
-use storage::{Access, Backend, Checkpoint, Output, OverlayStorage, Place, Room, Storage};
+use storage::{Access, Backend, Checkpoint, Claimed, Output, OverlayStorage, Place, Room, Storage};
 
 use crate::config::DownloadSettings;
 use crate::disk::content::{Building, ContentStore, Opened, stored_ranges};
 use crate::disk::doubt::verify_doubtful;
 use crate::disk::existing::Existing;
+use crate::disk::left_over::LeftOver;
 use crate::disk::manifests::keep_received;
 use crate::disk::names::{Selection, select};
 use crate::disk::plan::Plan;
@@ -73,7 +74,7 @@ impl Opening<'_> {
         }
         let Selection { wanted, names, report, .. } = selection;
         let store = ContentStore::new(manifest, storage, target, wanted).named(names, report);
-        Ok(Opened { store: Arc::new(store), have: goal.clone(), goal })
+        Ok(Opened { store: Arc::new(store), have: goal.clone(), goal, left_over: None })
     }
 
     /// Some files are built. What an earlier run left is verified again, and pieces of files to be replaced are taken over.
@@ -83,13 +84,23 @@ impl Opening<'_> {
         let wanted = self.selection.wanted.iter().copied();
         let built: Vec<usize> = wanted.filter(|file| equal.binary_search(file).is_err()).collect();
         let output = self.output(&built, replace)?;
+        let part = output.part_path();
+        let earlier = if self.backend.persistent() { 0 } else { output.earlier() };
         let pieces = self.manifest.geometry().pieces();
-        let (journal, mut have) = if self.backend.persistent() {
-            let (journal, have) = output.journal(self.manifest.id(), pieces)?;
-            (Some(journal), have)
+        let (journal, claimed) = if self.backend.persistent() {
+            let (journal, claimed) = output.journal(self.manifest.id(), pieces)?;
+            (Some(journal), claimed)
         } else {
-            (None, PieceSet::empty(pieces))
+            (None, Claimed::Pieces(PieceSet::empty(pieces)))
         };
+        let mut have = match &claimed {
+            Claimed::Pieces(have) => have.clone(),
+            Claimed::Unknown { .. } => {
+                output.remove_others()?;
+                self.pieces_with_data(&output, &built)
+            }
+        };
+        let before = have.clone();
         let storage = self.write_backend().open(&output.specs(), Access::Write).inspect_err(|error| {
             if error.is_no_room() {
                 let _ = output.cut_back(|number| stored_ranges(&self.manifest, built[number], &have));
@@ -115,11 +126,41 @@ impl Opening<'_> {
             .named(names, report)
             .built_by(building, checkpoint);
         verify_again(&store, &mut have)?;
+        let bytes = |pieces: &PieceSet| bytes_of(&manifest, pieces);
+        let left_over = match claimed {
+            Claimed::Unknown { bytes: size } => {
+                store.claim(&have)?;
+                let reused = bytes(&have);
+                Some(LeftOver { path: part, size: size.max(reused), reused })
+            }
+            // Somebody has changed what was verified.
+            Claimed::Pieces(_) if have.count() < before.count() => {
+                Some(LeftOver { path: part, size: bytes(&before), reused: bytes(&have) })
+            }
+            Claimed::Pieces(_) if earlier > 0 => Some(LeftOver { path: part, size: earlier, reused: 0 }),
+            Claimed::Pieces(_) => None,
+        };
         insert_files(&mut have, &manifest, &existing.equal);
         for (file, path) in old {
             reuse(&store, file, &path, &mut have)?;
         }
-        Ok(Opened { store: Arc::new(store), have, goal })
+        Ok(Opened { store: Arc::new(store), have, goal, left_over })
+    }
+
+    /// The pieces of these files of which an earlier run, of another content perhaps, may have left something.
+    fn pieces_with_data(&self, output: &Output, built: &[usize]) -> PieceSet {
+        let geometry = self.manifest.geometry();
+        let mut pieces = PieceSet::empty(geometry.pieces());
+        let size = u64::from(geometry.piece_size());
+        for (number, &file) in built.iter().enumerate() {
+            let of_file = geometry.pieces_of(file);
+            for data in output.data(number) {
+                let first = of_file.start + (data.start / size) as u32;
+                let end = of_file.end.min(of_file.start + data.end.div_ceil(size) as u32);
+                pieces.insert_run(PieceRange { first, count: end.saturating_sub(first) });
+            }
+        }
+        pieces
     }
 
     /// Where these files are built, with the room for them.
@@ -171,6 +212,12 @@ impl Opening<'_> {
         let places = (0..count).map(place).collect();
         Ok(Arc::new(OverlayStorage::new(self.target.clone(), places, storage.clone(), in_place)))
     }
+}
+
+/// Bytes of these pieces.
+fn bytes_of(manifest: &Manifest, pieces: &PieceSet) -> u64 {
+    let len = |piece| manifest.geometry().piece(piece).map_or(0, |piece| piece.len as u64);
+    pieces.iter().map(len).sum()
 }
 
 /// Puts the pieces of these files into a set.

@@ -166,7 +166,7 @@ mod tests {
         }
 
         fn only(&self, wanted: &'static str) -> Outcome {
-            let only = Choice { wanted: Arc::new(move |path| path == wanted), spelt_out: Arc::new(|_, _| false) };
+            let only = Choice::Paths(Arc::new(move |path| path == wanted));
             self.plan(&DownloadSettings { only: Some(only), ..self.settings() })
         }
     }

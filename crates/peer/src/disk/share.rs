@@ -68,11 +68,13 @@ pub(crate) struct ShareOptions {
     pub(crate) held: Held,
     /// Most bytes a second that are sent of it.
     pub(crate) up: Option<u64>,
+    /// What it is, if it was hashed before.
+    pub(crate) hashed: Option<Manifest>,
 }
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All, up: None }
+        ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All, up: None, hashed: None }
     }
 }
 
@@ -128,8 +130,13 @@ pub(crate) fn share(
         let mut scan = Scan::of(path, scan_options)?;
         // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
         let _held = if scan.folder { Some(hold(path, "")?) } else { None };
-        let manifest =
-            manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?;
+        let manifest = match &options.hashed {
+            Some(hashed) if is_of(hashed, &scan) => hashed.clone(),
+            Some(_) => return Err(StorageError::Changed(path.to_owned()).into()),
+            None => {
+                manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?
+            }
+        };
         // What was empty when it was found may be a key by now.
         if scan.stale
             && let Some(file) = scan.file_not_in(&Scan::of(path, scan_options)?)
@@ -163,9 +170,17 @@ pub(crate) fn share(
         if !scan.left_out.is_empty() {
             let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
         }
-        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0) });
+        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0), left_over: None });
     }
     Err(PeerError::StillWritten(written))
+}
+
+/// Whether a manifest is of the names and sizes that lie there.
+fn is_of(manifest: &Manifest, scan: &Scan) -> bool {
+    let header = manifest.header();
+    let listed = header.files.iter().map(|file| (file.path.as_str(), file.size));
+    let found = scan.files.iter().map(|file| (file.path.as_str(), file.metadata.len()));
+    header.name == scan.name && header.folder == scan.folder && listed.eq(found)
 }
 
 /// Tells who watches how many bytes of `path` are hashed, at first and now and then.

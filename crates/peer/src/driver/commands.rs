@@ -1,4 +1,4 @@
-//! What the handles ask is done, or handed to whom it takes time.
+//! Carries out what the handles ask, or starts a task for what takes time.
 
 use swarm::Event;
 
@@ -27,6 +27,7 @@ impl Driver {
             }
             Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
             Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
+            Command::Watch { content, after, reply } => self.ask_tracker(ToClient::Watch { content, after, reply }),
             Command::Manifest { content, reply } => self.await_manifest(content, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =

@@ -148,12 +148,18 @@ impl Driver {
             });
             item.checkpoints = Some(OwnTask::new(task.abort_handle()));
         }
+        if let Some(left_over) = opened.left_over {
+            self.tell(PeerEvent::LeftOver { content, left_over });
+        }
         self.tell(PeerEvent::Manifest {
             content,
             name: manifest.header().name.clone(),
             size: opened.store.wanted(),
             pieces,
             have,
+            files: opened.store.wanted_count() as u32,
+            all_files: manifest.header().files.len() as u32,
+            all_size: geometry.total(),
         });
         if let Some(item) = self.items.get(&content) {
             item.status.send_modify(|status| status.had = have);

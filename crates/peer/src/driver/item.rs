@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::progress::Told;
 use crate::command::Reply;
 use crate::config::DownloadOptions;
 use crate::disk::content::ContentStore;
@@ -46,6 +47,8 @@ pub(super) struct Item {
     pub(super) down: Arc<RateCap>,
     /// Who reads it in order and waits for what is at an offset.
     pub(super) readers: Vec<(u64, Reply<Bytes>)>,
+    /// What the tracker was told of how it stands, while somebody watches there.
+    pub(super) told: Option<Told>,
     /// Who has stopped it while its files got their names: that is waited for.
     pub(super) stops: Vec<oneshot::Sender<()>>,
 }
@@ -74,6 +77,7 @@ impl Item {
             up,
             down,
             readers: Vec::new(),
+            told: None,
             stops: Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! The node's one task: what happens goes into the engine, and what the engine wants is done.
+//! The node's one task: it tells the engine what happens, and carries out the engine's actions.
 //!
 //! Everything that waits (streams, disks, the tracker) is a task of its own that reports through one bounded
 //! channel; this one never waits for any of them, so nothing can hold it up.
@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod progress;
 mod reader;
 mod reports;
 mod state;
@@ -76,7 +77,10 @@ pub(crate) async fn run(
                 None => break None,
             },
             () = tokio::time::sleep_until(tick) => driver.tick(),
-            _ = statuses.tick(), if !driver.items.is_empty() => driver.publish_all(),
+            _ = statuses.tick(), if !driver.items.is_empty() => {
+                driver.publish_all();
+                driver.report_progress();
+            }
         }
     };
     accepting.abort();

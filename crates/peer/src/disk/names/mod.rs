@@ -1,6 +1,6 @@
 //! What becomes of a download's names that should not, or cannot, be where it goes: refused, left out, or mapped to others.
 //!
-//! A name comes from whoever shares it, and some are more than names where they lie: a hidden file at the top of a home folder
+//! A name comes from the sharer, and some are more than names where they lie: a hidden file at the top of a home folder
 //! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
 //! component of its path is judged with the folder that it would lie in.
 
@@ -61,11 +61,13 @@ pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result
     let choice = settings.only.as_ref();
     let DownloadSettings { folder, hashes, names: policy, reserved, .. } = settings;
     let header = manifest.header();
-    let chosen = |path: &str| choice.is_none_or(|choice| (choice.wanted)(path));
     let files = header.files.iter().enumerate().map(|(file, entry)| (Some(file), entry.path.as_str()));
     let all = files.chain(header.empty_folders.iter().map(|path| (None, path.as_str())));
-    let wanted = all.filter(|(_, path)| chosen(path)).map(|(file, path)| Entry::new(manifest, file, path));
-    let mut entries: Vec<_> = wanted.collect();
+    let chosen = choice.map(|choice| choice.among(all.clone().map(|(_, path)| path))).transpose();
+    let chosen =
+        chosen.map_err(|patterns| PeerError::Unmatched { content: header.name.clone(), patterns })?.unwrap_or_default();
+    let wanted = all.enumerate().filter(|(number, _)| chosen.get(*number).copied().unwrap_or(true));
+    let mut entries: Vec<_> = wanted.map(|(_, (file, path))| Entry::new(manifest, file, path)).collect();
     if choice.is_some() && entries.is_empty() {
         return Err(PeerError::NothingChosen(header.name.clone()));
     }
@@ -251,7 +253,7 @@ impl Judge<'_> {
         let Some(choice) = self.choice else { return false };
         // Of a folder's own name a path inside it says nothing.
         let above = entry.full.len() - entry.path.len();
-        prefix.get(above..).is_some_and(|hidden| !hidden.is_empty() && (choice.spelt_out)(entry.path, hidden))
+        prefix.get(above..).is_some_and(|hidden| !hidden.is_empty() && choice.spells_out(entry.path, hidden))
     }
 
     /// Paths that end with a name that has control characters or invisible marks.

@@ -1,7 +1,5 @@
 //! Names and folders, without a network.
 
-use std::sync::Arc;
-
 use protocol::{Algorithm, Digest, FileEntry, ManifestHeader};
 
 use super::*;
@@ -89,7 +87,7 @@ fn mapped_names_never_meet() {
 
 #[test]
 fn only_what_was_spelt_out_may_be_hidden() {
-    let spelt = Choice { wanted: Arc::new(|_| true), spelt_out: Arc::new(|_, hidden| hidden == ".a") };
+    let spelt = Choice::Globs(["/.a", "*"].map(|text| text.parse().unwrap()).into());
     let name = std::env::current_dir().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let above = manifest(&name, &[".a", ".b/.a"], &[]);
     let mut settings = settings(Path::new(".."), Path::new("hashes"), NamePolicy::Default);

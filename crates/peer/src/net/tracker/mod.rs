@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, Ticket, TrackerEvent, TrackerRequest, VERSION, check_name,
+    Announce, COME_AGAIN, ContentId, ContentMatch, PeerId, PeerProgress, Ticket, TrackerEvent, TrackerRequest, VERSION,
+    WatchedPeer, check_name, report_mark,
 };
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -61,27 +62,57 @@ impl From<&Ticket> for TrackerAddress {
 pub(crate) enum ToClient {
     Announce(Announce),
     Leave(ContentId),
-    Find { query: String, reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>> },
-    List { before: Option<u64>, reply: oneshot::Sender<Result<Page, PeerError>> },
-    Bye { done: oneshot::Sender<()> },
+    Find {
+        query: String,
+        reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>,
+    },
+    List {
+        before: Option<u64>,
+        reply: oneshot::Sender<Result<Page, PeerError>>,
+    },
+    Watch {
+        content: ContentId,
+        after: Option<u64>,
+        reply: oneshot::Sender<Result<WatchedPage, PeerError>>,
+    },
+    /// How we stand, since somebody watches.
+    Progress {
+        content: ContentId,
+        progress: PeerProgress,
+    },
+    Bye {
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl ToClient {
-    /// No tracker hears it: whoever waits for an answer is told so.
+    /// No tracker hears it: a caller that waits for an answer is told so.
     pub(crate) fn unheard(self) {
         match self {
             ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
-            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Bye { .. } => {}
+            ToClient::Watch { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
+            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Progress { .. } | ToClient::Bye { .. } => {}
         }
     }
 }
 
 /// A page of what a tracker knows, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// At most [`protocol::MAX_MATCHES`] contents.
     pub contents: Vec<ContentMatch>,
+    /// What to ask for the next page; nothing on the last one.
+    pub next: Option<u64>,
+}
+
+/// A page of those who take part in a content that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchedPage {
+    /// At most [`protocol::MAX_WATCHED`] peers.
+    pub peers: Vec<WatchedPeer>,
     /// What to ask for the next page; nothing on the last one.
     pub next: Option<u64>,
 }
@@ -94,13 +125,15 @@ type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
 struct Waiting {
     finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
     lists: BTreeMap<Option<u64>, Askers<Page>>,
+    watches: BTreeMap<(ContentId, Option<u64>), Askers<WatchedPage>>,
 }
 
 impl Waiting {
     /// What the new connection is to be asked again.
     fn questions(&self) -> Vec<TrackerRequest> {
         let finds = self.finds.keys().map(|query| TrackerRequest::Find(query.clone()));
-        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).collect()
+        let watches = self.watches.keys().map(|&(content, after)| TrackerRequest::Watch { content, after });
+        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).chain(watches).collect()
     }
 
     /// The tracker is gone: nobody answers.
@@ -109,6 +142,9 @@ impl Waiting {
             let _ = waiting.send(Err(PeerError::NoTracker));
         }
         for waiting in std::mem::take(&mut self.lists).into_values().flatten() {
+            let _ = waiting.send(Err(PeerError::NoTracker));
+        }
+        for waiting in std::mem::take(&mut self.watches).into_values().flatten() {
             let _ = waiting.send(Err(PeerError::NoTracker));
         }
     }
@@ -335,7 +371,8 @@ impl Client {
                             let _ = done.send(());
                             return None;
                         }
-                        question @ (ToClient::Find { .. } | ToClient::List { .. }) => question.unheard(),
+                        other @ (ToClient::Find { .. } | ToClient::List { .. } | ToClient::Watch { .. }) => other.unheard(),
+                        ToClient::Progress { .. } => {}
                     },
                 }
             }
@@ -400,6 +437,11 @@ impl Client {
                             self.waiting.lists.entry(before).or_default().push(reply);
                             TrackerRequest::List { before }
                         }
+                        Some(ToClient::Watch { content, after, reply }) => {
+                            self.waiting.watches.entry((content, after)).or_default().push(reply);
+                            TrackerRequest::Watch { content, after }
+                        }
+                        Some(ToClient::Progress { content, progress }) => TrackerRequest::Progress { content, progress },
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
                             let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
@@ -415,7 +457,14 @@ impl Client {
                 () = &mut moved => break Over::Moved,
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
-                    Some(TrackerEvent::Peers { content, mut joined, gone }) => {
+                    Some(TrackerEvent::Peers { content, mut joined, mut gone }) => {
+                        let mark = report_mark();
+                        if gone.contains(&mark) {
+                            gone.retain(|peer| *peer != mark);
+                            if reports.send(Report::Watched { content }).await.is_err() {
+                                break Over::Left;
+                            }
+                        }
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
                         let found = Report::Event(Event::Found { content, peers: joined });
@@ -433,6 +482,12 @@ impl Client {
                     Some(TrackerEvent::Listed { before, contents, next }) => {
                         let page = Page { contents: named(contents), next };
                         for reply in self.waiting.lists.remove(&before).unwrap_or_default() {
+                            let _ = reply.send(Ok(page.clone()));
+                        }
+                    }
+                    Some(TrackerEvent::Watched { content, after, peers, next }) => {
+                        let page = WatchedPage { peers, next };
+                        for reply in self.waiting.watches.remove(&(content, after)).unwrap_or_default() {
                             let _ = reply.send(Ok(page.clone()));
                         }
                     }

@@ -1,0 +1,344 @@
+//! `-S` while it runs: files that come into the input folder are shared, those that change are shared anew, and those that go
+//! are withdrawn.
+//!
+//! The folder is looked at again and again, which works on every file system, also where other machines write and no system
+//! tells of it; of a folder that takes long to look at, seldom enough to leave most of the time to others. A file is shared
+//! once it rests: a copy that is under way would be offered and withdrawn at once. That what is shared has changed, the library
+//! notices itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use peer::{Held, PeerError, Share, State, Status};
+use protocol::ContentId;
+use tokio::task::JoinSet;
+
+use crate::error::failure;
+use crate::flags::cut::Cut;
+use crate::session::state::{Handle, Session};
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_millis(400);
+/// After a look, so many times as long as it took nothing is looked at.
+const REST: u32 = 4;
+/// A file rests if nothing has changed for so long.
+const QUIET: Duration = Duration::from_secs(1);
+/// Files that are hashed at once: a large one does not keep small ones waiting.
+const AT_ONCE: usize = 4;
+
+/// What is watched, and how it is shared.
+pub struct Input {
+    folder: PathBuf,
+    /// These and no others.
+    named: Option<Vec<PathBuf>>,
+    cut: Cut,
+    held: Held,
+    known: BTreeMap<PathBuf, Known>,
+    /// What is no file, and was said to be skipped.
+    skipped: BTreeSet<PathBuf>,
+}
+
+/// What was seen of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    len: u64,
+    modified: Option<SystemTime>,
+    identity: u64,
+}
+
+/// What is known of a file.
+struct Known {
+    seen: Seen,
+    /// Since when it is as it was seen.
+    since: Instant,
+    /// Whether it was tried to share it as it is.
+    tried: bool,
+    content: Option<ContentId>,
+}
+
+/// What lies in the folder.
+#[derive(Default)]
+struct Look {
+    files: BTreeMap<PathBuf, Seen>,
+    others: Vec<PathBuf>,
+}
+
+impl Seen {
+    fn of(seen: &Metadata) -> Self {
+        Seen { len: seen.len(), modified: seen.modified().ok(), identity: identity(seen) }
+    }
+}
+
+#[cfg(unix)]
+fn identity(seen: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(seen)
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> u64 {
+    0
+}
+
+/// Whether a program has the file open to write to it, as far as the system says: Windows gives a copy its full size and a time
+/// before its bytes come.
+#[cfg(windows)]
+fn is_being_written(path: &Path) -> bool {
+    use std::os::windows::fs::OpenOptionsExt;
+    /// Others may read it, and nobody may write.
+    const FILE_SHARE_READ: u32 = 1;
+    /// Somebody does.
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    let opened = std::fs::File::options().read(true).share_mode(FILE_SHARE_READ).open(path);
+    opened.is_err_and(|error| error.raw_os_error() == Some(ERROR_SHARING_VIOLATION))
+}
+
+#[cfg(not(windows))]
+fn is_being_written(_: &Path) -> bool {
+    false
+}
+
+impl Look {
+    /// Looks at a folder, or at files of it that are named. Nothing if the folder cannot be read now: a network may be down.
+    fn at(folder: &Path, named: Option<&[PathBuf]>) -> Option<Self> {
+        let mut look = Look::default();
+        let paths = match named {
+            Some(named) => named.to_vec(),
+            None => {
+                let entries = std::fs::read_dir(folder).ok()?;
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().ok()?
+            }
+        };
+        for path in paths {
+            // Follows links: a link there means the file.
+            match path.metadata() {
+                Ok(seen) if seen.is_file() => drop(look.files.insert(path, Seen::of(&seen))),
+                Ok(_) => look.others.push(path),
+                Err(_) => {}
+            }
+        }
+        Some(look)
+    }
+}
+
+/// How sharing a file went.
+struct Shared {
+    path: PathBuf,
+    seen: Seen,
+    result: Result<Share, PeerError>,
+}
+
+impl Input {
+    /// What lies in `folder`, or only what is named.
+    pub fn new(folder: &Path, named: Option<Vec<PathBuf>>, cut: Cut, held: Held) -> Self {
+        let (known, skipped) = Default::default();
+        Input { folder: folder.to_owned(), named, cut, held, known, skipped }
+    }
+
+    /// Notes what is there before anything is shared: what changes from now on is noticed.
+    pub fn look_first(&mut self) {
+        let look = Look::at(&self.folder, self.named.as_deref()).unwrap_or_default();
+        let known = |seen| Known { seen, since: Instant::now(), tried: true, content: None };
+        self.known = look.files.into_iter().map(|(path, seen)| (path, known(seen))).collect();
+        self.skipped = look.others.into_iter().collect();
+    }
+
+    /// A file that was there at first is shared as this content.
+    pub fn is_shared(&mut self, path: &Path, content: ContentId) {
+        if let Some(known) = self.known.get_mut(path) {
+            known.content = Some(content);
+        }
+    }
+
+    /// Brings up to date what is known. Gives what is new and no file, and the contents whose files are gone.
+    fn update(&mut self, look: Look, now: Instant) -> (Vec<PathBuf>, Vec<(PathBuf, ContentId)>) {
+        let others: Vec<_> = look.others.into_iter().filter(|path| !self.skipped.contains(path)).collect();
+        self.skipped.extend(others.iter().cloned());
+        let mut gone = Vec::new();
+        self.known.retain(|path, known| {
+            let stays = look.files.contains_key(path);
+            if !stays {
+                gone.extend(known.content.map(|content| (path.clone(), content)));
+            }
+            stays
+        });
+        for (path, seen) in look.files {
+            match self.known.get_mut(&path) {
+                Some(known) if known.seen == seen => {}
+                Some(known) => {
+                    (known.seen, known.since, known.tried) = (seen, now, false);
+                }
+                None => drop(self.known.insert(path, Known { seen, since: now, tried: false, content: None })),
+            }
+        }
+        (others, gone)
+    }
+
+    /// Files that rest and are not shared as they are; each is given once.
+    fn due(&mut self, now: Instant, most: usize) -> Vec<(PathBuf, Seen)> {
+        let rests = |known: &Known| !known.tried && now.duration_since(known.since) >= QUIET;
+        let due = self.known.iter_mut().filter(|(path, known)| rests(known) && !is_being_written(path)).take(most);
+        due.map(|(path, known)| {
+            known.tried = true;
+            (path.clone(), known.seen.clone())
+        })
+        .collect()
+    }
+}
+
+impl Session {
+    /// Shares what comes into the input folder, and withdraws what goes, for as long as the session runs.
+    pub async fn watch_input(&self, mut input: Input) {
+        let mut sharing = JoinSet::new();
+        let mut next = tokio::time::Instant::now() + PERIOD;
+        loop {
+            tokio::select! {
+                Some(Ok(shared)) = sharing.join_next(), if !sharing.is_empty() => self.was_shared(&mut input, shared).await,
+                () = tokio::time::sleep_until(next) => {
+                    let began = Instant::now();
+                    let (folder, named) = (input.folder.clone(), input.named.clone());
+                    let look = tokio::task::spawn_blocking(move || Look::at(&folder, named.as_deref())).await;
+                    if let Ok(Some(look)) = look {
+                        let (others, gone) = input.update(look, Instant::now());
+                        for path in others {
+                            self.note(&format!("{} is not a file: skipped.", path.display()));
+                        }
+                        self.retry_withdrawn(&mut input);
+                        for (path, content) in gone {
+                            self.is_gone(content, &format!("{} is not there any more", path.display())).await;
+                        }
+                    }
+                    next = tokio::time::Instant::now() + PERIOD.max(began.elapsed() * REST);
+                }
+            }
+            for (path, seen) in input.due(Instant::now(), AT_ONCE.saturating_sub(sharing.len())) {
+                let share = self.node.share(&path).algorithm(input.cut.hash).piece_size(input.cut.piece_size);
+                let share = share.held(input.held.clone());
+                sharing.spawn(async move { Shared { result: share.await, path, seen } });
+            }
+        }
+    }
+
+    /// Files whose contents the library has withdrawn are looked at again, though nothing may show that they have changed.
+    fn retry_withdrawn(&self, input: &mut Input) {
+        let mut state = self.state.borrow_mut();
+        for known in input.known.values_mut().filter(|known| known.tried) {
+            let Some(content) = known.content else { continue };
+            let is_withdrawn = |status: &Status| matches!(status.state, State::Withdrawn(_));
+            let entry = state.contents.get(&content);
+            if entry.is_some_and(|entry| entry.said_withdrawn && is_withdrawn(&entry.status.borrow())) {
+                state.contents.remove(&content);
+                (known.content, known.tried, known.since) = (None, false, Instant::now());
+            }
+        }
+    }
+
+    async fn was_shared(&self, input: &mut Input, Shared { path, seen, result }: Shared) {
+        let known = input.known.get_mut(&path);
+        match result {
+            Ok(share) => {
+                let content = share.content();
+                // Removed while it was hashed, or shared under its last name.
+                let Some(known) = known else {
+                    let _ = share.stop().await;
+                    return;
+                };
+                if let Some(before) = known.content.replace(content).filter(|before| *before != content) {
+                    self.is_gone(before, &format!("{} was changed", path.display())).await;
+                }
+                self.adopt(share);
+            }
+            // It is tried again when it rests.
+            Err(PeerError::StillWritten(_)) => {
+                if let Some(known) = known.filter(|known| known.seen == seen) {
+                    (known.tried, known.since) = (false, Instant::now());
+                }
+            }
+            Err(error) => self.say_not_shared(&path, &failure(&error).message),
+        }
+    }
+
+    /// A content is not shared any more, for this reason; nothing if that is known.
+    async fn is_gone(&self, content: ContentId, reason: &str) {
+        let Some(entry) = self.state.borrow_mut().contents.remove(&content) else { return };
+        let is_withdrawn = matches!(entry.status.borrow().state, State::Withdrawn(_));
+        if let Handle::Share(share) = entry.handle {
+            let _ = share.stop().await;
+        }
+        if !entry.said_withdrawn {
+            let reason = match (is_withdrawn, &entry.status.borrow().state) {
+                (true, State::Withdrawn(reason)) => reason.clone(),
+                _ => reason.to_owned(),
+            };
+            self.say_withdrawn(content, &reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use protocol::{Algorithm, Digest};
+
+    use super::*;
+
+    fn input(folder: &Path) -> Input {
+        let mut input = Input::new(folder, None, Cut { hash: Algorithm::Blake3, piece_size: None }, Held::All);
+        input.look_first();
+        input
+    }
+
+    fn look(input: &mut Input, now: Instant) -> (Vec<PathBuf>, Vec<(PathBuf, ContentId)>) {
+        let look = Look::at(&input.folder, None).unwrap();
+        input.update(look, now)
+    }
+
+    fn due(input: &mut Input, now: Instant) -> Vec<String> {
+        let due = input.due(now, 9).into_iter();
+        due.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_file_is_due_once_it_rests_and_again_when_it_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("first"), "1").unwrap();
+        let mut input = input(folder.path());
+        let began = Instant::now();
+        fs::write(folder.path().join("new"), "1").unwrap();
+        look(&mut input, began);
+        assert_eq!(due(&mut input, began), [""; 0], "it may still be written to");
+        fs::write(folder.path().join("new"), "12").unwrap();
+        look(&mut input, began + QUIET);
+        assert_eq!(due(&mut input, began + QUIET), [""; 0], "it was");
+        look(&mut input, began + QUIET * 2);
+        assert_eq!(due(&mut input, began + QUIET * 2), ["new"]);
+        assert_eq!(due(&mut input, began + QUIET * 3), [""; 0], "once");
+        fs::write(folder.path().join("first"), "changed").unwrap();
+        look(&mut input, began + QUIET * 4);
+        assert_eq!(due(&mut input, began + QUIET * 5), ["first"]);
+    }
+
+    #[test]
+    fn what_is_removed_or_renamed_is_gone_and_what_is_no_file_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "1").unwrap();
+        let mut input = input(folder.path());
+        let content = ContentId(Digest([7; 32]));
+        input.is_shared(&folder.path().join("a"), content);
+        fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        let now = Instant::now();
+        let (others, gone) = look(&mut input, now);
+        assert_eq!((others, gone), (vec![folder.path().join("sub")], vec![(folder.path().join("a"), content)]));
+        assert_eq!(look(&mut input, now), (vec![], vec![]));
+        assert_eq!(due(&mut input, now + QUIET), ["b"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_for_a_moment_takes_nothing_away() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Look::at(&folder.path().join("missing"), None).is_none());
+    }
+}

@@ -1,0 +1,199 @@
+//! `peer-cli share -`: what comes through standard input, spooled and hashed as it comes, and shared once all of it is there.
+
+use std::fs::Metadata;
+use std::io::{ErrorKind, IsTerminal, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use peer::{PeerError, Spool, Spooled};
+use protocol::printable;
+
+use crate::error::{ExitCode, Failure, failure};
+use crate::flags::cut::Cut;
+use crate::flags::sizes;
+use crate::session::Session;
+use crate::session::temp_folder::parent_variable;
+
+/// What it is called unless a name is given.
+pub const NAME: &str = "stdin";
+/// Bytes that are read at a time.
+const BLOCK: usize = 1 << 20;
+/// Time between two words about how much has come.
+const WORD: Duration = Duration::from_millis(500);
+
+/// Fails if standard input is a terminal.
+pub fn must_be_piped() -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let sentence = "standard input is a terminal: give it what is to be shared, as in \
+                    `tar c FOLDER | peer-cli share - --name FOLDER.tar`";
+    Err(Failure::new(ExitCode::Usage, sentence))
+}
+
+/// Whether a name can be that of what is shared.
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    let is_state = storage::is_state_name(name);
+    let checked = protocol::check_name(name).and_then(|()| protocol::check_local_name(name, true));
+    match checked {
+        Ok(()) if !is_state => Ok(()),
+        Ok(()) => Err(Failure::new(ExitCode::Usage, format!("{name:?} is a name that downloads keep for themselves"))),
+        Err(error) => Err(Failure::new(ExitCode::Usage, format!("--name: {}", printable(&error.to_string())))),
+    }
+}
+
+/// A pipe can be read once, and what is shared is read again and again: it has to come through standard input.
+pub fn must_not_be_a_pipe(path: &Path) -> Result<(), Failure> {
+    let Some(kind) = path.metadata().ok().and_then(|metadata| stream_kind(&metadata)) else { return Ok(()) };
+    let sentence = format!(
+        "{} is {kind}: pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared",
+        path.display()
+    );
+    Err(Failure::new(ExitCode::Usage, sentence))
+}
+
+#[cfg(unix)]
+fn stream_kind(metadata: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_fifo() => Some("a pipe"),
+        () if kind.is_char_device() => Some("a device"),
+        () if kind.is_socket() => Some("a socket"),
+        () => None,
+    }
+}
+
+#[cfg(not(unix))]
+fn stream_kind(_: &Metadata) -> Option<&'static str> {
+    None
+}
+
+/// What the thread that reads and the task that waits for it tell each other.
+#[derive(Default)]
+struct Progress {
+    came: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// Tells the thread to stop once nobody waits any more.
+struct Stop(Arc<Progress>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes all of standard input into a file of this name in a folder.
+pub async fn spool(
+    session: &Session,
+    folder: &Path,
+    name: &str,
+    cut: &Cut,
+    keep_free: Option<u64>,
+) -> Result<Spooled, Failure> {
+    let spool = Spool::create(folder, name, cut.hash, cut.piece_size, keep_free).map_err(|error| of_spool(&error))?;
+    if let Some(bytes) = known_size() {
+        spool.must_fit(bytes, keep_free).map_err(|error| of_spool(&error))?;
+    }
+    let progress = Arc::new(Progress::default());
+    let stop = Stop(progress.clone());
+    let mut reading = tokio::task::spawn_blocking(move || read_all(spool, &stop.0));
+    let stop = Stop(progress.clone());
+    let mut tick = tokio::time::interval(WORD);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let read = loop {
+        tokio::select! {
+            read = &mut reading => break read,
+            _ = tick.tick() => {
+                let came = progress.came.load(Ordering::Relaxed);
+                session.shows(&format!("Reading standard input: {}", sizes::show(came)));
+            }
+        }
+    };
+    drop(stop);
+    read.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))
+}
+
+/// Bytes that will come, where standard input is a file.
+fn known_size() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let seen = rustix::fs::fstat(std::io::stdin()).ok()?;
+        let is_file = rustix::fs::FileType::from_raw_mode(seen.st_mode).is_file();
+        is_file.then(|| u64::try_from(seen.st_size).ok())?
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+fn read_all(mut spool: Spool, progress: &Progress) -> Result<Spooled, Failure> {
+    // Not through the lock of the library, whose buffer would copy everything once more.
+    let mut input = std::io::stdin().lock();
+    let mut block = vec![0; BLOCK];
+    while !progress.stop.load(Ordering::Relaxed) {
+        let count = match input.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                let sentence = format!(
+                    "standard input cannot be read on after {}: {error}. Nothing of it is shared",
+                    sizes::show(spool.bytes())
+                );
+                return Err(Failure::new(ExitCode::Other, sentence));
+            }
+        };
+        spool.write(&block[..count]).map_err(|error| of_spool(&error))?;
+        progress.came.store(spool.bytes(), Ordering::Relaxed);
+    }
+    if spool.bytes() == 0 {
+        let sentence =
+            "standard input ended before a byte came: there is nothing to share. Did the program before the pipe fail?";
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    spool.finish().map_err(|error| of_spool(&error))
+}
+
+/// What it means that it could not be kept.
+fn of_spool(error: &PeerError) -> Failure {
+    match error {
+        PeerError::Storage(error) if error.is_no_room() => {
+            let sentence = format!(
+                "{error}. Standard input is kept there while it is shared; nothing of it was shared. Make room, or name a \
+                 folder on another disk with {}",
+                parent_variable()
+            );
+            Failure::new(ExitCode::DiskFull, printable(&sentence))
+        }
+        error => failure(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_some_receiver_could_not_store_are_refused() {
+        assert!(check_name("x.tar").is_ok() && check_name(NAME).is_ok());
+        for name in ["", "..", "a/b", "a\\b", "CON", "a:b", ".x.part"] {
+            assert_eq!(check_name(name).unwrap_err().code, ExitCode::Usage, "{name:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_device_is_refused_and_told_what_to_do() {
+        let failure = must_not_be_a_pipe(Path::new("/dev/null")).unwrap_err();
+        assert!(
+            failure.message.contains("a device") && failure.message.contains("share - --name"),
+            "{}",
+            failure.message
+        );
+        assert!(must_not_be_a_pipe(Path::new(".")).is_ok() && must_not_be_a_pipe(Path::new("missing")).is_ok());
+    }
+}

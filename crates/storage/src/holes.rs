@@ -1,0 +1,174 @@
+//! Holes: long runs of zeros take no space where the file system can leave them out, so that a sparse file is one on the other
+//! side, too.
+//!
+//! What a download needs is reserved at its start, so that a full disk shows then and not at the end; so a hole is made by giving
+//! back what was reserved for it. A later run reserves it again, and makes the holes of what it finds again.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use crate::positioned::write_all_at;
+
+/// File systems keep blocks of this size, or of a part of it.
+const BLOCK: usize = 4096;
+/// Shorter runs of zeros are written: each hole costs the file system a note of where it is.
+const SHORTEST: usize = 32 << 10;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
+/// Writes bytes at an offset of a file that reaches so far, and leaves long runs of zeros out where that can be done.
+pub(crate) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut from = 0;
+    for run in zeros(bytes, at) {
+        if !makes_hole(file, at + run.start as u64, run.len() as u64) {
+            continue;
+        }
+        if from < run.start {
+            write_all_at(file, &bytes[from..run.start], at + from as u64)?;
+        }
+        from = run.end;
+    }
+    if from < bytes.len() { write_all_at(file, &bytes[from..], at + from as u64) } else { Ok(()) }
+}
+
+/// Whether bytes at an offset have zeros that would be a hole.
+pub fn has_hole(bytes: &[u8], at: u64) -> bool {
+    !zeros(bytes, at).is_empty()
+}
+
+/// Long runs of zeros in bytes that lie at an offset, by whole blocks of the file.
+fn zeros(bytes: &[u8], at: u64) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while start < bytes.len() {
+        let to_boundary = BLOCK - (at + start as u64) as usize % BLOCK;
+        let end = bytes.len().min(start + to_boundary);
+        if bytes[start..end] == ZEROS[..end - start] {
+            match runs.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => runs.push(start..end),
+            }
+        }
+        start = end;
+    }
+    runs.retain(|run| run.len() >= SHORTEST);
+    runs
+}
+
+/// Makes a range of a file zeros that take no space. False if that cannot be done: then zeros have to be written.
+#[cfg(target_os = "linux")]
+fn makes_hole(file: &File, at: u64, len: u64) -> bool {
+    use rustix::fs::{FallocateFlags, fallocate};
+    fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len).is_ok()
+}
+
+/// What was never written is a hole already.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn makes_hole(file: &File, at: u64, len: u64) -> bool {
+    data_from(file, at).is_ok_and(|next| next.is_none_or(|next| next >= at + len))
+}
+
+#[cfg(windows)]
+fn makes_hole(file: &File, at: u64, len: u64) -> bool {
+    atomic_file::windows::zero_range(file, at..at + len).is_ok()
+}
+
+/// Where the next bytes lie that take space; nothing if there are none up to the end.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(next) => Ok(Some(next)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_vendor = "apple"))))]
+fn data_from(_: &File, at: u64) -> io::Result<Option<u64>> {
+    Ok(Some(at))
+}
+
+/// The ranges of a file of this size that hold something, as far as the file system says; all of it where it says nothing.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+pub(crate) fn data(file: &File, size: u64) -> Vec<Range<u64>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < size {
+        let start = match data_from(file, at) {
+            Ok(Some(start)) => start,
+            Ok(None) => return found,
+            Err(_) => break,
+        };
+        let Ok(end) = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start)) else { break };
+        if end <= start {
+            break;
+        }
+        found.push(start..end.min(size));
+        at = end;
+    }
+    if at < size {
+        found.push(at..size);
+    }
+    found
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+pub(crate) fn data(_: &File, size: u64) -> Vec<Range<u64>> {
+    std::iter::once(0..size).filter(|all| !all.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_runs_of_zero_blocks_are_found_by_the_blocks_of_the_file() {
+        let mut bytes = vec![0; 200 << 10];
+        let found = zeros(&bytes, 0);
+        assert!(found.len() == 1 && found[0] == (0..200 << 10), "{found:?}");
+        bytes[100 << 10] = 1;
+        assert_eq!(zeros(&bytes, 0), [0..100 << 10, 104 << 10..200 << 10]);
+        assert_eq!(zeros(&bytes, 1024), [0..99 << 10, 103 << 10..200 << 10], "blocks begin elsewhere");
+        (0..bytes.len()).step_by(16 << 10).for_each(|at| bytes[at] = 1);
+        assert_eq!(zeros(&bytes, 0), [], "too short");
+        assert_eq!(zeros(&[], 5), []);
+    }
+
+    /// Also where something else was before, and whatever the file system can do.
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mut bytes = vec![0; 300_000];
+        bytes[150_000..160_000].fill(9);
+        write_at(&file, &bytes, 5000).unwrap();
+        let mut expected = vec![7; 1 << 20];
+        expected[5000..305_000].copy_from_slice(&bytes);
+        assert!(std::fs::read(&path).unwrap() == expected);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_sparse_file_takes_the_space_of_its_bytes_though_all_of_it_was_reserved() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = File::create_new(&path).unwrap();
+        let size = 64 << 20;
+        file.set_len(size).unwrap();
+        let taken = || file.metadata().unwrap().blocks() * 512;
+        if fs4::FileExt::allocate(&file, size).is_err() || !makes_hole(&file, 0, 1 << 20) || taken() >= size {
+            return; // There are no holes here.
+        }
+        let mut block = vec![0; 1 << 20];
+        for at in 0..64 {
+            block[..10].fill(u8::from(at % 16 == 3));
+            write_at(&file, &block, at << 20).unwrap();
+        }
+        file.sync_all().unwrap();
+        assert!(taken() <= 64 << 10, "{} bytes", taken());
+        let found = data(&file, size);
+        assert_eq!(found.iter().map(|range| range.start >> 20).collect::<Vec<_>>(), [3, 19, 35, 51]);
+    }
+}

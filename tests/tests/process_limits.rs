@@ -1,0 +1,60 @@
+//! What a shell may take from a program: address space (`ulimit -v`) and the size of files (`ulimit -f`).
+#![cfg(target_os = "linux")]
+
+use std::process::{Command, Output, Stdio};
+
+use tests::machines::{Machines, ticket};
+use tests::noise;
+
+/// Runs a command under a limit, as a shell does.
+fn under(limit: &str, command: &Command) -> Output {
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit {limit}; exec \"$0\" \"$@\"")).arg(command.get_program());
+    limited.args(command.get_args()).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.output().unwrap()
+}
+
+#[test]
+fn little_address_space_is_made_do_with_and_too_little_is_said() {
+    let machines = Machines::new();
+    let bytes = noise(20 << 20, 1);
+    machines.put("here", "big.bin", &bytes);
+    let mut sharer = machines.share("here", &["-d=0", "big.bin"]);
+    let ticket = ticket(&mut sharer);
+    let too_little = under("-v 60000", &machines.command("there", "get", &[&ticket]));
+    let errors = String::from_utf8_lossy(&too_little.stderr);
+    assert_eq!(too_little.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("ulimit -v"), "{errors}");
+    for kib in [250_000, 500_000, 1_000_000] {
+        let machine = format!("there-{kib}");
+        let output = under(&format!("-v {kib}"), &machines.command(&machine, "get", &[&ticket]));
+        assert!(output.status.success(), "{kib}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(machines.read(&machine, "output/big.bin") == bytes);
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_so_large_is_refused_and_what_cannot_be_kept_ends_nothing() {
+    let machines = Machines::new();
+    machines.put("here", "big.bin", &noise(2 << 20, 1));
+    let mut sharer = machines.share("here", &["-d=0", "big.bin"]);
+    let ticket = ticket(&mut sharer);
+    let output = under("-f 100", &machines.command("there", "get", &[&ticket]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(8), "{errors}");
+    assert!(errors.contains("ulimit -f"), "{errors}");
+    // It waits in a temporary file, which may be no larger either.
+    let output = under("-f 100", &machines.command("there", "get", &[&ticket, "-o", "-"]));
+    assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stderr));
+    machines.get("there", &[&ticket]).ends_with(0);
+    assert!(machines.read("there", "output/big.bin") == noise(2 << 20, 1));
+}
