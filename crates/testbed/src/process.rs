@@ -38,6 +38,11 @@ impl Lines {
         Process::start(command, folder, who, self.said.clone())
     }
 
+    /// The same, as [`Process::start_as`] does.
+    pub fn start_as(&self, command: Command, folder: &Path, name: &str) -> anyhow::Result<Process> {
+        Process::start_as(command, folder, name, self.said.clone())
+    }
+
     /// The same, as [`Process::start_as_it_is`] does.
     pub fn start_as_it_is(&self, command: Command, logs: &Path, who: usize) -> anyhow::Result<Process> {
         Process::start_as_it_is(command, logs, who, self.said.clone())

@@ -37,12 +37,11 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
     build_as("release")
 }
 
-/// Builds both as they are handed out: optimised, and without symbols.
-pub fn build_for_people() -> anyhow::Result<Programs> {
-    build_as("dist")
-}
+/// The profile of what is handed out: optimised, and without symbols.
+pub const FOR_PEOPLE: &str = "dist";
 
-fn build_as(profile: &str) -> anyhow::Result<Programs> {
+/// Builds both with this profile.
+pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
     let executables = cargo_build(&PROGRAMS, profile)?;
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
@@ -73,11 +72,11 @@ pub fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
 
-/// What a build that is about to start makes.
-fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
+/// Programs that a build which is about to start makes.
+pub fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
     without_cargo(command.arg("--message-format=json-render-diagnostics"));
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
-    ensure!(output.status.success(), "the programs do not build");
+    ensure!(output.status.success(), "it does not build");
     let artifacts = String::from_utf8_lossy(&output.stdout);
     let executables = artifacts
         .lines()

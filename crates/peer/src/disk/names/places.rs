@@ -39,8 +39,12 @@ impl Kind {
         self.missing
     }
 
-    /// Whether programs of this project read what has this name in it.
-    pub(crate) fn reserves(self, name: &str) -> bool {
+    /// Whether programs of this project read what has this name in it, or may do so on this platform (`windows` or not).
+    pub(crate) fn reserves(self, name: &str, windows: bool) -> bool {
+        // `P2P-FI~1.TOM` is another name of `p2p-fileshare.toml` on NTFS, and `BASHRC~1` of `.bashrc`.
+        if windows && is_short_name(name) && (self.is_top() || self.settings) {
+            return true;
+        }
         let name = folded(name);
         let settings = name == SETTINGS && (self.is_top() || self.settings);
         settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str()))
@@ -50,6 +54,16 @@ impl Kind {
 /// Whether a file of this name is hidden. Some file systems leave out marks that cannot be seen.
 pub(crate) fn is_hidden(name: &str) -> bool {
     name.chars().find(|&c| !is_unprintable(c)) == Some('.')
+}
+
+/// Whether a name may be the short one that Windows makes up for a file with a longer name: of at most eight characters, with a
+/// number behind `~`, and an end of at most three.
+pub(crate) fn is_short_name(name: &str) -> bool {
+    let (stem, end) = name.split_once('.').unwrap_or((name, ""));
+    let numbered = stem.rsplit_once('~').is_some_and(|(start, number)| {
+        !start.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    numbered && stem.len() <= 8 && end.len() <= 3
 }
 
 /// A name as it is where file systems take the most names for one.
@@ -104,7 +118,7 @@ impl Places {
 
     /// What the folder is that `name` would lie in, as far as it matters for such a name.
     pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
-        let name_matters = is_hidden(name) || {
+        let name_matters = is_hidden(name) || is_short_name(name) || {
             let name = folded(name);
             name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str())
         };
@@ -207,12 +221,25 @@ mod tests {
         for name in
             ["p2p-fileshare.toml", "P2P-FileShare.TOML", "p2p-file\u{200b}share.toml", "p2p-ﬁleshare.toml", "Certs"]
         {
-            assert!(working.reserves(name), "{name:?}");
-            assert!(!Kind::default().reserves(name), "{name:?}");
+            assert!(working.reserves(name, false), "{name:?}");
+            assert!(!Kind::default().reserves(name, false), "{name:?}");
         }
-        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml"));
-        assert!(!working.reserves("p2p-fileshare.toml.txt") && !working.reserves("input"));
+        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", false));
+        assert!(!working.reserves("p2p-fileshare.toml.txt", false) && !working.reserves("input", true));
         assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
+    }
+
+    /// As NTFS makes them: with the beginning of the long name, or from the fifth on with digits of a checksum.
+    #[test]
+    fn short_names_of_windows_stand_for_files_with_long_ones() {
+        let working = Kind { working: true, ..Kind::default() };
+        for name in ["P2P-FI~1.TOM", "p2p-fi~2.tom", "P22B1A~1.TOM", "GITCON~1", "CERTIF~9.PEM"] {
+            assert!(is_short_name(name) && working.reserves(name, true), "{name}");
+            assert!(!working.reserves(name, false) && !Kind::default().reserves(name, true), "{name}");
+        }
+        for name in ["report~1.final", "longname~1.txt", "~1.txt", "notes~", "a~b.txt", "x.y~1"] {
+            assert!(!is_short_name(name), "{name}");
+        }
     }
 
     /// Of a folder that is not there yet as well.
