@@ -25,10 +25,8 @@ fn main() -> ExitCode {
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
-    // Query commands serve nothing, so the open-swarm warning is suppressed.
-    let looks = matches!(arguments.command, Some(Command::Ls(_) | Command::Doctor(_) | Command::Inspect(_)));
-    let level = if looks && arguments.log_level == "warn" { "warn,transport=error" } else { &arguments.log_level };
-    let log = settings::start_log(level, arguments.log_file.as_deref());
+    settings::draw_log_with(screen::log_line);
+    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
     match logged.and_then(|()| run(arguments)) {

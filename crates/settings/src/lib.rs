@@ -14,6 +14,7 @@ mod given;
 mod log;
 mod open_files;
 mod pages;
+pub mod prompt;
 mod signals;
 mod spelling;
 mod surroundings;
@@ -28,7 +29,7 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
-pub use log::{log_file, log_filter, start_log};
+pub use log::{draw_log_with, log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
 pub use signals::{Signal, Signals, end_when_stuck};

@@ -33,4 +33,4 @@ mod state;
 
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
-pub use server::Server;
+pub use server::{ConnectedPeer, Server};

@@ -116,15 +116,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Binds every listener, or none. Warns if strangers may come.
+    /// Binds every listener, or none.
     pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
-        let beyond = config.listeners.iter().find(|listener| !listener.ip().is_loopback());
-        if let Some(address) = beyond.filter(|_| config.trust.is_open()) {
-            tracing::warn!(
-                "this swarm is open: anyone who reaches {address} may take part and have every file. Close it with --ca, or \
-                 stay on this machine with --bind 127.0.0.1"
-            );
-        }
         Ok(match self {
             Kind::Auto => Arc::new(Auto::bind(config)?),
             Kind::Quic => Arc::new(Quic::bind(config)?),

@@ -12,6 +12,7 @@ use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::patience::Patience;
@@ -93,6 +94,7 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,
+        original: true,
         strict: !arguments.file.is_empty(),
         ..SessionOptions::new(&arguments.peer, end)
     };
@@ -125,6 +127,15 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<(), Failu
     }
     for path in files {
         session.share(&path, &arguments.cut, held(arguments)).await?;
+    }
+    session.begun()?;
+    if arguments.seeder {
+        Audience::of(&arguments.peer).warning().into_iter().for_each(|warning| session.note(warning));
+        loop {
+            let path = session.next_addition().await;
+            // One that cannot be shared is told of, and the others are shared on.
+            let _ = session.share(&path, &arguments.cut, Held::All).await;
+        }
     }
     Ok(())
 }

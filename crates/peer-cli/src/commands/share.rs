@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -18,6 +18,7 @@ use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
@@ -93,7 +94,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let result = Session::run(node, options, face, async |session: &Session| {
         let shared = begin(session, &arguments, tracker).await?;
         session.begun()?;
-        shared.keep_tickets_good(session).await;
+        session.sharing(Audience::of(&arguments.peer).promise());
+        shared.go_on(session, &arguments.cut).await;
         Ok(())
     });
     let result = result.await;
@@ -135,7 +137,8 @@ async fn begin(
     for path in &arguments.paths {
         if let Some(content) = session.share(path, &arguments.cut, Held::All).await? {
             shared.contents.push(content);
-            session.ticket(&shared.ticket(content)?);
+            let name = session.called(content).filter(|_| arguments.paths.len() > 1);
+            session.ticket(&shared.ticket(content)?, name.as_deref());
         }
     }
     Ok(shared)
@@ -185,20 +188,43 @@ impl Shared {
         here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
-    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
-    async fn keep_tickets_good(mut self, session: &Session) {
+    /// Goes on for as long as the session does: shares what is added, and keeps tickets good.
+    async fn go_on(mut self, session: &Session, cut: &Cut) {
         let mut addresses = session.node.addresses();
-        while addresses.changed().await.is_ok() {
-            let told = self.place.for_ticket();
-            if !is_better(&told, &self.told) {
-                continue;
+        loop {
+            tokio::select! {
+                changed = addresses.changed() => match changed {
+                    Ok(()) => self.renew(session),
+                    Err(_) => return,
+                },
+                path = session.next_addition() => self.add(session, &path, cut).await,
             }
-            self.told = told;
-            let sentence =
-                "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
-            session.note(sentence);
-            for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
-                session.ticket(&ticket);
+        }
+    }
+
+    /// Shares something that was added while it runs. What cannot be shared is told of, and nothing else is the worse for it.
+    async fn add(&mut self, session: &Session, path: &Path, cut: &Cut) {
+        let Ok(Some(content)) = session.share(path, cut, Held::All).await else { return };
+        if let Ok(ticket) = self.ticket(content) {
+            self.contents.push(content);
+            session.ticket(&ticket, session.called(content).as_deref());
+        }
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    fn renew(&mut self, session: &Session) {
+        let told = self.place.for_ticket();
+        if !is_better(&told, &self.told) {
+            return;
+        }
+        self.told = told;
+        let sentence =
+            "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+        session.note(sentence);
+        for &content in &self.contents {
+            // What was stopped meanwhile has no name any more.
+            if let (Some(name), Ok(ticket)) = (session.called(content), self.ticket(content)) {
+                session.ticket(&ticket, Some(&name));
             }
         }
     }
@@ -233,12 +259,16 @@ fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
     addresses
 }
 
-/// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
+/// The addresses that others likeliest reach, each once and not too many. Loopback only makes a ticket longer where there is any
+/// other: it leads to this machine as well.
 fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     // IPv4 first: where both lead to it, it is the one that works in more networks.
     addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
     let mut seen = HashSet::new();
     addresses.retain(|own| seen.insert(own.address));
+    if addresses.iter().any(|own| own.likelihood != Likelihood::Loopback) {
+        addresses.retain(|own| own.likelihood != Likelihood::Loopback);
+    }
     let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
     addresses.truncate(likely.max(ADDRESSES));
     addresses

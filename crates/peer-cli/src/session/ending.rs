@@ -9,7 +9,9 @@ use settings::Signal;
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::state::Session;
+use crate::ui::results;
 use crate::ui::screen::OutputStream;
+use crate::ui::sharing::stopped_words;
 use crate::ui::signals::{Stop, code};
 
 /// How long what is verified has to take its name.
@@ -71,10 +73,13 @@ impl Session {
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self) {
         let (mut sent, mut received) = (0, 0);
+        let (mut given, mut takers) = self.state.borrow().past.clone();
         for content in self.ids() {
             if let Some(status) = self.node.status(content).await {
                 sent += status.sent;
                 received += status.received;
+                given += status.sent;
+                takers.extend(status.participants);
             }
         }
         let leaving = self.node.shutdown();
@@ -83,8 +88,16 @@ impl Session {
             self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
             leaving.await;
         }
-        self.screen.say("Exited swarm.");
+        if self.options.original {
+            self.screen.say("Exited swarm.");
+        }
         self.screen.event(&Event::Bye { sent, received });
-        self.screen.say("Shutdown complete.");
+        let to = results::given(given, &takers);
+        match self.options.end {
+            _ if self.options.original => self.screen.say("Shutdown complete."),
+            End::AtWill => self.screen.say(&stopped_words(given, &to)),
+            End::Shared { .. } if given > 0 => self.screen.say(&format!("Gave {to}.")),
+            End::Never | End::Done | End::Shared { .. } => {}
+        }
     }
 }

@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod participants;
 mod reader;
 mod reports;
 mod state;

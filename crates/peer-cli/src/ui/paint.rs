@@ -1,0 +1,173 @@
+//! What is at the bottom of a terminal: rows that say how things stand, drawn over and over, with lines that stay above them and
+//! the prompt below. One thread does that, since a terminal may keep it waiting.
+//!
+//! Each frame goes up to where the last one began. A terminal that was made narrower meanwhile may have broken its lines, and then
+//! they are more of them: most terminals do so, others cut lines off, and none can be asked without its answer being taken for
+//! keys. So it is known of those that say who they are.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use rustyline::ExternalPrinter;
+use settings::terminal::in_background;
+
+use crate::ui::columns::columns;
+use crate::ui::row::{Row, lines};
+use crate::ui::terminal;
+
+/// What happens at the bottom of the terminal.
+pub enum Draw {
+    /// A line that stays.
+    Line(String),
+    /// How things stand now, and their sum for where there is no room for all.
+    Rows(Vec<Row>, Option<Row>),
+    /// A row as it is in the end: it stays.
+    Keep(Row),
+    /// The rows stay as they are.
+    KeepAll,
+    /// Something was typed: what is above the prompt now is not ours.
+    Typed,
+    /// All before it was drawn.
+    Drawn(SyncSender<()>),
+}
+
+/// Where it is drawn.
+pub enum Canvas {
+    /// Above the line editor's prompt.
+    AbovePrompt(Box<dyn ExternalPrinter + Send>),
+    /// On standard error, with the cursor below.
+    Errors,
+}
+
+impl Canvas {
+    fn put(&mut self, text: String) {
+        match self {
+            Canvas::AbovePrompt(printer) => drop(printer.print(text)),
+            Canvas::Errors => {
+                let mut errors = std::io::stderr().lock();
+                let _ = errors.write_all(text.as_bytes()).and_then(|()| errors.flush());
+            }
+        }
+    }
+}
+
+/// Columns and rows of the terminal; of one that does not say, as many as there always were.
+pub fn size() -> (usize, usize) {
+    let size = console::Term::stdout().size_checked().or_else(|| console::Term::stderr().size_checked());
+    let (rows, columns) = size.filter(|&(rows, columns)| rows > 0 && columns > 0).unwrap_or((24, 80));
+    (columns.into(), rows.into())
+}
+
+/// Whether the terminal breaks lines anew when it is made narrower.
+fn breaks_lines_anew() -> bool {
+    const SIGNS: [&str; 9] = [
+        "VTE_VERSION",
+        "KONSOLE_VERSION",
+        "KITTY_WINDOW_ID",
+        "ALACRITTY_WINDOW_ID",
+        "WT_SESSION",
+        "TERM_PROGRAM",
+        "TMUX",
+        "WEZTERM_PANE",
+        "GHOSTTY_RESOURCES_DIR",
+    ];
+    cfg!(windows) || SIGNS.iter().any(|sign| std::env::var_os(sign).is_some_and(|value| !value.is_empty()))
+}
+
+/// The text that replaces the rows of which `drawn` has the columns, in a terminal of `width` columns, with lines that stay and
+/// rows below them.
+fn frame(drawn: &[usize], breaks: bool, width: usize, staying: &[String], rows: &[String]) -> String {
+    let height = |&columns: &usize| if breaks { columns.div_ceil(width.max(1)).max(1) } else { 1 };
+    let up: usize = drawn.iter().map(height).sum();
+    let mut text = String::new();
+    if up > 0 {
+        text += &format!("\x1b[{up}A\r");
+    }
+    // Rows that take the place of rows do not flicker if each is only cleared to its end.
+    if staying.is_empty() && up == drawn.len() {
+        rows.iter().for_each(|row| text += &format!("{row}\x1b[K\n"));
+        if rows.len() < drawn.len() {
+            text += "\x1b[J";
+        }
+        return text;
+    }
+    if up > 0 {
+        text += "\x1b[J";
+    }
+    staying.iter().chain(rows).for_each(|line| text += &format!("{line}\n"));
+    text
+}
+
+/// Draws until nobody has anything more to draw.
+pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
+    let breaks = breaks_lines_anew();
+    let (mut rows, mut sum): (Vec<Row>, Option<Row>) = (Vec::new(), None);
+    // The columns of each row on the terminal, and since which stop of the program they are there.
+    let (mut drawn, mut stops): (Vec<usize>, u32) = (Vec::new(), terminal::stops());
+    for event in events {
+        let mut staying = Vec::new();
+        match event {
+            Draw::Line(line) => staying.push(line),
+            Draw::Rows(new, of_all) => (rows, sum) = (new, of_all),
+            Draw::Keep(row) => staying.push(row.line(size().0)),
+            Draw::KeepAll => {
+                rows.clear();
+                drawn.clear();
+                continue;
+            }
+            Draw::Typed => {
+                drawn.clear();
+                continue;
+            }
+            Draw::Drawn(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        }
+        // Another job has the terminal, or had it: what is there is not ours to replace.
+        let away = in_background();
+        if away || stops != terminal::stops() {
+            stops = terminal::stops();
+            drawn.clear();
+        }
+        if away && staying.is_empty() {
+            continue;
+        }
+        let (width, height) = size();
+        let shown = if away { Vec::new() } else { lines(&rows, sum.as_ref(), (width, height)) };
+        if staying.is_empty() && shown.is_empty() && drawn.is_empty() {
+            continue;
+        }
+        let text = frame(&drawn, breaks, width, &staying, &shown);
+        drawn = shown.iter().map(|line| columns(line)).collect();
+        canvas.put(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts<const N: usize>(texts: [&str; N]) -> [String; N] {
+        texts.map(str::to_owned)
+    }
+
+    #[test]
+    fn rows_replace_rows_without_flicker() {
+        assert_eq!(frame(&[], false, 80, &[], &texts(["a", "b"])), "a\x1b[K\nb\x1b[K\n");
+        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c", "d"])), "\x1b[2A\rc\x1b[K\nd\x1b[K\n");
+        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J");
+    }
+
+    #[test]
+    fn what_stays_comes_above_the_rows() {
+        assert_eq!(frame(&[1], false, 80, &texts(["said"]), &texts(["b"])), "\x1b[1A\r\x1b[Jsaid\nb\n");
+        assert_eq!(frame(&[], false, 80, &texts(["said"]), &[]), "said\n");
+    }
+
+    #[test]
+    fn rows_that_a_narrower_terminal_has_broken_are_gone_over_whole() {
+        assert_eq!(frame(&[79], true, 40, &[], &texts(["a"])), "\x1b[2A\r\x1b[Ja\n");
+        assert_eq!(frame(&[79], false, 40, &[], &texts(["a"])), "\x1b[1A\ra\x1b[K\n");
+    }
+}

@@ -1,0 +1,191 @@
+//! Who takes part in a content, how far they are and what became of that: for those who watch, and remembered after they have
+//! left.
+//!
+//! What a peer has is what it says (`Have`, `Interest`), and what was sent to it is counted here. A peer that leaves right after
+//! its last piece is looked at once more before the engine forgets it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::{ContentId, PeerId};
+use swarm::{ConnId, ParticipantView};
+use tokio::time::Instant;
+
+use super::state::Driver;
+use crate::status::Participant;
+
+/// Most that are remembered of one content.
+const MOST: usize = 1024;
+
+/// Those who take part in one content, or did so.
+#[derive(Default)]
+pub(super) struct Participants(BTreeMap<PeerId, Entry>);
+
+struct Entry {
+    participant: Participant,
+    since: Instant,
+    /// What it had when it came.
+    had: u64,
+    sent: Arc<AtomicU64>,
+}
+
+impl Participants {
+    fn entry(&mut self, peer: PeerId, address: SocketAddr) -> Option<&mut Entry> {
+        if self.0.len() >= MOST && !self.0.contains_key(&peer) {
+            return None;
+        }
+        let entry = self.0.entry(peer).or_insert_with(|| Entry {
+            participant: Participant {
+                peer,
+                address,
+                is_connected: true,
+                wanted: false,
+                has_all: false,
+                have: 0,
+                size: 0,
+                sent: 0,
+                received: 0,
+                time: Default::default(),
+            },
+            since: Instant::now(),
+            had: 0,
+            sent: Arc::default(),
+        });
+        (entry.participant.address, entry.participant.is_connected) = (address, true);
+        Some(entry)
+    }
+
+    /// Where bytes are counted that are sent to a peer.
+    pub(super) fn sent_to(&mut self, peer: PeerId, address: SocketAddr) -> Arc<AtomicU64> {
+        self.entry(peer, address).map(|entry| entry.sent.clone()).unwrap_or_default()
+    }
+
+    /// How a peer stands now, of a content of so many bytes.
+    fn look(&mut self, peer: PeerId, address: SocketAddr, view: &ParticipantView, total: u64, pieces: u32) {
+        let Some(Entry { participant, since, had, sent }) = self.entry(peer, address) else { return };
+        let bytes = |count: u32| (u128::from(total) * u128::from(count) / u128::from(pieces.max(1))) as u64;
+        if view.wants && !participant.wanted {
+            (participant.wanted, *since, *had) = (true, Instant::now(), bytes(view.have));
+        }
+        participant.size = bytes(view.pieces);
+        participant.sent = sent.load(Ordering::Relaxed);
+        // A piece that is on its way to it is not had yet; what was sent of it is as good for people.
+        let most = participant.size.saturating_sub(1);
+        participant.have = bytes(view.have).max((*had + participant.sent).min(most));
+        if participant.has_all {
+            return;
+        }
+        participant.time = since.elapsed();
+        participant.has_all = participant.wanted && view.pieces > 0 && view.have >= view.pieces;
+    }
+
+    /// A peer wants no more: it has all that it wanted.
+    fn has_all(&mut self, peer: PeerId) {
+        let wants = |entry: &&mut Entry| entry.participant.wanted && !entry.participant.has_all;
+        if let Some(Entry { participant, since, sent, .. }) = self.0.get_mut(&peer).filter(wants) {
+            participant.sent = sent.load(Ordering::Relaxed);
+            (participant.has_all, participant.have, participant.time) = (true, participant.size, since.elapsed());
+        }
+    }
+
+    /// All of them, in the order in which they came.
+    fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
+        let mut all: Vec<_> = self.0.values().collect();
+        all.sort_by_key(|entry| entry.since);
+        let participant = |entry: &Entry| Participant {
+            sent: entry.sent.load(Ordering::Relaxed),
+            received: sources.get(&entry.participant.peer).copied().unwrap_or(0),
+            ..entry.participant.clone()
+        };
+        all.into_iter().map(participant).collect()
+    }
+}
+
+impl Driver {
+    /// Those who take part in a content, or did so.
+    pub(super) fn participants(&mut self, content: ContentId) -> Vec<Participant> {
+        let views = self.engine.participant_views(content);
+        let Some(item) = self.items.get_mut(&content) else { return Vec::new() };
+        item.participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        views.iter().for_each(|view| self.look_at(content, view));
+        let Some(item) = self.items.get(&content) else { return Vec::new() };
+        item.participants.all(&item.sources)
+    }
+
+    fn look_at(&mut self, content: ContentId, view: &ParticipantView) {
+        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get(&view.conn)) else { return };
+        let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
+        let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
+        let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+        item.participants.look(peer, address, view, total, pieces);
+    }
+
+    /// The other end of a connection is about to leave: how it stands is looked at a last time.
+    pub(super) fn look_before_it_leaves(&mut self, conn: ConnId) {
+        let contents: Vec<ContentId> = self.items.keys().copied().collect();
+        for content in contents {
+            let views = self.engine.participant_views(content);
+            views.iter().filter(|view| view.conn == conn).for_each(|view| self.look_at(content, view));
+        }
+    }
+
+    /// The other end of a connection wants no more of a content.
+    pub(super) fn wants_no_more(&mut self, conn: ConnId, content: ContentId) {
+        self.look_before_it_leaves(conn);
+        if let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get_mut(&content)) {
+            item.participants.has_all(link.connection.peer_id());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    const PEER: PeerId = PeerId(Digest([1; 32]));
+
+    fn view(have: u32, wants: bool) -> ParticipantView {
+        ParticipantView { conn: 1, have, pieces: 10, wants }
+    }
+
+    fn look(participants: &mut Participants, view: &ParticipantView) -> Participant {
+        participants.look(PEER, "10.0.0.1:9".parse().unwrap(), view, 1000, 10);
+        participants.all(&BTreeMap::from([(PEER, 7)])).remove(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taker_has_all_when_it_says_so_and_its_clock_stops_then() {
+        let mut participants = Participants::default();
+        let resumed = look(&mut participants, &view(5, true));
+        assert_eq!((resumed.have, resumed.size, resumed.wanted, resumed.has_all), (500, 1000, true, false));
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(230, Ordering::Relaxed);
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        let half = look(&mut participants, &view(6, true));
+        assert_eq!((half.have, half.sent, half.received, half.time.as_secs()), (730, 230, 7, 2));
+        participants.has_all(PEER);
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        let done = look(&mut participants, &view(9, false));
+        assert!(done.has_all && done.time.as_secs() == 2, "{done:?}");
+    }
+
+    #[test]
+    fn sent_bytes_alone_make_nobody_complete() {
+        let mut participants = Participants::default();
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(5000, Ordering::Relaxed);
+        let taker = look(&mut participants, &view(0, true));
+        assert_eq!((taker.have, taker.has_all), (999, false));
+    }
+
+    #[test]
+    fn a_seeder_is_no_taker() {
+        let mut participants = Participants::default();
+        let seeder = look(&mut participants, &view(10, false));
+        assert!(!seeder.wanted && !seeder.has_all && seeder.have == 1000);
+        participants.has_all(PEER);
+        assert!(!look(&mut participants, &view(10, false)).has_all);
+    }
+}
