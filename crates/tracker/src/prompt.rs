@@ -41,7 +41,9 @@ pub fn parse(line: &str) -> Option<Typed> {
         ("ls", "") => Typed::List,
         ("peers", "") => Typed::Peers,
         ("quit" | "exit", "") => Typed::Quit,
-        (known, rest) if NAMES.contains(&known) => Typed::Wrong(format!("{known} takes nothing behind it, and not {rest:?}.")),
+        (known, rest) if NAMES.contains(&known) => {
+            Typed::Wrong(format!("{known} takes nothing behind it, and not {rest:?}."))
+        }
         (word, _) => Typed::Wrong(unknown(word, &NAMES)),
     })
 }
@@ -99,7 +101,8 @@ fn peers(all: &[ConnectedPeer]) -> Vec<String> {
     if all.is_empty() {
         return vec!["Nobody is connected.".to_owned()];
     }
-    let line = |peer: &ConnectedPeer| format!("  {}  takes part in {}", peer.address, counted(peer.contents, "content"));
+    let line =
+        |peer: &ConnectedPeer| format!("  {}  takes part in {}", peer.address, counted(peer.contents, "content"));
     let mut lines: Vec<_> = all.iter().take(LISTED).map(line).collect();
     if let Some(more) = all.len().checked_sub(LISTED).filter(|&more| more > 0) {
         lines.push(format!("  and {more} more"));
@@ -123,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_no_command_is_answered_in_one_sentence() {
         let said = parse("statsu");
-        assert_eq!(said, Some(Typed::Wrong("\"statsu\" is no command. Did you mean status? help lists all of them.".into())));
+        assert_eq!(
+            said,
+            Some(Typed::Wrong("\"statsu\" is no command. Did you mean status? help lists all of them.".into()))
+        );
     }
 
     #[test]

@@ -91,9 +91,8 @@ impl State {
     /// Peers that have said hello, by their addresses.
     pub(crate) fn peers(&self) -> Vec<ConnectedPeer> {
         let members: Vec<_> = self.members.iter().map(|member| (member.session, member.contents.len())).collect();
-        let peer = |(session, contents)| {
-            Some(ConnectedPeer { address: self.sessions.get(&session)?.remote_addr(), contents })
-        };
+        let peer =
+            |(session, contents)| Some(ConnectedPeer { address: self.sessions.get(&session)?.remote_addr(), contents });
         let mut peers: Vec<_> = members.into_iter().filter_map(peer).collect();
         peers.sort_by_key(|peer| peer.address);
         peers

@@ -30,6 +30,7 @@ impl Session {
         let id = self.node.id().to_string();
         self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
         self.state.borrow_mut().doing = None;
+        self.draw();
     }
 
     /// Something that people should know, and programs see by what follows.
@@ -65,7 +66,9 @@ impl Session {
 
     /// All that was to be shared is, and can be had by those whom the sentence names.
     pub fn sharing(&self, who: &str) {
-        let names: Vec<_> = self.state.borrow().contents.values().map(|content| content.wanted.name.clone()).collect();
+        let mut names: Vec<_> =
+            self.state.borrow().contents.values().map(|content| content.wanted.name.clone()).collect();
+        names.sort();
         let what = match &names[..] {
             [one] => one.clone(),
             [one, other] => format!("{one} and {other}"),
@@ -79,9 +82,8 @@ impl Session {
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
     /// others are worth sharing all the same.
     pub async fn share(&self, path: &Path, cut: &Cut, held: Held) -> Result<Option<ContentId>, Failure> {
-        let began = Instant::now();
         let shared = self.node.share(path).algorithm(cut.hash).piece_size(cut.piece_size).held(held).await;
-        self.hashed(began);
+        self.hashed();
         let share = match shared {
             Ok(share) => share,
             Err(error) => {
@@ -243,6 +245,8 @@ impl Session {
         let to = if to_stdout { "standard output".to_owned() } else { path.display().to_string() };
         let status = self.state.borrow().contents.get(&content).map(|entry| entry.status.borrow().clone());
         let status = status.unwrap_or_default();
+        // Its row goes, and comes back as one that stays.
+        self.draw();
         self.keep_row(&status, stats.durable);
         if self.options.original {
             let file = path.file_name().unwrap_or_default().to_string_lossy();

@@ -54,8 +54,9 @@ impl Session {
         loop {
             // What has ended just now, and was not heard of.
             self.look_at_contents()?;
-            let complete = self.state.borrow().begun && self.pending().is_empty();
-            if complete || !self.is_verified() || Instant::now() >= until {
+            let (begun, gave_up) = (self.state.borrow().begun, self.state.borrow().gave_up);
+            let complete = begun && self.pending().is_empty() && !gave_up;
+            if complete || gave_up || !self.is_verified() || Instant::now() >= until {
                 return Ok(complete);
             }
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -85,25 +85,25 @@ impl Session {
     pub(super) fn hashes(&self, path: &Path, done: u64, total: u64) {
         let mut state = self.state.borrow_mut();
         let now = Instant::now();
-        let hashing = state.hashing.get_or_insert_with(|| Hashing {
-            path: path.to_owned(),
-            began: now,
-            done,
-            total,
-            meter: Meter::default(),
-        });
-        if hashing.path != path {
-            *hashing = Hashing { path: path.to_owned(), began: now, done, total, meter: Meter::default() };
+        let is_other = state.hashing.as_ref().is_none_or(|hashing| hashing.path != path);
+        if is_other {
+            let first = (now, done);
+            state.hashing = Some(Hashing { path: path.to_owned(), first, last: first, total, meter: Meter::default() });
+        } else if let Some(hashing) = &mut state.hashing {
+            (hashing.last, hashing.total) = ((now, done), total);
         }
-        (hashing.done, hashing.total) = (done, total);
     }
 
-    /// All that was being hashed has been. `began` is when that was begun.
-    pub(super) fn hashed(&self, began: Instant) {
-        let Some(hashing) = self.state.borrow_mut().hashing.take() else { return };
-        let took = began.max(hashing.began - Duration::from_millis(100)).elapsed();
-        let speed = (hashing.total as f64 / took.as_secs_f64().max(1e-3)) as u64;
-        let words = [format!("Hashing {}  100%", hashing.path.display()), amount(hashing.total), rate(speed)];
+    /// What was being hashed has been.
+    pub(super) fn hashed(&self) {
+        let Some(Hashing { path, first, last, total, .. }) = self.state.borrow_mut().hashing.take() else { return };
+        self.draw();
+        let mut words = vec![format!("Hashing {}  100%", path.display()), amount(total)];
+        let span = last.0 - first.0;
+        // What took no time has no rate.
+        if span >= Duration::from_millis(50) {
+            words.push(rate((last.1.saturating_sub(first.1) as f64 / span.as_secs_f64()) as u64));
+        }
         self.screen.keep(Row::Text(words.join("  ")));
     }
 
@@ -112,7 +112,7 @@ impl Session {
         let pace = Pace::Flowing { rate: (status.received as f64 / took.as_secs_f64().max(1e-3)) as u64, left: None };
         // What was here already was not watched coming.
         if status.received > 0 {
-            let (size, peers) = (status.size, Some(status.peers));
+            let (size, peers) = (status.size, Some(status.peers).filter(|&peers| peers > 0));
             let label = Label::Name(status.name.clone());
             self.screen.keep(Row::Bar(Bar { label, done: size, size, pace, note: None, peers, drawn: true }));
         }
@@ -140,7 +140,7 @@ impl Session {
 }
 
 fn hashing_row(hashing: &mut Hashing, now: Instant) -> Row {
-    let (done, size) = (hashing.done, hashing.total);
+    let (done, size) = (hashing.last.1, hashing.total);
     let pace = match hashing.meter.pace(now, done, size) {
         // It is looked at a few times a second, and a disk that is slow is no stall.
         Pace::Stalled => Pace::Starting,

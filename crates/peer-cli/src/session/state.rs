@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) begun: bool,
     /// Whether it is to end, whatever is not complete.
     pub(super) unread: bool,
+    /// Whether a download was stopped that was not complete.
+    pub(super) gave_up: bool,
     /// Since when every download is complete.
     pub(super) done_since: Option<Instant>,
     /// What it is doing before there is anything to show in figures.
@@ -126,8 +128,9 @@ pub(super) struct Taker {
 /// A file or folder that is being hashed.
 pub(super) struct Hashing {
     pub(super) path: PathBuf,
-    pub(super) began: Instant,
-    pub(super) done: u64,
+    /// When it was first and last heard of, and how many bytes were done then.
+    pub(super) first: (Instant, u64),
+    pub(super) last: (Instant, u64),
     pub(super) total: u64,
     pub(super) meter: Meter,
 }
@@ -165,6 +168,7 @@ impl Session {
             contents: BTreeMap::new(),
             begun: false,
             unread: false,
+            gave_up: false,
             done_since: None,
             doing: None,
             hashing: None,

@@ -43,6 +43,7 @@ impl Session {
             Typed::Rate(cap) => self.cap(cap).await,
             Typed::Help => self.help(),
             Typed::Wrong(sentence) => self.screen.answer(&sentence),
+            Typed::Nothing => {}
         }
         Next::GoOn
     }
@@ -173,21 +174,24 @@ impl Session {
             past.1.extend(status.participants);
         }
         let Some(entry) = self.state.borrow_mut().contents.remove(&content) else { return Next::GoOn };
-        let called = entry.wanted.name.clone();
-        let (stopping, what) = match entry.handle {
-            Handle::Share(share) => (tokio::time::timeout(STOPPING, share.stop()).await, "is not shared any more"),
-            Handle::Download(download) => {
-                (tokio::time::timeout(STOPPING, download.cancel()).await, "is stopped; what is verified is kept")
+        let what = if entry.pending { "is stopped; what is verified is kept" } else { "is not shared any more" };
+        let stopping = async {
+            match entry.handle {
+                Handle::Share(share) => share.stop().await,
+                Handle::Download(download) => download.cancel().await,
             }
         };
-        let _ = stopping;
-        self.screen.answer(&format!("{called} {what}."));
-        // Nothing is left that could come.
-        if !self.options.seeder && self.state.borrow().contents.is_empty() {
-            Next::Stop(Stop::Exit)
-        } else {
-            Next::GoOn
+        // A node that has ended has stopped it, too.
+        let _ = tokio::time::timeout(STOPPING, stopping).await;
+        self.draw();
+        self.screen.answer(&format!("{} {what}.", entry.wanted.name));
+        if self.options.seeder || !entry.pending {
+            return Next::GoOn;
         }
+        self.state.borrow_mut().gave_up = true;
+        // Once nothing is left that could come, it ends, and not as if all had.
+        let nothing_comes = self.state.borrow().begun && self.pending().is_empty();
+        if nothing_comes { Next::Stop(Stop::Exit) } else { Next::GoOn }
     }
 
     /// Caps what a sharer sends, or what a downloader gets.

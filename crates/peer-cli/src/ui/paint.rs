@@ -83,11 +83,15 @@ fn frame(drawn: &[usize], breaks: bool, width: usize, staying: &[String], rows: 
     if up > 0 {
         text += &format!("\x1b[{up}A\r");
     }
+    // The line editor puts an end of line behind whatever has none: this one leads back to where it is.
+    if staying.is_empty() && rows.is_empty() {
+        return text + "\x1b[J\x1b[1A\n";
+    }
     // Rows that take the place of rows do not flicker if each is only cleared to its end.
     if staying.is_empty() && up == drawn.len() {
         rows.iter().for_each(|row| text += &format!("{row}\x1b[K\n"));
         if rows.len() < drawn.len() {
-            text += "\x1b[J";
+            text += "\x1b[J\x1b[1A\n";
         }
         return text;
     }
@@ -156,7 +160,8 @@ mod tests {
     fn rows_replace_rows_without_flicker() {
         assert_eq!(frame(&[], false, 80, &[], &texts(["a", "b"])), "a\x1b[K\nb\x1b[K\n");
         assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c", "d"])), "\x1b[2A\rc\x1b[K\nd\x1b[K\n");
-        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J");
+        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J\x1b[1A\n");
+        assert_eq!(frame(&[1], false, 80, &[], &[]), "\x1b[1A\r\x1b[J\x1b[1A\n");
     }
 
     #[test]

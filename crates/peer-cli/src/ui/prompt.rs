@@ -39,6 +39,8 @@ pub enum Typed {
     Rate(Option<u64>),
     Help,
     Exit,
+    /// An empty line: nothing is wanted, but the cursor is elsewhere.
+    Nothing,
     /// Ctrl-C, which the line editor takes for itself.
     Interrupt,
     /// What was typed is no command, or lacks something: the sentence says so.
@@ -174,12 +176,18 @@ fn edit(editor: &mut DefaultEditor, prompt: &str, typed: &mpsc::Sender<Typed>) {
         let command = match read {
             Ok(line) => {
                 let _ = editor.add_history_entry(&line);
-                parse(&line)
+                Some(parse(&line).unwrap_or(Typed::Nothing))
             }
             // The editor takes `SIGINT` for itself, as it takes the key.
-            Err(ReadlineError::Interrupted) => (!sent_out).then_some(Typed::Interrupt),
+            Err(ReadlineError::Interrupted) => (!sent_out).then(|| {
+                terminal::clear_prompt();
+                Typed::Interrupt
+            }),
             // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
-            Err(ReadlineError::Eof) if turn() == Turn::Ours => Some(Typed::Exit),
+            Err(ReadlineError::Eof) if turn() == Turn::Ours => {
+                terminal::clear_prompt();
+                Some(Typed::Exit)
+            }
             // Read after the shell has put us into the background.
             Err(_) if turn() == Turn::Others => None,
             Err(_) => return,

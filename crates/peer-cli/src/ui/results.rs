@@ -8,14 +8,18 @@ use peer::{Participant, Status};
 use protocol::{PeerId, printable};
 
 use crate::ui::amounts::{amount, rate, took};
+use crate::ui::columns::shortened;
 
 /// Most peers that are named.
 const NAMED: usize = 5;
+/// Most columns of a name.
+const NAME: usize = 40;
 
 /// Lines about a content that is complete, the answer last; `name` is how a peer is called.
 pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(PeerId) -> String) -> Vec<String> {
     let Status { size, had, pieces, received, sent, sources, participants, .. } = status;
-    let what = printable(&status.name);
+    // All of a long name stands in the place.
+    let what = shortened(&printable(&status.name), NAME);
     if received == &0 && had == pieces && *pieces > 0 {
         return vec![format!("{what} is here already, and right → {place}")];
     }
