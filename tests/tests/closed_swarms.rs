@@ -110,7 +110,9 @@ fn an_open_swarm_is_said_to_be_open_to_who_shares_beyond_this_machine() {
     let swarm = Swarm::new();
     swarm.put("seeder", "file", b"bytes");
     let warned = |arguments: &[&str]| {
-        let mut peer = by_hand(&swarm, "seeder", arguments);
+        let certs = format!("--certs={}", swarm.certs().display());
+        let arguments: Vec<_> = arguments.iter().copied().chain([&*certs]).collect();
+        let mut peer = by_hand(&swarm, "seeder", &arguments);
         if arguments.contains(&"-S") {
             peer.line("Sharing file");
         }

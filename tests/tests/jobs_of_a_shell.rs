@@ -144,7 +144,8 @@ fn a_stop_by_another_program_is_as_good_as_ctrl_z() {
             assert!(is_plain(&shell));
         }
         // A shell that edits no lines leaves the modes as they are: the key Enter would not do.
-        shell.press("stty sane; fg\n");
+        shell.press("stty sane; echo y\"\"z; fg\n");
+        shell.shows("yz");
         until("the editor's modes", || !is_plain(&shell));
         shell.press("prog\r");
         shell.shows("Download in Progress...");

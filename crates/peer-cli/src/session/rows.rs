@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use peer::{Participant, State, Status};
 use protocol::{ContentId, PeerId, printable};
 
+use crate::flags::end::End;
 use crate::session::state::{Content, Hashing, Session, Taker};
 use crate::ui::amounts::{amount, rate};
 use crate::ui::pace::{Meter, Pace};
@@ -49,9 +50,10 @@ impl Session {
         self.screen.rows(rows, sums.into_iter().next());
     }
 
-    /// Whether it is said who gets what: not where the original's words are used, which know nothing of it.
+    /// Whether it is said who gets what: where one shares, and not in the original's words, which know nothing of it.
     fn tells_of_takers(&self) -> bool {
-        !self.options.original
+        let shares = self.options.seeder || matches!(self.options.end, End::Shared { .. });
+        shares && !self.options.original
     }
 
     /// Says what has become of those who get a content.

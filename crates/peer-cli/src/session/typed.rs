@@ -236,11 +236,8 @@ fn peers_words(status: &Status) -> Vec<String> {
     let line = |one: &Participant| {
         let who = called(one, participants);
         let percent = (u128::from(one.have) * 100).checked_div(one.size.into()).unwrap_or(0);
-        let has =
-            if one.size > 0 && one.have >= one.size { "all of it".to_owned() } else { format!("{percent}% of it") };
-        let gone = if one.is_connected { "" } else { ", has left" };
-        let (sent, received) = (amount(one.sent), amount(one.received));
-        format!("  {who} has {has}{gone}; {sent} went to it, {received} came from it")
+        let gone = if one.is_connected { "" } else { "  (has left)" };
+        format!("  {who}  {percent}%  sent {}, received {}{gone}", amount(one.sent), amount(one.received))
     };
     let mut lines = vec![format!("{}: {} connected", printable(&status.name), status.peers)];
     lines.extend(participants.iter().take(LISTED).map(line));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/// The largest unit of which there is at least one, and its place.
+/// The largest unit in which a number has no more than three digits before the point.
 fn unit(bytes: u64) -> usize {
-    (1..UNITS.len()).rev().find(|&unit| bytes >> (10 * unit) > 0).unwrap_or(0)
+    (0..UNITS.len() - 1).find(|&unit| in_unit(bytes, unit) < 999.5).unwrap_or(UNITS.len() - 1)
 }
 
 /// The digits behind the point that a number of a unit has.
@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn amounts_have_three_digits_or_so() {
-        let shown = [0, 1023, 1024, 300_000_000, 21_076_377, 2_040_109_466, 104_857_599].map(amount);
-        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "286 MiB", "20.1 MiB", "1.9 GiB", "100 MiB"]);
+        let shown = [0, 999, 1023, 1 << 10, 300_000_000, 21_076_377, 2_040_109_466, 104_857_599].map(amount);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 KiB", "1.0 KiB", "286 MiB", "20.1 MiB", "1.9 GiB", "100 MiB"]);
         assert_eq!(rate(21_076_377), "20.1 MiB/s");
     }
 

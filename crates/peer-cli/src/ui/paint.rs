@@ -83,9 +83,9 @@ fn frame(drawn: &[usize], breaks: bool, width: usize, staying: &[String], rows: 
     if up > 0 {
         text += &format!("\x1b[{up}A\r");
     }
-    // The line editor puts an end of line behind whatever has none: this one leads back to where it is.
+    // What is gone is blank until something else comes: the line editor ends a line wherever it has to print something.
     if staying.is_empty() && rows.is_empty() {
-        return text + "\x1b[J\x1b[1A\n";
+        return text + &"\x1b[K\n".repeat(up);
     }
     // Rows that take the place of rows do not flicker if each is only cleared to its end.
     if staying.is_empty() && up == drawn.len() {
@@ -113,8 +113,13 @@ pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
         match event {
             Draw::Line(line) => staying.push(line),
             Draw::Rows(new, of_all) => (rows, sum) = (new, of_all),
-            Draw::Keep(row) => staying.push(row.line(size().0)),
+            // In the background nothing was drawn that could stay.
+            Draw::Keep(row) => staying.extend((!in_background()).then(|| row.line(size().0))),
             Draw::KeepAll => {
+                // Blank ones are none.
+                if !drawn.is_empty() && drawn.iter().all(|&columns| columns == 0) && !in_background() {
+                    canvas.put(format!("\x1b[{}A\r\x1b[J\x1b[1A\n", drawn.len()));
+                }
                 rows.clear();
                 drawn.clear();
                 continue;
@@ -139,12 +144,15 @@ pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
         }
         let (width, height) = size();
         let shown = if away { Vec::new() } else { lines(&rows, sum.as_ref(), (width, height)) };
-        if staying.is_empty() && shown.is_empty() && drawn.is_empty() {
+        let is_blank = drawn.iter().all(|&columns| columns == 0);
+        if staying.is_empty() && shown.is_empty() && is_blank {
             continue;
         }
-        let text = frame(&drawn, breaks, width, &staying, &shown);
-        drawn = shown.iter().map(|line| columns(line)).collect();
-        canvas.put(text);
+        canvas.put(frame(&drawn, breaks, width, &staying, &shown));
+        drawn = match (staying.is_empty(), shown.is_empty()) {
+            (true, true) => vec![0; drawn.len()],
+            _ => shown.iter().map(|line| columns(line)).collect(),
+        };
     }
 }
 
@@ -161,7 +169,7 @@ mod tests {
         assert_eq!(frame(&[], false, 80, &[], &texts(["a", "b"])), "a\x1b[K\nb\x1b[K\n");
         assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c", "d"])), "\x1b[2A\rc\x1b[K\nd\x1b[K\n");
         assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J\x1b[1A\n");
-        assert_eq!(frame(&[1], false, 80, &[], &[]), "\x1b[1A\r\x1b[J\x1b[1A\n");
+        assert_eq!(frame(&[1, 1], false, 80, &[], &[]), "\x1b[2A\r\x1b[K\n\x1b[K\n");
     }
 
     #[test]

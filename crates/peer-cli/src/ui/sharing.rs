@@ -34,7 +34,7 @@ pub fn sum_row(what: &str, takers: &[(Participant, Pace)]) -> Row {
 /// Somebody has got all of a content.
 pub fn has_all_words(who: &str, what: &str, taker: &Participant) -> String {
     let Participant { size, sent, time, .. } = taker;
-    let came = if sent >= size { amount(*size) } else { format!("{} of {} from here", amount(*sent), amount(*size)) };
+    let came = if sent >= size { amount(*size) } else { format!("{} of {} from here,", amount(*sent), amount(*size)) };
     format!("  {who} has all of {what} ({came} in {})", took(*time))
 }
 
