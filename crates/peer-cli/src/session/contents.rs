@@ -16,6 +16,7 @@ use crate::session::find::{Found, Wanted};
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
 use crate::session::state::{Content, Handle, Session};
+use crate::ui::amounts::amount;
 use crate::ui::names::report_words;
 use crate::ui::results::result_words;
 use crate::ui::screen::OutputStream;
@@ -232,11 +233,21 @@ impl Session {
             self.state.borrow_mut().lacking_since.remove(&content);
         } else {
             self.state.borrow_mut().lacking_since.entry(content).or_insert_with(now);
-            let (lacking, long) = (lacking_words(runs), how_long(self.options.wait));
+            let long = how_long(self.options.wait);
+            let lacking = if self.options.original { lacking_words(runs) } else { self.lacking_bytes(content, runs) };
             self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
+    }
+
+    /// How much nobody has: nobody counts in pieces who was not told of them.
+    fn lacking_bytes(&self, content: ContentId, runs: &[PieceRange]) -> String {
+        let status = self.state.borrow().contents.get(&content).map(|entry| entry.status.borrow().clone());
+        let Status { size, pieces, .. } = status.unwrap_or_default();
+        let lacking: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+        let bytes = (u128::from(size) * u128::from(lacking)).checked_div(pieces.into()).unwrap_or(0) as u64;
+        format!("Nobody who is connected has the missing {}", amount(bytes.min(size)))
     }
 
     fn completed(&self, content: ContentId, completed: &Completed) -> Next {

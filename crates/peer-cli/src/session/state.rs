@@ -156,7 +156,7 @@ impl Content {
             said_withdrawn: false,
             lacking: Vec::new(),
             meter: Meter::default(),
-            still: Stillness::since(began),
+            still: Stillness::since(began).begun(now()),
             takers: BTreeMap::new(),
         }
     }

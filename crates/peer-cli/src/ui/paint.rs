@@ -74,24 +74,29 @@ fn breaks_lines_anew() -> bool {
     cfg!(windows) || SIGNS.iter().any(|sign| std::env::var_os(sign).is_some_and(|value| !value.is_empty()))
 }
 
+/// Clears what is below, and ends a line where it began.
+const GONE: &str = "\x1b[J\x1b[1A\n";
+
 /// The text that replaces the rows of which `drawn` has the columns, in a terminal of `width` columns, with lines that stay and
 /// rows below them.
-fn frame(drawn: &[usize], breaks: bool, width: usize, staying: &[String], rows: &[String]) -> String {
+///
+/// The line editor ends a line wherever it has to print something, so what has no line of its own goes back up before. At the top
+/// of a terminal that leads nowhere: where nothing is `above`, rows that are gone stay blank until something takes their place.
+fn frame(drawn: &[usize], breaks: bool, width: usize, above: bool, staying: &[String], rows: &[String]) -> String {
     let height = |&columns: &usize| if breaks { columns.div_ceil(width.max(1)).max(1) } else { 1 };
     let up: usize = drawn.iter().map(height).sum();
     let mut text = String::new();
     if up > 0 {
         text += &format!("\x1b[{up}A\r");
     }
-    // What is gone is blank until something else comes: the line editor ends a line wherever it has to print something.
     if staying.is_empty() && rows.is_empty() {
-        return text + &"\x1b[K\n".repeat(up);
+        return if above { text + GONE } else { text + &"\x1b[K\n".repeat(up) };
     }
     // Rows that take the place of rows do not flicker if each is only cleared to its end.
     if staying.is_empty() && up == drawn.len() {
         rows.iter().for_each(|row| text += &format!("{row}\x1b[K\n"));
         if rows.len() < drawn.len() {
-            text += "\x1b[J\x1b[1A\n";
+            text += GONE;
         }
         return text;
     }
@@ -108,6 +113,8 @@ pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
     let (mut rows, mut sum): (Vec<Row>, Option<Row>) = (Vec::new(), None);
     // The columns of each row on the terminal, and since which stop of the program they are there.
     let (mut drawn, mut stops): (Vec<usize>, u32) = (Vec::new(), terminal::stops());
+    // Whether a line of ours is above the rows.
+    let mut above = false;
     for event in events {
         let mut staying = Vec::new();
         match event {
@@ -118,7 +125,7 @@ pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
             Draw::KeepAll => {
                 // Blank ones are none.
                 if !drawn.is_empty() && drawn.iter().all(|&columns| columns == 0) && !in_background() {
-                    canvas.put(format!("\x1b[{}A\r\x1b[J\x1b[1A\n", drawn.len()));
+                    canvas.put(format!("\x1b[{}A\r{GONE}", drawn.len()));
                 }
                 rows.clear();
                 drawn.clear();
@@ -148,11 +155,12 @@ pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
         if staying.is_empty() && shown.is_empty() && is_blank {
             continue;
         }
-        canvas.put(frame(&drawn, breaks, width, &staying, &shown));
+        canvas.put(frame(&drawn, breaks, width, above, &staying, &shown));
         drawn = match (staying.is_empty(), shown.is_empty()) {
-            (true, true) => vec![0; drawn.len()],
+            (true, true) if !above => vec![0; drawn.len()],
             _ => shown.iter().map(|line| columns(line)).collect(),
         };
+        above |= !staying.is_empty();
     }
 }
 
@@ -166,21 +174,22 @@ mod tests {
 
     #[test]
     fn rows_replace_rows_without_flicker() {
-        assert_eq!(frame(&[], false, 80, &[], &texts(["a", "b"])), "a\x1b[K\nb\x1b[K\n");
-        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c", "d"])), "\x1b[2A\rc\x1b[K\nd\x1b[K\n");
-        assert_eq!(frame(&[1, 1], false, 80, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J\x1b[1A\n");
-        assert_eq!(frame(&[1, 1], false, 80, &[], &[]), "\x1b[2A\r\x1b[K\n\x1b[K\n");
+        assert_eq!(frame(&[], false, 80, true, &[], &texts(["a", "b"])), "a\x1b[K\nb\x1b[K\n");
+        assert_eq!(frame(&[1, 1], false, 80, true, &[], &texts(["c", "d"])), "\x1b[2A\rc\x1b[K\nd\x1b[K\n");
+        assert_eq!(frame(&[1, 1], false, 80, true, &[], &texts(["c"])), "\x1b[2A\rc\x1b[K\n\x1b[J\x1b[1A\n");
+        assert_eq!(frame(&[1, 1], false, 80, true, &[], &[]), "\x1b[2A\r\x1b[J\x1b[1A\n");
+        assert_eq!(frame(&[1, 1], false, 80, false, &[], &[]), "\x1b[2A\r\x1b[K\n\x1b[K\n");
     }
 
     #[test]
     fn what_stays_comes_above_the_rows() {
-        assert_eq!(frame(&[1], false, 80, &texts(["said"]), &texts(["b"])), "\x1b[1A\r\x1b[Jsaid\nb\n");
-        assert_eq!(frame(&[], false, 80, &texts(["said"]), &[]), "said\n");
+        assert_eq!(frame(&[1], false, 80, true, &texts(["said"]), &texts(["b"])), "\x1b[1A\r\x1b[Jsaid\nb\n");
+        assert_eq!(frame(&[], false, 80, true, &texts(["said"]), &[]), "said\n");
     }
 
     #[test]
     fn rows_that_a_narrower_terminal_has_broken_are_gone_over_whole() {
-        assert_eq!(frame(&[79], true, 40, &[], &texts(["a"])), "\x1b[2A\r\x1b[Ja\n");
-        assert_eq!(frame(&[79], false, 40, &[], &texts(["a"])), "\x1b[1A\ra\x1b[K\n");
+        assert_eq!(frame(&[79], true, 40, true, &[], &texts(["a"])), "\x1b[2A\r\x1b[Ja\n");
+        assert_eq!(frame(&[79], false, 40, true, &[], &texts(["a"])), "\x1b[1A\ra\x1b[K\n");
     }
 }
