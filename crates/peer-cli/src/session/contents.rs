@@ -224,7 +224,9 @@ impl Session {
         {
             return;
         }
-        self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
+        let name = self.called(content).filter(|_| !self.options.original);
+        let what = name.unwrap_or_else(|| format!("content {content}"));
+        self.screen.say(&format!("Not sharing {what} any more: {reason}"));
         self.screen.event(&Event::Withdrawn { content: content.to_string(), reason: reason.to_owned() });
     }
 

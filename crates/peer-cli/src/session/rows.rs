@@ -100,6 +100,9 @@ impl Session {
     pub(super) fn hashed(&self) {
         let Some(Hashing { path, first, last, total, .. }) = self.state.borrow_mut().hashing.take() else { return };
         self.draw();
+        if self.options.original {
+            return;
+        }
         let mut words = vec![format!("Hashing {}  100%", path.display()), amount(total)];
         let span = last.0 - first.0;
         // What took no time has no rate.

@@ -60,7 +60,8 @@ impl Meter {
             return Pace::Starting;
         }
         let (span, steady) = self.over(now, LEFT_WINDOW);
-        let left = (span >= LEFT_AFTER && steady >= 1.0).then(|| Duration::try_from_secs_f64(missing as f64 / steady));
+        let is_known = missing > 0 && span >= LEFT_AFTER && steady >= 1.0;
+        let left = is_known.then(|| Duration::try_from_secs_f64(missing as f64 / steady));
         Pace::Flowing { rate: rate as u64, left: left.and_then(Result::ok) }
     }
 

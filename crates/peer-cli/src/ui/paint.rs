@@ -107,60 +107,107 @@ fn frame(drawn: &[usize], breaks: bool, width: usize, above: bool, staying: &[St
     text
 }
 
-/// Draws until nobody has anything more to draw.
-pub fn draw_all(mut canvas: Canvas, events: &Receiver<Draw>) {
-    let breaks = breaks_lines_anew();
-    let (mut rows, mut sum): (Vec<Row>, Option<Row>) = (Vec::new(), None);
-    // The columns of each row on the terminal, and since which stop of the program they are there.
-    let (mut drawn, mut stops): (Vec<usize>, u32) = (Vec::new(), terminal::stops());
-    // Whether a line of ours is above the rows.
-    let mut above = false;
-    for event in events {
+/// Most events that are drawn at once.
+const AT_ONCE: usize = 256;
+
+/// Draws until nobody has anything more to draw. What waits is drawn at once: each frame takes its time.
+pub fn draw_all(canvas: Canvas, events: &Receiver<Draw>) {
+    let mut bottom = Bottom::new(canvas);
+    for first in events {
         let mut staying = Vec::new();
+        bottom.take(first, &mut staying);
+        for event in events.try_iter().take(AT_ONCE) {
+            bottom.take(event, &mut staying);
+        }
+        bottom.draw(&mut staying);
+    }
+}
+
+/// The bottom of a terminal.
+struct Bottom {
+    canvas: Canvas,
+    /// Whether the terminal breaks lines anew.
+    breaks: bool,
+    rows: Vec<Row>,
+    sum: Option<Row>,
+    /// Whether the rows are to be drawn, again or no more.
+    changed: bool,
+    /// The columns of each row on the terminal, and since which stop of the program they are there.
+    drawn: Vec<usize>,
+    stops: u32,
+    /// Whether a line of ours is above the rows.
+    above: bool,
+}
+
+impl Bottom {
+    fn new(canvas: Canvas) -> Self {
+        Bottom {
+            canvas,
+            breaks: breaks_lines_anew(),
+            rows: Vec::new(),
+            sum: None,
+            changed: false,
+            drawn: Vec::new(),
+            stops: terminal::stops(),
+            above: false,
+        }
+    }
+
+    /// Takes in what happens; lines that stay are collected.
+    fn take(&mut self, event: Draw, staying: &mut Vec<String>) {
         match event {
             Draw::Line(line) => staying.push(line),
-            Draw::Rows(new, of_all) => (rows, sum) = (new, of_all),
+            Draw::Rows(rows, sum) => (self.rows, self.sum, self.changed) = (rows, sum, true),
             // In the background nothing was drawn that could stay.
             Draw::Keep(row) => staying.extend((!in_background()).then(|| row.line(size().0))),
             Draw::KeepAll => {
+                self.draw(staying);
                 // Blank ones are none.
-                if !drawn.is_empty() && drawn.iter().all(|&columns| columns == 0) && !in_background() {
-                    canvas.put(format!("\x1b[{}A\r{GONE}", drawn.len()));
+                if !self.drawn.is_empty() && self.is_blank() && !in_background() {
+                    self.canvas.put(format!("\x1b[{}A\r{GONE}", self.drawn.len()));
                 }
-                rows.clear();
-                drawn.clear();
-                continue;
+                self.rows.clear();
+                self.drawn.clear();
             }
             Draw::Typed => {
-                drawn.clear();
-                continue;
+                self.draw(staying);
+                self.drawn.clear();
             }
             Draw::Drawn(done) => {
+                self.draw(staying);
                 let _ = done.send(());
-                continue;
             }
         }
+    }
+
+    /// Draws what was taken in.
+    fn draw(&mut self, staying: &mut Vec<String>) {
+        let changed = std::mem::take(&mut self.changed);
+        let staying = std::mem::take(staying);
         // Another job has the terminal, or had it: what is there is not ours to replace.
         let away = in_background();
-        if away || stops != terminal::stops() {
-            stops = terminal::stops();
-            drawn.clear();
+        if away || self.stops != terminal::stops() {
+            self.stops = terminal::stops();
+            self.drawn.clear();
         }
-        if away && staying.is_empty() {
-            continue;
+        if staying.is_empty() && (away || !changed) {
+            return;
         }
         let (width, height) = size();
-        let shown = if away { Vec::new() } else { lines(&rows, sum.as_ref(), (width, height)) };
-        let is_blank = drawn.iter().all(|&columns| columns == 0);
-        if staying.is_empty() && shown.is_empty() && is_blank {
-            continue;
+        let shown = if away { Vec::new() } else { lines(&self.rows, self.sum.as_ref(), (width, height)) };
+        if staying.is_empty() && shown.is_empty() && self.is_blank() {
+            return;
         }
-        canvas.put(frame(&drawn, breaks, width, above, &staying, &shown));
-        drawn = match (staying.is_empty(), shown.is_empty()) {
-            (true, true) if !above => vec![0; drawn.len()],
+        self.canvas.put(frame(&self.drawn, self.breaks, width, self.above, &staying, &shown));
+        self.drawn = match (staying.is_empty(), shown.is_empty()) {
+            (true, true) if !self.above => vec![0; self.drawn.len()],
             _ => shown.iter().map(|line| columns(line)).collect(),
         };
-        above |= !staying.is_empty();
+        self.above |= !staying.is_empty();
+    }
+
+    fn is_blank(&self) -> bool {
+        self.drawn.iter().all(|&columns| columns == 0)
     }
 }
 

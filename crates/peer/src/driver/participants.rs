@@ -26,8 +26,9 @@ pub(super) struct Participants(BTreeMap<PeerId, Entry>);
 struct Entry {
     participant: Participant,
     since: Instant,
-    /// What it had when it came.
-    had: u64,
+    /// Bytes that it has as it says, and what had been sent to it when it said so.
+    said: u64,
+    sent_then: u64,
     sent: Arc<AtomicU64>,
 }
 
@@ -50,7 +51,8 @@ impl Participants {
                 time: Default::default(),
             },
             since: Instant::now(),
-            had: 0,
+            said: 0,
+            sent_then: 0,
             sent: Arc::default(),
         });
         (entry.participant.address, entry.participant.is_connected) = (address, true);
@@ -64,19 +66,22 @@ impl Participants {
 
     /// How a peer stands now, of a content of so many bytes.
     fn look(&mut self, peer: PeerId, address: SocketAddr, view: &ParticipantView, total: u64, pieces: u32) {
-        let Some(Entry { participant, since, had, sent }) = self.entry(peer, address) else { return };
+        let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address) else { return };
         let bytes = |count: u32| (u128::from(total) * u128::from(count) / u128::from(pieces.max(1))) as u64;
         if view.wants && !participant.wanted {
-            (participant.wanted, *since, *had) = (true, Instant::now(), bytes(view.have));
+            (participant.wanted, *since) = (true, Instant::now());
         }
         participant.size = bytes(view.pieces);
         participant.sent = sent.load(Ordering::Relaxed);
-        // A piece that is on its way to it is not had yet; what was sent of it is as good for people.
-        let most = participant.size.saturating_sub(1);
-        participant.have = bytes(view.have).max((*had + participant.sent).min(most));
         if participant.has_all {
             return;
         }
+        if bytes(view.have) != *said {
+            (*said, *sent_then) = (bytes(view.have), participant.sent);
+        }
+        // A large piece takes a while to come: what was sent of it is as good for people.
+        let piece = bytes(1).min((participant.sent - *sent_then).min(participant.size.saturating_sub(*said + 1)));
+        participant.have = (*said + piece).max(participant.have);
         participant.time = since.elapsed();
         participant.has_all = participant.wanted && view.pieces > 0 && view.have >= view.pieces;
     }
@@ -94,10 +99,12 @@ impl Participants {
     fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
         let mut all: Vec<_> = self.0.values().collect();
         all.sort_by_key(|entry| entry.since);
-        let participant = |entry: &Entry| Participant {
-            sent: entry.sent.load(Ordering::Relaxed),
-            received: sources.get(&entry.participant.peer).copied().unwrap_or(0),
-            ..entry.participant.clone()
+        let participant = |Entry { participant, said, sent, .. }: &Entry| Participant {
+            sent: sent.load(Ordering::Relaxed),
+            received: sources.get(&participant.peer).copied().unwrap_or(0),
+            // Whoever has left has what it said, and not what was on its way.
+            have: if participant.is_connected || participant.has_all { participant.have } else { *said },
+            ..participant.clone()
         };
         all.into_iter().map(participant).collect()
     }
@@ -165,7 +172,9 @@ mod tests {
         participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(230, Ordering::Relaxed);
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
         let half = look(&mut participants, &view(6, true));
-        assert_eq!((half.have, half.sent, half.received, half.time.as_secs()), (730, 230, 7, 2));
+        assert_eq!((half.have, half.sent, half.received, half.time.as_secs()), (600, 230, 7, 2));
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(40, Ordering::Relaxed);
+        assert_eq!(look(&mut participants, &view(6, true)).have, 640, "a part of the next piece");
         participants.has_all(PEER);
         tokio::time::advance(std::time::Duration::from_secs(5)).await;
         let done = look(&mut participants, &view(9, false));
@@ -177,7 +186,9 @@ mod tests {
         let mut participants = Participants::default();
         participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(5000, Ordering::Relaxed);
         let taker = look(&mut participants, &view(0, true));
-        assert_eq!((taker.have, taker.has_all), (999, false));
+        assert_eq!((taker.have, taker.has_all), (100, false), "one piece, until it says so");
+        participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        assert_eq!(participants.all(&BTreeMap::new())[0].have, 0, "it has left, and has not said that it has anything");
     }
 
     #[test]
