@@ -169,10 +169,8 @@ impl Bottom {
                 self.rows.clear();
                 self.drawn.clear();
             }
-            Draw::Typed => {
-                self.draw(staying);
-                self.drawn.clear();
-            }
+            // The cursor has moved already: what was not drawn yet is drawn below.
+            Draw::Typed => self.drawn.clear(),
             Draw::Drawn(done) => {
                 self.draw(staying);
                 let _ = done.send(());

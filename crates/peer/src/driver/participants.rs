@@ -16,12 +16,19 @@ use tokio::time::Instant;
 use super::state::Driver;
 use crate::status::Participant;
 
-/// Most that are remembered of one content.
+/// Most that are remembered of one content; of many contents fewer of each, but some.
 const MOST: usize = 1024;
+const IN_ALL: usize = 16 * 1024;
+const LEAST: usize = 16;
 
 /// Those who take part in one content, or did so.
 #[derive(Default)]
 pub(super) struct Participants(BTreeMap<PeerId, Entry>);
+
+/// How many are remembered of each of so many contents.
+pub(super) fn room(contents: usize) -> usize {
+    (IN_ALL / contents.max(1)).clamp(LEAST, MOST)
+}
 
 struct Entry {
     participant: Participant,
@@ -33,9 +40,12 @@ struct Entry {
 }
 
 impl Participants {
-    fn entry(&mut self, peer: PeerId, address: SocketAddr) -> Option<&mut Entry> {
-        if self.0.len() >= MOST && !self.0.contains_key(&peer) {
-            return None;
+    fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
+        if self.0.len() >= room && !self.0.contains_key(&peer) {
+            // Whoever has left with nothing is not missed.
+            let is_gone = |entry: &Entry| !entry.participant.is_connected && entry.participant.sent == 0;
+            let gone = self.0.iter().find(|(_, entry)| is_gone(entry)).map(|(&gone, _)| gone)?;
+            self.0.remove(&gone);
         }
         let entry = self.0.entry(peer).or_insert_with(|| Entry {
             participant: Participant {
@@ -60,13 +70,19 @@ impl Participants {
     }
 
     /// Where bytes are counted that are sent to a peer.
-    pub(super) fn sent_to(&mut self, peer: PeerId, address: SocketAddr) -> Arc<AtomicU64> {
-        self.entry(peer, address).map(|entry| entry.sent.clone()).unwrap_or_default()
+    pub(super) fn sent_to(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Arc<AtomicU64> {
+        self.entry(peer, address, room).map(|entry| entry.sent.clone()).unwrap_or_default()
     }
 
-    /// How a peer stands now, of a content of so many bytes.
-    fn look(&mut self, peer: PeerId, address: SocketAddr, view: &ParticipantView, total: u64, pieces: u32) {
-        let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address) else { return };
+    /// How a peer stands now, of a content of so many bytes and pieces.
+    fn look(
+        &mut self,
+        (peer, address): (PeerId, SocketAddr),
+        view: &ParticipantView,
+        (total, pieces): (u64, u32),
+        room: usize,
+    ) {
+        let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address, room) else { return };
         let bytes = |count: u32| (u128::from(total) * u128::from(count) / u128::from(pieces.max(1))) as u64;
         if view.wants && !participant.wanted {
             (participant.wanted, *since) = (true, Instant::now());
@@ -122,11 +138,12 @@ impl Driver {
     }
 
     fn look_at(&mut self, content: ContentId, view: &ParticipantView) {
+        let room = room(self.items.len());
         let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get(&view.conn)) else { return };
         let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
         let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
         let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
-        item.participants.look(peer, address, view, total, pieces);
+        item.participants.look((peer, address), view, (total, pieces), room);
     }
 
     /// The other end of a connection is about to leave: how it stands is looked at a last time.
@@ -160,7 +177,7 @@ mod tests {
     }
 
     fn look(participants: &mut Participants, view: &ParticipantView) -> Participant {
-        participants.look(PEER, "10.0.0.1:9".parse().unwrap(), view, 1000, 10);
+        participants.look((PEER, "10.0.0.1:9".parse().unwrap()), view, (1000, 10), MOST);
         participants.all(&BTreeMap::from([(PEER, 7)])).remove(0)
     }
 
@@ -169,11 +186,11 @@ mod tests {
         let mut participants = Participants::default();
         let resumed = look(&mut participants, &view(5, true));
         assert_eq!((resumed.have, resumed.size, resumed.wanted, resumed.has_all), (500, 1000, true, false));
-        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(230, Ordering::Relaxed);
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(230, Ordering::Relaxed);
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
         let half = look(&mut participants, &view(6, true));
         assert_eq!((half.have, half.sent, half.received, half.time.as_secs()), (600, 230, 7, 2));
-        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(40, Ordering::Relaxed);
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(40, Ordering::Relaxed);
         assert_eq!(look(&mut participants, &view(6, true)).have, 640, "a part of the next piece");
         participants.has_all(PEER);
         tokio::time::advance(std::time::Duration::from_secs(5)).await;
@@ -184,11 +201,24 @@ mod tests {
     #[test]
     fn sent_bytes_alone_make_nobody_complete() {
         let mut participants = Participants::default();
-        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap()).fetch_add(5000, Ordering::Relaxed);
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(5000, Ordering::Relaxed);
         let taker = look(&mut participants, &view(0, true));
         assert_eq!((taker.have, taker.has_all), (100, false), "one piece, until it says so");
         participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
         assert_eq!(participants.all(&BTreeMap::new())[0].have, 0, "it has left, and has not said that it has anything");
+    }
+
+    /// A stranger may come under as many ids as it likes.
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        assert_eq!([0, 1, 100, 100_000].map(room), [MOST, MOST, 163, LEAST]);
+        let (mut participants, address) = (Participants::default(), "10.0.0.1:9".parse().unwrap());
+        let peer = |number| PeerId(Digest([number; 32]));
+        (0..20).for_each(|number| participants.look((peer(number), address), &view(1, true), (1000, 10), LEAST));
+        assert_eq!(participants.0.len(), LEAST);
+        participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        participants.look((peer(99), address), &view(1, true), (1000, 10), LEAST);
+        assert!(participants.0.len() == LEAST && participants.0.contains_key(&peer(99)));
     }
 
     #[test]
