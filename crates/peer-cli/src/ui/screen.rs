@@ -322,7 +322,7 @@ mod tests {
     fn a_log_gets_a_line_of_progress_a_second_and_later_every_ten() {
         let row = |done| {
             let label = Label::Name("a".to_owned());
-            let (done, size) = (done << 20, 1000 << 20);
+            let (done, size) = (done << 20, 900 << 20);
             vec![Row::Bar(Bar { label, done, size, pace: Pace::Starting, note: None, peers: None, drawn: true })]
         };
         let mut log = PlainProgress::new();
