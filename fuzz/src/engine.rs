@@ -71,15 +71,13 @@ pub fn engine(bytes: &[u8]) {
 pub(crate) fn engine_actions(bytes: &[u8], log: &mut ActionLog) {
     let mut input = Input::new(bytes);
     let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(0)], site: String::new() };
-    let config = Config {
-        budget: BUDGET,
-        request_bytes: 8 << 10,
-        connections: 5,
-        questions_per_connection: 4,
-        upload_slots: 1 + input.below(3),
-        fair: input.flag(),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.budget = BUDGET;
+    config.request_bytes = 8 << 10;
+    config.connections = 5;
+    config.questions_per_connection = 4;
+    config.upload_slots = 1 + input.below(3);
+    config.fair = input.flag();
     let mut world = World {
         engine: Engine::new(config, peer(0), hello, u64::from(input.byte())),
         now: Duration::ZERO,

@@ -1,4 +1,4 @@
-//! How stories are told: the real `tracker` and `peer-cli`, as processes, over loopback, each in a folder of its own.
+//! The harness of the stories: the real `tracker` and `peer-cli`, as processes, over loopback, each in a folder of its own.
 //!
 //! The programs are built once a run, so that no test looks for a stale binary. Every wait has a deadline that only
 //! ends a test that hangs; no test judges how long something took.

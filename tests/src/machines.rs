@@ -8,7 +8,7 @@ use testbed::event::Ticket;
 
 use crate::{Process, peer_cli};
 
-/// A folder for whoever shares, and one for each who gets.
+/// A folder for the sharer, and one for each receiver.
 pub struct Machines(TempDir);
 
 impl Default for Machines {

@@ -71,7 +71,7 @@ impl Terminal {
         tcsetwinsize(&slave, winsize(columns, rows)).unwrap();
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         let child = command.spawn().unwrap();
-        // Whoever keeps the program's end open never sees the end of what it says.
+        // A process that keeps the program's end open never sees the end of what it says.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let keys = File::from(master);
         let mut screen = keys.try_clone().unwrap();
@@ -141,7 +141,7 @@ impl Terminal {
         }
     }
 
-    /// The terminal's modes, as whoever has it has left them.
+    /// The terminal's modes, as the program that has it left them.
     pub fn modes(&self) -> LocalModes {
         tcgetattr(&self.keys).unwrap().local_modes
     }

@@ -1,4 +1,4 @@
-//! Any bytes, any name, any size: what the original stripped, refused or fell over.
+//! Any bytes, any name, any size: what the original stripped, refused or crashed on.
 
 use testbed::event::Manifest;
 use tests::{Swarm, noise};

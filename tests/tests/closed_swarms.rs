@@ -104,7 +104,7 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
     assert!(said.contains("closed swarm"), "{said}");
 }
 
-/// Only who shares is warned: whoever gets something offers nothing that was not open before.
+/// Only a sharer is warned: a downloader offers nothing that was not open before.
 #[test]
 fn an_open_swarm_is_said_to_be_open_to_who_shares_beyond_this_machine() {
     let swarm = Swarm::new();
@@ -138,7 +138,7 @@ struct Stranger {
 impl Stranger {
     fn new(kind: Kind, identity: Identity, trust: Trust) -> Self {
         let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-        Stranger { transport: kind.bind(Config { trust, ..Config::new(identity, listeners) }).unwrap() }
+        Stranger { transport: kind.bind(Config::new(identity, listeners).trust(trust)).unwrap() }
     }
 
     /// What comes back on a stream on which this was said; nothing but an error may.

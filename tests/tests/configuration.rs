@@ -1,4 +1,4 @@
-//! Settings from the environment and from `p2p-fileshare.toml`, as whoever starts the programs would write them.
+//! Settings from the environment and from `p2p-fileshare.toml`, as users of the programs would write them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Peers that speak the protocol and mean harm: what they do costs them their connection, and nobody else anything.
+//! Hostile peers: what they do costs them their connection, and nobody else anything.
 
 use std::net::SocketAddr;
 
@@ -64,7 +64,7 @@ fn rows(content: ContentId, pieces: u32) -> Vec<(&'static str, Vec<u8>, bool)> {
 }
 
 #[test]
-fn whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything() {
+fn a_protocol_violation_costs_its_sender_the_connection_and_nobody_else_anything() {
     let swarm = Swarm::new();
     let bytes = noise(6 << 20, 1);
     let (_honest, content, pieces) = honest(&swarm, &bytes);

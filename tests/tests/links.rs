@@ -1,4 +1,4 @@
-//! Networks as they are: datagrams that are lost, late, out of order or doubled, and uplinks that are slow.
+//! Real networks: datagrams that are lost, late, out of order or doubled, and uplinks that are slow.
 
 use testbed::swarm::try_namespaces;
 use tests::swarm;

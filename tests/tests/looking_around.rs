@@ -15,7 +15,7 @@ fn ask(swarm: &Swarm, words: &[&str], code: i32) -> (Vec<String>, String) {
 }
 
 fn events(lines: &[String]) -> Vec<Event> {
-    lines.iter().map(|line| Event::read(line).expect("an event a line")).collect()
+    lines.iter().map(|line| Event::parse(line).expect("an event a line")).collect()
 }
 
 fn tracker(swarm: &Swarm) -> String {
@@ -70,7 +70,7 @@ fn inspect_asks_the_swarm_and_downloads_nothing() {
     let content = seeder.event::<Sharing>().content;
     let port = swarm.port.to_string();
     let (lines, _) = ask(&swarm, &["inspect", "a.bin", "-i", "127.0.0.1", "-d", &port, "--json"], 0);
-    let inspected = Inspected::from_event(Event::read(&lines[0]).unwrap()).unwrap();
+    let inspected = Inspected::from_event(Event::parse(&lines[0]).unwrap()).unwrap();
     assert_eq!((&inspected.content, inspected.size, &*inspected.files[0].path), (&content, 10_000, "a.bin"));
     let (lines, _) = ask(&swarm, &["inspect", &content[..10], "-i", "127.0.0.1", "-d", &port], 0);
     assert!(lines.iter().any(|line| *line == format!("content id  {content}")), "{lines:?}");

@@ -1,4 +1,4 @@
-//! A file may be called like anything, and a content's id or ticket leads to that content alone.
+//! A file may have any name, even that of an id, and a content's id or ticket finds only that content.
 
 use std::process::{Output, Stdio};
 

@@ -174,7 +174,7 @@ fn a_folder_that_is_mounted_where_a_download_goes_is_named_as_that() {
     assert!(machines.read("output-folder", "output/folder/folder/inner/b") == noise(50_000, 2));
 }
 
-/// mergerfs makes numbers of files and folders of their paths: what is renamed is another one to whoever looks at that.
+/// mergerfs makes numbers of files and folders of their paths: what is renamed is another one to a program that looks at these.
 #[test]
 fn where_a_rename_changes_the_number_of_a_file_downloads_are_complete() {
     let machines = Machines::new();

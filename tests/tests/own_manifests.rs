@@ -1,4 +1,4 @@
-//! What was hashed here is what `verify` checks against, whatever comes from others under the same name.
+//! `verify` checks against manifests that were made here, never against those that came from others under the same name.
 
 use testbed::event::{Hashing, Kind, Sharing};
 use tests::machines::{Machines, ticket};

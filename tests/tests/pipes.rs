@@ -95,7 +95,7 @@ fn what_a_killed_one_left_is_gone_after_the_next() {
     machines.put("here", "file", &bytes);
     let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
     let ticket = ticket(&mut sharer);
-    // It waits for whoever reads, and is killed then.
+    // It waits for its reader, and is killed then.
     let mut killed = get(&machines, &ticket, &["--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
     read(&mut killed, 1000);
     killed.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Whoever cannot be reached: what is said, and for how long it is waited for.
+//! Peers that cannot be reached: what is said, and for how long they are waited for.
 
 use std::net::{TcpListener, UdpSocket};
 #[cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
-//! What is wrong with a command line is said before anything is done: with a sentence, and no work behind it.
+//! A wrong command line is refused with a sentence before any work is done.
 
 use std::process::{Command, Output, Stdio};
 
-use testbed::event::{Bye, Error, Event, Kind};
+use testbed::event::{self, Bye, Error, Kind};
 use tests::machines::Machines;
 use tests::{Swarm, noise, peer_cli};
 
@@ -92,7 +92,7 @@ fn a_path_that_is_not_there_is_4_and_its_neighbour_is_named() {
     refused(swarm.command("seeder", &["-S", "-f", "modell.bin"]), 4, "Did you mean \"input/model.bin\"?");
 }
 
-/// Whoever reads events need not read standard error.
+/// A reader of events need not read standard error.
 #[test]
 fn every_command_ends_its_events_with_the_error() {
     let swarm = Swarm::new();
@@ -120,7 +120,7 @@ fn every_command_ends_its_events_with_the_error() {
         let output = run(command);
         let lines = text(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {lines}{}", text(&output.stderr));
-        let events = Event::read_all(&lines).expect("an event a line");
+        let events = event::read_all(&lines).expect("an event a line");
         let errors: Vec<_> = events.iter().filter_map(Error::of).collect();
         assert_eq!(errors.len(), 1, "{words:?}: {lines}");
         assert_eq!(i32::from(errors[0].code), code, "{words:?}: {lines}");

@@ -48,7 +48,7 @@ fn several_files_have_a_ticket_each() {
     }
 }
 
-/// Port 9999 is for one; whoever comes second takes another, unless he asked for that one.
+/// Port 9999 is for one; the second takes another, unless it was asked for that one.
 #[test]
 fn two_can_share_on_one_machine() {
     let machines = Machines::new();

@@ -1,4 +1,4 @@
-//! Stopped before it was complete: no status 0 without the file. And what is read from standard input, and what is not.
+//! Downloads stopped early never end with status 0. And what is read from standard input, and what is not.
 
 #[cfg(unix)]
 use std::io::Write;
@@ -225,7 +225,7 @@ fn a_get_that_is_stopped_for_longer_than_it_waits_goes_on_waiting() {
     get.ends_with(0);
 }
 
-/// A pipe that is full holds whoever writes to it; a signal must still end the program.
+/// A full pipe blocks its writer; a signal must still end the program.
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_a_program_whose_output_nobody_reads() {

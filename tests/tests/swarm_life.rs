@@ -89,7 +89,7 @@ fn a_crashed_seeder_is_forgotten() {
             return asks.ends_with(4);
         }
         assert!(Instant::now() < until, "the tracker still names a crashed seeder");
-        // Whoever asks takes part, so it has to leave in good order.
+        // A peer that asks takes part, so it has to leave in good order.
         asks.type_line("exit");
         asks.ends_with(11);
         std::thread::sleep(Duration::from_millis(200));

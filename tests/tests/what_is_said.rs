@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use testbed::event::{Completed, Event, Kind, Limiter, Withdrawn};
+use testbed::event::{self, Completed, Event, Kind, Limiter, Withdrawn};
 use tests::{Swarm, noise};
 
 fn download(swarm: &Swarm, flags: &[&str]) -> Output {
@@ -45,7 +45,7 @@ fn json_is_all_there_is_on_standard_output() {
     let _seeder = swarm.seeder("seeder", 1, &[]);
     let output = download(&swarm, &["--json", "--log-level", "debug"]);
     let lines = text(&output.stdout);
-    let events = Event::read_all(&lines).unwrap();
+    let events = event::read_all(&lines).unwrap();
     assert!(matches!(events.last(), Some(Event::Bye(_))), "{lines}");
     let completed = events.iter().find_map(Completed::of).unwrap();
     assert!(["peers", "network", "disk", "hashing"].contains(&&*completed.limiter), "{completed:?}");
@@ -91,7 +91,7 @@ fn a_file_that_is_changed_while_it_is_shared_is_withdrawn_with_a_reason() {
     assert!(reason.contains("file") && reason.contains("changed"), "{reason}");
 }
 
-/// Whoever typed a ticket has no `-d` to look at, and is told whether nobody answers there or somebody else.
+/// A user who typed a ticket has no `-d` to look at: the message says whether nobody answers there or somebody else.
 #[test]
 fn advice_speaks_of_what_was_typed() {
     let swarm = Swarm::new();

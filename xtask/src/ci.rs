@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
@@ -19,8 +20,8 @@ const AFTER: [&[&str]; 6] = [
     // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
     &["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"],
     // Backends written outside the crates go through the same suites.
-    &["run", "--quiet", "-p", "storage", "--example", "own_storage"],
-    &["run", "--quiet", "-p", "transport", "--example", "own_transport"],
+    &["run", "--quiet", "-p", "p2p-fileshare-storage", "--example", "own_storage"],
+    &["run", "--quiet", "-p", "p2p-fileshare-transport", "--example", "own_transport"],
     &["doc", "--workspace", "--no-deps"],
     // What is fuzzed, with seeded random bytes: a workspace of its own, which any compiler builds.
     &["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"],
@@ -28,8 +29,8 @@ const AFTER: [&[&str]; 6] = [
 /// Each is fuzzed for this long: enough to see that it still runs.
 const FUZZING: &str = "-max_total_time=10";
 
-/// What each crate may use of the others: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 17] = [
+/// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
+const ARROWS: [(&str, &[&str]); 18] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -38,12 +39,13 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("transport", &["protocol", "atomic-file"]),
     ("peer", &["swarm", "storage", "transport"]),
     ("settings", &["protocol"]),
-    ("tracker", &["swarm", "transport", "settings"]),
+    ("tracker", &["swarm", "transport"]),
+    ("tracker-cli", &["tracker", "settings"]),
     ("sim", &["swarm"]),
-    ("peer-cli", &["peer", "tracker"]),
+    ("peer-cli", &["peer", "tracker", "settings"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
-    ("testbed", &["launcher", "sim"]),
+    ("testbed", &["launcher", "peer", "sim"]),
     ("hostile", &["peer"]),
     ("bench", &["testbed", "peer"]),
     ("chaos", &["testbed", "hostile"]),
@@ -54,8 +56,10 @@ const OUTSIDE: [&str; 2] = ["xtask", "tests"];
 /// Runs every check; the first that fails ends it.
 pub fn run() -> anyhow::Result<()> {
     BEFORE.iter().try_for_each(|check| cargo(check))?;
+    let packages = packages()?;
     eprintln!("arrows between crates");
-    check_arrows(&workspace_uses()?)?;
+    check_arrows(&uses(&packages)?)?;
+    pack(&packages)?;
     AFTER.iter().try_for_each(|check| cargo(check))?;
     let mut skipped = Skipped::default();
     eprintln!("other platforms");
@@ -101,19 +105,41 @@ fn command() -> Command {
 /// Which crates of the workspace each one uses, but for its tests.
 type Uses = BTreeMap<String, Vec<String>>;
 
-fn workspace_uses() -> anyhow::Result<Uses> {
+/// What cargo says of each package of the workspace.
+fn packages() -> anyhow::Result<Vec<Value>> {
     let output = command().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
     ensure!(output.status.success(), "cargo metadata failed");
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
-    let uses = |package: &Value| {
+    metadata["packages"].as_array().cloned().context("cargo metadata lists no packages")
+}
+
+fn uses(packages: &[Value]) -> anyhow::Result<Uses> {
+    let used = |package: &Value| {
         let dependencies = package["dependencies"].as_array().cloned().unwrap_or_default();
         // A path marks a crate of the workspace; a kind, that only tests or the build use it.
-        let ours = dependencies.iter().filter(|found| found["path"].is_string() && found["kind"].is_null());
-        ours.map(name).collect()
+        let ours = dependencies.iter().filter(|found| found["kind"].is_null());
+        ours.filter_map(|found| folder(found["path"].as_str()?)).collect()
     };
-    Ok(packages.iter().map(|package| (name(package), uses(package))).collect())
+    let user = |package: &Value| folder(Path::new(package["manifest_path"].as_str()?).parent()?.to_str()?);
+    packages
+        .iter()
+        .map(|package| Some((user(package)?, used(package))))
+        .collect::<Option<Uses>>()
+        .context("a crate has no folder")
+}
+
+/// The name of a crate's folder, which is what other crates call it by, whatever its package is called.
+fn folder(path: &str) -> Option<String> {
+    Some(Path::new(path).file_name()?.to_str()?.to_owned())
+}
+
+/// Packs all libraries together, as they would be published: names, versions, READMEs and what is in each. They are not built
+/// from that once more, which would take as long as the rest of the checks. What they need of a registry is there since clippy ran.
+fn pack(packages: &[Value]) -> anyhow::Result<()> {
+    let mut arguments = vec!["package", "--quiet", "--offline", "--no-verify", "--no-metadata", "--allow-dirty"];
+    let libraries = packages.iter().filter(|package| package["publish"].is_null());
+    arguments.extend(libraries.filter_map(|package| package["name"].as_str()).flat_map(|name| ["-p", name]));
+    cargo(&arguments)
 }
 
 /// A crate may use what stands behind its arrow, and what can be reached from there: types come through unchanged.
@@ -145,21 +171,48 @@ fn reachable(user: &str) -> Option<Vec<&'static str>> {
 mod tests {
     use super::*;
 
-    fn uses(user: &str, used: &str) -> Uses {
+    fn one(user: &str, used: &str) -> Uses {
         Uses::from([(user.to_owned(), vec![used.to_owned()])])
     }
 
     #[test]
     fn arrows_run_one_way() {
-        assert!(check_arrows(&uses("peer-cli", "protocol")).is_ok());
-        assert!(check_arrows(&uses("protocol", "swarm")).is_err());
-        assert!(check_arrows(&uses("swarm", "transport")).is_err());
-        assert!(check_arrows(&uses("tracker", "storage")).is_err());
-        assert!(check_arrows(&uses("newcomer", "protocol")).is_err());
+        assert!(check_arrows(&one("peer-cli", "protocol")).is_ok());
+        assert!(check_arrows(&one("protocol", "swarm")).is_err());
+        assert!(check_arrows(&one("swarm", "transport")).is_err());
+        assert!(check_arrows(&one("tracker", "storage")).is_err());
+        assert!(check_arrows(&one("newcomer", "protocol")).is_err());
+    }
+
+    #[test]
+    fn libraries_have_what_a_registry_asks_for() {
+        let of = |package: &Value, key: &str| package[key].as_str().unwrap_or_default().to_owned();
+        for package in packages().unwrap().iter().filter(|package| package["publish"].is_null()) {
+            let name = of(package, "name");
+            assert!(name.starts_with("p2p-fileshare") && name.len() <= 64, "{name}");
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{name}"
+            );
+            assert!(!of(package, "description").is_empty() && !of(package, "license").is_empty(), "{name}");
+            let readme = Path::new(&of(package, "manifest_path")).with_file_name(of(package, "readme"));
+            let readme =
+                std::fs::read_to_string(&readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()));
+            assert!(readme.starts_with(&format!("# {name}\n")), "{name}'s README has another title");
+            assert!(!readme.contains("](.."), "{name}'s README leads out of the package");
+            for (key, longest) in [("keywords", 20), ("categories", 64)] {
+                let words: Vec<_> = package[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                assert!((1..=5).contains(&words.len()), "{name}: {key}");
+                assert!(words.iter().all(|word| word.len() <= longest && word.is_ascii()), "{name}: {words:?}");
+            }
+            for dependency in package["dependencies"].as_array().into_iter().flatten() {
+                assert_ne!(dependency["req"], "*", "{name} uses {} without a version", dependency["name"]);
+            }
+        }
     }
 
     #[test]
     fn this_workspace_keeps_to_its_arrows() {
-        check_arrows(&workspace_uses().unwrap()).unwrap();
+        check_arrows(&uses(&packages().unwrap()).unwrap()).unwrap();
     }
 }

@@ -1,10 +1,25 @@
-//! Small files of state (keys, certificates, manifests) that are whole or not there, whatever happens while they are written.
+//! Small files of state (keys, certificates, manifests) that are whole or absent, whatever happens while they are written.
 //!
 //! A file that is written in place is empty or cut once the disk is full, the power fails or the program is killed, and every
 //! later start trips over it. So the bytes are written beside the file's place, synced, and renamed. A write that fails
 //! leaves nothing behind; a program that is killed in the middle leaves a file that [`sweep`] removes: it is locked for as
 //! long as its writer lives.
+//!
+//! # Example
+//!
+//! ```
+//! use p2p_fileshare_atomic_file::{Readers, create, replace};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let key = folder.path().join("key");
+//! create(&key, b"one", Readers::Owner)?;
+//! assert!(create(&key, b"two", Readers::Owner).is_err()); // nothing is replaced
+//! replace(&key, b"two", Readers::Owner)?;
+//! assert_eq!(std::fs::read(&key)?, b"two");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
+mod descriptors;
 mod patience;
 #[cfg(windows)]
 pub mod windows;
@@ -15,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, PersistError};
 
+pub use descriptors::descriptor_limit;
 pub use patience::patiently;
 
 /// How the files beside are called: they are found again by this alone.
@@ -90,7 +106,7 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     prepare(path, bytes, readers)?.replace()
 }
 
-/// The same for a file that whoever reads it checks, and that can be made again: it is not synced. For a thousand of them, each of a
+/// The same for a file that is checked when it is read, and that can be made again: it is not synced. For a thousand of them, each of a
 /// small file that is shared, that would take seconds; after a power failure one that is not whole is as good as none.
 pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = write_beside(path, bytes, Readers::Everyone)?;
@@ -101,8 +117,8 @@ pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether a file of this name was written beside another one's place: what it holds may be a secret, and it is of no use.
 ///
 /// ```
-/// assert!(atomic_file::is_beside(".p2p-fileshare-Xa12bC.new"));
-/// assert!(!atomic_file::is_beside("tracker.key"));
+/// assert!(p2p_fileshare_atomic_file::is_beside(".p2p-fileshare-Xa12bC.new"));
+/// assert!(!p2p_fileshare_atomic_file::is_beside("tracker.key"));
 /// ```
 pub fn is_beside(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(SUFFIX)
@@ -130,7 +146,7 @@ pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(is_beside);
-        // No link is followed: whoever made it, it is none of ours.
+        // No link is followed: it is none of ours, no matter who made it.
         if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Patience with whoever looks at a file at the wrong moment.
+//! Patience with programs that open a file at the wrong moment, such as virus scanners.
 //!
 //! On Windows a virus scanner or an indexer opens a file as soon as it is written, and for as long as it is open it is neither
 //! renamed nor replaced nor removed. That lasts for fractions of a second, so what is refused for it is tried again for a while.

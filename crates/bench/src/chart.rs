@@ -1,4 +1,4 @@
-//! The picture: a bar a subject, as long as it is fast.
+//! The chart: one bar for each subject, by its rate.
 
 use std::fmt::Write;
 

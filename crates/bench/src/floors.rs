@@ -1,4 +1,4 @@
-//! What the machine can do at all: the same bytes without us.
+//! The limits of the machine: the same bytes moved without our code.
 
 use std::path::Path;
 use std::process::Command;

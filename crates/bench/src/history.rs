@@ -1,4 +1,4 @@
-//! What was measured before, by commit: so that a fall shows.
+//! Earlier measurements, by commit, so that a regression shows.
 
 use std::fs;
 use std::io::Write;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -90,7 +91,7 @@ async fn join(
     for number in numbers {
         check_interrupted()?;
         let config = Config::new(Identity::generate()?, vec!["127.0.0.1:0".parse().expect("an address")]);
-        let storage = storage::backend("memory").expect("it is built in");
+        let storage = Arc::new(storage::MemoryBackend::default());
         let folder = folder.join("nobody");
         let node = Node::builder(kind.bind(config)?).storage(storage).hashes(&folder).output(&folder).start();
         let tracker = tracker.clone();

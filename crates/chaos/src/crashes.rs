@@ -1,4 +1,4 @@
-//! Downloaders that die at any moment, and go on.
+//! Downloaders that are killed at any moment, and resume.
 
 use std::time::Duration;
 

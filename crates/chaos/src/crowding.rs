@@ -1,4 +1,4 @@
-//! Many connections from one address to a seeder: who is honest must still get in.
+//! Many connections from one address to a seeder: honest peers must still get in.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Seeders that lie: in a few bytes, in all of them, in how many there are, or in what the content is.
+//! Seeders that lie: about a few bytes, all bytes, the length, or the manifest.
 
 use std::fs::File;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn length(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     })
 }
 
-/// Keeps whoever was started running.
+/// Keeps the started processes running.
 type Keep = Box<dyn std::any::Any>;
 
 fn one_lies(

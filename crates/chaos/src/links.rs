@@ -1,4 +1,4 @@
-//! Links as bad ones are: lossy, dark for a while, behind a NAT that forgets, and on a path that takes no large datagrams
+//! Bad links: lossy, dark for a while, behind a NAT that forgets, and on a path that takes no large datagrams
 //! any more. A relay before each peer carries every datagram (`testbed::relay`).
 
 use std::time::{Duration, Instant};

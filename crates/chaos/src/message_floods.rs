@@ -1,4 +1,4 @@
-//! Floods of messages that cost more than they say, against who downloads a file of very many pieces.
+//! Floods of small messages that cause much work, against a downloader of a file with very many pieces.
 
 use hostile::{Answers, Behaviour, Flood, Hosts, Says};
 

@@ -1,4 +1,4 @@
-//! What people do: take a port twice, write to one place from two programs, or to where nothing can be written.
+//! Mistakes of users: taking a port twice, downloading to one place from two programs, or to a place that cannot be written.
 
 use std::net::UdpSocket;
 use std::process::Command;

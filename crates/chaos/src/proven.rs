@@ -25,13 +25,13 @@ pub const CASES: &[Case] = &[
 const TESTS: &[(&str, &str, &str, &[&str])] = &[
     (
         "names",
-        "storage",
+        "p2p-fileshare-storage",
         "--test=hostile_names",
         &["hundreds_of_hostile_names_leave_everything_else_alone", "links_in_the_output_folder_are_not_followed"],
     ),
     (
         "disk-lies",
-        "storage",
+        "p2p-fileshare-storage",
         "--test=crash",
         &["a_thousand_crashes_leave_no_false_claim", "a_claim_before_the_sync_would_be_caught"],
     ),
@@ -40,17 +40,17 @@ const TESTS: &[(&str, &str, &str, &[&str])] = &[
         "tests",
         "--test=hostile_peers",
         &[
-            "whoever_breaks_the_protocol_loses_its_connection_and_nobody_else_anything",
+            "a_protocol_violation_costs_its_sender_the_connection_and_nobody_else_anything",
             "two_contents_are_never_mixed_up",
             "hostile_questions_are_refused_and_a_seeder_goes_on",
         ],
     ),
-    ("protocol", "protocol", "--test=hostile_bytes", &[]),
-    ("protocol", "transport", "--lib", &["another_protocol_is_refused"]),
-    ("stampede", "peer", "--lib", &["a_thousand_peers_come_back_without_a_stampede"]),
-    ("one-address", "swarm", "--lib", &["ten_thousand_ids_of_one_network_hide_nobody"]),
-    ("one-address", "peer", "--lib", &["a_victims_address_is_dialled_a_few_times_whatever_the_number_of_ids"]),
-    ("mercy", "swarm", "--lib", &["whoever_withdraws_within_a_second_what_was_wrong_is_not_shut_out"]),
+    ("protocol", "p2p-fileshare-protocol", "--test=hostile_bytes", &[]),
+    ("protocol", "p2p-fileshare-transport", "--lib", &["another_protocol_is_refused"]),
+    ("stampede", "p2p-fileshare", "--lib", &["a_thousand_peers_come_back_without_a_stampede"]),
+    ("one-address", "p2p-fileshare-swarm", "--lib", &["ten_thousand_ids_of_one_network_hide_nobody"]),
+    ("one-address", "p2p-fileshare", "--lib", &["a_victims_address_is_dialled_a_few_times_whatever_the_number_of_ids"]),
+    ("mercy", "p2p-fileshare-swarm", "--lib", &["a_wrong_piece_withdrawn_within_a_second_is_forgiven"]),
 ];
 
 fn prove(_: &Ground, report: &mut Report) -> anyhow::Result<()> {

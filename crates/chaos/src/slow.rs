@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hostile::{Hostile, Script, has_all, hello, said};
 use protocol::{PeerMessage, PieceRange};
-use testbed::event::{Ready, Verified};
+use testbed::event::{Banned, Connected, Event, Ready, Verified};
 
 use super::own_node::OwnNode;
 use super::report::Report;
@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     Case { name: "never-reads", fault: "a peer asks for pieces and never reads", run: never_reads },
 ];
 
-/// How much longer the download may take, and the seconds after which whoever holds it up must be gone.
+/// How much longer the download may take, and the seconds after which the peers that hold it up must be gone.
 const SLOWER: f64 = 1.3;
 const EVICTED: f64 = 60.0;
 const SOON: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ fn judge(stage: &mut Stage<'_>, report: &mut Report, downloader: usize) -> anyho
     Ok(())
 }
 
-/// After what time whoever held it up was gone, if at all.
+/// After what time the peers that held it up were gone, if at all.
 fn judge_eviction(report: &mut Report, what: &str, after: Option<Duration>) {
     report.at_most(what, after.map_or(f64::INFINITY, |after| after.as_secs_f64()), EVICTED, "s");
 }
@@ -62,7 +62,11 @@ fn crawling(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let downloader = stage.downloader("downloader", &[])?;
     let id = crawls.id.to_string();
     let met = stage.until("the two meet", SOON, |stage| {
-        let met = stage.peers[downloader].events.iter().find(|(_, event)| event.peer() == Some(&id));
+        let is_met = |event: &Event| match event {
+            Event::Connected(Connected { peer, .. }) | Event::Banned(Banned { peer }) => *peer == id,
+            _ => false,
+        };
+        let met = stage.peers[downloader].events.iter().find(|(_, event)| is_met(event));
         met.map(|&(at, _)| at)
     })?;
     let evicted = stage.until("it is gone, or the download is over", Duration::from_secs(300), |stage| {

@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: a swarm of 20 peers that is not left alone. Peers are killed and started again, some lie, and links
-//! lose, reorder and go dark, all by a seed. Every download must complete and be equal, and whoever lives all the time must
+//! lose, reorder and go dark, all by a seed. Every download must complete and be equal, and what lives all the time must
 //! not grow.
 
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ const RATE: &str = "1MiB";
 const FAULT: Duration = Duration::from_secs(4);
 /// A download that takes this long without having been killed hangs.
 const HANGS: Duration = Duration::from_secs(240);
-/// Bytes a minute that whoever lives all the time may grow by.
+/// Bytes a minute by which a process that lives all the time may grow.
 const SLOPE: f64 = 1_048_576.0;
 /// The part of the run whose samples do not count: what is needed once is taken then.
 const WARM_UP: f64 = 0.2;

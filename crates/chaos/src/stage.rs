@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use peer::TrackerAddress;
 use protocol::{ContentId, PeerId};
-use testbed::event::{Completed, Event, Kind, Ready, Sharing, Verified};
+use testbed::event::{self, Completed, Event, Kind, Manifest, Progress, Ready, Sharing, Verified};
 use testbed::files::first_difference;
 use testbed::process::{Lines, Process, Said};
 use testbed::tracker;
@@ -95,7 +95,11 @@ impl Peer {
 
     /// Pieces that it has, as far as it has said.
     pub fn have(&self) -> u32 {
-        self.events.iter().rev().find_map(|(_, event)| event.have()).unwrap_or(0)
+        let have = |event: &Event| match event {
+            Event::Manifest(Manifest { have, .. }) | Event::Progress(Progress { have, .. }) => Some(*have),
+            _ => None,
+        };
+        self.events.iter().rev().find_map(|(_, event)| have(event)).unwrap_or(0)
     }
 
     /// Lines of its log that hold this text.
@@ -249,7 +253,7 @@ impl<'a> Stage<'a> {
             };
             match line {
                 None => self.peers[who].ended = true,
-                Some(line) => self.peers[who].hears(Event::read(&line)?),
+                Some(line) => self.peers[who].hears(event::read(&line)?),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A tracker that dies, or that is told lies.
+//! A tracker that is killed, or that is told lies.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! A peer that speaks the protocol and means harm. It joins the tracker, says that it has a content, and then does to
-//! whoever comes what its script says, byte for byte. `crowd` runs many at once, each by a `behaviour` and not a script.
+//! each peer that comes what its script says, byte for byte. `crowd` runs many at once, each by a `behaviour` and not a script.
 
 mod behaviour;
 mod crowd;
@@ -197,8 +197,8 @@ impl Hostile {
         })
     }
 
-    /// Dials someone, begins the control stream with these bytes, opens so many streams, and says nothing more. Whoever
-    /// listens is told how long that was borne.
+    /// Dials someone, begins the control stream with these bytes, opens so many streams, and says nothing more. The
+    /// receiver is told how long that was borne.
     pub fn opens_streams(&self, address: SocketAddr, id: PeerId, control: Vec<u8>, count: usize) -> Receiver<Duration> {
         self.bothers(address, id, control, move |connection| async move {
             let mut streams = Vec::new();
@@ -291,7 +291,7 @@ async fn meet_all(transport: Arc<dyn Transport>, script: Arc<Script>, ended: Sen
     }
 }
 
-/// Whoever dials opens the control stream first; each later stream is a question.
+/// The dialler opens the control stream first; each later stream is a question.
 async fn meet(connection: Arc<dyn Connection>, script: Arc<Script>, ended: Sender<Ended>) {
     let Ok((mut send, _recv)) = connection.accept().await else { return };
     let _ = send.send(script.control.clone().into()).await;

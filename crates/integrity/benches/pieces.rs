@@ -1,7 +1,7 @@
-//! Digests of single pieces: what a receiver pays for each.
+//! Digests of single pieces: what verifying one costs.
 
 use divan::{Bencher, counter::BytesCount};
-use integrity::{Algorithm, Place};
+use p2p_fileshare_integrity::{Algorithm, Place};
 
 fn main() {
     divan::main();

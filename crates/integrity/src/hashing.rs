@@ -1,8 +1,9 @@
 //! Digests of all pieces of a content, on all cores, reading each byte once.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::parallel::on_all_cores;
 use crate::{Digest, Integrity, Place};
 
 /// Most pieces that a thread takes at a time: few enough hand-overs, and no core waits long at the end.
@@ -17,40 +18,22 @@ pub fn hash_pieces<B: AsRef<[u8]>, E: Send>(
     progress: impl Fn(u64) + Sync,
 ) -> Result<Vec<Digest>, E> {
     let mut digests = vec![Digest([0; 32]); count];
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(count.max(1));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let batch = (count / (8 * threads)).clamp(1, BATCH);
     let todo = Mutex::new(digests.chunks_mut(batch).enumerate());
-    let (done, stop, failure) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let Some((index, out)) = todo.lock().expect("no panic holds it").next() else { return };
-            for (n, digest) in out.iter_mut().enumerate() {
-                match piece(index * batch + n) {
-                    Ok((place, data)) => {
-                        let bytes = data.as_ref();
-                        *digest = integrity.piece(place, bytes);
-                        let len = bytes.len() as u64;
-                        progress(done.fetch_add(len, Ordering::Relaxed) + len);
-                    }
-                    Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
-                        failure.lock().expect("no panic holds it").get_or_insert(error);
-                        return;
-                    }
-                }
-            }
+    let done = AtomicU64::new(0);
+    on_all_cores(count.div_ceil(batch), |_| {
+        let Some((index, out)) = todo.lock().expect("no panic holds it").next() else { return Ok(()) };
+        for (n, digest) in out.iter_mut().enumerate() {
+            let (place, data) = piece(index * batch + n)?;
+            let bytes = data.as_ref();
+            *digest = integrity.piece(place, bytes);
+            let len = bytes.len() as u64;
+            progress(done.fetch_add(len, Ordering::Relaxed) + len);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    match failure.into_inner().expect("no panic holds it") {
-        Some(error) => Err(error),
-        None => Ok(digests),
-    }
+        Ok(())
+    })?;
+    Ok(digests)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```
-//! use integrity::{Algorithm, Place};
+//! use p2p_fileshare_integrity::{Algorithm, Place};
 //!
 //! let blake3 = Algorithm::Blake3.integrity();
 //! let data = [7; 3000];
@@ -25,11 +25,13 @@
 mod blake3_tree;
 mod digest;
 mod hashing;
+mod parallel;
 mod sha256;
 
 pub use blake3_tree::Blake3;
 pub use digest::{Digest, DigestHasher, ParseDigestError};
 pub use hashing::hash_pieces;
+pub use parallel::on_all_cores;
 pub use sha256::Sha256;
 
 use std::fmt;
@@ -68,6 +70,7 @@ pub trait Integrity: Send + Sync {
 
 /// The algorithms, as manifests and flags name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256 (FIPS 180-4) of each piece; the root is the SHA-256 of the piece digests one after another.
     Sha256,

@@ -36,7 +36,7 @@ const QUICK: &str = "quick";
 pub const TOOLS: [Tool; 5] = [
     Tool {
         name: "swarm",
-        about: "PieceRange a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes",
+        about: "Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes",
         package: "testbed",
         program: "testbed",
         profile: QUICK,
@@ -54,7 +54,7 @@ pub const TOOLS: [Tool; 5] = [
     },
     Tool {
         name: "chaos",
-        about: "PieceRange a swarm under one fault after another (liars, crashes, lossy links, floods, …), and judge each by its figures",
+        about: "Run a swarm under one fault after another (liars, crashes, lossy links, floods, …), and judge each by its figures",
         package: "chaos",
         program: "chaos",
         profile: QUICK,
@@ -63,7 +63,7 @@ pub const TOOLS: [Tool; 5] = [
     },
     Tool {
         name: "soak",
-        about: "PieceRange a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory",
+        about: "Run a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory",
         package: "chaos",
         program: "soak",
         profile: QUICK,
@@ -72,7 +72,7 @@ pub const TOOLS: [Tool; 5] = [
     },
     Tool {
         name: "simulate",
-        about: "PieceRange a swarm of thousands in virtual time, with modelled links",
+        about: "Run a swarm of thousands in virtual time, with modelled links",
         package: "simulate",
         program: "simulate",
         profile: "release",

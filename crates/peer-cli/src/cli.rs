@@ -232,22 +232,11 @@ mod tests {
         }
     }
 
-    /// What a file of the working folder sets comes from whoever put it there. A new flag is none of these until it is listed.
+    /// A new flag is none of these until it is listed.
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
-        let command = Cli::command();
-        for long in NAMES.harmless {
-            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
-            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
-            assert!(matches!(flag.get_action(), clap::ArgAction::Set | clap::ArgAction::SetTrue), "--{long}");
-            assert_ne!(flag.get_value_hint(), clap::ValueHint::AnyPath, "--{long}");
-            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
-            let harmful = ["FILE", "FOLDER", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "FINGERPRINT", "PEER", "POLICY"];
-            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
-            // Names of files have the value's name of sites and congestion controls.
-            let may_name = ["site", "congestion"].contains(long);
-            assert!(may_name || !names.contains(&"NAME"), "--{long} takes {names:?}");
-        }
+        let wrong = settings::harm_in_working_folder(&NAMES, &Cli::command(), &["site", "congestion"]);
+        assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]

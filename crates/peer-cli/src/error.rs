@@ -1,6 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use protocol::printable;
 use storage::StorageError;
@@ -48,7 +48,7 @@ impl Failure {
     /// As `--json` says it.
     pub fn event(&self) -> Event {
         let message = std::iter::once(&self.message).chain(&self.lines);
-        Event::Error { code: self.code as u8, message: message.cloned().collect::<Vec<_>>().join("\n") }
+        Event::Error(json::Error { code: self.code as u8, message: message.cloned().collect::<Vec<_>>().join("\n") })
     }
 }
 
@@ -161,6 +161,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             (ExitCode::CannotWrite, "See whether the disk, or what is mounted there, is well, and start again")
         }
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
+        _ => (ExitCode::Other, ""),
     }
 }
 

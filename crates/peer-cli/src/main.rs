@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
-    match logged.and_then(|()| run(arguments)) {
+    let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
+    match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(output_stream) = events.filter(|_| !failure.told) {

@@ -31,6 +31,6 @@ fn blake3_crate(bencher: Bencher) {
 fn manifest(bencher: Bencher, algorithm: &str) {
     let algorithm: Algorithm = algorithm.parse().expect("a name");
     with_file(bencher, |path| {
-        peer::hash_content(path, algorithm, None, |_, _| {}).expect("it is hashed");
+        p2p_fileshare::hash_content(path, algorithm, None, |_, _| {}).expect("it is hashed");
     });
 }

@@ -1,6 +1,6 @@
-//! Shares a file and downloads it with another node in the same process: `cargo run -p peer --example embed`.
+//! Shares a file and downloads it with another node in the same process: `cargo run -p p2p-fileshare --example embed`.
 
-use peer::{Identity, MemoryNetwork, Node, PeerAddress};
+use p2p_fileshare::{Identity, MemoryNetwork, Node, PeerAddress};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,8 +1,8 @@
 //! A sender and a receiver in one process, over QUIC on loopback and without a tracker.
 //!
-//! `cargo run -p peer --example quic`
+//! `cargo run -p p2p-fileshare --example quic`
 
-use peer::{Identity, Node, PeerAddress, TransportConfig, TransportKind};
+use p2p_fileshare::{Identity, Node, PeerAddress, TransportConfig, TransportKind};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -121,6 +121,11 @@ impl NodeBuilder {
         }
     }
 
+    /// The addresses that the transport listens on.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.transport.listeners()
+    }
+
     /// Where pieces are kept. Default: mapped files.
     pub fn storage(mut self, storage: Arc<dyn Backend>) -> Self {
         self.storage = storage;

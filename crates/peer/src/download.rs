@@ -13,9 +13,9 @@ use crate::config::{Choice, DownloadOptions};
 use crate::disk::names::policy::NamePolicy;
 use crate::error::PeerError;
 use crate::glob::Glob;
+use crate::handle::Handle;
 use crate::net::dial_book::WaitingFor;
 use crate::reader::Reader;
-use crate::report::{Begun, ContentKey};
 use crate::status::{Completed, Status};
 
 /// Sets up a download. What is not set here is as the node's builder has it.
@@ -96,46 +96,42 @@ impl DownloadBuilder {
     /// the download later.
     pub async fn start(self) -> Result<Download, PeerError> {
         let DownloadBuilder { commands, content, options } = self;
-        let Begun { key, status } = commands.ask(|reply| Command::Download { content, options, reply }).await??;
-        Ok(Download { commands, key, status })
+        let begun = commands.ask(|reply| Command::Download { content, options, reply }).await??;
+        Ok(Download(Handle::new(commands, begun)))
     }
 }
 
 /// A running download. Awaiting it waits until it is complete or has failed. If it is dropped, the download continues in the
 /// node.
-pub struct Download {
-    commands: Commands,
-    key: ContentKey,
-    status: watch::Receiver<Status>,
-}
+pub struct Download(Handle);
 
 impl Download {
     /// The content that is downloaded.
     pub fn content(&self) -> ContentId {
-        self.key.content
+        self.0.key.content
     }
 
     /// Its status: updated several times a second while bytes flow, and at once when the state changes. The last value stays
     /// readable after the download has ended.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.0.status.clone()
     }
 
     /// Reads the download from this byte on while it arrives: the wanted files one after another, in the manifest's order. Each
     /// piece is verified again when it is read. The reader is woken when the next piece in order is stored.
     pub fn read_from(&self, offset: u64) -> Reader {
-        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
+        self.0.read_from(offset)
     }
 
     /// What it currently waits for, or `None` if it is complete. While bytes flow this is [`WaitingFor::Pieces`].
     pub async fn waiting_for(&self) -> Option<WaitingFor> {
-        let content = self.key.content;
-        self.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
+        let content = self.content();
+        self.0.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
     }
 
     /// Waits until the download is complete (durable, under its final name) or has failed.
     pub async fn completed(&self) -> Result<Completed, Arc<PeerError>> {
-        let mut status = self.status.clone();
+        let mut status = self.status();
         loop {
             if let Some(outcome) = status.borrow_and_update().outcome() {
                 return outcome;
@@ -151,21 +147,20 @@ impl Download {
     /// Stops downloading and serving until [`Download::resume`]. Verified pieces are kept and the files are closed. A download
     /// that is complete, or has all its pieces, is not paused.
     pub async fn pause(&self) -> Result<(), PeerError> {
-        let key = self.key;
-        self.commands.ask(|reply| Command::Pause { key, reply }).await
+        let key = self.0.key;
+        self.0.commands.ask(|reply| Command::Pause { key, reply }).await
     }
 
     /// Continues after [`Download::pause`].
     pub async fn resume(&self) -> Result<(), PeerError> {
-        let key = self.key;
-        self.commands.ask(|reply| Command::Resume { key, reply }).await
+        let key = self.0.key;
+        self.0.commands.ask(|reply| Command::Resume { key, reply }).await
     }
 
     /// Ends the download, or stops sharing it if it is complete. Verified pieces are kept. Once this returns, another download of
     /// the same content into the same folder can start and resumes from them.
     pub async fn cancel(self) -> Result<(), PeerError> {
-        let key = self.key;
-        self.commands.ask(|reply| Command::Stop { key, reply }).await
+        self.0.stop().await
     }
 }
 

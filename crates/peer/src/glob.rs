@@ -11,13 +11,13 @@ use glob::Pattern;
 /// with `/` whole paths, and one that matches a folder means all that is in it.
 ///
 /// ```
-/// use peer::Glob;
+/// use p2p_fileshare::Glob;
 ///
 /// let json: Glob = "*.json".parse()?;
 /// assert!(json.matches("deep/inside/config.json"));
 /// let weights: Glob = "weights/*.bin".parse()?;
 /// assert!(weights.matches("weights/1.bin") && !weights.matches("old/weights/1.bin"));
-/// # Ok::<(), peer::GlobError>(())
+/// # Ok::<(), p2p_fileshare::GlobError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Glob {
@@ -299,7 +299,7 @@ mod tests {
             let theirs = Pattern::new(pattern).unwrap();
             let ours = Glob { parts: parts(pattern), literal: None, of_names: false };
             for path in paths {
-                // Whoever wants a folder wants all that is in it.
+                // A wanted folder means all that is in it.
                 let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
                 let fits = ends.into_iter().any(|end| theirs.matches_with(&path[..end], options));
                 assert_eq!(ours.matches(path), fits, "{pattern} {path}");

@@ -14,7 +14,7 @@
 //! `peer-cli share` prints it, says which tracker and which content:
 //!
 //! ```no_run
-//! use peer::{Identity, Node, Ticket, TransportConfig, TransportKind};
+//! use p2p_fileshare::{Identity, Node, Ticket, TransportConfig, TransportKind};
 //!
 //! # async fn get(ticket: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let ticket: Ticket = ticket.parse()?;
@@ -33,10 +33,10 @@
 //! `watch`: the last state is never missed. [`Node::events`] is a broadcast for logs and for people.
 //!
 //! ```no_run
-//! use peer::{Glob, Node};
+//! use p2p_fileshare::{Glob, Node};
 //! use tokio::io::AsyncReadExt;
 //!
-//! # async fn example(node: &Node, content: peer::ContentId) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(node: &Node, content: p2p_fileshare::ContentId) -> Result<(), Box<dyn std::error::Error>> {
 //! let only: Glob = "*.json".parse()?;
 //! let download = node.download(content).only([only]).overwrite(true).down_rate(10 << 20).start().await?;
 //!
@@ -66,6 +66,7 @@ mod driver;
 mod error;
 mod event;
 mod glob;
+mod handle;
 #[cfg(feature = "serde")]
 pub mod json;
 mod lock;

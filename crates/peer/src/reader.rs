@@ -16,6 +16,7 @@ use crate::status::Status;
 
 /// Reads a content in order: see [`Download::read_from`](crate::Download::read_from). It is woken when the next piece is stored,
 /// and ends at the end of the content. If the download fails, so does the next read.
+#[must_use = "nothing is read until it is polled"]
 pub struct Reader {
     commands: Commands,
     key: ContentKey,

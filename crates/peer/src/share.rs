@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::command::{Command, Commands};
 use crate::disk::share::{Held, ShareOptions};
 use crate::error::PeerError;
+use crate::handle::Handle;
 use crate::reader::Reader;
-use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
 /// Sets up a share. Awaiting it hashes the content, if needed, and shares it from then on.
@@ -59,39 +59,34 @@ impl IntoFuture for ShareBuilder {
     fn into_future(self) -> Self::IntoFuture {
         let ShareBuilder { commands, path, options } = self;
         Box::pin(async move {
-            let Begun { key, status } = commands.ask(|reply| Command::Share { path, options, reply }).await??;
-            Ok(Share { commands, key, status })
+            let begun = commands.ask(|reply| Command::Share { path, options, reply }).await??;
+            Ok(Share(Handle::new(commands, begun)))
         })
     }
 }
 
 /// A shared content. If it is dropped, the node continues to share it.
-pub struct Share {
-    commands: Commands,
-    key: ContentKey,
-    status: watch::Receiver<Status>,
-}
+pub struct Share(Handle);
 
 impl Share {
     /// The content that is shared.
     pub fn content(&self) -> ContentId {
-        self.key.content
+        self.0.key.content
     }
 
     /// Its status. The content is withdrawn when its files change.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.0.status.clone()
     }
 
     /// Reads the content from this byte on: its files one after another, in the manifest's order. Each piece is verified when it
     /// is read.
     pub fn read_from(&self, offset: u64) -> Reader {
-        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
+        self.0.read_from(offset)
     }
 
     /// Stops sharing it.
     pub async fn stop(self) -> Result<(), PeerError> {
-        let key = self.key;
-        self.commands.ask(|reply| Command::Stop { key, reply }).await
+        self.0.stop().await
     }
 }

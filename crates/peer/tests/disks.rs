@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peer::{Node, NodeBuilder, PeerError, State};
+use p2p_fileshare::{Node, NodeBuilder, PeerError, State};
 use protocol::{ContentId, PeerAddress};
 use storage::wrappers::{Failing, Operation, Rotten};
 use storage::{Backend, StorageError, backend};

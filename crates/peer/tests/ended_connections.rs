@@ -2,11 +2,12 @@
 //! whose connection had ended once kept that connection, with all its buffers, for as long as the process lived.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use p2p_fileshare::{Node, manifest_path, received_path};
 use peak_alloc::PeakAlloc;
-use peer::Node;
 use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, PieceRange, Request, VERSION, Wire};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Kind, Transport};
@@ -22,11 +23,15 @@ const REACHES: Duration = Duration::from_millis(300);
 const ROUND: usize = 8;
 /// Bytes that three rounds of all states may leave: tables grow in steps. A connection takes several thousand.
 const LEFT: usize = 96 << 10;
+/// Connections at once: no more than the downloader has room to ask.
+const TOGETHER: usize = 4;
 /// What was closed is forgotten within this time.
 const SETTLES: Duration = Duration::from_secs(40);
+/// What has not become less for so long is all that is left.
+const STABLE: Duration = Duration::from_secs(2);
 
 /// Where a connection ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     BeforeHello,
     AfterHello,
@@ -44,15 +49,16 @@ enum End {
 }
 
 const SEEDERS: [End; 5] = [End::BeforeHello, End::AfterHello, End::HalfAsked, End::Questions, End::HalfReadManifest];
-const DOWNLOADERS: [End; 3] = [End::Offering, End::HalfSent, End::Sent];
+const DOWNLOADERS: [End; 3] = [End::Sent, End::Offering, End::HalfSent];
 
 struct World {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     bytes: Vec<u8>,
     content: ContentId,
     seeder: Node,
     downloader: Node,
-    strangers: Vec<Arc<dyn Transport>>,
+    /// For the states at the seeder, and for each of those at the downloader: one that let it wait is not asked for a while.
+    strangers: Vec<Vec<Arc<dyn Transport>>>,
 }
 
 fn transport(kind: Kind) -> Arc<dyn Transport> {
@@ -78,31 +84,31 @@ async fn world(kind: Kind) -> World {
     std::fs::write(&file, &bytes).unwrap();
     let seeder = node("seeder");
     let content = seeder.share(&file).piece_size(PIECE as u32).await.unwrap().content();
-    std::fs::create_dir_all(folder.path().join("downloader")).unwrap();
-    std::fs::create_dir(folder.path().join("downloader/hashes")).unwrap();
-    for kept in std::fs::read_dir(folder.path().join("seeder/hashes")).unwrap() {
-        let kept = kept.unwrap();
-        std::fs::copy(kept.path(), folder.path().join("downloader/hashes").join(kept.file_name())).unwrap();
-    }
+    // It has the manifest, so it asks for pieces alone.
+    let received = received_path(&folder.path().join("downloader/hashes"), content);
+    std::fs::create_dir_all(received.parent().unwrap()).unwrap();
+    std::fs::copy(manifest_path(&folder.path().join("seeder/hashes"), "file"), received).unwrap();
     let downloader = node("downloader");
     downloader.download(content).start().await.unwrap();
-    let strangers = (0..8).map(|_| transport(kind)).collect();
-    World { folder, bytes, content, seeder, downloader, strangers }
+    let group = || (0..ROUND).map(|_| transport(kind)).collect();
+    let strangers = (0..=DOWNLOADERS.len()).map(|_| group()).collect();
+    World { _folder: folder, bytes, content, seeder, downloader, strangers }
 }
 
 impl World {
-    /// Takes a connection to where it ends. Whether it got there is of no account: who was a nuisance is shut out.
-    async fn go(&self, stranger: &dyn Transport, end: End) {
-        let node = if SEEDERS.iter().any(|other| *other as u8 == end as u8) { &self.seeder } else { &self.downloader };
-        let Ok(connection) = stranger.dial(node.listeners()[0], node.id()).await else { return };
-        let _ = timeout(REACHES, self.get_to(&*connection, end)).await;
+    /// Takes a connection to where it ends, and says whether it got there: a nuisance may have been shut out.
+    async fn go(&self, stranger: &dyn Transport, end: End) -> bool {
+        let node = if SEEDERS.contains(&end) { &self.seeder } else { &self.downloader };
+        let Ok(connection) = stranger.dial(node.listeners()[0], node.id()).await else { return false };
+        let reached = timeout(REACHES, self.get_to(&*connection, end)).await;
         connection.close(0, "over");
+        matches!(reached, Ok(Some(())))
     }
 
     async fn get_to(&self, connection: &dyn Connection, end: End) -> Option<()> {
         let (content, all) = (self.content, PieceRange { first: 0, count: PIECES });
         if matches!(end, End::BeforeHello) {
-            return None;
+            return Some(());
         }
         let (mut control, _heard) = connection.open().await.ok()?;
         let wants = matches!(end, End::Questions);
@@ -112,6 +118,8 @@ impl World {
             End::Offering | End::HalfSent | End::Sent => {
                 said.push(PeerMessage::Join { content, pieces: Some(PIECES), wants });
                 said.push(PeerMessage::Have { content, runs: vec![all], in_flight: vec![] });
+                // It is asked at once for what it offers.
+                said.push(PeerMessage::Offer { content, runs: vec![all] });
             }
             _ => {}
         }
@@ -165,12 +173,23 @@ impl World {
         Some(())
     }
 
-    async fn round(&self) {
+    /// How many connections got to where they end, of each state.
+    async fn round(self: &Arc<Self>) -> Vec<usize> {
+        let mut reached = Vec::new();
         for end in SEEDERS.into_iter().chain(DOWNLOADERS) {
-            for number in 0..ROUND {
-                self.go(&*self.strangers[number % self.strangers.len()], end).await;
+            let mut count = 0;
+            let group = DOWNLOADERS.iter().position(|other| *other == end).map_or(0, |at| at + 1);
+            for some in self.strangers[group].chunks(TOGETHER) {
+                let mut going = JoinSet::new();
+                for stranger in some.iter().cloned() {
+                    let world = self.clone();
+                    going.spawn(async move { world.go(&*stranger, end).await });
+                }
+                count += going.join_all().await.into_iter().filter(|&reached| reached).count();
             }
+            reached.push(count);
         }
+        reached
     }
 }
 
@@ -180,33 +199,35 @@ async fn ask(connection: &dyn Connection, request: &Request) -> Option<transport
     Some((send, recv))
 }
 
-/// The least that is allocated within some time, or as soon as it is no more than this.
-async fn settled(most: usize, within: Duration) -> usize {
-    let mut least = usize::MAX;
-    let waiting = async {
-        while least > most {
-            sleep(Duration::from_millis(500)).await;
-            least = least.min(ALLOCATED.current_usage());
+/// What is allocated as soon as it is no more than this, or the least of it once it has not become less for some time.
+async fn settled(most: usize, stable: Duration) -> usize {
+    let (mut least, mut since) = (usize::MAX, Instant::now());
+    while least > most && since.elapsed() < stable {
+        sleep(Duration::from_millis(100)).await;
+        let now = ALLOCATED.current_usage();
+        if now < least {
+            (least, since) = (now, Instant::now());
         }
-    };
-    let _ = timeout(within, waiting).await;
+    }
     least
 }
 
 async fn keeps_nothing(kind: Kind) {
-    let world = world(kind).await;
-    world.round().await;
-    let before = settled(0, SETTLES / 4).await;
+    let world = Arc::new(world(kind).await);
+    let mut reached = world.round().await;
+    let before = settled(0, STABLE).await;
     for _ in 0..3 {
-        world.round().await;
+        let round = world.round().await;
+        reached.iter_mut().zip(round).for_each(|(sum, count)| *sum += count);
     }
+    println!("{kind:?}: connections that got there, by state: {reached:?}");
+    assert!(reached.iter().all(|&count| count > 0), "{kind:?}: a state was never reached: {reached:?}");
     let after = settled(before + LEFT / 4, SETTLES).await;
     let (begun, left) = (3 * ROUND * (SEEDERS.len() + DOWNLOADERS.len()), after.saturating_sub(before));
     println!("{kind:?}: {begun} connections have left {left} bytes");
     assert!(left < LEFT, "{kind:?}: {begun} connections have left {left} bytes");
     world.seeder.shutdown().await;
     world.downloader.shutdown().await;
-    drop(world.folder);
 }
 
 /// One after the other: all share an allocator.

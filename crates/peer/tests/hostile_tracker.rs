@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{DownloadBuilder, Node, PeerError, TrackerAddress};
+use p2p_fileshare::{DownloadBuilder, Node, PeerError, TrackerAddress};
 use protocol::{ContentId, ContentMatch, Digest, MAX_FRAME, PeerAddress, PeerId, TrackerEvent, TrackerRequest, Wire};
 use transport::frame::{frame, read_frame};
 use transport::{Connection, MemoryNetwork, Transport};

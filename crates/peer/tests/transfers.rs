@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Download, Held, Node, PeerError, State, Status};
+use p2p_fileshare::{Download, Held, Node, PeerError, State, Status};
 use protocol::{Algorithm, ContentId, PeerAddress};
 use storage::Backend;
 use storage::wrappers::{Failing, Operation};
@@ -167,7 +167,7 @@ async fn a_manifest_that_is_known_twice_opens_the_output_once() {
     let path = world.file("file", &bytes);
     let seeder = world.node("seeder", "mmap");
     let content = share(&seeder, &path, Held::All).await;
-    let kept = peer::received_path(&world.folder.path().join("d/hashes"), content);
+    let kept = p2p_fileshare::received_path(&world.folder.path().join("d/hashes"), content);
     std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
     std::fs::copy(world.folder.path().join("seeder/hashes/file.manifest"), kept).unwrap();
     let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use peer::{Node, PeerEvent, State};
+use p2p_fileshare::{Node, PeerEvent, State};
 use protocol::ContentId;
 #[cfg(unix)]
 use tokio::io::AsyncReadExt;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peer::Node;
+use p2p_fileshare::Node;
 use protocol::{PeerAddress, PeerId};
 use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
 use tokio::task::JoinHandle;

@@ -1,7 +1,7 @@
 //! Messages and manifests to bytes and back, up to the largest that there are.
 
 use divan::Bencher;
-use protocol::{
+use p2p_fileshare_protocol::{
     Algorithm, ContentId, Digest, FileEntry, MAX_RUNS, Manifest, ManifestHeader, PeerMessage, PieceRange, PieceSet,
     Wire,
 };

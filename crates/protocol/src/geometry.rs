@@ -60,6 +60,7 @@ pub struct Block {
 
 /// Sizes that make no geometry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GeometryError {
     /// Not a power of two from 1 KiB to 16 MiB.
     #[error("a piece size is a power of two from 1 KiB to 16 MiB, not {0} bytes")]

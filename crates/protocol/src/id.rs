@@ -6,7 +6,7 @@ use std::str::FromStr;
 use integrity::{Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 
-/// The digest of a manifest's bytes. Whoever has it can check a manifest that a stranger sends.
+/// The digest of a manifest's bytes: with it, a manifest from a stranger can be checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentId(pub Digest);
 
@@ -15,7 +15,7 @@ pub struct ContentId(pub Digest);
 pub struct PeerId(pub Digest);
 
 impl PeerId {
-    /// The id of whoever holds the private half of this public key.
+    /// The id of the peer that holds the private half of this public key.
     pub fn of_public_key(subject_public_key_info: &[u8]) -> Self {
         PeerId(Digest::of(subject_public_key_info))
     }

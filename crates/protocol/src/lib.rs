@@ -8,7 +8,7 @@
 //! A message survives its encoding, and what is no message is refused:
 //!
 //! ```
-//! use protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
+//! use p2p_fileshare_protocol::{ContentId, Digest, PeerMessage, PieceRange, Wire};
 //!
 //! let content = ContentId(Digest::of(b"a manifest"));
 //! let runs = vec![PieceRange { first: 0, count: 16 }];

@@ -76,6 +76,7 @@ pub struct Manifest {
 
 /// Why bytes are no manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ManifestError {
     /// Not the beginning of a manifest of this version.
     #[error("this is no manifest that this version can read")]

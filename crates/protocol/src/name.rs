@@ -6,6 +6,7 @@ use crate::paths::path_order;
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// Empty, `.` or `..`.
     #[error("{0:?} is no name for a file")]

@@ -25,6 +25,7 @@ pub enum Query {
 
 /// Why a text asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QueryError {
     /// It is empty.
     #[error("it needs a ticket, a name or a content id")]

@@ -2,7 +2,7 @@
 //!
 //! `p2p` and base32 (RFC 4648, lower case, no padding) of: version (1 byte), content id (32), tracker id (32), number of
 //! addresses (1), the addresses (a byte 4 or 6, the IP, the port in big endian), and the first 4 bytes of the BLAKE3 hash
-//! of all before. The checksum tells a slip of whoever copied it from a ticket that leads nowhere. Upper case is read too,
+//! of all before. The checksum tells a slip in copying from a ticket that leads nowhere. Upper case is read too,
 //! so that a ticket survives whatever carries it. Nothing in it is secret but the swarm itself, if that is open.
 
 use std::fmt;
@@ -44,6 +44,7 @@ pub struct Ticket {
 
 /// Why a text is no ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TicketError {
     /// It does not begin as tickets do.
     #[error("this is no ticket: tickets begin with p2p")]

@@ -1,6 +1,6 @@
-//! `docs/protocol.md` shows messages as bytes, for whoever writes another client: they are what the codec writes and reads.
+//! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
-use protocol::{
+use p2p_fileshare_protocol::{
     Announce, Answer, ContentId, Digest, PeerMessage, PieceRange, RefusalReason, Request, Role, TrackerEvent,
     TrackerRequest, VERSION, Wire,
 };

@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
-use protocol::{
+use p2p_fileshare_protocol::{
     Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, Manifest,
     ManifestError, ManifestHeader, PeerMessage, Request, TrackerEvent, TrackerRequest, Wire,
 };
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

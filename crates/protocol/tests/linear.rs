@@ -4,12 +4,12 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
-use protocol::{
+use p2p_fileshare_protocol::{
     Algorithm, Announce, ContentId, ContentMatch, Digest, FileEntry, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS,
     MAX_PATH_PARTS, MAX_RUNS, Manifest, ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, Role, Ticket,
     TrackerEvent, TrackerRequest, Wire, check_name, check_path, decorated_name,
 };
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::*;
-use protocol::{
+use p2p_fileshare_protocol::{
     Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, MAX_MATCHES, Manifest,
     ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, Request, Role, TrackerEvent,
     TrackerRequest, Wire, default_piece_size,
 };
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
 
 fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest)

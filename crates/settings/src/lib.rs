@@ -8,12 +8,34 @@
 //!
 //! Files are the user's own, the machine's, or one that `--config` names. What lies in the working folder may have been
 //! downloaded: it counts only for command lines without a subcommand, and only for the flags that the program lists as harmless.
+//!
+//! # Example
+//!
+//! ```
+//! use clap::Parser;
+//! use p2p_fileshare_settings::{Names, Surroundings, parse};
+//!
+//! #[derive(Parser)]
+//! struct Arguments {
+//!     #[arg(long, default_value_t = 1)]
+//!     port: u16,
+//! }
+//!
+//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"] };
+//!
+//! let words = ["example", "--port", "9000"].map(Into::into).to_vec();
+//! let parsed = parse::<Arguments>(&NAMES, words, &Surroundings::default())?; // `EXAMPLE_PORT` would do as well
+//! assert_eq!(parsed.arguments.port, 9000);
+//! # Ok::<(), clap::Error>(())
+//! ```
 
 mod file;
 mod given;
+mod harmless;
 mod log;
 mod open_files;
 mod pages;
+mod panics;
 pub mod prompt;
 mod signals;
 mod spelling;
@@ -29,9 +51,11 @@ use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
 use given::Given;
+pub use harmless::harm_in_working_folder;
 pub use log::{draw_log_with, log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
+pub use panics::catch_panic;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
 
@@ -47,7 +71,7 @@ pub struct Names {
     pub table: &'static str,
     /// Tables of other programs, which stand in the same file.
     pub others: &'static [&'static str],
-    /// Long names of the flags that a file of the working folder may set, since whoever put it there does no harm by them:
+    /// Long names of the flags that a file of the working folder may set, since they do no harm, no matter who put it there:
     /// numbers, rates, sizes and how much is said; nothing that names a path, a host, an identity or a file, or that does
     /// something else than what was typed.
     pub harmless: &'static [&'static str],
@@ -71,7 +95,7 @@ pub struct Parsed<T> {
 
 /// Parses a command line, with what the surroundings say where it is silent.
 ///
-/// Errors are clap's, for `--help` and `--version` too: whoever prints one with [`exit`] ends with its status.
+/// Errors are clap's, for `--help` and `--version` too: [`exit`] prints one and ends with its status.
 pub fn parse<T: CommandFactory + FromArgMatches>(
     names: &Names,
     words: Vec<OsString>,
@@ -149,7 +173,7 @@ pub fn exit(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Whoever is told that two flags contradict each other must know where the one that was not typed comes from.
+/// If two flags contradict each other, the message says where the one that was not typed comes from.
 fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error {
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or_default();
@@ -162,7 +186,7 @@ fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error
     clap::Error::raw(error.kind(), format!("{}\n{notes}", text.trim_start_matches("error: ").trim_end()))
 }
 
-/// Whoever misses a flag that stands in the working folder's file must know why it is missing.
+/// If a flag is missing that stands in the working folder's file, the message says why it does not count.
 fn with_notes(error: clap::Error, notes: &[String]) -> clap::Error {
     if notes.is_empty() || error.kind() != ErrorKind::MissingRequiredArgument {
         return error;

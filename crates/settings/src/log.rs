@@ -35,6 +35,29 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     ))
 }
 
+/// The parts of the project, as filters name them, with what their log lines begin with: the names of their packages.
+const PARTS: [(&str, &str); 6] = [
+    ("peer", "p2p_fileshare::"),
+    ("storage", "p2p_fileshare_storage"),
+    ("swarm", "p2p_fileshare_swarm"),
+    ("settings", "p2p_fileshare_settings"),
+    ("tracker", "p2p_fileshare_tracker"),
+    ("transport", "p2p_fileshare_transport"),
+];
+
+/// A filter that means the parts of the project by their short names, too: `peer=debug` is what `p2p_fileshare::=debug` is.
+fn with_packages(filter: &str) -> String {
+    let long = |part: &str| {
+        let (name, rest) = part.split_at(part.find(['=', ':'])?);
+        let (_, package) = PARTS.iter().find(|(short, _)| *short == name)?;
+        // Within spans, which are written in brackets, a word is the name of a field.
+        let plain = !part.contains(['[', ']', '{', '}']);
+        plain.then(|| format!("{}{rest}", if rest.starts_with(':') { package.trim_end_matches(':') } else { package }))
+    };
+    let more: Vec<_> = filter.split(',').filter_map(|part| long(part.trim())).collect();
+    [filter].into_iter().chain(more.iter().map(String::as_str)).collect::<Vec<_>>().join(",")
+}
+
 /// Where the log goes, if it goes to a file.
 static FILE: OnceLock<PathBuf> = OnceLock::new();
 
@@ -75,7 +98,7 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
     // That packets cannot be sent while a network is down, and the like, is said in other words.
     let filter =
         if filter == "warn" { "warn,quinn=error,quinn_proto=error,quinn_udp=off,rustls=error" } else { filter };
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_new(with_packages(filter)).unwrap_or_else(|_| EnvFilter::new("warn"));
     // A log that cannot be written, as on a full disk, is no reason to crash, which is what complaining of it there would do.
     let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).fmt_fields(escaped());
     match file {
@@ -88,7 +111,7 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
         None => {
             let watched = std::io::stderr().is_terminal();
             let log = log.with_writer(|| Errors).with_ansi(watched && crate::terminal::takes_codes());
-            // Whoever watches knows the time.
+            // On a terminal the time is known.
             if watched { log.without_time().init() } else { log.init() }
         }
     }
@@ -114,6 +137,38 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    /// Whether a filter lets through what a part says for debugging.
+    fn lets(filter: &str, part: &str) -> bool {
+        use tracing::{Level, enabled};
+        let filter = EnvFilter::new(with_packages(filter));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
+        tracing::subscriber::with_default(log, || match part {
+            "peer" => enabled!(target: "p2p_fileshare::net::dial", Level::DEBUG),
+            "transport" => enabled!(target: "p2p_fileshare_transport::quic", Level::DEBUG),
+            _ => enabled!(target: "p2p_fileshare_tracker::session", Level::DEBUG),
+        })
+    }
+
+    #[test]
+    fn filters_name_parts_by_their_short_names() {
+        for (filter, yes, no) in [
+            ("peer=debug", "peer", "transport"),
+            ("warn, transport=debug", "transport", "peer"),
+            ("tracker=debug,peer=info", "tracker", "peer"),
+            ("peer::net=debug", "peer", "tracker"),
+            ("p2p_fileshare_transport=debug", "transport", "peer"),
+        ] {
+            assert!(lets(filter, yes), "{filter}");
+            assert!(!lets(filter, no), "{filter}");
+        }
+        assert!(!lets("peer::disk=debug", "peer"));
+        // The names of packages begin alike: that of the library alone means all of the project.
+        assert!(lets("p2p_fileshare=debug", "transport"));
+        for odd in ["off", "x[of{a=1,peer=2}]=debug", "debug,hyper=off", ""] {
+            assert_eq!(with_packages(odd), odd);
+        }
+    }
 
     #[test]
     fn a_line_of_the_log_stays_one_line_whoever_said_what_is_in_it() {

@@ -1,6 +1,6 @@
 //! How many files and sockets a program may have open: as many as it may ask for.
 //!
-//! Shells and service managers grant 1,024 for the sake of old programs, and far more to whoever asks.
+//! Shells and service managers grant 1,024 for the sake of old programs, and far more on request.
 
 /// Raises the limit to the most that this process may have. Without effect where there is no such limit.
 #[cfg(unix)]

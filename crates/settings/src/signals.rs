@@ -65,7 +65,7 @@ pub fn end_when_stuck(
             tokio::time::sleep(PULSE).await;
         }
     });
-    std::thread::spawn(move || {
+    let hear = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
@@ -80,7 +80,9 @@ pub fn end_when_stuck(
             }
             std::process::exit(status(signal));
         });
-    });
+    };
+    // Where the system grants no thread, signals are heard as far as the program gets to it.
+    let _ = std::thread::Builder::new().spawn(hear);
 }
 
 #[cfg(unix)]

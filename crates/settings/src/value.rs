@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use toml::de::DeValue;
 
-/// Lets switches be given as `--fair=false`: whoever has one in a file must be able to take it back.
+/// Lets switches be given as `--fair=false`: a switch in a file can be taken back on the command line.
 pub(crate) fn with_switches_that_can_be_off(command: Command) -> Command {
     let switch = |arg: Arg| match arg.get_action() {
         ArgAction::SetTrue => arg

@@ -14,7 +14,7 @@ pub struct Capacities {
     pub seeders: f64,
     /// How many those are.
     pub seeder_count: usize,
-    /// Each downloader's uplink. Whoever never serves has none.
+    /// Each downloader's uplink. A peer that never serves has none.
     pub uplinks: Vec<f64>,
     /// The slowest downlink of a downloader.
     pub slowest_downlink: f64,

@@ -4,7 +4,7 @@
 //! # Example
 //!
 //! ```
-//! use sim::Plan;
+//! use p2p_fileshare_sim::{Config, Plan};
 //!
 //! let plan = r#"
 //!     about = "Eight downloaders and a seeder."
@@ -19,9 +19,9 @@
 //!     name = "downloader"
 //! "#;
 //! let plan = Plan::parse("example", plan)?;
-//! let outcome = sim::run(&plan, 1, &swarm::Config::default());
+//! let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
 //! assert!(outcome.last().is_some_and(|seconds| seconds >= outcome.bound));
-//! # Ok::<(), sim::PlanError>(())
+//! # Ok::<(), p2p_fileshare_sim::PlanError>(())
 //! ```
 
 mod actions;
@@ -38,12 +38,15 @@ pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
 pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Plan, PlanError, Serves};
 
+/// How the engines of a run are set up.
+pub use swarm::Config;
+
 /// Runs a plan to its end. Panics, with the command that repeats the run, if something happens that must never.
-pub fn run(plan: &Plan, seed: u64, config: &swarm::Config) -> Outcome {
+pub fn run(plan: &Plan, seed: u64, config: &Config) -> Outcome {
     world::World::new(plan, seed, config).run()
 }
 
 /// Runs a plan as [`run`] does, and records what the engines decided.
-pub fn record(plan: &Plan, seed: u64, config: &swarm::Config) -> ActionLog {
+pub fn record(plan: &Plan, seed: u64, config: &Config) -> ActionLog {
     world::World::new(plan, seed, config).record()
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// The swarm at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Sample {
     /// Seconds since the start.
     pub at: f64,
@@ -21,6 +22,7 @@ pub struct Sample {
 
 /// The end of a run.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The seed that it ran with.
     pub seed: u64,

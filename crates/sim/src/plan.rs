@@ -190,6 +190,7 @@ fn default_download() -> f64 {
 
 /// A plan that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// Not TOML, or not a plan's fields.
     #[error("{0}")]

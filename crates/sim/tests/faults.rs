@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{Equal, Outcome, Plan};
+use p2p_fileshare_sim::{Config, Equal, Outcome, Plan};
 
 fn plan(lines: &str, groups: &str) -> Plan {
     let seeder = "[[group]]\nname = \"seeder\"\ncount = 1\nholds = \"all\"\n";
@@ -13,20 +13,21 @@ fn plan(lines: &str, groups: &str) -> Plan {
 }
 
 fn run(plan: &Plan) -> Outcome {
-    sim::run(plan, 1, &swarm::Config::default())
+    p2p_fileshare_sim::run(plan, 1, &Config::default())
 }
 
 #[test]
-fn whoever_lacks_what_nobody_holds_any_more_is_cut_off_and_not_stuck() {
+fn a_peer_that_lacks_a_lost_piece_is_cut_off_not_stuck() {
     let outcome = run(&plan("", "copies_then_crash = 0.5"));
     assert_eq!((outcome.stuck, outcome.cut_off, outcome.last()), (0, 8, None));
 }
 
 #[test]
-fn whoever_could_have_had_everything_is_stuck() {
+fn a_peer_that_could_have_had_everything_is_stuck() {
     // Nobody may connect to anyone, though everyone could.
-    let config = swarm::Config { connections: 0, ..swarm::Config::default() };
-    let outcome = sim::run(&plan("", ""), 1, &config);
+    let mut config = Config::default();
+    config.connections = 0;
+    let outcome = p2p_fileshare_sim::run(&plan("", ""), 1, &config);
     assert_eq!((outcome.stuck, outcome.cut_off), (8, 0));
 }
 

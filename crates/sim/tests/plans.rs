@@ -1,6 +1,6 @@
 //! Every plan in `plans/`, made small: all who stay get everything, and the same seed gives the same run.
 
-use sim::{Plan, PlanError};
+use p2p_fileshare_sim::{Config, Plan, PlanError};
 
 fn plans() -> Vec<Plan> {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap();
@@ -17,7 +17,7 @@ fn plans() -> Vec<Plan> {
 #[test]
 fn everyone_who_stays_gets_everything() {
     for plan in plans() {
-        let outcome = sim::run(&plan, 1, &swarm::Config::default());
+        let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
         // Also where the only seeder crashes after a copy and a twentieth: it sends every piece once before any twice.
         assert!(outcome.last().is_some(), "{}", plan.command(1, false));
     }
@@ -26,7 +26,7 @@ fn everyone_who_stays_gets_everything() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for plan in plans() {
-        let trace = |seed| sim::run(&plan, seed, &swarm::Config::default()).trace;
+        let trace = |seed| p2p_fileshare_sim::run(&plan, seed, &Config::default()).trace;
         assert_eq!(trace(7), trace(7), "plan {}", plan.name);
         assert_ne!(trace(7), trace(8), "plan {}", plan.name);
     }

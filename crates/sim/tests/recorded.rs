@@ -1,12 +1,11 @@
 //! The same plans and seeds lead to the same actions of every engine as when the records beside this file were made: a change
 //! that is not meant to change behaviour is proven not to.
 //!
-//! A change that is meant to makes the records anew: `RECORD=1 cargo test -p sim --test recorded -- --include-ignored`.
+//! A change that is meant to makes the records anew: `RECORD=1 cargo test -p p2p-fileshare-sim --test recorded -- --include-ignored`.
 
 use std::fmt::Write as _;
 
-use sim::Plan;
-use swarm::Config;
+use p2p_fileshare_sim::{Config, Plan};
 
 /// Every plan in `plans/`, with so many peers and pieces.
 fn plans(peers: u32, pieces: u32) -> Vec<Plan> {
@@ -26,7 +25,9 @@ fn compare(plans: &[Plan], runs: &[(u64, bool)], record: &str) {
     let mut now = String::new();
     for plan in plans {
         for &(seed, fair) in runs {
-            let log = sim::record(plan, seed, &Config { fair, ..Config::default() });
+            let mut config = Config::default();
+            config.fair = fair;
+            let log = p2p_fileshare_sim::record(plan, seed, &config);
             let rule = if fair { "fair" } else { "free" };
             writeln!(now, "{} {seed} {rule} {log}", plan.name).unwrap();
         }

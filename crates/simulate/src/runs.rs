@@ -26,7 +26,8 @@ impl Runs {
     /// Runs so many at a time. The outcome does not depend on how many.
     pub(super) fn run(self, jobs: usize, fair: bool) -> Done {
         let (plan, began) = (&self.plan, Instant::now());
-        let config = swarm::Config { fair, ..swarm::Config::default() };
+        let mut config = swarm::Config::default();
+        config.fair = fair;
         let next = AtomicU64::new(self.seeds.start);
         let work = || {
             let mut outcomes = Vec::new();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use divan::{Bencher, counter::BytesCount};
-use storage::{Access, FileSpec, Storage, backend};
+use p2p_fileshare_storage::{Access, FileSpec, Storage, backend};
 
 const FILE: u64 = 64 << 20;
 const BLOCK: usize = 1 << 20;

@@ -1,12 +1,12 @@
 //! A backend written outside the crate: every file is a list of blocks, made when they are first written. Run it with
-//! `cargo run -p storage --example own_storage`; it goes through the suite that all backends pass.
+//! `cargo run -p p2p-fileshare-storage --example own_storage`; it goes through the suite that all backends pass.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use storage::{Access, Backend, FileSpec, Storage, StorageError};
+use p2p_fileshare_storage::{Access, Backend, FileSpec, Storage, StorageError};
 
 const BLOCK: u64 = 4096;
 
@@ -92,6 +92,6 @@ impl Storage for Open {
 }
 
 fn main() {
-    storage::conformance::run(&Blocks::default(), &std::env::temp_dir());
+    p2p_fileshare_storage::conformance::run(&Blocks::default(), &std::env::temp_dir());
     println!("The backend passes.");
 }

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::room::file_size_limit;
+use crate::file_size::file_size_limit;
 
 /// Why a disk did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorageError {
     /// The file is not there.
     #[error("{0} is not there")]

@@ -2,10 +2,10 @@
 //!
 //! The last resort of mapped files: a page that cannot be had reads as zeros instead of killing the process.
 //!
-//! A mapped file that someone else cuts, or a disk that cannot read, raises SIGBUS in whoever touches the page: here
+//! A mapped file that someone else cuts, or a disk that cannot read, raises SIGBUS in the thread that touches the page: here
 //! the network's code, in the middle of a packet. The handler puts an empty page in its place and raises a flag,
 //! after which the storage refuses every read; a receiver throws the zeros away, since it verifies. Faults outside
-//! our maps go to whoever handled them before, and a signal that somebody sends ends the process as ever: neither takes the
+//! our maps go to the previous handler, and a signal that somebody sends ends the process as ever: neither takes the
 //! guard away. On every Unix; Windows cuts no mapped file.
 #![allow(unsafe_code)]
 
@@ -125,7 +125,7 @@ fn was_sent() {
     }
 }
 
-/// A fault that is none of ours is for whoever handled it before. The guard stays.
+/// A fault that is none of ours goes to the previous handler. The guard stays.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: BEFORE was filled before this handler was installed, and what stands there as a handler is one of the kind
     // that its flags say.
@@ -164,7 +164,7 @@ fn replace_page(address: usize) -> bool {
     slot.damaged.store(true, Ordering::Relaxed);
     let page = PAGE.load(Ordering::Relaxed);
     let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: the page lies in a map that is alive, because whoever touched it holds it; it was read-only and stays so.
+    // SAFETY: the page lies in a map that is alive, because the thread that touched it holds it; it was read-only and stays so.
     let placed =
         unsafe { libc::mmap((address / page * page) as *mut libc::c_void, page, libc::PROT_READ, flags, -1, 0) };
     placed != libc::MAP_FAILED

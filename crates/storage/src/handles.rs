@@ -167,7 +167,7 @@ impl<T: OpenFile> Handles<T> {
         if is_right { Ok(()) } else { Err(StorageError::Changed(spec.path.clone())) }
     }
 
-    /// Writes to a file, and notes how it is then: whoever else writes to it shows from that.
+    /// Writes to a file, and notes its state then: writes of others show from that.
     pub(crate) fn write(
         &self,
         file: usize,
@@ -240,7 +240,7 @@ impl<T: OpenFile> Handles<T> {
             }
             error => error,
         })?;
-        // Whoever writes holds this, and notes it.
+        // A writer holds this, and notes it.
         if self.access == Access::Write
             && let Ok(mut changes) = self.changes[file].try_lock()
         {

@@ -79,7 +79,7 @@ impl Drop for Held {
     }
 }
 
-/// Lets whoever may read a file run it.
+/// Makes a file executable for all who may read it.
 #[cfg(unix)]
 pub fn make_executable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;

@@ -20,7 +20,7 @@ const RECORD: usize = 4 + 4 + 8;
 /// Most bytes that are read: far more than a content of 2^20 pieces can need, were every piece a record twice over.
 const MOST: u64 = 64 << 20;
 
-/// The file of a journal, which is closed before it is removed, whoever has the journal still. Then there is nothing left to
+/// The file of a journal, which is closed before it is removed, even while others hold the journal. Then there is nothing left to
 /// claim.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JournalFile(Arc<Mutex<Option<File>>>);
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Whoever may write to the folder can write a journal whose every record claims all pieces again.
+    /// A user who may write to the folder can write a journal whose every record claims all pieces again.
     #[test]
     fn records_that_all_claim_everything_cost_no_more_than_others() {
         let folder = tempfile::tempdir().unwrap();

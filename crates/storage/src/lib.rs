@@ -10,14 +10,14 @@
 //! # Example
 //!
 //! ```
-//! use storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
+//! use p2p_fileshare_storage::{Access, Backend, FileSpec, MemoryBackend, Storage};
 //!
 //! let file = FileSpec { path: "model.bin".into(), size: 1 << 20 };
 //! let storage = MemoryBackend::default().open(&[file], Access::Write)?;
 //! storage.write(0, 4096, b"a piece")?;
 //! storage.flush()?;
 //! assert_eq!(&storage.read(0, 4096, 7)?[..], b"a piece");
-//! # Ok::<(), storage::StorageError>(())
+//! # Ok::<(), p2p_fileshare_storage::StorageError>(())
 //! ```
 
 mod changes;
@@ -28,6 +28,7 @@ mod error;
 #[cfg(unix)]
 mod fault;
 mod file;
+mod file_size;
 mod folder;
 mod folder_merge;
 mod handles;
@@ -42,6 +43,7 @@ mod output;
 mod overlay;
 pub mod positioned;
 mod room;
+mod state_names;
 pub mod wrappers;
 
 use std::path::PathBuf;
@@ -60,9 +62,10 @@ pub use journal::Journal;
 pub use memory::MemoryBackend;
 pub use mmap::MmapBackend;
 pub use named::named;
-pub use output::{Output, is_state_name};
+pub use output::Output;
 pub use overlay::{OverlayStorage, Place};
 pub use room::Room;
+pub use state_names::is_state_name;
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

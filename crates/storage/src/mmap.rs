@@ -32,7 +32,7 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        // Windows neither renames a folder over a map nor cuts a mapped file, and whoever is sent something holds its map: there
+        // Windows neither renames a folder over a map nor cuts a mapped file, and a connection that is sent something holds its map: there
         // nothing is mapped before it has its name.
         let open = if cfg!(windows) && access == Access::Write { unmapped } else { map };
         Ok(Arc::new(Maps(Handles::new(files, access)?, open)))
@@ -152,7 +152,7 @@ impl Storage for Maps {
     }
 }
 
-/// Brings the pages of a slice in, so that whoever touches it does not wait for the disk. False if they cannot be had.
+/// Brings the pages of a slice in, so that reading it does not wait for the disk. False if they cannot be had.
 #[cfg(target_os = "linux")]
 fn populate(slice: &[u8]) -> bool {
     // SAFETY: a question about a constant of the machine.

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use atomic_file::descriptor_limit;
+
 use crate::StorageError;
 
 /// Most open files, whatever the system grants: as many maps as are guarded against a file that is cut. To open one again
@@ -34,7 +36,7 @@ impl OpenFiles {
     /// Those of this process: half of what it is granted, when the first is opened.
     pub(crate) fn of_process() -> &'static Self {
         static OPEN: OnceLock<OpenFiles> = OnceLock::new();
-        OPEN.get_or_init(|| OpenFiles::new((granted() / 2).clamp(1, MOST)))
+        OPEN.get_or_init(|| OpenFiles::new((descriptor_limit() / 2).clamp(1, MOST)))
     }
 
     /// Opens something. If the process has as many files open as it may, others are closed for it.
@@ -83,17 +85,4 @@ fn close(files: Vec<(Weak<dyn Holder>, usize)>) -> bool {
         }
     }
     any
-}
-
-/// How many files and sockets this process may have open.
-#[cfg(unix)]
-fn granted() -> usize {
-    use rustix::process::{Resource, getrlimit};
-    // No limit is said as none.
-    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
-#[cfg(not(unix))]
-fn granted() -> usize {
-    usize::MAX
 }

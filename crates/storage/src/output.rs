@@ -23,17 +23,8 @@ use crate::held::Held;
 use crate::journal::JournalFile;
 use crate::open::{gone, has_other_names, make_late};
 use crate::room::Room;
+use crate::state_names::{STATE, is_state_name};
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
-
-/// End of the name of what is built.
-pub(crate) const PART: &str = ".part";
-/// What stands beside a download until it is done, as ends of its name: the bytes, the journal, the lock.
-const STATE: [&str; 3] = [PART, ".part.journal", ".lock"];
-
-/// Whether something of this name, beside downloads, would be taken for the state of one.
-pub fn is_state_name(name: &str) -> bool {
-    name.starts_with('.') && STATE.iter().any(|end| name.ends_with(end))
-}
 
 /// A download that is being built.
 pub struct Output {
@@ -201,7 +192,7 @@ impl Output {
         Held::new(self.folder(), self.name.to_str().unwrap_or_default())
     }
 
-    /// Fails if the folder that it is built in is not where it was: whoever is told of a path would not find it there.
+    /// Fails if the folder that it is built in is not where it was: a reported path would not lead to it.
     pub fn check_place(&self) -> Result<(), StorageError> {
         match self.folder().is_in_place() {
             true => Ok(()),
@@ -209,7 +200,7 @@ impl Output {
         }
     }
 
-    /// Whether as much is free on the disk as is to be kept, whoever fills it.
+    /// Whether as much is free on the disk as is to be kept, no matter what fills it.
     pub fn check_room(&self) -> Result<(), StorageError> {
         self.held.room().map_or(Ok(()), Room::check)
     }
@@ -333,7 +324,7 @@ impl Output {
         let mut identities = HashSet::new();
         for file in &self.files {
             let inside = self.inside(file);
-            // What was verified was written; whoever has cut the file since then, or put something else in its place, takes
+            // What was verified was written; a program that has cut the file since then, or put something else in its place, takes
             // its name from it.
             let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
             let seen = seen.ok_or_else(|| gone(Some(&self.held), &file.spec))?;

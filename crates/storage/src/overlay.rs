@@ -51,7 +51,7 @@ impl Storage for OverlayStorage {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         match self.places[file] {
             Place::Built(file) => self.built.write(file, offset, data),
-            // What lies in place was right when this was opened: whoever changed it since then is not overwritten.
+            // What lies in place was right when this was opened: later changes of others are not overwritten.
             Place::InPlace(_) => Err(StorageError::Changed(self.target.clone())),
             Place::Nowhere => Err(self.nowhere()),
         }

@@ -15,8 +15,9 @@ use protocol::decorated_name;
 
 use crate::StorageError;
 use crate::error::error_at;
+use crate::file_size::file_size_limit;
 use crate::folder::Folder;
-use crate::output::PART;
+use crate::state_names::PART;
 
 /// What stays free unless something else is said: a hundredth of the file system, and no more than this.
 const MOST_KEPT: u64 = 1 << 30;
@@ -128,7 +129,7 @@ impl Room {
         self.entry.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Whether as much is free as is to be kept, whoever takes it.
+    /// Whether as much is free as is to be kept, no matter what takes it.
     pub(crate) fn check(&self) -> Result<(), StorageError> {
         match space(nearest(&self.path)) {
             Ok((free, total)) if total > 0 && free < self.keeps => {
@@ -182,17 +183,6 @@ fn device(folder: &Path) -> io::Result<u64> {
     let mut hasher = DefaultHasher::new();
     folder.canonicalize()?.components().next().hash(&mut hasher);
     Ok(hasher.finish())
-}
-
-/// How large this process may make a file, if that is limited (`ulimit -f`).
-#[cfg(unix)]
-pub(crate) fn file_size_limit() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
-}
-
-#[cfg(not(unix))]
-pub(crate) fn file_size_limit() -> Option<u64> {
-    None
 }
 
 /// From here on a file that may not grow further is an error to who writes to it, and no signal that ends the process.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use storage::{Access, FileSpec, Output, Storage, StorageError, backend};
+use p2p_fileshare_storage::{Access, FileSpec, Output, Storage, StorageError, backend};
 
 const SIZE: u64 = 100_000;
 static BYTES: [u8; SIZE as usize] = [7; SIZE as usize];

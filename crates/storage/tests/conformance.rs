@@ -1,7 +1,7 @@
 //! Every backend, and every wrapper in its harmless setting, passes the one suite.
 
-use storage::wrappers::{Failing, Forgetful, Operation, Rotten, Throttled};
-use storage::{Access, Backend, FileSpec, StorageError, backend, conformance};
+use p2p_fileshare_storage::wrappers::{Failing, Forgetful, Operation, Rotten, Throttled};
+use p2p_fileshare_storage::{Access, Backend, FileSpec, StorageError, backend, conformance};
 
 fn passes(backend: &dyn Backend) {
     conformance::run(backend, tempfile::tempdir().unwrap().path());

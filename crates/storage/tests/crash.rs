@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
+use p2p_fileshare_storage::wrappers::Forgetful;
+use p2p_fileshare_storage::{Access, Backend, Checkpoint, FileSpec, Journal, Storage, backend};
 use protocol::{ContentId, Digest, PieceRange, PieceSet};
-use storage::wrappers::Forgetful;
-use storage::{Access, Backend, Checkpoint, FileSpec, Journal, Storage, backend};
 
 /// Three blocks and a bit, so that pieces share blocks with their neighbours.
 const PIECE: usize = 3 * 4096 + 100;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use p2p_fileshare_storage::{Access, Output, StorageError, backend};
 use protocol::{check_local_name, check_name};
-use storage::{Access, Output, StorageError, backend};
 
 /// Some hundreds of names, none of which may be a file's on Windows, and many not anywhere.
 fn hostile_names() -> Vec<String> {

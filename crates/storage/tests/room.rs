@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use storage::{Access, Output, Room, Storage, StorageError, backend};
+use p2p_fileshare_storage::{Access, Output, Room, Storage, StorageError, backend};
 
 const MIB: u64 = 1 << 20;
 

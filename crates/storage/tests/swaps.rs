@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
 
-use storage::{Access, Held, Output, StorageError, backend, make_executable};
+use p2p_fileshare_storage::{Access, Held, Output, StorageError, backend, make_executable};
 
 static BYTES: [u8; 20_000] = [7; 20_000];
 
@@ -133,7 +133,7 @@ fn a_link_in_place_of_a_finished_file_is_neither_read_nor_made_executable() {
         fs::remove_file(&file).unwrap();
         symlink(&secret, &file).unwrap();
         for kind in ["file", "mmap"] {
-            let spec = storage::FileSpec { path: file.clone(), size: 20_000 };
+            let spec = p2p_fileshare_storage::FileSpec { path: file.clone(), size: 20_000 };
             let opened = backend(kind).unwrap().open(&[spec], Access::Read);
             assert!(opened.and_then(|storage| storage.read(0, 0, 1)).is_err(), "{kind}");
         }
@@ -232,7 +232,7 @@ fn an_output_folder_that_is_swapped_for_a_link_is_written_to_where_it_is() {
     symlink(&outside, &output).unwrap();
     storage.write(0, 0, &BYTES).unwrap();
     storage.flush().unwrap();
-    // Whoever is told of the path would not find it there.
+    // A reported path would not lead to it.
     assert!(matches!(prepared.finish(), Err(StorageError::Moved(_))));
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(fs::read(moved.join("a/d/f")).unwrap(), BYTES);
@@ -246,8 +246,8 @@ fn a_link_in_a_folder_that_is_held_is_not_read() {
     fs::create_dir(&shared).unwrap();
     fs::write(world.path().join("secret"), BYTES).unwrap();
     symlink("../secret", shared.join("f")).unwrap();
-    let held = Held::new(&storage::Folder::open(&shared).unwrap(), "");
-    let spec = storage::FileSpec { path: shared.join("f"), size: 20_000 };
+    let held = Held::new(&p2p_fileshare_storage::Folder::open(&shared).unwrap(), "");
+    let spec = p2p_fileshare_storage::FileSpec { path: shared.join("f"), size: 20_000 };
     for kind in ["file", "mmap"] {
         assert!(backend(kind).unwrap().open(std::slice::from_ref(&spec), Access::Read).is_err(), "{kind}");
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use p2p_fileshare_swarm::{Action, Config, Engine, Event, RequestId};
 use protocol::{ContentId, Digest, Geometry, PeerId, PeerMessage, PieceSet, VERSION};
-use swarm::{Action, Config, Engine, Event, RequestId};
 
 const PIECES: u32 = 10_000;
 const PEERS: u64 = 200;
@@ -23,7 +23,8 @@ fn content() -> ContentId {
 /// An engine that has asked everyone for as much as it may, and what it asked.
 fn downloader() -> (Engine, Vec<(RequestId, protocol::PieceRange)>) {
     let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
-    let config = Config { connections: PEERS as usize, ..Config::default() };
+    let mut config = Config::default();
+    config.connections = PEERS as usize;
     let mut engine = Engine::new(config, PeerId(Digest([1; 32])), hello, 1);
     let (mut actions, mut rng) = (Vec::new(), fastrand::Rng::with_seed(7));
     let geometry = Arc::new(Geometry::new(256 << 10, vec![u64::from(PIECES) * (256 << 10)]).expect("it is valid"));

@@ -11,8 +11,8 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use protocol::{ContentId, Digest, PeerAddress, PeerId, PeerMessage, VERSION};
-//! use swarm::{Action, Config, Engine, Event};
+//! use p2p_fileshare_swarm::protocol::{ContentId, Digest, PeerAddress, PeerId, PeerMessage, VERSION};
+//! use p2p_fileshare_swarm::{Action, Config, Engine, Event};
 //!
 //! let me = PeerId(Digest([1; 32]));
 //! let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
@@ -35,3 +35,6 @@ pub use engine::{Config, ConnectionView, ContentView, Engine, ParticipantView};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;
+
+/// Events and actions are made of its types: one crate is enough.
+pub use protocol;

@@ -37,6 +37,7 @@ pub const MOST_KNOWN: usize = 200;
 const FEWEST_KNOWN: usize = 8;
 /// News for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a peer is told only if it is sent"]
 pub struct Push {
     /// Who is to be told.
     pub to: PeerId,
@@ -63,7 +64,7 @@ struct Member {
     role: Role,
     /// Position in `givers` or `takers`.
     place: Place,
-    /// Acquaintances. Whoever stands here has this member in its own list.
+    /// Acquaintances. Each of them has this member in its own list.
     known: Vec<u32>,
     /// What it says the content is called.
     claim: Option<ClaimId>,
@@ -329,7 +330,7 @@ impl Registry {
         group.draw(&mut random, |slot| self.member(slot).addresses.origin())
     }
 
-    /// Makes two members acquaintances. Whoever knows too many forgets a random one.
+    /// Makes two members acquaintances. One that knows too many forgets a random one.
     fn acquaint(&mut self, one: u32, other: u32) {
         for (a, b) in [(one, other), (other, one)] {
             if self.member(a).known.len() >= MOST_KNOWN {

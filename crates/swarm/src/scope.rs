@@ -13,7 +13,7 @@ pub enum Scope {
     Link,
     /// Into a network of the one that dials, and nowhere outside of it.
     Private,
-    /// To one place, whoever dials.
+    /// To the same place for every dialler.
     Public,
 }
 

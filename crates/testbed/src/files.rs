@@ -28,7 +28,7 @@ fn new_folder(parent: &Path, name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Writes and deletes as many bytes as are about to be written. The host of a virtual machine takes free memory back, and
-/// whoever touches it first again is several times slower: a scratch file should be that, not what is timed.
+/// the first program to touch it again is several times slower: a scratch file should be that, not what is timed.
 pub fn warm_up(folder: &Path, bytes: u64) -> anyhow::Result<()> {
     let path = folder.join("scratch");
     let (mut file, block) = (File::create(&path)?, vec![0; 1 << 20]);

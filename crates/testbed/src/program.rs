@@ -84,7 +84,7 @@ impl Program {
         patience: Duration,
         mut fits: impl FnMut(Event) -> Option<T>,
     ) -> anyhow::Result<T> {
-        self.find(what, patience, |line| fits(Event::read(line).ok()?))
+        self.find(what, patience, |line| fits(Event::parse(line).ok()?))
     }
 
     /// Reads until an event of this kind.

@@ -49,7 +49,7 @@ fn build_as(profile: &str) -> anyhow::Result<Programs> {
 
 /// Builds the floors that the data path is measured against.
 pub fn build_floors() -> anyhow::Result<PathBuf> {
-    find(&cargo_build(&["-p", "transport", "--example", "floors"], "release")?, "floors")
+    find(&cargo_build(&["-p", "p2p-fileshare-transport", "--example", "floors"], "release")?, "floors")
 }
 
 fn find(executables: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {

@@ -1,6 +1,6 @@
 //! A client that wants all the memory of a tracker, to see what it gets:
 //!
-//!     cargo run --release -p tracker --example wants_it_all -- 127.0.0.1:9999 TRACKER_ID repeat|many|names [ADDRESS]
+//!     cargo run --release -p p2p-fileshare-tracker --example wants_it_all -- 127.0.0.1:9999 TRACKER_ID repeat|many|names [ADDRESS]
 //!
 //! `repeat`: one connection announces one content, which fifty others share, 31,000 times and reads nothing. `many`: 64
 //! connections announce 8,000 contents each, with long names and 32 addresses. `names`: one announces 16,000 contents of one

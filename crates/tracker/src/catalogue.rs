@@ -1,7 +1,7 @@
 //! What is shared at the moment, by name and by id: how a wish like `-f NAME` becomes a content id.
 //!
 //! A name belongs to nobody: anyone may announce a content of it. So a question is answered with all contents of a name, as
-//! far as they go into an answer, and in an order in which whoever announces ten thousand of them hides no other. They take
+//! far as they go into an answer, and in an order in which a peer that announces ten thousand of them hides no other. They take
 //! turns: first one of each peer, whose network has not named another before, then those of which the peer or others of its
 //! network named one before, and so on. Within a turn, what is seeded from more networks comes first, and then what was here
 //! first. A content that is called differently by different members is found by each of those names, and stands under each

@@ -12,9 +12,15 @@ use crate::pace::Pace;
 pub const MEMORY: u64 = 1 << 30;
 
 /// What a tracker may spend, and whom it believes.
+///
+/// ```
+/// let config = p2p_fileshare_tracker::ServerConfig::default().memory(64 << 20);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct ServerConfig {
-    /// Most bytes of all connections and contents. When they are reached, whoever is of least use makes room: see
+    /// Most bytes of all connections and contents. When they are reached, the peers of least use make room: see
     /// [`Server`](crate::Server).
     pub memory: u64,
     /// Most connections at once; the same holds for them.
@@ -40,6 +46,32 @@ impl Default for ServerConfig {
     }
 }
 
+impl ServerConfig {
+    /// Takes at most so many bytes.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Bounds how fast each connection may say the same again.
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Lets only these peers name contents, if there are any.
+    pub fn publishers(mut self, publishers: impl IntoIterator<Item = PeerId>) -> Self {
+        self.publishers = publishers.into_iter().collect();
+        self
+    }
+
+    /// Makes all random choices from this seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
 /// A tracker says little, and a connection over which larger datagrams were tried keeps a buffer of that size.
 const MTU: u16 = 1200;
 /// All that a peer says to a tracker, it says on one stream.
@@ -47,5 +79,5 @@ const STREAMS: u32 = 1;
 
 /// How the transport of a tracker is set up that listens here.
 pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
-    Config { trust, mtu: Some(MTU), streams: STREAMS, ..Config::new(identity, vec![listener]) }
+    Config::new(identity, vec![listener]).trust(trust).mtu(Some(MTU)).streams(STREAMS)
 }

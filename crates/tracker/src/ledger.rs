@@ -6,12 +6,12 @@
 //! 1. Connections are of three kinds: those that announce nothing, those whose contents nobody else has or wants, and those
 //!    that were brought together with someone. Each kind has a part of the memory that the others cannot take from it.
 //!    One goes of the kind that is furthest above its part.
-//! 2. Of that kind, from the network that takes most, and in it from the address that takes most. Whoever fills the
-//!    tracker from one place makes room for itself alone.
+//! 2. Of that kind, from the network that takes most, and in it from the address that takes most. A flood
+//!    from one place makes room for itself alone.
 //! 3. Of that address: of those that announce nothing the one that has been here for longest, since who has just come is about to
 //!    say what it is here for; of the others the one that takes most, and of equal ones the one that came last.
 //!
-//! Whoever goes may come back, and does; a tracker holds nothing that its peers do not know.
+//! A peer that goes may come back, and does; a tracker holds nothing that its peers do not know.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -212,7 +212,7 @@ mod tests {
         Ledger::new(Room { memory, connections: usize::MAX })
     }
 
-    /// Lets go whoever has to until there is room.
+    /// Lets go the peers that have to, until there is room.
     fn make_room(ledger: &mut Ledger) -> Vec<u64> {
         let mut gone = Vec::new();
         while let Some(session) = ledger.surplus() {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_fills_the_tracker_from_one_place_makes_room_itself() {
+    fn a_place_that_fills_the_tracker_makes_room_itself() {
         let rows = [
             ("an address", vec!["10.1.0.1"]),
             ("a network", (1..=50).map(|host| ["10.1.0.", &host.to_string()].concat().leak() as &str).collect()),

@@ -6,15 +6,12 @@
 //! # Example
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
-//! use tracker::{Server, ServerConfig, transport_config};
-//! use transport::{Identity, Kind, Trust};
+//! use p2p_fileshare_tracker::{Identity, Server, ServerConfig, TransportKind, Trust, transport_config};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let identity = Identity::generate()?;
-//! let transport = Kind::Auto.bind(transport_config(identity, Trust::Anyone, ([127, 0, 0, 1], 9999).into()))?;
+//! let transport = TransportKind::Auto.bind(transport_config(identity, Trust::Anyone, ([127, 0, 0, 1], 9999).into()))?;
 //! println!("Tracker id: {}", transport.peer_id());
 //! Server::new(transport, ServerConfig::default()).run().await;
 //! # Ok(())
@@ -34,3 +31,7 @@ mod state;
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
 pub use server::{ConnectedPeer, Server};
+
+// What a tracker is made of comes from the crates below: one crate is enough.
+pub use protocol::PeerId;
+pub use transport::{Config as TransportConfig, Identity, Kind as TransportKind, Transport, Trust};

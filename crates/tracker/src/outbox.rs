@@ -1,6 +1,6 @@
 //! What a peer is still to be told.
 //!
-//! It is kept as what has changed and not as messages: whatever a peer announces, and whoever comes and goes meanwhile, one
+//! It is kept as what has changed and not as messages: whatever peers announce, and as many as come and go meanwhile, one
 //! who does not read has one entry for each content, with ids of peers in it and nothing else. Their addresses are looked up
 //! when the message is said.
 
@@ -102,7 +102,7 @@ impl Outbox {
             order.push_back(content);
         }
         if order.is_empty() {
-            // Whoever had much to hear keeps no room for it.
+            // An outbox that held much keeps no room for it.
             *waiting = Waiting::default();
         }
         Some((content, here, less))

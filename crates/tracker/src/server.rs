@@ -15,7 +15,8 @@ use crate::state::State;
 ///
 /// Nobody has a fixed share of it. Where there is no room for more, a connection that announces nothing, or whose contents
 /// nobody else has or wants, goes before one that others need, and one from the network and address that take most before
-/// others; whoever goes may come back.
+/// others; those that go may come back.
+#[must_use = "it serves while `run` runs"]
 pub struct Server {
     transport: Arc<dyn Transport>,
     state: Arc<State>,

@@ -18,7 +18,7 @@ use crate::state::State;
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
-/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost whoever asks
+/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost the asker
 /// next to nothing.
 const QUESTIONS: usize = 2;
 /// Most bytes of what a peer says. Its addresses, or a name, take less, and it may never send the rest.
@@ -94,7 +94,7 @@ async fn write(
             () = outbox.filled() => {
                 while let Some(news) = state.take(session, connection.peer_id(), outbox) {
                     tell(session, &mut send, news, state).await?;
-                    // Whoever has asked meanwhile has waited for a message, and not for all news.
+                    // A question that came meanwhile has waited for one message, not for all news.
                     if let Ok(question) = asked.try_recv()
                         && let Some(answer) = answer(question, state)
                     {
@@ -110,7 +110,7 @@ async fn write(
 fn answer(question: TrackerRequest, state: &State) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Find(query) => {
-            // Nothing has so long a name, and whoever asks waits for an answer.
+            // Nothing has so long a name, and the asker waits for an answer.
             let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
             Some(TrackerEvent::Found { query, matches })
         }

@@ -4,7 +4,7 @@
 //! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
 //! in one order: content, then catalogue or member, then ledger, then outbox.
 //!
-//! What each connection takes is in the ledger's books. Whoever lets them grow makes room afterwards, holding no lock.
+//! What each connection takes is in the ledger's books. A session that lets them grow makes room afterwards, holding no lock.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ impl State {
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
-    /// and what others are told of them leads nowhere any more. Whoever sends a packet chooses its sender, so nobody is believed
+    /// and what others are told of them leads nowhere any more. The sender of a packet can be forged, so nobody is believed
     /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
     pub(crate) fn send_moved_away(&self) {
         for entry in &self.sessions {
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Lets go whoever has to, until there is room. To be called with no lock held.
+    /// Lets go the peers that have to, until there is room. To be called with no lock held.
     fn make_room(&self) {
         loop {
             let Some(session) = self.ledger().surplus() else { return };
@@ -192,7 +192,7 @@ impl State {
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
         let new = !registry.contains(peer);
-        // Under the content's lock: whoever ends this session, or takes its place, either has done so before, and then nothing
+        // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
         if let Some((addresses, wanted)) = self.join(session, peer, content, role) {
             let publishers = &self.config.publishers;

@@ -2,8 +2,8 @@
 
 mod world;
 
+use p2p_fileshare_tracker::{Pace, ServerConfig};
 use protocol::{Announce, ContentId, Digest, Role, TrackerRequest, VERSION, Wire};
-use tracker::{Pace, ServerConfig};
 use transport::frame::frame;
 
 use world::{Client, World, content};
@@ -14,9 +14,9 @@ const MEMORY: u64 = 4 << 20;
 const NAME: usize = 255;
 
 fn small() -> World {
-    // Whoever attacks is not slowed down, so that what it can do is done at once.
+    // The attacker is not slowed down, so that what it can do is done at once.
     let pace = Pace { burst: u32::MAX, a_second: u32::MAX };
-    World::with(ServerConfig { memory: MEMORY, pace, seed: 1, ..ServerConfig::default() })
+    World::with(ServerConfig::default().memory(MEMORY).pace(pace).seed(1))
 }
 
 fn numbered(number: u64) -> ContentId {

@@ -1,4 +1,4 @@
-//! What a tracker counts is what it takes.
+//! A tracker's own count of its memory agrees with the allocator's.
 
 mod world;
 

@@ -4,10 +4,10 @@ mod world;
 
 use std::time::Duration;
 
+use p2p_fileshare_tracker::ServerConfig;
 use protocol::{
     ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Role, Ticket, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
-use tracker::ServerConfig;
 use transport::frame::frame;
 use transport::{Identity, TransportError};
 
@@ -72,7 +72,7 @@ async fn contents_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
     assert_eq!(client.find("b").await, []);
 }
 
-/// A file may be called like an id or a ticket: it has no name then, and whoever asks for the id gets nothing else.
+/// A file may be called like an id or a ticket: it has no name then, and a question for the id brings nothing else.
 #[tokio::test]
 async fn an_id_or_a_ticket_is_never_answered_with_a_name() {
     let world = World::new();
@@ -121,7 +121,7 @@ async fn a_flood_of_one_name_leaves_the_first_content_where_it_is_found() {
 #[tokio::test]
 async fn only_what_a_publisher_shares_has_a_name() {
     let publisher = Identity::generate().unwrap().peer_id();
-    let world = World::with(ServerConfig { publishers: [publisher].into(), seed: 1, ..ServerConfig::default() });
+    let world = World::with(ServerConfig::default().publishers([publisher]).seed(1));
     let mut other = world.client().await;
     other.announce(content(1), Role::Seeder, "model.bin").await;
     other.announce(content(2), Role::Seeder, "model.bin").await;
@@ -166,7 +166,7 @@ async fn everything_is_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn whoever_comes_back_replaces_its_old_connection() {
+async fn a_returning_peer_replaces_its_old_connection() {
     let world = World::new();
     let mut watcher = world.client().await;
     watcher.announce(content(1), Role::Downloader, "a").await;
@@ -206,7 +206,7 @@ async fn garbage_ends_only_its_own_connection() {
 }
 
 #[tokio::test]
-async fn whoever_breaks_the_protocol_loses_its_own_connection_only() {
+async fn a_protocol_violation_ends_that_connection_only() {
     let world = World::new();
     let mut honest = world.client().await;
     let hello = |version| frame(&TrackerRequest::Hello { version, listeners: vec![] }.encode().unwrap()).to_vec();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use p2p_fileshare_transport::{Config, Connection, Identity, Kind, Transport};
 use tokio::runtime::Runtime;
-use transport::{Config, Connection, Identity, Kind, Transport};
 
 const KINDS: [&str; 2] = ["quic", "tcp"];
 const IDLE: usize = 500;
@@ -51,7 +51,7 @@ async fn first_bytes((dialled, accepted): &Connected, bytes: &Bytes) {
         send.send(Bytes::from_static(b"?")).await.expect("sent");
         send.finish().expect("finished");
         let mut answer = vec![0; bytes.len()];
-        transport::frame::read_exact(&mut *recv, &mut answer).await.expect("received");
+        p2p_fileshare_transport::frame::read_exact(&mut *recv, &mut answer).await.expect("received");
     };
     let answer = async {
         let (mut send, _recv) = accepted.accept().await.expect("accepted");

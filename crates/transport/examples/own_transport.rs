@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use protocol::PeerId;
+use p2p_fileshare_transport::conformance::{self, Pair};
+use p2p_fileshare_transport::{
+    BoxFuture, Connection, LinkStats, MemoryNetwork, PeerId, SendStream, Stream, Transport, TransportError,
+};
 use tokio::task::JoinHandle;
-use transport::conformance::{self, Pair};
-use transport::{BoxFuture, Connection, LinkStats, MemoryNetwork, SendStream, Stream, Transport, TransportError};
 
 type Count = Arc<AtomicU64>;
 struct Counting(Arc<dyn Transport>, Count);

@@ -1,4 +1,5 @@
-//! Who may stay where there is not room for all: fair shares by prefix and address, which bite only when room is short.
+//! Which connections stay when there is not room for all: fair shares by prefix and address, which bite only when room
+//! is short.
 //!
 //! A fixed cap an address would shut out a whole office behind one address, and a cap on all is full as soon as one
 //! stranger fills it. Here a newcomer always gets a place. If there is none left, one is taken from those who have the

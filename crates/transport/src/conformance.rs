@@ -181,7 +181,7 @@ pub async fn both_sides_learn_who_is_there(pair: &Pair) {
     assert!(!pair.listener.name().is_empty());
 }
 
-/// Whoever is not the expected peer is refused as such, and the listener can still be dialled.
+/// A peer other than the expected one is refused as such, and the listener can still be dialled.
 pub async fn a_wrong_peer_is_refused(pair: &Pair) {
     let stranger = PeerId::of_public_key(b"nobody's key");
     let refused = pair.dialer.dial(pair.addr, stranger).await.err();
@@ -332,7 +332,7 @@ pub async fn a_stop_reaches_the_sender(pair: &Pair) {
     assert_eq!(error, TransportError::Reset(77));
 }
 
-/// Whoever goes away is not sent to.
+/// Nothing is sent to a peer that has gone.
 pub async fn a_dropped_receiver_stops(pair: &Pair) {
     let (dialled, accepted) = connect(pair).await;
     let mut ends = stream(&*dialled, &*accepted).await;

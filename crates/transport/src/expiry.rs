@@ -27,7 +27,7 @@ impl Expiry {
         Expiry { trust: trust.clone(), ours: trust.until(identity.certificate()) }
     }
 
-    /// When a connection to whoever showed this certificate ends; never, if neither has an end that matters.
+    /// When a connection to the holder of this certificate ends; never, if neither has an end that matters.
     pub(crate) fn with(&self, theirs: Option<&CertificateDer<'_>>) -> Option<SystemTime> {
         let theirs = theirs.and_then(|certificate| self.trust.until(certificate));
         [self.ours, theirs].into_iter().flatten().min()

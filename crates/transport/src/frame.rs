@@ -1,7 +1,7 @@
 //! Length-prefixed frames on a stream: four bytes of length, little endian, then so many bytes; and messages in frames.
 //!
-//! The length is checked against a cap before anything is allocated. Whoever speaks messages of one kind uses a
-//! [`MessageSender`] and a [`MessageReceiver`]; whoever sends one message before raw bytes uses [`send_message`] and
+//! The length is checked against a cap before anything is allocated. For messages of one kind there are
+//! [`MessageSender`] and [`MessageReceiver`]; for one message before raw bytes [`send_message`] and
 //! [`receive_message`] on the stream itself.
 
 use std::marker::PhantomData;

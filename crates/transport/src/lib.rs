@@ -13,11 +13,10 @@
 //! Two peers in one process; a network transport is bound with [`Kind::bind`] and used in the same way:
 //!
 //! ```
-//! use protocol::PeerId;
-//! use transport::{Connection, MemoryNetwork, Transport};
+//! use p2p_fileshare_transport::{Connection, MemoryNetwork, PeerId, Transport};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), transport::TransportError> {
+//! # async fn main() -> Result<(), p2p_fileshare_transport::TransportError> {
 //! let network = MemoryNetwork::new();
 //! let a = network.bind(PeerId::of_public_key(b"a"), vec![([10, 0, 0, 1], 9000).into()])?;
 //! let b = network.bind(PeerId::of_public_key(b"b"), vec![([10, 0, 0, 2], 9000).into()])?;
@@ -29,7 +28,7 @@
 //!
 //! let (_, mut recv) = accepted.expect("it is open").accept().await?;
 //! let mut hello = [0; 5];
-//! transport::frame::read_exact(&mut *recv, &mut hello).await?;
+//! p2p_fileshare_transport::frame::read_exact(&mut *recv, &mut hello).await?;
 //! assert_eq!(&hello, b"hello");
 //! # Ok(())
 //! # }
@@ -69,7 +68,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{DecodeError, EncodeError, PeerId};
+// Every transport names peers: one crate is enough to write another.
+pub use protocol::PeerId;
+use protocol::{DecodeError, EncodeError};
 use tokio::task::JoinHandle;
 
 /// A boxed future, as every asynchronous method of the seam returns.
@@ -79,7 +80,16 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Stream = (Box<dyn SendStream>, Box<dyn RecvStream>);
 
 /// How a network transport is set up.
+///
+/// ```
+/// use p2p_fileshare_transport::{Config, Congestion, Identity};
+///
+/// let config = Config::new(Identity::generate()?, vec![([127, 0, 0, 1], 0).into()]).congestion(Congestion::Cubic);
+/// # Ok::<(), p2p_fileshare_transport::IdentityError>(())
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct Config {
     /// Who we are.
     pub identity: Identity,
@@ -102,10 +112,35 @@ impl Config {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
         Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
     }
+
+    /// Deals only with these peers.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Tries datagrams of at most so many bytes.
+    pub fn mtu(mut self, mtu: Option<u16>) -> Self {
+        self.mtu = mtu;
+        self
+    }
+
+    /// Lets the other side of each connection have so many QUIC streams open at once.
+    pub fn streams(mut self, streams: u32) -> Self {
+        self.streams = streams;
+        self
+    }
+
+    /// Lets this decide how fast QUIC sends.
+    pub fn congestion(mut self, congestion: Congestion) -> Self {
+        self.congestion = congestion;
+        self
+    }
 }
 
 /// The network transports, as flags name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// QUIC, and TCP where QUIC gets no answer.
     Auto,
@@ -116,7 +151,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Binds every listener, or none.
+    /// Binds every listener, or none. With [`Trust::Anyone`], everyone who can reach a listener may connect.
     pub fn bind(self, config: Config) -> Result<Arc<dyn Transport>, TransportError> {
         Ok(match self {
             Kind::Auto => Arc::new(Auto::bind(config)?),
@@ -178,7 +213,7 @@ pub trait Connection: Send + Sync {
     fn stats(&self) -> LinkStats;
     /// Ends the connection at once; the other side sees `code` and `reason`.
     fn close(&self, code: u32, reason: &str);
-    /// Waits until the connection has ended, whoever ended it, and says why.
+    /// Waits until the connection has ended, on either side, and says why.
     fn closed(&self) -> BoxFuture<'_, TransportError>;
 }
 

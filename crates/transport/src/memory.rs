@@ -2,7 +2,7 @@
 //!
 //! It keeps every promise of the seam that a caller can observe (identities, back-pressure, resets,
 //! close codes), so that what works here works over QUIC; the conformance suite holds both to it.
-//! There is no encryption to prove an id with: whoever binds an address says who they are.
+//! There is no encryption to prove an id with: an address is bound with any id.
 
 mod connection;
 mod pipe;

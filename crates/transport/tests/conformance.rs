@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use protocol::PeerId;
-use transport::conformance::{self, Pair};
-use transport::{
+use p2p_fileshare_transport::conformance::{self, Pair};
+use p2p_fileshare_transport::{
     Authority, Auto, Config, Identity, Kind, MemoryNetwork, Quic, Tcp, Transport, TransportError, Trust, from_now,
 };
+use protocol::PeerId;
 
 fn quic(listen: &[&str]) -> Arc<dyn Transport> {
     let listeners = listen.iter().map(|addr| addr.parse().unwrap()).collect();
@@ -70,7 +70,7 @@ const KINDS: [Kind; 3] = [Kind::Quic, Kind::Tcp, Kind::Auto];
 /// One that deals with those whom it trusts.
 fn trusting(kind: Kind, identity: Identity, trust: Trust) -> Arc<dyn Transport> {
     let listeners = vec!["127.0.0.1:0".parse().unwrap()];
-    kind.bind(Config { trust, ..Config::new(identity, listeners) }).unwrap()
+    kind.bind(Config::new(identity, listeners).trust(trust)).unwrap()
 }
 
 fn signed(authority: &Authority) -> Identity {
@@ -103,7 +103,7 @@ async fn a_closed_swarm_keeps_strangers_out() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_admitted_is_told_so() {
+async fn a_refused_certificate_is_reported_to_its_holder() {
     let ours = Authority::generate().unwrap();
     for kind in KINDS {
         let member = trusting(kind, signed(&ours), ours.trust());
@@ -120,14 +120,14 @@ async fn whoever_is_not_admitted_is_told_so() {
 #[tokio::test]
 async fn old_and_new_certificates_meet_while_both_authorities_are_trusted() {
     let folder = tempfile::tempdir().unwrap();
-    let certs = transport::Certs::new(folder.path());
+    let certs = p2p_fileshare_transport::Certs::new(folder.path());
     let lifetime = std::time::Duration::from_secs(3600);
     let names = vec!["old".to_owned()];
-    certs.provision(&transport::CertRequest { names, lifetime, rotate: false }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest::new(names, lifetime)).unwrap();
     let old = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let early = certs.free_peer(&old).unwrap();
     let names = vec!["new".to_owned()];
-    certs.provision(&transport::CertRequest { names, lifetime, rotate: true }).unwrap();
+    certs.provision(&p2p_fileshare_transport::CertRequest::new(names, lifetime).rotate(true)).unwrap();
     let new = Trust::authorities(&[folder.path().join("ca.pem")]).unwrap();
     let both = Trust::authorities(&[folder.path().join("ca.pem"), folder.path().join("ca-old.pem")]).unwrap();
     let (pem, key) = (folder.path().join("new.pem"), folder.path().join("new.key"));
@@ -164,7 +164,7 @@ async fn a_connection_ends_with_a_certificate_of_it() {
             let (dialled, accepted) = tokio::join!(dial, listener.accept());
             ends.extend([dialled.unwrap(), accepted.unwrap()]);
         }
-        // Whoever dialled, both ends say why.
+        // Both ends say why, no matter which one dialled.
         for end in ends {
             let end = end.closed().await;
             let expired = matches!(&end, TransportError::ClosedByPeer { reason, .. } if reason.contains("expired"));

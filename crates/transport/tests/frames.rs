@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use p2p_fileshare_transport::frame::{MessageReceiver, MessageSender, encode, frame, read_frame};
+use p2p_fileshare_transport::{BoxFuture, RecvStream, SendStream, TransportError};
 use protocol::{DecodeError, PeerMessage, Request, Wire};
-use transport::frame::{MessageReceiver, MessageSender, encode, frame, read_frame};
-use transport::{BoxFuture, RecvStream, SendStream, TransportError};
 
 /// Gives what it holds one byte a call, the worst that a network may do.
 struct Trickle(Vec<u8>);

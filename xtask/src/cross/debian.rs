@@ -1,4 +1,4 @@
-//! Packages of the distribution, unpacked beside what is built instead of installed: whoever runs this need not be root, and
+//! Packages of the distribution, unpacked beside what is built instead of installed: running this takes no root, and
 //! finds the machine as it was.
 
 use std::fs;

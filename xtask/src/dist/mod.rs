@@ -169,7 +169,7 @@ fn tar(folder: &Path) -> anyhow::Result<PathBuf> {
     let name = folder.file_name().context("it has a name")?;
     let mut tar = Command::new("tar");
     if cfg!(target_os = "linux") {
-        // The same bytes whoever packs the same files, and whenever. Only GNU tar knows how.
+        // The same files always give the same bytes, on any machine. Only GNU tar knows how.
         tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
     }
     output_of(tar.arg("-czf").arg(&path).arg("-C").arg(parent).arg(name))?;

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_announces_hears_of_those_before() {
+    fn an_announcer_hears_of_earlier_ones() {
         let tracker = Tracker::start().unwrap();
         let announce = |port: u16| {
             let mut client = TcpStream::connect(tracker.address).unwrap();

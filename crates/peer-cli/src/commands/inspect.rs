@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use peer::json::{Event, InspectedFile};
+use peer::json::{self, Event, InspectedFile};
 use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest};
 use protocol::{ContentId, Manifest, Query, Ticket};
 
@@ -191,7 +191,7 @@ fn event(manifest: &Manifest) -> Event {
         root: file.root.to_string(),
         executable: file.executable,
     });
-    Event::Inspected {
+    Event::Inspected(json::Inspected {
         content: manifest.id().to_string(),
         name: header.name.clone(),
         folder: header.folder,
@@ -201,7 +201,7 @@ fn event(manifest: &Manifest) -> Event {
         pieces: geometry.pieces(),
         files: files.collect(),
         empty_folders: header.empty_folders.clone(),
-    }
+    })
 }
 
 #[cfg(test)]

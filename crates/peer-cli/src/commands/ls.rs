@@ -2,7 +2,7 @@
 
 use clap::Args;
 use peer::Node;
-use peer::json::Event;
+use peer::json::{self, Event};
 use protocol::{ContentMatch, MAX_MATCHES, printable};
 
 use crate::error::Failure;
@@ -65,7 +65,7 @@ async fn everything(node: &Node, json: bool) -> Result<Vec<ContentMatch>, Failur
 }
 
 fn event(found: &ContentMatch) -> Event {
-    Event::Listed {
+    Event::Listed(json::Listed {
         content: found.content.to_string(),
         name: found.name.clone(),
         size: found.size,
@@ -74,7 +74,7 @@ fn event(found: &ContentMatch) -> Event {
         downloaders: found.downloaders,
         copies_at_least: found.seeders,
         copies_exact: found.others == 0,
-    }
+    })
 }
 
 /// Peers that hold some pieces and want no more.

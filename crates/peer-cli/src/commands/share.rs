@@ -302,10 +302,7 @@ impl OwnTracker {
             }
             error => Failure::new(ExitCode::Other, error.to_string()),
         })?;
-        let server = Server::new(
-            transport.clone(),
-            ServerConfig { memory: arguments.tracker_memory, ..ServerConfig::default() },
-        );
+        let server = Server::new(transport.clone(), ServerConfig::default().memory(arguments.tracker_memory));
         tokio::spawn(async move { server.run().await });
         Ok(OwnTracker { transport, id })
     }

@@ -34,7 +34,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     let port = |number| if first == 0 { 0 } else { first + number };
     let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
     let (mtu, congestion) = (arguments.mtu, arguments.congestion);
-    let config = Config { trust, mtu, congestion, ..Config::new(identity, listeners) };
+    let config = Config::new(identity, listeners).trust(trust).mtu(mtu).congestion(congestion);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, State, Status};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 use settings::terminal::in_background;
@@ -29,7 +29,7 @@ impl Session {
     pub fn joined(&self, tracker: PeerId) {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
-        self.screen.event(&Event::Ready { id, listeners, tracker: tracker.to_string() });
+        self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: tracker.to_string() }));
         self.state.borrow_mut().doing = None;
         self.draw();
     }
@@ -57,7 +57,7 @@ impl Session {
             // A script takes the line as it is.
             self.screen.answer(&command);
         }
-        self.screen.event(&Event::Ticket { content, ticket: ticket.to_string(), command });
+        self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
     }
 
     /// What a content is called that is shared or downloaded here.
@@ -105,7 +105,8 @@ impl Session {
         let message = &failure.message;
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
         let content = String::new();
-        self.screen.event(&Event::Withdrawn { content, reason: format!("{}: {message}", path.display()) });
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));
         if self.options.strict { Err(failure) } else { Ok(()) }
     }
 
@@ -122,7 +123,7 @@ impl Session {
             ));
         }
         let content = content.to_string();
-        self.screen.event(&Event::Sharing { content, name, size, pieces, held: have, left_out });
+        self.screen.event(&Event::Sharing(json::Sharing { content, name, size, pieces, held: have, left_out }));
     }
 
     /// Downloads what was found; of a folder, only what these patterns match, if there are any.
@@ -139,7 +140,7 @@ impl Session {
             self.screen.say(&format!("Getting {part}{named}content id {content}"));
         }
         self.state.borrow_mut().wanted_since.get_or_insert_with(Instant::now);
-        self.screen.event(&Event::Wanted { content: content.to_string(), name });
+        self.screen.event(&Event::Wanted(json::Wanted { content: content.to_string(), name }));
         if self.state.borrow().contents.contains_key(&content) {
             return Ok(());
         }
@@ -227,7 +228,8 @@ impl Session {
         let name = self.called(content).filter(|_| !self.options.original);
         let what = name.unwrap_or_else(|| format!("content {content}"));
         self.screen.say(&format!("Not sharing {what} any more: {reason}"));
-        self.screen.event(&Event::Withdrawn { content: content.to_string(), reason: reason.to_owned() });
+        self.screen
+            .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));
     }
 
     fn lacking(&self, content: ContentId, runs: &[PieceRange]) {
@@ -240,7 +242,7 @@ impl Session {
             self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
-        self.screen.event(&Event::Lacking { content: content.to_string(), pieces });
+        self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));
     }
 
     /// How much nobody has: nobody counts in pieces who was not told of them.
@@ -274,7 +276,7 @@ impl Session {
             words.iter().for_each(|line| self.screen.say(line));
         }
         let mut event = Event::completed(content, completed);
-        if let Event::Completed { path, limiter, .. } = &mut event {
+        if let Event::Completed(json::Completed { path, limiter, .. }) = &mut event {
             *limiter = self.bottleneck().map_or("", |(bottleneck, _, _)| bottleneck.name()).into();
             if to_stdout {
                 *path = "-".to_owned();
@@ -290,12 +292,12 @@ impl Session {
             return;
         }
         report_words(report).iter().for_each(|line| self.screen.say(line));
-        self.screen.event(&Event::Names {
+        self.screen.event(&Event::Names(json::Names {
             content: content.to_string(),
             skipped: report.skipped.clone(),
             renamed: report.renamed.iter().map(|(own, here)| [own.clone(), here.clone()]).collect(),
             unprintable: report.unprintable.clone(),
-        });
+        }));
     }
 
     fn end_if_done(&self) -> Next {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use peer::State;
-use peer::json::Event;
+use peer::json::{self, Event};
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
@@ -92,7 +92,7 @@ impl Session {
         if self.options.original {
             self.screen.say("Exited swarm.");
         }
-        self.screen.event(&Event::Bye { sent, received });
+        self.screen.event(&Event::Bye(json::Bye { sent, received }));
         let to = results::given(given, &takers);
         match self.options.end {
             _ if self.options.original => self.screen.say("Shutdown complete."),

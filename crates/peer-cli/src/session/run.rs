@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{LeftOut, Node, PeerError, PeerEvent, PeerId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -146,7 +146,7 @@ impl Session {
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
                 self.screen.say(&sentence);
-                self.screen.event(&Event::TrackerUnfit { reason: sentence });
+                self.screen.event(&Event::TrackerUnfit(json::TrackerUnfit { reason: sentence }));
                 return Ok(Next::GoOn);
             }
             PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
@@ -170,7 +170,7 @@ impl Session {
     /// Says what is waited for.
     pub(super) fn waiting_for(&self, content: &str, sentence: &str) {
         self.screen.say(sentence);
-        self.screen.event(&Event::Waiting { content: content.to_owned(), reason: sentence.to_owned() });
+        self.screen.event(&Event::Waiting(json::Waiting { content: content.to_owned(), reason: sentence.to_owned() }));
     }
 }
 

@@ -130,6 +130,7 @@ fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
         Kind::Auto => "answers neither UDP nor TCP",
         Kind::Quic => "does not answer over UDP",
         Kind::Tcp => "does not answer over TCP",
+        _ => "does not answer",
     };
     match &one.reason {
         None if one.lost => format!("The connection to {at} was lost, and it has not answered again yet."),

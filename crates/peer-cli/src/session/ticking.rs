@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{State, WaitingFor};
 use protocol::ContentId;
 
@@ -57,7 +57,7 @@ impl Session {
         if self.screen.is_json() {
             let Progress { name, have, pieces, received, sent, peers, .. } = progress.clone();
             let content = content.to_string();
-            self.screen.event(&Event::Progress { content, name, have, pieces, received, sent, peers });
+            self.screen.event(&Event::Progress(json::Progress { content, name, have, pieces, received, sent, peers }));
             entry.told = Some(Instant::now());
         }
         entry.shown = Some(progress);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use peer::json::Event;
+use peer::json::{self, Event};
 use peer::{Bottleneck, Participant, Status, Waits};
 use protocol::{ContentId, printable};
 use settings::Signal;
@@ -79,7 +79,7 @@ impl Session {
                 .values_mut()
                 .for_each(|content| (content.shown, content.told) = (None, None));
             if let Some((bottleneck, ..)) = self.bottleneck().filter(|_| verbose) {
-                self.screen.event(&Event::Limiter { limiter: bottleneck.name().into() });
+                self.screen.event(&Event::Limiter(json::Limiter { limiter: bottleneck.name().into() }));
             }
             return;
         }

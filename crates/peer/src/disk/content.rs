@@ -257,7 +257,7 @@ impl ContentStore {
     /// The disk has failed: claims what is verified, for the next run. If room is what is missing, what was reserved and holds
     /// no verified piece is given back before.
     fn keep_verified(&self, error: &StorageError) {
-        // Whoever writes is waited for: what they have verified counts, too.
+        // Writers are waited for: what they have verified counts, too.
         let mut given_back = write(&self.given_back);
         let Some(no_room) = error.no_room() else {
             // If that fails, too, nothing is claimed that is not there.

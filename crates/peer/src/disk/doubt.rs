@@ -9,10 +9,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use integrity::on_all_cores;
 use protocol::{Manifest, PieceRange};
 use storage::{Access, Backend, FileSpec, Storage, StorageError};
-
-use crate::disk::parallel::on_all_cores;
 
 /// Somebody who changes files again and again while they are verified is not waited for.
 const TRIES: usize = 3;
@@ -82,7 +81,8 @@ fn verify_files(
     })?;
     let geometry = manifest.geometry();
     let pieces: Vec<u32> = numbers.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
-    on_all_cores(&pieces, |first| {
+    on_all_cores(pieces.len(), |at| {
+        let first = pieces[at];
         for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let stretch = block.stretches[0];
             let at = numbers.partition_point(|&file| file < stretch.file);

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use integrity::on_all_cores;
 use protocol::{Manifest, PathTree, PieceRange};
 use storage::{Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, named};
 
 use crate::disk::doubt::Verified;
 use crate::disk::names::local::LocalNames;
-use crate::disk::parallel::on_all_cores;
 use crate::disk::scan::Scan;
 use crate::error::PeerError;
 use crate::lock::lock;
@@ -74,7 +74,8 @@ pub(crate) fn compare(
     let storage = FileBackend.open(&specs, Access::Read)?;
     let geometry = manifest.geometry();
     let pieces: Vec<u32> = same_size.iter().flat_map(|&file| geometry.pieces_of(file)).collect();
-    on_all_cores(&pieces, |first| {
+    on_all_cores(pieces.len(), |at| {
+        let first = pieces[at];
         for block in geometry.blocks(PieceRange { first, count: 1 }, usize::MAX) {
             let stretch = block.stretches[0];
             let at = same_size.partition_point(|&file| file < stretch.file);

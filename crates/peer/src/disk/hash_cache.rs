@@ -82,7 +82,7 @@ fn stamp_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".stamp"))
 }
 
-/// When a file was last changed, in nanoseconds since 1970, and where it is. The change time cannot be set back by whoever sets
+/// When a file was last changed, in nanoseconds since 1970, and where it is. The change time cannot be set back by a program that sets
 /// the modification time.
 #[cfg(unix)]
 fn traits(metadata: &Metadata) -> Option<([i128; 2], [u64; 2])> {

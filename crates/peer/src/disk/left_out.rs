@@ -1,4 +1,4 @@
-//! What lies in a folder that is shared and is no part of the content, and why: nothing is left out without a word.
+//! What is left out of a shared folder, and why: nothing is left out silently.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use storage::{StorageError, error_at};
 
 use crate::error::PeerError;
 
-/// Folder in the hashes folder for the manifests of downloads. Whoever shares something chooses its name, so they are kept by
+/// Folder in the hashes folder for the manifests of downloads. The sharer of something chooses its name, so they are kept by
 /// their ids, apart from those of the user's own files.
 const BY_ID: &str = "by-id";
 const MANIFEST: &str = "manifest";
@@ -45,7 +45,7 @@ pub(crate) fn keep_received(hashes: &Path, manifest: &Manifest) -> Result<(), Pe
     kept.map_err(|source| error_at(&path, source).into())
 }
 
-/// Writes a file into a folder, which is made if need be, so that nobody reads half of one. Whoever reads it checks it: after a
+/// Writes a file into a folder, which is made if need be, so that nobody reads half of one. Readers check it: after a
 /// power failure it may have to be made again.
 pub(crate) fn put(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;

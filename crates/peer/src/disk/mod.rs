@@ -11,7 +11,6 @@ pub(crate) mod manifests;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod own_state;
-pub(crate) mod parallel;
 pub(crate) mod plan;
 pub(crate) mod reuse;
 pub(crate) mod scan;

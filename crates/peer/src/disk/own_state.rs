@@ -73,7 +73,7 @@ impl OwnState {
         if probe { Some(LeftOutReason::OwnState) } else { self.why(candidate) }
     }
 
-    /// Why it is not to be shared, if it is not. What cannot be looked at is for whoever reads it to say.
+    /// Why it is not to be shared, if it is not. If it cannot be looked at, reading it fails later and says so.
     pub(crate) fn why(&self, Candidate { at, real, metadata }: &Candidate<'_>) -> Option<LeftOutReason> {
         let name = at.file_name().and_then(OsStr::to_str)?;
         if is_of_download(at, name, metadata) {
@@ -241,7 +241,7 @@ mod tests {
     /// The files of a closed swarm: an authority, a tracker and a peer.
     fn certify(folder: &Path) {
         let lifetime = std::time::Duration::from_secs(3600);
-        let request = CertRequest { names: vec!["peer-1".to_owned()], lifetime, rotate: false };
+        let request = CertRequest::new(["peer-1".to_owned()], lifetime);
         Certs::new(folder).provision(&request).unwrap();
     }
 

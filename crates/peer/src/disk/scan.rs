@@ -23,10 +23,11 @@ const DEEPEST: usize = 1000;
 /// What counts as part of a content.
 ///
 /// ```
-/// let options = peer::ScanOptions::new().follow_links(true).own(["certs", "hashes"]);
+/// let options = p2p_fileshare::ScanOptions::new().follow_links(true).own(["certs", "hashes"]);
 /// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct ScanOptions {
     /// Whether links are followed that lead out of what is shared. Those that stay inside always are.
     pub follow_links: bool,
@@ -115,7 +116,7 @@ struct Rules<'a> {
 }
 
 impl Scan {
-    /// Looks at a path. A link that is named itself is followed: whoever names it means what it leads to.
+    /// Looks at a path. A link that is named itself is followed: what it leads to is meant.
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
         let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;

@@ -56,7 +56,7 @@ pub(crate) fn settled(
     Ok(Arc::new(OverlayStorage::new(path.to_owned(), places, storage.clone(), storage)))
 }
 
-/// Makes files that are right executable that are to be: their bytes are all that was compared. Whoever may not do that to
+/// Makes files that are right executable that are to be: their bytes are all that was compared. A user who may not do that to
 /// their own file has it all the same.
 pub(crate) fn mend_bits(manifest: &Manifest, names: &LocalNames, target: &Path, files: &[usize]) {
     for &file in files.iter().filter(|&&file| manifest.header().files[file].executable) {

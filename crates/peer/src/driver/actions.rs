@@ -1,4 +1,4 @@
-//! What the engine wants is done: connections, questions and answers.
+//! Carries out the engine's actions: connections, requests and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -1,4 +1,4 @@
-//! What the handles ask is done, or handed to whom it takes time.
+//! Carries out what the handles ask, or starts a task for what takes time.
 
 use std::collections::BTreeMap;
 

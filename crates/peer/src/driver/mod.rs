@@ -1,4 +1,4 @@
-//! The node's one task: what happens goes into the engine, and what the engine wants is done.
+//! The node's one task: it tells the engine what happens, and carries out the engine's actions.
 //!
 //! Everything that waits (streams, disks, the tracker) is a task of its own that reports through one bounded
 //! channel; this one never waits for any of them, so nothing can hold it up.

@@ -42,7 +42,7 @@ struct Entry {
 impl Participants {
     fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
         if self.0.len() >= room && !self.0.contains_key(&peer) {
-            // Whoever has left with nothing is not missed.
+            // A peer that left with nothing is forgotten first.
             let is_gone = |entry: &Entry| !entry.participant.is_connected && entry.participant.sent == 0;
             let gone = self.0.iter().find(|(_, entry)| is_gone(entry)).map(|(&gone, _)| gone)?;
             self.0.remove(&gone);
@@ -118,7 +118,7 @@ impl Participants {
         let participant = |Entry { participant, said, sent, .. }: &Entry| Participant {
             sent: sent.load(Ordering::Relaxed),
             received: sources.get(&participant.peer).copied().unwrap_or(0),
-            // Whoever has left has what it said, and not what was on its way.
+            // A peer that has left has what it announced; what was on its way does not count.
             have: if participant.is_connected || participant.has_all { participant.have } else { *said },
             ..participant.clone()
         };

@@ -1,4 +1,4 @@
-//! Reading a content in order while it comes: each block is given as soon as its pieces are here.
+//! Reads a content in order while it arrives: each block is handed out as soon as its pieces are here.
 
 use bytes::Bytes;
 use protocol::{ContentId, PieceRange};

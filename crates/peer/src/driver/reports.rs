@@ -1,4 +1,4 @@
-//! What tasks report goes into the engine, with what the driver itself has to remember of it.
+//! Hands the reports of tasks to the engine, and keeps what the driver itself must remember.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -69,7 +69,7 @@ impl Driver {
                 tracing::info!(?addresses, "this machine has other addresses than before");
                 let (listeners, site) = (addresses.clone(), self.setup.site.clone());
                 self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
-                // Whoever announces them to the tracker is woken.
+                // The task that announces them to the tracker is woken.
                 self.setup.listeners.send_replace(addresses);
             }
         }

@@ -1,4 +1,4 @@
-//! What became of dialling peers: so that whoever waits for a download can be told which address does not answer.
+//! What became of dialling peers: so that a user who waits for a download can be told which address does not answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ pub struct DialledPeer {
 pub enum WaitingFor {
     /// The tracker, which is gone: nobody else is known who takes part in it, and only the tracker can name someone.
     Tracker,
-    /// Someone who takes part in it. These addresses were named and are not dialled, since whoever named them is in another
+    /// Someone who takes part in it. These addresses were named and are not dialled, since the peer that named them is in another
     /// network: [`crate::NodeBuilder::dial_private`].
     Peers {
         /// The addresses.

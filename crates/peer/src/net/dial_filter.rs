@@ -151,7 +151,7 @@ fn same_block(one: IpAddr, other: IpAddr) -> bool {
         ip if Scope::of(ip) != Scope::Private => None,
         // 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 198.18.0.0/15: each has a first octet of its own.
         IpAddr::V4(ip) => Some((4, u16::from(ip.octets()[0]))),
-        // fd00::/8 has a random part, which makes networks of 48 bits; but whoever has several routes between them.
+        // fd00::/8 has a random part, which makes networks of 48 bits; but an operator with several of them routes between them.
         IpAddr::V6(ip) => Some((6, ip.segments()[0] & 0xfe00)),
     };
     block(one).is_some() && block(one) == block(other)

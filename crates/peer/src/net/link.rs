@@ -43,7 +43,7 @@ pub(crate) async fn run(
         Ok(()) => connection.close(0, "done"),
         Err(reason) => {
             tracing::debug!(peer = %connection.peer_id(), %reason, "connection ended");
-            // Whoever broke the protocol is told how.
+            // A peer that broke the protocol is told how.
             connection.close(1, &reason.to_string());
         }
     }
@@ -84,7 +84,7 @@ async fn read(
     recv: Box<dyn transport::RecvStream>,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), TransportError> {
-    // The engine ends whoever begins with anything but a hello; here it must begin.
+    // The engine closes a connection that begins with anything but a hello; here it must begin.
     let mut recv = MessageReceiver::new(recv);
     let mut next = recv.recv_within(CONTROL).await?;
     while let Some(message) = next {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_says_what_is_no_message_is_told_so_and_not_that_all_is_done() {
+    async fn an_undecodable_message_is_named_as_the_reason() {
         let network = MemoryNetwork::new();
         let peer =
             |name: &[u8], addr: &str| network.bind(PeerId::of_public_key(name), vec![addr.parse().unwrap()]).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::lock::lock;
 
-/// A token bucket. Whoever takes more than is in it goes into debt and sleeps it off, so that large pieces pass
+/// A token bucket. A task that takes more than is in it goes into debt and sleeps it off, so that large pieces pass
 /// too, and the average is kept exactly.
 pub(crate) struct RateCap {
     /// No cap if it is 0.

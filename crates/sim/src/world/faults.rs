@@ -1,4 +1,4 @@
-//! What goes wrong: peers that crash, and cuts that keep some from all others. Whoever was connected across hears nothing, and
+//! What goes wrong: peers that crash, and cuts that keep some from all others. Peers connected across the cut hear nothing, and
 //! gives the connection up when it has been idle for too long.
 
 use swarm::ConnId;
@@ -25,7 +25,7 @@ impl World {
         if let Some(dies) = plan.tracker_dies {
             self.queue.push(at(dies), SimEvent::TrackerDies);
             let returns = plan.tracker_returns.map_or(Time::MAX, at);
-            // Whoever came a round trip before has not heard from it either.
+            // A peer that came a round trip before has not heard from it either.
             let farthest = self.peers.iter().map(|peer| peer.latency).max().unwrap_or(0);
             self.dark.push((at(dies).saturating_sub(2 * (self.latency + farthest)), returns));
             if plan.tracker_returns.is_some() {

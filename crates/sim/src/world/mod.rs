@@ -56,15 +56,15 @@ enum SimEvent {
     Closed(ConnId),
     /// A manifest comes to one end of a connection.
     Manifest { conn: ConnId, content: usize },
-    /// A question comes to whoever is to serve it.
+    /// A question reaches the peer that is to serve it.
     Requested(TransferId),
-    /// A refusal comes to whoever asked.
+    /// A refusal reaches the peer that asked.
     Refused(TransferId, RefusalReason),
     /// A flow of an uplink has sent something worth telling, if its rates are still those of this version.
     Uplink(LinkId, u32),
-    /// Bytes come to whoever asked.
+    /// Bytes reach the peer that asked.
     Came { transfer: TransferId, bytes: u64, piece: Option<u32>, last: bool },
-    /// Whoever serves learns that nobody waits for it any more.
+    /// The serving peer learns that nobody waits for it any more.
     Cancelled(TransferId),
     /// The tracker hears of a peer.
     Announced(Announcement),

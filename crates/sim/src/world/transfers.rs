@@ -161,7 +161,7 @@ impl World {
     pub(super) fn serve(&mut self, peer: PeerIx, serve: ServeId) {
         let now = self.now;
         let Some(transfer) = self.transfers.get(serve).filter(|transfer| transfer.serving) else {
-            // Whoever asked has gone meanwhile.
+            // The peer that asked has gone meanwhile.
             return self.after(0, SimEvent::Tell(peer, Event::Served { serve }));
         };
         let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
@@ -314,7 +314,7 @@ impl World {
         }
     }
 
-    /// Whoever never sent anything wrong is never shut out.
+    /// A peer that never sent anything wrong is never shut out.
     pub(super) fn check_ban(&self, peer: PeerIx, banned: PeerId) {
         let banned = number(banned);
         let other = &self.peers[banned as usize];

@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Whether for each piece that a peer lacks there is someone on its side of all cuts who holds it, serves and never lies.
-    /// Those on one side can all come to know each other, but for whoever came while the tracker was dead: that one has to be
+    /// Those on one side can all come to know each other, except one that came while the tracker was dead: that one has to be
     /// known to someone, or know someone.
     fn could_have(&self, number: PeerIx, content: usize) -> bool {
         let peer = &self.peers[number as usize];

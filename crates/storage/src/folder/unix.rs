@@ -210,7 +210,7 @@ impl Folder {
     }
 
     /// Gives a file that was built its rights: those of the `old` one that it replaces, or, of one that stands alone and was
-    /// for its owner alone until now, those that any new file has; and lets whoever may read it run it, if that is said.
+    /// for its owner alone until now, those that any new file has; and makes it executable for all who may read it, if that is said.
     pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, executable: bool) -> io::Result<()> {
         let old = old.and_then(|old| self.look(old).ok().flatten()).filter(|old| old.is_file);
         let alone = inside.parent().is_none_or(|parent| parent.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! A disk that rots: what is read is not what was written, and nothing says so. Whoever serves from it lies.
+//! A disk that rots: what is read is not what was written, and nothing says so. A peer that serves from it lies.
 
 use std::sync::Arc;
 

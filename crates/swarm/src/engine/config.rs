@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// What an engine may use and how patient it is. Bytes and times; the defaults are for a trusted fleet.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// Bytes of pieces in flight over all connections: asked for, and not come. What came and waits for its verdict is the
     /// shell's to bound.

@@ -1,4 +1,4 @@
-//! Whom to ask for a manifest that we want, and when to give up: nobody's word says how large it is, so whoever sends
+//! Whom to ask for a manifest that we want, and when to give up: its size is not known beforehand, so a peer that sends
 //! without end is measured against the others.
 //!
 //! One peer is asked, and while nothing comes as it should, twice as many more each time: of peers that are silent any
@@ -149,7 +149,7 @@ impl Engine {
         let believed = |fetch: &&Fetch| !fetches.doubtful && fetch.total <= LARGE;
         let left = fetches.asked.values().filter(believed).map(|fetch| fetch.left(now)).min();
         let soon = left.is_some_and(|left| left < SOON);
-        // Whoever is tried takes from the downlink of those that send.
+        // A peer that is tried takes from the downlink of those that send.
         let considerate = match tried {
             true => fetches.asked.values().any(Fetch::flows),
             false => left.is_some_and(|left| left < Duration::MAX),

@@ -1,7 +1,7 @@
 //! Which of a member's addresses others are told, and which others.
 //!
 //! Whatever a peer announces is dialled by strangers, so it must not be able to point a swarm at a third party: a
-//! public address is passed on only if the tracker saw it itself. A private one leads, for whoever dials it, into a network
+//! public address is passed on only if the tracker saw it itself. A private one leads its dialler into a network
 //! of its own: so it too is passed on only if the tracker saw it, or to those whom the tracker sees at the very address at
 //! which it sees the member: they are behind one router, or on one machine. A loopback address stays within the tracker's
 //! machine, and one of a link on that link.
@@ -20,14 +20,14 @@ const MOST: usize = 32;
 /// Where someone comes from, as far as shares are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    /// The address; of IPv6 the /64, as whoever has an address has 2^64 of them.
+    /// The address; of IPv6 the /64, as a host with one address has 2^64 of them.
     pub address: IpAddr,
     /// The network that the address is in: a /24 of IPv4, a /48 of IPv6, which is what a site is given.
     pub network: IpAddr,
 }
 
 impl Origin {
-    /// The origin of whoever is seen at this address.
+    /// The origin of a peer that is seen at this address.
     pub fn of(seen: IpAddr) -> Self {
         match seen.to_canonical() {
             IpAddr::V4(seen) => {

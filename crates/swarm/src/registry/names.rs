@@ -1,6 +1,6 @@
 //! What members say that their content is called.
 //!
-//! Only claims: whoever has the manifest sees what is true. A name stays for as long as someone who claims it takes part,
+//! Only claims: the manifest shows what is true. A name stays for as long as someone who claims it takes part,
 //! and a content is found by each of them: a stranger who announces an id first under a name of its own neither keeps
 //! others from giving it theirs, nor leaves its own behind.
 

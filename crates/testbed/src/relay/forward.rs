@@ -182,7 +182,7 @@ impl Forward {
         }
     }
 
-    /// Waits until the next datagram arrives or something comes; says from whom: a session's listener, or whoever dials.
+    /// Waits until the next datagram arrives or something comes; says from whom: a session's listener, or a dialler.
     fn wait(&self) -> Vec<Option<usize>> {
         let patience = match self.held.peek() {
             Some(Reverse(next)) => next.arrives.saturating_sub(self.now()).min(LOOK),

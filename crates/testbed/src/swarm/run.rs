@@ -154,7 +154,7 @@ impl Run<'_> {
             let last_words = self.processes.get(&who).map(Process::last_words).unwrap_or_default();
             bail!("{}", self.complaint(who, &format!("it has ended: {last_words}")));
         };
-        let event = Event::read(&line).with_context(|| self.complaint(who, "it wrote no event"))?;
+        let event = Event::parse(&line).with_context(|| self.complaint(who, "it wrote no event"))?;
         let peer = &mut self.peers[who];
         match event {
             Event::Ready(ready) => {

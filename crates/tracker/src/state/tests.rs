@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{Digest, Role};
 use tokio::task::JoinHandle;
-use transport::{BoxFuture, LinkStats, MemoryNetwork, Stream, Transport, TransportError};
+use transport::{BoxFuture, LinkStats, MemoryNetwork, MemoryTransport, Stream, Transport, TransportError};
 
 use super::*;
 
@@ -42,19 +42,35 @@ impl Connection for Moved {
     }
 }
 
+/// A tracker in a network within the process, and peers that have dialled it.
+struct World {
+    tracker: MemoryTransport,
+    peers: Vec<MemoryTransport>,
+    /// What each peer holds of its connection, and what the tracker does.
+    connections: Vec<(Arc<dyn Connection>, Arc<dyn Connection>)>,
+}
+
+impl World {
+    async fn new(peers: &[&str]) -> Self {
+        let network = MemoryNetwork::new();
+        let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
+        let tracker = bind(0, "10.0.0.1:9999");
+        let peers: Vec<_> = (1..).zip(peers).map(|(id, at)| bind(id, at)).collect();
+        let mut connections = Vec::new();
+        for peer in &peers {
+            let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+            let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+            connections.push((dialled.unwrap(), accepted.unwrap()));
+        }
+        World { tracker, peers, connections }
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_is_seen_elsewhere_is_sent_away_to_prove_it() {
-    let network = MemoryNetwork::new();
-    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
-    let (tracker, moves, stays) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"), bind(2, "10.0.0.3:9000"));
-    let mut connections = Vec::new();
-    for peer in [&moves, &stays] {
-        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
-        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
-        connections.push((dialled.unwrap(), accepted.unwrap()));
-    }
+    let world = World::new(&["10.0.0.2:9000", "10.0.0.3:9000"]).await;
     let state = State::new(ServerConfig::default());
-    let [(moved, there), (stayed, here)] = &connections[..] else { panic!() };
+    let [(moved, there), (stayed, here)] = &world.connections[..] else { panic!() };
     let there: Arc<dyn Connection> = Arc::new(Moved(there.clone()));
     assert!(state.open(1, &there) && state.open(2, here));
     state.send_moved_away();
@@ -65,20 +81,15 @@ async fn a_peer_that_is_seen_elsewhere_is_sent_away_to_prove_it() {
 
 #[tokio::test]
 async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stranger() {
-    let network = MemoryNetwork::new();
-    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
-    let (tracker, stranger, seeder) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"), bind(2, "10.0.9.3:9000"));
+    let World { tracker: _tracker, peers, connections } = World::new(&["10.0.0.2:9000", "10.0.9.3:9000"]).await;
+    let [stranger, seeder] = &peers[..] else { panic!() };
     let (state, content) = (State::new(ServerConfig::default()), ContentId(Digest([7; 32])));
-    let mut sessions = Vec::new();
-    for (session, peer, name) in [(1, &stranger, "evil"), (2, &seeder, "model.bin")] {
-        let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
-        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
-        let accepted = accepted.unwrap();
-        assert!(state.open(session, &accepted));
-        state.enter(session, &accepted, Arc::default(), &peer.listeners());
+    for (session, (peer, name)) in (1..).zip([(stranger, "evil"), (seeder, "model.bin")]) {
+        let (_, accepted) = &connections[session as usize - 1];
+        assert!(state.open(session, accepted));
+        state.enter(session, accepted, Arc::default(), &peer.listeners());
         let about = Some((name.to_owned(), 5));
         state.announce(session, peer.peer_id(), Announce { content, about, role: Role::Seeder });
-        sessions.push((dialled.unwrap(), accepted));
     }
     let named = |query: &str| state.find(query).into_iter().map(|found| found.name).collect::<Vec<_>>();
     assert_eq!((named("evil"), named("model.bin")), (vec!["evil".to_owned()], vec!["model.bin".to_owned()]));
@@ -91,20 +102,16 @@ async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stra
 
 /// A session that announced while another one of the same peer took its place once left a ghost in the content.
 #[tokio::test]
-async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost() {
-    let network = MemoryNetwork::new();
-    let bind = |id: u8, at: &str| network.bind(PeerId(Digest([id; 32])), vec![at.parse().unwrap()]).unwrap();
-    let (tracker, peer) = (bind(0, "10.0.0.1:9999"), bind(1, "10.0.0.2:9000"));
-    let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
-    let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
-    let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
+async fn an_announcement_during_a_session_change_leaves_no_ghost() {
+    let world = World::new(&["10.0.0.2:9000"]).await;
+    let (_, connection) = &world.connections[0];
     let state = State::new(ServerConfig { seed: 1, ..ServerConfig::default() });
     let outbox = Arc::new(Outbox::default());
     let announce = |number| Announce { content: ContentId(Digest([number; 32])), about: None, role: Role::Seeder };
     let together = Barrier::new(2);
     for session in (0..4000).step_by(2) {
-        assert!(state.open(session, &connection) && state.open(session + 1, &connection));
-        state.enter(session, &connection, outbox.clone(), &[]);
+        assert!(state.open(session, connection) && state.open(session + 1, connection));
+        state.enter(session, connection, outbox.clone(), &[]);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 together.wait();
@@ -114,7 +121,7 @@ async fn whoever_announces_while_another_session_takes_its_place_leaves_no_ghost
                 state.exit(session, connection.peer_id());
             });
             together.wait();
-            state.enter(session + 1, &connection, outbox.clone(), &[]);
+            state.enter(session + 1, connection, outbox.clone(), &[]);
         });
         state.exit(session + 1, connection.peer_id());
         assert_eq!((state.counts(), state.bytes()), ((0, 0), 0), "after session {session}");

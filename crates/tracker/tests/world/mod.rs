@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use p2p_fileshare_tracker::{Server, ServerConfig};
 use protocol::{
     Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PeerId, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
-use tracker::{Server, ServerConfig};
 use transport::frame::{frame, read_frame};
 use transport::{Connection, Identity, MemoryNetwork, RecvStream, SendStream, Transport};
 
@@ -27,7 +27,7 @@ pub struct Client {
 
 impl World {
     pub fn new() -> Self {
-        World::with(ServerConfig { seed: 1, ..ServerConfig::default() })
+        World::with(ServerConfig::default().seed(1))
     }
 
     pub fn with(config: ServerConfig) -> Self {

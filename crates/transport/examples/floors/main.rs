@@ -1,6 +1,6 @@
 //! What the machine can do without us: raw quinn and TLS over TCP, memory to memory, in two processes.
 //!
-//! `floors serve quic|tls` prints the port that it listens on and sends whoever comes as many bytes as it asks for;
+//! `floors serve quic|tls` prints the port that it listens on and sends each client as many bytes as it asks for;
 //! `floors fetch quic|tls PORT BYTES MTU` takes them and throws them away. The settings are the very file that the
 //! transport uses, everything runs on one thread a process, and nothing is stored, hashed or proven: this is the floor
 //! that the data path is measured against.
@@ -34,7 +34,7 @@ async fn main() {
     }
 }
 
-/// Tells whoever started us where we listen.
+/// Tells the starting program where we listen.
 fn listening(port: u16) {
     println!("{port}");
 }

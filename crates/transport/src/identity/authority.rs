@@ -53,7 +53,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The one whose key is in this file, with a new certificate: the name is made of the key, so whoever trusts a certificate
+    /// The one whose key is in this file, with a new certificate: the name is made of the key, so a peer that trusts a certificate
     /// from before trusts what this one signs.
     pub(super) fn of_key(key_path: &Path) -> Result<Self, IdentityError> {
         Self::new(pem::read_key(pem::open(key_path)?, key_path)?)

@@ -2,7 +2,7 @@
 //! `NAME.pem` and `NAME.key`.
 //!
 //! A key is never written over, so ids stay through renewals and through a change of the authority; certificates are made
-//! anew where the old one will not do. Whoever starts several peers in one folder need not say which is whose: each takes
+//! anew where the old one will not do. Several peers started in one folder need not be told which is whose: each takes
 //! the first that no running peer uses.
 
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ pub struct Certs(PathBuf);
 
 /// What is to be made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct CertRequest {
     /// Names of the peers' certificates.
     pub names: Vec<String>,
@@ -37,8 +39,22 @@ pub struct CertRequest {
     pub rotate: bool,
 }
 
+impl CertRequest {
+    /// Certificates of these names, valid for so long, of the authority that is there or a first one.
+    pub fn new(names: impl IntoIterator<Item = String>, lifetime: Duration) -> Self {
+        CertRequest { names: names.into_iter().collect(), lifetime, rotate: false }
+    }
+
+    /// Whether a new authority is to replace the present one.
+    pub fn rotate(mut self, rotate: bool) -> Self {
+        self.rotate = rotate;
+        self
+    }
+}
+
 /// What was done to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FileChange {
     /// It is new.
     Made(PathBuf),

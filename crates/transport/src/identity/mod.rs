@@ -39,6 +39,7 @@ pub struct Identity {
 
 /// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
@@ -188,7 +189,7 @@ impl Identity {
         };
         let mut identity = Self::read(certificate_path, key_path, &file)?;
         if held && cfg!(windows) {
-            // Nobody else can read what is locked there, and whoever renews the certificate reads the key. A lock that is
+            // Nobody else can read what is locked there, and renewing the certificate reads the key. A lock that is
             // shared keeps other peers out as well, for each wants it alone at first.
             let shared = file.unlock().map_err(TryLockError::Error).and_then(|()| file.try_lock_shared());
             shared.map_err(|_| IdentityError::InUse(key_path.to_owned()))?;
@@ -201,7 +202,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// A certificate and its key, whoever signed it.
+    /// A certificate and its key, of any signer.
     fn read(certificate_path: &Path, key_path: &Path, key: &File) -> Result<Self, IdentityError> {
         let (certificate, key, id) = pem::read_pair(certificate_path, key_path, key)?;
         Ok(Identity { key: secret(&key), certificate, id, held: None })
@@ -232,12 +233,12 @@ pub fn holds_private_key(bytes: &[u8]) -> bool {
     pem::holds_key(bytes)
 }
 
-/// The id of whoever holds the key of the certificate in a PEM file.
+/// The id of the peer whose certificate is in a PEM file.
 pub fn peer_id_of_certificate_pem(path: &Path) -> Result<PeerId, IdentityError> {
     peer_id_of(&pem::read_certificate(path)?).map_err(|_| IdentityError::Malformed(path.to_owned()))
 }
 
-/// The id of whoever holds a certificate's key.
+/// The id of a certificate's holder.
 pub(crate) fn peer_id_of(certificate: &CertificateDer<'_>) -> Result<PeerId, Error> {
     let parsed = webpki::EndEntityCert::try_from(certificate)
         .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;

@@ -311,7 +311,7 @@ fn a_closed_swarm_is_not_opened_by_leaving_out_a_flag() {
     assert_eq!(certs.tracker(&trust).unwrap().id, open.id);
 }
 
-/// One handshake in memory: how the dialler's side called it, or the error of whoever had one first.
+/// One handshake in memory: how the dialler's side called it, or the first error of either side.
 fn shake_hands(client: &Arc<rustls::ClientConfig>, server: &Arc<rustls::ServerConfig>) -> Result<HandshakeKind, Error> {
     let name = ServerName::try_from(SERVER_NAME).unwrap();
     let mut client = ClientConnection::new(client.clone(), name).unwrap();
@@ -345,7 +345,7 @@ fn no_session_is_resumed_so_no_check_is_skipped() {
     for _ in 0..3 {
         assert_eq!(shake_hands(&eager, &server), Ok(HandshakeKind::Full));
     }
-    // After a change of authority, whoever was in before is out.
+    // After a change of authority, earlier members are out.
     let new = Authority::generate().unwrap();
     let server = Arc::new(listener.server_tls(&new.trust()).unwrap());
     let error = shake_hands(&eager, &server);

@@ -1,4 +1,4 @@
-//! TLS settings that let in nobody unproven: both sides show a certificate and prove that they hold its key.
+//! TLS settings that let in only proven identities: both sides show a certificate and prove that they hold its key.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use webpki::KeyUsage;
 
 use super::{Identity, Trust};
 
-/// The protocol's name in the handshake; whoever speaks another one is refused there.
+/// The protocol's name in the handshake; a peer that speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
 /// Whether this is the protocol that both agreed on. QUIC demands one; TLS would go on without any.
 pub(crate) fn speaks_our_protocol(agreed: Option<&[u8]>) -> bool {
@@ -29,7 +29,7 @@ pub(crate) fn offers_our_protocol(hello: &ClientHello<'_>) -> bool {
 pub(crate) const SERVER_NAME: &str = "p2p-fileshare";
 
 impl Identity {
-    /// TLS for whoever is dialled: demands a certificate from the dialler.
+    /// TLS for the dialled side: demands a certificate from the dialler.
     pub(crate) fn server_tls(&self, trust: &Trust) -> Result<rustls::ServerConfig, Error> {
         let provider = provider();
         let mut tls = rustls::ServerConfig::builder_with_provider(provider.clone())
@@ -118,10 +118,31 @@ struct OnePeer {
     provider: Arc<CryptoProvider>,
 }
 
-const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ED25519];
+/// What rustls asks of both sides in the same words: a handshake counts if it is TLS 1.3's, signed with Ed25519.
+macro_rules! signed_with_ed25519 {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+        }
 
-fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
-    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+    };
 }
 
 impl ClientCertVerifier for AnyPeer {
@@ -138,27 +159,7 @@ impl ClientCertVerifier for AnyPeer {
         self.trust.check(end, rest, now, KeyUsage::client_auth()).map(|_| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        SCHEMES.to_vec()
-    }
+    signed_with_ed25519!();
 }
 
 impl ServerCertVerifier for OnePeer {
@@ -178,25 +179,5 @@ impl ServerCertVerifier for OnePeer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        SCHEMES.to_vec()
-    }
+    signed_with_ed25519!();
 }

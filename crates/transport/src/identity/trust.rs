@@ -1,4 +1,4 @@
-//! Whose certificates are taken: everyone's own in an open swarm, those of its authorities in a closed one.
+//! Which certificates are accepted: any in an open swarm, those signed by its authorities in a closed one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use super::{IdentityError, pem};
 
 /// Whom a transport lets in and talks to. A dialler always demands one certain peer as well.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Trust {
-    /// An open swarm: whoever proves to hold the key of a certificate that this key signed.
+    /// An open swarm: every peer that proves to hold the key of a certificate that this key signed.
     #[default]
     Anyone,
-    /// A closed swarm: whoever proves to hold the key of a certificate that one of these authorities signed, both ways.
+    /// A closed swarm: every peer that proves to hold the key of a certificate that one of these authorities signed, both ways.
     Authorities(Arc<[CertificateDer<'static>]>),
 }
 
@@ -136,7 +137,7 @@ fn expires(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     }
 }
 
-/// Whether a certificate is valid at this time, whoever signed it. webpki looks at the dates before it looks for a signer.
+/// Whether a certificate is valid at this time; its signer does not matter here. webpki looks at the dates before it looks for a signer.
 pub(super) fn valid_at(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), OutOfDate> {
     let Ok(parsed) = EndEntityCert::try_from(certificate) else { return Ok(()) };
     match parsed.verify_for_usage(&[], &[], &[], now, KeyUsage::server_auth(), None, None) {

@@ -17,6 +17,7 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig
 
 /// The congestion controllers, as flags name them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Congestion {
     /// CUBIC over short paths, [`Congestion::Delivery`] over long ones.
     #[default]

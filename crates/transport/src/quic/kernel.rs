@@ -1,4 +1,4 @@
-//! What the kernel gives to a socket of ours: asked once by whoever wants to know why QUIC is slow here.
+//! What the kernel gives to a socket of ours: `peer-cli doctor` asks, to say why QUIC is slow here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +7,7 @@ use super::{endpoint, path, settings};
 
 /// What UDP has on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UdpSupport {
     /// Bytes of buffer that were asked for, both ways.
     pub wanted_buffer: usize,

@@ -272,7 +272,7 @@ impl Listener {
                 self.abandoned.add(id);
             }
         }
-        // quinn would keep what is left of it for another three seconds: whoever begins thousands of handshakes must not
+        // quinn would keep what is left of it for another three seconds: a client that begins thousands of handshakes must not
         // make us hold thousands.
         if let Some(driver) = driver {
             driver.abort();
@@ -358,7 +358,7 @@ mod tests {
         b.close().await;
     }
 
-    /// Whoever sends a packet chooses its sender: only the handshake has shown that the other end is there.
+    /// The sender of a packet can be forged: only the handshake has shown that the other end is there.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_migrated_connection_is_where_its_handshake_was_and_says_that_it_moved() {

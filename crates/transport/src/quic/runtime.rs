@@ -11,7 +11,7 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// Runs quinn's tasks on one thread, whoever calls quinn.
+/// Runs quinn's tasks on one thread, no matter which thread calls quinn.
 #[derive(Debug)]
 pub(super) struct OnThread(pub(super) Handle);
 

@@ -1,6 +1,7 @@
-//! What waits for the uplink, over all connections of a transport together.
+//! How much waits for the uplink, over all connections of a transport together.
 //!
-//! A stream that takes bytes at once only to let them wait hides from whoever decides what to send next that the uplink is
+//! A stream that takes bytes at once only to let them wait hides from the engine, which decides what to send next,
+//! that the uplink is
 //! busy: ten connections with windows of their own would take in a second's worth of pieces in no order at all, and drown
 //! a short queue at the uplink. So payload is taken only while little of what was taken before is on its way: what the
 //! uplink sends in two round trips and a moment. How fast it is, is told by what arrives.

@@ -3,7 +3,7 @@
 //! quinn would grant each connection a fixed window, and memory would grow with connections. Here all connections of a
 //! transport share one budget, in each direction: those on which bytes flow get even parts, the others a little to start
 //! with. On a LAN a part is no larger than keeps bursts within a socket's buffer; on a long path it grows to twice what
-//! the path holds. What is to be sent waits in a connection's window for no longer than a moment: whoever decides what to
+//! the path holds. What is to be sent waits in a connection's window for no longer than a moment: the engine, which decides what to
 //! send next must see what has left, not what a buffer has swallowed.
 
 use std::sync::{Arc, Mutex, Weak};

@@ -50,7 +50,7 @@ fn client_hello() -> Vec<u8> {
 }
 
 async fn gets_through(honest: &Tcp, to: &Tcp) {
-    // Whoever comes from the address of those that stall may be given up for one of them, and comes again.
+    // A peer at the address of those that stall may be given up for one of them, and comes again.
     let dial = async {
         let first = honest.dial(to.listeners()[0], to.peer_id()).await;
         if first.is_err() { honest.dial(to.listeners()[0], to.peer_id()).await } else { first }

@@ -1,4 +1,6 @@
-//! How many sockets a transport may hold that others made it open. Files need descriptors too, and so do our own dials.
+//! How many sockets of incoming connections a transport may hold. Files need descriptors too, and so do our own dials.
+
+use atomic_file::descriptor_limit;
 
 use crate::handshakes;
 
@@ -7,7 +9,7 @@ const MOST: usize = 65_536;
 
 /// Handshakes under way at once, and sockets of connections that stand.
 pub(super) fn room() -> (usize, usize) {
-    shared_out(granted())
+    shared_out(descriptor_limit())
 }
 
 /// Half of all descriptors, of which handshakes get a fourth and no more than they need.
@@ -15,19 +17,6 @@ fn shared_out(granted: usize) -> (usize, usize) {
     let half = (granted / 2).max(8);
     let handshakes = (half / 4).min(handshakes::MOST);
     (handshakes, (half - handshakes).min(MOST))
-}
-
-/// How many files and sockets this process may have open.
-#[cfg(unix)]
-fn granted() -> usize {
-    use rustix::process::{Resource, getrlimit};
-    // No limit is said as none.
-    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
-#[cfg(not(unix))]
-fn granted() -> usize {
-    usize::MAX
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A TCP socket that can be closed by others than those who read and write it.
 //!
 //! A stream may lie in a queue with nobody waiting on it, and its descriptor with it. When descriptors are short, the one
-//! that is to go is closed at once, whoever holds the stream; they see an aborted connection.
+//! that is to go is closed at once, even while the stream is held; they see an aborted connection.
 
 use std::io;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! One stream on a stream connection, with the two halves that the seam wants.
 //!
-//! The halves share the stream connection: whoever sends must also hear a `STOP`, which comes from the direction that the receiving
+//! The halves share the stream connection: a sender must also hear a `STOP`, which comes from the direction that the receiving
 //! half reads. So both read under one lock, and the sender never holds it once there is payload to take. What is said
 //! without waiting (`finish`, `reset`, `stop`, a drop) goes into a queue that a task writes out.
 
@@ -158,7 +158,7 @@ impl OneStream {
         self.release().await;
     }
 
-    /// Gives the stream connection back once both directions have ended, whoever still holds a half.
+    /// Gives the stream connection back once both directions have ended, even while a half is held.
     async fn release(&self) {
         if !self.state(|state| state.ended && state.heard_end.is_some() && !state.torn && state.queue.is_empty()) {
             return;

@@ -1,6 +1,6 @@
 //! One thing that was looked at: how it is, and what to do about it.
 
-use peer::json::Event;
+use peer::json::{self, Event};
 
 use crate::error::ExitCode;
 
@@ -55,7 +55,7 @@ impl Finding {
 
     pub(super) fn event(&self) -> Event {
         let (found, advice) = (self.found.clone(), self.advice.clone());
-        Event::Check { check: self.name.into(), status: self.status().into(), found, advice }
+        Event::Check(json::Check { check: self.name.into(), status: self.status().into(), found, advice })
     }
 
     pub(super) fn words(&self) -> Vec<String> {

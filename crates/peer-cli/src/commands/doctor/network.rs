@@ -43,7 +43,7 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
 pub(super) fn transports(query: &TrackerQuery) -> Result<[Arc<dyn Transport>; 2], Failure> {
     let (identity, trust) = connect::who(&query.peer)?;
     let listener = SocketAddr::new(connect::address(&query.peer), 0);
-    let config = Config { trust, mtu: query.peer.mtu, ..Config::new(identity, vec![listener]) };
+    let config = Config::new(identity, vec![listener]).trust(trust).mtu(query.peer.mtu);
     let bind = |kind: Kind| kind.bind(config.clone()).map_err(|error| Failure::new(ExitCode::Other, error.to_string()));
     Ok([bind(Kind::Quic)?, bind(Kind::Tcp)?])
 }

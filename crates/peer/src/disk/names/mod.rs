@@ -1,6 +1,6 @@
 //! What becomes of a download's names that should not, or cannot, be where it goes: refused, left out, or mapped to others.
 //!
-//! A name comes from whoever shares it, and some are more than names where they lie: a hidden file at the top of a home folder
+//! A name comes from the sharer, and some are more than names where they lie: a hidden file at the top of a home folder
 //! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
 //! component of its path is judged with the folder that it would lie in.
 

@@ -1,4 +1,4 @@
-//! A file of which only hashing tells whether its bytes are what they were: another one of the same length, or one whose change
+//! A file that must be hashed to see whether it has changed: another one of the same length, or one whose change
 //! time alone is new. It is hashed a little at a time, since it may be large and nothing is known to be wrong.
 
 use std::fs::File;

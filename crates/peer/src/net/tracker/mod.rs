@@ -67,7 +67,7 @@ pub(crate) enum ToClient {
 }
 
 impl ToClient {
-    /// No tracker hears it: whoever waits for an answer is told so.
+    /// No tracker hears it: a caller that waits for an answer is told so.
     pub(crate) fn unheard(self) {
         match self {
             ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
@@ -79,6 +79,7 @@ impl ToClient {
 
 /// A page of what a tracker knows, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// At most [`protocol::MAX_MATCHES`] contents.
     pub contents: Vec<ContentMatch>,

@@ -97,7 +97,7 @@ mod tests {
         assert_eq!((credit.strikes, credit.rests_until), (1, REST));
         assert_eq!(credit.earned, ATONED / 2, "a strike costs three quarters of what was earned");
         (0..9).for_each(|_| credit.strike(Duration::ZERO));
-        assert_eq!(credit.rests_until, SHORT_REST, "whoever has delivered is soon asked again");
+        assert_eq!(credit.rests_until, SHORT_REST, "a peer that has delivered is soon asked again");
     }
 
     #[test]

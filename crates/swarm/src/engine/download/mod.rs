@@ -53,7 +53,7 @@ pub(crate) struct Download {
     pub(crate) credit: Credit,
     /// When a byte last came, or we last asked with nothing under way.
     pub(crate) heard: Duration,
-    /// Since when something that we asked for waits without a byte having come, whoever sent it in the end.
+    /// Since when something that we asked for waits without a byte having come, from any peer.
     pub(crate) unanswered: Option<Duration>,
     /// How long it has owed us something at a pace that is nothing beside that of others.
     pub(crate) crawled: Duration,
@@ -121,7 +121,7 @@ pub(crate) struct Downloads {
     probing: u64,
     /// Connections whose offers wait for room.
     pub(crate) offering: BTreeSet<ConnId>,
-    /// Nothing has come for long, and nobody moves: whoever rests may be asked all the same.
+    /// Nothing has come for long, and nobody moves: resting peers may be asked all the same.
     starves: bool,
     /// Bytes a second of the fastest, lately.
     fastest: f64,
@@ -144,6 +144,11 @@ impl Downloads {
         let mut runs = requests.flat_map(|request| request.open.runs()).take(most).collect::<Vec<_>>();
         runs.sort_unstable_by_key(|run| run.first);
         runs
+    }
+
+    /// Whether a peer is to be left alone for a while.
+    fn rests(&self, download: &Download, now: Duration) -> bool {
+        now < download.credit.rests_until && !self.starves
     }
 
     /// Whether a request is one for pieces of this content.

@@ -26,16 +26,13 @@ impl Engine {
             return self.close(conn, "it offers pieces that do not exist");
         }
         let now = self.now;
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.download.offered = Some(now);
-        let Some(state) = self.conns.get(&conn) else { return };
-        if state.download.is_shut_off() || self.rests(state) || state.download.refuses(now) {
+        let Some(Connection { download, .. }) = self.conns.get_mut(&conn) else { return };
+        download.offered = Some(now);
+        if download.is_shut_off() || self.downloads.rests(download, now) || download.refuses(now) {
             return self.actions.decline(conn, id, runs);
         }
-        let unknown = content.geometry.is_none();
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        let offers = &mut state.download.offers;
-        if unknown {
+        let offers = &mut download.offers;
+        if content.geometry.is_none() {
             // What was offered long before the manifest came has been taken back, and this is offered instead.
             offers.retain(|offer| offer.content != id || now.saturating_sub(offer.at) <= ANSWER);
         }

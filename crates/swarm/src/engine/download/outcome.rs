@@ -96,7 +96,7 @@ impl Engine {
         content.unannounced.insert(piece);
         content.announce_at.get_or_insert(self.now + self.config.have_delay);
         if content.asked(piece) > 0 {
-            // Whoever else was asked for it need not send it.
+            // Other peers that were asked for it need not send it.
             for (request, owes_more) in self.downloads.need_not_bring(id, piece) {
                 content.unask(piece);
                 if !owes_more {

@@ -23,11 +23,11 @@ const PIECE_WITHIN: f64 = 4.0;
 const UNPROVEN: Duration = Duration::from_millis(1500);
 /// With nothing else left to ask for, or others waiting for its place, it is given this long to begin.
 const LATE: Duration = Duration::from_millis(250);
-/// Whoever sent something within this time moves.
+/// A peer that sent something within this time moves.
 const MOVES: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Judges the pace of all who owe us something: what the stalled ones owe goes to whoever else has it.
+    /// Judges the pace of all who owe us something: what the stalled ones owe is asked of others that have it.
     pub(crate) fn review_pace(&mut self) {
         self.conns.values_mut().for_each(|state| state.download.credit.tick(state.download.given));
         self.downloads.fastest = self.conns.values().map(|state| state.download.credit.best).fold(0.0, f64::max);
@@ -94,7 +94,7 @@ impl Engine {
         self.now.saturating_sub(state.download.heard) < MOVES
     }
 
-    /// With nothing else left to ask for, whoever has not proven itself and is late with what it owes, or would take long for
+    /// With nothing else left to ask for, a peer that has not proven itself and is late with what it owes, or would take long for
     /// it, keeps everyone waiting: others bring it sooner.
     fn move_last_requests(&mut self, conn: ConnId, ending: &BTreeSet<ContentId>) {
         let Some(state) = self.conns.get(&conn).filter(|state| !state.download.credit.proven) else { return };
@@ -136,7 +136,7 @@ impl Engine {
             other != conn
                 && (download.is_willing(self.now) || moves)
                 && !download.credit.stalled
-                && !self.rests(state)
+                && !self.downloads.rests(download, self.now)
                 && !download.refuses(self.now)
                 && state.has(&id, piece)
         })

@@ -25,7 +25,7 @@ const LEFT: u64 = 8;
 /// A peer owes no more than it brings in this time: the rest of the budget is for others.
 const HORIZON: Duration = Duration::from_secs(4);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
-/// Whoever is this many times slower than the fastest counts among those who have to prove themselves.
+/// A peer this many times slower than the fastest counts among those who have to prove themselves.
 const BESIDE: f64 = 16.0;
 
 impl Downloads {
@@ -79,7 +79,7 @@ impl Engine {
     /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`.
     pub(super) fn room(&self, state: &Connection, total: u64, size: u64) -> u64 {
         let download = &state.download;
-        if download.credit.stalled || self.rests(state) || download.refuses(self.now) {
+        if download.credit.stalled || self.downloads.rests(download, self.now) || download.refuses(self.now) {
             return 0;
         }
         self.downloads.room(state, self.memory(size), total, size)
@@ -99,11 +99,7 @@ impl Engine {
 
     /// Whether a peer may be asked for anything now.
     pub(super) fn may_ask(&self, state: &Connection) -> bool {
-        !state.download.credit.stalled && !self.rests(state) && self.now >= state.download.not_before
-    }
-
-    /// Whether a peer is to be left alone for a while.
-    pub(super) fn rests(&self, state: &Connection) -> bool {
-        self.now < state.download.credit.rests_until && !self.downloads.starves
+        let resting = self.downloads.rests(&state.download, self.now);
+        !state.download.credit.stalled && !resting && self.now >= state.download.not_before
     }
 }

@@ -8,7 +8,7 @@ use super::flood::MessageBudget;
 use crate::engine::Engine;
 use crate::event::ConnId;
 
-/// Whoever sent wrong pieces may say within this time that it withdraws the content, because its file was changed under it.
+/// A peer that sent wrong pieces may say within this time that it withdraws the content, because its file was changed under it.
 const MERCY: Duration = Duration::from_secs(1);
 
 /// What a peer did on its connection that it should not have done.
@@ -83,7 +83,7 @@ impl Engine {
         self.peers.pardon(state.peer.id);
     }
 
-    /// Shuts out whoever was condemned and has not withdrawn anything.
+    /// Shuts out the peers that were condemned and have not withdrawn anything.
     pub(crate) fn ban_condemned(&mut self) {
         let due = self.conns.iter().filter(|(_, state)| state.conduct.is_due(self.now));
         let due: Vec<ConnId> = due.map(|(&conn, _)| conn).collect();

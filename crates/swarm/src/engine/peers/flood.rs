@@ -1,4 +1,4 @@
-//! What peers' messages cost us: each connection may have us work so much a second, and whoever floods is let go.
+//! What peers' messages cost us: each connection may have us work so much a second, and a connection that floods is closed.
 //!
 //! A message of a few bytes can make us look at every piece of a content. So what counts is the work that a message makes,
 //! in units of a look at one piece (some 50 ns), and not its bytes. What an honest peer says of a content changes each

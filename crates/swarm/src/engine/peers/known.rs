@@ -8,7 +8,7 @@ use protocol::PeerId;
 
 /// Most peers that are remembered for one content.
 const MOST_KNOWN: usize = 400;
-/// Whoever gave us something is looked for this long after it was lost, with pauses of no more than this: a link that was
+/// A peer that gave us something is looked for this long after it was lost, with pauses of no more than this: a link that was
 /// dark should not stay so for us.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_millis(500);

@@ -15,10 +15,10 @@ use crate::engine::upload::Upload;
 use crate::engine::{Engine, TICK};
 use crate::event::ConnId;
 
-/// Whoever gives fewer bytes a second than this, and than this part of what another gives, crawls.
+/// A peer crawls that gives fewer bytes a second than this, and than this part of what another gives.
 const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
-/// Whoever asks for nothing and sends nothing for this long makes room for others.
+/// A peer that asks for nothing and sends nothing for this long makes room for others.
 const QUIET: Duration = Duration::from_secs(60);
 
 impl Engine {
@@ -129,7 +129,7 @@ impl Engine {
         self.next_tick = self.now;
     }
 
-    /// Drops whoever owes us pieces and has sent nothing for too long, or next to nothing beside others: what it owes can
+    /// Drops peers that owe us pieces and have sent nothing for too long, or next to nothing beside others: what it owes can
     /// be had elsewhere, and each time it is asked costs us a while.
     pub(crate) fn drop_silent(&mut self) {
         let limit = self.config.give_up;

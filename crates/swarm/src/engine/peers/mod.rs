@@ -178,7 +178,7 @@ impl Peers {
         }
         let record = self.records.get_or_default(peer);
         record.delivered |= credit.verified > 0;
-        // Whoever delivers enough has no strikes any more.
+        // A peer that delivers enough has no strikes any more.
         record.strikes = if credit.verified > 0 { credit.strikes } else { record.strikes.max(credit.strikes) };
         record.rests_until = credit.rests_until;
     }

@@ -131,7 +131,7 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
     actions.clear();
     offer(&mut engine, vec![PieceRange { first: 0, count: 3 }, PieceRange { first: 10, count: 80 }], &mut actions);
     let asked = |actions: &[Action]| fetches(actions).iter().map(|&(_, _, run)| run).collect::<Vec<_>>();
-    // An eighth is left for whoever has not given anything yet.
+    // An eighth is left for peers that have not given anything yet.
     assert_eq!(asked(&actions), [PieceRange { first: 0, count: 3 }, PieceRange { first: 10, count: 4 }]);
     let (_, first, _) = fetches(&actions)[0];
     for (bytes, makes_room) in [(u64::from(PIECE), Some(1)), (1 << 20, Some(2)), (1 << 20, None)] {

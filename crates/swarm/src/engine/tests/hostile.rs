@@ -97,7 +97,7 @@ fn a_trickle_is_judged_like_silence() {
 }
 
 #[test]
-fn whoever_refuses_what_it_offers_is_asked_less_and_less() {
+fn a_peer_that_refuses_what_it_offers_is_asked_less_and_less() {
     let (mut engine, mut actions) = (wants(100), Vec::new());
     offers_all(&mut engine, Duration::ZERO, 1, stranger(1), 100, &mut actions);
     let mut asked = 0;
@@ -407,7 +407,7 @@ fn a_crowd_of_one_network_makes_room_for_others() {
         engine.handle(Duration::from_millis(conn), event, &mut actions);
     }
     assert!(!closed(&actions, 1000), "a newcomer from elsewhere stays");
-    assert!(!closed(&actions, 1), "whoever has given something stays");
+    assert!(!closed(&actions, 1), "a peer that has given something stays");
 }
 
 /// Slow, but not so slow that it counts as nothing.

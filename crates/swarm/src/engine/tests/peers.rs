@@ -44,7 +44,7 @@ fn connections_that_are_here_for_nothing_make_room() {
 
 /// A seeder whose file is edited serves wrong pieces until it notices, and then withdraws them.
 #[test]
-fn whoever_withdraws_within_a_second_what_was_wrong_is_not_shut_out() {
+fn a_wrong_piece_withdrawn_within_a_second_is_forgiven() {
     let wrong = |engine: &mut Engine, at: Duration, actions: &mut Vec<Action>| {
         let requests = fetches(actions);
         let (_, request, run) = *requests.iter().rev().find(|(conn, ..)| *conn == 1).expect("it is asked");
@@ -159,7 +159,7 @@ fn strangers_that_join_and_do_nothing_make_room() {
 
 /// Ids are free to make: the books on them do not grow with every one that misbehaves.
 #[test]
-fn whoever_was_shut_out_or_forgiven_first_is_forgotten_first_and_only_for_want_of_room() {
+fn bans_and_pardons_are_forgotten_oldest_first_and_only_for_room() {
     let mut engine = lone_engine(true);
     let all = vec![PieceRange { first: 0, count: 100 }];
     // Each sends five wrong pieces, and withdraws the content at once, or leaves.

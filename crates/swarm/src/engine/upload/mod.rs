@@ -260,7 +260,7 @@ impl Uploads {
     }
 
     /// How many answers may be sent side by side, with so many bytes that move now: one more than fills the uplink.
-    /// While its rate is unknown, one, and twice as many whenever that has led to nothing for a while: whoever came first may
+    /// While its rate is unknown, one, and twice as many whenever that has led to nothing for a while: the peer that came first may
     /// not be taking anything.
     fn side_by_side(&self, now: Duration, bytes: u64) -> usize {
         match self.rate() {

@@ -48,8 +48,8 @@ const TRIES: u32 = 64;
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
-/// Someone to give pieces to. Whoever is near comes first, then (where fairness is asked for) whoever gave enough, then
-/// whoever waits for least from us, then by chance: to prefer whoever has least makes all uploaders offer to the same few.
+/// Someone to give pieces to. Peers nearby come first, then (where fairness is asked for) peers that gave enough, then
+/// peers that wait for least from us, then by chance: to prefer those that have least makes all uploaders offer to the same few.
 struct Taker<'a> {
     conn: ConnId,
     site: &'a str,

@@ -9,7 +9,7 @@ use crate::event::ConnId;
 
 /// An offer must be answered, and a piece that was sent be announced, within this time and two round trips.
 pub(crate) const ANSWER: Duration = Duration::from_secs(1);
-/// No further offers to whoever has not answered one for this long and two round trips.
+/// No further offers to a peer that has not answered one for this long and two round trips.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest pause in offers to someone who does not answer them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ impl Engine {
                 }
                 for (&piece, promise) in &theirs.promised {
                     let age = self.now.saturating_sub(promise.since);
-                    // Whoever has no manifest yet cannot answer.
+                    // A peer without the manifest cannot answer.
                     late |= theirs.manifest && promise.stage == Stage::Offered && age.min(silent) > patience;
                     let stranger = theirs.manifest && !state.upload.has_answered && promise.stage == Stage::Offered;
                     let most = if stranger { patience } else { rtt * 2 + ANSWER };

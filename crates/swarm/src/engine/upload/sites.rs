@@ -7,7 +7,7 @@ use protocol::ContentId;
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
 
-/// Whoever has got nothing new for this long may get what someone near it has already.
+/// A peer that has got nothing new for this long may get what a peer near it has already.
 pub(crate) const STARVING: Duration = Duration::from_secs(5);
 /// How long a stranger's word about its site counts.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Engine {
             if state.conduct.doubted || !sites.contains(&state.peer.site) {
                 continue;
             }
-            // Whoever sends at the moment keeps nobody waiting.
+            // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
             let claims = state.participations.values().any(|theirs| !theirs.takes || !starves(theirs.grew));
             state.conduct.doubted = !sends && claims;

@@ -95,7 +95,7 @@ fn strangers_and_those_who_hold_answers_up_get_one_at_a_time() {
 }
 
 #[test]
-fn whoever_holds_an_answer_up_gives_its_slot_back() {
+fn a_stalled_answer_gives_its_slot_back() {
     let mut uploads = with_rate(1000);
     ask(&mut uploads, 10, 1, 0, second(2));
     ask(&mut uploads, 20, 2, 0, second(2));

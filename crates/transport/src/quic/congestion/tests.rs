@@ -10,7 +10,7 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 /// Payload in a datagram, of what that takes on the wire.
 const PAYLOAD: f64 = 1416.0 / 1480.0;
 
-/// Prints what each controller makes of each link: `cargo test --release -p transport figures -- --ignored --nocapture`.
+/// Prints what each controller makes of each link: `cargo test --release -p p2p-fileshare-transport figures -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints figures"]
 fn figures() {

@@ -38,11 +38,9 @@ pub struct Arguments {
 pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (ExitCode, anyhow::Error)> {
     let count = arguments.peers.unwrap_or(if arguments.name.is_empty() && !arguments.rotate { PEERS } else { 0 });
     let numbered = (1..=count).map(|number| format!("peer-{number}"));
-    let request = CertRequest {
-        names: numbered.chain(arguments.name.iter().cloned()).collect(),
-        lifetime: Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60),
-        rotate: arguments.rotate,
-    };
+    let lifetime = Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60);
+    let names = numbered.chain(arguments.name.iter().cloned());
+    let request = CertRequest::new(names, lifetime).rotate(arguments.rotate);
     let done = Certs::new(folder).provision(&request).map_err(failed)?;
     for done in done {
         match done {
@@ -50,6 +48,7 @@ pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (ExitCode, anyho
             FileChange::Kept(path) => say(format_args!("kept     {}", path.display())),
             FileChange::Renewed(path) => say(format_args!("renewed  {}", path.display())),
             FileChange::Moved(from, to) => say(format_args!("moved    {} to {}", from.display(), to.display())),
+            _ => {}
         }
     }
     let shown = folder.display();

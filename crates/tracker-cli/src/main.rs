@@ -93,7 +93,8 @@ fn main() -> process::ExitCode {
         complain(&sentence);
         return ExitCode::CannotWrite.into();
     }
-    match run(&arguments) {
+    let panicked = |sentence: String| Err((ExitCode::Other, anyhow::anyhow!(sentence)));
+    match settings::catch_panic(|| run(&arguments)).unwrap_or_else(panicked) {
         Ok(()) => process::ExitCode::SUCCESS,
         Err((code, error)) => {
             complain(&format!("{error:#}"));
@@ -147,8 +148,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         .build()
         .map_err(|error| (ExitCode::Other, error.into()))?;
     runtime.block_on(async {
-        let publishers = arguments.publisher.iter().copied().collect();
-        let config = ServerConfig { memory: arguments.memory, publishers, ..ServerConfig::default() };
+        let publishers = arguments.publisher.iter().copied();
+        let config = ServerConfig::default().memory(arguments.memory).publishers(publishers);
         let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}
@@ -233,18 +234,9 @@ async fn told_to_stop(server: &Server, commands: bool) {
 mod tests {
     use super::*;
 
-    /// What a file of the working folder sets comes from whoever put it there.
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
-        let command = Arguments::command();
-        for long in NAMES.harmless {
-            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(long));
-            let flag = flag.unwrap_or_else(|| panic!("there is no --{long}"));
-            assert!(matches!(flag.get_action(), clap::ArgAction::Set), "--{long}");
-            let names: Vec<_> = flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
-            let harmful = ["FILE", "FOLDER", "ADDRESS", "PEER", "NAME", "N", "SHELL"];
-            assert!(!names.iter().any(|name| harmful.contains(name)), "--{long} takes {names:?}");
-        }
+        assert_eq!(settings::harm_in_working_folder(&NAMES, &Arguments::command(), &[]), Vec::<String>::new());
     }
 
     #[test]
