@@ -28,7 +28,7 @@ fn the_printed_line_is_all_that_it_takes() {
     let line = sharer.line("peer-cli get p2p");
     let ticket = line.strip_prefix("peer-cli get ").unwrap();
     let mut getter = machines.get("there", &[ticket]);
-    getter.line("Successfully Downloaded größer 1.bin to output/größer 1.bin");
+    getter.line("every piece verified → output/größer 1.bin");
     getter.ends_with(0);
     assert!(machines.read("there", "output/größer 1.bin") == bytes);
     sharer.type_line("exit");

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
+    settings::draw_log_with(screen::log_line);
     let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));

@@ -99,7 +99,7 @@ pub use node::Node;
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};
 pub use stats::{Bottleneck, Waits};
-pub use status::{Completed, DownloadStats, State, Status};
+pub use status::{Completed, DownloadStats, Participant, State, Status};
 
 // What a user touches of the crates below: one crate is enough.
 pub use protocol::{

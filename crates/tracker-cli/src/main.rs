@@ -2,6 +2,7 @@
 
 mod certs;
 mod exit_code;
+mod prompt;
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,12 +15,13 @@ use protocol::{PeerId, printable};
 use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificate_pem};
 
 use exit_code::ExitCode;
+use prompt::Typed;
 use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
 
 /// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
 ///
-/// Type `exit` (or press Ctrl-C) to stop it: running downloads go on without a tracker.
+/// Type `help` for what it can be asked, and `exit` (or press Ctrl-C) to stop it: running downloads go on without a tracker.
 #[derive(Parser)]
 #[command(
     version,
@@ -53,7 +55,7 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
-    /// Read `exit` from standard input though it is no terminal
+    /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal
     #[arg(long)]
     commands: bool,
     /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `tracker=debug`
@@ -121,6 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
+    let is_open = arguments.ca.is_empty() && !address.ip().is_loopback();
     let config = transport_config(identity, trust, address);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
@@ -131,14 +134,14 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         error => (ExitCode::Other, error.into()),
     })?;
     let bound = transport.listeners()[0];
-    if let Some(warning) = settings::open_swarm_warning(&[bound], !arguments.ca.is_empty()) {
-        tracing::warn!("{warning}");
-    }
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
     let (port, host) = (bound.port(), host(bound));
     say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
     say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
+    if is_open {
+        say(format_args!("Anyone who reaches it can take part: --ca closes the swarm, --bind 127.0.0.1 keeps it here"));
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -150,7 +153,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}
-            () = told_to_stop(arguments.commands) => {}
+            () = told_to_stop(&server, arguments.commands) => {}
         }
         say(format_args!("Exited swarm."));
         transport.close().await;
@@ -197,32 +200,33 @@ fn host(bound: SocketAddr) -> String {
     outside.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
 }
 
-/// Waits for `exit` on standard input, if that is a terminal or is to be read, or for a signal. The end of input is no reason
-/// to stop: a service has none. Ctrl-D on a terminal is one.
-async fn told_to_stop(commands: bool) {
+/// Answers what is typed, if standard input is a terminal or is to be read, until it is told to end, by that or by a signal. The
+/// end of input is no reason to stop: a service has none. Ctrl-D on a terminal is one.
+async fn told_to_stop(server: &Server, commands: bool) {
     let mut signals = Signals::listen();
     settings::end_when_stuck(|_| true, |_| 0);
-    let (said, mut heard) = tokio::sync::mpsc::channel(1);
+    let (said, mut heard) = tokio::sync::mpsc::channel(16);
     if commands || std::io::stdin().is_terminal() {
         std::thread::spawn(move || {
-            let mut exit = false;
             let ended = terminal::read_lines(|line| {
-                exit = line.trim().eq_ignore_ascii_case("exit");
-                !exit
+                prompt::parse(line).is_none_or(|typed| {
+                    let quit = typed == Typed::Quit;
+                    said.blocking_send(typed).is_ok() && !quit
+                })
             });
-            if exit || ended {
-                let _ = said.blocking_send(());
+            if ended {
+                let _ = said.blocking_send(Typed::Quit);
             }
         });
     }
-    let typed = async {
-        if heard.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    loop {
+        tokio::select! {
+            Some(typed) = heard.recv() => match prompt::answer(typed, server) {
+                Some(lines) => lines.iter().for_each(|line| say(format_args!("{line}"))),
+                None => return,
+            },
+            _ = signals.next() => return,
         }
-    };
-    tokio::select! {
-        () = typed => {}
-        _ = signals.next() => {}
     }
 }
 

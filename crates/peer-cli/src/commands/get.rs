@@ -125,7 +125,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         screen::complain(BYTES);
     }
     temp_folder::sweep_left();
-    let node = connect::bind_to_serve(&arguments.peer, arguments.port, 1)?;
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?;
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };

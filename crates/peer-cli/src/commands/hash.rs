@@ -12,8 +12,8 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::paths::must_exist;
+use crate::ui::counter::Counter;
 use crate::ui::left_out;
-use crate::ui::progress::Counter;
 use crate::ui::screen::{complain, print};
 
 /// Where `share` keeps its keys unless another folder is named.
@@ -25,7 +25,7 @@ pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Res
     // What `share` would share, so that both have one id.
     let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
     let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
-    let progress = Counter::new("Hashing").show();
+    let progress = Counter::new("Hashing", file).show();
     let Hashed { manifest, left_out, .. } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));
     keep_manifest(hashes, &manifest)?;
@@ -55,7 +55,7 @@ pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failu
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
         .len();
-    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
+    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying", file).show())?;
     if bad.is_empty() && size == entry.size {
         return print([format!("{}: good, {} pieces", file.display(), manifest.geometry().pieces())]);
     }

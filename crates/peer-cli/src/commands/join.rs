@@ -12,6 +12,7 @@ use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::input::Input;
@@ -89,18 +90,18 @@ impl JoinArguments {
 
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
-    let node = connect::bind_to_serve(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,
+        original: true,
         strict: !arguments.file.is_empty(),
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
     Session::run(node, options, face, async |session: &Session| {
         if let Some(input) = begin(session, &arguments).await? {
-            session.begun()?;
             session.watch_input(input).await;
         }
         Ok(())
@@ -139,6 +140,10 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
         if let Some(content) = session.share(&path, &arguments.cut, held(arguments)).await? {
             input.is_shared(&path, content);
         }
+    }
+    session.begun()?;
+    if arguments.seeder {
+        Audience::of(&arguments.peer).warning().into_iter().for_each(|warning| session.note(warning));
     }
     Ok(arguments.seeder.then_some(input))
 }

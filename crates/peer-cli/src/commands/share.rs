@@ -19,6 +19,7 @@ use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
 use crate::session::temp_folder::{self, TempFolder};
@@ -94,7 +95,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     };
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind_to_serve(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.output("output").scan(scan).start();
     let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
@@ -104,7 +105,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let result = Session::run(node, options, face, async |session: &Session| {
         let shared = begin(session, &arguments, tracker, spool.as_ref()).await?;
         session.begun()?;
-        shared.keep_tickets_good(session).await;
+        session.sharing(Audience::of(&arguments.peer).promise());
+        shared.go_on(session, &arguments.cut).await;
         Ok(())
     });
     let result = result.await;
@@ -200,7 +202,8 @@ async fn begin(
         };
         if let Some(content) = content {
             shared.contents.push(content);
-            session.ticket(&shared.ticket(content)?);
+            let name = session.called(content).filter(|_| arguments.paths.len() > 1);
+            session.ticket(&shared.ticket(content)?, name.as_deref());
         }
     }
     Ok(shared)
@@ -250,20 +253,43 @@ impl Shared {
         here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
-    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
-    async fn keep_tickets_good(mut self, session: &Session) {
+    /// Goes on for as long as the session does: shares what is added, and keeps tickets good.
+    async fn go_on(mut self, session: &Session, cut: &Cut) {
         let mut addresses = session.node.addresses();
-        while addresses.changed().await.is_ok() {
-            let told = self.place.for_ticket();
-            if !is_better(&told, &self.told) {
-                continue;
+        loop {
+            tokio::select! {
+                changed = addresses.changed() => match changed {
+                    Ok(()) => self.renew(session),
+                    Err(_) => return,
+                },
+                path = session.next_addition() => self.add(session, &path, cut).await,
             }
-            self.told = told;
-            let sentence =
-                "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
-            session.note(sentence);
-            for ticket in self.contents.iter().filter_map(|&content| self.ticket(content).ok()) {
-                session.ticket(&ticket);
+        }
+    }
+
+    /// Shares something that was added while it runs. What cannot be shared is told of, and nothing else is the worse for it.
+    async fn add(&mut self, session: &Session, path: &Path, cut: &Cut) {
+        let Ok(Some(content)) = session.share(path, cut, Held::All).await else { return };
+        if let Ok(ticket) = self.ticket(content) {
+            self.contents.push(content);
+            session.ticket(&ticket, session.called(content).as_deref());
+        }
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    fn renew(&mut self, session: &Session) {
+        let told = self.place.for_ticket();
+        if !is_better(&told, &self.told) {
+            return;
+        }
+        self.told = told;
+        let sentence =
+            "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+        session.note(sentence);
+        for &content in &self.contents {
+            // What was stopped meanwhile has no name any more.
+            if let (Some(name), Ok(ticket)) = (session.called(content), self.ticket(content)) {
+                session.ticket(&ticket, Some(&name));
             }
         }
     }
@@ -298,12 +324,16 @@ fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
     addresses
 }
 
-/// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
+/// The addresses that others likeliest reach, each once and not too many. Loopback only makes a ticket longer where there is any
+/// other: it leads to this machine as well.
 fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     // IPv4 first: where both lead to it, it is the one that works in more networks.
     addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
     let mut seen = HashSet::new();
     addresses.retain(|own| seen.insert(own.address));
+    if addresses.iter().any(|own| own.likelihood != Likelihood::Loopback) {
+        addresses.retain(|own| own.likelihood != Likelihood::Loopback);
+    }
     let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count().min(LIKELY);
     addresses.truncate(likely.max(ADDRESSES));
     addresses
@@ -409,9 +439,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_has_each_address_once_and_loopback_last() {
+    fn a_ticket_has_each_address_once_and_loopback_only_if_there_is_no_other() {
         let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
-        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9", "127.0.0.1:9"]));
+        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9"]));
+        assert_eq!(told(&Place::Told(parse(&["127.0.0.1:9"]))), parse(&["127.0.0.1:9"]));
     }
 
     #[test]
@@ -459,7 +490,8 @@ mod tests {
     #[test]
     fn loopback_stands_for_the_addresses_of_this_machine() {
         let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
-        let others = own_addresses(&parse(&["0.0.0.0:9"]));
+        let mut others = own_addresses(&parse(&["0.0.0.0:9"]));
+        others.retain(|own| own.likelihood != Likelihood::Loopback);
         assert!(others.iter().take(ADDRESSES).all(|own| known.contains(&own.address)), "{known:?}");
         assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
     }

@@ -26,15 +26,6 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
     Ok(bind(arguments, first, count)?.output(output).start())
 }
 
-/// Binds as [`bind`] does, for a node that serves others: warns if anyone may come.
-pub fn bind_to_serve(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
-    let builder = bind(arguments, first, count)?;
-    if let Some(warning) = settings::open_swarm_warning(&builder.listeners(), !arguments.ca.is_empty()) {
-        tracing::warn!("{warning}");
-    }
-    Ok(builder)
-}
-
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;

@@ -9,7 +9,9 @@ use settings::Signal;
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::state::Session;
+use crate::ui::results;
 use crate::ui::screen::OutputStream;
+use crate::ui::sharing::stopped_words;
 use crate::ui::signals::{Stop, code};
 
 /// How long what is verified has to take its name.
@@ -52,8 +54,9 @@ impl Session {
         loop {
             // What has ended just now, and was not heard of.
             self.look_at_contents()?;
-            let complete = self.state.borrow().begun && self.pending().is_empty();
-            if complete || !self.is_verified() || Instant::now() >= until {
+            let (begun, gave_up) = (self.state.borrow().begun, self.state.borrow().gave_up);
+            let complete = begun && self.pending().is_empty() && !gave_up;
+            if complete || gave_up || !self.is_verified() || Instant::now() >= until {
                 return Ok(complete);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -71,10 +74,13 @@ impl Session {
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self) {
         let (mut sent, mut received) = (0, 0);
+        let (mut given, mut takers) = self.state.borrow().past.clone();
         for content in self.ids() {
             if let Some(status) = self.node.status(content).await {
                 sent += status.sent;
                 received += status.received;
+                given += status.sent;
+                takers.extend(status.participants);
             }
         }
         let leaving = self.node.shutdown();
@@ -83,8 +89,16 @@ impl Session {
             self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
             leaving.await;
         }
-        self.screen.say("Exited swarm.");
+        if self.options.original {
+            self.screen.say("Exited swarm.");
+        }
         self.screen.event(&Event::Bye(json::Bye { sent, received }));
-        self.screen.say("Shutdown complete.");
+        let to = results::given(given, &takers);
+        match self.options.end {
+            _ if self.options.original => self.screen.say("Shutdown complete."),
+            End::AtWill => self.screen.say(&stopped_words(given, &to)),
+            End::Shared { .. } if given > 0 => self.screen.say(&format!("Gave {to}.")),
+            End::Never | End::Done | End::Shared { .. } => {}
+        }
     }
 }

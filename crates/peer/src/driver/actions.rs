@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use protocol::{ContentId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
 
+use super::participants::room;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
 use crate::net::dial;
@@ -66,13 +67,15 @@ impl Driver {
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
-                let item = self.items.get(&asked.content);
-                let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone())));
-                if let (Some((store, cap)), Some(link)) = (held, self.links.get(&asked.conn)) {
+                let room = room(self.items.len());
+                let item = self.items.get_mut(&asked.content);
+                let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone(), &mut item.participants)));
+                if let (Some((store, cap, participants)), Some(link)) = (held, self.links.get(&asked.conn)) {
                     let workers = self.setup.workers.clone();
                     let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
                     let connection = link.connection.clone();
-                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, reports };
+                    let sent = participants.sent_to(connection.peer_id(), connection.remote_addr(), room);
+                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, sent, reports };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });

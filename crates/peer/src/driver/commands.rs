@@ -1,13 +1,22 @@
 //! Carries out what the handles ask, or starts a task for what takes time.
 
+use std::collections::BTreeMap;
+
+use protocol::{ContentId, PeerId};
 use swarm::Event;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::state::Driver;
-use crate::command::Command;
+use crate::command::{Command, Rates};
 use crate::disk::share::share;
 use crate::error::PeerError;
+use crate::net::link;
 use crate::net::tracker::{self, ToClient};
 use crate::report::Report;
+
+/// Most peers that are asked for their caps at once.
+const MOST_ASKED: usize = 32;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -57,8 +66,31 @@ impl Driver {
             Command::WaitingFor { content, reply } => {
                 let _ = reply.send(self.waiting_for(content));
             }
+            Command::UpRates { content, reply } => self.up_rates(content, reply),
+            Command::SetRates { rates, reply } => {
+                match rates {
+                    Rates::Up(rate) => self.setup.up.set(rate),
+                    Rates::Down(rate) => self.setup.down.set(rate),
+                }
+                let _ = reply.send(());
+            }
             Command::Shutdown { reply } => drop(reply),
         }
+    }
+
+    /// Asks some of those who take part in a content for their caps, side by side.
+    fn up_rates(&self, content: ContentId, reply: oneshot::Sender<BTreeMap<PeerId, u64>>) {
+        let (connected, _) = self.engine.participants(content);
+        let connections = connected.iter().filter_map(|conn| self.links.get(conn)).take(MOST_ASKED);
+        let mut asked = JoinSet::new();
+        for link in connections {
+            let connection = link.connection.clone();
+            asked.spawn(async move { Some((connection.peer_id(), link::ask_up_rate(connection, content).await?)) });
+        }
+        tokio::spawn(async move {
+            let rates = asked.join_all().await;
+            let _ = reply.send(rates.into_iter().flatten().collect());
+        });
     }
 
     pub(super) fn ask_tracker(&self, question: ToClient) {

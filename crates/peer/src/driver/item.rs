@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::participants::Participants;
 use super::progress::Told;
 use crate::command::Reply;
 use crate::config::DownloadOptions;
@@ -33,6 +34,7 @@ pub(super) struct Item {
     pub(super) started: Instant,
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<PeerId, u64>,
+    pub(super) participants: Participants,
     pub(super) wanted: bool,
     pub(super) options: DownloadOptions,
     /// Only the manifest is wanted, and the content forgotten then.
@@ -66,6 +68,7 @@ impl Item {
             started: Instant::now(),
             verified: None,
             sources: BTreeMap::new(),
+            participants: Participants::default(),
             wanted: false,
             options: DownloadOptions::default(),
             manifest_only: false,

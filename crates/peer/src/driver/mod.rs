@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod participants;
 mod progress;
 mod reader;
 mod reports;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::{ContentId, PeerMessage, RefusalReason, VERSION};
+use protocol::{Answer, ContentId, PeerMessage, RefusalReason, VERSION};
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::mpsc;
 use transport::Connection;
@@ -25,7 +25,14 @@ impl Driver {
                             self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
                         }
                     }
-                    Event::Disconnected { conn } => self.forget_link(*conn),
+                    Event::Message { conn, message: PeerMessage::Interest { content, interested: false } } => {
+                        self.wants_no_more(*conn, *content);
+                    }
+                    Event::Message { conn, message: PeerMessage::Bye } => self.look_before_it_leaves(*conn),
+                    Event::Disconnected { conn } => {
+                        self.look_before_it_leaves(*conn);
+                        self.forget_link(*conn);
+                    }
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");
@@ -152,6 +159,10 @@ impl Driver {
                 }
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
+            Question::UpRate { content, stream } => {
+                let cap = self.items.get(&content).map_or(&self.setup.up, |item| &item.up).slowest();
+                drop(tokio::spawn(link::answer(stream, Answer::UpRate(cap))))
+            }
             Question::Pieces { content, run, stream } => {
                 let serve = self.next_serve;
                 self.next_serve += 1;

@@ -1,6 +1,7 @@
 //! Answering one question: slices of the map go to the transport as they are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +66,8 @@ pub(crate) struct PieceServe {
     pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
+    /// Counts what is sent to this peer.
+    pub(crate) sent: Arc<AtomicU64>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
@@ -135,6 +138,7 @@ impl PieceServe {
             };
             sent?;
             self.store.count_sent(len);
+            self.sent.fetch_add(len, Ordering::Relaxed);
         }
         Ok(())
     }
