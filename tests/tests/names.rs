@@ -24,10 +24,8 @@ fn shared(machines: &Machines, paths: &[&str]) -> (Process, Vec<String>) {
 
 /// `get` in the folder of `there`, whose home is `home`: its status and what it said, on both streams.
 fn get(machines: &Machines, ticket: &str, arguments: &[&str]) -> (i32, String) {
-    run(machines
-        .command("there", "get", &[ticket, "--no-progress"])
-        .args(arguments)
-        .env("HOME", machines.folder("home")))
+    let arguments = [&[ticket, "--no-progress", "--hashes=hashes"], arguments].concat();
+    run(machines.command("there", "get", &arguments).env("HOME", machines.folder("home")))
 }
 
 fn run(command: &mut Command) -> (i32, String) {

@@ -172,7 +172,7 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
 /// Shares it until there is a ticket; says the content's id, and whether it was hashed for that.
 fn share_once(machines: &Machines, path: &str) -> (String, bool) {
     let mut hashed = false;
-    let mut sharer = machines.share("here", &["-d=0", path]);
+    let mut sharer = machines.share("here", &["-d=0", "--hashes=hashes", path]);
     let mut notes = |event: Event| {
         hashed |= Hashing::of(&event).is_some();
         event

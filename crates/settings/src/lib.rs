@@ -21,7 +21,7 @@
 //!     port: u16,
 //! }
 //!
-//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"] };
+//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"], plain: &[] };
 //!
 //! let words = ["example", "--port", "9000"].map(Into::into).to_vec();
 //! let parsed = parse::<Arguments>(&NAMES, words, &Surroundings::default())?; // `EXAMPLE_PORT` would do as well
@@ -30,13 +30,16 @@
 //! ```
 
 mod file;
+mod folders;
 mod given;
 mod harmless;
+mod help;
 mod log;
 mod open_files;
 mod open_swarm;
 mod pages;
 mod panics;
+mod refusal;
 mod signals;
 mod spelling;
 mod surroundings;
@@ -50,13 +53,16 @@ use std::path::Path;
 use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use file::File;
+pub use folders::Folders;
 use given::Given;
 pub use harmless::harm_in_working_folder;
+pub use help::{Idle, Layout};
 pub use log::{log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use open_swarm::open_swarm_warning;
 pub use pages::{Shell, completions, man_pages};
 pub use panics::catch_panic;
+pub use refusal::sentence;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
 
@@ -76,6 +82,8 @@ pub struct Names {
     /// numbers, rates, sizes and how much is said; nothing that names a path, a host, an identity or a file, or that does
     /// something else than what was typed.
     pub harmless: &'static [&'static str],
+    /// Subcommands that are nothing but a name for the program without one: what counts there counts for them.
+    pub plain: &'static [&'static str],
 }
 
 /// The environment variable of a flag, given its long name.
@@ -92,6 +100,10 @@ pub struct Parsed<T> {
     pub notes: Vec<String>,
     /// Long names of the flags that a file has set, each with the file.
     pub in_files: Vec<(String, String)>,
+    /// The subcommand that was named, by its own name.
+    pub command: Option<String>,
+    /// Long names of the flags that were typed.
+    pub typed: Vec<String>,
 }
 
 /// Parses a command line, with what the surroundings say where it is silent.
@@ -102,7 +114,17 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     words: Vec<OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<T>, clap::Error> {
-    let plain = spelling::as_here(T::command());
+    parse_as(names, T::command(), words, surroundings)
+}
+
+/// The same, of a command whose help was arranged.
+pub fn parse_as<T: FromArgMatches>(
+    names: &Names,
+    command: Command,
+    words: Vec<OsString>,
+    surroundings: &Surroundings,
+) -> Result<Parsed<T>, clap::Error> {
+    let plain = spelling::as_here(command);
     let mut command = value::with_switches_that_can_be_off(plain.clone());
     command.build();
     let Some(given) = Given::find(&command, &words) else {
@@ -134,7 +156,8 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     let matches = command.try_get_matches_from(given.insert(words, more));
     let matches = matches.map_err(|error| with_notes(with_sources(error, &sources), &notes))?;
     let arguments = T::from_arg_matches(&matches)?;
-    Ok(Parsed { arguments, notes, in_files })
+    let command = given.command().map(str::to_owned);
+    Ok(Parsed { arguments, notes, in_files, command, typed: given.typed() })
 }
 
 /// The files that have a say, in their order.
@@ -149,7 +172,7 @@ fn files(
         return Ok(vec![File::read(Path::new(&path)).map_err(wrong)?]);
     }
     let mut files = Vec::new();
-    if !given.has_subcommand()
+    if given.command().is_none_or(|command| names.plain.contains(&command))
         && let Some(path) = surroundings.working()
     {
         match File::working(path) {

@@ -304,8 +304,8 @@ mod tests {
         let transport = Arc::new(network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap());
         let node = peer::Node::builder(transport).hashes(folder.join("hashes")).output(folder.join("output")).start();
         let (strict, wait, transport) = (true, None, Kind::Auto);
-        let options =
-            SessionOptions { seeder: false, strict, end, wait, transport, output_stream: OutputStream::Output };
+        let (folder, output_stream) = (folder.join("output"), OutputStream::Output);
+        let options = SessionOptions { seeder: false, strict, end, wait, transport, folder, output_stream };
         let verbosity = Verbosity { words: false, progress: false };
         Session::new(node, options, Screen::plain(OutputStream::Output, verbosity))
     }

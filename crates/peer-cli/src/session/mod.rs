@@ -4,6 +4,7 @@ pub mod connect;
 mod contents;
 mod ending;
 pub mod find;
+pub mod known_trackers;
 pub mod patience;
 pub mod pipe;
 pub mod query;
@@ -13,5 +14,6 @@ mod state;
 pub mod suggest;
 pub mod temp_folder;
 mod ticking;
+pub mod trust;
 
 pub use state::{Session, SessionOptions};

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use peer::{Download, Node, PieceRange, Share, Status};
@@ -27,6 +28,8 @@ pub struct SessionOptions {
     /// How long pieces that nobody has are waited for.
     pub wait: Option<Duration>,
     pub transport: Kind,
+    /// The folder for downloads.
+    pub folder: PathBuf,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
 }
@@ -40,6 +43,7 @@ impl SessionOptions {
             end,
             wait: peer.wait,
             transport: peer.transport,
+            folder: PathBuf::new(),
             output_stream: OutputStream::Output,
         }
     }
