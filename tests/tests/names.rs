@@ -247,7 +247,7 @@ fn received_settings_change_nothing() {
             .args(arguments);
         run(&mut command)
     };
-    let (status, said) = in_gift(&["get", &tickets[1], "--bind=127.0.0.1"]);
+    let (status, said) = in_gift(&["get", &tickets[1], "-o", "output", "--bind=127.0.0.1"]);
     assert_eq!(status, 0, "{said}");
     assert_eq!(fs::read(folder.join("output/notes")).unwrap(), b"evil");
     // The original's way reads the file, but for its paths.

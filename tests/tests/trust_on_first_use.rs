@@ -47,8 +47,8 @@ fn without_a_terminal_the_line_to_paste_is_given_and_nothing_is_kept() {
     let (place, port, id) = (format!("127.0.0.1:{}", swarm.port), swarm.port.to_string(), id(&swarm));
     let cases: [&[&str]; 5] = [
         &["ls", &place],
-        &["get", "file", "-i", "127.0.0.1", "-d", &port],
         &["inspect", "file", "-i", "127.0.0.1", "-d", &port],
+        &["get", "file", "-i", "127.0.0.1", "-d", &port],
         &["ls", &place, "--transport=tcp"],
         &["ls", &place, "--transport=quic"],
     ];

@@ -87,8 +87,8 @@ fn an_output_folder_is_used_if_it_is_ours_and_left_alone_if_not() {
 #[test]
 fn what_was_interrupted_leaves_a_part_says_where_and_goes_on() {
     let machines = Machines::new();
-    machines.put("here", "file", &noise(4_000_000, 1));
-    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    machines.put("here", "file", &noise(12_000_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=16KiB", "file"]);
     let ticket = ticket(&mut sharer);
     let mut getter = get(&machines, "there", &[&ticket, "--json", "--down-rate=1MiB"]);
     getter.pieces(1);

@@ -54,13 +54,13 @@ pub const NAMES: Names = Names {
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli share a.bin        share it, and print the line that gets it elsewhere
+  peer-cli share a.bin        share it, and print the line that gets it
   peer-cli get p2p…           get it into this folder: paste that line
   peer-cli -i localhost -S    as the original: share every file in input/";
 
 const MORE_EXAMPLES: &str = "\
 Examples:
-  peer-cli share a.bin        share it, and print the line that gets it elsewhere
+  peer-cli share a.bin        share it, and print the line that gets it
   peer-cli get p2p…           get it into this folder: paste that line
   peer-cli ls localhost       list what a tracker knows
 
@@ -180,9 +180,7 @@ pub enum Command {
         hashes: Option<PathBuf>,
     },
     /// Print what a shell needs to complete commands and flags
-    #[command(
-        before_help = "Example:\n  peer-cli completions bash > ~/.local/share/bash-completion/completions/peer-cli"
-    )]
+    #[command(before_help = "Example:\n  peer-cli completions bash > peer-cli.bash")]
     Completions {
         /// bash, zsh, fish, powershell or elvish
         #[arg(hide_possible_values = true)]
@@ -259,7 +257,7 @@ fn refuse(words: &[OsString], error: &clap::Error) -> ! {
         notes.for_each(screen::complain);
         let _ = writeln!(std::io::stderr(), "{BARE}");
     } else {
-        screen::complain(&guess::tip(words, error).unwrap_or_else(|| settings::sentence(error)));
+        screen::complain(&guess::sentence(words, error));
     }
     std::process::exit(error.exit_code())
 }
@@ -274,7 +272,7 @@ fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
-    let words = range::rewrite(arguments, &Cli::command());
+    let words = range::rewrite(guess::without_repetition(arguments), &Cli::command());
     let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
     if let Some(sentence) = does_nothing(&parsed) {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
@@ -409,7 +407,7 @@ mod tests {
             let words: Vec<_> = std::iter::once(&"peer-cli").chain(words).map(OsString::from).collect();
             let error = try_parse(words.clone(), &Surroundings::default()).map(drop).unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            guess::tip(&words, &error).unwrap_or_else(|| settings::sentence(&error))
+            guess::sentence(&words, &error)
         };
         let share = said(&[path]);
         assert!(share.contains("To send it: peer-cli share ") && share.ends_with(&guess::quoted(path)), "{share}");
@@ -424,19 +422,17 @@ mod tests {
         assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
         assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
         assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));
+        assert_eq!(said(&["receive"]), "<TICKET|CONTENT_ID|NAME> is missing: peer-cli get -h shows examples");
+        // The whole line, behind what was typed already.
+        let words = ["peer-cli", "get", "peer-cli", "get", &ticket].map(OsString::from);
+        let parsed = try_parse(words, &Surroundings::default()).unwrap();
+        assert!(matches!(&parsed.arguments.command, Some(Command::Get(get)) if get.is_of_ticket()));
     }
 
     #[test]
-    fn every_flag_stands_in_the_docs() {
+    fn the_tables_of_flags_in_the_docs_are_made_of_these() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        let command = Cli::command();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
-            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
-                let Some(long) = flag.get_long() else { continue };
-                assert!(page.contains(&format!("--{long}")), "{} --{long} is missing", command.get_name());
-            }
-        }
+        settings::keep_table(page.as_ref(), command()).unwrap();
     }
 
     /// A new flag is none of these until it is listed.

@@ -50,6 +50,7 @@ impl Layout {
     }
 
     fn place(&self, command: &str, arg: Arg) -> Arg {
+        let arg = whole(arg);
         let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
         let heading = self.headings.iter().find(|(_, flags)| flags.contains(&long.as_str()));
         let heading = heading.map_or(COMMON, |(heading, _)| heading);
@@ -90,6 +91,15 @@ impl Layout {
     }
 }
 
+/// The first paragraph is what `-h` says; where another follows, that says all of it.
+fn whole(arg: Arg) -> Arg {
+    let text = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
+    match text.split_once("\n\n") {
+        Some((_, all)) => arg.long_help(all.to_owned()),
+        None => arg,
+    }
+}
+
 fn flaws_of(mut command: Command) -> Vec<String> {
     let (name, short) = (command.get_name().to_owned(), command.render_help().to_string());
     let long = command.render_long_help().to_string();
@@ -108,6 +118,12 @@ fn flaws_of(mut command: Command) -> Vec<String> {
     for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
         let Some(long_name) = flag.get_long() else { continue };
         let heading = flag.get_help_heading().unwrap_or("no heading");
+        let (short, all) = (flag.get_help(), flag.get_long_help());
+        if let (Some(short), Some(all)) = (short, all)
+            && all.to_string().matches(&short.to_string()).count() > 1
+        {
+            flaws.push(format!("--{long_name} of {name} says the same twice: {all}"));
+        }
         if !long.contains(&format!("--{long_name}")) || !long.contains(&format!("\n{heading}:\n")) {
             flaws.push(format!("--help of {name} lacks --{long_name}, under {heading}"));
         }

@@ -43,6 +43,7 @@ mod refusal;
 mod signals;
 mod spelling;
 mod surroundings;
+mod table;
 pub mod terminal;
 mod value;
 
@@ -50,7 +51,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
-use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches};
 
 use file::File;
 pub use folders::Folders;
@@ -65,6 +67,7 @@ pub use panics::catch_panic;
 pub use refusal::sentence;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
+pub use table::keep_table;
 
 /// The flag that names another file.
 const CONFIG: &str = "config";
@@ -199,6 +202,10 @@ pub fn exit(error: &clap::Error) -> ! {
 
 /// If two flags contradict each other, the message says where the one that was not typed comes from.
 fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error {
+    // What is no command was taken for one beside them.
+    if error.get(ContextKind::InvalidSubcommand).is_some() {
+        return error;
+    }
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or_default();
     let named = |long: &str| sentence.split(['\'', ' ', '=']).any(|word| word.strip_prefix("--") == Some(long));

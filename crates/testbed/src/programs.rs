@@ -23,7 +23,9 @@ const FOLDERS: [&str; 5] = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"
 
 /// Gives a program a home, so that it touches nobody else's. The folder need not be there.
 pub fn at_home(command: &mut Command, home: &Path) {
-    FOLDERS.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in FOLDERS {
+        command.env_remove(name);
+    }
     command.env("HOME", home);
     if cfg!(windows) {
         command.env("USERPROFILE", home).env("LOCALAPPDATA", home.join("AppData").join("Local"));

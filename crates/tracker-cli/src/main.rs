@@ -25,8 +25,8 @@ Examples:
 
 /// Introduces peers to each other
 ///
-/// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`. Type `exit` (or press Ctrl-C) to stop it:
-/// running downloads go on without a tracker.
+/// Start one, then start peers with `peer-cli -i ADDRESS`. Type `exit` (or press Ctrl-C) to stop it: running downloads go on without
+/// a tracker.
 #[derive(Parser)]
 #[command(
     version,
@@ -39,10 +39,12 @@ struct Arguments {
     /// Port to listen on, UDP and TCP
     #[arg(short, long, default_value_t = 9999)]
     port: u16,
+    /// Address to listen on
+    ///
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
-    /// Folder of the tracker's key and certificate
+    /// Folder of its key and certificate
     ///
     /// Folder of the tracker's key and certificate; made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
@@ -272,6 +274,12 @@ async fn told_to_stop(commands: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_of_flags_in_the_docs_are_made_of_these() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
+        settings::keep_table(page.as_ref(), command()).unwrap();
+    }
 
     #[test]
     fn help_fits_a_screen_and_says_all_under_headings() {

@@ -266,9 +266,10 @@ fn gone(failure: Failure, ticket: &Ticket, hashes: &Path) -> Failure {
         return failure;
     }
     let manifest = received_manifest(hashes, ticket.content());
-    let message = match manifest.map(|manifest| printable(&manifest.header().name)) {
-        Some(name) => format!("nobody shares {name} there any more: {}. What has come of it is kept", failure.message),
-        None => format!("the one who gave you this line shares it no more: {}", failure.message),
+    let sharer = match manifest.map(|manifest| printable(&manifest.header().name)) {
+        Some(name) => format!("the one who shares {name}"),
+        None => "the one who gave you this line".to_owned(),
     };
+    let message = format!("{sharer} is gone, or out of reach: {}", failure.message);
     Failure { message, ..failure }
 }

@@ -8,8 +8,34 @@ use protocol::{Query, Ticket};
 
 use crate::cli;
 
-/// What to type instead, in one sentence, if that is clear.
-pub fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
+/// What is wrong with a command line, and what to type instead, in one sentence.
+pub fn sentence(words: &[OsString], error: &clap::Error) -> String {
+    if let Some(tip) = tip(words, error) {
+        return tip;
+    }
+    let said = settings::sentence(error);
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return said;
+    }
+    let program = cli::command();
+    let named = words.iter().skip(1).find_map(|word| program.find_subcommand(word));
+    let command = named.map_or_else(String::new, |command| format!(" {}", command.get_name()));
+    format!("{said}: peer-cli{command} -h shows examples")
+}
+
+/// The line that `share` prints is one to paste, and some paste all of it behind the beginning that they have typed.
+pub fn without_repetition(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<_> = words.into_iter().collect();
+    while let [_, first, program, second, ..] = &words[..]
+        && (first == "get" && program == "peer-cli" && second == "get")
+    {
+        words.drain(2..4);
+    }
+    words
+}
+
+/// What to type instead, if that is clear.
+fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
     let kind = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         // What is no command is taken for one where flags stand before it.

@@ -52,7 +52,7 @@ pub const LAYOUT: Layout = Layout {
             "join",
             &["tracker-ip", "seeder", "file", "port", "tracker-port", "exit-when-done", "up-rate", "wait", "help"],
         ),
-        ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "down-rate", "wait", "json", "help"]),
+        ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "wait", "json", "help"]),
         ("share", &["tracker-ip", "ticket-address", "up-rate", "follow-links", "json", "quiet", "help"]),
         ("ls", &["tracker-id", "wait", "json", "help"]),
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),

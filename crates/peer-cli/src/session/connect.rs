@@ -222,8 +222,8 @@ pub(super) fn unreached(named_by: NamedBy) -> &'static str {
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
         NamedBy::Ticket => {
-            "Is the machine that the ticket is from still sharing, can this one reach it, and does a firewall let UDP or TCP through? \
-             If it has moved, ask for a new ticket. If the swarm is closed, give --ca"
+            "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; `peer-cli \
+             doctor` with the ticket tries the way. If the swarm is closed, give --ca"
         }
         NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
     }
