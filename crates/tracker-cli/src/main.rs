@@ -16,16 +16,24 @@ use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificat
 
 use exit_code::ExitCode;
 use prompt::Typed;
-use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
+use settings::{Layout, Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
 
-/// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
+const EXAMPLES: &str = "\
+Examples:
+  tracker                  on port 9999; prints the lines that start peers
+  tracker -p 0             on a free port
+  tracker --init-closed    make the certificates of a closed swarm, and end";
+
+/// Introduces peers to each other
 ///
-/// Type `help` for what it can be asked, and `exit` (or press Ctrl-C) to stop it: running downloads go on without a tracker.
+/// Start one, then start peers with `peer-cli -i ADDRESS`. Type `help` for what it can be asked, and `exit` (or press Ctrl-C) to stop
+/// it: running downloads go on without a tracker.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
+    before_help = EXAMPLES,
+    after_long_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
                   p2p-fileshare.toml.\n\nExit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
                   written, 9 a certificate is not what it should be."
 )]
@@ -33,19 +41,29 @@ struct Arguments {
     /// Port to listen on, UDP and TCP
     #[arg(short, long, default_value_t = 9999)]
     port: u16,
+    /// Address to listen on
+    ///
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
+    /// Folder of its key and certificate
+    ///
     /// Folder of the tracker's key and certificate; made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     certs: PathBuf,
+    /// The swarm is closed: let in only those of this CA
+    ///
     /// The swarm is closed: let in only who has a certificate of this CA, as in certs/ca.pem; several with several --ca,
     /// while one replaces another
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
+    /// Most memory for connections and contents
+    ///
     /// Most memory for connections and contents; where it is reached, those who are of least use to others make room
     #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
     memory: u64,
+    /// Names count only from this peer
+    ///
     /// Contents are known by name only if this peer gave them the name: its id, or the file of its certificate; several
     /// with several --publisher. Others are known by their ids
     #[arg(long, value_name = "PEER", value_parser = publisher)]
@@ -58,12 +76,16 @@ struct Arguments {
     /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal
     #[arg(long)]
     commands: bool,
+    /// What to log, from off to trace
+    ///
     /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", value_parser = settings::log_filter)]
     log_level: String,
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// Print what a shell needs to complete flags, and end
+    ///
     /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
     #[arg(long, value_name = "SHELL", hide_possible_values = true)]
     completions: Option<Shell>,
@@ -81,12 +103,35 @@ const NAMES: Names = Names {
     table: "tracker",
     others: &["peer-cli"],
     harmless: &["port", "memory", "transport", "log-level"],
+    plain: &[],
 };
+
+/// What stands where in the help.
+const LAYOUT: Layout = Layout {
+    headings: &[
+        ("Network", &["bind", "transport"]),
+        ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
+        ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
+    ],
+    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "memory", "help"])],
+    idle: &[],
+};
+
+/// The command line, with its help in order.
+fn command() -> clap::Command {
+    LAYOUT.arrange(Arguments::command())
+}
 
 fn main() -> process::ExitCode {
     let words = std::env::args_os().collect();
-    let Parsed { arguments, notes, .. } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
-        .unwrap_or_else(|error| settings::exit(&error));
+    let parsed = settings::parse_as::<Arguments>(&NAMES, command(), words, &Surroundings::of_this_process());
+    let Parsed { arguments, notes, .. } = parsed.unwrap_or_else(|error| {
+        if error.exit_code() != 0 {
+            complain(&settings::sentence(&error));
+            process::exit(error.exit_code());
+        }
+        settings::exit(&error)
+    });
     notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
@@ -105,7 +150,7 @@ fn main() -> process::ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if let Some(shell) = arguments.completions {
-        let script = settings::completions(Arguments::command(), shell);
+        let script = settings::completions(command(), shell);
         // A reader that has seen enough is no reason to crash.
         return std::io::stdout().write_all(script.as_bytes()).or_else(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -114,7 +159,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     }
     if let Some(folder) = &arguments.man {
         let cannot = |error| (ExitCode::CannotWrite, anyhow::anyhow!("{}: {error}", folder.display()));
-        return settings::man_pages(&NAMES, Arguments::command(), folder).map_err(cannot);
+        return settings::man_pages(&NAMES, command(), folder).map_err(cannot);
     }
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
@@ -233,6 +278,18 @@ async fn told_to_stop(server: &Server, commands: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_of_flags_in_the_docs_are_made_of_these() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
+        settings::keep_table(page.as_ref(), command()).unwrap();
+    }
+
+    #[test]
+    fn help_fits_a_screen_and_says_all_under_headings() {
+        let flaws = LAYOUT.flaws(command());
+        assert!(flaws.is_empty(), "{}", flaws.join("\n"));
+    }
 
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {

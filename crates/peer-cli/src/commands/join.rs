@@ -24,12 +24,18 @@ use crate::ui::screen::OutputStream;
 /// Taking part in a swarm.
 #[derive(Debug, Args)]
 pub struct JoinArguments {
+    /// The tracker's machine
+    ///
     /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP", required = true)]
     tracker_ip: Option<String>,
+    /// Be a seeder: share every file in input/
+    ///
     /// Be a seeder: share every file in the input folder (or, with -f, only that one)
     #[arg(short = 'S', long)]
     pub seeder: bool,
+    /// First port to listen on; 0 takes free ones
+    ///
     /// First port to listen on, UDP and TCP; 0 takes free ones
     #[arg(short, long, default_value_t = 9000)]
     pub port: u16,
@@ -39,18 +45,24 @@ pub struct JoinArguments {
     /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
-    /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
-    /// -f [default for a downloader: 0short_story.txt]
+    /// The file wanted; several with several -f
+    ///
+    /// The file wanted: its name, its content id, or the first six or more characters of the id, or a ticket; several with several
+    /// -f. Without it, a downloader asks for 0short_story.txt, as the original does
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     pub file: Vec<String>,
     /// Pieces that this seeder lacks, counted from 0
     #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder",
         value_parser = clap::value_parser!(u32).range(..i64::from(protocol::MAX_PIECES)))]
     pub missing: Vec<u32>,
-    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1
+    /// This seeder holds pieces from here on, 0 to 1
+    ///
+    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1. -m wins
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r1: Option<f64>,
-    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
+    /// This seeder holds pieces up to here, 0 to 1
+    ///
+    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2. -m wins
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r2: Option<f64>,
     /// Folder whose files are shared
@@ -63,6 +75,8 @@ pub struct JoinArguments {
     pub names: NameArguments,
     #[command(flatten)]
     pub cut: Cut,
+    /// End when the download is complete
+    ///
     /// End when the download is complete, instead of sharing it on
     #[arg(long)]
     pub exit_when_done: bool,
@@ -97,6 +111,7 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
         seeder: arguments.seeder,
         original: true,
         strict: !arguments.file.is_empty(),
+        folder: arguments.output.clone(),
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);

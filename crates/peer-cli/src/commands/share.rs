@@ -22,8 +22,9 @@ use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
+use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, stdin};
+use crate::session::{Session, SessionOptions, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -36,23 +37,31 @@ const ADDRESSES: usize = 8;
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli share a.bin                one line to paste elsewhere: peer-cli get p2p…
-  peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
-  tar c a | peer-cli share - --name a.tar   what another program writes, once all of it has come
+  peer-cli share a.bin                one line to paste elsewhere:
+                                      peer-cli get p2p…
+  peer-cli share -i 192.168.1.5 a b   two files, by way of a tracker there
+  tar c a | peer-cli share - --name a.tar    what comes in";
 
-Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
-on the same port, it is the same tracker, and the tickets from before still hold.";
+const NOTES: &str = "\
+Without -i the tracker runs in this process, on port 9999 or a free one. Its key is kept in a folder of the user's own: started \
+again on the same port, it is the same tracker, and the tickets from before still hold.";
 
 /// What is shared, and how.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct ShareArguments {
+    /// Files and folders to share; `-` is standard input
+    ///
     /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What standard input is called
+    ///
     /// What standard input is to be called [default: stdin]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// A tracker elsewhere, instead of one here
+    ///
     /// Name or address of the tracker's machine; if not given, a tracker is started in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
@@ -62,11 +71,16 @@ pub struct ShareArguments {
     /// First port to listen on, UDP and TCP; 0 takes a free one
     #[arg(short, long, default_value_t = 0)]
     port: u16,
+    /// Where the ticket says the tracker is
+    ///
     /// Where others reach the tracker, as the ticket says, instead of the addresses of this machine: the port that a router
     /// forwards to it; several with several --ticket-address
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     ticket_address: Vec<SocketAddr>,
-    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room
+    /// Most memory of a tracker in this process [default: 1GiB]
+    ///
+    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room [default:
+    /// 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
     tracker_memory: u64,
     #[command(flatten)]
@@ -75,6 +89,13 @@ pub struct ShareArguments {
     cut: Cut,
     #[command(flatten)]
     pub peer: PeerArguments,
+}
+
+impl ShareArguments {
+    /// Whether the tracker runs in this process.
+    pub fn has_own_tracker(&self) -> bool {
+        self.tracker_ip.is_none()
+    }
 }
 
 /// Shares until it is told to stop.
@@ -87,6 +108,12 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             ExitCode::Usage,
             "a tracker that runs elsewhere is not at port 0: name its port with -d",
         ));
+    }
+    if let Some(host) = &arguments.tracker_ip {
+        // While the terminal can be asked: later it is the prompt's.
+        let (port, patience) = (arguments.tracker_port.unwrap_or(TRACKER_PORT), Patience::new(arguments.peer.wait));
+        let id = trust::tracker_id(host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+        arguments.peer.tracker_id = Some(id);
     }
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     let own = match arguments.tracker_ip {
@@ -395,25 +422,29 @@ fn here(address: SocketAddr) -> Vec<SocketAddr> {
 /// The key that the program `tracker` would have in this folder, so that tickets outlive a restart; a fresh one where it
 /// cannot be kept.
 fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
-    let certs = Certs::new(&arguments.certs);
+    let certs = Certs::new(arguments.certs());
     if !arguments.ca.is_empty() {
         let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
         return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
     }
-    let kept = std::fs::create_dir_all(&arguments.certs).ok().map(|()| certs.open_tracker());
+    let kept = match arguments.own.lacking {
+        None => std::fs::create_dir_all(arguments.certs()).ok().map(|()| certs.open_tracker()),
+        Some(_) => None,
+    };
     let identity = match kept {
         Some(Ok(Some(identity))) => identity,
         Some(Ok(None)) => {
-            let folder = arguments.certs.display();
+            let folder = arguments.certs().display();
             let sentence =
                 format!("{folder} is of a closed swarm: give --ca {folder}/ca.pem, or another folder with --certs");
             return Err(Failure::new(ExitCode::VerificationFailed, sentence));
         }
         Some(Err(transport::IdentityError::File { .. })) | None => {
-            tracing::warn!(
-                "the tracker's key cannot be kept in {}: the ticket ends with this run",
-                arguments.certs.display()
-            );
+            let folder = || format!("{} cannot be written", arguments.certs().display());
+            let reason = arguments.own.lacking.clone().unwrap_or_else(folder);
+            if !arguments.quiet && !arguments.json {
+                screen::complain(&format!("the ticket ends with this run, since no key can be kept: {reason}"));
+            }
             Identity::generate().map_err(connect::unusable)?
         }
         Some(Err(error)) => return Err(connect::unusable(error)),

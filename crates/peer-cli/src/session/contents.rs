@@ -396,6 +396,7 @@ mod tests {
         let transport = Arc::new(network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap());
         let node = peer::Node::builder(transport).hashes(folder.join("hashes")).output(folder.join("output")).start();
         let (strict, wait, transport) = (true, None, Kind::Auto);
+        let folder = folder.join("output");
         let options = SessionOptions {
             seeder: false,
             original: false,
@@ -403,6 +404,7 @@ mod tests {
             end,
             wait,
             transport,
+            folder,
             output_stream: OutputStream::Output,
         };
         let verbosity = Verbosity { words: false, progress: false };

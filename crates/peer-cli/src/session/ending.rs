@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use peer::State;
 use peer::json::{self, Event};
+use protocol::decorated_name;
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
@@ -42,10 +43,23 @@ impl Session {
             return Ok(());
         }
         let kept = match self.options.output_stream {
-            OutputStream::Output => "what is verified is kept: start it again to go on",
-            OutputStream::Errors => "standard output has only a part of it",
+            OutputStream::Output => match self.part().await {
+                Some(part) => format!("what is verified is kept in {part}: start it again to go on"),
+                None => "what is verified is kept: start it again to go on".to_owned(),
+            },
+            OutputStream::Errors => "standard output has only a part of it".to_owned(),
         };
         Err(Failure::new(code, format!("{cause} before it was complete; {kept}")))
+    }
+
+    /// Where the one download is that is not complete, if something of it is there.
+    async fn part(&self) -> Option<String> {
+        let pending = self.pending();
+        let [content] = pending[..] else { return None };
+        let name = self.node.status(content).await?.name;
+        let part = self.options.folder.join(decorated_name(".", &name, ".part"));
+        let shown = part.strip_prefix(".").unwrap_or(&part).display().to_string();
+        (!name.is_empty() && part.exists()).then_some(shown)
     }
 
     /// Whether all that was asked for is there. What is verified is given a moment to take its name.

@@ -6,6 +6,7 @@ mod contents;
 mod ending;
 pub mod find;
 pub mod input;
+pub mod known_trackers;
 pub mod patience;
 pub mod pipe;
 pub mod query;
@@ -17,6 +18,7 @@ pub mod stdin;
 pub mod suggest;
 pub mod temp_folder;
 mod ticking;
+pub mod trust;
 mod typed;
 
 pub use state::{Session, SessionOptions};

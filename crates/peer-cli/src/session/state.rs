@@ -32,6 +32,8 @@ pub struct SessionOptions {
     /// How long pieces that nobody has are waited for.
     pub wait: Option<Duration>,
     pub transport: Kind,
+    /// The folder for downloads.
+    pub folder: PathBuf,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
 }
@@ -46,6 +48,7 @@ impl SessionOptions {
             end,
             wait: peer.wait,
             transport: peer.transport,
+            folder: PathBuf::new(),
             output_stream: OutputStream::Output,
         }
     }

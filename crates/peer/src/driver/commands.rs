@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::state::Driver;
 use crate::command::{Command, Rates};
+use crate::disk::manifests::manifests_of;
 use crate::disk::share::share;
 use crate::error::PeerError;
 use crate::net::link;
@@ -43,9 +44,13 @@ impl Driver {
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
+                let by_place = self.setup.manifests_by_place;
                 tokio::spawn(async move {
                     let up = options.up;
-                    let work = move || share(&path, &options, &scan, &*storage, &hashes, &events);
+                    let work = move || {
+                        let hashes = if by_place { manifests_of(&hashes, &path) } else { hashes };
+                        share(&path, &options, &scan, &*storage, &hashes, &events)
+                    };
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let _ = reports.send(Report::Shared { result, up, reply }).await;
                 });

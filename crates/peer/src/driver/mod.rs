@@ -100,7 +100,19 @@ impl Driver {
         (waits, book): (Arc<WaitStats>, Arc<DialBook>),
         listeners: watch::Sender<Vec<SocketAddr>>,
     ) -> Self {
-        let NodeBuilder { transport, storage, downloads, scan, site, up, down, dial_private, seed, .. } = builder;
+        let NodeBuilder {
+            transport,
+            storage,
+            downloads,
+            scan,
+            manifests_by_place,
+            site,
+            up,
+            down,
+            dial_private,
+            seed,
+            ..
+        } = builder;
         let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
         let buffers = Buffers::new(builder.engine.budget);
         let engine = Engine::new(builder.engine, transport.peer_id(), hello, seed);
@@ -110,6 +122,7 @@ impl Driver {
             storage,
             downloads,
             scan,
+            manifests_by_place,
             listeners,
             site,
             up: Arc::new(RateCap::new(up)),

@@ -9,6 +9,7 @@
 mod authority;
 mod folder;
 mod pem;
+mod probe;
 mod tls;
 mod trust;
 
@@ -24,6 +25,7 @@ use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
 pub use folder::{CertRequest, Certs, FileChange};
+pub(crate) use probe::probing_tls;
 pub(crate) use tls::{SERVER_NAME, not_admitted, not_taken, offers_our_protocol, random, speaks_our_protocol};
 pub use trust::Trust;
 

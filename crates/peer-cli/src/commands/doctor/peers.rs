@@ -70,7 +70,7 @@ async fn some_peers(
     content: Option<ContentId>,
 ) -> Result<Vec<DialledPeer>, Failure> {
     // Peers are dialled for a manifest only where it is not here already.
-    let nowhere = query.peer.hashes.join("none");
+    let nowhere = query.peer.hashes().join("none");
     let node = connect::bind(&query.peer, 0, 1)?.hashes(nowhere).output("output").start();
     let peers = async {
         connect::join(&node, tracker, NamedBy::Flags, Patience::new(None), &complain).await?;

@@ -14,12 +14,17 @@ const SETTINGS_FOLDER: &str = "p2p-fileshare";
 /// counts, and the manifests that files are checked against.
 const READ_WHERE_WE_WORK: [&str; 2] = ["certs", "hashes"];
 
+/// Ends of the names that Windows looks for beside a program that starts: what it loads, and what says how it does.
+const LOADED: [&str; 8] = [".dll", ".exe", ".com", ".bat", ".cmd", ".local", ".manifest", ".config"];
+
 /// What a folder is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
     home: bool,
     working: bool,
     settings: bool,
+    /// The running program lies there, and its system reads what lies beside it.
+    program: bool,
     missing: bool,
 }
 
@@ -47,7 +52,7 @@ impl Kind {
         }
         let name = folded(name);
         let settings = name == SETTINGS && (self.is_top() || self.settings);
-        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str()))
+        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str())) || (self.program && is_loaded(&name))
     }
 }
 
@@ -64,6 +69,11 @@ pub(crate) fn is_short_name(name: &str) -> bool {
         !start.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
     numbered && stem.len() <= 8 && end.len() <= 3
+}
+
+/// Whether what has this name beside a program may be read when that starts.
+fn is_loaded(folded: &str) -> bool {
+    LOADED.iter().any(|end| folded.ends_with(end))
 }
 
 /// A name as it is where file systems take the most names for one.
@@ -85,6 +95,8 @@ pub(crate) struct Places {
 struct Folders {
     homes: Vec<FolderId>,
     working: Option<FolderId>,
+    /// The folder of the running program, where what lies beside it is read.
+    program: Option<FolderId>,
     /// Whether one of them is not there yet: then a download may be what makes it.
     some_are_missing: bool,
 }
@@ -120,7 +132,7 @@ impl Places {
     pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
         let name_matters = is_hidden(name) || is_short_name(name) || {
             let name = folded(name);
-            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str())
+            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str()) || (cfg!(windows) && is_loaded(&name))
         };
         if !name_matters {
             return Kind::default();
@@ -154,6 +166,7 @@ impl Folders {
         Folders {
             homes: homes.map(|home| FolderId::of(&home)).collect(),
             working: std::env::current_dir().ok().map(|folder| FolderId::of(&folder)),
+            program: program_folder(),
             some_are_missing,
         }
     }
@@ -166,9 +179,16 @@ impl Folders {
             home: self.homes.contains(&id),
             working: self.working.as_ref() == Some(&id),
             settings: folded(&name) == SETTINGS_FOLDER,
+            program: self.program.as_ref() == Some(&id),
             missing: !self.some_are_missing && !folder.exists(),
         }
     }
+}
+
+/// Windows looks for libraries beside a program first; elsewhere nothing is read there.
+fn program_folder() -> Option<FolderId> {
+    let program = std::env::current_exe().ok().filter(|_| cfg!(windows))?;
+    Some(FolderId::of(program.parent()?))
 }
 
 /// Which folder a path leads to: the same for every path to it, links and all.
@@ -225,6 +245,10 @@ mod tests {
             assert!(!Kind::default().reserves(name, false), "{name:?}");
         }
         assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", false));
+        let program = Kind { program: true, ..Kind::default() };
+        let loaded = ["version.DLL", "peer-cli.exe.local"];
+        assert!(loaded.iter().all(|name| program.reserves(name, false)) && !program.reserves("a.bin", false));
+        assert!(!working.reserves("version.dll", false));
         assert!(!working.reserves("p2p-fileshare.toml.txt", false) && !working.reserves("input", true));
         assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
     }
@@ -263,6 +287,7 @@ mod tests {
         let folders = Folders {
             homes: vec![FolderId::of(folder.path())],
             working: Some(FolderId::of(other.path())),
+            program: None,
             some_are_missing: false,
         };
         assert!(folders.kind(&link).home && folders.kind(&folder.path().join(".")).home);
