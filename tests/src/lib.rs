@@ -17,7 +17,7 @@ use peer::TrackerAddress;
 use tempfile::TempDir;
 use testbed::event::{Event, Kind, Progress, Sharing};
 use testbed::program::Program;
-use testbed::programs::{Programs, without_settings};
+use testbed::programs::{Programs, at_home, without_settings};
 use testbed::swarm::{Arguments, Live, Outcome};
 use testbed::usage;
 
@@ -219,6 +219,13 @@ impl Swarm {
         folder
     }
 
+    /// The home of a peer; empty at first.
+    pub fn home(&self, peer: &str) -> PathBuf {
+        let home = self.folder.path().join("homes").join(peer);
+        std::fs::create_dir_all(&home).expect("a folder");
+        home
+    }
+
     /// Gives a peer a file to share.
     pub fn put(&self, peer: &str, name: &str, bytes: &[u8]) {
         std::fs::write(self.folder(peer).join("input").join(name), bytes).expect("a file");
@@ -234,6 +241,7 @@ impl Swarm {
     pub fn command(&self, peer: &str, arguments: &[&str]) -> Command {
         let mut command = peer_cli();
         command.current_dir(self.folder(peer)).args(["-i", "127.0.0.1", "-d"]).arg(self.port.to_string());
+        at_home(&mut command, &self.home(peer));
         command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(self.certs());
         command.args(arguments);
         command

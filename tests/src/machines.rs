@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use testbed::event::Ticket;
+use testbed::programs::at_home;
 
 use crate::{Process, peer_cli};
 
@@ -30,6 +31,13 @@ impl Machines {
         folder
     }
 
+    /// The home of whoever works on a machine; empty at first.
+    pub fn home(&self, name: &str) -> PathBuf {
+        let home = self.0.path().join("homes").join(name);
+        std::fs::create_dir_all(&home).unwrap();
+        home
+    }
+
     /// Puts a file there, and the folders that it is in.
     pub fn put(&self, machine: &str, path: &str, bytes: &[u8]) {
         let path = self.folder(machine).join(path);
@@ -41,6 +49,11 @@ impl Machines {
     pub fn command(&self, machine: &str, command: &str, arguments: &[&str]) -> Command {
         let mut program = peer_cli();
         program.current_dir(self.folder(machine)).args([command, "--bind=127.0.0.1"]).args(arguments);
+        at_home(&mut program, &self.home(machine));
+        // Apart from what else lies there, unless a story says otherwise.
+        if command == "get" && !arguments.iter().any(|word| word.starts_with("-o") || word.starts_with("--output")) {
+            program.arg("--output=output");
+        }
         program
     }
 

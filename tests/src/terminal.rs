@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::PATIENCE;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// What the key sends.
 pub const CTRL_C: &str = "\x03";
@@ -24,18 +24,52 @@ pub struct Terminal {
     keys: File,
     shown: Receiver<Vec<u8>>,
     seen: String,
+    /// What is on its screen now.
+    screen: vt100::Parser,
 }
 
+/// Lines that scrolled off the screen and are kept.
+const SCROLLED: usize = 1000;
+
 impl Terminal {
-    /// Starts it.
+    /// Starts it on a terminal of 80 columns and 24 rows, which is not the one that controls it.
     pub fn start(command: &mut Command) -> Self {
+        Terminal::sized(command, 80, 24)
+    }
+
+    /// Starts it on a terminal of so many columns and rows that controls it: it is told when its size changes.
+    pub fn controlling(command: &Command, columns: u16, rows: u16) -> Self {
+        let mut alone = Command::new("setsid");
+        alone.arg("-c").arg(command.get_program()).args(command.get_args());
+        let changes = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        alone.envs(changes);
+        for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+            alone.env_remove(name);
+        }
+        if let Some(folder) = command.get_current_dir() {
+            alone.current_dir(folder);
+        }
+        Terminal::sized(&mut alone, columns, rows)
+    }
+
+    /// Starts it with the environment that it has, whatever that says of the terminal.
+    pub fn with_environment(command: &mut Command) -> Self {
+        Terminal::begin(command, 80, 24)
+    }
+
+    fn sized(command: &mut Command, columns: u16, rows: u16) -> Self {
+        Terminal::begin(command.env("TERM", "xterm").env_remove("NO_COLOR"), columns, rows)
+    }
+
+    fn begin(command: &mut Command, columns: u16, rows: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = File::from(open(name.as_c_str(), flags, Mode::empty()).unwrap());
-        command.env("TERM", "xterm").stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+        tcsetwinsize(&slave, winsize(columns, rows)).unwrap();
+        command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         let child = command.spawn().unwrap();
         // A process that keeps the program's end open never sees the end of what it says.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -51,7 +85,35 @@ impl Terminal {
                 }
             }
         });
-        Terminal { child, keys, shown, seen: String::new() }
+        Terminal { child, keys, shown, seen: String::new(), screen: vt100::Parser::new(rows, columns, SCROLLED) }
+    }
+
+    /// Makes the terminal larger or smaller.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        tcsetwinsize(&self.keys, winsize(columns, rows)).unwrap();
+        self.screen.screen_mut().set_size(rows, columns);
+    }
+
+    /// The lines on its screen, as far as they are not empty at the end, with those that scrolled off it.
+    pub fn lines(&mut self) -> Vec<String> {
+        self.screen.screen_mut().set_scrollback(usize::MAX);
+        let (above, columns) = (self.screen.screen().scrollback(), self.screen.screen().size().1);
+        let mut lines = Vec::new();
+        for offset in (1..=above).rev() {
+            self.screen.screen_mut().set_scrollback(offset);
+            lines.extend(self.screen.screen().rows(0, columns).next());
+        }
+        self.screen.screen_mut().set_scrollback(0);
+        lines.extend(self.screen.screen().rows(0, columns));
+        while lines.last().is_some_and(|line| line.trim().is_empty()) {
+            lines.pop();
+        }
+        lines
+    }
+
+    fn sees(&mut self, part: &[u8]) {
+        self.screen.process(part);
+        self.seen.push_str(&String::from_utf8_lossy(part));
     }
 
     /// Presses keys.
@@ -73,7 +135,7 @@ impl Terminal {
                 return self.seen.drain(..at + text.len()).collect();
             }
             match self.shown.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(part) => self.seen.push_str(&String::from_utf8_lossy(&part)),
+                Ok(part) => self.sees(&part),
                 Err(_) => panic!("{text:?} was not shown, but {:?}", self.seen),
             }
         }
@@ -89,7 +151,7 @@ impl Terminal {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.shown.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(part) => self.seen.push_str(&String::from_utf8_lossy(&part)),
+                Ok(part) => self.sees(&part),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("it hangs: {:?}", self.seen),
             }
@@ -97,6 +159,10 @@ impl Terminal {
         assert_eq!(self.child.wait().unwrap().code(), Some(code), "{:?}", self.seen);
         std::mem::take(&mut self.seen)
     }
+}
+
+fn winsize(columns: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 impl Drop for Terminal {

@@ -69,7 +69,7 @@ fn a_folder_that_is_moved_away_is_not_where_a_download_is_said_to_be() {
     assert!(machines.read("there", "moved/file") == noise(SIZE, 1));
 }
 
-/// Nothing can be kept where the programs work: neither the tracker's key, nor manifests.
+/// Nothing can be kept where it was to be: neither the tracker's key, nor manifests.
 #[test]
 fn where_nothing_can_be_kept_it_is_said_and_goes_on() {
     let machines = Machines::new();
@@ -79,10 +79,10 @@ fn where_nothing_can_be_kept_it_is_said_and_goes_on() {
         machines.put(machine, "certs", b"");
     }
     machines.put("here", "file", &noise(100_000, 1));
-    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    let mut sharer = machines.share("here", &["-d=0", "--certs=certs", "--hashes=hashes", "file"]);
     let ticket = ticket(&mut sharer);
     assert!(sharer.errors().contains("is not kept"), "{}", sharer.errors());
-    let mut get = machines.get("there", &[&ticket]);
+    let mut get = machines.get("there", &[&ticket, "--hashes=hashes"]);
     get.ends_with(0);
     assert!(get.errors().contains("is not kept"), "{}", get.errors());
     assert!(machines.read("there", "output/file") == noise(100_000, 1));

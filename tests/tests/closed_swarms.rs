@@ -104,18 +104,30 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
     assert!(said.contains("closed swarm"), "{said}");
 }
 
+/// Only a sharer is warned: a downloader offers nothing that was not open before.
 #[test]
-fn open_swarms_warn_when_others_can_reach_them() {
-    let swarm = Swarm::closed();
+fn an_open_swarm_is_said_to_be_open_to_who_shares_beyond_this_machine() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "file", b"bytes");
     let warned = |arguments: &[&str]| {
-        let mut peer = by_hand(&swarm, "peer", arguments);
-        peer.wait();
-        peer.errors().contains("this swarm is open")
+        let certs = format!("--certs={}", swarm.certs().display());
+        let arguments: Vec<_> = arguments.iter().copied().chain([&*certs]).collect();
+        let mut peer = by_hand(&swarm, "seeder", &arguments);
+        if arguments.contains(&"-S") {
+            peer.line("Sharing file");
+        }
+        peer.type_line("exit");
+        let mut warned = false;
+        peer.wait_for("the end", |line| {
+            warned |= line.starts_with("This swarm is open: anyone who reaches");
+            (line == "Exited swarm.").then_some(())
+        });
+        assert!(!peer.errors().contains("open"), "{}", peer.errors());
+        warned
     };
-    assert!(warned(&["-f", "file"]));
-    assert!(!warned(&["-f", "file", "--bind=127.0.0.1"]), "it listens on loopback alone");
-    let (certificate, key) = (own_file(&swarm, "cert", "peer-1.pem"), own_file(&swarm, "key", "peer-1.key"));
-    assert!(!warned(&["-f", "file", &member(&swarm), &certificate, &key]));
+    assert!(warned(&["-S"]));
+    assert!(!warned(&["-S", "--bind=127.0.0.1"]), "it listens on loopback alone");
+    assert!(!warned(&["-f", "file", "--wait=1h"]), "it only gets");
 }
 
 /// Someone who knows every address and id, speaks the protocol, and lacks nothing but the right certificate.

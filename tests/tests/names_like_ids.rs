@@ -37,6 +37,7 @@ fn announced_so(swarm: &Swarm, name: &str, bytes: &[u8]) -> Hostile {
     let script = Script::answers(content, 1, move |request| match request {
         Request::Manifest { .. } => Some(answer(&manifest)),
         Request::Pieces { .. } => Some(answer(&bytes)),
+        Request::UpRate { .. } => None,
     });
     Hostile::seeder(&swarm.tracker_address(), content, name, script)
 }
@@ -46,6 +47,9 @@ fn run(swarm: &Swarm, arguments: &[&str]) -> Output {
     let _ = std::fs::remove_dir_all(swarm.folder("there"));
     let mut command = tests::peer_cli();
     command.current_dir(swarm.folder("there")).args(arguments).arg("--bind=127.0.0.1");
+    if arguments[0] == "get" {
+        command.arg("--output=output");
+    }
     command.arg("--certs").arg(swarm.certs()).stdin(Stdio::null()).output().unwrap()
 }
 

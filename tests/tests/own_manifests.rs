@@ -10,6 +10,7 @@ impl Here<'_> {
     fn run(&self, arguments: &[&str]) -> Process {
         let mut command = tests::peer_cli();
         command.current_dir(self.0.folder("here")).args(arguments);
+        testbed::programs::at_home(&mut command, &self.0.home("here"));
         Process::start("here", command)
     }
 }
@@ -65,13 +66,13 @@ fn what_is_shared_after_a_download_of_its_name_is_not_hashed_anew_each_time() {
     }
     // Young files have no stamp.
     std::thread::sleep(std::time::Duration::from_millis(2100));
-    let mut own = machines.share("here", &["-d=0", "file"]);
+    let mut own = machines.share("here", &["-d=0", "--hashes=hashes", "file"]);
     let content = own.event::<Sharing>().content;
     own.kill();
     let stamp = machines.read("here", "hashes/file.stamp");
     let mut sharer = machines.share("evil", &["-d=0", "file"]);
-    machines.get("here", &[&ticket(&mut sharer)]).ends_with(0);
-    let mut own = machines.share("here", &["-d=0", "file"]);
+    machines.get("here", &[&ticket(&mut sharer), "--hashes=hashes"]).ends_with(0);
+    let mut own = machines.share("here", &["-d=0", "--hashes=hashes", "file"]);
     own.find_event("sharing, and nothing hashed before", |event| {
         assert!(Hashing::of(&event).is_none(), "{event:?}");
         Sharing::from_event(event).map(|sharing| assert_eq!(sharing.content, content))

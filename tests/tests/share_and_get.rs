@@ -28,7 +28,7 @@ fn the_printed_line_is_all_that_it_takes() {
     let line = sharer.line("peer-cli get p2p");
     let ticket = line.strip_prefix("peer-cli get ").unwrap();
     let mut getter = machines.get("there", &[ticket]);
-    getter.line("Successfully Downloaded größer 1.bin to output/größer 1.bin");
+    getter.line("every piece verified → output/größer 1.bin");
     getter.ends_with(0);
     assert!(machines.read("there", "output/größer 1.bin") == bytes);
     sharer.type_line("exit");
@@ -173,7 +173,7 @@ fn what_is_there_already_is_verified_and_what_differs_is_not_touched() {
 /// Shares it until there is a ticket; says the content's id, and whether it was hashed for that.
 fn share_once(machines: &Machines, path: &str) -> (String, bool) {
     let mut hashed = false;
-    let mut sharer = machines.share("here", &["-d=0", path]);
+    let mut sharer = machines.share("here", &["-d=0", "--hashes=hashes", path]);
     let mut notes = |event: Event| {
         hashed |= Hashing::of(&event).is_some();
         event
@@ -325,4 +325,27 @@ fn two_hundred_contents_are_shared_with_64_descriptors() {
     }
     seeder.type_line("exit");
     seeder.ends_with(0);
+}
+
+/// Whoever is left with a line that leads nowhere reads why, and what it was for.
+#[test]
+fn a_sharer_that_is_gone_is_said_and_the_file_is_named() {
+    let machines = Machines::new();
+    machines.put("here", "model.bin", &noise(100_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "model.bin"]);
+    let ticket = ticket(&mut sharer);
+    machines.get("there", &[&ticket]).ends_with(0);
+    sharer.kill();
+    for (machine, said) in [
+        ("there", "the one who shares model.bin is gone, or out of reach"),
+        ("elsewhere", "the one who gave you this line is gone, or out of reach"),
+    ] {
+        let mut getter = machines.get(machine, &[&ticket]);
+        getter.ends_with(3);
+        assert!(
+            getter.errors().contains(said) && getter.errors().contains("ask for a new ticket"),
+            "{}",
+            getter.errors()
+        );
+    }
 }

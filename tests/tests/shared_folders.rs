@@ -35,7 +35,8 @@ fn content_and_ticket(sharer: &mut Process) -> (String, String) {
 fn the_working_folder_is_shared_without_keys_and_is_the_same_after_a_restart() {
     let machines = Machines::new();
     machines.put("here", "main.c", b"code");
-    let flags = ["-d=0", "--log-file", "run.log", "--log-level", "info", "."];
+    let state = ["--certs=certs", "--hashes=hashes"];
+    let flags = ["-d=0", state[0], state[1], "--log-file", "run.log", "--log-level", "info", "."];
     let mut sharer = machines.share("here", &flags);
     let (content, ticket) = content_and_ticket(&mut sharer);
     machines.get("there", &[&ticket]).ends_with(0);

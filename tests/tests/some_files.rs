@@ -59,7 +59,7 @@ fn the_files_that_fit_come_alone_and_the_rest_comes_later() {
     let machines = Machines::new();
     let (_sharer, ticket) = shared(&machines);
     let mut getter = machines.get("there", &[&ticket, "--only", "*.json"]);
-    getter.line("Successfully Downloaded model to output/model");
+    getter.line("every piece verified → output/model");
     getter.ends_with(0);
     let expected = ["model/config.json", "model/deep/er/config.json", "model/empty.json"];
     assert_eq!(lies_there(&machines), expected);

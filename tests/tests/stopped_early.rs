@@ -153,11 +153,13 @@ fn a_loop_over_a_list_keeps_its_lines() {
     let mut shell = std::process::Command::new("sh");
     let script = "while read -r ticket; do \"$0\" get --bind=127.0.0.1 \"$ticket\" || exit; done";
     shell.arg("-c").arg(script).arg(peer).current_dir(machines.folder("there")).stdin(Stdio::piped());
+    testbed::programs::without_settings(&mut shell);
+    testbed::programs::at_home(&mut shell, &machines.home("there"));
     let mut shell = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     shell.stdin.take().unwrap().write_all(tickets.concat().as_bytes()).unwrap();
     assert!(shell.wait().unwrap().success());
     for name in names {
-        assert!(machines.read("there", &format!("output/{name}")) == machines.read("here", name), "{name}");
+        assert!(machines.read("there", name) == machines.read("here", name), "{name}");
     }
 }
 

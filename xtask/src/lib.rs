@@ -4,3 +4,4 @@ pub mod certs;
 pub mod ci;
 pub mod cross;
 pub mod dist;
+pub mod docs;

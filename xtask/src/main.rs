@@ -16,6 +16,8 @@ enum Chore {
     Dist(xtask::dist::Arguments),
     /// Check that everything compiles for Windows and macOS, build the programs for Windows, and run them under Wine
     Cross(xtask::cross::Arguments),
+    /// Write the tables of flags in docs/use/commands.md anew, as the programs have them
+    Docs,
     /// Run all that CI runs: format, clippy, arrows between crates, tests, docs, other platforms
     Ci,
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Chore::Certs(arguments) => xtask::certs::run(&arguments),
         Chore::Dist(arguments) => xtask::dist::run(&arguments),
         Chore::Cross(arguments) => xtask::cross::run(&arguments),
+        Chore::Docs => xtask::docs::run(),
         Chore::Ci => xtask::ci::run(),
     })
 }
@@ -58,7 +61,7 @@ mod tests {
     fn tools_and_chores_are_listed_together() {
         command().debug_assert();
         let help = command().render_help().to_string();
-        let names = ["swarm", "bench", "chaos", "soak", "simulate", "certs", "dist", "cross", "ci"];
+        let names = ["swarm", "bench", "chaos", "soak", "simulate", "certs", "dist", "cross", "docs", "ci"];
         let at: Vec<_> = names.iter().map(|name| help.find(&format!("\n  {name} ")).expect(name)).collect();
         assert!(at.is_sorted(), "{help}");
     }

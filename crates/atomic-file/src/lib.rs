@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, PersistError};
 
 pub use descriptors::descriptor_limit;
-pub use patience::patiently;
+pub use patience::{is_in_use, open_patiently, patiently};
 
 /// How the files beside are called: they are found again by this alone.
 const PREFIX: &str = ".p2p-fileshare-";
@@ -73,8 +73,8 @@ impl Prepared {
     /// Takes the place, unless something is there: that is an error of the kind `AlreadyExists`.
     pub fn create(self) -> io::Result<()> {
         let Prepared { beside, path } = self;
-        let beside = match persist(beside, |beside| beside.persist_noclobber(&path)) {
-            Ok(_) => {
+        let beside = match persist(beside, |beside| take_free_name(beside, &path)) {
+            Ok(()) => {
                 sync_folder(&path);
                 return Ok(());
             }
@@ -90,7 +90,7 @@ impl Prepared {
 
     /// Takes the place of whatever is there.
     pub fn replace(self) -> io::Result<()> {
-        persist(self.beside, |beside| beside.persist(&self.path)).map_err(|failed| failed.error)?;
+        persist(self.beside, |beside| take_name(beside, &self.path)).map_err(|failed| failed.error)?;
         sync_folder(&self.path);
         Ok(())
     }
@@ -110,8 +110,7 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
 /// small file that is shared, that would take seconds; after a power failure one that is not whole is as good as none.
 pub fn replace_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = write_beside(path, bytes, Readers::Everyone)?;
-    persist(beside, |beside| beside.persist(path)).map_err(|failed| failed.error)?;
-    Ok(())
+    persist(beside, |beside| take_name(beside, path)).map_err(|failed| failed.error)
 }
 
 /// Whether a file of this name was written beside another one's place: what it holds may be a secret, and it is of no use.
@@ -127,18 +126,53 @@ pub fn is_beside(name: &str) -> bool {
 /// Gives a file its name, with patience.
 fn persist(
     beside: NamedTempFile,
-    rename: impl Fn(NamedTempFile) -> Result<File, PersistError>,
-) -> Result<File, PersistError> {
+    rename: impl Fn(NamedTempFile) -> Result<(), PersistError>,
+) -> Result<(), PersistError> {
     let mut left = Some(beside);
     let result = patiently(|| match left.take().map(&rename) {
         Some(Err(PersistError { error, file })) => {
             left = Some(file);
             Err(error)
         }
-        Some(Ok(file)) => Ok(file),
+        Some(Ok(())) => Ok(()),
         None => Err(ErrorKind::NotFound.into()),
     });
     result.map_err(|error| PersistError { error, file: left.expect("what failed gives it back") })
+}
+
+/// Gives a file the name of whatever is there.
+#[cfg(not(windows))]
+fn take_name(beside: NamedTempFile, path: &Path) -> Result<(), PersistError> {
+    beside.persist(path).map(drop)
+}
+
+/// Gives a file a name that nothing has.
+#[cfg(not(windows))]
+fn take_free_name(beside: NamedTempFile, path: &Path) -> Result<(), PersistError> {
+    beside.persist_noclobber(path).map(drop)
+}
+
+/// The same on Windows, where `tempfile` takes no path of more than 260 characters, and sets attributes at each attempt.
+#[cfg(windows)]
+fn take_name(beside: NamedTempFile, path: &Path) -> Result<(), PersistError> {
+    take(beside, |from| fs::rename(from, path))
+}
+
+#[cfg(windows)]
+fn take_free_name(beside: NamedTempFile, path: &Path) -> Result<(), PersistError> {
+    take(beside, |from| windows::rename_new(from, path))
+}
+
+#[cfg(windows)]
+fn take(mut beside: NamedTempFile, rename: impl Fn(&Path) -> io::Result<()>) -> Result<(), PersistError> {
+    match rename(beside.path()) {
+        Ok(()) => {
+            // It has another name now.
+            beside.disable_cleanup(true);
+            Ok(())
+        }
+        Err(error) => Err(PersistError { error, file: beside }),
+    }
 }
 
 /// Removes what programs that were killed while they wrote have left in a folder. What cannot be removed is left to the next.
@@ -253,6 +287,19 @@ mod tests {
         File::create(folder.path().join("plain")).unwrap();
         let plain = fs::metadata(folder.path().join("plain")).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode("certificate", Readers::Everyone), plain);
+    }
+
+    #[test]
+    fn files_may_lie_deeper_than_260_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = (0..6).fold(folder.path().to_owned(), |path, _| path.join("x".repeat(60)));
+        fs::create_dir_all(&deep).unwrap();
+        let path = deep.join("key");
+        create(&path, b"one", Readers::Owner).unwrap();
+        assert_eq!(create(&path, b"two", Readers::Owner).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        replace(&path, b"two", Readers::Everyone).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(&deep), ["key"]);
     }
 
     #[test]

@@ -18,9 +18,21 @@ pub fn patiently<T>(act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     patiently_if(|error| cfg!(windows) && is_in_use(error), std::thread::sleep, act)
 }
 
+/// Opens a file. While another program has it open and lets nobody in, as one that scans or backs it up does for a moment, it is
+/// tried again, for some seconds. That a file may not be opened is an error at once. May block so long.
+pub fn open_patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    patiently_if(|error| cfg!(windows) && is_kept_from_others(error), std::thread::sleep, open)
+}
+
+/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION.
+fn is_kept_from_others(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(32 | 33))
+}
+
 /// Whether Windows says that somebody has the file, or a file in the folder, open: ERROR_ACCESS_DENIED,
-/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_DELETE_PENDING, ERROR_USER_MAPPED_FILE.
-fn is_in_use(error: &io::Error) -> bool {
+/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_DELETE_PENDING, ERROR_USER_MAPPED_FILE. The first may as well mean that
+/// this user may not do it.
+pub fn is_in_use(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(5 | 32 | 33 | 303 | 1224))
 }
 
@@ -62,6 +74,15 @@ mod tests {
             assert_eq!(patiently_if(is_in_use, |_| waits += 1, fails(7, code)).unwrap(), 8, "error {code}");
             assert_eq!(waits, 7);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_scanned_is_opened_a_moment_later_and_one_that_is_denied_is_not() {
+        for code in [32, 33] {
+            assert_eq!(patiently_if(is_kept_from_others, |_| (), fails(3, code)).unwrap(), 4, "error {code}");
+        }
+        let never = |_| panic!("nobody waits for that");
+        assert!(patiently_if(is_kept_from_others, never, fails(1, 5)).is_err());
     }
 
     #[test]

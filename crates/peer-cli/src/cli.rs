@@ -1,8 +1,10 @@
 //! What can be said on the command line: the flags of the original, and a long flag for everything else.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use protocol::{ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
@@ -15,9 +17,11 @@ use crate::commands::ls::LsArguments;
 use crate::commands::share::ShareArguments;
 use crate::commands::watch::WatchArguments;
 use crate::flags::cut::Cut;
+use crate::flags::help::LAYOUT;
 use crate::flags::links::LinkArguments;
-use crate::flags::range;
-use crate::ui::screen::OutputStream;
+use crate::flags::peer::HASHES;
+use crate::flags::{guess, range};
+use crate::ui::screen::{self, OutputStream};
 
 /// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
 pub const NAMES: Names = Names {
@@ -46,61 +50,106 @@ pub const NAMES: Names = Names {
         "no-progress",
         "log-level",
     ],
+    plain: &["join"],
 };
 
 const EXAMPLES: &str = "\
 Examples:
+  peer-cli share a.bin        share it, and print the line that gets it
+  peer-cli get p2p…           get it into this folder: paste that line
+  peer-cli -i localhost -S    as the original: share every file in input/";
+
+const MORE_EXAMPLES: &str = "\
+Examples:
+  peer-cli share a.bin        share it, and print the line that gets it
+  peer-cli get p2p…           get it into this folder: paste that line
+  peer-cli ls localhost       list what a tracker knows
+
+As the original, which is also `peer-cli join`:
   tracker                                   introduces the peers to each other
   peer-cli -i localhost -S                  share every file in input/
-  peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then share it on
-  peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1, 2 and 3
-  peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to 40 %
-  peer-cli share a.bin                      share a.bin without a tracker elsewhere, and print its ticket
-  peer-cli get TICKET                       get what the ticket stands for
+  peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/, then
+                                            share it on
+  peer-cli -i localhost -S -m 1 2 3         share, but pretend to lack pieces 1,
+                                            2 and 3
+  peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to
+                                            40 %
 
-While it runs, type `prog` for progress and `exit` to say goodbye.
+While it runs, type `prog` for progress and `exit` to say goodbye.";
 
+const NOTES: &str = "\
 Every flag may also be an environment variable (--up-rate is P2P_UP_RATE), or stand in p2p-fileshare.toml.
 
-Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in
-use, 7 cannot write, 8 disk full, 9 verification failed, 10 refused, 11 stopped before it was complete, 129 the same by
-SIGHUP, 130 interrupted, 143 the same by SIGTERM.";
+Exit status: 0 done, 1 other error, 2 usage, 3 tracker unreachable, 4 not found, 5 nobody has a piece, 6 address in use, 7 cannot \
+write, 8 disk full, 9 verification failed, 10 refused, 11 stopped before it was complete, 129 the same by SIGHUP, 130 interrupted, \
+143 the same by SIGTERM.";
 
-/// A peer: downloads a file from everyone who has pieces of it, and shares what it has.
+/// What the program says where it is started with nothing.
+const BARE: &str = "\
+peer-cli copies files and folders to other machines.
+
+  peer-cli share a.bin    share it, and print the line that gets it elsewhere
+  peer-cli get p2p…       get it: paste that line
+  peer-cli ls HOST        list what a tracker knows
+  peer-cli doctor         find out what is wrong
+
+peer-cli -h says more, peer-cli --help all.";
+
+/// Copies files and folders from a few machines to many, every piece verified
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    version,
+    before_help = EXAMPLES,
+    before_long_help = MORE_EXAMPLES,
+    after_long_help = NOTES,
+    override_usage = "peer-cli <COMMAND>, or as the original: peer-cli -i <TRACKER_IP>",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
     pub join: JoinArguments,
+    /// What to log, from off to trace
+    ///
     /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `peer=debug`
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", global = true,
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env = true, default_value = "warn", global = true,
         value_parser = settings::log_filter)]
     pub log_level: String,
+    /// Write the log to this file
+    ///
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE", global = true)]
     pub log_file: Option<PathBuf>,
-    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a subcommand, here
+    /// File of settings
+    ///
+    /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a command, here
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Share files and folders, and print for each the line that gets it on another machine
-    Share(ShareArguments),
-    /// Get what someone shares: paste the line that `peer-cli share` printed
-    Get(GetArguments),
-    /// List what a swarm offers
+    /// Share files and folders, and print the line that gets them
+    #[command(alias = "send")]
+    Share(Box<ShareArguments>),
+    /// Get what someone shares: paste the line that they were given
+    #[command(aliases = ["receive", "download"])]
+    Get(Box<GetArguments>),
+    /// Share or download as the original; the same without `join`
+    #[command(before_help = JOIN_EXAMPLES)]
+    Join(Box<JoinArguments>),
+    /// List what a tracker knows
     Ls(Box<LsArguments>),
-    /// Show how far each peer of a swarm is, until all have it or Ctrl-C
+    /// Show how far each peer of a swarm is
     Watch(Box<WatchArguments>),
-    /// Look at what transfers depend on: sockets, disk, hashing, and with -i the way to a tracker
-    Doctor(Box<DoctorArguments>),
-    /// Say what a manifest says, of a file here or of a content in the swarm
+    /// Say what a manifest says, of a file here or of a content
     Inspect(Box<InspectArguments>),
+    /// Look at what transfers depend on, and say what to do
+    Doctor(Box<DoctorArguments>),
     /// Make the manifest of a file in the hashes folder, and print it
+    #[command(before_help = "Example:\n  peer-cli hash a.bin    prints its id, and keeps hashes/a.bin.manifest")]
     Hash {
         /// The file
         file: PathBuf,
@@ -109,24 +158,32 @@ pub enum Command {
         #[command(flatten)]
         links: LinkArguments,
         /// Folder for manifests
-        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
+        #[arg(long, value_name = "FOLDER", default_value = HASHES)]
         hashes: PathBuf,
     },
-    /// Check a file against its manifest, and name the byte ranges that differ
+    /// Check a file against its manifest, and name what differs
+    #[command(before_help = VERIFY_EXAMPLES)]
     Verify {
         /// The file
         file: PathBuf,
+        /// The manifest; if not given, the one that was made here
+        ///
         /// The manifest; if not given, the one that was made here of a file of that name, by `hash` or by sharing it
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
+        /// Check against the content of this id
+        ///
         /// Check against the content of this id, all 64 digits or a ticket, that was downloaded or hashed here
         #[arg(long, value_name = "CONTENT_ID", value_parser = content_id, conflicts_with = "manifest")]
         id: Option<ContentId>,
         /// Folder for manifests
-        #[arg(long, value_name = "FOLDER", default_value = "hashes")]
-        hashes: PathBuf,
+        ///
+        /// Folder for manifests [default: hashes/, and then the folder where get and share keep them]
+        #[arg(long, value_name = "FOLDER")]
+        hashes: Option<PathBuf>,
     },
-    /// Print what a shell needs to complete commands and flags, as in `peer-cli completions bash > FILE`
+    /// Print what a shell needs to complete commands and flags
+    #[command(before_help = "Example:\n  peer-cli completions bash > peer-cli.bash")]
     Completions {
         /// bash, zsh, fish, powershell or elvish
         #[arg(hide_possible_values = true)]
@@ -138,6 +195,24 @@ pub enum Command {
         /// A folder that is there
         folder: PathBuf,
     },
+}
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  tracker                                   introduces the peers to each other
+  peer-cli -i localhost -S                  share every file in input/
+  peer-cli -i localhost -p 9100 -f a.bin    download a.bin into output/
+  peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only some of the pieces";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  peer-cli verify a.bin                       against what was shared or hashed
+  peer-cli verify a.bin --id 5dbeebd2…        against what was downloaded
+  peer-cli verify a.bin --manifest a.manifest against a manifest from elsewhere";
+
+/// The program's command line, with its help in order.
+pub fn command() -> clap::Command {
+    LAYOUT.arrange(Cli::command())
 }
 
 fn content_id(text: &str) -> Result<ContentId, String> {
@@ -162,6 +237,7 @@ impl Cli {
             Some(Command::Watch(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
             Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
                 return None;
             }
@@ -172,10 +248,25 @@ impl Cli {
 
 /// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
 pub fn parse() -> Parsed<Cli> {
-    match try_parse(std::env::args_os(), &Surroundings::of_this_process()) {
-        Ok(parsed) => parsed,
-        Err(error) => settings::exit(&error),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = try_parse(words.clone(), &Surroundings::of_this_process());
+    parsed.unwrap_or_else(|error| refuse(&words, &error))
+}
+
+/// Says what is wrong, in one sentence, or the help that was asked for.
+fn refuse(words: &[OsString], error: &clap::Error) -> ! {
+    if error.exit_code() == 0 {
+        settings::exit(error);
     }
+    if words.len() < 2 && error.kind() == ErrorKind::MissingRequiredArgument {
+        let text = error.to_string();
+        let notes = text.lines().filter_map(|line| line.strip_prefix("note: "));
+        notes.for_each(screen::complain);
+        let _ = writeln!(std::io::stderr(), "{BARE}");
+    } else {
+        screen::complain(&guess::sentence(words, error));
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Whether it names something in a folder, whichever system's separators it has.
@@ -188,18 +279,28 @@ fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
-    let words = range::rewrite(arguments, &Cli::command());
-    let parsed: Parsed<Cli> = settings::parse(&NAMES, words, surroundings)?;
+    let words = range::rewrite(guess::without_repetition(arguments), &Cli::command());
+    let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
+    if let Some(sentence) = does_nothing(&parsed) {
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
+    }
+    parsed.arguments.command = match parsed.arguments.command {
+        Some(Command::Join(join)) => {
+            parsed.arguments.join = *join;
+            None
+        }
+        command => command,
+    };
     let JoinArguments { r1, r2, ref file, port, listeners, seeder, .. } = parsed.arguments.join;
     let fail = |kind, sentence: &str| Err(Cli::command().error(kind, sentence));
     if r1.unwrap_or(0.0) > r2.unwrap_or(1.0) {
-        return fail(clap::error::ErrorKind::ValueValidation, "-r1 is greater than -r2");
+        return fail(ErrorKind::ValueValidation, "-r1 is greater than -r2");
     }
     if port != 0 && port.checked_add(listeners - 1).is_none() {
-        return fail(clap::error::ErrorKind::ValueValidation, "the last listener's port would be above 65535");
+        return fail(ErrorKind::ValueValidation, "the last listener's port would be above 65535");
     }
     if file.iter().any(String::is_empty) {
-        return fail(clap::error::ErrorKind::ValueValidation, "-f needs a name");
+        return fail(ErrorKind::ValueValidation, "-f needs a name");
     }
     // Typed, it may lie anywhere below or beside the input folder; a file of settings shares nothing from elsewhere.
     if let Some((_, source)) = parsed.in_files.iter().find(|(long, _)| seeder && long == "file")
@@ -207,9 +308,32 @@ fn try_parse(
     {
         let sentence =
             format!("{source}: `file`: a seeder shares files of its input folder, and {path:?} is no name of one");
-        return fail(clap::error::ErrorKind::ValueValidation, &sentence);
+        return fail(ErrorKind::ValueValidation, &sentence);
     }
     Ok(parsed)
+}
+
+/// What to say of a flag that was typed and does nothing.
+fn does_nothing(parsed: &Parsed<Cli>) -> Option<String> {
+    let command = parsed.command.as_deref()?;
+    let idle = parsed.typed.iter().find_map(|long| Some((long, LAYOUT.why_idle(command, long)?)));
+    if let Some((long, why)) = idle {
+        return Some(format!("{command} takes no --{long}: {why}"));
+    }
+    let typed = |long: &str| parsed.typed.iter().any(|typed| typed == long);
+    match &parsed.arguments.command {
+        Some(Command::Share(share)) if share.has_own_tracker() && typed("tracker-id") => {
+            Some("--tracker-id is the id of a tracker that runs elsewhere: name that with -i".to_owned())
+        }
+        Some(Command::Share(share)) if !share.has_own_tracker() && typed("tracker-memory") => {
+            Some("--tracker-memory is for a tracker in this process, and -i names another".to_owned())
+        }
+        Some(Command::Get(get)) if get.is_of_ticket() => {
+            let flag = ["tracker-ip", "tracker-port", "tracker-id"].into_iter().find(|long| typed(long))?;
+            Some(format!("a ticket says itself where its tracker is, and who: leave out --{flag}"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -223,20 +347,99 @@ mod tests {
 
     #[test]
     fn the_manifest_of_flags_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
-    fn every_flag_stands_in_the_docs() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        let command = Cli::command();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
-            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
-                let Some(long) = flag.get_long() else { continue };
-                assert!(page.contains(&format!("--{long}")), "{} --{long} is missing", command.get_name());
-            }
+    fn help_fits_a_screen_and_says_all_under_headings() {
+        let flaws = LAYOUT.flaws(command());
+        assert!(flaws.is_empty(), "{}", flaws.join("\n"));
+        let mut whole = command();
+        let long = whole.render_long_help().to_string();
+        let said = long.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("asks for 0short_story.txt, as the original does"), "{long}");
+        assert_eq!(long.matches("0short_story.txt").count(), 1, "{long}");
+        assert_eq!(BARE.lines().count(), 8);
+    }
+
+    #[test]
+    fn join_is_the_original_by_name() {
+        let line = "-i h -S -p 9010 -m 1 2 -r1 0.2";
+        let [bare, named] =
+            [parse(line), parse(&format!("join {line}"))].map(|parsed| format!("{:?}", parsed.unwrap()));
+        assert_eq!(bare, named);
+        assert_eq!(parse("join -S").unwrap_err().exit_code(), 2, "-i is missing");
+    }
+
+    #[test]
+    fn a_flag_that_does_nothing_is_refused_with_the_reason() {
+        let ticket = ticket();
+        for (line, said) in [
+            ("ls h --up-rate 1MiB", "ls takes no --up-rate: it neither sends nor receives pieces"),
+            ("ls h -q", "ls takes no --quiet"),
+            ("doctor --commands", "doctor takes no --commands"),
+            ("inspect x --fair", "inspect takes no --fair"),
+            ("send a --budget 2MiB", "share takes no --budget: it downloads nothing"),
+            (&format!("share a --tracker-id {}", "ab".repeat(32)), "runs elsewhere: name that with -i"),
+            ("share a -i h --tracker-memory 64MiB", "in this process"),
+            (&format!("download {ticket} -i h"), "leave out --tracker-ip"),
+        ] {
+            let error = parse(line).map(drop).unwrap_err();
+            let sentence = settings::sentence(&error);
+            assert!(error.exit_code() == 2 && sentence.contains(said), "{line}: {sentence}");
         }
+        // In the environment and in files they are for the commands that they count for.
+        let variables = [("P2P_UP_RATE".to_owned(), "1MiB".into()), ("P2P_TRACKER_IP".to_owned(), "h".into())];
+        let surroundings = Surroundings { variables: variables.into(), ..Surroundings::default() };
+        for line in ["ls", &format!("get {ticket}")] {
+            let words = std::iter::once("peer-cli").chain(line.split(' ')).map(OsString::from);
+            assert!(try_parse(words, &surroundings).is_ok(), "{line}");
+        }
+    }
+
+    fn ticket() -> String {
+        let digest = |byte| protocol::Digest([byte; 32]);
+        let address = "10.0.0.1:9".parse().unwrap();
+        protocol::Ticket::new(protocol::PeerId(digest(1)), vec![address], ContentId(digest(2))).unwrap().to_string()
+    }
+
+    #[test]
+    fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a b.bin");
+        std::fs::write(&file, "").unwrap();
+        let path = file.to_str().unwrap();
+        let ticket = ticket();
+        let said = |words: &[&str]| {
+            let words: Vec<_> = std::iter::once(&"peer-cli").chain(words).map(OsString::from).collect();
+            let error = try_parse(words.clone(), &Surroundings::default()).map(drop).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            guess::sentence(&words, &error)
+        };
+        let share = said(&[path]);
+        assert!(share.contains("To send it: peer-cli share ") && share.ends_with(&guess::quoted(path)), "{share}");
+        assert!(said(&[path, path]).ends_with(&format!("{0} {0}", guess::quoted(path))));
+        assert!(said(&["--quiet", path]).contains("To send it: "), "{}", said(&["--quiet", path]));
+        assert_eq!(said(&[&ticket]), format!("To get it: peer-cli get {ticket}"));
+        assert!(said(&[&ticket[..40]]).contains("ticket"), "{}", said(&[&ticket[..40]]));
+        assert_eq!(said(&["gte", "x"]), "there is no command \"gte\"; did you mean get?");
+        assert!(said(&["xyzzy"]).starts_with("there is no command \"xyzzy\""), "{}", said(&["xyzzy"]));
+        assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
+        assert_eq!(said(&["share", "x", "--only", "y"]), "--only is a flag of get, ls and watch, not of share");
+        assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
+        assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
+        assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));
+        assert_eq!(said(&["receive"]), "<TICKET|CONTENT_ID|NAME> is missing: peer-cli get -h shows examples");
+        // The whole line, behind what was typed already.
+        let words = ["peer-cli", "get", "peer-cli", "get", &ticket].map(OsString::from);
+        let parsed = try_parse(words, &Surroundings::default()).unwrap();
+        assert!(matches!(&parsed.arguments.command, Some(Command::Get(get)) if get.is_of_ticket()));
+    }
+
+    #[test]
+    fn the_tables_of_flags_in_the_docs_are_made_of_these() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
+        settings::keep_table(page.as_ref(), command()).unwrap();
     }
 
     /// A new flag is none of these until it is listed.

@@ -145,6 +145,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",
         ),
         StorageError::NotOurs(_) => (ExitCode::CannotWrite, "Move it away, or choose another folder with --output"),
+        StorageError::InUse(_) => (
+            ExitCode::CannotWrite,
+            "End what has it open (a seeder that shares it, too) and start again: what is verified is kept",
+        ),
         StorageError::Mounted(_) => {
             (ExitCode::CannotWrite, "Choose a folder that is on that file system with --output")
         }

@@ -9,14 +9,15 @@ mod ui;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use settings::Parsed;
 
 use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
 use crate::commands::{doctor, get, hash, inspect, join, ls, share, watch};
 use crate::error::Failure;
+use crate::flags::own_folders::Keeps;
 use crate::session::patience;
+use crate::session::temp_folder::TempFolder;
 use crate::ui::{screen, terminal};
 
 fn main() -> ExitCode {
@@ -24,13 +25,17 @@ fn main() -> ExitCode {
         screen::complain(&sentence);
         return ExitCode::from(error::ExitCode::Other as u8);
     }
-    let Parsed { arguments, notes, .. } = cli::parse();
+    let Parsed { mut arguments, notes, .. } = cli::parse();
     notes.iter().for_each(|note| screen::complain(note));
     settings::raise_limit();
     storage::handle_signals();
     terminal::give_back_on_stop();
+    settings::draw_log_with(screen::log_line);
     let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
     let events = arguments.events();
+    // Removed at the end, whatever it was.
+    let mut temporary = None;
+    settle_folders(&mut arguments, &mut temporary);
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
     let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
     match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
@@ -54,19 +59,37 @@ fn run(arguments: Cli) -> Result<(), Failure> {
                 (None, Some(id)) => Against::Id(id),
                 (None, None) => Against::Own,
             };
-            hash::verify(&file, &against, &hashes)
+            hash::verify(&file, &against, hashes.as_deref())
         }
-        Some(Command::Share(arguments)) => in_runtime(share::run(arguments)),
-        Some(Command::Get(arguments)) => in_runtime(get::run(arguments)),
+        Some(Command::Share(arguments)) => in_runtime(share::run(*arguments)),
+        Some(Command::Get(arguments)) => in_runtime(get::run(*arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Watch(arguments)) => in_runtime(watch::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
-        Some(Command::Completions { shell }) => screen::print_script(&settings::completions(Cli::command(), shell)),
-        Some(Command::Man { folder }) => settings::man_pages(&cli::NAMES, Cli::command(), &folder)
+        Some(Command::Completions { shell }) => screen::print_script(&settings::completions(cli::command(), shell)),
+        Some(Command::Man { folder }) => settings::man_pages(&cli::NAMES, cli::command(), &folder)
             .map_err(|error| Failure::new(error::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
+        Some(Command::Join(arguments)) => in_runtime(join::run(*arguments)),
         None => in_runtime(join::run(arguments.join)),
     }
+}
+
+/// Says where a command keeps what is its own. The original's way of starting does so where it is started.
+fn settle_folders(arguments: &mut Cli, temporary: &mut Option<TempFolder>) {
+    let (peer, keeps) = match &mut arguments.command {
+        Some(Command::Share(share)) => (&mut share.peer, Keeps::KeyAndManifests),
+        Some(Command::Get(get)) => (&mut get.peer, Keeps::Manifests),
+        Some(Command::Ls(ls)) => (&mut ls.query.peer, Keeps::Nothing),
+        Some(Command::Watch(watch)) => (&mut watch.query.peer, Keeps::Nothing),
+        Some(Command::Doctor(doctor)) => (&mut doctor.query.peer, Keeps::Nothing),
+        Some(Command::Inspect(inspect)) => (&mut inspect.query.peer, Keeps::Nothing),
+        _ => return,
+    };
+    peer.settle_folders(keeps, || {
+        *temporary = TempFolder::under(&std::env::temp_dir()).ok();
+        temporary.as_ref().map(|folder| folder.path().to_owned())
+    });
 }
 
 fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -1,10 +1,11 @@
 //! What the handles ask of the driver.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{ContentId, ContentMatch, Manifest, PeerAddress, Secret};
+use protocol::{ContentId, ContentMatch, Manifest, PeerAddress, PeerId, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DownloadOptions;
@@ -14,6 +15,12 @@ use crate::net::dial_book::WaitingFor;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
+
+/// Which cap is changed, and to what.
+pub(crate) enum Rates {
+    Up(Option<u64>),
+    Down(Option<u64>),
+}
 
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, PeerError>>;
@@ -88,6 +95,16 @@ pub(crate) enum Command {
     EndShare {
         content: ContentId,
         reason: String,
+        reply: oneshot::Sender<()>,
+    },
+    /// The caps of those who send of a content, as far as they have one and say so.
+    UpRates {
+        content: ContentId,
+        reply: oneshot::Sender<BTreeMap<PeerId, u64>>,
+    },
+    /// Other caps from now on, on all that is sent or received.
+    SetRates {
+        rates: Rates,
         reply: oneshot::Sender<()>,
     },
     Shutdown {

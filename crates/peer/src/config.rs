@@ -114,6 +114,7 @@ pub struct NodeBuilder {
     pub(crate) storage: Arc<dyn Backend>,
     pub(crate) downloads: DownloadSettings,
     pub(crate) scan: ScanOptions,
+    pub(crate) manifests_by_place: bool,
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     pub(crate) announce: Vec<SocketAddr>,
@@ -132,6 +133,7 @@ impl NodeBuilder {
             storage: Arc::new(MmapBackend),
             downloads: DownloadSettings::default(),
             scan: ScanOptions::default(),
+            manifests_by_place: false,
             up: None,
             down: None,
             announce: Vec::new(),
@@ -163,6 +165,13 @@ impl NodeBuilder {
     /// The folder for manifests. Default: `hashes`.
     pub fn hashes(mut self, folder: impl Into<PathBuf>) -> Self {
         self.downloads.hashes = folder.into();
+        self
+    }
+
+    /// Whether the manifests of what is shared are kept apart by the folder that it lies in ([`manifests_of`](crate::manifests_of)),
+    /// so that two files of one name have one each. For a hashes folder that serves many folders. Default: no.
+    pub fn manifests_by_place(mut self, by_place: bool) -> Self {
+        self.manifests_by_place = by_place;
         self
     }
 

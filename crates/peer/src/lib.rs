@@ -81,8 +81,8 @@ pub use config::NodeBuilder;
 pub use disk::left_out::{LeftOut, LeftOutReason};
 pub use disk::left_over::LeftOver;
 pub use disk::manifests::{
-    keep_manifest, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest, received_path,
-    sweep_manifests,
+    keep_manifest, kept_manifests, manifest_path, manifests_of, read_manifest, received_by_name, received_manifest,
+    received_path, sweep_manifests,
 };
 pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;
@@ -98,7 +98,7 @@ pub use node::Node;
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};
 pub use stats::{Bottleneck, Waits};
-pub use status::{Completed, DownloadStats, State, Status};
+pub use status::{Completed, DownloadStats, Participant, State, Status};
 
 // What a user touches of the crates below: one crate is enough.
 pub use protocol::{

@@ -1,6 +1,6 @@
 //! The handle of a node: start it, share, download, watch, shut down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket}
 use tokio::sync::{broadcast, mpsc, watch};
 use transport::Transport;
 
-use crate::command::{Command, Commands};
+use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
 use crate::download::DownloadBuilder;
 use crate::driver;
@@ -190,6 +190,21 @@ impl Node {
     /// What the requests of all downloads have waited for so far.
     pub fn waits(&self) -> Waits {
         self.waits.so_far()
+    }
+
+    /// How many bytes a second those send of a content at most who take part in it, are connected, have a cap and say so.
+    pub async fn up_rates(&self, content: ContentId) -> BTreeMap<PeerId, u64> {
+        self.commands.ask(|reply| Command::UpRates { content, reply }).await.unwrap_or_default()
+    }
+
+    /// Limits the bytes sent per second from now on, all contents together, or no longer.
+    pub async fn set_up_rate(&self, rate: Option<u64>) {
+        let _ = self.commands.ask(|reply| Command::SetRates { rates: Rates::Up(rate), reply }).await;
+    }
+
+    /// Limits the bytes received per second from now on, all contents together, or no longer.
+    pub async fn set_down_rate(&self, rate: Option<u64>) {
+        let _ = self.commands.ask(|reply| Command::SetRates { rates: Rates::Down(rate), reply }).await;
     }
 
     /// Says goodbye to peers and tracker, syncs what is verified, and ends.

@@ -21,6 +21,8 @@ pub(crate) enum Question {
     Manifest { content: ContentId, stream: Box<dyn SendStream> },
     /// For pieces.
     Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
+    /// For the cap on what is sent.
+    UpRate { content: ContentId, stream: Box<dyn SendStream> },
 }
 
 /// What a handle is of: a content may be given up and begun again, and a handle from before has nothing to do with that.

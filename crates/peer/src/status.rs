@@ -1,6 +1,7 @@
 //! The status of a content: its state, how much of it is here, and what it took.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Status {
     pub rate: u64,
     /// Bytes of verified pieces by the peer that sent them.
     pub sources: BTreeMap<PeerId, u64>,
+    /// Those who take part in it, or did so since it began here: the first thousand of them.
+    pub participants: Vec<Participant>,
     /// Pieces that no connected peer has.
     pub lacking: Vec<PieceRange>,
     /// What limits the download so far; `None` for a share.
@@ -61,6 +64,32 @@ impl Status {
             None => self.state.end().map(Err),
         }
     }
+}
+
+/// A peer that takes part in a content, or did so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Participant {
+    /// Who it is.
+    pub peer: PeerId,
+    /// Where it is, as seen from here.
+    pub address: SocketAddr,
+    /// Whether it is connected and takes part now.
+    pub is_connected: bool,
+    /// Whether it wants pieces that it lacks, or did so.
+    pub wanted: bool,
+    /// Whether it has got all that it wanted.
+    pub has_all: bool,
+    /// Bytes that it has.
+    pub have: u64,
+    /// Bytes that it is to have in the end.
+    pub size: u64,
+    /// Payload bytes sent to it.
+    pub sent: u64,
+    /// Bytes of verified pieces that came from it.
+    pub received: u64,
+    /// How long it took to get all that it wanted; until then, and where it has left, how long it has been here.
+    pub time: Duration,
 }
 
 /// What a content is doing.

@@ -425,3 +425,37 @@ async fn a_handle_of_a_failed_download_has_nothing_to_do_with_the_next_one() {
     downloader.add_peer(content, address(&seeder)).await.unwrap();
     tokio::time::timeout(LONG, download).await.unwrap().unwrap();
 }
+
+/// What a sharer tells people: who gets it, how far they are, and who has all of it, though that one has left since.
+#[tokio::test]
+async fn a_sharer_knows_who_has_got_all_of_it() {
+    let world = World::new();
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let path = world.file("file", &noise(100_000, 1));
+    let shared = seeder.share(&path).piece_size(1024).await.unwrap();
+    let mut status = shared.status();
+    assert!(status.borrow().participants.is_empty());
+    get(&downloader, shared.content(), &[&seeder]).await;
+    downloader.shutdown().await;
+    let has_left = |status: &Status| status.participants.first().is_some_and(|one| one.has_all && !one.is_connected);
+    let status = tokio::time::timeout(LONG, status.wait_for(has_left)).await.expect("it is seen").unwrap().clone();
+    let [taker] = &status.participants[..] else { panic!("{:?}", status.participants) };
+    assert_eq!((taker.peer, taker.wanted, taker.received), (downloader.id(), true, 0));
+    assert_eq!((taker.have, taker.size, taker.sent), (100_000, 100_000, 100_000));
+}
+
+#[tokio::test]
+async fn a_sender_says_what_its_cap_is_when_it_is_asked() {
+    let world = World::new();
+    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let path = world.file("file", &noise(400_000, 1));
+    let content = share(&seeder, &path, Held::All).await;
+    seeder.set_up_rate(Some(200_000)).await;
+    let download = downloader.download(content).start().await.unwrap();
+    downloader.add_peer(content, address(&seeder)).await.unwrap();
+    reaches(&download, |status| status.have > 0).await;
+    assert_eq!(downloader.up_rates(content).await.into_iter().collect::<Vec<_>>(), [(seeder.id(), 200_000)]);
+    seeder.set_up_rate(None).await;
+    assert!(downloader.up_rates(content).await.is_empty());
+    tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
+}

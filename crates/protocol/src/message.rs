@@ -180,6 +180,12 @@ pub enum Request {
         /// The pieces.
         run: PieceRange,
     },
+    /// How many bytes a second the receiver sends of a content at most. A peer that does not know the question drops its stream,
+    /// as with any that it cannot read.
+    UpRate {
+        /// The content.
+        content: ContentId,
+    },
 }
 
 impl Wire for Request {
@@ -193,6 +199,8 @@ pub enum Answer {
     Bytes(u64),
     /// Nothing follows.
     Refused(RefusalReason),
+    /// Answer to `UpRate`: the cap, if there is one. Nothing follows.
+    UpRate(Option<u64>),
 }
 
 impl Wire for Answer {

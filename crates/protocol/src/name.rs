@@ -145,10 +145,29 @@ mod tests {
 
     #[test]
     fn windows_devices_are_refused_on_windows_only() {
-        for name in ["con", "NUL.txt", "com1", "LPT9.tar.gz", "a:b", "a\\b", "x.", "x ", "a?"] {
+        for name in [
+            "con",
+            "CON.txt",
+            "NUL.txt",
+            "com1",
+            "COM¹",
+            "Lpt³.log",
+            "LPT9.tar.gz",
+            "CONIN$",
+            "aux .c",
+            "a:b",
+            "a\\b",
+            "x.",
+            "x..",
+            "x ",
+            "a?",
+            "a\u{1}b",
+        ] {
             assert!(check_local_name(name, true).is_err(), "{name:?}");
             assert_eq!(check_local_name(name, false), Ok(()), "{name:?}");
         }
-        assert_eq!(check_local_name("console.txt", true), Ok(()));
+        for name in ["console.txt", "com10", "COM⁴", "auxiliary", "nul-1.txt", ".con"] {
+            assert_eq!(check_local_name(name, true), Ok(()), "{name:?}");
+        }
     }
 }

@@ -39,6 +39,7 @@ fn the_document_shows_what_the_codec_writes() {
     is(Request::Pieces { content, run: run(4, 1) }, "request: `Pieces`, the one numbered 4");
     is(Answer::Bytes(16_384), "answer: 16,384 bytes follow");
     is(Answer::Refused(RefusalReason::Busy), "answer: busy");
+    is(Answer::UpRate(Some(16_384)), "answer: 16,384 bytes a second at most");
     let about = Some(("a.bin".to_owned(), 1 << 32));
     is(
         TrackerRequest::Announce(Announce { content, about, role: Role::Downloader }),

@@ -101,6 +101,7 @@ fn request() -> impl Strategy<Value = Request> {
         content().prop_map(|content| Request::Manifest { content }),
         (content(), any::<u32>(), any::<u32>())
             .prop_map(|(content, first, count)| Request::Pieces { content, run: PieceRange { first, count } }),
+        content().prop_map(|content| Request::UpRate { content }),
     ]
 }
 
@@ -110,6 +111,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Refused(RefusalReason::NotHeld)),
         Just(Answer::Refused(RefusalReason::Busy)),
         Just(Answer::Refused(RefusalReason::Invalid)),
+        any::<Option<u64>>().prop_map(Answer::UpRate),
     ]
 }
 

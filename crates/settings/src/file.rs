@@ -152,7 +152,13 @@ fn is_nothing(path: &Path, windows: bool) -> bool {
 
 fn text(path: &Path, file: std::fs::File) -> Result<String, String> {
     let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        // What `>` and `Out-File` of PowerShell before 6 write.
+        io::ErrorKind::InvalidData => {
+            format!("the settings in {} are no UTF-8: save the file as UTF-8", path.display())
+        }
+        _ => unreadable(path, &error),
+    })?;
     if text.len() as u64 > LONGEST {
         return Err(format!("{} is too long to be a file of settings", path.display()));
     }
@@ -194,6 +200,18 @@ fn foreign(_: &std::fs::Metadata) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_in_front_is_no_setting_and_another_encoding_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, b"\xef\xbb\xbf[peer-cli]\r\nup-rate = '1MiB'\r\n").unwrap();
+        let file = File::read(&path).unwrap();
+        assert!(DeTable::parse(&file.text).unwrap().get_ref().contains_key("peer-cli"));
+        std::fs::write(&path, b"\xff\xfe[\0p\0]\0").unwrap();
+        let error = File::read(&path).map(drop).unwrap_err();
+        assert!(error.contains("save the file as UTF-8"), "{error}");
+    }
 
     #[test]
     fn the_null_device_is_no_settings_and_is_not_opened() {

@@ -16,14 +16,15 @@ pub(crate) struct Given {
     config: Option<OsString>,
     /// Where words go: behind the program's name or the subcommand's.
     place: usize,
-    has_subcommand: bool,
+    /// The subcommand that was named, by its own name.
+    subcommand: Option<String>,
 }
 
 impl Given {
     /// Nothing if the line asks for help or the version. What is wrong in the line is for a later look to find.
     pub(crate) fn find(command: &Command, words: &[OsString]) -> Option<Self> {
         let matches = command.clone().ignore_errors(true).try_get_matches_from(words).ok()?;
-        let has_subcommand = matches.subcommand().is_some();
+        let subcommand = matches.subcommand_name().map(str::to_owned);
         let (mut command, mut matches, mut place) = (command, &matches, 1.min(words.len()));
         while let Some((name, deeper)) = matches.subcommand()
             && let Some(subcommand) = command.find_subcommand(name)
@@ -42,12 +43,17 @@ impl Given {
             in_the_environment: from(ValueSource::EnvVariable),
             config: raw(matches, crate::CONFIG),
             place,
-            has_subcommand,
+            subcommand,
         })
     }
 
-    pub(crate) fn has_subcommand(&self) -> bool {
-        self.has_subcommand
+    pub(crate) fn command(&self) -> Option<&str> {
+        self.subcommand.as_deref()
+    }
+
+    /// Flags that the line has.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        self.on_the_line.iter().cloned().collect()
     }
 
     /// Flags that can be set.

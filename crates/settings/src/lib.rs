@@ -21,7 +21,7 @@
 //!     port: u16,
 //! }
 //!
-//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"] };
+//! const NAMES: Names = Names { prefix: "EXAMPLE_", table: "example", others: &[], harmless: &["port"], plain: &[] };
 //!
 //! let words = ["example", "--port", "9000"].map(Into::into).to_vec();
 //! let parsed = parse::<Arguments>(&NAMES, words, &Surroundings::default())?; // `EXAMPLE_PORT` would do as well
@@ -31,16 +31,20 @@
 
 mod address_space;
 mod file;
+mod folders;
 mod given;
 mod harmless;
+mod help;
 mod log;
 mod open_files;
-mod open_swarm;
 mod pages;
 mod panics;
+pub mod prompt;
+mod refusal;
 mod signals;
 mod spelling;
 mod surroundings;
+mod table;
 pub mod terminal;
 mod value;
 
@@ -48,19 +52,23 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
-use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches};
 
 pub use address_space::spare_address_space;
 use file::File;
+pub use folders::Folders;
 use given::Given;
 pub use harmless::harm_in_working_folder;
-pub use log::{log_file, log_filter, start_log};
+pub use help::{Idle, Layout};
+pub use log::{draw_log_with, log_file, log_filter, start_log};
 pub use open_files::raise_limit;
-pub use open_swarm::open_swarm_warning;
 pub use pages::{Shell, completions, man_pages};
 pub use panics::catch_panic;
+pub use refusal::sentence;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use surroundings::Surroundings;
+pub use table::keep_table;
 
 /// The flag that names another file.
 const CONFIG: &str = "config";
@@ -78,6 +86,8 @@ pub struct Names {
     /// numbers, rates, sizes and how much is said; nothing that names a path, a host, an identity or a file, or that does
     /// something else than what was typed.
     pub harmless: &'static [&'static str],
+    /// Subcommands that are nothing but a name for the program without one: what counts there counts for them.
+    pub plain: &'static [&'static str],
 }
 
 /// The environment variable of a flag, given its long name.
@@ -94,6 +104,10 @@ pub struct Parsed<T> {
     pub notes: Vec<String>,
     /// Long names of the flags that a file has set, each with the file.
     pub in_files: Vec<(String, String)>,
+    /// The subcommand that was named, by its own name.
+    pub command: Option<String>,
+    /// Long names of the flags that were typed.
+    pub typed: Vec<String>,
 }
 
 /// Parses a command line, with what the surroundings say where it is silent.
@@ -104,7 +118,17 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     words: Vec<OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<T>, clap::Error> {
-    let plain = spelling::as_here(T::command());
+    parse_as(names, T::command(), words, surroundings)
+}
+
+/// The same, of a command whose help was arranged.
+pub fn parse_as<T: FromArgMatches>(
+    names: &Names,
+    command: Command,
+    words: Vec<OsString>,
+    surroundings: &Surroundings,
+) -> Result<Parsed<T>, clap::Error> {
+    let plain = spelling::as_here(command);
     let mut command = value::with_switches_that_can_be_off(plain.clone());
     command.build();
     let Some(given) = Given::find(&command, &words) else {
@@ -136,7 +160,8 @@ pub fn parse<T: CommandFactory + FromArgMatches>(
     let matches = command.try_get_matches_from(given.insert(words, more));
     let matches = matches.map_err(|error| with_notes(with_sources(error, &sources), &notes))?;
     let arguments = T::from_arg_matches(&matches)?;
-    Ok(Parsed { arguments, notes, in_files })
+    let command = given.command().map(str::to_owned);
+    Ok(Parsed { arguments, notes, in_files, command, typed: given.typed() })
 }
 
 /// The files that have a say, in their order.
@@ -151,7 +176,7 @@ fn files(
         return Ok(vec![File::read(Path::new(&path)).map_err(wrong)?]);
     }
     let mut files = Vec::new();
-    if !given.has_subcommand()
+    if given.command().is_none_or(|command| names.plain.contains(&command))
         && let Some(path) = surroundings.working()
     {
         match File::working(path) {
@@ -178,6 +203,10 @@ pub fn exit(error: &clap::Error) -> ! {
 
 /// If two flags contradict each other, the message says where the one that was not typed comes from.
 fn with_sources(error: clap::Error, sources: &[(String, String)]) -> clap::Error {
+    // What is no command was taken for one beside them.
+    if error.get(ContextKind::InvalidSubcommand).is_some() {
+        return error;
+    }
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or_default();
     let named = |long: &str| sentence.split(['\'', ' ', '=']).any(|word| word.strip_prefix("--") == Some(long));

@@ -1,11 +1,12 @@
-//! Where a program's log goes: to standard error, with colours if that is a terminal, or to a file.
+//! Where a program's log goes: to standard error, with colours and without the time if that is a terminal, or to a file. A
+//! program that draws on its terminal has the lines of the log drawn, too.
 //!
 //! Much of what is logged others have said: why a peer closed its connection, what a tracker refused, names. So every field
 //! of every event is escaped where it is written: none of them ends a line or moves a cursor.
 
 use std::fmt;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -65,11 +66,38 @@ pub fn log_file() -> Option<PathBuf> {
     FILE.get().cloned()
 }
 
+/// Takes a line of the log; false if it does not draw now.
+type DrawLine = fn(&str) -> bool;
+
+/// What draws on the terminal, if anything does.
+static DRAWS: OnceLock<DrawLine> = OnceLock::new();
+
+/// Has lines of the log that are for standard error drawn where the program draws: a line that is written beside it would be
+/// drawn over.
+pub fn draw_log_with(draw: DrawLine) {
+    let _ = DRAWS.set(draw);
+}
+
+/// Standard error, or what draws on it. Each event is written at once.
+struct Errors;
+
+impl io::Write for Errors {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let drawn = DRAWS.get().is_some_and(|draw| draw(&String::from_utf8_lossy(line)));
+        if drawn { Ok(line.len()) } else { io::stderr().write_all(line).map(|()| line.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
-    // That packets cannot be sent while a network is down is said in other words.
-    let filter = if filter == "warn" { "warn,quinn_udp=error" } else { filter };
+    // That packets cannot be sent while a network is down, and the like, is said in other words.
+    let filter =
+        if filter == "warn" { "warn,quinn=error,quinn_proto=error,quinn_udp=off,rustls=error" } else { filter };
     let filter = EnvFilter::try_new(with_packages(filter)).unwrap_or_else(|_| EnvFilter::new("warn"));
     // A log that cannot be written, as on a full disk, is no reason to crash, which is what complaining of it there would do.
     let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).fmt_fields(escaped());
@@ -81,11 +109,10 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
             log.with_writer(Mutex::new(file)).with_ansi(false).init();
         }
         None => {
-            // https://no-color.org: any value that is not empty.
-            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            log.with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal() && !plain && crate::terminal::takes_codes())
-                .init();
+            let watched = std::io::stderr().is_terminal();
+            let log = log.with_writer(|| Errors).with_ansi(watched && crate::terminal::takes_codes());
+            // On a terminal the time is known.
+            if watched { log.without_time().init() } else { log.init() }
         }
     }
     Ok(())

@@ -25,5 +25,9 @@ fn with_variables(names: &Names, command: Command) -> Command {
         Some(long) => arg.env(variable(names, &long)).hide_env_values(true),
         None => arg,
     };
-    command.mut_args(named).mut_subcommands(|subcommand| with_variables(names, subcommand))
+    let command = command.mut_args(named).mut_subcommands(|subcommand| with_variables(names, subcommand));
+    // A page has its examples at the end.
+    let texts = [command.get_before_long_help().or(command.get_before_help()), command.get_after_long_help()];
+    let texts: Vec<_> = texts.into_iter().flatten().map(ToString::to_string).collect();
+    if texts.is_empty() { command } else { command.after_long_help(texts.join("\n\n")) }
 }

@@ -15,7 +15,10 @@ pub(crate) fn as_here(command: Command) -> Command {
 fn with_backslashes(command: Command) -> Command {
     let command = replaced(command, Command::get_about, Command::about);
     let command = replaced(command, Command::get_long_about, Command::long_about);
+    let command = replaced(command, Command::get_before_help, Command::before_help);
+    let command = replaced(command, Command::get_before_long_help, Command::before_long_help);
     let command = replaced(command, Command::get_after_help, Command::after_help);
+    let command = replaced(command, Command::get_after_long_help, Command::after_long_help);
     let argument = |argument: Arg| {
         let argument = replaced(argument, Arg::get_help, Arg::help);
         replaced(argument, Arg::get_long_help, Arg::long_help)

@@ -54,13 +54,19 @@ pub fn in_background() -> bool {
 pub fn takes_codes() -> bool {
     static TAKES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     // Windows 10 and later: asked of the console itself, wherever the standard streams lead.
-    *TAKES.get_or_init(|| enable_ansi_support::enable_ansi_support().is_ok())
+    *TAKES.get_or_init(|| !wants_none() && enable_ansi_support::enable_ansi_support().is_ok())
 }
 
-/// Whether a terminal does what escape codes say: all do.
+/// Whether a terminal does what escape codes say. Where it does not, they would be read as text.
 #[cfg(not(windows))]
 pub fn takes_codes() -> bool {
-    true
+    let knows_none = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    !knows_none && !wants_none()
+}
+
+/// Whether the user wants none: <https://no-color.org>, any value that is not empty.
+pub fn wants_none() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Whose turn it is: there are no jobs.

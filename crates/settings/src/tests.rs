@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::*;
 
-const NAMES: Names = Names { prefix: "P2P_", table: "program", others: &["other"], harmless: &["port", "level"] };
+const NAMES: Names =
+    Names { prefix: "P2P_", table: "program", others: &["other"], harmless: &["port", "level"], plain: &["run"] };
 
 #[derive(Debug, Parser)]
 #[command(name = "program", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -46,6 +47,8 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
+    #[command(visible_alias = "start")]
+    Run(Flags),
     Hash {
         file: PathBuf,
         #[arg(long, default_value = "hashes")]
@@ -244,6 +247,53 @@ fn the_working_folders_file_counts_only_without_a_subcommand() {
     // Nor is it judged then.
     assert!(Case::working("[progam]\n", "").parse("hash x").is_ok());
     assert!(case.notes("hash x").is_empty());
+}
+
+/// What is only another way to say the same is no subcommand.
+#[test]
+fn a_plain_subcommand_is_as_good_as_none() {
+    let case = Case::working("[program]\nport = 7\n", "");
+    for line in ["run -i h", "start -i h"] {
+        let Some(Sub::Run(flags)) = case.parse(line).unwrap().command else { panic!("it is a subcommand") };
+        assert_eq!(flags.port, 7, "{line}");
+    }
+}
+
+#[test]
+fn what_was_typed_is_told_from_what_stands_elsewhere() {
+    let case = Case::new(&[("P2P_NAME", "n")], "[program]\nport = 7\n");
+    let words = ["program", "start", "-i", "h", "--ca=x"].map(OsString::from).to_vec();
+    let Parsed { command, typed, .. } = parse::<Line>(&NAMES, words, &case.surroundings).unwrap();
+    assert_eq!((command.as_deref(), typed), (Some("run"), vec!["ca".to_owned(), "host".to_owned()]));
+}
+
+#[test]
+fn what_is_wrong_is_one_sentence_with_the_nearest_name() {
+    let case = Case::new(&[("P2P_CA", "ca.pem")], "");
+    let plain = Case::new(&[], "");
+    let said = |line: &str| {
+        let case = if line.contains("--identity") { &case } else { &plain };
+        let words = std::iter::once("program").chain(line.split_whitespace()).map(OsString::from).collect();
+        sentence(&parse::<Line>(&NAMES, words, &case.surroundings).unwrap_err())
+    };
+    assert_eq!(said("hsah x"), "there is no command \"hsah\"; did you mean hash?");
+    assert_eq!(said("-i h --prot 1"), "there is no flag --prot; did you mean --port?");
+    assert_eq!(said("hash x y"), "\"y\" is one word too many");
+    assert_eq!(said("hash"), "<FILE> is missing");
+    assert_eq!(said("-i h -n"), "--name <NAME> needs a value");
+    assert!(
+        said("-i h -p many").starts_with("invalid value 'many' for '--port <PORT>': invalid digit"),
+        "{}",
+        said("-i h -p many")
+    );
+    let conflict = said("-i h --identity k");
+    assert!(
+        conflict.contains("cannot be used with") && conflict.ends_with("note: --ca stands in P2P_CA"),
+        "{conflict}"
+    );
+    for line in ["hsah x", "-i h --prot 1", "-i h -p many", "-i h --identity k"] {
+        assert!(!said(line).contains('\n'), "{line}");
+    }
 }
 
 #[test]

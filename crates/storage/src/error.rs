@@ -85,6 +85,9 @@ pub enum StorageError {
     /// Something lies where a download keeps its state, and is not of a download.
     #[error("{0} is in the way: no download of this program has made it, or its lock beside it was removed")]
     NotOurs(PathBuf),
+    /// Another program has it, or something in it, open, or it may not be changed: Windows does not say which.
+    #[error("{0} cannot be replaced or named: another program has it, or a file in it, open, or it may not be changed")]
+    InUse(PathBuf),
     /// What is built beside it cannot be moved there.
     #[error(
         "{0} is on another file system than the folder that it lies in, or mounted by itself: nothing is moved there"
@@ -186,6 +189,7 @@ pub(crate) fn error_of_rename(to: &Path, source: io::Error) -> StorageError {
     match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => StorageError::Exists(to.to_owned()),
         io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy => StorageError::Mounted(to.to_owned()),
+        _ if cfg!(windows) && atomic_file::is_in_use(&source) => StorageError::InUse(to.to_owned()),
         _ => error_at(to, source),
     }
 }

@@ -195,14 +195,14 @@ fn open_by_path(path: &Path, how: How) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     match how {
-        How::Read => return options.open(path),
+        How::Read => return atomic_file::open_patiently(|| options.open(path)),
         How::Write => options.write(true),
         How::Make { .. } => options.write(true).create(true).truncate(false),
         How::MakeNew { .. } => options.write(true).create_new(true),
     };
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
-    options.open(path)
+    atomic_file::open_patiently(|| options.open(path))
 }
 
 /// Whether a file has other names, too: what is written to it would be written there.

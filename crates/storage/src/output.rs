@@ -155,7 +155,7 @@ impl Output {
                     self.discard();
                     return Err(error);
                 }
-                Err(error @ StorageError::Denied(_)) if is_flat => {
+                Err(error @ (StorageError::Denied(_) | StorageError::InUse(_))) if is_flat => {
                     self.discard();
                     return Err(error);
                 }
@@ -500,7 +500,7 @@ fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_known = matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::ENOTSUP));
     #[cfg(not(unix))]
-    let is_known = false;
+    let is_known = crate::durable::is_unknown_to_drive(error);
     is_known || error.kind() == io::ErrorKind::Unsupported
 }
 

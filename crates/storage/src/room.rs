@@ -155,8 +155,17 @@ fn nearest(folder: &Path) -> &Path {
 
 /// Bytes that are free for us, and bytes in all, where a folder is.
 fn space(folder: &Path) -> io::Result<(u64, u64)> {
-    let stats = fs4::statvfs(folder)?;
+    let stats = fs4::statvfs(of_any_length(folder)?)?;
     Ok((stats.available_space(), stats.total_space()))
+}
+
+/// More than this many characters of a path are too many for calls of Windows that are given one as it is.
+const LONG_PATH: usize = 240;
+
+/// A folder as calls of Windows take it that know no long paths, unless they are spelt as the system does (`\\?\C:\…`).
+fn of_any_length(folder: &Path) -> io::Result<std::borrow::Cow<'_, Path>> {
+    let is_long = || std::path::absolute(folder).is_ok_and(|path| path.as_os_str().len() > LONG_PATH);
+    Ok(if cfg!(windows) && is_long() { folder.canonicalize()?.into() } else { folder.into() })
 }
 
 /// What the files of a download take on the disk already.

@@ -32,7 +32,7 @@ mod registry;
 mod scope;
 mod shares;
 
-pub use engine::{Config, ConnectionView, ContentView, Engine};
+pub use engine::{Config, ConnectionView, ContentView, Engine, ParticipantView};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;

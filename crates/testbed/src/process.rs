@@ -38,6 +38,11 @@ impl Lines {
         Process::start(command, folder, who, self.said.clone())
     }
 
+    /// The same, as [`Process::start_as`] does.
+    pub fn start_as(&self, command: Command, folder: &Path, name: &str) -> anyhow::Result<Process> {
+        Process::start_as(command, folder, name, self.said.clone())
+    }
+
     /// The same, as [`Process::start_as_it_is`] does.
     pub fn start_as_it_is(&self, command: Command, logs: &Path, who: usize) -> anyhow::Result<Process> {
         Process::start_as_it_is(command, logs, who, self.said.clone())
@@ -64,15 +69,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in `folder`; what it prints goes to `said` and, beside its log, to `output.log`.
+    /// Starts `command` in `folder`, which is its home as well; what it prints goes to `said` and, beside its log, to
+    /// `output.log`.
     pub fn start(mut command: Command, folder: &Path, who: usize, said: SyncSender<Said>) -> anyhow::Result<Self> {
         programs::without_settings(command.current_dir(folder));
+        programs::at_home(&mut command, folder);
         Process::start_as_it_is(command, folder, who, said)
     }
 
     /// The same for one of several that run in a folder: `name` begins the names of its logs.
     pub fn start_as(mut command: Command, folder: &Path, name: &str, said: SyncSender<Said>) -> anyhow::Result<Self> {
         programs::without_settings(command.current_dir(folder));
+        programs::at_home(&mut command, folder);
         let log = |what: &str| folder.join(format!("{name}-{what}.log"));
         Process::spawn(command, Logs { errors: log("errors"), output: log("output") }, 0, said)
     }

@@ -35,6 +35,13 @@ impl Program {
         Ok(Program { process, lines, last: VecDeque::new(), ended: false, name: name.to_owned() })
     }
 
+    /// The same for one of several programs in a folder: their names begin those of their logs.
+    pub fn start_as(name: &str, command: Command, folder: &Path) -> anyhow::Result<Self> {
+        let lines = Lines::new(ROOM);
+        let process = lines.start_as(command, folder, name)?;
+        Ok(Program { process, lines, last: VecDeque::new(), ended: false, name: name.to_owned() })
+    }
+
     /// The same, as [`Process::start_as_it_is`] does.
     pub fn start_as_it_is(name: &str, command: Command, folder: &Path) -> anyhow::Result<Self> {
         let lines = Lines::new(ROOM);

@@ -1,6 +1,6 @@
 //! Builds `tracker` and `peer-cli`, and says where they lie: nobody looks for a stale binary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -18,13 +18,29 @@ pub struct Programs {
     pub peer: PathBuf,
 }
 
-/// Keeps what the user has set for peers of its own away from one of ours: variables, and the file in its home.
+/// Where programs find their folders, beside `HOME`.
+const FOLDERS: [&str; 5] = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"];
+
+/// Gives a program a home, so that it touches nobody else's. The folder need not be there.
+pub fn at_home(command: &mut Command, home: &Path) {
+    for name in FOLDERS {
+        command.env_remove(name);
+    }
+    command.env("HOME", home);
+    if cfg!(windows) {
+        command.env("USERPROFILE", home).env("LOCALAPPDATA", home.join("AppData").join("Local"));
+    }
+}
+
+/// Keeps what the user has set for peers of its own away from one of ours: variables, and what is in its home. There is no home
+/// then, unless [`at_home`] gives one.
 pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
         command.env_remove(name);
     }
     let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
     command.env("P2P_CONFIG", nothing).env("P2P_TRACKER_CONFIG", nothing);
+    at_home(command, &Path::new(nothing).join("home"));
 }
 
 /// Builds both, optimised as far as is quick to build, or with the profile of tests.
@@ -37,12 +53,11 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
     build_as("release")
 }
 
-/// Builds both as they are handed out: optimised, and without symbols.
-pub fn build_for_people() -> anyhow::Result<Programs> {
-    build_as("dist")
-}
+/// The profile of what is handed out: optimised, and without symbols.
+pub const FOR_PEOPLE: &str = "dist";
 
-fn build_as(profile: &str) -> anyhow::Result<Programs> {
+/// Builds both with this profile.
+pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
     let executables = cargo_build(&PROGRAMS, profile)?;
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
@@ -73,11 +88,11 @@ pub fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
     Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
 
-/// What a build that is about to start makes.
-fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
+/// Programs that a build which is about to start makes.
+pub fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
     without_cargo(command.arg("--message-format=json-render-diagnostics"));
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
-    ensure!(output.status.success(), "the programs do not build");
+    ensure!(output.status.success(), "it does not build");
     let artifacts = String::from_utf8_lossy(&output.stdout);
     let executables = artifacts
         .lines()

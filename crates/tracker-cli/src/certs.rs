@@ -16,6 +16,8 @@ const PEERS: u16 = 5;
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Arguments {
+    /// Make the certificates of a closed swarm, and end
+    ///
     /// Make a CA, and certificates for this tracker and for peers, in the certs folder, and end. Keys that are there stay,
     /// and so do certificates, unless they end within 30 days
     #[arg(long)]

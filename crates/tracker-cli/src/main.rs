@@ -2,6 +2,7 @@
 
 mod certs;
 mod exit_code;
+mod prompt;
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,16 +15,25 @@ use protocol::{PeerId, printable};
 use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificate_pem};
 
 use exit_code::ExitCode;
-use settings::{Names, Parsed, Shell, Signals, Surroundings, terminal};
+use prompt::Typed;
+use settings::{Layout, Names, Parsed, Shell, Signals, Surroundings, terminal};
 use tracker::{Server, ServerConfig, transport_config};
 
-/// Introduces peers to each other. Start one, then start peers with `peer-cli -i ADDRESS`.
+const EXAMPLES: &str = "\
+Examples:
+  tracker                  on port 9999; prints the lines that start peers
+  tracker -p 0             on a free port
+  tracker --init-closed    make the certificates of a closed swarm, and end";
+
+/// Introduces peers to each other
 ///
-/// Type `exit` (or press Ctrl-C) to stop it: running downloads go on without a tracker.
+/// Start one, then start peers with `peer-cli -i ADDRESS`. Type `help` for what it can be asked, and `exit` (or press Ctrl-C) to stop
+/// it: running downloads go on without a tracker.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
+    before_help = EXAMPLES,
+    after_long_help = "Every flag may also be an environment variable (--port is P2P_TRACKER_PORT), or stand in \
                   p2p-fileshare.toml.\n\nExit status: 0 stopped, 1 other error, 2 usage, 6 the port is in use, 7 the certs folder cannot be \
                   written, 9 a certificate is not what it should be."
 )]
@@ -31,19 +41,29 @@ struct Arguments {
     /// Port to listen on, UDP and TCP
     #[arg(short, long, default_value_t = 9999)]
     port: u16,
+    /// Address to listen on
+    ///
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
+    /// Folder of its key and certificate
+    ///
     /// Folder of the tracker's key and certificate; made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     certs: PathBuf,
+    /// The swarm is closed: let in only those of this CA
+    ///
     /// The swarm is closed: let in only who has a certificate of this CA, as in certs/ca.pem; several with several --ca,
     /// while one replaces another
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
+    /// Most memory for connections and contents
+    ///
     /// Most memory for connections and contents; where it is reached, those who are of least use to others make room
     #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
     memory: u64,
+    /// Names count only from this peer
+    ///
     /// Contents are known by name only if this peer gave them the name: its id, or the file of its certificate; several
     /// with several --publisher. Others are known by their ids
     #[arg(long, value_name = "PEER", value_parser = publisher)]
@@ -53,15 +73,19 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
-    /// Read `exit` from standard input though it is no terminal
+    /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal
     #[arg(long)]
     commands: bool,
+    /// What to log, from off to trace
+    ///
     /// What to log to standard error: off, error, warn, info, debug, trace, or a filter like `tracker=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn", value_parser = settings::log_filter)]
     log_level: String,
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// Print what a shell needs to complete flags, and end
+    ///
     /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
     #[arg(long, value_name = "SHELL", hide_possible_values = true)]
     completions: Option<Shell>,
@@ -79,12 +103,35 @@ const NAMES: Names = Names {
     table: "tracker",
     others: &["peer-cli"],
     harmless: &["port", "memory", "transport", "log-level"],
+    plain: &[],
 };
+
+/// What stands where in the help.
+const LAYOUT: Layout = Layout {
+    headings: &[
+        ("Network", &["bind", "transport"]),
+        ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
+        ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
+    ],
+    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "memory", "help"])],
+    idle: &[],
+};
+
+/// The command line, with its help in order.
+fn command() -> clap::Command {
+    LAYOUT.arrange(Arguments::command())
+}
 
 fn main() -> process::ExitCode {
     let words = std::env::args_os().collect();
-    let Parsed { arguments, notes, .. } = settings::parse::<Arguments>(&NAMES, words, &Surroundings::of_this_process())
-        .unwrap_or_else(|error| settings::exit(&error));
+    let parsed = settings::parse_as::<Arguments>(&NAMES, command(), words, &Surroundings::of_this_process());
+    let Parsed { arguments, notes, .. } = parsed.unwrap_or_else(|error| {
+        if error.exit_code() != 0 {
+            complain(&settings::sentence(&error));
+            process::exit(error.exit_code());
+        }
+        settings::exit(&error)
+    });
     notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
     if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
@@ -103,7 +150,7 @@ fn main() -> process::ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if let Some(shell) = arguments.completions {
-        let script = settings::completions(Arguments::command(), shell);
+        let script = settings::completions(command(), shell);
         // A reader that has seen enough is no reason to crash.
         return std::io::stdout().write_all(script.as_bytes()).or_else(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -112,7 +159,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     }
     if let Some(folder) = &arguments.man {
         let cannot = |error| (ExitCode::CannotWrite, anyhow::anyhow!("{}: {error}", folder.display()));
-        return settings::man_pages(&NAMES, Arguments::command(), folder).map_err(cannot);
+        return settings::man_pages(&NAMES, command(), folder).map_err(cannot);
     }
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
@@ -121,6 +168,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
+    let is_open = arguments.ca.is_empty() && !address.ip().is_loopback();
     let config = transport_config(identity, trust, address);
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
@@ -131,14 +179,14 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         error => (ExitCode::Other, error.into()),
     })?;
     let bound = transport.listeners()[0];
-    if let Some(warning) = settings::open_swarm_warning(&[bound], !arguments.ca.is_empty()) {
-        tracing::warn!("{warning}");
-    }
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
     let (port, host) = (bound.port(), host(bound));
     say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
     say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
+    if is_open {
+        say(format_args!("Anyone who reaches it can take part: --ca closes the swarm, --bind 127.0.0.1 keeps it here"));
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -150,7 +198,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         let server = Server::new(transport.clone(), config);
         tokio::select! {
             () = server.run() => {}
-            () = told_to_stop(arguments.commands) => {}
+            () = told_to_stop(&server, arguments.commands) => {}
         }
         say(format_args!("Exited swarm."));
         transport.close().await;
@@ -197,38 +245,51 @@ fn host(bound: SocketAddr) -> String {
     outside.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
 }
 
-/// Waits for `exit` on standard input, if that is a terminal or is to be read, or for a signal. The end of input is no reason
-/// to stop: a service has none. Ctrl-D on a terminal is one.
-async fn told_to_stop(commands: bool) {
+/// Answers what is typed, if standard input is a terminal or is to be read, until it is told to end, by that or by a signal. The
+/// end of input is no reason to stop: a service has none. Ctrl-D on a terminal is one.
+async fn told_to_stop(server: &Server, commands: bool) {
     let mut signals = Signals::listen();
     settings::end_when_stuck(|_| true, |_| 0);
-    let (said, mut heard) = tokio::sync::mpsc::channel(1);
+    let (said, mut heard) = tokio::sync::mpsc::channel(16);
     if commands || std::io::stdin().is_terminal() {
         std::thread::spawn(move || {
-            let mut exit = false;
             let ended = terminal::read_lines(|line| {
-                exit = line.trim().eq_ignore_ascii_case("exit");
-                !exit
+                prompt::parse(line).is_none_or(|typed| {
+                    let quit = typed == Typed::Quit;
+                    said.blocking_send(typed).is_ok() && !quit
+                })
             });
-            if exit || ended {
-                let _ = said.blocking_send(());
+            if ended {
+                let _ = said.blocking_send(Typed::Quit);
             }
         });
     }
-    let typed = async {
-        if heard.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    loop {
+        tokio::select! {
+            Some(typed) = heard.recv() => match prompt::answer(typed, server) {
+                Some(lines) => lines.iter().for_each(|line| say(format_args!("{line}"))),
+                None => return,
+            },
+            _ = signals.next() => return,
         }
-    };
-    tokio::select! {
-        () = typed => {}
-        _ = signals.next() => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_of_flags_in_the_docs_are_made_of_these() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/use/commands.md");
+        settings::keep_table(page.as_ref(), command()).unwrap();
+    }
+
+    #[test]
+    fn help_fits_a_screen_and_says_all_under_headings() {
+        let flaws = LAYOUT.flaws(command());
+        assert!(flaws.is_empty(), "{}", flaws.join("\n"));
+    }
 
     #[test]
     fn flags_of_the_working_folder_are_given_once_and_name_nothing() {

@@ -1,8 +1,10 @@
 //! The loop that takes connections, and starts a session for each.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ContentMatch;
 use transport::Transport;
 
 use crate::config::ServerConfig;
@@ -18,6 +20,15 @@ use crate::state::State;
 pub struct Server {
     transport: Arc<dyn Transport>,
     state: Arc<State>,
+}
+
+/// A peer that is connected to a tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedPeer {
+    /// Where its connection comes from.
+    pub address: SocketAddr,
+    /// How many contents it shares or wants.
+    pub contents: usize,
 }
 
 /// Time between two looks at who is seen elsewhere than before.
@@ -54,6 +65,16 @@ impl Server {
     /// Peers that have said hello, and contents that someone shares or wants.
     pub fn counts(&self) -> (usize, usize) {
         self.state.counts()
+    }
+
+    /// A page of what is shared or wanted, newest first, and what to give for the next one.
+    pub fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
+        self.state.list(before)
+    }
+
+    /// Peers that have said hello, by their addresses.
+    pub fn peers(&self) -> Vec<ConnectedPeer> {
+        self.state.peers()
     }
 
     /// What its connections and contents take, in bytes, as it counts.

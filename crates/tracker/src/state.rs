@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
+use crate::server::ConnectedPeer;
 use crate::watching::{Asking, Watched};
 
 /// What all sessions share.
@@ -102,6 +103,16 @@ impl State {
     /// Peers that have said hello, and contents that someone shares or wants.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.members.len(), self.contents.len())
+    }
+
+    /// Peers that have said hello, by their addresses.
+    pub(crate) fn peers(&self) -> Vec<ConnectedPeer> {
+        let members: Vec<_> = self.members.iter().map(|member| (member.session, member.contents.len())).collect();
+        let peer =
+            |(session, contents)| Some(ConnectedPeer { address: self.sessions.get(&session)?.remote_addr(), contents });
+        let mut peers: Vec<_> = members.into_iter().filter_map(peer).collect();
+        peers.sort_by_key(|peer| peer.address);
+        peers
     }
 
     /// What its connections and contents take, in bytes, as it counts.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::{BoxFuture, Config, Connection, Quic, Tcp, Transport, TransportError};
 
 /// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
-const HEAD_START: Duration = Duration::from_millis(250);
+pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
 /// Ports that are free for UDP may be taken for TCP; where any port will do, others are tried this often.
 const TRIES: usize = 16;
 

@@ -44,6 +44,7 @@ pub mod frame;
 mod handshakes;
 mod identity;
 pub mod memory;
+mod probe;
 mod quic;
 mod tcp;
 mod thread;

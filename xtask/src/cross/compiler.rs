@@ -14,8 +14,11 @@ use super::WINDOWS;
 use super::debian::{Apt, once, output_of};
 use super::library::{self, Library};
 
-/// The profile of what is handed out: what runs under Wine is just that.
-const PROFILE: &str = "dist";
+/// zig, and the cargo that calls it, as Python's packages. These versions were seen to work with each other.
+const ZIG: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
+
+/// The profile of what is only run here: what is handed out takes twice as long to build.
+pub(super) const PROFILE: &str = "quick";
 
 /// What compiles for one target.
 pub(crate) struct Compiler {
@@ -89,8 +92,9 @@ impl Compiler {
     fn use_zig(&mut self, tools: &Path) -> anyhow::Result<()> {
         let folder = once(tools.join("zig"), |folder| {
             let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
-            output_of(pip.arg(folder).args(["ziglang", "cargo-zigbuild"])).map(drop)
+            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
+            pip.args(["--timeout", "30", "--retries", "2", "--target"]).arg(folder);
+            output_of(pip.args(ZIG)).map(drop)
         })?;
         self.program = folder.join("bin/cargo-zigbuild");
         self.build = "zigbuild";
@@ -106,10 +110,18 @@ impl Compiler {
         Ok(())
     }
 
-    /// Builds the programs, as they are handed out.
-    pub(crate) fn build(&self) -> anyhow::Result<Programs> {
+    /// Builds the programs with this profile.
+    pub(crate) fn build(&self, profile: &str) -> anyhow::Result<Programs> {
         let mut command = self.command(self.build);
-        programs::build_by(command.args(["--profile", PROFILE])).with_context(|| format!("for {}", self.target))
+        programs::build_by(command.args(["--profile", profile])).with_context(|| format!("for {}", self.target))
+    }
+
+    /// Builds the tests of these packages with this profile. Gives the programs that run them.
+    pub(super) fn build_tests(&self, packages: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
+        let mut command = self.command("test");
+        command.args(["--no-run", "--lib", "--profile", profile]);
+        command.args(packages.iter().flat_map(|package| ["-p", package]));
+        programs::executables(&mut command).with_context(|| format!("tests for {}", self.target))
     }
 
     fn command(&self, what: &str) -> Command {

@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use testbed::interrupt::check_interrupted;
 
 /// A file that says that a folder is whole: a run that was stopped leaves none.
 const WHOLE: &str = ".whole";
 
 /// A folder that `fill` has filled once. What a run that was stopped has left is removed first.
-pub(super) fn once(folder: PathBuf, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
+pub(crate) fn once(folder: PathBuf, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     if folder.join(WHOLE).exists() {
         return Ok(folder);
     }
@@ -24,14 +26,42 @@ pub(super) fn once(folder: PathBuf, fill: impl FnOnce(&Path) -> anyhow::Result<(
     Ok(folder)
 }
 
-/// What a command prints; an error with its own last words if it fails.
+/// A program that takes longer waits for a network that is down.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Time between two looks whether a program has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a command prints; an error with its own last words if it fails, or does not end.
 pub(super) fn output_of(command: &mut Command) -> anyhow::Result<String> {
+    output_within(command, PATIENCE)
+}
+
+fn output_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("there is no {program}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
-    ensure!(output.status.success(), "{program} fails: {last}");
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    // In files: what it starts may hold a pipe open for longer than it lives.
+    let (output, errors) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
+    command.stdin(Stdio::null()).stdout(output.reopen()?).stderr(errors.reopen()?);
+    let mut child = command.spawn().with_context(|| format!("there is no {program}"))?;
+    let until = Instant::now() + patience;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > until || check_interrupted().is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+            check_interrupted()?;
+            bail!("{program} did not end within {} s", patience.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    };
+    let said = |file: &tempfile::NamedTempFile| -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(file.path())?).into_owned())
+    };
+    let errors = said(&errors)?;
+    let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+    ensure!(status.success(), "{program} fails: {last}");
+    said(&output)
 }
 
 /// apt, with lists and a cache of its own.
@@ -81,6 +111,8 @@ impl Apt {
         }
         // Of no use in folders that only we may write to.
         command.args(["-o", "APT::Sandbox::User="]).env("LC_ALL", "C");
+        // Some minutes for each package otherwise, where nothing answers.
+        command.args(["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=2"]);
         command
     }
 
@@ -115,6 +147,18 @@ impl Apt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_program_that_hangs_or_fails_is_an_error_that_says_so() {
+        let run = |script: &str| output_within(Command::new("sh").args(["-c", script]), Duration::from_millis(300));
+        assert_eq!(run("echo out; echo err >&2").unwrap(), "out\n");
+        assert_eq!(run("echo first >&2; echo last >&2; exit 3").unwrap_err().to_string(), "sh fails: last");
+        let error = run("exec sleep 60").unwrap_err().to_string();
+        assert!(error.contains("did not end"), "{error}");
+        let error = output_of(&mut Command::new("no such program")).unwrap_err().to_string();
+        assert!(error.contains("there is no"), "{error}");
+    }
 
     #[test]
     fn what_was_left_half_done_is_done_again_and_what_is_whole_is_not() {

@@ -108,6 +108,8 @@ fn with_source(tools: &Path) -> anyhow::Result<PathBuf> {
 /// only. What rustup rewrites is copied.
 fn copy(home: &Path) -> anyhow::Result<PathBuf> {
     let installed = sysroot()?;
+    let parent = installed.parent().filter(|parent| parent.file_name() == Some("toolchains".as_ref()));
+    ensure!(parent.is_some(), "{} is no toolchain of rustup's, so it is not copied", installed.display());
     let name = installed.file_name().context("a toolchain lies in a folder")?;
     // A newer toolchain of the same name is another one.
     let at = home.join("toolchains").join(name);
@@ -138,6 +140,10 @@ fn link_all(from: &Path, to: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
+            // Most of the files of a toolchain are its documentation.
+            if entry.file_name() == "doc" {
+                continue;
+            }
             fs::create_dir_all(&target)?;
             link_all(&entry.path(), &target)?;
         } else if kind.is_symlink() {
@@ -176,10 +182,12 @@ mod tests {
         for file in ["components", "some-target/std.rlib"] {
             fs::write(from.join("lib/rustlib").join(file), "as installed").unwrap();
         }
+        fs::create_dir_all(from.join("share/doc/html")).unwrap();
         fs::create_dir(&to).unwrap();
         link_all(&from, &to).unwrap();
         fs::write(to.join("lib/rustlib/components"), "rewritten").unwrap();
         assert_eq!(fs::read_to_string(from.join("lib/rustlib/components")).unwrap(), "as installed");
         assert!(to.join("lib/rustlib/some-target/std.rlib").exists());
+        assert!(!to.join("share/doc").exists(), "nobody reads it there");
     }
 }

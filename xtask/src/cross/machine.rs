@@ -3,14 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, anyhow, ensure};
+use testbed::event::{Bye, Event, Kind};
 use testbed::files::first_difference;
-use testbed::interrupt::check_interrupted;
-use testbed::process::{Process, Said};
+use testbed::process::Process;
+use testbed::program::Program;
 use testbed::programs::Programs;
 use testbed::tracker;
 
@@ -77,9 +76,7 @@ impl Ground<'_> {
     ) -> anyhow::Result<Peer> {
         let mut command = self.command(platform, |programs| &programs.peer);
         command.args(arguments).args(["--json", "--commands", "--transport=tcp", "--bind=127.0.0.1"]);
-        let (said, lines) = sync_channel(1024);
-        let process = Process::start_as(command, &self.machine(machine)?, name, said)?;
-        Ok(Peer { process, lines, name: format!("{name} on {machine}") })
+        Ok(Peer(Program::start_as(name, command, &self.machine(machine)?)?))
     }
 
     /// Fails if everyone may read a file: Wine makes modes of access lists, with the owner's rights for the group.
@@ -110,58 +107,39 @@ fn rights_of_others(_: &Path) -> std::io::Result<u32> {
 }
 
 /// A running peer, which says events. It is killed when it is dropped.
-pub(super) struct Peer {
-    process: Process,
-    lines: Receiver<Said>,
-    name: String,
-}
+pub(super) struct Peer(Program);
 
 impl Peer {
-    /// The next event of this name that `fits`.
-    pub(super) fn until(&mut self, event: &str, fits: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            check_interrupted()?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            let said = self.lines.recv_timeout(left).map_err(|_| self.problem("it took too long", event))?;
-            let Some(line) = said.line else {
-                let status = self.process.wait(PATIENCE)?;
-                bail!(self.problem(&format!("it ended with {status}"), event));
-            };
-            let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-            ensure!(value["event"] != "error" || event == "error", self.problem("there was an error", event));
-            if value["event"] == event && fits(&value) {
-                return Ok(value);
-            }
-        }
+    /// The next event of a kind.
+    pub(super) fn event<E: Kind>(&mut self) -> anyhow::Result<E> {
+        self.until(|_| true)
     }
 
-    fn problem(&self, why: &str, event: &str) -> anyhow::Error {
-        let (name, words, log) = (&self.name, self.process.last_words(), self.process.log.display());
-        anyhow::anyhow!("{name}: {why} before it said {event}: {words}. Its log is {log}")
-    }
-
-    /// The next event of this name.
-    pub(super) fn event(&mut self, event: &str) -> anyhow::Result<Value> {
-        self.until(event, |_| true)
+    /// The next event of a kind that `fits`. An error that it says instead is one here.
+    pub(super) fn until<E: Kind>(&mut self, fits: impl Fn(&E) -> bool) -> anyhow::Result<E> {
+        let found = self.0.find_event(E::NAME, PATIENCE, |event| match event {
+            Event::Error(error) => Some(Err(error.message)),
+            event => E::from_event(event).filter(&fits).map(Ok),
+        })?;
+        found.map_err(|message| anyhow!("{}", self.0.complaint(&format!("says {message:?} before {}", E::NAME))))
     }
 
     /// Says `exit`, and waits until it has ended in order.
     pub(super) fn exit(mut self) -> anyhow::Result<()> {
-        self.process.type_line("exit");
-        self.event("bye")?;
+        self.0.process.type_line("exit");
+        self.event::<Bye>()?;
         self.ends()
     }
 
     /// Waits until it has ended, with status 0.
     pub(super) fn ends(mut self) -> anyhow::Result<()> {
-        let status = self.process.wait(PATIENCE).with_context(|| self.name.clone())?;
-        ensure!(status.success(), "{} ended with {status}", self.name);
+        let status = self.0.end(PATIENCE)?;
+        ensure!(status.success(), "{}", self.0.complaint(&format!("ended with {status}")));
         Ok(())
     }
 
     /// Kills it, as a crash would.
     pub(super) fn kill(mut self) {
-        self.process.kill();
+        self.0.process.kill();
     }
 }

@@ -8,6 +8,8 @@ mod compiler;
 mod debian;
 mod library;
 mod machine;
+mod stories;
+mod units;
 mod wine;
 
 use std::path::{Path, PathBuf};
@@ -17,11 +19,14 @@ use anyhow::Context;
 use testbed::programs::Programs;
 
 pub(crate) use compiler::Compiler;
+pub(crate) use debian::once;
 
 pub(crate) const WINDOWS: &str = "x86_64-pc-windows-gnu";
 pub(crate) const MACOS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-apple-darwin"];
 /// Programs that run on any Linux of this kind of processor.
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
+/// The same for ARM's.
+pub(crate) const MUSL_ARM: &str = "aarch64-unknown-linux-musl";
 
 const TOOLS: &str = "target/cross";
 
@@ -119,7 +124,7 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     if let Some(folder) = &arguments.run {
         let program = |name| folder.join(name).canonicalize().with_context(|| format!("{} in --run", name));
         let programs = Programs { tracker: program("tracker.exe")?, peer: program("peer-cli.exe")? };
-        return wine::play(&programs, &tools, time, skipped);
+        return stories::run(&programs, &tools, time, skipped);
     }
     let check = |target: &str, skipped: &mut Skipped| {
         if !time.is_enough(target, CHECK, skipped) {
@@ -137,14 +142,26 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     let [apple_silicon, intel] = MACOS;
     check(apple_silicon, skipped)?;
     if let Some(windows) = windows.filter(|_| !arguments.only_check) {
-        wine::run(&windows, &tools, time, skipped)?;
+        stories::build_and_run(&windows, &tools, time, skipped)?;
+        match time.ends {
+            None => units::run(&windows, &tools, skipped)?,
+            Some(_) => skipped.say("tests of crates under Wine: `cargo xtask cross` without --minutes runs them"),
+        }
     }
     check(intel, skipped).map(drop)
 }
 
 /// Runs programs for Windows under Wine, where it can be had.
 pub(crate) fn under_wine(windows: &Programs, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
-    wine::play(windows, tools, Time::of_minutes(None), skipped)
+    stories::run(windows, tools, Time::of_minutes(None), skipped)
+}
+
+/// A package of the distribution, unpacked beside with what it needs.
+pub(crate) fn packages(name: &str, tools: &Path) -> anyhow::Result<PathBuf> {
+    debian::once(tools.join(name), |folder| {
+        let apt = debian::Apt::of_this_machine(tools)?;
+        apt.unpack(&apt.with_dependencies(&[name])?, folder)
+    })
 }
 
 /// The folder for tools, made and named in full: compilers are run in other folders.

@@ -1,8 +1,12 @@
-//! `cargo xtask dist`: what is handed to people who do not build: stripped programs, completions, man pages, an archive, a
-//! Debian package that was installed into a root of its own and run from there, a zip for Windows, archives for macOS and for
-//! any Linux, and the SHA-256 of each. What was packed is unpacked and run, where this machine can.
+//! `cargo xtask dist`: what is handed to people who do not build. Archives for Linux, macOS, Windows and any Linux (musl), with
+//! stripped programs, completions, man pages and documents; Debian packages; and the SHA-256 of each.
+//!
+//! What was packed is unpacked into an empty folder, held against what it should have, and run, where this machine can.
 
+mod contents;
 mod deb;
+mod documents;
+mod mach_o;
 mod trial;
 mod units;
 
@@ -17,6 +21,7 @@ use testbed::programs::{self, Programs};
 use zip::write::SimpleFileOptions;
 
 use crate::cross::{self, Compiler, Skipped};
+use contents::Kind;
 
 /// What can be left out.
 #[derive(Debug, clap::Args)]
@@ -27,114 +32,76 @@ pub struct Arguments {
     /// Only for this platform: no Windows, no macOS, no static programs for Linux
     #[arg(long)]
     only_here: bool,
+    /// Pack for these targets beside this platform, instead of for all
+    #[arg(long, value_name = "TARGET", conflicts_with = "only_here")]
+    target: Vec<String>,
+    /// Programs that are built in less time and are slower: to try this out, and not to be handed out
+    #[arg(long)]
+    quick: bool,
     /// Folder for what has to be fetched to build for other platforms
     #[arg(long, value_name = "FOLDER", default_value = "target/cross")]
     tools: PathBuf,
 }
 
-const SHELLS: [(&str, &str); 4] =
-    [("bash", "NAME.bash"), ("zsh", "_NAME"), ("fish", "NAME.fish"), ("powershell", "NAME.ps1")];
-/// What goes into the archive as it is.
-const DOCUMENTS: [&str; 5] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "SECURITY.md"];
-
-/// What programs are handed out with: what their platform has a use for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Linux,
-    MacOs,
-    Windows,
-}
-
-impl Kind {
-    fn of(triple: &str) -> Self {
-        match triple {
-            _ if triple.contains("windows") => Kind::Windows,
-            _ if triple.contains("darwin") => Kind::MacOs,
-            _ => Kind::Linux,
-        }
-    }
-
-    fn has_shell(self, shell: &str) -> bool {
-        self != Kind::Windows || shell == "powershell"
-    }
-}
+/// For what it is packed beside this platform.
+const TARGETS: [&str; 5] = [cross::WINDOWS, cross::MUSL, cross::MUSL_ARM, cross::MACOS[0], cross::MACOS[1]];
 
 /// Builds, gathers, packs and checks. What cannot be built for another platform is skipped, loudly.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let here = programs::build_for_people()?;
+    let profile = if arguments.quick { "quick" } else { programs::FOR_PEOPLE };
+    let here = programs::build_as(profile)?;
     let output = &arguments.output;
     if output.exists() {
         fs::remove_dir_all(output).with_context(|| format!("{} cannot be replaced", output.display()))?;
     }
     let (triple, tools, mut skipped) = (triple()?, cross::tools(&arguments.tools)?, Skipped::default());
-    let folder = gather(&here, &here, output, &triple)?;
-    let mut made = vec![archive(&folder, Kind::of(&triple))?];
-    trial::run(&made[0], Kind::of(&triple), &tools, &mut skipped)?;
+    let made = pack(&here, &here, output, &triple)?;
+    trial::run(&made.archive, &triple, &triple, &tools, &mut skipped)?;
     if units::are_sound(&here)? {
         eprintln!("systemd finds the units sound");
     }
-    made.extend(deb::build(output, &folder)?);
-    if !arguments.only_here {
-        for target in [cross::WINDOWS, cross::MUSL].iter().chain(&cross::MACOS).filter(|target| **target != triple) {
-            let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools)) else { continue };
-            let folder = gather(&compiler.build()?, &here, output, target)?;
-            let archive = archive(&folder, Kind::of(target))?;
-            trial::run(&archive, Kind::of(target), &tools, &mut skipped)?;
-            made.push(archive);
+    let mut all = vec![made.archive];
+    all.extend(deb::build(&deb::Build { output, files: &made.folder, profile, target: None }, &tools, &mut skipped)?);
+    for target in targets(arguments).filter(|target| *target != triple) {
+        let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools)) else { continue };
+        let made = pack(&compiler.build(profile)?, &here, output, target)?;
+        trial::run(&made.archive, target, &triple, &tools, &mut skipped)?;
+        all.push(made.archive);
+        if target == cross::MUSL_ARM {
+            let build = deb::Build { output, files: &made.folder, profile, target: Some(target) };
+            all.extend(deb::build(&build, &tools, &mut skipped)?);
         }
     }
-    let sums = checksums(&made)?;
+    let sums = checksums(&all)?;
     fs::write(output.join("SHA256SUMS"), &sums)?;
     print!("{sums}");
     eprintln!("They are in {}; `sha256sum -c SHA256SUMS` checks them there.", output.display());
+    if arguments.quick {
+        eprintln!("They were built with --quick: do not hand them out.");
+    }
     skipped.sum_up();
     Ok(())
 }
 
-/// The folder of what is handed out for a platform. What the programs say of themselves is asked of those that run `here`.
-fn gather(programs: &Programs, here: &Programs, output: &Path, triple: &str) -> anyhow::Result<PathBuf> {
+fn targets(arguments: &Arguments) -> impl Iterator<Item = &str> {
+    let all = if arguments.only_here || !arguments.target.is_empty() { &[][..] } else { &TARGETS[..] };
+    arguments.target.iter().map(String::as_str).chain(all.iter().copied())
+}
+
+/// What was made for a platform: the archive, and the folder that was packed.
+struct Made {
+    archive: PathBuf,
+    folder: PathBuf,
+}
+
+/// Packs programs for a platform as it unpacks archives without further ado.
+fn pack(programs: &Programs, here: &Programs, output: &Path, triple: &str) -> anyhow::Result<Made> {
     let folder = output.join(format!("p2p-fileshare-{}-{triple}", env!("CARGO_PKG_VERSION")));
-    gather_in(&folder, programs, here, Kind::of(triple)).with_context(|| format!("the files for {triple}"))?;
-    Ok(folder)
-}
-
-fn gather_in(folder: &Path, programs: &Programs, here: &Programs, kind: Kind) -> anyhow::Result<()> {
-    fs::create_dir_all(folder.join("completions"))?;
-    for program in [&programs.tracker, &programs.peer] {
-        fs::copy(program, folder.join(program.file_name().context("a program has a name")?))?;
-    }
-    for (shell, name) in SHELLS.iter().filter(|(shell, _)| kind.has_shell(shell)) {
-        for (program, name, words) in [
-            (&here.tracker, name.replace("NAME", "tracker"), ["--completions", shell]),
-            (&here.peer, name.replace("NAME", "peer-cli"), ["completions", shell]),
-        ] {
-            fs::write(folder.join("completions").join(name), output_of(Command::new(program).args(words))?)?;
-        }
-    }
-    if kind != Kind::Windows {
-        let man = folder.join("man");
-        fs::create_dir_all(&man)?;
-        output_of(Command::new(&here.tracker).arg("--man").arg(&man))?;
-        output_of(Command::new(&here.peer).arg("man").arg(&man))?;
-    }
-    if kind == Kind::Linux {
-        let units = folder.join("systemd");
-        fs::create_dir_all(&units)?;
-        for unit in fs::read_dir("packaging/systemd")? {
-            let unit = unit?.path();
-            fs::copy(&unit, units.join(unit.file_name().context("a unit has a name")?))?;
-        }
-    }
-    fs::copy("packaging/p2p-fileshare.toml", folder.join("p2p-fileshare.toml"))?;
-    for document in DOCUMENTS {
-        fs::copy(document, folder.join(document))?;
-    }
-    Ok(())
-}
-
-/// Packs a folder as its platform unpacks it without further ado.
-fn archive(folder: &Path, kind: Kind) -> anyhow::Result<PathBuf> {
-    if kind == Kind::Windows { zip(folder) } else { tar(folder) }
+    let kind = Kind::of(triple);
+    contents::gather(Path::new("."), &folder, programs, here, kind)
+        .with_context(|| format!("the files for {triple}"))?;
+    let archive = if kind == Kind::Windows { zip(&folder)? } else { tar(&folder)? };
+    Ok(Made { archive, folder })
 }
 
 fn zip(folder: &Path) -> anyhow::Result<PathBuf> {
@@ -145,7 +112,9 @@ fn zip(folder: &Path) -> anyhow::Result<PathBuf> {
     let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
     for file in files_in(folder)? {
         let inside = file.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
-        zip.start_file(format!("{name}/{inside}"), options)?;
+        let mode =
+            if inside.contains('/') || inside.contains('.') && !inside.ends_with(".exe") { 0o644 } else { 0o755 };
+        zip.start_file(format!("{name}/{inside}"), options.unix_permissions(mode))?;
         zip.write_all(&fs::read(&file)?)?;
     }
     zip.finish()?;
@@ -170,7 +139,7 @@ fn tar(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut tar = Command::new("tar");
     if cfg!(target_os = "linux") {
         // The same files always give the same bytes, on any machine. Only GNU tar knows how.
-        tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
+        tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go-w"]);
     }
     output_of(tar.arg("-czf").arg(&path).arg("-C").arg(parent).arg(name))?;
     Ok(path)

@@ -8,33 +8,74 @@ use anyhow::{Context, ensure};
 use testbed::programs::Programs;
 use testbed::swarm;
 
-use super::{Kind, files_in, output_of};
+use super::contents::{self, Kind};
+use super::{files_in, output_of};
 use crate::cross::{self, Skipped};
 
-/// Unpacks an archive, says what is in it, and runs the programs where this machine can: a swarm of them, or what is run under
-/// Wine.
-pub(super) fn run(archive: &Path, kind: Kind, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
+/// Unpacks an archive into an empty folder, looks whether all is in it, and runs the programs where this machine, which is of
+/// the kind `here`, can: a swarm of them, or what is run under Wine.
+pub(super) fn run(archive: &Path, triple: &str, here: &str, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
     let root = tempfile::tempdir()?;
-    unpack(archive, kind, root.path())?;
-    let folder = root.path().join(folder_of(archive)?);
-    let files = files_in(&folder)?;
-    let inside = files.iter().filter_map(|file| Some(file.strip_prefix(&folder).ok()?.to_string_lossy()));
-    eprintln!("{}: {}", archive.display(), inside.collect::<Vec<_>>().join(", "));
-    let program = |name: &str| folder.join(if kind == Kind::Windows { format!("{name}.exe") } else { name.to_owned() });
+    unpack(archive, root.path())?;
+    let (folder, kind) = (root.path().join(folder_of(archive)?), Kind::of(triple));
+    let name = archive.display();
+    contents::check(&folder, kind).with_context(|| name.to_string())?;
+    let bytes = fs::metadata(archive)?.len();
+    eprintln!("{name}: {} files, {:.1} MB, nothing is missing", files_in(&folder)?.len(), bytes as f64 / 1e6);
+    let program = |name: &str| folder.join(kind.file_of(name));
     let programs = Programs { tracker: program("tracker"), peer: program("peer-cli") };
-    ensure!(programs.tracker.is_file() && programs.peer.is_file(), "{} lacks a program", archive.display());
     match kind {
         Kind::Linux => {
-            swarm_of(programs).with_context(|| format!("a swarm out of {}", archive.display()))?;
-            eprintln!("{} is good: a swarm was run from it", archive.display());
+            let runs = if processor(triple) == processor(here) {
+                programs
+            } else {
+                let found = emulated(&programs, processor(triple), root.path(), tools);
+                let Some(runs) = skipped.unless(&not_run(archive), found) else { return Ok(()) };
+                runs
+            };
+            swarm_of(runs).with_context(|| format!("a swarm out of {name}"))?;
+            eprintln!("{name} is good: a swarm was run from it");
             Ok(())
         }
         Kind::Windows => cross::under_wine(&programs, tools, skipped),
         Kind::MacOs => {
-            skipped.say(&format!("{} is packed and not run: there is no macOS here", archive.display()));
+            skipped.say(&not_run(archive));
             Ok(())
         }
     }
+}
+
+/// What is said of what no machine was there for.
+pub(super) fn not_run(archive: &Path) -> String {
+    format!("{} is packed and complete, and was not run", archive.display())
+}
+
+/// What a target's processor is called.
+fn processor(triple: &str) -> &str {
+    triple.split('-').next().unwrap_or(triple)
+}
+
+/// Scripts in a folder that run static programs for another processor of Linux by QEMU.
+fn emulated(programs: &Programs, processor: &str, folder: &Path, tools: &Path) -> anyhow::Result<Programs> {
+    let qemu = cross::packages("qemu-user-static", tools)?.join(format!("usr/bin/qemu-{processor}-static"));
+    ensure!(qemu.is_file(), "QEMU knows no {processor}");
+    let script = |program: &Path| -> anyhow::Result<PathBuf> {
+        let path = folder.join(program.file_stem().context("a program has a name")?);
+        fs::write(&path, format!("#!/bin/sh\nexec '{}' '{}' \"$@\"\n", qemu.display(), program.display()))?;
+        make_executable(&path)?;
+        Ok(path)
+    };
+    Ok(Programs { tracker: script(&programs.tracker)?, peer: script(&programs.peer)? })
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The folder that an archive holds: what it is called without its ends.
@@ -44,8 +85,8 @@ fn folder_of(archive: &Path) -> anyhow::Result<PathBuf> {
     Ok(name.into())
 }
 
-fn unpack(archive: &Path, kind: Kind, into: &Path) -> anyhow::Result<()> {
-    if kind == Kind::Windows {
+pub(super) fn unpack(archive: &Path, into: &Path) -> anyhow::Result<()> {
+    if archive.extension().is_some_and(|end| end == "zip") {
         return Ok(zip::ZipArchive::new(fs::File::open(archive)?)?.extract(into)?);
     }
     output_of(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into)).map(drop)

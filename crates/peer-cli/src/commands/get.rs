@@ -1,73 +1,105 @@
 //! `peer-cli get`: fetch what a ticket, an id or a name stands for, and end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Glob, NamePolicy};
-use protocol::{Query, Ticket};
+use peer::{Glob, NamePolicy, received_manifest};
+use protocol::{Query, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
+use crate::flags::guess::quoted;
 use crate::flags::names::NameArguments;
+use crate::flags::output;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::{by_ticket, find};
 use crate::session::patience::Patience;
+use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, pipe, standstill};
+use crate::session::{Session, SessionOptions, pipe, standstill, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli get p2p…                        what `peer-cli share` printed; it ends up in output/
-  peer-cli get p2p… -o . --seed-for 1h     into this folder, and shared on for an hour
-  peer-cli get p2p… --force                only what has changed of a file or a folder that is there
-  peer-cli get p2p… --only '*.json'        of a folder, only those files
-  peer-cli get p2p… -o - | tar x           to standard output, in order
-  peer-cli get -i 192.168.1.5 a.bin        by name, from the tracker that runs there
+  peer-cli get p2p…                     what `peer-cli share` printed, into here
+  peer-cli get p2p… -o /data            into another folder
+  peer-cli get p2p… -o - | tar x        to standard output
+  peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
-It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was.";
+const MORE_EXAMPLES: &str = "\
+Examples:
+  peer-cli get p2p…                     what `peer-cli share` printed; it ends up
+                                        in this folder
+  peer-cli get p2p… -o /data            into another folder
+  peer-cli get p2p… --seed-for 1h       and shared on for an hour
+  peer-cli get p2p… --force             only what has changed of a file or a
+                                        folder that is there
+  peer-cli get p2p… --only '*.json'     of a folder, only those files
+  peer-cli get p2p… -o - | tar x        to standard output, in order
+  peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker that runs there";
+
+const NOTES: &str = "\
+It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was, when it is \
+started again in the same folder: until then what has come is in .NAME.part there.";
 
 /// What PowerShell does to what a program writes is no fault that the program could see.
 pub const BYTES: &str =
     "PowerShell before 7.4 changes bytes in pipes and behind `>`. With `-`, use PowerShell 7.4 or later, or cmd";
 
-/// The examples as one types them here.
-fn examples() -> String {
-    if cfg!(windows) { format!("{EXAMPLES}\n\n{BYTES}.") } else { EXAMPLES.to_owned() }
+/// The notes that matter here.
+fn notes() -> String {
+    if cfg!(windows) { format!("{NOTES}\n\n{BYTES}.") } else { NOTES.to_owned() }
 }
 
 /// What is wanted, and what becomes of it.
 #[derive(Debug, Args)]
-#[command(after_help = examples())]
+#[command(before_help = EXAMPLES, before_long_help = MORE_EXAMPLES, after_long_help = notes())]
 pub struct GetArguments {
+    /// A ticket; or, with -i, an id or a name
+    ///
     /// A ticket; or, with -i, a content's id, the first six or more characters of one, or a name
     #[arg(value_name = "TICKET|CONTENT_ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
-    /// Folder to download into; `-` writes a file to standard output, and words to standard error
-    #[arg(short, long, value_name = "DIR", default_value = "output")]
-    output: PathBuf,
+    /// Folder to download into; - is standard output
+    ///
+    /// Folder to download into; `-` writes a file to standard output, and words to standard error [default: this folder; or output/,
+    /// if these programs have downloaded into that before]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Of a folder, fetch only files that fit
+    ///
     /// Of a folder, fetch only files that this pattern fits: *.json by name, wherever it is, or data/* by path; several with
     /// several --only. The rest can come later, into the same folder
     #[arg(long, value_name = "GLOB", value_parser = str::parse::<Glob>)]
     only: Vec<Glob>,
+    /// Replace files that differ
+    ///
     /// Replace files that differ from those that come, once the download is complete; pieces that are equal at the same place
     /// are taken from them. Other files of a folder stay as they are
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     names: NameArguments,
+    /// End when the download is complete, as it does anyway
+    ///
     /// End when the download is complete; this is how it is unless one of the next two is given
     #[arg(long, conflicts_with_all = ["seed_for", "seed_ratio"])]
     exit_when_done: bool,
+    /// Share it on for this long, as 1h or forever
+    ///
     /// Share it on for this long when it is complete, as 30m or 1h; `forever` until told to stop
     #[arg(long, value_name = "DURATION", value_parser = seed_time)]
     seed_for: Option<Duration>,
+    /// Share it on until so many times its size was given, as 1.5
+    ///
     /// Share it on until as many times its size was given to others, as 2 or 1.5
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     seed_ratio: Option<f64>,
+    /// The tracker's machine; a ticket says that
+    ///
     /// Name or address of the tracker's machine; a ticket says that itself
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
@@ -97,7 +129,12 @@ fn ratio(text: &str) -> Result<f64, String> {
 
 impl GetArguments {
     fn to_stdout(&self) -> bool {
-        self.output.as_os_str() == "-"
+        self.output.as_ref().is_some_and(|output| output.as_os_str() == "-")
+    }
+
+    /// Whether a ticket says what is wanted.
+    pub fn is_of_ticket(&self) -> bool {
+        matches!(Ticket::find(&self.what.join(" ")), Some(Ok(_)))
     }
 
     /// Where words go.
@@ -114,7 +151,7 @@ impl GetArguments {
 }
 
 /// Downloads until it is done, or was shared on as asked.
-pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
+pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let what = what(&arguments)?;
     if arguments.to_stdout() && pipe::is_closed() {
@@ -125,20 +162,36 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         screen::complain(BYTES);
     }
     temp_folder::sweep_left();
-    let node = match what.is_private() {
-        true => connect::bind(&arguments.peer, arguments.port, 1)?.private(true),
-        false => connect::bind_to_serve(&arguments.peer, arguments.port, 1)?,
-    };
+    trust_tracker(&mut arguments, &what).await?;
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private());
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
-    let output = temporary.as_ref().map_or(arguments.output.as_path(), TempFolder::path);
+    let (default, said) = if arguments.output.is_some() { Default::default() } else { output::default_folder() };
+    let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
     // Of what goes to standard output nobody sees a name.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
     let node = node.output(output).overwrite(arguments.force).names(names).start();
-    let options = SessionOptions { output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
+    let folder = output.to_owned();
+    let options = SessionOptions { folder, output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
-    Session::run(node, options, face, async |session: &Session| begin(session, &arguments, what).await).await
+    Session::run(node, options, face, async |session: &Session| {
+        said.into_iter().for_each(|sentence| session.note(sentence));
+        begin(session, &arguments, what).await
+    })
+    .await
+}
+
+/// Settles who the tracker is, while the terminal can be asked: later it is the prompt's.
+async fn trust_tracker(arguments: &mut GetArguments, what: &What) -> Result<(), Failure> {
+    let host = arguments.tracker_ip.as_deref().filter(|_| matches!(what, What::Text(_)));
+    if let Some(host) = host {
+        let patience = Patience::new(arguments.peer.wait);
+        let (port, peer) = (arguments.tracker_port, &arguments.peer);
+        let id = trust::tracker_id(host, port, peer, NamedBy::Flags, patience, &complain).await?;
+        arguments.peer.tracker_id = Some(id);
+    }
+    Ok(())
 }
 
 fn temporary_folder() -> Result<TempFolder, Failure> {
@@ -178,6 +231,9 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
     };
     match what.parse::<Query>() {
         Err(error) => usage(error.to_string()),
+        Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
+            usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
+        }
         Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
             "{what:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
              that name"
@@ -191,7 +247,8 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Resul
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let found = match what {
         What::Ticket(ticket) => {
-            let joined = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await?;
+            let joined = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await;
+            let joined = joined.map_err(|failure| gone(failure, &ticket, arguments.peer.hashes()))?;
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
         }
@@ -218,4 +275,19 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Resul
         session.unread();
     }
     Ok(())
+}
+
+/// Nobody answers where a ticket leads to: its sharer has gone, as far as can be seen from here. What it is for is known by name
+/// if some of it has come before.
+fn gone(failure: Failure, ticket: &Ticket, hashes: &Path) -> Failure {
+    if failure.code != ExitCode::TrackerUnreachable {
+        return failure;
+    }
+    let manifest = ticket.content().and_then(|content| received_manifest(hashes, content));
+    let sharer = match manifest.map(|manifest| printable(&manifest.header().name)) {
+        Some(name) => format!("the one who shares {name}"),
+        None => "the one who gave you this line".to_owned(),
+    };
+    let message = format!("{sharer} is gone, or out of reach: {}", failure.message);
+    Failure { message, ..failure }
 }

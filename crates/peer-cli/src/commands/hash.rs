@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use peer::{Hashed, ScanOptions, hash_content_with, keep_manifest, manifest_path, read_manifest};
+use peer::{Hashed, ScanOptions, hash_content_with, keep_manifest, manifest_path, manifests_of, read_manifest};
 use protocol::{ContentId, Manifest};
 use storage::{Access, Backend, FileBackend, FileSpec};
 
@@ -12,12 +12,10 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::paths::must_exist;
+use crate::flags::peer::{CERTS, HASHES};
+use crate::ui::counter::Counter;
 use crate::ui::left_out;
-use crate::ui::progress::Counter;
 use crate::ui::screen::{complain, print};
-
-/// Where `share` keeps its keys unless another folder is named.
-const CERTS: &str = "certs";
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Result<(), Failure> {
@@ -25,7 +23,7 @@ pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Res
     // What `share` would share, so that both have one id.
     let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
     let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
-    let progress = Counter::new("Hashing").show();
+    let progress = Counter::new("Hashing", file).show();
     let Hashed { manifest, left_out, .. } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));
     keep_manifest(hashes, &manifest)?;
@@ -45,7 +43,7 @@ pub enum Against {
 }
 
 /// Checks a file against a manifest; fails and names the byte ranges that differ.
-pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failure> {
+pub fn verify(file: &Path, against: &Against, hashes: Option<&Path>) -> Result<(), Failure> {
     must_exist(file)?;
     let manifest = manifest(file, against, hashes)?;
     let [entry] = &manifest.header().files[..] else {
@@ -55,7 +53,7 @@ pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failu
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?
         .len();
-    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying").show())?;
+    let bad = bad_ranges(file, size, &manifest, Counter::new("Verifying", file).show())?;
     if bad.is_empty() && size == entry.size {
         return print([format!("{}: good, {} pieces", file.display(), manifest.geometry().pieces())]);
     }
@@ -68,12 +66,22 @@ pub fn verify(file: &Path, against: &Against, hashes: &Path) -> Result<(), Failu
     Err(Failure::new(ExitCode::VerificationFailed, format!("{} is not what its manifest says", file.display())))
 }
 
-fn manifest(file: &Path, against: &Against, hashes: &Path) -> Result<Manifest, Failure> {
+fn manifest(file: &Path, against: &Against, hashes: Option<&Path>) -> Result<Manifest, Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // What `hash` has made here, and then what `share` and `get` keep.
+    let users = settings::Folders::of_this_process().cache.filter(|_| hashes.is_none()).map(|cache| cache.join(HASHES));
+    let hashes = hashes.unwrap_or(Path::new(HASHES));
     let path = match against {
-        Against::Own => manifest_path(hashes, &file.file_name().unwrap_or_default().to_string_lossy()),
+        Against::Own => {
+            let shared = users.as_ref().map(|users| manifest_path(&manifests_of(users, file), &name));
+            let here = manifest_path(hashes, &name);
+            shared.filter(|shared| !here.is_file() && shared.is_file()).unwrap_or(here)
+        }
         Against::File(path) => path.clone(),
         Against::Id(id) => {
-            return inspect::kept(hashes, *id).ok_or_else(|| {
+            let kept =
+                [Some(hashes), users.as_deref()].into_iter().flatten().find_map(|hashes| inspect::kept(hashes, *id));
+            return kept.ok_or_else(|| {
                 let sentence = format!("there is no manifest of content {id} in {}", hashes.display());
                 Failure::new(ExitCode::Other, sentence)
             });
@@ -86,7 +94,7 @@ fn manifest(file: &Path, against: &Against, hashes: &Path) -> Result<Manifest, F
         "there is no manifest {}. For what was downloaded, give the content id with --id{}; for a file of your own, make it with \
          `peer-cli hash`; or name another manifest with --manifest",
         path.display(),
-        inspect::downloaded_as(hashes, &file.file_name().unwrap_or_default().to_string_lossy())
+        inspect::downloaded_as(users.as_deref().filter(|_| !hashes.exists()).unwrap_or(hashes), &name)
     );
     Err(Failure::new(ExitCode::Other, sentence))
 }

@@ -1,12 +1,14 @@
 //! `peer-cli inspect`: what a manifest says, in words or as JSON; from a file, the hashes folder, or the swarm.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use peer::json::{self, Event, InspectedFile};
-use peer::{Node, PeerError, kept_manifests, manifest_path, read_manifest, received_by_name, received_manifest};
+use peer::{
+    Node, PeerError, kept_manifests, manifest_path, manifests_of, read_manifest, received_by_name, received_manifest,
+};
 use protocol::{ContentId, Manifest, Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
@@ -23,15 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli inspect hashes/a.bin.manifest    what a manifest says
-  peer-cli inspect 5dbeebd2                 the one of the hashes folder whose id begins so
-  peer-cli inspect -i localhost a.bin       ask the swarm; nothing is downloaded
-  peer-cli inspect p2p…                     the same for a ticket";
+  peer-cli inspect hashes/a.bin.manifest  what a manifest says
+  peer-cli inspect 5dbeebd2               the one kept here whose id begins so
+  peer-cli inspect -i localhost a.bin     ask the swarm; nothing is downloaded
+  peer-cli inspect p2p…                   the same for a ticket";
 
 /// Says what a content is made of: name, size, digests and files.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES)]
 pub struct InspectArguments {
+    /// A ticket, a manifest's file, an id or a name
+    ///
     /// A ticket; a manifest's file; or the id of a content, six or more characters of one, or a name: looked for in the hashes
     /// folder, and with -i in the swarm
     #[arg(value_name = "FILE|ID|NAME|TICKET")]
@@ -46,7 +50,7 @@ pub async fn run(arguments: InspectArguments) -> Result<(), Failure> {
         Some(Ok(ticket)) => from_ticket(&arguments, &ticket).await?,
         _ => {
             let asks = arguments.query.tracker_ip.is_some();
-            match local(&arguments.what, &arguments.query.peer.hashes, asks)? {
+            match local(&arguments.what, arguments.query.peer.hashes(), asks)? {
                 Some(manifest) => Arc::new(manifest),
                 None => from_swarm(&arguments).await?,
             }
@@ -84,7 +88,14 @@ pub fn kept(hashes: &Path, content: ContentId) -> Option<Manifest> {
 
 /// The manifest that was made here of a file of this name. No file is taken for one because it is called as an id begins.
 fn own_file(name: &str, hashes: &Path) -> Option<Manifest> {
-    read_manifest(&manifest_path(hashes, name)).ok().filter(|manifest| manifest.header().name == name)
+    read_manifest(&own_path(Path::new(name), hashes)).ok().filter(|manifest| manifest.header().name == name)
+}
+
+/// Where the manifest is that was made here of this file, whether the hashes folder is of one folder or of many.
+fn own_path(file: &Path, hashes: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let [here, by_place] = [hashes.to_owned(), manifests_of(hashes, file)].map(|hashes| manifest_path(&hashes, &name));
+    if !here.is_file() && by_place.is_file() { by_place } else { here }
 }
 
 /// What to say of the content that was downloaded under this name, if there is exactly one.
@@ -99,7 +110,7 @@ fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
             Ok(manifest) => Ok(Some(manifest)),
             // The file itself may have been named: then its manifest is meant.
             Err(PeerError::Manifest { reason, .. }) => {
-                let kept = manifest_path(hashes, &path.file_name().unwrap_or_default().to_string_lossy());
+                let kept = own_path(path, hashes);
                 read_manifest(&kept).map(Some).map_err(|_| {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     let sentence = format!(
@@ -113,12 +124,12 @@ fn local_file(what: &str, hashes: &Path) -> Result<Option<Manifest>, Failure> {
             Err(error) => Err(error.into()),
         };
     }
-    let named = manifest_path(hashes, what);
+    let named = own_path(path, hashes);
     if named.is_file() { Ok(Some(read_manifest(&named)?)) } else { Ok(None) }
 }
 
 async fn from_swarm(arguments: &InspectArguments) -> Result<Arc<Manifest>, Failure> {
-    let (what, hashes) = (&arguments.what, &arguments.query.peer.hashes);
+    let (what, hashes) = (&arguments.what, arguments.query.peer.hashes());
     if arguments.query.tracker_ip.is_none() && Path::new(what).is_file() {
         let sentence = format!(
             "{what} reads as an id, and no manifest in {} has it. For the file of this name, write ./{what}",

@@ -12,6 +12,7 @@ use crate::flags::end::End;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::input::Input;
@@ -23,12 +24,18 @@ use crate::ui::screen::OutputStream;
 /// Taking part in a swarm.
 #[derive(Debug, Args)]
 pub struct JoinArguments {
+    /// The tracker's machine
+    ///
     /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP", required = true)]
     tracker_ip: Option<String>,
+    /// Be a seeder: share every file in input/
+    ///
     /// Be a seeder: share every file in the input folder (or, with -f, only that one)
     #[arg(short = 'S', long)]
     pub seeder: bool,
+    /// First port to listen on; 0 takes free ones
+    ///
     /// First port to listen on, UDP and TCP; 0 takes free ones
     #[arg(short, long, default_value_t = 9000)]
     pub port: u16,
@@ -38,18 +45,24 @@ pub struct JoinArguments {
     /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
-    /// The file wanted: its name, its content id, or the first six or more characters of the id; several with several
-    /// -f [default for a downloader: 0short_story.txt]
+    /// The file wanted; several with several -f
+    ///
+    /// The file wanted: its name, its content id, or the first six or more characters of the id, or a ticket; several with several
+    /// -f. Without it, a downloader asks for 0short_story.txt, as the original does
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     pub file: Vec<String>,
     /// Pieces that this seeder lacks, counted from 0
     #[arg(short, long, value_name = "N", num_args = 1.., requires = "seeder",
         value_parser = clap::value_parser!(u32).range(..i64::from(protocol::MAX_PIECES)))]
     pub missing: Vec<u32>,
-    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1
+    /// This seeder holds pieces from here on, 0 to 1
+    ///
+    /// This seeder holds pieces from this share of all, 0 to 1; also spelt -r1. -m wins
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r1: Option<f64>,
-    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2
+    /// This seeder holds pieces up to here, 0 to 1
+    ///
+    /// This seeder holds pieces up to this share of all, 0 to 1; also spelt -r2. -m wins
     #[arg(long, value_name = "F", value_parser = share, requires = "seeder")]
     pub r2: Option<f64>,
     /// Folder whose files are shared
@@ -62,6 +75,8 @@ pub struct JoinArguments {
     pub names: NameArguments,
     #[command(flatten)]
     pub cut: Cut,
+    /// End when the download is complete
+    ///
     /// End when the download is complete, instead of sharing it on
     #[arg(long)]
     pub exit_when_done: bool,
@@ -89,18 +104,19 @@ impl JoinArguments {
 
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
-    let node = connect::bind_to_serve(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node = node.output(&arguments.output).names(arguments.names.policy()).start();
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,
+        original: true,
         strict: !arguments.file.is_empty(),
+        folder: arguments.output.clone(),
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
     Session::run(node, options, face, async |session: &Session| {
         if let Some(input) = begin(session, &arguments).await? {
-            session.begun()?;
             session.watch_input(input).await;
         }
         Ok(())
@@ -139,6 +155,10 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
         if let Some(content) = session.share(&path, &arguments.cut, held(arguments)).await? {
             input.is_shared(&path, content);
         }
+    }
+    session.begun()?;
+    if arguments.seeder {
+        Audience::of(&arguments.peer).warning().into_iter().for_each(|warning| session.note(warning));
     }
     Ok(arguments.seeder.then_some(input))
 }

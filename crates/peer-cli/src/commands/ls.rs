@@ -22,27 +22,34 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Most pages that are asked for: as many contents as a tracker can know. One that goes on is not heard out.
 const PAGES: usize = (1 << 20) / MAX_MATCHES;
 
-const NOTES: &str = "\
-COPIES is how often even the rarest piece is there: each seeder has a copy of all. A `+` says that
-other peers hold pieces, too, so that there may be more; which ones, only they know.
-
+const EXAMPLES: &str = "\
 Examples:
-  peer-cli ls localhost                     what the tracker on this machine knows, newest first
-  peer-cli ls localhost --only '*.bin'      names that fit
-  peer-cli ls localhost --watch             again and again, until Ctrl-C
-  peer-cli ls 192.168.1.5:9999 --json       one JSON object a content
-  peer-cli ls p2p…                          what the ticket is of, and who takes part";
+  peer-cli ls localhost                what the tracker on this machine knows
+  peer-cli ls localhost --only '*.bin' names that fit
+  peer-cli ls localhost --watch        again and again, until Ctrl-C
+  peer-cli ls 192.168.1.5:9999 --json  one JSON object a content
+  peer-cli ls p2p…                     what the ticket is of, and who takes part";
+
+const NOTES: &str = "\
+COPIES is how often even the rarest piece is there: each seeder has a copy of all. A `+` says that other peers hold pieces, too, \
+so that there may be more; which ones, only they know.";
 
 /// Lists what a swarm offers, newest first: names, sizes, ids, and how many peers have or want each.
 #[derive(Debug, Args)]
-#[command(after_help = NOTES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct LsArguments {
+    /// The tracker, as HOST or HOST:PORT; or a ticket
+    ///
     /// The tracker, as HOST or HOST:PORT; or a ticket, of whose content alone something is said
     #[arg(value_name = "TRACKER|TICKET")]
     tracker: Option<String>,
+    /// Only what has this name or id, or fits this pattern
+    ///
     /// Only contents of this name or content id, or whose name this pattern fits; several with several --only
     #[arg(long, value_name = "NAME|ID|GLOB", value_parser = str::parse::<Glob>)]
     only: Vec<Glob>,
+    /// Go on, and list changes, until Ctrl-C
+    ///
     /// Go on, and list them again whenever that has changed, until Ctrl-C
     #[arg(long)]
     watch: bool,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use peer::{PeerEvent, ScanOptions, Shares, TrackerAddress};
+use peer::{PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
 use protocol::{ContentId, PeerId, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -22,10 +22,12 @@ use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
+use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
+use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, stdin};
+use crate::session::{Session, SessionOptions, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -39,26 +41,36 @@ const ADDRESSES: usize = 8;
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli share a.bin                one line to paste elsewhere: peer-cli get p2p…
-  peer-cli share -i 192.168.1.5 a b   the same for two files, by way of a tracker that runs there
+  peer-cli share a.bin                one line to paste elsewhere:
+                                      peer-cli get p2p…
+  peer-cli share -i 192.168.1.5 a b   two files, by way of a tracker there
   peer-cli share --receivers 1 a.bin  for one receiver, and over then
-  peer-cli share --open a.bin         for everyone who reaches this machine, by name too
-  tar c a | peer-cli share - --name a.tar   what another program writes, once all of it has come
+  peer-cli share --open a.bin         for everyone who reaches this machine
+  tar c a | peer-cli share - --name a.tar    what comes in";
 
-Only who has the ticket gets what is shared, and learns that it is there; whoever has it can pass it on.
-Without -i the tracker runs in this process, on port 9999 or a free one. Its key stays in the certs folder: started again
-on the same port, it is the same tracker, and the tickets from before still hold.";
+const NOTES: &str = "\
+Only those who have the ticket get what is shared, or learn that it is there; each of them can pass it on. --open shares with \
+everyone who reaches this machine.
+
+Without -i the tracker runs in this process, on port 9999 or a free one. Its key is kept in a folder of the user's own: started \
+again on the same port, it is the same tracker, and the tickets from before still hold, unless --expires or --receivers is given.";
 
 /// What is shared, and how.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct ShareArguments {
+    /// Files and folders to share; `-` is standard input
+    ///
     /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What standard input is called
+    ///
     /// What standard input is to be called [default: stdin]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// A tracker elsewhere, instead of one here
+    ///
     /// Name or address of the tracker's machine; if not given, a tracker is started in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
@@ -68,14 +80,21 @@ pub struct ShareArguments {
     /// First port to listen on, UDP and TCP; 0 takes a free one
     #[arg(short, long, default_value_t = 0)]
     port: u16,
+    /// Where the ticket says the tracker is
+    ///
     /// Where others reach the tracker, as the ticket says, instead of the addresses of this machine: the port that a router
     /// forwards to it; several with several --ticket-address
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     ticket_address: Vec<SocketAddr>,
-    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room
+    /// Most memory of a tracker in this process [default: 1GiB]
+    ///
+    /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room [default:
+    /// 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
     tracker_memory: u64,
-    /// Share with everyone who reaches this machine, by name, id or ticket, and not only with who has the ticket
+    /// Share with everyone who reaches this machine
+    ///
+    /// Share with everyone who reaches this machine, by name, id or ticket, and not only with those who have the ticket
     #[arg(long)]
     open: bool,
     /// End after this time, as 30m or 2h
@@ -95,6 +114,13 @@ pub struct ShareArguments {
     pub peer: PeerArguments,
 }
 
+impl ShareArguments {
+    /// Whether the tracker runs in this process.
+    pub fn has_own_tracker(&self) -> bool {
+        self.tracker_ip.is_none()
+    }
+}
+
 /// Shares until it is told to stop.
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     arguments.paths = patterns::meant(arguments.paths)?;
@@ -106,14 +132,16 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             "a tracker that runs elsewhere is not at port 0: name its port with -d",
         ));
     }
+    if let Some(host) = &arguments.tracker_ip {
+        // While the terminal can be asked: later it is the prompt's.
+        let (port, patience) = (arguments.tracker_port.unwrap_or(TRACKER_PORT), Patience::new(arguments.peer.wait));
+        let id = trust::tracker_id(host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+        arguments.peer.tracker_id = Some(id);
+    }
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = match arguments.open {
-        true => connect::bind_to_serve(&arguments.peer, arguments.port, 1)?,
-        false => connect::bind(&arguments.peer, arguments.port, 1)?.private(true),
-    };
-    let node = node.output("output").scan(scan);
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(!arguments.open).output("output").scan(scan);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let own = match arguments.tracker_ip {
@@ -129,7 +157,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         (false, _) => Some(random_secrets()),
     };
     let node = node.shares(shares.clone()).start();
-    let options = SessionOptions { seeder: true, receipts: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
@@ -138,20 +166,15 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let result = Session::run(node, options, face, async |session: &Session| {
         let expires = arguments.expires.map(|time| (time, Instant::now()));
         let mut events = session.node.events();
-        let shared = begin(session, &arguments, tracker, (secrets, &shares), spool.as_ref()).await?;
+        let mut shared = begin(session, &arguments, tracker, (secrets, shares.clone()), spool.as_ref()).await?;
         shares.expect_more(false);
         session.begun()?;
-        let contents: Vec<_> = shared.contents.iter().map(|(content, _)| *content).collect();
+        session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
         let over = tokio::select! {
-            () = shared.keep_tickets_good(session) => return Ok(()),
+            over = shared.go_on(session, &mut events) => over,
             () = expired(expires) => "this share has expired".to_owned(),
-            () = received(&mut events, &shares, &contents, arguments.receivers) => {
-                let receivers = arguments.receivers.unwrap_or_default();
-                let all = if receivers == 1 { "its receiver has it".to_owned() } else { format!("all {receivers} receivers have it") };
-                format!("this share is over: {all}")
-            }
         };
-        for content in contents {
+        for (content, _) in shared.contents {
             session.node.end_share(content, &over).await?;
         }
         let mut sentence = over;
@@ -207,23 +230,6 @@ async fn expired(expires: Option<(Duration, Instant)>) {
     }
 }
 
-/// Waits until as many receivers have everything as there may be; for ever if there may be any number.
-async fn received(
-    events: &mut broadcast::Receiver<PeerEvent>,
-    shares: &Shares,
-    contents: &[ContentId],
-    receivers: Option<u32>,
-) {
-    if receivers.is_none() {
-        return std::future::pending().await;
-    }
-    while !contents.iter().all(|&content| shares.is_complete(content)) {
-        if let Err(RecvError::Closed) = events.recv().await {
-            return std::future::pending().await;
-        }
-    }
-}
-
 fn spool_folder() -> Result<TempFolder, Failure> {
     TempFolder::for_spool().map_err(|error| {
         let variable = temp_folder::parent_variable();
@@ -269,7 +275,7 @@ async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
-    (secrets, shares): (Option<Secrets>, &Shares),
+    (secrets, shares): (Option<Secrets>, Arc<Shares>),
     spool: Option<&TempFolder>,
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
@@ -292,6 +298,10 @@ async fn begin(
         told: place.for_ticket(),
         place,
         qr: arguments.qr,
+        cut: arguments.cut.clone(),
+        secrets,
+        shares,
+        receivers: arguments.receivers,
         contents: Vec::new(),
     };
     if shared.leads_nowhere() {
@@ -315,14 +325,9 @@ async fn begin(
                 (session.node.share(path).algorithm(hash).piece_size(piece_size), path.clone())
             }
         };
-        let share = match secrets.clone() {
-            Some(secrets) => share.private(move |content| secrets(content)),
-            None => share,
-        };
-        if let Some(content) = session.share_as(&at, share).await? {
-            shares.limit(content, arguments.receivers);
-            shared.contents.push((content, secrets.as_ref().map(|secrets| secrets(content))));
-            shared.give_ticket(session, shared.contents.len() - 1)?;
+        if let Some(content) = shared.share(session, &at, share).await? {
+            let name = session.called(content).filter(|_| arguments.paths.len() > 1);
+            shared.give_ticket(session, shared.contents.len() - 1, name.as_deref())?;
         }
     }
     Ok(shared)
@@ -338,6 +343,12 @@ struct Shared {
     told: Vec<OwnAddress>,
     /// Whether tickets are drawn, too.
     qr: bool,
+    cut: Cut,
+    /// Nothing if all is open.
+    secrets: Option<Secrets>,
+    shares: Arc<Shares>,
+    /// As many receivers as each content is for.
+    receivers: Option<u32>,
     /// What is shared, and its secret unless it is open.
     contents: Vec<(ContentId, Option<Secret>)>,
 }
@@ -375,7 +386,7 @@ impl Place {
 
 impl Shared {
     /// Says with which ticket a content can be had.
-    fn give_ticket(&self, session: &Session, number: usize) -> Result<(), Failure> {
+    fn give_ticket(&self, session: &Session, number: usize, of_several: Option<&str>) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
         let addresses = self.told.iter().map(|own| own.address).collect();
         let (content, secret) = self.contents[number];
@@ -384,8 +395,14 @@ impl Shared {
             Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
             None => Ticket::new(self.tracker, addresses, content),
         };
-        session.ticket(content, &ticket.map_err(no_ticket)?, self.qr);
+        session.ticket(content, &ticket.map_err(no_ticket)?, of_several, self.qr);
         Ok(())
+    }
+
+    /// Whether everything has as many receivers as it is for. What was stopped meanwhile is for none.
+    fn all_received(&self) -> bool {
+        let shared = self.contents.iter().filter(|(content, _)| self.shares.contains(*content));
+        shared.clone().count() > 0 && shared.clone().all(|(content, _)| self.shares.is_complete(*content))
     }
 
     /// Whether no other machine can be meant to get here, though nobody has said so.
@@ -395,20 +412,70 @@ impl Shared {
         here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
-    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
-    async fn keep_tickets_good(mut self, session: &Session) {
+    /// Shares something as all of this is shared.
+    async fn share(
+        &mut self,
+        session: &Session,
+        path: &Path,
+        share: ShareBuilder,
+    ) -> Result<Option<ContentId>, Failure> {
+        let share = match self.secrets.clone() {
+            Some(secrets) => share.private(move |content| secrets(content)),
+            None => share,
+        };
+        let Some(content) = session.share_as(path, share).await? else { return Ok(None) };
+        self.shares.limit(content, self.receivers);
+        self.contents.push((content, self.secrets.as_ref().map(|secrets| secrets(content))));
+        Ok(Some(content))
+    }
+
+    /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good.
+    async fn go_on(&mut self, session: &Session, events: &mut broadcast::Receiver<PeerEvent>) -> String {
         let mut addresses = session.node.addresses();
-        while addresses.changed().await.is_ok() {
-            let told = self.place.for_ticket();
-            if !is_better(&told, &self.told) {
-                continue;
+        loop {
+            if let Some(receivers) = self.receivers.filter(|_| self.all_received()) {
+                let all = match receivers {
+                    1 => "its receiver has it".to_owned(),
+                    _ => format!("all {receivers} receivers have it"),
+                };
+                return format!("this share is over: {all}");
             }
-            self.told = told;
-            let sentence =
-                "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
-            session.note(sentence);
-            for number in 0..self.contents.len() {
-                let _ = self.give_ticket(session, number);
+            tokio::select! {
+                changed = addresses.changed() => match changed {
+                    Ok(()) => self.renew(session),
+                    Err(_) => return std::future::pending().await,
+                },
+                path = session.next_addition() => self.add(session, &path).await,
+                event = events.recv(), if self.receivers.is_some() => {
+                    if let Err(RecvError::Closed) = event {
+                        return std::future::pending().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shares something that was added while it runs. What cannot be shared is told of, and nothing else is the worse for it.
+    async fn add(&mut self, session: &Session, path: &Path) {
+        let share = session.node.share(path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
+        let Ok(Some(content)) = self.share(session, path, share).await else { return };
+        let _ = self.give_ticket(session, self.contents.len() - 1, session.called(content).as_deref());
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    fn renew(&mut self, session: &Session) {
+        let told = self.place.for_ticket();
+        if !is_better(&told, &self.told) {
+            return;
+        }
+        self.told = told;
+        let sentence =
+            "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+        session.note(sentence);
+        for number in 0..self.contents.len() {
+            // What was stopped meanwhile has no name any more.
+            if let Some(name) = session.called(self.contents[number].0) {
+                let _ = self.give_ticket(session, number, Some(&name));
             }
         }
     }
@@ -443,7 +510,8 @@ fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
     addresses
 }
 
-/// The addresses that others likeliest reach, each once and not too many. Loopback is the last hope.
+/// The addresses that others likeliest reach, each once and not too many. Loopback only makes a ticket longer where there is any
+/// other: it leads to this machine as well.
 fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
     // IPv4 first: where both lead to it, it is the one that works in more networks.
     addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
@@ -533,25 +601,29 @@ fn here(address: SocketAddr) -> Vec<SocketAddr> {
 /// The key that the program `tracker` would have in this folder, so that tickets outlive a restart; a fresh one where it
 /// cannot be kept.
 fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
-    let certs = Certs::new(&arguments.certs);
+    let certs = Certs::new(arguments.certs());
     if !arguments.ca.is_empty() {
         let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
         return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
     }
-    let kept = std::fs::create_dir_all(&arguments.certs).ok().map(|()| certs.open_tracker());
+    let kept = match arguments.own.lacking {
+        None => std::fs::create_dir_all(arguments.certs()).ok().map(|()| certs.open_tracker()),
+        Some(_) => None,
+    };
     let identity = match kept {
         Some(Ok(Some(identity))) => identity,
         Some(Ok(None)) => {
-            let folder = arguments.certs.display();
+            let folder = arguments.certs().display();
             let sentence =
                 format!("{folder} is of a closed swarm: give --ca {folder}/ca.pem, or another folder with --certs");
             return Err(Failure::new(ExitCode::VerificationFailed, sentence));
         }
         Some(Err(transport::IdentityError::File { .. })) | None => {
-            tracing::warn!(
-                "the tracker's key cannot be kept in {}: the ticket ends with this run",
-                arguments.certs.display()
-            );
+            let folder = || format!("{} cannot be written", arguments.certs().display());
+            let reason = arguments.own.lacking.clone().unwrap_or_else(folder);
+            if !arguments.quiet && !arguments.json {
+                screen::complain(&format!("the ticket ends with this run, since no key can be kept: {reason}"));
+            }
             Identity::generate().map_err(connect::unusable)?
         }
         Some(Err(error)) => return Err(connect::unusable(error)),

@@ -26,29 +26,36 @@ const MOST_PEERS: usize = 1024;
 /// How often a tracker that has never said how peers stand may be gone: an older one ends the connection.
 const TRIES: u32 = 2;
 
-const NOTES: &str = "\
-Peers tell their tracker how they stand only while somebody watches. Those of older versions never do: of
-them it is known only whether they have all.
-
+const EXAMPLES: &str = "\
 Examples:
-  peer-cli watch localhost                          everything that the tracker on this machine knows
-  peer-cli watch 192.168.1.5 --only model.bin       one file, or with *.bin all such
-  peer-cli watch localhost --until-complete --copies 7   for scripts: status 0 once seven peers have it and nobody wants more
-  peer-cli watch localhost --json                   a line whenever a peer has got further";
+  peer-cli watch localhost                  all that the tracker knows
+  peer-cli watch 192.168.1.5 --only '*.bin' only files that fit
+  peer-cli watch localhost --until-complete for scripts: 0 once all have it
+  peer-cli watch localhost --json           a line whenever a peer got further";
+
+const NOTES: &str = "\
+Peers tell their tracker how they stand only while somebody watches. Those of older versions never do: of them it is known only \
+whether they have all.";
 
 /// Shows how far each peer of a swarm is, how fast, and from whom.
 #[derive(Debug, Args)]
-#[command(after_help = NOTES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct WatchArguments {
     /// The tracker, as HOST or HOST:PORT
     #[arg(value_name = "TRACKER")]
     tracker: Option<String>,
+    /// Only what has this name or id, or fits this pattern
+    ///
     /// Only contents of this name or content id, or whose name this pattern fits; several with several --only
     #[arg(long, value_name = "NAME|ID|GLOB", value_parser = str::parse::<Glob>)]
     only: Vec<Glob>,
+    /// End with 0 once all who want it have it
+    ///
     /// End with status 0 once somebody has all of it and nobody wants more
     #[arg(long)]
     until_complete: bool,
+    /// And at least so many have all of it
+    ///
     /// With --until-complete: and at least so many peers have all of it
     #[arg(long, value_name = "N", default_value_t = 1, requires = "until_complete")]
     copies: usize,

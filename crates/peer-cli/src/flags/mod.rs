@@ -2,8 +2,12 @@
 
 pub mod cut;
 pub mod end;
+pub mod guess;
+pub mod help;
 pub mod links;
 pub mod names;
+pub mod output;
+pub mod own_folders;
 pub mod paths;
 pub mod patterns;
 pub mod peer;

@@ -6,6 +6,8 @@ use peer::NamePolicy;
 /// What becomes of files whose names are doubtful.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct NameArguments {
+    /// What to do about doubtful names
+    ///
     /// What to do about names that are hidden at the top of a home or the working folder, would be read there by these
     /// programs, are none on this platform or the file system there, or the same as another one there: refuse the download,
     /// skip those files, or rename them, as %2Ebashrc. Where it is given, also about names with control characters or

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use protocol::printable;
+use protocol::{Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 
@@ -20,6 +20,9 @@ pub fn must_exist(path: &Path) -> Result<(), Failure> {
 }
 
 fn sentence(path: &Path) -> String {
+    if let Some(ticket) = path.to_str().filter(|text| text.parse::<Ticket>().is_ok()) {
+        return format!("a ticket is to be got, not shared: peer-cli get {ticket}");
+    }
     let near = near(path).map(|name| format!(" Did you mean {:?}?", printable(&name))).unwrap_or_default();
     let from = match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!("; a path is meant from {}", folder.display()),

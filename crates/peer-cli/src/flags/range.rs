@@ -40,7 +40,10 @@ fn ends_with_flag_that_takes_a_value(text: &str, command: &Command) -> bool {
     };
     let valued = || command.get_arguments().filter(one_value);
     if let Some(long) = text.strip_prefix("--") {
-        return valued().any(|arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long)));
+        let is_it = |arg: &clap::Arg| {
+            arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|names| names.contains(&long))
+        };
+        return valued().any(is_it);
     }
     let Some(letters) = text.strip_prefix('-') else { return false };
     // In `-Sf`, the value of `f` follows; in `-fS`, `S` is the value.

@@ -26,19 +26,10 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
     Ok(bind(arguments, first, count)?.output(output).start())
 }
 
-/// Binds as [`bind`] does, for a node that serves others: warns if anyone may come.
-pub fn bind_to_serve(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
-    let builder = bind(arguments, first, count)?;
-    if let Some(warning) = settings::open_swarm_warning(&builder.listeners(), !arguments.ca.is_empty()) {
-        tracing::warn!("{warning}");
-    }
-    Ok(builder)
-}
-
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
     let (identity, trust) = who(arguments)?;
-    peer::sweep_manifests(&arguments.hashes);
+    peer::sweep_manifests(arguments.hashes());
     let ip = address(arguments);
     let port = |number| if first == 0 { 0 } else { first + number };
     let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
@@ -56,7 +47,8 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     })?;
     Ok(Node::builder(transport)
         .storage(arguments.storage.backend())
-        .hashes(&arguments.hashes)
+        .hashes(arguments.hashes())
+        .manifests_by_place(arguments.own.by_place)
         .scan(ScanOptions::new().own(own_files(arguments)))
         .up_rate(arguments.up_rate)
         .down_rate(arguments.down_rate)
@@ -72,8 +64,9 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
 
 /// What is read here beside manifests: no download may lie there.
 fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = std::path::PathBuf> {
-    let PeerArguments { certs, identity, ca, cert, key, .. } = arguments;
-    [certs].into_iter().chain(identity).chain(ca).chain(cert).chain(key).cloned()
+    let PeerArguments { identity, ca, cert, key, own, .. } = arguments;
+    let named = identity.iter().chain(ca).chain(cert).chain(key).chain(&own.all).chain(&own.known_trackers);
+    std::iter::once(arguments.certs().to_owned()).chain(named.cloned())
 }
 
 /// The address to listen on.
@@ -83,14 +76,14 @@ pub fn address(arguments: &PeerArguments) -> IpAddr {
 
 /// Who this peer is, and whom it deals with.
 pub fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
-    if arguments.ca.is_empty() {
+    let trust = trust(arguments)?;
+    if matches!(trust, Trust::Anyone) {
         let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
-        return Ok((identity.map_err(unusable)?, Trust::Anyone));
+        return Ok((identity.map_err(unusable)?, trust));
     }
-    let trust = Trust::authorities(&arguments.ca).map_err(unusable)?;
     let identity = match (&arguments.cert, &arguments.key) {
         (Some(certificate), Some(key)) => Identity::load(certificate, key, &trust),
-        _ => Certs::new(&arguments.certs).free_peer(&trust),
+        _ => Certs::new(arguments.certs()).free_peer(&trust),
     };
     Ok((identity.map_err(unusable)?, trust))
 }
@@ -231,7 +224,7 @@ impl<'a> Speech<'a> {
     }
 }
 
-fn unreached(named_by: NamedBy) -> &'static str {
+pub(super) fn unreached(named_by: NamedBy) -> &'static str {
     match named_by {
         NamedBy::Flags => {
             "Is it running, is -d its port, and does UDP or TCP get through? If the swarm is closed, give --ca. \
@@ -242,8 +235,8 @@ fn unreached(named_by: NamedBy) -> &'static str {
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
         NamedBy::Ticket => {
-            "Is the machine that the ticket is from still sharing (it may be over), can this one reach it, and does a firewall let UDP or TCP through? \
-             If it has moved, ask for a new ticket. If the swarm is closed, give --ca"
+            "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; `peer-cli \
+             doctor` with the ticket tries the way. If the swarm is closed, give --ca"
         }
         NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
     }
@@ -262,8 +255,7 @@ fn impostor(named_by: NamedBy) -> &'static str {
     }
 }
 
-/// Where the tracker is and who it must prove to be. A name that nobody knows is asked for again while `patience` lasts: a
-/// machine may start before its network.
+/// Where the tracker is and who it must prove to be.
 pub async fn tracker(
     host: &str,
     port: u16,
@@ -271,9 +263,38 @@ pub async fn tracker(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<TrackerAddress, Failure> {
-    let id = tracker_id(arguments)?;
-    // An IPv6 address may stand in brackets, as in a URL.
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let id = match arguments.tracker_id {
+        Some(id) => id,
+        None => certified_id(&arguments.certs().join("tracker.pem"))?,
+    };
+    tracker_of(id, host, port, patience, tell).await
+}
+
+/// Where the tracker is that has this id.
+pub async fn tracker_of(
+    id: PeerId,
+    host: &str,
+    port: u16,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<TrackerAddress, Failure> {
+    let addresses = addresses(host, port, patience, tell).await?;
+    Ok(TrackerAddress { addresses, id, name: Some(with_port(without_brackets(host), port)) })
+}
+
+/// An IPv6 address may stand in brackets, as in a URL.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Where a host is. A name that nobody knows is asked for again while `patience` lasts: a machine may start before its network.
+pub async fn addresses(
+    host: &str,
+    port: u16,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Vec<SocketAddr>, Failure> {
+    let host = without_brackets(host);
     let most = patience.at_most(ONE_TRY);
     let mut speech =
         Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));
@@ -283,7 +304,7 @@ pub async fn tracker(
             Ok(Ok(found)) => {
                 let addresses: Vec<_> = found.collect();
                 if !addresses.is_empty() {
-                    return Ok(TrackerAddress { addresses, id, name: Some(with_port(host, port)) });
+                    return Ok(addresses);
                 }
                 String::new()
             }
@@ -300,16 +321,21 @@ pub async fn tracker(
     }
 }
 
-fn tracker_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
-    if let Some(id) = arguments.tracker_id {
-        return Ok(id);
-    }
-    let certificate = arguments.certs.join("tracker.pem");
-    peer_id_of_certificate_pem(&certificate).map_err(|error| {
+/// The id by a tracker's certificate.
+pub fn certified_id(certificate: &Path) -> Result<PeerId, Failure> {
+    peer_id_of_certificate_pem(certificate).map_err(|error| {
         let sentence = format!(
             "who is the tracker? {error}. Give --tracker-id with the id that the tracker prints at start, or --certs \
              with the folder of its certificate"
         );
         Failure::new(ExitCode::Usage, sentence)
     })
+}
+
+/// Whom this peer deals with.
+pub fn trust(arguments: &PeerArguments) -> Result<Trust, Failure> {
+    match &arguments.ca[..] {
+        [] => Ok(Trust::Anyone),
+        authorities => Trust::authorities(authorities).map_err(unusable),
+    }
 }

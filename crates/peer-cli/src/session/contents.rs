@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use peer::json::{self, Event};
 use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Share, ShareBuilder, State, Status};
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
+use settings::terminal::in_background;
 
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
@@ -15,8 +16,11 @@ use crate::session::find::{Found, Wanted};
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
 use crate::session::state::{Content, Handle, Session};
+use crate::ui::amounts::amount;
 use crate::ui::names::report_words;
 use crate::ui::qr;
+use crate::ui::results::result_words;
+use crate::ui::row::Row;
 use crate::ui::screen::OutputStream;
 
 /// Most executable files that are named.
@@ -28,6 +32,8 @@ impl Session {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
         self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: tracker.to_string() }));
+        self.state.borrow_mut().doing = None;
+        self.draw();
     }
 
     /// Something that people should know, and programs see by what follows.
@@ -37,10 +43,7 @@ impl Session {
 
     /// How far something is that takes its time.
     pub fn shows(&self, line: &str) {
-        if self.may_draw() {
-            self.screen.progress(line);
-            self.state.borrow_mut().drawn = Some(Instant::now());
-        }
+        self.screen.rows(vec![Row::Text(line.to_owned())], None);
     }
 
     /// Something is waited for, as the sentence says.
@@ -48,14 +51,43 @@ impl Session {
         self.waiting_for("", sentence);
     }
 
-    /// What is shared can be had with this ticket.
-    pub fn ticket(&self, content: ContentId, ticket: &Ticket, draw: bool) {
+    /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of.
+    pub fn ticket(&self, content: ContentId, ticket: &Ticket, of_several: Option<&str>, draw: bool) {
         let (content, command) = (content.to_string(), format!("peer-cli get {ticket}"));
-        if draw && !self.screen.is_json() {
-            qr::lines(&ticket.to_string()).iter().for_each(|line| self.screen.answer(line));
+        let drawn = if draw && !self.screen.is_json() { qr::lines(&ticket.to_string()) } else { Vec::new() };
+        if self.screen.is_terminal() && self.screen.says_words() {
+            let heading = match of_several {
+                Some(name) => format!("On the other machine, for {name}:"),
+                None => "On the other machine:".to_owned(),
+            };
+            ["", &heading, "", &format!("    {command}"), ""].iter().for_each(|line| self.screen.answer(line));
+            drawn.iter().for_each(|line| self.screen.answer(line));
+        } else {
+            drawn.iter().for_each(|line| self.screen.answer(line));
+            // A script takes the line as it is.
+            self.screen.answer(&command);
         }
-        self.screen.answer(&command);
         self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
+    }
+
+    /// What a content is called that is shared or downloaded here.
+    pub fn called(&self, content: ContentId) -> Option<String> {
+        self.state.borrow().contents.get(&content).map(|content| content.wanted.name.clone())
+    }
+
+    /// All that was to be shared is, and can be had by those whom the sentence names.
+    pub fn sharing(&self, who: &str) {
+        let mut names: Vec<_> =
+            self.state.borrow().contents.values().map(|content| content.wanted.name.clone()).collect();
+        names.sort();
+        let what = match &names[..] {
+            [one] => one.clone(),
+            [one, other] => format!("{one} and {other}"),
+            many => format!("{} files and folders", many.len()),
+        };
+        let help = if self.screen.takes_commands { " Type help for commands." } else { "" };
+        let until = if self.screen.is_terminal() { "until Ctrl-C" } else { "until it is stopped" };
+        self.screen.say(&format!("Sharing {what} {until}. {who}{help}"));
     }
 
     /// Shares a file or folder. One that cannot be shared is told of; it ends the session only if it was asked for by name, as the
@@ -67,7 +99,9 @@ impl Session {
 
     /// Shares what was set up already.
     pub async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
-        let share = match share.await {
+        let shared = share.await;
+        self.hashed();
+        let share = match shared {
             Ok(share) => share,
             Err(error) => {
                 self.not_shared(path, &error)?;
@@ -102,9 +136,11 @@ impl Session {
 
     fn shared(&self, content: ContentId, status: Status) {
         let Status { name, size, pieces, have, left_out, .. } = status;
-        let shown = sizes::show(size);
-        let part = if left_out > 0 { format!(" ({left_out} left out)") } else { String::new() };
-        self.screen.say(&format!("Sharing {name}{part}: {have} of {pieces} pieces, {shown}, content id {content}"));
+        if self.options.original {
+            let shown = sizes::show(size);
+            let part = if left_out > 0 { format!(" ({left_out} left out)") } else { String::new() };
+            self.screen.say(&format!("Sharing {name}{part}: {have} of {pieces} pieces, {shown}, content id {content}"));
+        }
         if !Query::is_name(&name) {
             self.screen.say(&format!(
                 "{name} could be taken for an id or a ticket, so nobody finds it by its name: give its ticket or its content id."
@@ -121,7 +157,12 @@ impl Session {
         let part = if only.is_empty() { "" } else { "some files of " };
         // Whoever shares it has not said what it is called, or must not.
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
-        self.screen.say(&format!("Downloading {part}{named}content id {content}"));
+        if self.options.original {
+            self.screen.say(&format!("Downloading {part}{named}content id {content}"));
+        } else if !self.screen.is_terminal() || in_background() {
+            // Where it is drawn, nothing has to be said.
+            self.screen.say(&format!("Getting {part}{named}content id {content}"));
+        }
         self.state.borrow_mut().wanted_since.get_or_insert_with(Instant::now);
         self.screen.event(&Event::Wanted(json::Wanted { content: content.to_string(), name }));
         if self.state.borrow().contents.contains_key(&content) {
@@ -217,7 +258,9 @@ impl Session {
     }
 
     pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
-        self.screen.say(&format!("Not sharing content {content} any more: {reason}"));
+        let name = self.called(content).filter(|_| !self.options.original);
+        let what = name.unwrap_or_else(|| format!("content {content}"));
+        self.screen.say(&format!("Not sharing {what} any more: {reason}"));
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));
     }
@@ -227,30 +270,47 @@ impl Session {
             self.state.borrow_mut().lacking_since.remove(&content);
         } else {
             self.state.borrow_mut().lacking_since.entry(content).or_insert_with(now);
-            let (lacking, long) = (lacking_words(runs), how_long(self.options.wait));
+            let long = how_long(self.options.wait);
+            let lacking = if self.options.original { lacking_words(runs) } else { self.lacking_bytes(content, runs) };
             self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));
     }
 
+    /// How much nobody has: nobody counts in pieces who was not told of them.
+    fn lacking_bytes(&self, content: ContentId, runs: &[PieceRange]) -> String {
+        let status = self.state.borrow().contents.get(&content).map(|entry| entry.status.borrow().clone());
+        let Status { size, pieces, .. } = status.unwrap_or_default();
+        let lacking: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+        let bytes = (u128::from(size) * u128::from(lacking)).checked_div(pieces.into()).unwrap_or(0) as u64;
+        format!("Nobody who is connected has the missing {}", amount(bytes.min(size)))
+    }
+
     fn completed(&self, content: ContentId, completed: &Completed) -> Next {
         let Completed { path, stats, .. } = completed;
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
         let to_stdout = self.options.output_stream == OutputStream::Errors;
         let to = if to_stdout { "standard output".to_owned() } else { path.display().to_string() };
-        self.screen.say(&format!("Successfully Downloaded {file} to {to}"));
+        let status = self.state.borrow().contents.get(&content).map(|entry| entry.status.borrow().clone());
+        let status = status.unwrap_or_default();
+        // Its row goes, and comes back as one that stays.
+        self.draw();
+        self.keep_row(&status, stats.durable);
+        if self.options.original {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            self.screen.say(&format!("Successfully Downloaded {file} to {to}"));
+        }
         if !to_stdout && let Some(words) = executable_words(&stats.executable) {
             self.screen.say(&words);
         }
         self.names(content, &stats.names);
-        let bottleneck = self.bottleneck();
-        if let Some((_, words)) = &bottleneck {
-            self.screen.say(words);
+        if !self.options.original {
+            let words = result_words(&status, stats.durable, &to, |peer| self.name_of(peer));
+            words.iter().for_each(|line| self.screen.say(line));
         }
         let mut event = Event::completed(content, completed);
         if let Event::Completed(json::Completed { path, limiter, .. }) = &mut event {
-            *limiter = bottleneck.map_or("", |(bottleneck, _)| bottleneck.name()).into();
+            *limiter = self.bottleneck().map_or("", |(bottleneck, _, _)| bottleneck.name()).into();
             if to_stdout {
                 *path = "-".to_owned();
             }
@@ -338,13 +398,15 @@ mod tests {
         let transport = Arc::new(network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap());
         let node = peer::Node::builder(transport).hashes(folder.join("hashes")).output(folder.join("output")).start();
         let (strict, wait, transport) = (true, None, Kind::Auto);
+        let folder = folder.join("output");
         let options = SessionOptions {
             seeder: false,
+            original: false,
             strict,
             end,
             wait,
             transport,
-            receipts: false,
+            folder,
             output_stream: OutputStream::Output,
         };
         let verbosity = Verbosity { words: false, progress: false };

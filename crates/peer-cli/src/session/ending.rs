@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use peer::State;
 use peer::json::{self, Event};
+use protocol::decorated_name;
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::state::Session;
+use crate::ui::results;
 use crate::ui::screen::OutputStream;
+use crate::ui::sharing::stopped_words;
 use crate::ui::signals::{Stop, code};
 
 /// How long what is verified has to take its name.
@@ -40,10 +43,23 @@ impl Session {
             return Ok(());
         }
         let kept = match self.options.output_stream {
-            OutputStream::Output => "what is verified is kept: start it again to go on",
-            OutputStream::Errors => "standard output has only a part of it",
+            OutputStream::Output => match self.part().await {
+                Some(part) => format!("what is verified is kept in {part}: start it again to go on"),
+                None => "what is verified is kept: start it again to go on".to_owned(),
+            },
+            OutputStream::Errors => "standard output has only a part of it".to_owned(),
         };
         Err(Failure::new(code, format!("{cause} before it was complete; {kept}")))
+    }
+
+    /// Where the one download is that is not complete, if something of it is there.
+    async fn part(&self) -> Option<String> {
+        let pending = self.pending();
+        let [content] = pending[..] else { return None };
+        let name = self.node.status(content).await?.name;
+        let part = self.options.folder.join(decorated_name(".", &name, ".part"));
+        let shown = part.strip_prefix(".").unwrap_or(&part).display().to_string();
+        (!name.is_empty() && part.exists()).then_some(shown)
     }
 
     /// Whether all that was asked for is there. What is verified is given a moment to take its name.
@@ -52,8 +68,9 @@ impl Session {
         loop {
             // What has ended just now, and was not heard of.
             self.look_at_contents()?;
-            let complete = self.state.borrow().begun && self.pending().is_empty();
-            if complete || !self.is_verified() || Instant::now() >= until {
+            let (begun, gave_up) = (self.state.borrow().begun, self.state.borrow().gave_up);
+            let complete = begun && self.pending().is_empty() && !gave_up;
+            if complete || gave_up || !self.is_verified() || Instant::now() >= until {
                 return Ok(complete);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -71,10 +88,13 @@ impl Session {
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self) {
         let (mut sent, mut received) = (0, 0);
+        let (mut given, mut takers) = self.state.borrow().past.clone();
         for content in self.ids() {
             if let Some(status) = self.node.status(content).await {
                 sent += status.sent;
                 received += status.received;
+                given += status.sent;
+                takers.extend(status.participants);
             }
         }
         let leaving = self.node.shutdown();
@@ -83,8 +103,16 @@ impl Session {
             self.screen.say("Still leaving: what is verified is written to disk. Another Ctrl-C ends it at once.");
             leaving.await;
         }
-        self.screen.say("Exited swarm.");
+        if self.options.original {
+            self.screen.say("Exited swarm.");
+        }
         self.screen.event(&Event::Bye(json::Bye { sent, received }));
-        self.screen.say("Shutdown complete.");
+        let to = results::given(given, &takers);
+        match self.options.end {
+            _ if self.options.original => self.screen.say("Shutdown complete."),
+            End::AtWill => self.screen.say(&stopped_words(given, &to)),
+            End::Shared { .. } if given > 0 => self.screen.say(&format!("Gave {to}.")),
+            End::Never | End::Done | End::Shared { .. } => {}
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! One run of a peer: it owns the node, and what is shared and downloaded in it, from the first word to the tracker to the last.
 
+pub mod audience;
 pub mod connect;
 mod contents;
 mod ending;
 pub mod find;
 pub mod input;
+pub mod known_trackers;
 pub mod patience;
 pub mod pipe;
 pub mod query;
+mod rows;
 mod run;
 pub mod standstill;
 mod state;
@@ -15,5 +18,7 @@ pub mod stdin;
 pub mod suggest;
 pub mod temp_folder;
 mod ticking;
+pub mod trust;
+mod typed;
 
 pub use state::{Session, SessionOptions};

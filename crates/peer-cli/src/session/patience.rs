@@ -144,6 +144,12 @@ impl Stillness {
         Stillness { since: then, counted: then, busy: false, received: 0, manifest: 0, said: None }
     }
 
+    /// What is waited for has begun just now. The time before counts, but it was spoken of then.
+    pub fn begun(mut self, now: Instant) -> Self {
+        self.since = now;
+        self
+    }
+
     /// Takes a look, with so many bytes received in all: true if nothing has come for so long that something should be said, or be done.
     pub fn look(&mut self, now: Instant, received: u64, wait: Option<Duration>) -> bool {
         if received != self.received {
@@ -223,6 +229,8 @@ mod tests {
         assert!(!still.look(began + SECOND, 0, wait));
         assert!(still.look(began + SECOND * 3, 0, wait));
         assert!(!still.is_over(began + SECOND * 9, wait) && still.is_over(began + SECOND * 10, wait));
+        let late = Stillness::since(began).begun(began + SECOND * 9);
+        assert!(late.is_over(began + SECOND * 10, wait), "what came before it counts");
         // Bytes flow: from then on each silence is bounded.
         assert!(!still.look(began + SECOND * 10, 1, wait));
         assert!(!still.is_over(began + SECOND * 19, wait) && still.is_over(began + SECOND * 20, wait));
@@ -268,5 +276,7 @@ mod tests {
         assert!(!still.speaks(began + SECOND * 4, "a"));
         assert!(still.speaks(began + SECOND * 5, "b"), "it waits for something else");
         assert!(still.speaks(began + SECOND * 65, "b"));
+        let mut late = Stillness::since(began).begun(began + SECOND * 9);
+        assert!(!late.speaks(began + SECOND * 10, "a") && late.speaks(began + SECOND * 12, "a"));
     }
 }

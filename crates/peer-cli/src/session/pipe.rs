@@ -75,9 +75,12 @@ pub fn is_closed() -> bool {
     there.st_rdev == null.st_rdev && there.st_mode == null.st_mode && flags.contains(OFlags::RDWR)
 }
 
-#[cfg(not(unix))]
+/// The same on Windows: a program without a window is given no handle, or one that is none, and what is written there is gone.
+#[cfg(windows)]
 pub fn is_closed() -> bool {
-    false
+    use std::os::windows::io::AsRawHandle;
+    let handle = std::io::stdout().as_raw_handle();
+    handle.is_null() || handle.addr() == usize::MAX
 }
 
 fn put(bytes: &[u8]) -> Result<bool, Failure> {
@@ -86,6 +89,12 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        // A console of Windows.
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            let sentence = "standard output is a console, which takes text alone: give it to a file or a program, or choose \
+                            a folder with -o";
+            Err(Failure::new(ExitCode::CannotWrite, sentence))
+        }
         Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
     }
 }

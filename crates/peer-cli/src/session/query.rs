@@ -11,6 +11,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::patience::{Patience, shown};
+use crate::session::trust;
 use crate::ui::screen;
 
 /// Longest wait for an answer of a tracker that is connected.
@@ -18,8 +19,9 @@ pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// Which tracker, and as whom.
 #[derive(Debug, Args)]
-#[command(mut_args = without_payload)]
 pub struct TrackerQuery {
+    /// The tracker's machine
+    ///
     /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     pub tracker_ip: Option<String>,
@@ -28,13 +30,6 @@ pub struct TrackerQuery {
     pub tracker_port: u16,
     #[command(flatten)]
     pub peer: PeerArguments,
-}
-
-/// What only matters for pieces is taken, as it may come from the file of settings, but is not worth a line of help.
-fn without_payload(arg: clap::Arg) -> clap::Arg {
-    const PAYLOAD: [&str; 8] = ["announce", "up_rate", "down_rate", "budget", "site", "fair", "storage", "congestion"];
-    let hidden = PAYLOAD.contains(&arg.get_id().as_str());
-    if hidden { arg.hide(true) } else { arg }
 }
 
 impl TrackerQuery {
@@ -52,9 +47,15 @@ impl TrackerQuery {
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
+        let tracker = self.tracker(host, port, named_by).await?;
+        self.join(tracker, named_by, self.patience()).await
+    }
+
+    /// Where the tracker is, and who it must prove to be.
+    pub async fn tracker(&self, host: &str, port: u16, named_by: NamedBy) -> Result<TrackerAddress, Failure> {
         let patience = self.patience();
-        let tracker = connect::tracker(host, port, &self.peer, patience, &complain).await?;
-        self.join(tracker, named_by, patience).await
+        let id = trust::tracker_id(host, port, &self.peer, named_by, patience, &complain).await?;
+        connect::tracker_of(id, host, port, patience, &complain).await
     }
 
     /// A node that is connected to this tracker.

@@ -1,11 +1,9 @@
 //! Reacting to what a command starts, to what happens in the node, to what is typed, and to time.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peer::json::{self, Event};
-use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent};
-use settings::Signal;
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use transport::Kind;
@@ -14,17 +12,13 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
 use crate::session::patience::shown;
 use crate::session::state::{Session, SessionOptions};
-use crate::ui::bottleneck;
+use crate::ui::amounts::amount;
 use crate::ui::left_out;
-use crate::ui::progress::{Progress, downloader_words, seeder_words};
 use crate::ui::prompt::{Face, Typed};
-use crate::ui::screen::Screen;
 use crate::ui::signals::{Stop, heard, settle};
 
 /// Time between two looks at how everything stands.
 const TICK: Duration = Duration::from_millis(250);
-/// Time between two progress lines where lines stay.
-const PLAIN_LINE: Duration = Duration::from_secs(1);
 
 /// What goes on after something happened.
 pub(super) enum Next {
@@ -44,7 +38,8 @@ impl Session {
         let events = node.events();
         let session = Session::new(node, options, screen);
         // Until the first step is done there is nothing else to see.
-        session.screen.progress("Connecting to the tracker …");
+        session.state.borrow_mut().doing = Some("Connecting to the tracker …".to_owned());
+        session.draw();
         let result = tokio::select! {
             result = session.life(events, typed, work) => result,
             signal = heard(&mut signals) => Ok(Some(Stop::Signal(signal))),
@@ -114,46 +109,6 @@ impl Session {
         }
     }
 
-    async fn typed(&self, command: Typed) -> Next {
-        self.screen.typed();
-        match command {
-            Typed::Exit => return Next::Stop(Stop::Exit),
-            Typed::Interrupt => return Next::Stop(Stop::Signal(Signal::Interrupt)),
-            Typed::Progress { verbose } => self.progress_words(verbose).await,
-            Typed::Unknown(word) => self.screen.answer(&format!("{word:?} is no command: type prog or exit.")),
-        }
-        Next::GoOn
-    }
-
-    /// What `prog` says.
-    async fn progress_words(&self, verbose: bool) {
-        if self.screen.is_json() {
-            // Shown again at the next look.
-            self.state.borrow_mut().contents.values_mut().for_each(|content| content.shown = None);
-            if let Some((bottleneck, _)) = self.bottleneck().filter(|_| verbose) {
-                self.screen.event(&Event::Limiter(json::Limiter { limiter: bottleneck.name().into() }));
-            }
-            return;
-        }
-        let mut all = Vec::new();
-        for content in self.ids() {
-            all.extend(self.node.status(content).await.as_ref().map(Progress::from));
-        }
-        let lines = if self.options.seeder { seeder_words(&all) } else { downloader_words(&all) };
-        lines.iter().for_each(|line| self.screen.answer(line));
-        if let Some((_, words)) = self.bottleneck().filter(|_| verbose) {
-            self.screen.answer(&words);
-        }
-    }
-
-    /// What has held the downloads up so far; nothing before one has begun.
-    pub(super) fn bottleneck(&self) -> Option<(peer::Bottleneck, String)> {
-        let wall = self.state.borrow().wanted_since?.elapsed();
-        let waits = self.node.waits();
-        let bottleneck = peer::Bottleneck::of(&waits, wall);
-        Some((bottleneck, bottleneck::words(bottleneck, &waits, wall)))
-    }
-
     fn event(&self, event: PeerEvent) -> Result<Next, Failure> {
         match &event {
             PeerEvent::Manifest { pieces, have, size, files, all_files, all_size, .. } => {
@@ -161,15 +116,16 @@ impl Session {
                     let part = sizes::show_part(*size, *all_size);
                     self.screen.say(&format!("{files} of {all_files} files, {part}"));
                 }
-                if *have > 0 {
+                if *have > 0 && self.options.original {
                     self.screen.say(&format!("{have} of {pieces} pieces are here already."));
+                } else if *have > 0 && have < pieces {
+                    let here = (u128::from(*size) * u128::from(*have) / u128::from(*pieces)) as u64;
+                    self.screen.say(&format!("{} of {} are here already.", amount(here), amount(*size)));
                 }
             }
-            PeerEvent::Hashing { path, done, total } if self.may_draw() => {
-                let percent = (done * 100).checked_div(*total).unwrap_or(100);
-                let size = sizes::show(*total);
-                self.screen.progress(&format!("Hashing {}: {percent}% of {size}", path.display()));
-                self.state.borrow_mut().drawn = Some(Instant::now());
+            PeerEvent::Hashing { path, done, total } => {
+                self.hashes(path, *done, *total);
+                self.draw();
             }
             PeerEvent::StillWritten { path, most } => {
                 let (path, most) = (path.display(), shown(*most));
@@ -178,11 +134,11 @@ impl Session {
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
             PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
-            PeerEvent::Connected { address, transport: "tcp", .. } if self.options.transport == Kind::Auto => {
-                self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
-            }
-            PeerEvent::Verified { .. } => {
-                self.screen.progress("Every piece is verified; making the file durable …");
+            PeerEvent::Connected { peer, address, transport } => {
+                self.connected_from(*peer, *address);
+                if *transport == "tcp" && self.options.transport == Kind::Auto {
+                    self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
+                }
             }
             // What matters of a content is in its status.
             PeerEvent::Lacking { .. }
@@ -190,10 +146,7 @@ impl Session {
             | PeerEvent::Failed { .. }
             | PeerEvent::Withdrawn { .. } => return self.look_at_contents(),
             PeerEvent::Banned { peer } => {
-                self.screen.say(&format!("Peer {peer} sent wrong pieces and is shut out."));
-            }
-            PeerEvent::Sent { peer, address, bytes, elapsed, complete, .. } if self.options.receipts => {
-                self.screen.say(&sent_words(&peer.to_string(), *address, *bytes, *elapsed, *complete));
+                self.screen.say(&format!("{} sent wrong pieces and is shut out.", self.banned(*peer)));
             }
             PeerEvent::ShareOver { reason, .. } => {
                 self.screen.say(&format!("Who shares it says: {reason}."));
@@ -212,6 +165,13 @@ impl Session {
         Ok(Next::GoOn)
     }
 
+    /// A peer that is shut out, by its address and its id: the address may be another's tomorrow.
+    fn banned(&self, peer: PeerId) -> String {
+        let name = self.name_of(peer);
+        let id = format!("Peer {peer}");
+        if name.starts_with("peer ") { id } else { format!("{id} at {name}") }
+    }
+
     fn skipped(&self, left_out: &[LeftOut]) {
         left_out::words(left_out).iter().for_each(|line| self.screen.say(line));
     }
@@ -221,25 +181,6 @@ impl Session {
         self.screen.say(sentence);
         self.screen.event(&Event::Waiting(json::Waiting { content: content.to_owned(), reason: sentence.to_owned() }));
     }
-
-    /// Where lines stay, a line a second is plenty, and none if nothing has changed.
-    pub(super) fn may_draw(&self) -> bool {
-        may_draw(&self.screen, self.state.borrow().drawn, Instant::now())
-    }
-}
-
-/// Who has received something, and how fast.
-fn sent_words(peer: &str, address: SocketAddr, bytes: u64, elapsed: Duration, complete: bool) -> String {
-    let (peer, ip, size, seconds) = (&peer[..8], address.ip(), sizes::show(bytes), elapsed.as_secs_f64());
-    match (complete, bytes) {
-        (true, 0) => format!("{peer} at {ip} has it, and had nothing of it from here"),
-        (true, _) => format!("Sent to {peer} at {ip}: {size} in {seconds:.1} s"),
-        (false, _) => format!("{peer} at {ip} left before it had everything: {size} in {seconds:.1} s"),
-    }
-}
-
-fn may_draw(screen: &Screen, drawn: Option<Instant>, now: Instant) -> bool {
-    !screen.keeps_lines() || drawn.is_none_or(|drawn| now - drawn >= PLAIN_LINE)
 }
 
 /// What became of what an earlier download had left.

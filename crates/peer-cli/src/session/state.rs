@@ -1,25 +1,30 @@
 //! What a session knows: its node, what it is to do, and what was said of each content so far.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use peer::{Download, Node, PieceRange, Share, Status};
-use protocol::ContentId;
-use tokio::sync::watch;
+use peer::{Download, Node, Participant, PieceRange, Share, Status};
+use protocol::{ContentId, PeerId};
+use tokio::sync::{Notify, watch};
 use transport::Kind;
 
 use crate::flags::end::End;
 use crate::flags::peer::PeerArguments;
 use crate::session::find::Wanted;
 use crate::session::patience::{Stillness, now};
-use crate::ui::progress::{Meter, Progress};
+use crate::ui::pace::Meter;
+use crate::ui::progress::Progress;
 use crate::ui::screen::{OutputStream, Screen};
 
 /// What kind of session it is.
 pub struct SessionOptions {
     /// Whether it is one of a seeder: whose words `prog` uses.
     pub seeder: bool,
+    /// Whether it was started as the original is (`-i`): then it uses the original's words.
+    pub original: bool,
     /// Whether something that cannot be shared ends it: it was asked for by name.
     pub strict: bool,
     /// When it ends by itself.
@@ -27,8 +32,8 @@ pub struct SessionOptions {
     /// How long pieces that nobody has are waited for.
     pub wait: Option<Duration>,
     pub transport: Kind,
-    /// Whether it says who has received what.
-    pub receipts: bool,
+    /// The folder for downloads.
+    pub folder: PathBuf,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
 }
@@ -38,11 +43,12 @@ impl SessionOptions {
     pub fn new(peer: &PeerArguments, end: End) -> Self {
         SessionOptions {
             seeder: false,
+            original: false,
             strict: true,
             end,
             wait: peer.wait,
             transport: peer.transport,
-            receipts: false,
+            folder: PathBuf::new(),
             output_stream: OutputStream::Output,
         }
     }
@@ -56,6 +62,8 @@ pub struct Session {
     pub(super) screen: Screen,
     /// When it began.
     pub(super) began: Instant,
+    /// Wakes who shares what was added.
+    pub(super) added: Notify,
     pub(super) state: RefCell<State>,
 }
 
@@ -67,10 +75,20 @@ pub(super) struct State {
     pub(super) begun: bool,
     /// Whether it is to end, whatever is not complete.
     pub(super) unread: bool,
+    /// Whether a download was stopped that was not complete.
+    pub(super) gave_up: bool,
     /// Since when every download is complete.
     pub(super) done_since: Option<Instant>,
-    /// When a progress line was last drawn.
-    pub(super) drawn: Option<Instant>,
+    /// What it is doing before there is anything to show in figures.
+    pub(super) doing: Option<String>,
+    /// What is being hashed.
+    pub(super) hashing: Option<Hashing>,
+    /// Where peers were when they connected, for what is said of them later.
+    pub(super) addresses: BTreeMap<PeerId, SocketAddr>,
+    /// What is to be shared as well, as typed.
+    pub(super) additions: VecDeque<PathBuf>,
+    /// What was sent of contents that are not shared any more, and to whom.
+    pub(super) past: (u64, Vec<Participant>),
     /// Since when nobody is connected who has some piece of a download.
     pub(super) lacking_since: BTreeMap<ContentId, Instant>,
     /// When the first download began.
@@ -85,6 +103,8 @@ pub(super) struct Content {
     pub(super) wanted: Wanted,
     /// What was last shown of it.
     pub(super) shown: Option<Progress>,
+    /// When programs were last told how it stands.
+    pub(super) told: Option<Instant>,
     /// Whether it is a download that is not complete.
     pub(super) pending: bool,
     /// Whether it was said that it is not shared any more.
@@ -93,6 +113,29 @@ pub(super) struct Content {
     pub(super) lacking: Vec<PieceRange>,
     pub(super) meter: Meter,
     pub(super) still: Stillness,
+    /// What was said of those who get it.
+    pub(super) takers: BTreeMap<PeerId, Taker>,
+}
+
+/// What a sharer has said of somebody who gets something.
+#[derive(Default)]
+pub(super) struct Taker {
+    pub(super) meter: Meter,
+    /// Whether it was said that it has all.
+    pub(super) said_all: bool,
+    /// Since when it is gone without all, and whether that was said.
+    pub(super) gone: Option<Instant>,
+    pub(super) said_gone: bool,
+}
+
+/// A file or folder that is being hashed.
+pub(super) struct Hashing {
+    pub(super) path: PathBuf,
+    /// When it was first and last heard of, and how many bytes were done then.
+    pub(super) first: (Instant, u64),
+    pub(super) last: (Instant, u64),
+    pub(super) total: u64,
+    pub(super) meter: Meter,
 }
 
 pub(super) enum Handle {
@@ -111,11 +154,13 @@ impl Content {
             status,
             wanted,
             shown: None,
+            told: None,
             pending,
             said_withdrawn: false,
             lacking: Vec::new(),
-            meter: Meter::new(),
-            still: Stillness::since(began),
+            meter: Meter::default(),
+            still: Stillness::since(began).begun(now()),
+            takers: BTreeMap::new(),
         }
     }
 }
@@ -126,12 +171,18 @@ impl Session {
             contents: BTreeMap::new(),
             begun: false,
             unread: false,
+            gave_up: false,
             done_since: None,
-            drawn: None,
+            doing: None,
+            hashing: None,
+            addresses: BTreeMap::new(),
+            additions: VecDeque::new(),
+            past: (0, Vec::new()),
             lacking_since: BTreeMap::new(),
             wanted_since: None,
         };
-        Session { node, options, screen, began: now(), state: RefCell::new(state) }
+        let added = Notify::new();
+        Session { node, options, screen, began: now(), added, state: RefCell::new(state) }
     }
 
     /// The downloads that are not complete.

@@ -52,9 +52,17 @@ pub fn forget_parent() {
 
 /// A folder that is removed when it is dropped, or by the next one that is made.
 pub struct TempFolder {
-    /// Before the folder: not every system removes a file that is open.
-    _lock: File,
+    /// Given up before the folder: not every system removes a file that is open.
+    lock: Option<File>,
     folder: TempDir,
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        self.lock = None;
+        // A virus scanner may look at what was just written. The folder's own end makes no second attempt.
+        let _ = atomic_file::patiently(|| fs::remove_dir_all(self.folder.path()));
+    }
 }
 
 impl TempFolder {
@@ -68,7 +76,7 @@ impl TempFolder {
                 continue;
             }
             sweep(parent, Some(folder.path()));
-            return Ok(TempFolder { folder, _lock: lock });
+            return Ok(TempFolder { folder, lock: Some(lock) });
         }
         Err(io::Error::other("it is removed as often as it is made"))
     }
@@ -94,8 +102,11 @@ fn sweep(parent: &Path, mine: Option<&Path>) {
             continue;
         }
         // Held until it is gone: whoever made it and has not locked it yet must see that it is taken.
-        if let Some(_lock) = take_left(&path) {
+        if let Some(lock) = take_left(&path) {
             let _ = fs::remove_dir_all(&path);
+            drop(lock);
+            // Where a file that is open keeps its name until it is closed, the folder was not empty before.
+            let _ = fs::remove_dir(&path);
         }
     }
 }

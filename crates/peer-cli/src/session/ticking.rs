@@ -1,6 +1,6 @@
 //! What comes due: progress lines, the end of patience, and the end of sharing on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peer::json::{self, Event};
 use peer::{State, WaitingFor};
@@ -13,6 +13,9 @@ use crate::session::run::Next;
 use crate::session::standstill;
 use crate::session::state::Session;
 use crate::ui::progress::Progress;
+
+/// Time between two events that say how a download stands.
+const BETWEEN_EVENTS: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) async fn tick(&self) -> Result<Next, Failure> {
@@ -33,36 +36,31 @@ impl Session {
             self.stands_still(content).await?;
         }
         for content in self.ids() {
+            self.tell_of_takers(content);
             self.show(content);
         }
+        self.draw();
         Ok(if self.shared_enough() { Next::End } else { Next::GoOn })
     }
 
-    /// Shows how a content stands, if that has changed.
+    /// Tells programs how a content stands, if that has changed, and notes it.
     fn show(&self, content: ContentId) {
-        let may_draw = self.may_draw();
         let mut state = self.state.borrow_mut();
         let Some(entry) = state.contents.get_mut(&content) else { return };
         let status = entry.status.borrow().clone();
         let progress = Progress::from(&status);
         let is_over = matches!(status.state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
-        if is_over || entry.shown.as_ref() == Some(&progress) || !may_draw {
+        let is_due = !entry.pending || entry.told.is_none_or(|told| told.elapsed() >= BETWEEN_EVENTS);
+        if is_over || entry.shown.as_ref() == Some(&progress) || (self.screen.is_json() && !is_due) {
             return;
-        }
-        let now = Instant::now();
-        let draws = entry.pending && !progress.finished;
-        if draws {
-            self.screen.progress(&entry.meter.line(now, &progress));
         }
         if self.screen.is_json() {
             let Progress { name, have, pieces, received, sent, peers, .. } = progress.clone();
             let content = content.to_string();
             self.screen.event(&Event::Progress(json::Progress { content, name, have, pieces, received, sent, peers }));
+            entry.told = Some(Instant::now());
         }
         entry.shown = Some(progress);
-        if draws {
-            state.drawn = Some(now);
-        }
     }
 
     /// Says why nothing comes of a download, and ends it when that has lasted for too long.

@@ -140,9 +140,9 @@ impl Live {
         if in_background() {
             return Ok(());
         }
-        let (width, height) = terminal_size::terminal_size().map_or((80, 24), |(w, h)| (w.0.into(), h.0.into()));
+        let (height, width) = console::Term::stdout().size_checked().unwrap_or((24, 80));
         // The last column is left free: some terminals wrap a line that is as wide as they are.
-        let (width, height): (usize, usize) = (usize::max(width, 2) - 1, usize::max(height, 4));
+        let (width, height): (usize, usize) = (usize::max(width.into(), 2) - 1, usize::max(height.into(), 4));
         let mut lines = table.lines(width);
         let most = height - 2;
         if lines.len() > most {

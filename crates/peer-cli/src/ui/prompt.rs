@@ -1,15 +1,19 @@
-//! What the user types: `prog` and `exit`, through a line editor on a terminal and as plain lines otherwise.
+//! What the user types while it runs, through a line editor on a terminal and as plain lines otherwise.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use settings::Signals;
+use settings::prompt::unknown;
 use settings::terminal::{Turn, fail_in_background, read_lines, takes_codes, turn, wait_for_turn};
 use tokio::sync::mpsc;
 
 use crate::flags::end::End;
 use crate::flags::peer::PeerArguments;
+use crate::flags::sizes;
+use crate::ui::paint::Canvas;
 use crate::ui::screen::{OutputStream, Screen, Verbosity};
 use crate::ui::signals::end_when_stuck;
 use crate::ui::terminal;
@@ -17,25 +21,83 @@ use crate::ui::terminal;
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Typed {
-    /// How it stands, and if it is to be said, what holds it up.
+    /// How it stands, in the original's words, and if it is to be said, what holds it up.
     Progress {
         verbose: bool,
     },
+    /// How it stands.
+    Status,
+    /// What is shared and downloaded.
+    List,
+    /// Who takes part.
+    Peers,
+    /// Share this, too.
+    Add(PathBuf),
+    /// Neither share nor download the content of this name any more.
+    Stop(String),
+    /// So many bytes a second at most; without a number there is no cap any more.
+    Rate(Option<u64>),
+    Help,
     Exit,
+    /// An empty line: nothing is wanted, but the cursor is elsewhere.
+    Nothing,
     /// Ctrl-C, which the line editor takes for itself.
     Interrupt,
-    Unknown(String),
+    /// What was typed is no command, or lacks something: the sentence says so.
+    Wrong(String),
 }
+
+/// The commands, and what they do.
+pub const COMMANDS: [(&str, &str); 9] = [
+    ("status", "how everything stands"),
+    ("ls", "what is shared and downloaded here, with its content id"),
+    ("peers", "who takes part, and what went to them and came from them"),
+    ("add PATH", "share this file or folder, too"),
+    ("stop NAME", "neither share nor download it any more"),
+    ("rate 10MiB", "at most so many bytes a second; rate off takes the cap away"),
+    ("prog", "progress in pieces; prog --verbose says what holds it up"),
+    ("help", "this list"),
+    ("quit", "end; so does exit, Ctrl-C or Ctrl-D"),
+];
+
+/// Names that commands are known by.
+const NAMES: [&str; 10] = ["status", "ls", "peers", "add", "stop", "rate", "prog", "help", "quit", "exit"];
 
 /// Commands are trimmed, and case does not matter; an empty line is nothing.
 fn parse(line: &str) -> Option<Typed> {
-    match line.trim().to_lowercase().as_str() {
-        "" => None,
-        "prog" => Some(Typed::Progress { verbose: false }),
-        "prog --verbose" | "prog -v" => Some(Typed::Progress { verbose: true }),
-        "exit" => Some(Typed::Exit),
-        _ => Some(Typed::Unknown(line.trim().to_owned())),
-    }
+    let (command, rest) = settings::prompt::command(line)?;
+    let needs = |what: &str| Typed::Wrong(format!("{command} needs {what}, as in `{command} {}`.", example(&command)));
+    Some(match (&*command, rest) {
+        ("prog", "") => Typed::Progress { verbose: false },
+        ("prog", verbose) if ["--verbose", "-v"].contains(&&*verbose.to_lowercase()) => {
+            Typed::Progress { verbose: true }
+        }
+        ("status", "") => Typed::Status,
+        ("ls", "") => Typed::List,
+        ("peers", "") => Typed::Peers,
+        ("help" | "?", _) => Typed::Help,
+        ("quit" | "exit", "") => Typed::Exit,
+        ("add", "") => needs("a file or a folder"),
+        ("add", path) => Typed::Add(path.into()),
+        ("stop", "") => needs("a name, which ls says"),
+        ("stop", name) => Typed::Stop(name.to_owned()),
+        ("rate", "off" | "none" | "unlimited") => Typed::Rate(None),
+        ("rate", rate) => match sizes::rate(rate) {
+            Ok(rate) => Typed::Rate(Some(rate)),
+            Err(_) if rate.is_empty() => needs("a number of bytes a second, or off"),
+            Err(sentence) => Typed::Wrong(format!("{sentence}.")),
+        },
+        (known, rest) if NAMES.contains(&known) => {
+            Typed::Wrong(format!("{known} takes nothing behind it, and not {rest:?}."))
+        }
+        (word, _) => Typed::Wrong(unknown(word, &NAMES)),
+    })
+}
+
+/// What stands behind a command.
+fn example(command: &str) -> &'static str {
+    let of = |(usage, _): &(&'static str, &str)| usage.split_once(' ').filter(|(name, _)| *name == command);
+    COMMANDS.iter().find_map(of).map_or("", |(_, rest)| rest)
 }
 
 /// Where commands are read from without being asked for.
@@ -67,17 +129,22 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
     let verbosity = Verbosity { words: !arguments.quiet, progress: !arguments.quiet && !arguments.no_progress };
     let (typed, receiver) = mpsc::channel(16);
     let terminal = std::io::stdin().is_terminal();
-    if !json
+    let draws = !json && takes_codes();
+    if draws
         && output_stream == OutputStream::Output
         && terminal
         && std::io::stdout().is_terminal()
-        && takes_codes()
         && turn() != Turn::Over
         && let Ok(mut editor) = DefaultEditor::new()
         && let Ok(printer) = editor.create_external_printer()
     {
-        std::thread::spawn(move || edit(&mut editor, &typed));
-        return Face { screen: Screen::terminal(Box::new(printer), verbosity), typed: receiver, signals };
+        // What ends by itself is only looked at: who types all the same sees what.
+        let ends = matches!(end, End::Done | End::Shared { .. }) && source == Source::Terminal;
+        let prompt = if ends { "" } else { "> " };
+        std::thread::spawn(move || edit(&mut editor, prompt, &typed));
+        let mut screen = Screen::terminal(Canvas::AbovePrompt(Box::new(printer)), output_stream, verbosity);
+        screen.takes_commands = true;
+        return Face { screen, typed: receiver, signals };
     }
     // Whoever reads the content from a pipe may have the terminal's keys.
     let asked = arguments.commands || source == Source::Anything || (terminal && output_stream == OutputStream::Output);
@@ -89,25 +156,38 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
             }
         });
     }
-    let screen = if json { Screen::json(output_stream, verbosity) } else { Screen::plain(output_stream, verbosity) };
+    let mut screen = if json {
+        Screen::json(output_stream, verbosity)
+    } else if draws && verbosity.progress && std::io::stderr().is_terminal() {
+        Screen::terminal(Canvas::Errors, output_stream, verbosity)
+    } else {
+        Screen::plain(output_stream, verbosity)
+    };
+    screen.takes_commands = asked && terminal;
     Face { screen, typed: receiver, signals }
 }
 
-fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
+fn edit(editor: &mut DefaultEditor, prompt: &str, typed: &mpsc::Sender<Typed>) {
     fail_in_background();
     while !terminal::is_closed() && wait_for_turn(terminal::is_closed) {
         // While it is lent the signal is still marked.
-        let lent = terminal::lend(|| (editor.readline("> "), terminal::is_sending_out()));
+        let lent = terminal::lend(|| (editor.readline(prompt), terminal::is_sending_out()));
         let Some((read, sent_out)) = lent else { continue };
         let command = match read {
             Ok(line) => {
                 let _ = editor.add_history_entry(&line);
-                parse(&line)
+                Some(parse(&line).unwrap_or(Typed::Nothing))
             }
             // The editor takes `SIGINT` for itself, as it takes the key.
-            Err(ReadlineError::Interrupted) => (!sent_out).then_some(Typed::Interrupt),
+            Err(ReadlineError::Interrupted) => (!sent_out).then(|| {
+                terminal::clear_prompt();
+                Typed::Interrupt
+            }),
             // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
-            Err(ReadlineError::Eof) if turn() == Turn::Ours => Some(Typed::Exit),
+            Err(ReadlineError::Eof) if turn() == Turn::Ours => {
+                terminal::clear_prompt();
+                Some(Typed::Exit)
+            }
             // Read after the shell has put us into the background.
             Err(_) if turn() == Turn::Others => None,
             Err(_) => return,
@@ -123,12 +203,39 @@ fn edit(editor: &mut DefaultEditor, typed: &mpsc::Sender<Typed>) {
 mod tests {
     use super::*;
 
+    fn wrong(line: &str) -> String {
+        match parse(line) {
+            Some(Typed::Wrong(sentence)) => sentence,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn commands_are_trimmed_and_case_does_not_matter() {
         assert_eq!(parse("  PrOg \r"), Some(Typed::Progress { verbose: false }));
         assert_eq!(parse("prog --Verbose"), Some(Typed::Progress { verbose: true }));
-        assert_eq!(parse("EXIT"), Some(Typed::Exit));
+        assert_eq!(["EXIT", "quit"].map(parse), [Some(Typed::Exit), Some(Typed::Exit)]);
         assert_eq!(parse("  "), None);
-        assert_eq!(parse(" Help "), Some(Typed::Unknown("Help".to_owned())));
+        assert_eq!([" Help ", "help add", "?"].map(parse), [0; 3].map(|_| Some(Typed::Help)));
+        assert_eq!(parse("add My File"), Some(Typed::Add("My File".into())));
+        assert_eq!(parse("RATE 10MiB"), Some(Typed::Rate(Some(10 << 20))));
+        assert_eq!(parse("rate off"), Some(Typed::Rate(None)));
+    }
+
+    #[test]
+    fn what_is_no_command_is_answered_in_one_sentence() {
+        assert_eq!(wrong("peer"), "\"peer\" is no command. Did you mean peers? help lists all of them.");
+        assert_eq!(wrong("add"), "add needs a file or a folder, as in `add PATH`.");
+        assert_eq!(wrong("rate"), "rate needs a number of bytes a second, or off, as in `rate 10MiB`.");
+        assert!(wrong("rate fast").contains("write it like 10MiB"));
+        assert_eq!(wrong("quit now"), "quit takes nothing behind it, and not \"now\".");
+    }
+
+    #[test]
+    fn every_command_that_is_listed_is_one() {
+        for (usage, _) in COMMANDS {
+            assert!(!matches!(parse(usage), None | Some(Typed::Wrong(_))), "{usage}");
+            assert!(NAMES.contains(&usage.split(' ').next().unwrap()));
+        }
     }
 }

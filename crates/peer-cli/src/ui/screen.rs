@@ -4,18 +4,17 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use peer::json::Event;
 use protocol::printable;
-use rustyline::ExternalPrinter;
 use settings::terminal::in_background;
 
 use crate::error::{ExitCode, Failure};
+use crate::ui::paint::{Canvas, Draw, draw_all};
+use crate::ui::row::{Bar, Row};
 use crate::ui::terminal;
-
-type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy)]
@@ -39,29 +38,20 @@ pub struct Screen {
     mode: OutputMode,
     output_stream: OutputStream,
     verbosity: Verbosity,
+    /// Whether commands are read, so that it makes sense to speak of them.
+    pub takes_commands: bool,
+    log: Mutex<PlainProgress>,
 }
 
 /// How lines are said.
 enum OutputMode {
     /// `--json`: events only; progress for who watches goes to standard error, if that is a terminal.
     Json,
-    /// Input or output is no terminal: lines, and no escape codes. Progress goes to standard error.
+    /// Lines, and no escape codes. Progress goes to standard error.
     Plain,
-    /// A line editor owns the last line of the terminal; a thread prints lines above it, since a terminal may keep it waiting.
-    /// None once the prompt is gone.
-    Terminal(Mutex<Option<SyncSender<Line>>>),
-}
-
-/// What happens above the prompt.
-enum Line {
-    /// It stays.
-    Stays(String),
-    /// The next line replaces it, if nothing else came between.
-    Progress(String),
-    /// Something was typed: what is above the prompt now is not ours.
-    Typed,
-    /// All before it was printed.
-    Printed(SyncSender<()>),
+    /// A thread draws on the terminal: lines, and rows below them. None once what is below them, a prompt or nothing, is given
+    /// back.
+    Terminal { draws: Mutex<Option<SyncSender<Draw>>>, says_words: bool },
 }
 
 /// Lines on their way to a terminal.
@@ -69,34 +59,83 @@ const WAITING: usize = 1024;
 /// How long the last of them are waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Time between two lines of progress where they stay: few are enough, and of what takes long even fewer.
+const PLAIN_LINE: Duration = Duration::from_secs(1);
+const PLAIN_LINE_LATER: Duration = Duration::from_secs(10);
+const LATER: Duration = Duration::from_secs(10);
+
+/// What was said of progress where lines stay.
+struct PlainProgress {
+    began: Instant,
+    said: Option<Instant>,
+    lines: Vec<String>,
+}
+
+impl PlainProgress {
+    fn new() -> Self {
+        PlainProgress { began: Instant::now(), said: None, lines: Vec::new() }
+    }
+
+    /// The lines that are due.
+    fn due(&mut self, now: Instant, rows: &[Row]) -> Vec<String> {
+        let words = rows.iter().all(|row| matches!(row, Row::Text(_)));
+        let pause = if now - self.began < LATER { PLAIN_LINE } else { PLAIN_LINE_LATER };
+        if !words && self.said.is_some_and(|said| now - said < pause) {
+            return Vec::new();
+        }
+        let lines: Vec<_> = rows.iter().map(Row::plain).collect();
+        let new: Vec<_> = lines.iter().filter(|line| !self.lines.contains(line)).cloned().collect();
+        self.lines = lines;
+        if !words {
+            self.said = Some(now);
+        }
+        new
+    }
+}
+
+/// Takes the log of a program whose screen is a terminal.
+static LOG: Mutex<Option<SyncSender<Draw>>> = Mutex::new(None);
+
+/// Has a line of the log drawn where lines of the screen are, if there is one. False if there is none.
+pub fn log_line(line: &str) -> bool {
+    let draws = LOG.lock().expect("no panic holds it").clone();
+    draws.is_some_and(|draws| draws.send(Draw::Line(line.trim_end_matches('\n').to_owned())).is_ok())
+}
+
 impl Screen {
-    pub fn terminal(printer: Printer, verbosity: Verbosity) -> Self {
-        let (lines, printed) = sync_channel(WAITING);
-        std::thread::spawn(move || print_above(printer, &printed));
-        Screen { mode: OutputMode::Terminal(Mutex::new(Some(lines))), output_stream: OutputStream::Output, verbosity }
+    /// Draws on a terminal. Words go elsewhere if their stream is none.
+    pub fn terminal(canvas: Canvas, output_stream: OutputStream, verbosity: Verbosity) -> Self {
+        let (draws, events) = sync_channel(WAITING);
+        let says_words = matches!(canvas, Canvas::AbovePrompt(_)) || output_stream.is_terminal();
+        std::thread::spawn(move || draw_all(canvas, &events));
+        if std::io::stderr().is_terminal() {
+            *LOG.lock().expect("no panic holds it") = Some(draws.clone());
+        }
+        Screen::new(OutputMode::Terminal { draws: Mutex::new(Some(draws)), says_words }, output_stream, verbosity)
     }
 
     pub fn json(output_stream: OutputStream, verbosity: Verbosity) -> Self {
         let watched = std::io::stderr().is_terminal();
-        Screen {
-            mode: OutputMode::Json,
-            output_stream,
-            verbosity: Verbosity { progress: verbosity.progress && watched, ..verbosity },
-        }
+        let verbosity = Verbosity { progress: verbosity.progress && watched, ..verbosity };
+        Screen::new(OutputMode::Json, output_stream, verbosity)
     }
 
     pub fn plain(output_stream: OutputStream, verbosity: Verbosity) -> Self {
-        Screen { mode: OutputMode::Plain, output_stream, verbosity }
+        Screen::new(OutputMode::Plain, output_stream, verbosity)
     }
 
-    /// The prompt goes, the terminal is as it was, and what is said from now on is printed as it is: the line editor
-    /// may be waiting for a key, and would swallow the last words. True if it was.
+    fn new(mode: OutputMode, output_stream: OutputStream, verbosity: Verbosity) -> Self {
+        Screen { mode, output_stream, verbosity, takes_commands: false, log: Mutex::new(PlainProgress::new()) }
+    }
+
+    /// The prompt goes, the rows stay as they are, the terminal is as it was, and what is said from now on is printed as it is: the
+    /// line editor may be waiting for a key, and would swallow the last words. True if it was.
     pub async fn leave(&self) -> bool {
-        let Some(lines) = self.take_lines() else { return false };
-        let (done, printed) = sync_channel(1);
+        let Some(draws) = self.take_draws() else { return false };
+        let (done, drawn) = sync_channel(1);
         let until = Instant::now() + PATIENCE;
-        if lines.try_send(Line::Printed(done)).is_ok() {
-            while printed.try_recv().is_err() && Instant::now() < until {
+        if draws.try_send(Draw::KeepAll).is_ok() && draws.try_send(Draw::Drawn(done)).is_ok() {
+            while drawn.try_recv().is_err() && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -105,20 +144,22 @@ impl Screen {
         terminal::close()
     }
 
-    fn take_lines(&self) -> Option<SyncSender<Line>> {
-        let OutputMode::Terminal(lines) = &self.mode else { return None };
-        lines.lock().expect("no panic holds it").take()
+    fn take_draws(&self) -> Option<SyncSender<Draw>> {
+        let OutputMode::Terminal { draws, .. } = &self.mode else { return None };
+        *LOG.lock().expect("no panic holds it") = None;
+        draws.lock().expect("no panic holds it").take()
     }
 
-    /// Hands a line to the thread that prints above the prompt; gives it back if there is no prompt any more.
-    fn above(&self, lines: &Mutex<Option<SyncSender<Line>>>, line: Line) -> Option<Line> {
-        let lines = lines.lock().expect("no panic holds it");
-        let Some(lines) = &*lines else { return Some(line) };
-        match lines.try_send(line) {
+    /// Hands something to the thread that draws; gives it back if there is none any more.
+    fn draw(&self, draw: Draw) -> Option<Draw> {
+        let OutputMode::Terminal { draws, .. } = &self.mode else { return Some(draw) };
+        let draws = draws.lock().expect("no panic holds it");
+        let Some(draws) = &*draws else { return Some(draw) };
+        match draws.try_send(draw) {
             // A terminal that stands still: what is replaced anyway may be left out.
-            Err(TrySendError::Full(line @ Line::Stays(_))) => lines.send(line).err().map(|unsent| unsent.0),
-            Err(TrySendError::Disconnected(line)) => Some(line),
-            Err(TrySendError::Full(_)) | Ok(()) => None,
+            Err(TrySendError::Full(Draw::Rows(..))) | Ok(()) => None,
+            Err(TrySendError::Full(draw)) => draws.send(draw).err().map(|unsent| unsent.0),
+            Err(TrySendError::Disconnected(draw)) => Some(draw),
         }
     }
 
@@ -126,9 +167,14 @@ impl Screen {
         matches!(self.mode, OutputMode::Json)
     }
 
-    /// Whether progress lines stay where they are, so that few are enough.
-    pub fn keeps_lines(&self) -> bool {
-        !matches!(self.mode, OutputMode::Terminal(_))
+    /// Whether a person reads the words on a terminal.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.mode, OutputMode::Terminal { says_words: true, .. })
+    }
+
+    /// Whether anything is said that was not asked for.
+    pub fn says_words(&self) -> bool {
+        self.verbosity.words
     }
 
     /// A line for people that stays. Names of others stand in many lines: none of them moves the cursor, or looks like a
@@ -141,31 +187,46 @@ impl Screen {
 
     /// A line that was asked for: it is said whatever else is not.
     pub fn answer(&self, line: &str) {
+        let line = printable(line);
         match &self.mode {
             OutputMode::Json => {}
-            OutputMode::Plain => plain(self.output_stream, &printable(line)),
-            OutputMode::Terminal(lines) => {
-                if let Some(Line::Stays(line)) = self.above(lines, Line::Stays(printable(line))) {
-                    plain(OutputStream::Output, &line);
+            OutputMode::Terminal { says_words: true, .. } => {
+                if let Some(Draw::Line(line)) = self.draw(Draw::Line(line)) {
+                    plain(self.output_stream, &line);
                 }
             }
+            OutputMode::Plain | OutputMode::Terminal { .. } => plain(self.output_stream, &line),
         }
     }
 
-    /// A line for people that the next one replaces, where that can be done.
-    pub fn progress(&self, line: &str) {
+    /// How things stand: the next call replaces it, where that can be done. The sum is for where there is no room for all rows.
+    pub fn rows(&self, rows: Vec<Row>, sum: Option<Row>) {
         if !self.verbosity.progress {
             return;
         }
-        let line = printable(line);
+        let (rows, sum) = (rows.into_iter().map(printable_row).collect(), sum.map(printable_row));
         match &self.mode {
-            // Another job has the terminal.
-            OutputMode::Json | OutputMode::Plain if std::io::stderr().is_terminal() && in_background() => {}
-            OutputMode::Json | OutputMode::Plain => {
-                let _ = writeln!(std::io::stderr().lock(), "{line}");
-            }
-            OutputMode::Terminal(lines) => drop(self.above(lines, Line::Progress(line))),
+            OutputMode::Terminal { .. } => drop(self.draw(Draw::Rows(rows, sum))),
+            OutputMode::Json | OutputMode::Plain => self.log_rows(&rows),
         }
+    }
+
+    /// How something stands in the end: it stays.
+    pub fn keep(&self, row: Row) {
+        let row = printable_row(row);
+        if self.verbosity.progress && matches!(self.mode, OutputMode::Terminal { .. }) {
+            drop(self.draw(Draw::Keep(row)));
+        }
+    }
+
+    fn log_rows(&self, rows: &[Row]) {
+        // Another job has the terminal.
+        if std::io::stderr().is_terminal() && in_background() {
+            return;
+        }
+        let due = self.log.lock().expect("no panic holds it").due(Instant::now(), rows);
+        let mut errors = std::io::stderr().lock();
+        due.iter().for_each(|line| drop(writeln!(errors, "{line}")));
     }
 
     /// A line for programs.
@@ -177,44 +238,33 @@ impl Screen {
 
     /// Something was typed: what is above the prompt now is not ours.
     pub fn typed(&self) {
-        if let OutputMode::Terminal(lines) = &self.mode {
-            let _ = self.above(lines, Line::Typed);
-        }
+        drop(self.draw(Draw::Typed));
     }
 }
 
 /// Whatever ends the program, the terminal is given back.
 impl Drop for Screen {
     fn drop(&mut self) {
-        if self.take_lines().is_some() {
+        if self.take_draws().is_some() {
             terminal::close();
         }
     }
 }
 
-/// Prints what comes above the prompt. In the background there is none, and what is there is another job's.
-fn print_above(mut printer: Printer, lines: &Receiver<Line>) {
-    // Whether the line just above the prompt is a progress line, which the next one replaces, and since which stop.
-    let mut ours = None;
-    for line in lines {
-        let (away, stops) = (in_background(), Some(terminal::stops()));
-        let (text, progress) = match line {
-            Line::Progress(_) if away => continue,
-            Line::Progress(text) => (text, true),
-            Line::Stays(text) => (text, false),
-            Line::Typed => {
-                ours = None;
-                continue;
-            }
-            Line::Printed(done) => {
-                let _ = done.send(());
-                continue;
-            }
-        };
-        // Up one line and clear it, if it is ours to replace.
-        let replace = if !away && ours == stops { "\x1b[1A\x1b[2K" } else { "" };
-        let _ = printer.print(format!("{replace}{text}\n"));
-        ours = stops.filter(|_| progress && !away);
+impl OutputStream {
+    fn is_terminal(self) -> bool {
+        match self {
+            OutputStream::Output => std::io::stdout().is_terminal(),
+            OutputStream::Errors => std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+/// Names of others stand in rows, too.
+fn printable_row(row: Row) -> Row {
+    match row {
+        Row::Text(text) => Row::Text(printable(&text)),
+        Row::Bar(bar) => Row::Bar(Bar { label: bar.label.map(|name| printable(&name)), ..bar }),
     }
 }
 
@@ -260,4 +310,30 @@ fn plain(output_stream: OutputStream, line: &str) {
     };
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::pace::Pace;
+    use crate::ui::row::Label;
+
+    #[test]
+    fn a_log_gets_a_line_of_progress_a_second_and_later_every_ten() {
+        let row = |done| {
+            let label = Label::Name("a".to_owned());
+            let (done, size) = (done << 20, 900 << 20);
+            vec![Row::Bar(Bar { label, done, size, pace: Pace::Starting, note: None, peers: None, drawn: true })]
+        };
+        let mut log = PlainProgress::new();
+        let began = log.began;
+        let connecting = [Row::Text("Connecting".to_owned())];
+        assert_eq!([log.due(began, &connecting).len(), log.due(began, &connecting).len()], [1, 0]);
+        let at = |quarters: u32| began + Duration::from_millis(250) * quarters;
+        let lines: Vec<_> = (1..=160).filter(|&n| !log.due(at(n), &row(u64::from(n))).is_empty()).collect();
+        assert!(lines[..10].windows(2).all(|pair| pair[1] - pair[0] == 4), "{lines:?}");
+        assert!(lines.len() <= 14, "{lines:?}");
+        assert_eq!(log.due(at(400), &row(161)).len(), 1);
+        assert!(log.due(at(800), &row(161)).is_empty(), "nothing has changed");
+    }
 }

@@ -54,17 +54,24 @@ pub fn stops() -> u32 {
 /// Takes the terminal back for good, and clears the line of the prompt. True if the editor had it: until [`settled`] is called
 /// interruptions are taken for those that were meant for it.
 pub fn close() -> bool {
-    use std::io::Write;
     CLOSED.store(true, SeqCst);
     if !LENT.load(SeqCst) {
         return false;
     }
     send_out();
-    let clear: &[u8] = if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" };
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(clear);
-    let _ = out.flush();
+    write(if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" });
     true
+}
+
+/// Clears the line of a prompt that the editor has just left, below which the cursor is: nothing more is typed there.
+pub fn clear_prompt() {
+    write(b"\x1b[1A\r\x1b[J");
+}
+
+fn write(codes: &[u8]) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(codes).and_then(|()| out.flush());
 }
 
 /// No interruption of ours is on its way any more.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use protocol::{ContentId, Manifest, ManifestError, decorated_name};
+use protocol::{ContentId, Digest, Manifest, ManifestError, decorated_name};
 use storage::{StorageError, error_at};
 
 use crate::error::PeerError;
@@ -14,6 +14,10 @@ use crate::error::PeerError;
 /// their ids, apart from those of the user's own files.
 const BY_ID: &str = "by-id";
 const MANIFEST: &str = "manifest";
+/// Folder in a hashes folder that serves many folders: one for each of them.
+const BY_PLACE: &str = "by-place";
+/// Digits of the digest that such a folder is called by.
+const PLACE_DIGITS: usize = 16;
 
 /// Removes what programs that were killed while they kept a manifest have left in the hashes folder.
 pub fn sweep_manifests(hashes: &Path) {
@@ -23,6 +27,19 @@ pub fn sweep_manifests(hashes: &Path) {
 /// Where the manifest is kept that was made here of a file or folder of this name.
 pub fn manifest_path(hashes: &Path, name: &str) -> PathBuf {
     hashes.join(decorated_name("", name, ".manifest"))
+}
+
+/// Where in a hashes folder that serves many folders the manifests are kept of what lies in the same one as `path`.
+pub fn manifests_of(hashes: &Path, path: &Path) -> PathBuf {
+    // `.` and `..` have a name, and lie somewhere, all the same.
+    let named = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+    };
+    let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let digest = Digest::of(folder.as_os_str().as_encoded_bytes()).to_string();
+    hashes.join(BY_PLACE).join(&digest[..PLACE_DIGITS])
 }
 
 /// Where the manifest of a download is kept.
@@ -81,7 +98,8 @@ pub fn kept_manifests(hashes: &Path, wanted: impl Fn(ContentId) -> bool) -> impl
         let hashes = hashes.to_owned();
         move |content| received_manifest(&hashes, content)
     });
-    let named = files(hashes).filter(|path| path.extension().is_some_and(|end| end == MANIFEST));
+    let places = files(&hashes.join(BY_PLACE)).flat_map(move |place| files(&place).collect::<Vec<_>>());
+    let named = files(hashes).chain(places).filter(|path| path.extension().is_some_and(|end| end == MANIFEST));
     let bytes = named.filter_map(|path| read_manifest_bytes(&path).ok());
     let made = bytes.filter(move |bytes| wanted(Manifest::id_of(bytes))).map(|bytes| Manifest::decode(bytes).ok());
     received.chain(made).flatten()
@@ -178,6 +196,28 @@ mod tests {
         fs::write(received_path(&hashes, one.id()), other.bytes()).unwrap();
         assert!(received_manifest(&hashes, one.id()).is_none());
         assert_eq!(kept_manifests(&hashes, |_| true).count(), 0);
+    }
+
+    #[test]
+    fn files_of_one_name_in_two_folders_have_a_manifest_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let paths = ["a", "b"].map(|name| {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            folder.path().join(name).join("file")
+        });
+        let made = paths.clone().map(|path| {
+            let manifest = manifest_of_bytes(path.parent().unwrap(), "file", path.as_os_str().as_encoded_bytes());
+            keep_manifest(&manifests_of(&hashes, &path), &manifest).unwrap();
+            manifest.id()
+        });
+        for (path, id) in paths.iter().zip(made) {
+            let kept = manifests_of(&hashes, &path.parent().unwrap().join("../a/../").join(path));
+            assert_eq!(read_manifest(&manifest_path(&kept, "file")).unwrap().id(), id);
+            assert_eq!(kept_manifests(&hashes, |kept| kept == id).count(), 1);
+        }
+        assert_eq!(manifests_of(&hashes, Path::new("x")), manifests_of(&hashes, Path::new("./y")));
+        assert_ne!(manifests_of(&hashes, Path::new(".")), manifests_of(&hashes, Path::new("./y")), "it lies above");
     }
 
     /// Earlier versions kept all manifests by name.

@@ -36,7 +36,6 @@ pub(crate) struct OwnState {
     /// Files and folders, by their canonical paths.
     used: Vec<PathBuf>,
     /// Where this process writes its output to.
-    #[cfg(unix)]
     outputs: Vec<(u64, u64)>,
     /// Folders that were looked at, and whether they are for manifests.
     keeps: RefCell<HashMap<PathBuf, bool>>,
@@ -55,7 +54,6 @@ impl OwnState {
     pub(crate) fn of(used: &[PathBuf]) -> Self {
         OwnState {
             used: used.iter().filter_map(|path| path.canonicalize().ok()).collect(),
-            #[cfg(unix)]
             outputs: outputs(),
             keeps: RefCell::default(),
         }
@@ -89,21 +87,14 @@ impl OwnState {
         }
         let own = self.is_used(real)
             || atomic_file::is_beside(name)
-            || self.is_output(metadata)
+            || self.is_output(at, metadata)
             || self.is_manifest(at, real, name, metadata.len())
             || self.is_certificate(at, real, name, metadata.len());
         own.then_some(LeftOutReason::OwnState)
     }
 
-    #[cfg(unix)]
-    fn is_output(&self, metadata: &fs::Metadata) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        self.outputs.contains(&(metadata.dev(), metadata.ino()))
-    }
-
-    #[cfg(not(unix))]
-    fn is_output(&self, _: &fs::Metadata) -> bool {
-        false
+    fn is_output(&self, at: &Path, metadata: &fs::Metadata) -> bool {
+        !self.outputs.is_empty() && identity(at, metadata).is_some_and(|identity| self.outputs.contains(&identity))
     }
 
     /// Whether it is a manifest, or something that is kept beside those, in a folder for them.
@@ -214,6 +205,30 @@ fn outputs() -> Vec<(u64, u64)> {
     seen.filter(fs::Metadata::is_file).map(|seen| (seen.dev(), seen.ino())).collect()
 }
 
+/// The same on Windows, where `cmd` gives a program the file behind `>` itself. PowerShell writes to it on its own.
+#[cfg(windows)]
+fn outputs() -> Vec<(u64, u64)> {
+    use winapi_util::HandleRef;
+    use winapi_util::file::{information, typ};
+    let handles = [HandleRef::stdout(), HandleRef::stderr()];
+    let files = handles.into_iter().filter(|handle| typ(handle).is_ok_and(|kind| kind.is_disk()));
+    let seen = files.filter_map(|handle| information(handle).ok());
+    seen.map(|seen| (seen.volume_serial_number(), seen.file_index())).collect()
+}
+
+/// What tells a file from all others.
+#[cfg(unix)]
+fn identity(_: &Path, metadata: &fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(windows)]
+fn identity(at: &Path, _: &fs::Metadata) -> Option<(u64, u64)> {
+    let seen = winapi_util::file::information(&File::open(at).ok()?).ok()?;
+    Some((seen.volume_serial_number(), seen.file_index()))
+}
+
 #[cfg(test)]
 mod tests {
     use transport::{CertRequest, Certs};
@@ -233,7 +248,7 @@ mod tests {
 
     fn left_out(scan: &Scan, root: &Path) -> Vec<(String, LeftOutReason)> {
         let relative = |LeftOut { path, reason }: &LeftOut| {
-            (path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), *reason)
+            (path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"), *reason)
         };
         scan.left_out.iter().map(relative).collect()
     }

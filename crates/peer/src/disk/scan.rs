@@ -313,7 +313,8 @@ impl Walk<'_> {
             return Ok((self.root.join(rest), real));
         }
         let in_cache = self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
-        if in_cache || rules.options.follow_links { Ok((real.clone(), real)) } else { Err(LeftOutReason::LinkOutside) }
+        let follows = in_cache || rules.options.follow_links;
+        if follows { Ok((dunce::simplified(&real).to_owned(), real)) } else { Err(LeftOutReason::LinkOutside) }
     }
 
     fn leave_out(&mut self, path: &Path, reason: LeftOutReason) {

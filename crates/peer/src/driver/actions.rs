@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use protocol::{ContentId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
 
+use super::participants::room;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
 use crate::net::dial;
@@ -69,13 +70,17 @@ impl Driver {
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
-                let item = self.items.get(&asked.content);
-                let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone())));
-                if let (Some((store, cap)), Some(link)) = (held, self.links.get(&asked.conn)) {
+                let room = room(self.items.len());
+                let item = self.items.get_mut(&asked.content);
+                let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone(), &mut item.participants)));
+                if let (Some((store, cap, participants)), Some(link)) = (held, self.links.get(&asked.conn)) {
                     let workers = self.setup.workers.clone();
                     let connection = link.connection.clone();
-                    let sent =
-                        link.receivers.get(&asked.content).map(|receiving| receiving.bytes.clone()).unwrap_or_default();
+                    // Counted at one place, whoever asks how much was sent.
+                    let sent = match link.receivers.get(&asked.content) {
+                        Some(receiving) => receiving.bytes.clone(),
+                        None => participants.sent_to(connection.peer_id(), connection.remote_addr(), room),
+                    };
                     let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
                     let work = PieceServe { serve, connection, store, run, stream, workers, cap, sent, reports };
                     link.connection.spawn(Box::pin(work.run()));

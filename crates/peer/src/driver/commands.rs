@@ -1,13 +1,23 @@
 //! Carries out what the handles ask, or starts a task for what takes time.
 
+use std::collections::BTreeMap;
+
+use protocol::{ContentId, PeerId};
 use swarm::Event;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::state::Driver;
-use crate::command::Command;
+use crate::command::{Command, Rates};
+use crate::disk::manifests::manifests_of;
 use crate::disk::share::share;
 use crate::error::PeerError;
+use crate::net::link;
 use crate::net::tracker::{self, Private, ToClient};
 use crate::report::Report;
+
+/// Most peers that are asked for their caps at once.
+const MOST_ASKED: usize = 32;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -37,9 +47,13 @@ impl Driver {
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());
                 let (events, mut scan) = (self.events.clone(), self.setup.scan.clone());
                 scan.own.push(hashes.clone());
+                let by_place = self.setup.manifests_by_place;
                 tokio::spawn(async move {
                     let (up, secret) = (options.up, options.secret.clone());
-                    let work = move || share(&path, &options, &scan, &*storage, &hashes, &events);
+                    let work = move || {
+                        let hashes = if by_place { manifests_of(&hashes, &path) } else { hashes };
+                        share(&path, &options, &scan, &*storage, &hashes, &events)
+                    };
                     let result = tokio::task::spawn_blocking(work).await.unwrap_or(Err(PeerError::ShutDown));
                     let secret = secret.zip(result.as_ref().ok()).map(|(secret, opened)| secret.0(opened.store.id()));
                     let _ = reports.send(Report::Shared { result, up, secret, reply }).await;
@@ -65,8 +79,32 @@ impl Driver {
                 self.end_share(content, &reason);
                 let _ = reply.send(());
             }
+            Command::UpRates { content, reply } => self.up_rates(content, reply),
+            Command::SetRates { rates, reply } => {
+                match rates {
+                    Rates::Up(rate) => self.setup.up.set(rate),
+                    Rates::Down(rate) => self.setup.down.set(rate),
+                }
+                let _ = reply.send(());
+            }
             Command::Shutdown { reply } => drop(reply),
         }
+    }
+
+    /// Asks some of those who take part in a content for their caps, side by side.
+    fn up_rates(&self, content: ContentId, reply: oneshot::Sender<BTreeMap<PeerId, u64>>) {
+        let (connected, _) = self.engine.participants(content);
+        let may_ask = connected.iter().filter(|conn| self.may_pass(**conn, content));
+        let connections = may_ask.filter_map(|conn| self.links.get(conn)).take(MOST_ASKED);
+        let mut asked = JoinSet::new();
+        for link in connections {
+            let connection = link.connection.clone();
+            asked.spawn(async move { Some((connection.peer_id(), link::ask_up_rate(connection, content).await?)) });
+        }
+        tokio::spawn(async move {
+            let rates = asked.join_all().await;
+            let _ = reply.send(rates.into_iter().flatten().collect());
+        });
     }
 
     pub(super) fn ask_tracker(&self, question: ToClient) {

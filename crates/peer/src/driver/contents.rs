@@ -1,6 +1,6 @@
 //! The life of a content in a node: wanted or shared, opened, paused, complete, given up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
@@ -266,6 +266,8 @@ impl Driver {
             executable: item.store.as_ref().map(|store| store.executable()).unwrap_or_default().into(),
             names: item.store.as_ref().map(|store| store.name_report().clone()).unwrap_or_default(),
         };
+        // In the working folder it is called by its name alone.
+        let path = path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
         let completed = Completed { path: path.clone(), stats: stats.clone() };
         item.status.send_modify(|status| (status.completed, status.state) = (Some(completed), State::Complete));
         let stops = std::mem::take(&mut item.stops);

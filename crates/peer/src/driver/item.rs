@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::participants::Participants;
 use super::progress::Told;
 use crate::command::Reply;
 use crate::config::DownloadOptions;
@@ -33,6 +34,7 @@ pub(super) struct Item {
     pub(super) started: Instant,
     pub(super) verified: Option<Duration>,
     pub(super) sources: BTreeMap<PeerId, u64>,
+    pub(super) participants: Participants,
     pub(super) wanted: bool,
     /// Only who has proven to have its secret learns of it.
     pub(super) private: bool,
@@ -68,6 +70,7 @@ impl Item {
             started: Instant::now(),
             verified: None,
             sources: BTreeMap::new(),
+            participants: Participants::default(),
             wanted: false,
             private: false,
             options: DownloadOptions::default(),

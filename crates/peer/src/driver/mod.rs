@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod participants;
 mod private;
 mod progress;
 mod reader;
@@ -106,6 +107,7 @@ impl Driver {
             storage,
             downloads,
             scan,
+            manifests_by_place,
             site,
             up,
             down,
@@ -125,6 +127,7 @@ impl Driver {
             storage,
             downloads,
             scan,
+            manifests_by_place,
             listeners,
             site,
             up: Arc::new(RateCap::new(up)),

@@ -11,6 +11,7 @@ use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
 use swarm::{ConnId, Event};
 use tokio::time::Instant;
 
+use super::participants::room;
 use super::state::Driver;
 use crate::event::PeerEvent;
 
@@ -23,8 +24,9 @@ pub(super) const NOTHING: ContentId = ContentId(Digest([0; 32]));
 /// What the other side of a connection receives of a content.
 #[derive(Debug)]
 pub(super) struct Receiving {
-    /// Payload bytes that were sent to it.
+    /// Payload bytes that were sent to it, as its participant counts them, and how many those were when it came.
     pub(super) bytes: Arc<AtomicU64>,
+    before: u64,
     since: Instant,
     /// It wants more of it.
     wants: bool,
@@ -140,15 +142,15 @@ impl Driver {
             PeerMessage::Withdraw { content } => return self.receiver_left(conn, content),
             _ => return,
         };
-        if !self.items.contains_key(&content) {
-            return;
-        }
+        let room = room(self.items.len());
+        let Some(item) = self.items.get_mut(&content) else { return };
         let Some(link) = self.links.get_mut(&conn) else { return };
         if wants {
-            link.receivers.entry(content).or_insert_with(|| Receiving {
-                bytes: Arc::default(),
-                since: Instant::now(),
-                wants: true,
+            let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+            link.receivers.entry(content).or_insert_with(|| {
+                let bytes = item.participants.sent_to(peer, address, room);
+                let before = bytes.load(Ordering::Relaxed);
+                Receiving { bytes, before, since: Instant::now(), wants: true }
             });
         } else if let Some(receiving) = link.receivers.get_mut(&content)
             && std::mem::take(&mut receiving.wants)
@@ -160,7 +162,9 @@ impl Driver {
     /// Who has not got everything takes no part any more.
     fn receiver_left(&mut self, conn: ConnId, content: ContentId) {
         let receiving = self.links.get(&conn).and_then(|link| link.receivers.get(&content));
-        if receiving.is_some_and(|receiving| receiving.wants && receiving.bytes.load(Ordering::Relaxed) > 0) {
+        if receiving
+            .is_some_and(|receiving| receiving.wants && receiving.bytes.load(Ordering::Relaxed) > receiving.before)
+        {
             self.sent(conn, content, false);
         }
         if let Some(link) = self.links.get_mut(&conn) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::{ContentId, PeerMessage, RefusalReason, VERSION};
+use protocol::{Answer, ContentId, PeerMessage, RefusalReason, VERSION};
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::mpsc;
 use transport::{Connection, TransportError};
@@ -28,7 +28,10 @@ impl Driver {
                     _ => None,
                 };
                 match &event {
-                    Event::Disconnected { conn } => self.forget_link(*conn),
+                    Event::Disconnected { conn } => {
+                        self.look_before_it_leaves(*conn);
+                        self.forget_link(*conn);
+                    }
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");
@@ -171,6 +174,11 @@ impl Driver {
             self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
             named = Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
         }
+        match message {
+            PeerMessage::Interest { content, interested: false } => self.wants_no_more(conn, content),
+            PeerMessage::Bye => self.look_before_it_leaves(conn),
+            _ => {}
+        }
         self.note_receiver(conn, &message);
         self.event(Event::Message { conn, message });
         if let Some((content, peers)) = named {
@@ -224,6 +232,10 @@ impl Driver {
                     None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
                 }
             }
+            Question::UpRate { content, stream } => match self.items.get(&known(content)) {
+                Some(item) => drop(tokio::spawn(link::answer(stream, Answer::UpRate(item.up.slowest())))),
+                None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
+            },
             Question::Pieces { content, run, stream } => {
                 let content = known(content);
                 let serve = self.next_serve;

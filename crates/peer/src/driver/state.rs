@@ -138,6 +138,7 @@ pub(super) struct Setup {
     pub(super) storage: Arc<dyn Backend>,
     pub(super) downloads: DownloadSettings,
     pub(super) scan: ScanOptions,
+    pub(super) manifests_by_place: bool,
     /// Where others may reach us.
     pub(super) listeners: watch::Sender<Vec<SocketAddr>>,
     pub(super) site: String,

@@ -49,6 +49,7 @@ impl Driver {
 
     fn status(&mut self, content: ContentId) -> Option<Status> {
         let view = self.engine.view(content);
+        let participants = self.participants(content);
         let item = self.items.get_mut(&content)?;
         let mut status = item.status.borrow().clone();
         // What is not stored yet is here all the same: on a slow link a block takes seconds.
@@ -64,6 +65,7 @@ impl Driver {
             (status.size, status.sent, status.left_out) = (store.wanted(), store.sent(), store.left_out());
         }
         status.sources = item.sources.clone();
+        status.participants = participants;
         status.received = item.sources.values().sum::<u64>() + in_flight;
         status.rate = item.meter.rate(Instant::now(), status.received);
         if item.wanted && !item.finished {

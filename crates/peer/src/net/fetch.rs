@@ -162,7 +162,7 @@ impl PieceFetch {
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
             Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
-            Answer::Bytes(_) => return Err(Failure::Invalid),
+            Answer::Bytes(_) | Answer::UpRate(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.

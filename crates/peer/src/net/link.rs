@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, PeerMessage, RefusalReason, Request, SHARE_OVER};
+use protocol::{Answer, ContentId, PeerMessage, RefusalReason, Request, SHARE_OVER};
 use swarm::{ConnId, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -21,6 +21,8 @@ pub(crate) const OUTBOX: usize = 4096;
 const QUESTION: Duration = Duration::from_secs(5);
 /// A side that was let in says hello within this time.
 const CONTROL: Duration = Duration::from_secs(5);
+/// What its cap is a peer says within this time, or never.
+const UP_RATE: Duration = Duration::from_secs(1);
 /// Streams on which nothing was asked in time, after which a connection is given up. A few may be bad luck.
 const SILENT: u32 = 8;
 /// Messages sent to one peer must be taken within this time.
@@ -125,14 +127,34 @@ async fn listen((stream, mut recv): Stream) -> Option<Question> {
     match receive_message(&mut *recv).await.ok()? {
         Request::Manifest { content } => Some(Question::Manifest { content, stream }),
         Request::Pieces { content, run } => Some(Question::Pieces { content, run, stream }),
+        Request::UpRate { content } => Some(Question::UpRate { content, stream }),
     }
 }
 
 /// Answers a question with a refusal.
-pub(crate) async fn refuse(mut stream: Box<dyn SendStream>, reason: RefusalReason) {
-    if send_message(&mut *stream, &Answer::Refused(reason), SEND).await.is_ok() {
+pub(crate) async fn refuse(stream: Box<dyn SendStream>, reason: RefusalReason) {
+    answer(stream, Answer::Refused(reason)).await;
+}
+
+/// Answers a question in a word.
+pub(crate) async fn answer(mut stream: Box<dyn SendStream>, answer: Answer) {
+    if send_message(&mut *stream, &answer, SEND).await.is_ok() {
         let _ = stream.finish();
     }
+}
+
+/// Asks how many bytes a second the other side sends of a content at most. None if it has no cap, or does not say.
+pub(crate) async fn ask_up_rate(connection: Arc<dyn Connection>, content: ContentId) -> Option<u64> {
+    let asked = async {
+        let (mut send, mut recv) = connection.open().await.ok()?;
+        send_message(&mut *send, &Request::UpRate { content }, UP_RATE).await.ok()?;
+        send.finish().ok()?;
+        match receive_message(&mut *recv).await.ok()? {
+            Answer::UpRate(rate) => rate,
+            Answer::Bytes(_) | Answer::Refused(_) => None,
+        }
+    };
+    timeout(UP_RATE, asked).await.ok().flatten()
 }
 
 #[cfg(test)]
@@ -142,6 +164,37 @@ mod tests {
     use transport::{MemoryNetwork, Transport};
 
     use super::*;
+
+    /// Two peers that are connected.
+    async fn connected() -> (Arc<dyn Connection>, Arc<dyn Connection>) {
+        let network = MemoryNetwork::new();
+        let peer =
+            |name: &[u8], addr: &str| network.bind(PeerId::of_public_key(name), vec![addr.parse().unwrap()]).unwrap();
+        let (one, other) = (peer(b"a", "10.0.0.1:9000"), peer(b"b", "10.0.0.2:9000"));
+        let (dialled, accepted) = tokio::join!(one.dial(other.listeners()[0], other.peer_id()), other.accept());
+        (dialled.unwrap(), accepted.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_asked_for_its_cap_and_one_that_does_not_know_the_question_has_none() {
+        let content = ContentId(protocol::Digest([7; 32]));
+        for (knows, cap) in [(true, Some(5 << 20)), (true, None), (false, None)] {
+            let (asks, answers) = connected().await;
+            let answering = tokio::spawn(async move {
+                let stream = answers.accept().await.unwrap();
+                if let Some(Question::UpRate { content: of, stream }) = listen(stream).await.filter(|_| knows) {
+                    assert_eq!(of, content);
+                    answer(stream, Answer::UpRate(cap)).await;
+                }
+                answers
+            });
+            assert_eq!(ask_up_rate(asks.clone(), content).await, cap);
+            // The connection is as good as before.
+            let answers = answering.await.unwrap();
+            let (opened, accepted) = tokio::join!(asks.open(), answers.accept());
+            assert!(opened.is_ok() && accepted.is_ok());
+        }
+    }
 
     #[tokio::test]
     async fn an_undecodable_message_is_named_as_the_reason() {

@@ -66,7 +66,7 @@ pub(crate) struct PieceServe {
     pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
-    /// Bytes that this peer was sent of the content.
+    /// Counts what is sent to this peer.
     pub(crate) sent: Arc<AtomicU64>,
     pub(crate) reports: mpsc::Sender<Report>,
 }

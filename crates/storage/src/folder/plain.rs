@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atomic_file::patiently;
+use atomic_file::{open_patiently, patiently};
 
 use super::{How, Seen, is_inside};
 
 #[cfg(windows)]
 use atomic_file::windows::rename_new;
 #[cfg(windows)]
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
+use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT};
 
 #[cfg(not(windows))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
@@ -55,12 +55,10 @@ impl Folder {
             How::Make { .. } => drop(options.create(true).truncate(false)),
             How::MakeNew { .. } => drop(options.create_new(true)),
         }
-        // A link that came since then is opened itself, and is no file.
-        #[cfg(windows)]
-        if how != How::Read {
-            std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
-        }
-        let file = options.open(path)?;
+        let file = match how {
+            How::Read => open_patiently(|| options.open(&path))?,
+            _ => open_itself(&path, &mut options)?,
+        };
         if file.metadata()?.is_symlink() {
             return Err(is_a_link());
         }
@@ -148,6 +146,26 @@ impl Folder {
         }
         Ok(path)
     }
+}
+
+/// Opens a file, and a link that came there a moment ago as itself. What a file system keeps elsewhere and hands out as a plain
+/// file (deduplicated ones, those of OneDrive) is opened as that: its own bytes are not the file's.
+#[cfg(windows)]
+fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
+    options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    let file = open_patiently(|| options.open(path))?;
+    let seen = file.metadata()?;
+    if seen.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 || seen.is_symlink() {
+        return Ok(file);
+    }
+    drop(file);
+    options.custom_flags(0).create_new(false).open(path)
+}
+
+#[cfg(not(windows))]
+fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.open(path)
 }
 
 /// Junctions are links, too: whatever stands for another place.

@@ -48,6 +48,19 @@ pub struct ContentView {
     pub peers: u32,
 }
 
+/// A peer's part in a content as a person wants to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantView {
+    /// The connection with it.
+    pub conn: ConnId,
+    /// Pieces that it says it has.
+    pub have: u32,
+    /// Pieces that it is to have in the end; 0 while that is unknown.
+    pub pieces: u32,
+    /// Whether it wants the pieces that it lacks.
+    pub wants: bool,
+}
+
 /// A connection as a person wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionView {
@@ -163,6 +176,16 @@ impl Engine {
         };
         let peers = self.conns.values().filter(|state| state.takes_part_in(&content)).count() as u32;
         Some(ContentView { have, pieces, peers })
+    }
+
+    /// How those stand who take part in a content over a connection.
+    pub fn participant_views(&self, content: ContentId) -> Vec<ParticipantView> {
+        let view = |(&conn, state): (&ConnId, &Connection)| {
+            let theirs = state.participation(&content)?;
+            let (have, wants) = (theirs.have.count(), theirs.takes);
+            Some(ParticipantView { conn, have, pieces: theirs.wanted(), wants })
+        };
+        self.conns.iter().filter_map(view).collect()
     }
 
     /// The connections over which the other side takes part in a content, and the peers that were heard of.

@@ -9,6 +9,7 @@
 mod authority;
 mod folder;
 mod pem;
+mod probe;
 mod tls;
 mod trust;
 
@@ -24,6 +25,7 @@ use rustls::{CertificateError, Error};
 
 pub use authority::{Authority, from_now};
 pub use folder::{CertRequest, Certs, FileChange};
+pub(crate) use probe::probing_tls;
 pub use tls::random;
 pub(crate) use tls::{
     EXPORTER, SERVER_NAME, exporter_for, not_admitted, not_taken, offers_our_protocol, speaks_our_protocol,
@@ -194,8 +196,9 @@ impl Identity {
         if held && cfg!(windows) {
             // Nobody else can read what is locked there, and renewing the certificate reads the key. A lock that is
             // shared keeps other peers out as well, for each wants it alone at first.
-            let shared = file.unlock().map_err(TryLockError::Error).and_then(|()| file.try_lock_shared());
-            shared.map_err(|_| IdentityError::InUse(key_path.to_owned()))?;
+            // Wine says of what it has unlocked that it could not.
+            let _ = file.unlock();
+            file.try_lock_shared().map_err(|_| IdentityError::InUse(key_path.to_owned()))?;
         }
         let now = UnixTime::now();
         trust::valid_at(&identity.certificate, now).map_err(|error| error.about(certificate_path))?;

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomic_file::{Prepared, Readers};
@@ -29,11 +29,26 @@ fn file(path: &Path) -> impl Fn(io::Error) -> IdentityError {
 
 /// All of a file that is not absurdly large.
 pub(super) fn read(mut from: impl Read, path: &Path) -> Result<String, IdentityError> {
-    let mut text = String::new();
-    let read = from.by_ref().take(MOST).read_to_string(&mut text);
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(IdentityError::Malformed(path.to_owned())),
-        result => result.map(|_| text).map_err(file(path)),
+    // Windows reads nothing of a file that another program has locked, for the moment that a key takes to be loaded.
+    let read = atomic_file::patiently(|| {
+        let mut bytes = Vec::new();
+        from.by_ref().take(MOST).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    text_of(read.map_err(file(path))?).ok_or_else(|| IdentityError::Malformed(path.to_owned()))
+}
+
+/// The text of a file, however an editor or PowerShell of Windows has saved it: with a mark of its order of bytes in front, or in two
+/// bytes a character.
+fn text_of(bytes: Vec<u8>) -> Option<String> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, []) = bytes.as_chunks() else { return None };
+        String::from_utf16(&units.iter().copied().map(unit).collect::<Vec<_>>()).ok()
+    };
+    match &bytes[..] {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
+        _ => String::from_utf8(bytes).ok(),
     }
 }
 
@@ -113,23 +128,31 @@ pub(super) fn write_key(path: &Path, key: &KeyPair) -> Result<(), IdentityError>
 /// Fills a key's file that holds none. False if someone else has done so meanwhile.
 pub(super) fn fill_key(path: &Path, key: &KeyPair) -> Result<bool, IdentityError> {
     let filled = prepare_key(path, key)?;
-    let blank = File::options().read(true).write(true).open(path).map_err(file(path))?;
+    let turn = file_of_turn(path);
+    let held = File::options().write(true).create(true).truncate(false).open(&turn).map_err(file(&turn))?;
     // Of two programs that start now, the second finds the key of the first.
     for _ in 0..PATIENCE {
-        match blank.try_lock() {
+        match held.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
             // Where there are no locks nobody waits for one.
             Ok(()) | Err(TryLockError::Error(_)) => break,
         }
     }
-    // Windows neither reads a file that is locked nor replaces one that is open.
-    #[cfg(windows)]
-    drop(blank);
-    if !is_blank(&read(open(path)?, path)?) {
-        return Ok(false);
+    let result = match is_blank(&read(open(path)?, path)?) {
+        true => filled.replace().map(|()| true).map_err(file(path)),
+        false => Ok(false),
+    };
+    if turn != path {
+        // While it is held: whoever waits for it finds the key.
+        let _ = fs::remove_file(turn);
     }
-    filled.replace().map_err(file(path))?;
-    Ok(true)
+    result
+}
+
+/// The file that who fills a key holds locked: the key's own or, since Windows neither reads a file that is locked nor replaces
+/// one that is open, another one beside it.
+fn file_of_turn(path: &Path) -> PathBuf {
+    if cfg!(windows) { path.with_extension("key-lock") } else { path.to_owned() }
 }
 
 /// The certificates in a file, at least one.
@@ -197,4 +220,30 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `Get-Content ca.pem > copy.pem` in PowerShell 5, and Notepad, save it.
+    #[test]
+    fn pem_files_that_windows_has_saved_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        let key = super::super::authority::generate_key().unwrap();
+        let pem = key.serialize_pem().replace('\n', "\r\n");
+        let units: Vec<u16> = pem.encode_utf16().collect();
+        let wide = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
+            mark.into_iter().chain(units.iter().flat_map(|&unit| bytes(unit))).collect::<Vec<u8>>()
+        };
+        let marked = [b"\xef\xbb\xbf", pem.as_bytes()].concat();
+        for bytes in [marked, wide([0xff, 0xfe], u16::to_le_bytes), wide([0xfe, 0xff], u16::to_be_bytes)] {
+            fs::write(&path, bytes).unwrap();
+            let found = read_key(open(&path).unwrap(), &path).unwrap();
+            assert_eq!(found.serialize_der(), key.serialize_der());
+        }
+        fs::write(&path, [0xff, 0xfe, 0x2d]).unwrap();
+        assert!(matches!(read_key(open(&path).unwrap(), &path), Err(IdentityError::Malformed(_))));
+    }
 }

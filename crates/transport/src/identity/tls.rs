@@ -103,7 +103,7 @@ pub fn random(bytes: &mut [u8]) {
 }
 
 /// ring, with AES-128-GCM first: it is the fastest wherever the processor helps.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
     let first = |suite: &rustls::SupportedCipherSuite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
     provider.cipher_suites.sort_by_key(first);

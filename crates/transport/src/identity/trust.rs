@@ -41,11 +41,6 @@ impl Trust {
         Ok(Trust::Authorities(all.into()))
     }
 
-    /// Whether everyone may come.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Trust::Anyone)
-    }
-
     /// When a certificate that is to be taken now is not any more: at its end, or at that of the authority that signed it.
     /// In an open swarm it says nothing of anybody but its key, and has no end.
     pub(crate) fn until(&self, end: &CertificateDer<'_>) -> Option<SystemTime> {

@@ -10,6 +10,7 @@ mod endpoint;
 mod hostile;
 pub(crate) mod kernel;
 mod path;
+mod probe;
 mod runtime;
 mod settings;
 mod socket;
@@ -29,6 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
+pub(crate) use probe::probe;
 pub(crate) use settings::STREAMS;
 
 use crate::expiry::Expiry;

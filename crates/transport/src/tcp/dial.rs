@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::socket::Socket;
-use crate::TransportError;
 use crate::handshakes::HANDSHAKE;
-use crate::identity::{SERVER_NAME, not_admitted, not_taken, speaks_our_protocol};
+use crate::identity::{SERVER_NAME, not_admitted, not_taken, probing_tls, speaks_our_protocol};
+use crate::{TransportError, Trust};
 
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
@@ -84,6 +84,25 @@ impl Dialler {
             return Err(std::io::Error::other("it did not say welcome"));
         }
         Ok(stream.into())
+    }
+}
+
+/// Who answers at an address. Nothing is said there, and no connection comes of it.
+pub(crate) async fn probe(address: SocketAddr, trust: &Trust) -> Result<PeerId, TransportError> {
+    let unreachable = || TransportError::Unreachable(address);
+    let proven = Arc::new(OnceLock::new());
+    let tls = probing_tls(trust, proven.clone()).map_err(|error| TransportError::Handshake(error.to_string()))?;
+    let socket = timeout(SILENCE, TcpStream::connect(address)).await.map_err(|_| unreachable())?;
+    let socket = socket.map_err(|_| unreachable())?;
+    let name = ServerName::try_from(SERVER_NAME).expect("it is a name");
+    let ended = timeout(HANDSHAKE, TlsConnector::from(Arc::new(tls)).connect(name, socket)).await;
+    match (proven.get(), ended) {
+        (Some(&id), _) => Ok(id),
+        (None, Err(_)) => Err(unreachable()),
+        (None, Ok(Err(error))) => {
+            Err(TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned)))
+        }
+        (None, Ok(Ok(_))) => Err(TransportError::Handshake("it has proven no key".to_owned())),
     }
 }
 

@@ -39,6 +39,7 @@ use crate::identity::{offers_our_protocol, peer_id_of, speaks_our_protocol};
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use connection::{Core, End, Share, TcpConnection};
+pub(crate) use dial::probe;
 use dial::{Dialler, Purpose, Token, WELCOME};
 use socket::Socket;
 

@@ -5,6 +5,8 @@ mod machine;
 mod network;
 mod peers;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use peer::TrackerAddress;
 use protocol::Ticket;
@@ -12,37 +14,48 @@ use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::session::connect;
-use crate::session::query::{TrackerQuery, complain};
+use crate::flags::output;
+use crate::session::connect::NamedBy;
+use crate::session::query::TrackerQuery;
 use crate::ui::screen::print;
 use crate::ui::signals::{code, end_when_stuck, heard};
 use finding::{Finding, Verdict};
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli doctor                           this machine: sockets, disk, hashing, limits
-  peer-cli doctor -i 192.168.1.5            and the way to a tracker (UDP, TCP, datagrams, who it is), and to peers there
-  peer-cli doctor p2p…                      the same for a ticket: its tracker, and the peers that have what it stands for";
+  peer-cli doctor                 this machine: sockets, disk, hashing, limits
+  peer-cli doctor -i 192.168.1.5  and the way to a tracker, and to peers there
+  peer-cli doctor p2p…            the same for a ticket";
 
 /// Looks at what transfers depend on, and says what to do about what is wrong.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES)]
 pub struct DoctorArguments {
+    /// A ticket: the way to where it leads is tried
+    ///
     /// A ticket: the way to its tracker is tried, and to those who have what it stands for
     #[arg(value_name = "TICKET")]
     ticket: Option<Ticket>,
     #[command(flatten)]
     pub query: TrackerQuery,
     /// Folder for downloads, whose disk is tried
-    #[arg(long, value_name = "FOLDER", default_value = "output")]
-    output: std::path::PathBuf,
+    ///
+    /// Folder for downloads, whose disk is tried [default: where `get` downloads into]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+impl DoctorArguments {
+    fn output(&self) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| output::default_folder().0)
+    }
 }
 
 /// Looks at everything, or until it is told to stop.
 pub async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
     let mut signals = Signals::listen();
     end_when_stuck(End::Done);
-    let output = arguments.output.clone();
+    let output = arguments.output();
     tokio::select! {
         looked = look(arguments) => looked,
         signal = heard(&mut signals) => {
@@ -66,7 +79,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     };
     say(machine::sockets(&arguments.query.peer))?;
     say(vec![machine::descriptors(), machine::clock()])?;
-    let output = arguments.output.clone();
+    let output = arguments.output();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
     match tracker(&arguments).await {
@@ -98,8 +111,7 @@ async fn tracker(arguments: &DoctorArguments) -> Result<Option<TrackerAddress>, 
     if let Some(ticket) = &arguments.ticket {
         return Ok(Some(ticket.into()));
     }
-    let TrackerQuery { tracker_ip, tracker_port, peer } = &arguments.query;
+    let TrackerQuery { tracker_ip, tracker_port, .. } = &arguments.query;
     let Some(host) = tracker_ip else { return Ok(None) };
-    let tracker = connect::tracker(host, *tracker_port, peer, arguments.query.patience(), &complain).await?;
-    Ok(Some(tracker))
+    Ok(Some(arguments.query.tracker(host, *tracker_port, NamedBy::Flags).await?))
 }

@@ -70,7 +70,7 @@ async fn some_peers(
     ticket: Option<&Ticket>,
 ) -> Result<Vec<DialledPeer>, Failure> {
     // Peers are dialled for a manifest only where it is not here already.
-    let nowhere = query.peer.hashes.join("none");
+    let nowhere = query.peer.hashes().join("none");
     let private = ticket.is_some_and(|ticket| ticket.secret().is_some());
     let node = connect::bind(&query.peer, 0, 1)?.private(private).hashes(nowhere).output("output").start();
     let peers = async {

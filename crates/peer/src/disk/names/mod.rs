@@ -235,7 +235,7 @@ impl Judge<'_> {
             || (component == prefix && self.refused.refuses(&decorated_name(".", component, STATE)))
         {
             Some(NameDoubt::FileSystem)
-        } else if is_reserved || within.reserves(component) {
+        } else if is_reserved || within.reserves(component, cfg!(windows)) {
             Some(NameDoubt::Reserved)
         } else if within.is_top() && is_hidden(component) {
             Some(NameDoubt::Hidden)

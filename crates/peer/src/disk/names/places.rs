@@ -14,12 +14,17 @@ const SETTINGS_FOLDER: &str = "p2p-fileshare";
 /// counts, and the manifests that files are checked against.
 const READ_WHERE_WE_WORK: [&str; 2] = ["certs", "hashes"];
 
+/// Ends of the names that Windows looks for beside a program that starts: what it loads, and what says how it does.
+const LOADED: [&str; 8] = [".dll", ".exe", ".com", ".bat", ".cmd", ".local", ".manifest", ".config"];
+
 /// What a folder is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
     home: bool,
     working: bool,
     settings: bool,
+    /// The running program lies there, and its system reads what lies beside it.
+    program: bool,
     missing: bool,
 }
 
@@ -39,17 +44,36 @@ impl Kind {
         self.missing
     }
 
-    /// Whether programs of this project read what has this name in it.
-    pub(crate) fn reserves(self, name: &str) -> bool {
+    /// Whether programs of this project read what has this name in it, or may do so on this platform (`windows` or not).
+    pub(crate) fn reserves(self, name: &str, windows: bool) -> bool {
+        // `P2P-FI~1.TOM` is another name of `p2p-fileshare.toml` on NTFS, and `BASHRC~1` of `.bashrc`.
+        if windows && is_short_name(name) && (self.is_top() || self.settings) {
+            return true;
+        }
         let name = folded(name);
         let settings = name == SETTINGS && (self.is_top() || self.settings);
-        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str()))
+        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str())) || (self.program && is_loaded(&name))
     }
 }
 
 /// Whether a file of this name is hidden. Some file systems leave out marks that cannot be seen.
 pub(crate) fn is_hidden(name: &str) -> bool {
     name.chars().find(|&c| !is_unprintable(c)) == Some('.')
+}
+
+/// Whether a name may be the short one that Windows makes up for a file with a longer name: of at most eight characters, with a
+/// number behind `~`, and an end of at most three.
+pub(crate) fn is_short_name(name: &str) -> bool {
+    let (stem, end) = name.split_once('.').unwrap_or((name, ""));
+    let numbered = stem.rsplit_once('~').is_some_and(|(start, number)| {
+        !start.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    numbered && stem.len() <= 8 && end.len() <= 3
+}
+
+/// Whether what has this name beside a program may be read when that starts.
+fn is_loaded(folded: &str) -> bool {
+    LOADED.iter().any(|end| folded.ends_with(end))
 }
 
 /// A name as it is where file systems take the most names for one.
@@ -71,6 +95,8 @@ pub(crate) struct Places {
 struct Folders {
     homes: Vec<FolderId>,
     working: Option<FolderId>,
+    /// The folder of the running program, where what lies beside it is read.
+    program: Option<FolderId>,
     /// Whether one of them is not there yet: then a download may be what makes it.
     some_are_missing: bool,
 }
@@ -104,9 +130,9 @@ impl Places {
 
     /// What the folder is that `name` would lie in, as far as it matters for such a name.
     pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
-        let name_matters = is_hidden(name) || {
+        let name_matters = is_hidden(name) || is_short_name(name) || {
             let name = folded(name);
-            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str())
+            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str()) || (cfg!(windows) && is_loaded(&name))
         };
         if !name_matters {
             return Kind::default();
@@ -140,6 +166,7 @@ impl Folders {
         Folders {
             homes: homes.map(|home| FolderId::of(&home)).collect(),
             working: std::env::current_dir().ok().map(|folder| FolderId::of(&folder)),
+            program: program_folder(),
             some_are_missing,
         }
     }
@@ -152,9 +179,16 @@ impl Folders {
             home: self.homes.contains(&id),
             working: self.working.as_ref() == Some(&id),
             settings: folded(&name) == SETTINGS_FOLDER,
+            program: self.program.as_ref() == Some(&id),
             missing: !self.some_are_missing && !folder.exists(),
         }
     }
+}
+
+/// Windows looks for libraries beside a program first; elsewhere nothing is read there.
+fn program_folder() -> Option<FolderId> {
+    let program = std::env::current_exe().ok().filter(|_| cfg!(windows))?;
+    Some(FolderId::of(program.parent()?))
 }
 
 /// Which folder a path leads to: the same for every path to it, links and all.
@@ -207,12 +241,29 @@ mod tests {
         for name in
             ["p2p-fileshare.toml", "P2P-FileShare.TOML", "p2p-file\u{200b}share.toml", "p2p-ﬁleshare.toml", "Certs"]
         {
-            assert!(working.reserves(name), "{name:?}");
-            assert!(!Kind::default().reserves(name), "{name:?}");
+            assert!(working.reserves(name, false), "{name:?}");
+            assert!(!Kind::default().reserves(name, false), "{name:?}");
         }
-        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml"));
-        assert!(!working.reserves("p2p-fileshare.toml.txt") && !working.reserves("input"));
+        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", false));
+        let program = Kind { program: true, ..Kind::default() };
+        let loaded = ["version.DLL", "peer-cli.exe.local"];
+        assert!(loaded.iter().all(|name| program.reserves(name, false)) && !program.reserves("a.bin", false));
+        assert!(!working.reserves("version.dll", false));
+        assert!(!working.reserves("p2p-fileshare.toml.txt", false) && !working.reserves("input", true));
         assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
+    }
+
+    /// As NTFS makes them: with the beginning of the long name, or from the fifth on with digits of a checksum.
+    #[test]
+    fn short_names_of_windows_stand_for_files_with_long_ones() {
+        let working = Kind { working: true, ..Kind::default() };
+        for name in ["P2P-FI~1.TOM", "p2p-fi~2.tom", "P22B1A~1.TOM", "GITCON~1", "CERTIF~9.PEM"] {
+            assert!(is_short_name(name) && working.reserves(name, true), "{name}");
+            assert!(!working.reserves(name, false) && !Kind::default().reserves(name, true), "{name}");
+        }
+        for name in ["report~1.final", "longname~1.txt", "~1.txt", "notes~", "a~b.txt", "x.y~1"] {
+            assert!(!is_short_name(name), "{name}");
+        }
     }
 
     /// Of a folder that is not there yet as well.
@@ -236,6 +287,7 @@ mod tests {
         let folders = Folders {
             homes: vec![FolderId::of(folder.path())],
             working: Some(FolderId::of(other.path())),
+            program: None,
             some_are_missing: false,
         };
         assert!(folders.kind(&link).home && folders.kind(&folder.path().join(".")).home);

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::places::is_short_name;
+
 /// Whether there may be names among these paths, and the folders that they lie in, that are the same somewhere.
 pub(crate) fn may_have_twins<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
     !siblings(paths).is_empty()
@@ -66,7 +68,9 @@ fn siblings<'a>(paths: impl Iterator<Item = &'a str>) -> Siblings<'a> {
         let mut lower = HashSet::new();
         // Some take no notice of dots and spaces at the end.
         let folded = |name: &str| name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
-        names.len() > 1 && names.iter().any(|name| !name.is_ascii() || !lower.insert(folded(name)))
+        // And `LONGNA~1.TXT` may be `longname.text` by another name.
+        let may_be_one = |name: &&str| !name.is_ascii() || is_short_name(name) || !lower.insert(folded(name));
+        names.len() > 1 && names.iter().any(may_be_one)
     });
     all
 }
@@ -87,6 +91,8 @@ mod tests {
     #[test]
     fn only_names_that_may_be_the_same_are_asked_for() {
         assert!(siblings(["f/a", "f/b", "f/d/a", "g/A"].into_iter()).is_empty());
+        let short = siblings(["s/longname.text", "s/LONGNA~1.TEX"].into_iter());
+        assert_eq!(short, Siblings::from([("s/", vec!["longname.text", "LONGNA~1.TEX"])]));
         let paths = ["f/a", "f/A", "f/d/x", "f/D/x", "f/é", "g/b"];
         let found = siblings(paths.into_iter());
         assert_eq!(found, Siblings::from([("f/", vec!["a", "A", "d", "D", "é"])]));

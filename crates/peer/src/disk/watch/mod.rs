@@ -162,12 +162,13 @@ impl Watcher {
         for file in &mut files {
             let parent = file.at.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !real.contains_key(parent) {
-                real.insert(parent.to_owned(), parent.canonicalize().unwrap_or_else(|_| parent.to_owned()));
+                real.insert(parent.to_owned(), dunce::canonicalize(parent).unwrap_or_else(|_| parent.to_owned()));
             }
-            // As the system calls it that tells of changes; a link that was shared itself is what it leads to.
+            // As the system calls it that tells of changes; a link that was shared itself is what it leads to. Where names are
+            // folded, it may have been named in other letters than the system has.
             let at = real[parent].join(file.at.file_name().unwrap_or_default());
-            file.at = match at.is_symlink() {
-                true => at.canonicalize().unwrap_or(at),
+            file.at = match at.is_symlink() || !cfg!(target_os = "linux") {
+                true => dunce::canonicalize(&at).unwrap_or(at),
                 false => at,
             };
         }

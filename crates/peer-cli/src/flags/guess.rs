@@ -1,0 +1,97 @@
+//! What was likely meant by a command line that is wrong.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use protocol::{Query, Ticket};
+
+use crate::cli;
+
+/// What is wrong with a command line, and what to type instead, in one sentence.
+pub fn sentence(words: &[OsString], error: &clap::Error) -> String {
+    if let Some(tip) = tip(words, error) {
+        return tip;
+    }
+    let said = settings::sentence(error);
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return said;
+    }
+    let program = cli::command();
+    let named = words.iter().skip(1).find_map(|word| program.find_subcommand(word));
+    let command = named.map_or_else(String::new, |command| format!(" {}", command.get_name()));
+    format!("{said}: peer-cli{command} -h shows examples")
+}
+
+/// The line that `share` prints is one to paste, and some paste all of it behind the beginning that they have typed.
+pub fn without_repetition(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<_> = words.into_iter().collect();
+    while let [_, first, program, second, ..] = &words[..]
+        && (first == "get" && program == "peer-cli" && second == "get")
+    {
+        words.drain(2..4);
+    }
+    words
+}
+
+/// What to type instead, if that is clear.
+fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
+    let kind = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        // What is no command is taken for one where flags stand before it.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => ContextKind::InvalidSubcommand,
+        _ => return None,
+    };
+    let Some(ContextValue::String(typed)) = error.get(kind) else { return None };
+    let program = cli::command();
+    let named = words.iter().skip(1).filter_map(|word| program.find_subcommand(word)).next();
+    match named {
+        Some(command) if typed.starts_with('-') => of_another(&program, command, typed),
+        None if !typed.starts_with('-') => without_command(words, typed).or_else(|| {
+            let names = program.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+            let near = settings::nearest(typed, names).map(|name| format!("; did you mean {name}?"));
+            Some(format!("there is no command {typed:?}{}", near.unwrap_or_default()))
+        }),
+        _ => None,
+    }
+}
+
+/// A flag that other commands have.
+fn of_another(program: &clap::Command, command: &clap::Command, typed: &str) -> Option<String> {
+    let typed = typed.split_once('=').map_or(typed, |(flag, _)| flag);
+    let is_it = |flag: &clap::Arg| match typed.strip_prefix("--") {
+        Some(long) => flag.get_long() == Some(long),
+        None => flag.get_short() == typed.chars().nth(1),
+    };
+    let has = |other: &&clap::Command| other.get_arguments().any(|flag| is_it(flag) && !flag.is_hide_set());
+    let others: Vec<_> = program.get_subcommands().filter(has).map(clap::Command::get_name).collect();
+    let (last, first) = others.split_last()?;
+    let others = if first.is_empty() { (*last).to_owned() } else { format!("{} and {last}", first.join(", ")) };
+    Some(format!("{typed} is a flag of {others}, not of {}", command.get_name()))
+}
+
+/// A file or a ticket alone.
+fn without_command(words: &[OsString], typed: &str) -> Option<String> {
+    if typed.parse::<Ticket>().is_ok() {
+        return Some(format!("To get it: peer-cli get {typed}"));
+    }
+    let is_path = |word: &&str| !word.starts_with('-') && Path::new(word).exists();
+    if is_path(&typed) {
+        let paths = words.iter().skip(1).filter_map(|word| word.to_str()).filter(is_path).map(quoted);
+        let paths: Vec<_> = paths.collect();
+        return Some(format!("there is no command {typed:?}. To send it: peer-cli share {}", paths.join(" ")));
+    }
+    // What is no name is a ticket that lacks something.
+    let error = typed.parse::<Query>().err()?;
+    Some(format!("{error}. To get what it is for: peer-cli get, and the ticket"))
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-+/:,@%\\".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false if cfg!(windows) => format!("\"{word}\""),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}

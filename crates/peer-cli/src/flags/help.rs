@@ -1,0 +1,107 @@
+//! What stands where in the help of `peer-cli`.
+
+use settings::{Idle, Layout};
+
+/// Commands that move no pieces.
+const LOOKS: &[&str] = &["ls", "watch", "inspect", "doctor"];
+
+/// Which flags stand under which heading, which of them `-h` shows, and which a command does not take.
+pub const LAYOUT: Layout = Layout {
+    headings: &[
+        (
+            "Network",
+            &[
+                "tracker-port",
+                "port",
+                "listeners",
+                "bind",
+                "announce",
+                "ticket-address",
+                "dial-private",
+                "tracker-id",
+                "transport",
+                "mtu",
+                "congestion",
+            ],
+        ),
+        ("Closed swarms", &["ca", "cert", "key", "identity"]),
+        (
+            "Tuning",
+            &[
+                "hash",
+                "piece-size",
+                "storage",
+                "budget",
+                "fair",
+                "site",
+                "keep-free",
+                "verify-on-disk",
+                "tracker-memory",
+                "certs",
+                "hashes",
+                "commands",
+                "log-level",
+                "log-file",
+                "config",
+            ],
+        ),
+    ],
+    short: &[
+        ("peer-cli", &["help"]),
+        (
+            "join",
+            &["tracker-ip", "seeder", "file", "port", "tracker-port", "exit-when-done", "up-rate", "wait", "help"],
+        ),
+        ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "wait", "json", "help"]),
+        (
+            "share",
+            &[
+                "open",
+                "expires",
+                "receivers",
+                "qr",
+                "name",
+                "tracker-ip",
+                "ticket-address",
+                "up-rate",
+                "follow-links",
+                "json",
+                "quiet",
+                "help",
+            ],
+        ),
+        ("ls", &["only", "watch", "tracker-id", "wait", "json", "help"]),
+        ("watch", &["only", "until-complete", "copies", "tracker-id", "wait", "json", "help"]),
+        ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
+        ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
+        ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
+        ("verify", &["id", "manifest", "hashes", "help"]),
+    ],
+    idle: &[
+        Idle {
+            commands: LOOKS,
+            flags: &[
+                "announce",
+                "up-rate",
+                "down-rate",
+                "budget",
+                "site",
+                "fair",
+                "storage",
+                "congestion",
+                "keep-free",
+                "verify-on-disk",
+            ],
+            why: "it neither sends nor receives pieces",
+        },
+        Idle { commands: LOOKS, flags: &["identity"], why: "nobody needs to know who asks" },
+        Idle {
+            commands: LOOKS,
+            flags: &["commands", "quiet", "no-progress"],
+            why: "it says what was asked for, and ends",
+        },
+        Idle { commands: &["ls", "watch"], flags: &["dial-private"], why: "it talks to the tracker alone" },
+        Idle { commands: &["ls", "watch", "doctor"], flags: &["hashes"], why: "it reads no manifests" },
+        Idle { commands: &["share"], flags: &["down-rate", "budget", "verify-on-disk"], why: "it downloads nothing" },
+    ],
+};

@@ -1,0 +1,312 @@
+//! Trust on first use: who a tracker is that was named by its host alone, as ssh finds it out.
+//!
+//! A probe reads the id of who answers there, and says nothing itself: the handshake ends before we have shown who we are. An id
+//! that is not known is shown, and confirmed on a terminal. Only then a new connection is made, which demands that id; and it is
+//! kept for the next time, when any other id is refused.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::{PeerId, printable};
+use settings::terminal::{Turn, turn};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use transport::{Kind, TransportError, Trust, peer_id_of_certificate_pem};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::peer::PeerArguments;
+use crate::session::connect::{self, NamedBy, Speech};
+use crate::session::known_trackers::{KnownTrackers, place};
+use crate::session::patience::Patience;
+use crate::ui::screen;
+
+/// Most addresses of a host that are asked at once.
+const ADDRESSES: usize = 8;
+/// When one has answered, the others have so long: two that are not the same are to be seen.
+const OTHERS: Duration = Duration::from_millis(500);
+/// Longest time for all of them.
+const ONE_TRY: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// Longest answer that is read.
+const LONGEST: u64 = 4096;
+
+/// Who answers, and where.
+type Answer = (SocketAddr, PeerId);
+
+/// What the ids that answered come to.
+#[derive(Debug, PartialEq)]
+enum Judgement {
+    /// One that is known.
+    Known(PeerId),
+    /// One that nobody has vouched for.
+    New(PeerId),
+    /// Another one than was known of this place, with the line that says which.
+    Changed { found: PeerId, known: PeerId, line: usize },
+    /// Several, none of which is known.
+    Several(Vec<Answer>),
+}
+
+/// The id that the tracker at this place must prove: from the command line, from a certificate in a folder that says so, from
+/// earlier times, or as it is confirmed now.
+pub async fn tracker_id(
+    host: &str,
+    port: u16,
+    arguments: &PeerArguments,
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<PeerId, Failure> {
+    if let Some(id) = arguments.tracker_id {
+        return Ok(id);
+    }
+    let place = place(host, port);
+    let pinned = pinned(arguments)?;
+    let known = known_trackers(arguments)?;
+    let entry = known.as_ref().and_then(|known| known.id_at(&place));
+    match (pinned, entry) {
+        (Some(id), None) => return Ok(id),
+        (Some(id), Some((known, _))) if id == known => return Ok(id),
+        _ => {}
+    }
+    let own = arguments.own.own_tracker.as_deref().and_then(|path| peer_id_of_certificate_pem(path).ok());
+    let trust = connect::trust(arguments)?;
+    let addresses = connect::addresses(host, port, patience, tell).await?;
+    let answers = ask(&addresses, arguments.transport, &trust, named_by, patience, tell).await?;
+    match judge(&answers, &pinned.into_iter().chain(own).collect::<Vec<_>>(), entry) {
+        Judgement::Known(id) => Ok(id),
+        Judgement::Changed { found, known: before, line } => {
+            let file = known.as_ref().map_or_else(String::new, |known| known.path().display().to_string());
+            let sentence = format!(
+                "THE TRACKER AT {place} IS NOT THE ONE IT WAS. Its id was {before}, and what answers there now has {found}: somebody \
+                 may be between you and it. Nothing was said to it. If it was set up anew, and prints this id at its start, \
+                 remove line {line} of {file} and try again"
+            );
+            Err(Failure::new(ExitCode::TrackerUnreachable, sentence))
+        }
+        Judgement::Several(answers) => {
+            let answers: Vec<_> = answers.iter().map(|(address, id)| format!("{id} at {address}")).collect();
+            let sentence = format!(
+                "several trackers answer at {place}: {}. Name one by its address, or give --tracker-id with the id that it prints \
+                 at its start",
+                answers.join(", ")
+            );
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+        Judgement::New(id) if may_ask(arguments) => {
+            let elsewhere = known.as_ref().map(|known| known.places_of(id).join(", ")).unwrap_or_default();
+            let agreed = tokio::task::spawn_blocking({
+                let place = place.clone();
+                move || confirm(&place, id, &elsewhere)
+            });
+            if !agreed.await.unwrap_or(false) {
+                let sentence = format!("the tracker at {place} is not trusted: nothing was said to it");
+                return Err(Failure::new(ExitCode::Stopped, sentence));
+            }
+            remember(known.as_ref(), &place, id);
+            Ok(id)
+        }
+        Judgement::New(id) => {
+            let sentence = format!(
+                "the tracker at {place} is not known here, and nobody is at a terminal to be asked. Nothing was said to it. If the id \
+                 that it prints at its start is the following, add this to the line: --tracker-id {id}"
+            );
+            Err(Failure::new(ExitCode::Usage, sentence))
+        }
+    }
+}
+
+/// The id by the tracker's certificate, where the folder of certificates says who the tracker is.
+fn pinned(arguments: &PeerArguments) -> Result<Option<PeerId>, Failure> {
+    let certificate = arguments.certs().join("tracker.pem");
+    if !arguments.own.pins_tracker || !certificate.exists() {
+        return Ok(None);
+    }
+    connect::certified_id(&certificate).map(Some)
+}
+
+fn known_trackers(arguments: &PeerArguments) -> Result<Option<KnownTrackers>, Failure> {
+    let Some(path) = &arguments.own.known_trackers else { return Ok(None) };
+    KnownTrackers::read(path).map(Some).map_err(|error| {
+        let sentence = format!(
+            "which trackers are known cannot be read: {}: {error}. Mend that file, or give --tracker-id with the id that the tracker \
+             prints at its start",
+            path.display()
+        );
+        Failure::new(ExitCode::CannotWrite, sentence)
+    })
+}
+
+fn remember(known: Option<&KnownTrackers>, place: &str, id: PeerId) {
+    let kept = known.map(|known| known.add(place, id).map_err(|error| format!("{}: {error}", known.path().display())));
+    match kept {
+        Some(Ok(())) => {}
+        Some(Err(reason)) => {
+            screen::complain(&format!("it is trusted for this time only, and cannot be kept: {reason}"))
+        }
+        None => screen::complain("it is trusted for this time only: there is no home folder to keep it in"),
+    }
+}
+
+/// Who answers at these addresses, each asked at the same time.
+async fn ask(
+    addresses: &[SocketAddr],
+    transport: Kind,
+    trust: &Trust,
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Vec<Answer>, Failure> {
+    let places: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    let (places, most) = (places.join(", "), patience.at_most(ONE_TRY));
+    let mut speech =
+        Speech::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
+    loop {
+        let silent = || addresses.first().copied().map_or(TransportError::Closed, TransportError::Unreachable);
+        let tried = timeout(patience.bound(ONE_TRY), answers(addresses, transport, trust));
+        let error = match speech.during(tried).await {
+            Ok(Ok(answers)) => return Ok(answers),
+            Ok(Err(error)) => error,
+            Err(_) => silent(),
+        };
+        if !matches!(error, TransportError::Unreachable(_)) || !patience.waits() {
+            let advice = connect::unreached(named_by);
+            let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
+            return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
+        }
+        speech.now();
+        speech.during(sleep(patience.pause(TRY_AGAIN))).await;
+    }
+}
+
+/// The answers of those that answer at about the same time; if none does, why the first one does not.
+async fn answers(addresses: &[SocketAddr], transport: Kind, trust: &Trust) -> Result<Vec<Answer>, TransportError> {
+    let mut asked = JoinSet::new();
+    for &address in addresses.iter().take(ADDRESSES) {
+        let trust = trust.clone();
+        asked.spawn(async move { (address, transport.probe(address, &trust).await) });
+    }
+    let (mut answers, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        let next = asked.join_next();
+        let next = if answers.is_empty() { next.await } else { timeout(OTHERS, next).await.unwrap_or(None) };
+        match next {
+            Some(Ok((address, Ok(id)))) => answers.push((address, id)),
+            Some(Ok((address, Err(error)))) => errors.push((address, error)),
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    if answers.is_empty() {
+        // One that is there says more than one that is not.
+        let silent = |error: &TransportError| matches!(error, TransportError::Unreachable(_));
+        errors.sort_by_key(|(address, error)| (silent(error), addresses.iter().position(|other| other == address)));
+        return Err(errors.into_iter().next().map_or(TransportError::Closed, |(_, error)| error));
+    }
+    answers.sort_by_key(|(address, _)| addresses.iter().position(|other| other == address));
+    Ok(answers)
+}
+
+/// `vouched` are ids that something else than an earlier contact says are right.
+fn judge(answers: &[Answer], vouched: &[PeerId], entry: Option<(PeerId, usize)>) -> Judgement {
+    let mut ids: Vec<PeerId> = Vec::new();
+    for (_, id) in answers {
+        if !ids.contains(id) {
+            ids.push(*id);
+        }
+    }
+    // Whoever else answers at another address of the host is not talked to.
+    let is_known = |id: &&PeerId| vouched.contains(id) || entry.is_some_and(|(known, _)| known == **id);
+    match (ids.iter().find(is_known), entry, &ids[..]) {
+        (Some(&id), ..) => Judgement::Known(id),
+        (None, Some((known, line)), [found, ..]) => Judgement::Changed { found: *found, known, line },
+        (None, None, [id]) => Judgement::New(*id),
+        (None, ..) => Judgement::Several(answers.to_vec()),
+    }
+}
+
+/// Whether a person can be asked: both ways, and not in the background, where the question would stop the job.
+fn may_ask(arguments: &PeerArguments) -> bool {
+    !arguments.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && turn() == Turn::Ours
+}
+
+/// Asks on the terminal. Whatever is not a yes is a no.
+fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
+    let before = match elsewhere {
+        "" => String::new(),
+        places => format!("You have trusted this id before, as {}.\n", printable(places)),
+    };
+    let question = format!(
+        "The tracker at {} is not known here. What answers there has this id:\n\n    {id}\n\n{before}Compare it with the id that the \
+         tracker printed when it was started. Trust it from now on (yes or no)? ",
+        printable(place)
+    );
+    let mut errors = std::io::stderr().lock();
+    let _ = write!(errors, "{question}").and_then(|()| errors.flush());
+    drop(errors);
+    let mut answer = Vec::new();
+    let read = std::io::stdin().lock().take(LONGEST).read_until(b'\n', &mut answer);
+    read.is_ok() && is_yes(&String::from_utf8_lossy(&answer), id)
+}
+
+/// Whoever pastes the id that the tracker printed has compared it.
+fn is_yes(answer: &str, id: PeerId) -> bool {
+    let answer = answer.trim().to_lowercase();
+    ["y", "yes"].contains(&answer.as_str()) || answer == id.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+    use transport::{Config, Identity};
+
+    use super::*;
+
+    fn id(byte: u8) -> PeerId {
+        PeerId(Digest([byte; 32]))
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn an_id_is_known_new_or_changed() {
+        let one = [(at(1), id(1))];
+        assert_eq!(judge(&one, &[], None), Judgement::New(id(1)));
+        assert_eq!(judge(&one, &[], Some((id(1), 3))), Judgement::Known(id(1)));
+        assert_eq!(judge(&one, &[id(1)], None), Judgement::Known(id(1)));
+        let changed = Judgement::Changed { found: id(1), known: id(2), line: 3 };
+        assert_eq!(judge(&one, &[], Some((id(2), 3))), changed);
+        assert_eq!(judge(&one, &[id(7)], Some((id(2), 3))), changed);
+    }
+
+    #[test]
+    fn of_several_that_answer_at_one_host_the_known_one_is_meant() {
+        let two = [(at(1), id(1)), (at(2), id(2))];
+        assert_eq!(judge(&two, &[], None), Judgement::Several(two.to_vec()));
+        assert_eq!(judge(&two, &[], Some((id(2), 3))), Judgement::Known(id(2)));
+        assert!(matches!(judge(&two, &[], Some((id(3), 3))), Judgement::Changed { .. }));
+        assert_eq!(judge(&[(at(1), id(1)), (at(2), id(1))], &[], None), Judgement::New(id(1)), "it is one tracker");
+    }
+
+    #[test]
+    fn only_a_yes_is_one() {
+        assert!(["y\n", "YES\r\n", " yes "].iter().all(|answer| is_yes(answer, id(1))));
+        assert!(is_yes(&format!("{}\n", id(1)), id(1)) && !is_yes(&id(2).to_string(), id(1)));
+        assert!(["", "\n", "n", "no", "yesterday"].iter().all(|answer| !is_yes(answer, id(1))));
+    }
+
+    #[tokio::test]
+    async fn one_address_that_is_silent_keeps_nobody_from_the_other() {
+        let there = Kind::Quic.bind(Config::new(Identity::generate().unwrap(), vec![at(0)])).unwrap();
+        let silent = std::net::UdpSocket::bind(at(0)).unwrap();
+        let addresses = [silent.local_addr().unwrap(), there.listeners()[0]];
+        let found = answers(&addresses, Kind::Quic, &Trust::Anyone).await;
+        assert_eq!(found, Ok(vec![(addresses[1], there.peer_id())]));
+        let none = answers(&addresses[..1], Kind::Quic, &Trust::Anyone).await;
+        assert_eq!(none, Err(TransportError::Unreachable(addresses[0])));
+        there.close().await;
+    }
+}

@@ -1,0 +1,82 @@
+//! How many columns a text takes on a terminal, and how one is made to fit.
+//!
+//! Terminals disagree about emoji: some draw a sequence of them as one picture, others one after another. What is counted here is
+//! the widest of it, so that no line is ever longer than the terminal.
+
+use unicode_width::UnicodeWidthChar;
+
+/// Stands for what is left out.
+const GAP: char = '…';
+/// Makes a symbol before it an emoji, which may be a column wider.
+const AS_EMOJI: char = '\u{fe0f}';
+
+/// The columns that a text takes at most.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
+}
+
+fn width(c: char) -> usize {
+    if c == AS_EMOJI { 1 } else { c.width().unwrap_or(0) }
+}
+
+/// The text in so many columns at most: if it is longer, its middle is left out, since names differ at their ends.
+pub fn shortened(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let Some(room) = most.checked_sub(1) else { return String::new() };
+    let tail_room = room / 2;
+    let head = fitting(text.chars(), room - tail_room);
+    let mut tail: Vec<char> = fitting(text.chars().rev(), tail_room);
+    // A mark that belongs to what was left out would be drawn on the gap.
+    while tail.last().is_some_and(|&c| width(c) == 0 || c == AS_EMOJI) {
+        tail.pop();
+    }
+    head.into_iter().chain([GAP]).chain(tail.into_iter().rev()).collect()
+}
+
+/// The first of these that fit.
+fn fitting(chars: impl Iterator<Item = char>, mut room: usize) -> Vec<char> {
+    let fits = |c: &char| {
+        let rest = room.checked_sub(width(*c));
+        room = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    chars.take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shortened_in_its_middle() {
+        assert_eq!(shortened("big.bin", 7), "big.bin");
+        assert_eq!(shortened("Meta-Llama-3.1-8B-00001-of-00002.gguf", 17), "Meta-Lla…002.gguf");
+        assert_eq!(["", "…", "a…", "a…c"].map(str::to_owned), [0, 1, 2, 3].map(|most| shortened("abbbbc", most)));
+    }
+
+    #[test]
+    fn no_shortened_name_is_wider_than_it_may_be() {
+        let names = [
+            "日本語のとても長いファイル名です.bin",
+            "👩🏽‍🚀🚀👩🏽‍🚀🚀.tar",
+            "❤️❤️❤️❤️.png",
+            "e\u{301}e\u{301}e\u{301}e\u{301}",
+            "x",
+        ];
+        for name in names {
+            for most in 0..40 {
+                let short = shortened(name, most);
+                assert!(columns(&short) <= most, "{short:?} in {most}");
+            }
+        }
+        assert_eq!((columns("日本"), columns("❤️"), columns("e\u{301}")), (4, 2, 1));
+    }
+
+    #[test]
+    fn a_gap_takes_no_mark_of_what_is_left_out() {
+        assert_eq!(shortened("abcdefe\u{301}", 3), "a…e\u{301}");
+        assert!(!shortened("abcdef\u{301}g", 4).contains("…\u{301}"));
+    }
+}

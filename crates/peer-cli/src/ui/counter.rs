@@ -1,0 +1,62 @@
+//! How far one piece of work is that a command does by itself, as `hash` and `verify` do: a row on standard error while it runs.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use settings::terminal::{in_background, takes_codes};
+
+use crate::ui::pace::Meter;
+use crate::ui::paint::size;
+use crate::ui::row::{Bar, Label, Row};
+
+/// Time between two looks.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Counts bytes of one piece of work on the last line of standard error, if that is a terminal; gone when it is dropped.
+pub struct Counter {
+    label: String,
+    /// None if nobody watches.
+    drawn: Option<Mutex<Drawn>>,
+}
+
+#[derive(Default)]
+struct Drawn {
+    last: Option<Instant>,
+    meter: Meter,
+}
+
+impl Counter {
+    /// Of what is done to a file.
+    pub fn new(what: &str, file: &Path) -> Self {
+        let drawn = std::io::stderr().is_terminal() && takes_codes();
+        let label = protocol::printable(&format!("{what} {}", file.display()));
+        Counter { label, drawn: drawn.then(Mutex::default) }
+    }
+
+    /// Takes how many bytes are done, and of how many.
+    pub fn show(self) -> impl Fn(u64, u64) + Sync {
+        move |done, size_in_all| {
+            let Some(drawn) = self.drawn.as_ref().filter(|_| !in_background()) else { return };
+            let mut drawn = drawn.lock().expect("no panic holds it");
+            let now = Instant::now();
+            if drawn.last.is_some_and(|then| now - then < AGAIN) {
+                return;
+            }
+            drawn.last = Some(now);
+            let pace = drawn.meter.pace(now, done, size_in_all);
+            let label = Label::Name(self.label.clone());
+            let bar = Bar { label, done, size: size_in_all, pace, note: None, peers: None, drawn: true };
+            let _ = write!(std::io::stderr(), "\r{}\x1b[K", Row::Bar(bar).line(size().0));
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        if self.drawn.is_some() && !in_background() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What is said of a download that is complete: what came, how fast and from whom, and where it is. The answer comes last.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use peer::{Participant, Status};
+use protocol::{PeerId, printable};
+
+use crate::ui::amounts::{amount, rate, took};
+use crate::ui::columns::shortened;
+
+/// Most peers that are named.
+const NAMED: usize = 5;
+/// Most columns of a name.
+const NAME: usize = 40;
+
+/// Lines about a content that is complete, the answer last; `name` is how a peer is called.
+pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(PeerId) -> String) -> Vec<String> {
+    let Status { size, had, pieces, received, sent, sources, participants, .. } = status;
+    // All of a long name stands in the place.
+    let what = shortened(&printable(&status.name), NAME);
+    if received == &0 && had == pieces && *pieces > 0 {
+        return vec![format!("{what} is here already, and right → {place}")];
+    }
+    let mut lines = Vec::new();
+    let mut sources: Vec<_> = sources.iter().filter(|(_, bytes)| **bytes > 0).collect();
+    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+    let gave = if *sent > 0 { format!("Gave {}.", given(*sent, participants)) } else { String::new() };
+    if sources.len() > 1 {
+        let named =
+            sources.iter().take(NAMED).map(|(peer, bytes)| format!("{} from {}", amount(**bytes), name(**peer)));
+        let more = sources.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and the rest from {more} more") } else { String::new() };
+        lines.push(format!("Got {}{more}. {gave}", named.collect::<Vec<_>>().join(", ")).trim_end().to_owned());
+    } else if !gave.is_empty() {
+        lines.push(gave);
+    }
+    let before = size.saturating_sub(*received);
+    let known = *had > 0 && before > 0;
+    let resumed = if known { format!(", {} of it from before,", amount(before)) } else { String::new() };
+    let speed = (*received as f64 / time.as_secs_f64().max(1e-3)) as u64;
+    let speed = if *size > 0 { format!(" ({})", rate(speed)) } else { String::new() };
+    lines.push(format!("{what}: {}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
+    lines
+}
+
+/// How much was sent, and to how many.
+pub fn given(sent: u64, to: &[Participant]) -> String {
+    let got = to.iter().filter(|peer| peer.sent > 0);
+    match machines(got.map(|peer| (peer.address.ip(), peer.has_all))) {
+        0 => amount(sent),
+        1 => format!("{} to 1 machine", amount(sent)),
+        count => format!("{} to {count} machines", amount(sent)),
+    }
+}
+
+/// How many machines got something at these addresses, and whether all of it. One that was stopped and has started again comes as
+/// another peer from the same address; two that have got all of it from one address are two behind it.
+fn machines(got: impl Iterator<Item = (IpAddr, bool)>) -> usize {
+    let mut complete: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    got.for_each(|(address, all)| *complete.entry(address.to_canonical()).or_default() += usize::from(all));
+    complete.into_values().map(|count| count.max(1)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn status(size: u64, had: u32, sources: &[(u8, u64)]) -> Status {
+        let mut status = Status::default();
+        (status.name, status.size, status.had, status.pieces) = ("big.bin".to_owned(), size, had, 10);
+        status.sources = sources.iter().map(|&(peer, bytes)| (PeerId(Digest([peer; 32])), bytes)).collect();
+        status.received = sources.iter().map(|(_, bytes)| bytes).sum();
+        status
+    }
+
+    fn words(status: &Status, milliseconds: u64) -> Vec<String> {
+        let name = |peer: PeerId| format!("10.0.0.{}", peer.0.0[0]);
+        result_words(status, Duration::from_millis(milliseconds), "output/big.bin", name)
+    }
+
+    #[test]
+    fn a_result_says_what_came_how_fast_and_where_it_is() {
+        let whole = words(&status(286 * MIB, 0, &[(1, 286 * MIB)]), 840);
+        assert_eq!(whole, ["big.bin: 286 MiB in 0.8 s (340 MiB/s), every piece verified → output/big.bin"]);
+        let resumed = words(&status(286 * MIB, 6, &[(1, 100 * MIB)]), 10_000);
+        let line = "big.bin: 286 MiB, 186 MiB of it from before, in 10.0 s (10.0 MiB/s), every piece verified → output/big.bin";
+        assert_eq!(resumed, [line]);
+        let mut empty = status(0, 0, &[]);
+        empty.pieces = 0;
+        assert_eq!(words(&empty, 5), ["big.bin: 0 B in 0.1 s, every piece verified → output/big.bin"]);
+    }
+
+    #[test]
+    fn what_is_here_already_is_said_to_be_right() {
+        assert_eq!(words(&status(286 * MIB, 10, &[]), 5), ["big.bin is here already, and right → output/big.bin"]);
+    }
+
+    #[test]
+    fn several_sources_are_named_most_first_and_the_answer_comes_last() {
+        let mut several = status(286 * MIB, 0, &[(1, 86 * MIB), (2, 200 * MIB)]);
+        several.sent = 12 * MIB;
+        let lines = words(&several, 1000);
+        assert_eq!(lines[0], "Got 200 MiB from 10.0.0.2, 86.0 MiB from 10.0.0.1. Gave 12.0 MiB.");
+        assert!(lines[1].starts_with("big.bin: 286 MiB in 1.0 s"));
+        let many: Vec<_> = (1..=9).map(|peer| (peer, u64::from(peer) * MIB)).collect();
+        assert!(
+            words(&status(45 * MIB, 0, &many), 1000)[0].ends_with("5.0 MiB from 10.0.0.5 and the rest from 4 more.")
+        );
+    }
+
+    #[test]
+    fn a_machine_that_came_back_is_one_and_two_behind_one_address_are_two() {
+        let count = |got: &[(&str, bool)]| machines(got.iter().map(|&(ip, all)| (ip.parse().unwrap(), all)));
+        assert_eq!(count(&[]), 0);
+        assert_eq!(count(&[("10.0.0.1", false), ("::ffff:10.0.0.1", true)]), 1);
+        assert_eq!(count(&[("10.0.0.1", true), ("10.0.0.1", true), ("10.0.0.2", false)]), 3);
+    }
+}

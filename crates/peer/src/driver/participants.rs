@@ -1,0 +1,235 @@
+//! Who takes part in a content, how far they are and what became of that: for those who watch, and remembered after they have
+//! left.
+//!
+//! What a peer has is what it says (`Have`, `Interest`), and what was sent to it is counted here. A peer that leaves right after
+//! its last piece is looked at once more before the engine forgets it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::{ContentId, PeerId};
+use swarm::{ConnId, ParticipantView};
+use tokio::time::Instant;
+
+use super::state::Driver;
+use crate::status::Participant;
+
+/// Most that are remembered of one content; of many contents fewer of each, but some.
+const MOST: usize = 1024;
+const IN_ALL: usize = 16 * 1024;
+const LEAST: usize = 16;
+
+/// Those who take part in one content, or did so.
+#[derive(Default)]
+pub(super) struct Participants(BTreeMap<PeerId, Entry>);
+
+/// How many are remembered of each of so many contents.
+pub(super) fn room(contents: usize) -> usize {
+    (IN_ALL / contents.max(1)).clamp(LEAST, MOST)
+}
+
+struct Entry {
+    participant: Participant,
+    since: Instant,
+    /// Bytes that it has as it says, and what had been sent to it when it said so.
+    said: u64,
+    sent_then: u64,
+    sent: Arc<AtomicU64>,
+}
+
+impl Participants {
+    fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
+        if self.0.len() >= room && !self.0.contains_key(&peer) {
+            // A peer that left with nothing is forgotten first.
+            let is_gone = |entry: &Entry| !entry.participant.is_connected && entry.participant.sent == 0;
+            let gone = self.0.iter().find(|(_, entry)| is_gone(entry)).map(|(&gone, _)| gone)?;
+            self.0.remove(&gone);
+        }
+        let entry = self.0.entry(peer).or_insert_with(|| Entry {
+            participant: Participant {
+                peer,
+                address,
+                is_connected: true,
+                wanted: false,
+                has_all: false,
+                have: 0,
+                size: 0,
+                sent: 0,
+                received: 0,
+                time: Default::default(),
+            },
+            since: Instant::now(),
+            said: 0,
+            sent_then: 0,
+            sent: Arc::default(),
+        });
+        (entry.participant.address, entry.participant.is_connected) = (address, true);
+        Some(entry)
+    }
+
+    /// Where bytes are counted that are sent to a peer.
+    pub(super) fn sent_to(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Arc<AtomicU64> {
+        self.entry(peer, address, room).map(|entry| entry.sent.clone()).unwrap_or_default()
+    }
+
+    /// How a peer stands now, of a content of so many bytes and pieces.
+    fn look(
+        &mut self,
+        (peer, address): (PeerId, SocketAddr),
+        view: &ParticipantView,
+        (total, pieces): (u64, u32),
+        room: usize,
+    ) {
+        let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address, room) else { return };
+        let bytes = |count: u32| (u128::from(total) * u128::from(count) / u128::from(pieces.max(1))) as u64;
+        if view.wants && !participant.wanted {
+            (participant.wanted, *since) = (true, Instant::now());
+        }
+        participant.size = bytes(view.pieces);
+        participant.sent = sent.load(Ordering::Relaxed);
+        if participant.has_all {
+            return;
+        }
+        if bytes(view.have) != *said {
+            (*said, *sent_then) = (bytes(view.have), participant.sent);
+        }
+        // A large piece takes a while to come: what was sent of it is as good for people.
+        let piece = bytes(1).min((participant.sent - *sent_then).min(participant.size.saturating_sub(*said + 1)));
+        participant.have = (*said + piece).max(participant.have);
+        participant.time = since.elapsed();
+        participant.has_all = participant.wanted && view.pieces > 0 && view.have >= view.pieces;
+    }
+
+    /// A peer wants no more: it has all that it wanted.
+    fn has_all(&mut self, peer: PeerId) {
+        let wants = |entry: &&mut Entry| entry.participant.wanted && !entry.participant.has_all;
+        if let Some(Entry { participant, since, sent, .. }) = self.0.get_mut(&peer).filter(wants) {
+            participant.sent = sent.load(Ordering::Relaxed);
+            (participant.has_all, participant.have, participant.time) = (true, participant.size, since.elapsed());
+        }
+    }
+
+    /// All of them, in the order in which they came.
+    fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
+        let mut all: Vec<_> = self.0.values().collect();
+        all.sort_by_key(|entry| entry.since);
+        let participant = |Entry { participant, said, sent, .. }: &Entry| Participant {
+            sent: sent.load(Ordering::Relaxed),
+            received: sources.get(&participant.peer).copied().unwrap_or(0),
+            // A peer that has left has what it announced; what was on its way does not count.
+            have: if participant.is_connected || participant.has_all { participant.have } else { *said },
+            ..participant.clone()
+        };
+        all.into_iter().map(participant).collect()
+    }
+}
+
+impl Driver {
+    /// Those who take part in a content, or did so.
+    pub(super) fn participants(&mut self, content: ContentId) -> Vec<Participant> {
+        let views = self.engine.participant_views(content);
+        let Some(item) = self.items.get_mut(&content) else { return Vec::new() };
+        item.participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        views.iter().for_each(|view| self.look_at(content, view));
+        let Some(item) = self.items.get(&content) else { return Vec::new() };
+        item.participants.all(&item.sources)
+    }
+
+    fn look_at(&mut self, content: ContentId, view: &ParticipantView) {
+        let room = room(self.items.len());
+        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get(&view.conn)) else { return };
+        let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
+        let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
+        let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+        item.participants.look((peer, address), view, (total, pieces), room);
+    }
+
+    /// The other end of a connection is about to leave: how it stands is looked at a last time.
+    pub(super) fn look_before_it_leaves(&mut self, conn: ConnId) {
+        let contents: Vec<ContentId> = self.items.keys().copied().collect();
+        for content in contents {
+            let views = self.engine.participant_views(content);
+            views.iter().filter(|view| view.conn == conn).for_each(|view| self.look_at(content, view));
+        }
+    }
+
+    /// The other end of a connection wants no more of a content.
+    pub(super) fn wants_no_more(&mut self, conn: ConnId, content: ContentId) {
+        if !self.items.contains_key(&content) {
+            return;
+        }
+        self.look_before_it_leaves(conn);
+        if let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get_mut(&content)) {
+            item.participants.has_all(link.connection.peer_id());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    const PEER: PeerId = PeerId(Digest([1; 32]));
+
+    fn view(have: u32, wants: bool) -> ParticipantView {
+        ParticipantView { conn: 1, have, pieces: 10, wants }
+    }
+
+    fn look(participants: &mut Participants, view: &ParticipantView) -> Participant {
+        participants.look((PEER, "10.0.0.1:9".parse().unwrap()), view, (1000, 10), MOST);
+        participants.all(&BTreeMap::from([(PEER, 7)])).remove(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taker_has_all_when_it_says_so_and_its_clock_stops_then() {
+        let mut participants = Participants::default();
+        let resumed = look(&mut participants, &view(5, true));
+        assert_eq!((resumed.have, resumed.size, resumed.wanted, resumed.has_all), (500, 1000, true, false));
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(230, Ordering::Relaxed);
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        let half = look(&mut participants, &view(6, true));
+        assert_eq!((half.have, half.sent, half.received, half.time.as_secs()), (600, 230, 7, 2));
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(40, Ordering::Relaxed);
+        assert_eq!(look(&mut participants, &view(6, true)).have, 640, "a part of the next piece");
+        participants.has_all(PEER);
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        let done = look(&mut participants, &view(9, false));
+        assert!(done.has_all && done.time.as_secs() == 2, "{done:?}");
+    }
+
+    #[test]
+    fn sent_bytes_alone_make_nobody_complete() {
+        let mut participants = Participants::default();
+        participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(5000, Ordering::Relaxed);
+        let taker = look(&mut participants, &view(0, true));
+        assert_eq!((taker.have, taker.has_all), (100, false), "one piece, until it says so");
+        participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        assert_eq!(participants.all(&BTreeMap::new())[0].have, 0, "it has left, and has not said that it has anything");
+    }
+
+    /// A stranger may come under as many ids as it likes.
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        assert_eq!([0, 1, 100, 100_000].map(room), [MOST, MOST, 163, LEAST]);
+        let (mut participants, address) = (Participants::default(), "10.0.0.1:9".parse().unwrap());
+        let peer = |number| PeerId(Digest([number; 32]));
+        (0..20).for_each(|number| participants.look((peer(number), address), &view(1, true), (1000, 10), LEAST));
+        assert_eq!(participants.0.len(), LEAST);
+        participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        participants.look((peer(99), address), &view(1, true), (1000, 10), LEAST);
+        assert!(participants.0.len() == LEAST && participants.0.contains_key(&peer(99)));
+    }
+
+    #[test]
+    fn a_seeder_is_no_taker() {
+        let mut participants = Participants::default();
+        let seeder = look(&mut participants, &view(10, false));
+        assert!(!seeder.wanted && !seeder.has_all && seeder.have == 1000);
+        participants.has_all(PEER);
+        assert!(!look(&mut participants, &view(10, false)).has_all);
+    }
+}

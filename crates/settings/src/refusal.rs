@@ -1,0 +1,61 @@
+//! What is wrong with a command line, in one sentence with the nearest name: clap says it in five lines.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What clap found wrong, as a sentence.
+pub fn sentence(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+        _ => "",
+    };
+    let meant = |near: &str| if near.is_empty() { String::new() } else { format!("; did you mean {near}?") };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let typed = text(ContextKind::InvalidSubcommand);
+            format!("there is no command {typed:?}{}", meant(text(ContextKind::SuggestedSubcommand)))
+        }
+        ErrorKind::UnknownArgument => match text(ContextKind::InvalidArg) {
+            typed if typed.starts_with('-') => {
+                format!("there is no flag {typed}{}", meant(text(ContextKind::SuggestedArg)))
+            }
+            typed => match text(ContextKind::SuggestedSubcommand) {
+                "" => format!("{typed:?} is one word too many"),
+                near => format!("there is no command {typed:?}{}", meant(near)),
+            },
+        },
+        ErrorKind::InvalidValue => {
+            let (flag, typed) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+            let possible = match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(possible)) => possible.join(", "),
+                _ => String::new(),
+            };
+            match (typed, &*possible) {
+                ("", "") => format!("{flag} needs a value"),
+                ("", possible) => format!("{flag} needs a value: one of {possible}"),
+                (typed, "") => format!("{typed:?} is no value for {flag}"),
+                (typed, possible) => {
+                    let near = meant(text(ContextKind::SuggestedValue));
+                    format!("{typed:?} is no value for {flag}, which takes {possible}{near}")
+                }
+            }
+        }
+        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) => format!("{} is missing", missing.join(" and ")),
+            _ => as_one_line(error),
+        },
+        _ => as_one_line(error),
+    }
+}
+
+/// The first paragraph of what clap says, and notes about where something stands.
+fn as_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.trim_start_matches("error: ");
+    let is_said =
+        |line: &&str| !line.is_empty() && !line.starts_with("For more information") && !line.starts_with("Usage:");
+    let first = text.lines().take_while(|line| !line.is_empty());
+    let notes = text.lines().skip_while(|line| !line.is_empty()).filter(|line| line.starts_with("note:"));
+    let lines: Vec<_> = first.chain(notes).filter(is_said).map(str::trim).collect();
+    lines.join(" ")
+}

@@ -1,0 +1,172 @@
+//! What a newcomer sees: a line that goes on, and never more than one; who gets what one shares; and what can be typed.
+#![cfg(target_os = "linux")]
+
+use tests::machines::{Machines, ticket};
+use tests::terminal::{CTRL_C, Terminal};
+use tests::{Process, noise};
+
+const MIB: usize = 1 << 20;
+/// A name of 120 characters.
+const LONG: &str = "Meta-Llama-3.1-70B-Instruct-of-the-people-by-the-people-for-the-people-Q4_K_M-imatrix-00001-of-00002-abcdefghijklmn.gguf";
+const WIDE: &str = "日本語のとても長いファイル名です日本語のとても長いファイル名です.bin";
+
+/// Lines that say how far something is.
+fn rows(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| line.contains('%')).collect()
+}
+
+fn share(machines: &Machines, path: &str) -> (Process, String) {
+    let mut sharer = machines.share("here", &["-d=0", path]);
+    let ticket = ticket(&mut sharer);
+    (sharer, ticket)
+}
+
+#[test]
+fn one_row_is_all_that_progress_takes_at_any_width() {
+    let machines = Machines::new();
+    for name in [LONG, WIDE] {
+        machines.put("here", name, &noise(3 * MIB, 1));
+        let (_sharer, ticket) = share(&machines, name);
+        let get = |columns: u16| {
+            let folder = columns.to_string();
+            let get = machines.command(&folder, "get", &[&ticket, "--down-rate=2MiB"]);
+            (columns, Terminal::controlling(&get, columns, 24))
+        };
+        for (columns, mut terminal) in [80, 40, 20].map(get) {
+            terminal.ends_with(0);
+            let lines = terminal.lines();
+            assert_eq!(rows(&lines).len(), 1, "{columns}: {lines:#?}");
+            assert!(lines[0].contains('…') && lines[0].contains("100%"), "{columns}: {lines:#?}");
+            assert!(lines.concat().contains("every piece verified"), "{lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_changes_its_width_keeps_one_row() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(8 * MIB, 1));
+    let (_sharer, ticket) = share(&machines, "file");
+    let get = machines.command("there", "get", &[&ticket, "--down-rate=4MiB"]);
+    let mut terminal = Terminal::controlling(&get, 80, 24);
+    terminal.shows("━");
+    terminal.resize(40, 24);
+    terminal.shows("% ");
+    terminal.resize(100, 24);
+    terminal.shows("━");
+    terminal.ends_with(0);
+    let lines = terminal.lines();
+    assert_eq!(rows(&lines).len(), 1, "{lines:#?}");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[1].starts_with("file: 8.0 MiB in "), "{lines:#?}");
+}
+
+#[test]
+fn a_sharer_sees_who_gets_it_and_ends_well() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(4 * MIB, 1));
+    let share = machines.command("here", "share", &["-d=0", "--up-rate=4MiB", "file"]);
+    let mut sharer = Terminal::controlling(&share, 200, 24);
+    let said = sharer.shows("Type help for commands.");
+    assert!(said.contains("On the other machine:") && !said.contains("WARN"), "{said:?}");
+    assert!(
+        said.contains("Sharing file until Ctrl-C. Only those on this machine who have this line can get it."),
+        "{said:?}"
+    );
+    let line = sharer.lines().into_iter().find(|line| line.starts_with("    peer-cli get ")).expect("a ticket");
+    machines.get("one", &[line.trim().strip_prefix("peer-cli get ").unwrap()]).ends_with(0);
+    sharer.shows("127.0.0.1 is getting file");
+    sharer.shows("127.0.0.1 has all of file (4.0 MiB in ");
+    machines.get("two", &[line.trim().strip_prefix("peer-cli get ").unwrap()]).ends_with(0);
+    sharer.shows("has all of file");
+    sharer.press(CTRL_C);
+    sharer.ends_with(0);
+    let lines = sharer.lines();
+    assert_eq!(lines.last().unwrap(), "Stopped sharing: sent 8.0 MiB to 2 machines.", "{lines:#?}");
+    assert!(rows(&lines).len() <= 1, "only what was hashed stays: {lines:#?}");
+}
+
+#[test]
+fn a_sharer_answers_what_is_typed() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    machines.put("here", "other one", b"more bytes");
+    let mut sharer = Terminal::controlling(&machines.command("here", "share", &["-d=0", "file"]), 200, 50);
+    sharer.shows("Type help for commands.");
+    let mut ask = |typed: &str, answer: &str| {
+        sharer.press(&format!("{typed}\r"));
+        sharer.shows(answer)
+    };
+    ask("help", "quit");
+    ask("ls", "file  5 B  content id ");
+    ask("status", "all of it is here  sent 0 B  0 peers connected");
+    ask("peers", "file: 0 connected");
+    ask("rate 10MiB", "At most 10.0 MiB/s are sent from now on.");
+    ask("add other one", "On the other machine, for other one:");
+    ask("add nothing", "nothing is not there");
+    ask("stop file", "file is not shared any more.");
+    ask("stop file", "Nothing here is called \"file\": ls lists what there is.");
+    ask("statsu", "\"statsu\" is no command. Did you mean status? help lists all of them.");
+    ask("prog", "Pieces on Seeder: 1 (100%).");
+    ask("quit", "Stopped sharing: nothing was sent.");
+    sharer.ends_with(0);
+}
+
+#[test]
+fn a_tracker_answers_what_is_typed() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    let mut tracker = tests::tracker();
+    tracker.current_dir(machines.folder("here")).args(["--bind=127.0.0.1", "-p=0", "--commands"]);
+    let mut tracker = Process::start("tracker", tracker);
+    let port = tracker.line("Listening on ").rsplit_once(':').unwrap().1.to_owned();
+    tracker.type_line("ls");
+    tracker.line("Nothing is shared or wanted now.");
+    let mut sharer = machines.share("here", &["-i=127.0.0.1", &format!("-d={port}"), "file"]);
+    ticket(&mut sharer);
+    tracker.type_line("LS");
+    let line = tracker.line("file  5 B  1 seeder, 0 downloaders  content id ");
+    assert!(line.starts_with("  file"), "{line}");
+    tracker.type_line("peers");
+    tracker.line("takes part in 1 content");
+    tracker.type_line("status");
+    tracker.line("1 peer, 1 content, ");
+    tracker.type_line("quti");
+    tracker.line("\"quti\" is no command. Did you mean quit?");
+    tracker.type_line("quit");
+    tracker.ends_with(0);
+}
+
+/// What does not come is not waited for in silence, and has no rate.
+#[test]
+fn a_download_that_stalls_says_so_and_keeps_its_row() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(8 * MIB, 1));
+    let (sharer, ticket) = share(&machines, "file");
+    let get = machines.command("there", "get", &[&ticket, "--down-rate=2MiB"]);
+    let mut terminal = Terminal::controlling(&get, 80, 24);
+    terminal.shows("/s");
+    sharer.signal("STOP");
+    terminal.shows("stalled");
+    let lines = terminal.lines();
+    let row = rows(&lines)[0];
+    assert!(row.contains('━') && !row.contains("/s"), "{lines:#?}");
+    sharer.signal("CONT");
+    terminal.ends_with(0);
+    assert_eq!(rows(&terminal.lines()).len(), 1);
+}
+
+/// A pipe, a dumb terminal and who wants no colours get lines.
+#[test]
+fn without_a_terminal_that_draws_there_are_no_control_codes() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(2 * MIB, 1));
+    let (_sharer, ticket) = share(&machines, "file");
+    for (variable, value) in [("TERM", "dumb"), ("NO_COLOR", "1")] {
+        let mut get = machines.command(value, "get", &[&ticket, "--down-rate=2MiB"]);
+        get.env("TERM", "xterm").env(variable, value);
+        let mut terminal = Terminal::with_environment(&mut get);
+        let said = terminal.ends_with(0);
+        assert!(!said.contains('\x1b') && said.contains("file  ") && said.contains("every piece verified"), "{said:?}");
+    }
+}

@@ -1,0 +1,62 @@
+//! Tests of single crates, built for Windows and run under Wine: those of the code that is for Windows alone, and all others
+//! that Wine is good enough for.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::ensure;
+use testbed::program::Program;
+
+use super::compiler::{Compiler, PROFILE};
+use super::wine::Wine;
+use super::{Skipped, WINDOWS};
+
+/// The crates that have code for Windows.
+const CRATES: [&str; 6] = [
+    "p2p-fileshare-atomic-file",
+    "p2p-fileshare-protocol",
+    "p2p-fileshare-settings",
+    "p2p-fileshare-storage",
+    "p2p-fileshare-transport",
+    "p2p-fileshare",
+];
+
+/// What Wine is not good enough for: parts of tests' names, and why.
+const UNFIT: [(&str, &str); 4] = [
+    ("quic::", "Wine lacks a call that QUIC's sockets need"),
+    ("both_listen_on_the_same_ports", "it needs QUIC"),
+    ("quic_is_preferred_and_tcp_is_what_is_left", "it needs QUIC"),
+    ("stream_connections_that_come_and_go", "a connection hears nothing for too long there, and it is not known why"),
+];
+
+/// After this long tests hang.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Builds the tests and runs them.
+pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
+    let what = format!("{WINDOWS} under Wine: tests of {}", CRATES.join(", "));
+    let Some(wine) = skipped.unless(&what, Wine::get(tools)) else { return Ok(()) };
+    eprintln!("{what}");
+    let programs = compiler.build_tests(&CRATES, PROFILE)?;
+    let parent = tools.join("stories");
+    fs::create_dir_all(&parent)?;
+    let folder = tempfile::tempdir_in(parent)?;
+    let result = programs.iter().try_for_each(|program| run_one(&wine, program, folder.path()));
+    wine.stop();
+    result?;
+    UNFIT.iter().for_each(|(test, why)| skipped.say(&format!("under Wine {test}: {why}")));
+    Ok(())
+}
+
+fn run_one(wine: &Wine, program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let name = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut command = wine.command(program);
+    command.args(UNFIT.iter().flat_map(|(test, _)| ["--skip", test]));
+    let mut tests = Program::start_as(&name, command, folder)?;
+    let result = tests.find("its result", PATIENCE, |line| line.strip_prefix("test result: ").map(str::to_owned))?;
+    let status = tests.end(PATIENCE)?;
+    ensure!(status.success(), "{}", tests.complaint(&format!("fails under Wine ({result})")));
+    eprintln!("{name}: {result}");
+    Ok(())
+}
