@@ -122,7 +122,7 @@ fn a_tracker_answers_what_is_typed() {
     let port = tracker.line("Listening on ").rsplit_once(':').unwrap().1.to_owned();
     tracker.type_line("ls");
     tracker.line("Nothing is shared or wanted now.");
-    let mut sharer = machines.share("here", &["-i=127.0.0.1", &format!("-d={port}"), "file"]);
+    let mut sharer = machines.share("here", &["--open", "-i=127.0.0.1", &format!("-d={port}"), "file"]);
     ticket(&mut sharer);
     tracker.type_line("LS");
     let line = tracker.line("file  5 B  1 seeder, 0 downloaders  content id ");

@@ -151,7 +151,7 @@ fn a_certificate_in_certs_says_who_the_tracker_is() {
 fn the_tracker_of_an_own_share_is_known() {
     let swarm = Swarm::new();
     swarm.put("asker", "file", b"bytes");
-    let mut command = ask(&swarm, &["share", "-d=0", "--json", "--commands", "input/file"]);
+    let mut command = ask(&swarm, &["share", "--open", "-d=0", "--json", "--commands", "input/file"]);
     let mut sharer = Process::start("sharer", {
         command.env("RUST_LOG", "error");
         command

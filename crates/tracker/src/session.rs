@@ -49,7 +49,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     let Greeting { mut send, hello, recv, known } =
         match timeout(HELLO, greet(connection, state)).await.map_err(silent)?? {
             Ok(greeting) => greeting,
-            Err((mut send, sentence)) => return refuse(&mut send, connection, sentence).await,
+            Err((mut send, _recv, sentence)) => return refuse(&mut send, connection, sentence).await,
         };
     let listeners = match hello {
         Some(TrackerRequest::Hello { version: VERSION, listeners }) => listeners,
@@ -79,7 +79,9 @@ struct Greeting {
     known: Known,
 }
 
-type Greeted = Result<Greeting, (MessageSender<TrackerEvent>, String)>;
+/// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first, and
+/// never read why.
+type Greeted = Result<Greeting, (MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String)>;
 
 /// Hears proofs, where there are private shares, and the hello. Until a proof was right nothing is said, or why nothing will be.
 async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greeted, TransportError> {
@@ -101,11 +103,11 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
                     send.send(&TrackerEvent::Proven { shares }).await?;
                     known = Known::Proven(proven);
                 }
-                Err(sentence) => return Ok(Err((send, sentence))),
+                Err(sentence) => return Ok(Err((send, recv, sentence))),
             }
             hello = recv.recv().await?;
         } else if connection.peer_id() != private.owner {
-            return Ok(Err((send, private::REFUSED.to_owned())));
+            return Ok(Err((send, recv, private::REFUSED.to_owned())));
         }
     }
     Ok(Ok(Greeting { send, hello, recv, known }))

@@ -44,7 +44,6 @@ Examples:
   peer-cli share a.bin                one line to paste elsewhere:
                                       peer-cli get p2p…
   peer-cli share -i 192.168.1.5 a b   two files, by way of a tracker there
-  peer-cli share --receivers 1 a.bin  for one receiver, and over then
   peer-cli share --open a.bin         for everyone who reaches this machine
   tar c a | peer-cli share - --name a.tar    what comes in";
 
@@ -100,6 +99,8 @@ pub struct ShareArguments {
     /// End after this time, as 30m or 2h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
+    /// End when so many receivers have it
+    ///
     /// End when so many receivers have it; others get nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "open")]
     receivers: Option<u32>,
