@@ -47,7 +47,7 @@ fn run(swarm: &Swarm, arguments: &[&str]) -> Output {
     let _ = std::fs::remove_dir_all(swarm.folder("there"));
     let mut command = tests::peer_cli();
     command.current_dir(swarm.folder("there")).args(arguments).arg("--bind=127.0.0.1");
-    if arguments[0] == "get" {
+    if arguments[0] == "get" && !arguments.contains(&"-o") {
         command.arg("--output=output");
     }
     command.arg("--certs").arg(swarm.certs()).stdin(Stdio::null()).output().unwrap()

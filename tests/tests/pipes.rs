@@ -41,7 +41,7 @@ fn a_file_goes_to_standard_output_and_words_do_not() {
             match flags[0] {
                 "--quiet" => assert_eq!(errors(&output), ""),
                 "--json" => assert!(errors(&output).contains(r#""path":"-""#), "{}", errors(&output)),
-                _ => assert!(errors(&output).contains("to standard output"), "{}", errors(&output)),
+                _ => assert!(errors(&output).contains("→ standard output"), "{}", errors(&output)),
             }
             assert!(is_empty(&temporary(&machines)), "nothing temporary stays");
             assert!(!machines.folder("there").join("output").exists(), "and nothing is put into a folder");

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use testbed::event::{Completed, Hashing, Kind, Sharing};
+#[cfg(unix)]
+use testbed::event::Completed;
+use testbed::event::{Hashing, Kind, Sharing};
 use testbed::programs::at_home;
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};

@@ -114,7 +114,7 @@ fn all(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     report.at_least("liars banned", peer.count::<Banned>() as f64, 3.0, "");
     report.holds("exit status 5", status.code() == Some(5));
     let error = peer.last::<Error>().map(|error| &*error.message).unwrap_or_default();
-    report.holds("it says so", error.contains("missing pieces"));
+    report.holds("it says so", error.contains("sent wrong pieces"));
     let output = stage.folder("downloader")?.join("output");
     report.holds("no final file", !output.join(stage.wanted()).exists());
     report.at_most("bad blocks on disk", wrong_blocks(&stage.part_file(&output), &ground.file)? as f64, 0.0, "");

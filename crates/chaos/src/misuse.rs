@@ -41,7 +41,8 @@ fn fails(
 }
 
 fn misuse(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
-    let read_only = SmallDisk::mount(ground, &report.case, 1 << 20)?;
+    // Large enough: that nothing can be written is all that is wrong with it.
+    let read_only = SmallDisk::mount(ground, &report.case, 1 << 30)?;
     read_only.set("ro")?;
     let mut stage = Stage::open(ground, &report.case)?;
     stage.seeders(1)?;

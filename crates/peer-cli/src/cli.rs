@@ -279,7 +279,7 @@ fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
-    let words = range::rewrite(guess::without_repetition(arguments), &Cli::command());
+    let words = range::rewrite(guess::as_meant(arguments), &Cli::command());
     let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
     if let Some(sentence) = does_nothing(&parsed) {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
@@ -423,7 +423,8 @@ mod tests {
         assert_eq!(said(&[&ticket]), format!("To get it: peer-cli get {ticket}"));
         assert!(said(&[&ticket[..40]]).contains("ticket"), "{}", said(&[&ticket[..40]]));
         assert_eq!(said(&["gte", "x"]), "there is no command \"gte\"; did you mean get?");
-        assert!(said(&["xyzzy"]).starts_with("there is no command \"xyzzy\""), "{}", said(&["xyzzy"]));
+        assert_eq!(said(&["sned", path]), "there is no command \"sned\"; did you mean send?");
+        assert_eq!(said(&["xyzzy"]), "there is no command \"xyzzy\": peer-cli -h lists them");
         assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
         assert_eq!(said(&["share", "x", "--only", "y"]), "--only is a flag of get, ls and watch, not of share");
         assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
@@ -431,9 +432,25 @@ mod tests {
         assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));
         assert_eq!(said(&["receive"]), "<TICKET|CONTENT_ID|NAME> is missing: peer-cli get -h shows examples");
         // The whole line, behind what was typed already.
-        let words = ["peer-cli", "get", "peer-cli", "get", &ticket].map(OsString::from);
-        let parsed = try_parse(words, &Surroundings::default()).unwrap();
-        assert!(matches!(&parsed.arguments.command, Some(Command::Get(get)) if get.is_of_ticket()));
+        let line = ["peer-cli", "get", &ticket];
+        for typed in [&["peer-cli"][..], &["peer-cli", "get"]] {
+            let words = typed.iter().chain(&line).map(OsString::from);
+            let parsed = try_parse(words, &Surroundings::default()).unwrap();
+            assert!(matches!(&parsed.arguments.command, Some(Command::Get(get)) if get.is_of_ticket()), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        let said = |words: &[&str]| {
+            let words = std::iter::once(&"peer-cli").chain(words).map(OsString::from);
+            let error = try_parse(words, &Surroundings::default()).map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp);
+            error.to_string()
+        };
+        assert_eq!(said(&["help"]), said(&["-h"]));
+        assert_eq!(said(&["help", "get"]), said(&["get", "--help"]));
+        assert_eq!(said(&["help", "send"]), said(&["share", "--help"]));
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_table_in_the_docs_is_this_one() {
         let table = include_str!("../../../docs/exit-codes.md");
-        let cell = |line: &str| line.strip_prefix("| ")?.split(' ').next()?.parse().ok();
+        let cell = |line: &str| line.strip_prefix("| ")?.split(' ').next()?.parse::<u8>().ok();
         let documented: Vec<u8> = table.lines().filter_map(cell).collect();
         let codes = [
             ExitCode::Other,

@@ -228,7 +228,8 @@ impl Reading {
                 }
                 '*' => Some(Token::Some),
                 '?' => Some(Token::Any),
-                '[' => match brackets(rest, escapes) {
+                // Where one is not closed, none behind it is: each is looked for in all of the rest.
+                '[' if unclosed.is_none() => match brackets(rest, escapes) {
                     Some((token, end)) => {
                         len = end;
                         Some(token)
@@ -540,5 +541,13 @@ mod tests {
         for pattern in [".x", "config", ".ssh/other"] {
             assert!(!spelt(pattern, ".ssh/.x", ".ssh") && !spelt(pattern, ".ssh/config", ".ssh"), "{pattern}");
         }
+    }
+
+    #[test]
+    fn many_brackets_that_are_not_closed_are_read_once() {
+        let text = "[".repeat(200_000);
+        let glob: Glob = text.parse().unwrap();
+        assert_eq!(glob.unclosed, Some(1));
+        assert!(glob.matches(&text) && !glob.matches("["));
     }
 }

@@ -148,7 +148,7 @@ async fn watch(arguments: &LsArguments) -> Result<(), Failure> {
 }
 
 /// Whether a pattern is of its name or id, or an id that begins so.
-fn fits(found: &ContentMatch, glob: &Glob) -> bool {
+pub fn fits(found: &ContentMatch, glob: &Glob) -> bool {
     let begins =
         matches!(glob.text().parse(), Ok(query @ (Query::Id(_) | Query::Prefix(_))) if query.fits(found.content, ""));
     glob.matches(&found.name) || glob.matches(&found.content.to_string()) || begins

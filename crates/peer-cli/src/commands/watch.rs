@@ -93,11 +93,11 @@ async fn watch(arguments: &WatchArguments) -> Result<(), Failure> {
     loop {
         tick.tick().await;
         match look(&node, &arguments.only).await {
-            Ok(rows) => {
+            Ok((listed, rows)) => {
                 has_answered |= !rows.is_empty();
                 lost = 0;
                 shown.show(&rows)?;
-                if arguments.until_complete && are_complete(&rows, arguments.copies) {
+                if arguments.until_complete && are_complete(&listed, &arguments.only, arguments.copies) {
                     node.shutdown().await;
                     return Ok(());
                 }
@@ -118,22 +118,20 @@ async fn watch(arguments: &WatchArguments) -> Result<(), Failure> {
     }
 }
 
-/// Whether somebody has all of each content, so many peers at least, and nobody wants more of it.
-fn are_complete(rows: &[Row], copies: usize) -> bool {
-    let mut by_content: BTreeMap<ContentId, (usize, bool)> = BTreeMap::new();
-    for row in rows {
-        let (seeders, wants) = by_content.entry(row.content).or_default();
-        *seeders += usize::from(row.peer.role == Role::Seeder);
-        *wants |= row.peer.role == Role::Downloader;
-    }
-    !by_content.is_empty() && by_content.values().all(|&(seeders, wants)| seeders >= copies && !wants)
+/// Whether somebody has all of each content, so many peers at least, and nobody wants more of it. This is asked of everything that
+/// is listed, also of what has no row because there is too much, and each pattern must fit something.
+fn are_complete(listed: &[ContentMatch], only: &[Glob], copies: usize) -> bool {
+    let is_complete = |found: &ContentMatch| found.seeders as usize >= copies && found.downloaders == 0;
+    let is_there = |glob: &Glob| listed.iter().any(|found| ls::fits(found, glob));
+    !listed.is_empty() && only.iter().all(is_there) && listed.iter().all(is_complete)
 }
 
-/// All peers of the contents that are watched.
-async fn look(node: &Node, only: &[Glob]) -> Result<Vec<Row>, Failure> {
+/// The contents that are watched, and peers of as many of them as are shown.
+async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<Row>), Failure> {
+    let listed = ls::wanted(ls::everything(node).await?, only);
     let mut rows = Vec::new();
-    for found in ls::wanted(ls::everything(node).await?, only).into_iter().take(MOST_CONTENTS) {
-        let ContentMatch { content, name, .. } = found;
+    for ContentMatch { content, name, .. } in listed.iter().take(MOST_CONTENTS) {
+        let content = *content;
         let mut after = None;
         loop {
             let page = answer(node.watch(content, after)).await?;
@@ -147,7 +145,7 @@ async fn look(node: &Node, only: &[Glob]) -> Result<Vec<Row>, Failure> {
         }
     }
     rows.sort_by_key(|row| (row.name.clone(), row.content, row.peer.address, row.peer.peer));
-    Ok(rows)
+    Ok((listed, rows))
 }
 
 /// A peer that has all of it by now may have said before that it has less.
@@ -328,12 +326,24 @@ mod tests {
 
     #[test]
     fn it_is_complete_when_enough_have_all_of_everything_and_nobody_wants_more() {
-        let seeder = |content, n| row(content, n, "", Role::Seeder, None);
-        let wants = row(1, 9, "", Role::Downloader, None);
-        assert!(!are_complete(&[], 1));
-        assert!(are_complete(&[seeder(1, 1), seeder(2, 2)], 1));
-        assert!(!are_complete(&[seeder(1, 1), wants.clone()], 1));
-        assert!(!are_complete(&[seeder(1, 1), seeder(1, 2), seeder(2, 1)], 2));
-        assert!(are_complete(&[seeder(1, 1), seeder(1, 2), row(1, 3, "", Role::Partial, None)], 2));
+        let found = |content: u8, seeders, downloaders| ContentMatch {
+            content: ContentId(Digest([content; 32])),
+            name: format!("{content}.bin"),
+            size: 1,
+            seeders,
+            others: downloaders + 1,
+            downloaders,
+        };
+        assert!(!are_complete(&[], &[], 1));
+        assert!(are_complete(&[found(1, 1, 0), found(2, 3, 0)], &[], 1));
+        assert!(!are_complete(&[found(1, 1, 1)], &[], 1));
+        assert!(!are_complete(&[found(1, 2, 0), found(2, 1, 0)], &[], 2));
+        let mut many: Vec<_> = (0..=MOST_CONTENTS as u8).map(|n| found(n, 1, 0)).collect();
+        assert!(are_complete(&many, &[], 1));
+        many[MOST_CONTENTS].downloaders = 1;
+        assert!(!are_complete(&many, &[], 1), "what has no row counts too");
+        let only: Vec<Glob> = ["1.bin", "2.bin"].iter().map(|glob| glob.parse().unwrap()).collect();
+        assert!(are_complete(&[found(1, 1, 0), found(2, 1, 0)], &only, 1));
+        assert!(!are_complete(&[found(1, 1, 0)], &only, 1), "2.bin is not shared yet");
     }
 }

@@ -23,15 +23,24 @@ pub fn sentence(words: &[OsString], error: &clap::Error) -> String {
     format!("{said}: peer-cli{command} -h shows examples")
 }
 
-/// The line that `share` prints is one to paste, and some paste all of it behind the beginning that they have typed.
-pub fn without_repetition(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+/// The words as they are meant: some type `help`, as in other programs, and some paste all of the line that `share` prints
+/// behind the beginning that they have typed.
+pub fn as_meant(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<_> = words.into_iter().collect();
-    while let [_, first, program, second, ..] = &words[..]
-        && (first == "get" && program == "peer-cli" && second == "get")
-    {
-        words.drain(2..4);
+    loop {
+        match &words[..] {
+            [_, first, program, second, ..] if first == "get" && program == "peer-cli" && second == "get" => {
+                words.drain(2..4);
+            }
+            [_, program, _, ..] if program == "peer-cli" => drop(words.remove(1)),
+            [_, help] if help == "help" => words[1] = "-h".into(),
+            [_, help, command] if help == "help" && cli::command().find_subcommand(command).is_some() => {
+                words[1] = "--help".into();
+                words.swap(1, 2);
+            }
+            _ => return words,
+        }
     }
-    words
 }
 
 /// What to type instead, if that is clear.
@@ -48,9 +57,11 @@ fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
     match named {
         Some(command) if typed.starts_with('-') => of_another(&program, command, typed),
         None if !typed.starts_with('-') => without_command(words, typed).or_else(|| {
-            let names = program.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+            let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+            let names =
+                commands.flat_map(|command| std::iter::once(command.get_name()).chain(command.get_all_aliases()));
             let near = settings::nearest(typed, names).map(|name| format!("; did you mean {name}?"));
-            Some(format!("there is no command {typed:?}{}", near.unwrap_or_default()))
+            Some(format!("there is no command {typed:?}{}", near.unwrap_or(": peer-cli -h lists them".to_owned())))
         }),
         _ => None,
     }

@@ -60,7 +60,7 @@ impl Session {
                 Some(name) => format!("On the other machine, for {name}:"),
                 None => "On the other machine:".to_owned(),
             };
-            ["", &heading, "", &format!("    {command}"), ""].iter().for_each(|line| self.screen.answer(line));
+            [&heading, "", &format!("    {command}"), ""].iter().for_each(|line| self.screen.answer(line));
             drawn.iter().for_each(|line| self.screen.answer(line));
         } else {
             drawn.iter().for_each(|line| self.screen.answer(line));

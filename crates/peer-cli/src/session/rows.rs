@@ -103,7 +103,7 @@ impl Session {
         if self.options.original {
             return;
         }
-        let mut words = vec![format!("Hashing {}  100%", path.display()), amount(total)];
+        let mut words = vec![format!("Hashing {}  100%", shown(&path)), amount(total)];
         let span = last.0 - first.0;
         // What took no time has no rate.
         if span >= Duration::from_millis(50) {
@@ -144,6 +144,12 @@ impl Session {
     }
 }
 
+/// A path as it was given, or the name of what it leads to where it names nothing itself: `.`, `..`.
+fn shown(path: &Path) -> String {
+    let meant = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+    meant.as_deref().and_then(Path::file_name).unwrap_or(path.as_os_str()).display().to_string()
+}
+
 fn hashing_row(hashing: &mut Hashing, now: Instant) -> Row {
     let (done, size) = (hashing.last.1, hashing.total);
     let pace = match hashing.meter.pace(now, done, size) {
@@ -151,7 +157,7 @@ fn hashing_row(hashing: &mut Hashing, now: Instant) -> Row {
         Pace::Stalled => Pace::Starting,
         pace => pace,
     };
-    let label = Label::Name(format!("Hashing {}", hashing.path.display()));
+    let label = Label::Name(format!("Hashing {}", shown(&hashing.path)));
     Row::Bar(Bar { label, done, size, pace, note: None, peers: None, drawn: true })
 }
 

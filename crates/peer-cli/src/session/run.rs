@@ -146,6 +146,7 @@ impl Session {
             | PeerEvent::Failed { .. }
             | PeerEvent::Withdrawn { .. } => return self.look_at_contents(),
             PeerEvent::Banned { peer } => {
+                self.state.borrow_mut().liars += 1;
                 self.screen.say(&format!("{} sent wrong pieces and is shut out.", self.banned(*peer)));
             }
             PeerEvent::ShareOver { reason, .. } => {

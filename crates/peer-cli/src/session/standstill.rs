@@ -65,6 +65,15 @@ pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str) 
     Failure::new(code, format!("nothing of {name} came within {wait}. {words} What is here is kept: start again later"))
 }
 
+/// The same sentences where peers were shut out: that explains more than what is waited for.
+pub fn after_liars(liars: u32, words: String) -> String {
+    match liars {
+        0 => words,
+        1 => format!("A peer sent wrong pieces and is shut out. {words}"),
+        _ => format!("{liars} peers sent wrong pieces and are shut out. {words}"),
+    }
+}
+
 /// Sentences about what a download waits for.
 pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
     let Wanted { name, .. } = wanted;
@@ -172,6 +181,14 @@ mod tests {
     fn unanswered(address: &str, reason: Option<TransportError>) -> Unanswered {
         let addresses = vec![address.parse().unwrap()];
         Unanswered { peer: PeerId::of_public_key(b"peer"), addresses, reason, lost: false }
+    }
+
+    #[test]
+    fn peers_that_were_shut_out_are_named_before_what_is_waited_for() {
+        let after = |liars| after_liars(liars, "Nothing comes of x.".to_owned());
+        assert_eq!(after(0), "Nothing comes of x.");
+        assert_eq!(after(1), "A peer sent wrong pieces and is shut out. Nothing comes of x.");
+        assert_eq!(after(3), "3 peers sent wrong pieces and are shut out. Nothing comes of x.");
     }
 
     fn said(waiting: &WaitingFor, seeders: Option<u32>, transport: Kind) -> String {

@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) additions: VecDeque<PathBuf>,
     /// What was sent of contents that are not shared any more, and to whom.
     pub(super) past: (u64, Vec<Participant>),
+    /// Peers that sent wrong pieces and were shut out.
+    pub(super) liars: u32,
     /// Since when nobody is connected who has some piece of a download.
     pub(super) lacking_since: BTreeMap<ContentId, Instant>,
     /// When the first download began.
@@ -178,6 +180,7 @@ impl Session {
             addresses: BTreeMap::new(),
             additions: VecDeque::new(),
             past: (0, Vec::new()),
+            liars: 0,
             lacking_since: BTreeMap::new(),
             wanted_since: None,
         };

@@ -78,6 +78,7 @@ impl Session {
         let busy = waiting == WaitingFor::Disk;
         let said = {
             let mut state = self.state.borrow_mut();
+            let liars = state.liars;
             let lacks = state.lacking_since.contains_key(&content);
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
             entry.still.is_busy(now, busy);
@@ -90,6 +91,7 @@ impl Session {
                 return Ok(());
             }
             let words = standstill::words(&waiting, &entry.wanted, self.options.transport);
+            let words = standstill::after_liars(liars, words);
             let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
             if entry.still.is_over(now, wait) {
                 return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.wanted.name, wait, &words));

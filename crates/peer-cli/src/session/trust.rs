@@ -247,6 +247,10 @@ fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
     drop(errors);
     let mut answer = Vec::new();
     let read = std::io::stdin().lock().take(LONGEST).read_until(b'\n', &mut answer);
+    if !answer.ends_with(b"\n") {
+        // Ctrl-D leaves the cursor behind the question.
+        let _ = writeln!(std::io::stderr());
+    }
     read.is_ok() && is_yes(&String::from_utf8_lossy(&answer), id)
 }
 

@@ -23,7 +23,7 @@ pub enum Draw {
     Rows(Vec<Row>, Option<Row>),
     /// A row as it is in the end: it stays.
     Keep(Row),
-    /// The rows stay as they are.
+    /// The rows that say how far something is stay as they are.
     KeepAll,
     /// Something was typed: what is above the prompt now is not ours.
     Typed,
@@ -162,8 +162,9 @@ impl Bottom {
             Draw::Keep(row) => staying.extend((!in_background()).then(|| row.line(size().0))),
             Draw::KeepAll => {
                 self.draw(staying);
-                // Blank ones are none.
-                if !self.drawn.is_empty() && self.is_blank() && !in_background() {
+                // Blank ones are none, and words alone say what was under way, which has ended.
+                let only_words = self.rows.iter().all(|row| matches!(row, Row::Text(_)));
+                if !self.drawn.is_empty() && (self.is_blank() || only_words) && !in_background() {
                     self.canvas.put(format!("\x1b[{}A\r{GONE}", self.drawn.len()));
                 }
                 self.rows.clear();
@@ -230,6 +231,25 @@ mod tests {
     fn what_stays_comes_above_the_rows() {
         assert_eq!(frame(&[1], false, 80, true, &texts(["said"]), &texts(["b"])), "\x1b[1A\r\x1b[Jsaid\nb\n");
         assert_eq!(frame(&[], false, 80, true, &texts(["said"]), &[]), "said\n");
+    }
+
+    #[test]
+    fn words_of_what_was_under_way_do_not_stay() {
+        struct Printer(std::sync::mpsc::Sender<String>);
+        impl ExternalPrinter for Printer {
+            fn print(&mut self, text: String) -> rustyline::Result<()> {
+                let _ = self.0.send(text);
+                Ok(())
+            }
+        }
+        let (texts, printed) = std::sync::mpsc::channel();
+        let mut bottom = Bottom::new(Canvas::AbovePrompt(Box::new(Printer(texts))));
+        bottom.take(Draw::Rows(vec![Row::Text("Connecting".to_owned())], None), &mut Vec::new());
+        bottom.take(Draw::KeepAll, &mut Vec::new());
+        assert_eq!(
+            printed.try_iter().collect::<Vec<_>>(),
+            ["Connecting\x1b[K\n".to_owned(), format!("\x1b[1A\r{GONE}")]
+        );
     }
 
     #[test]

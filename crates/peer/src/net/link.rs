@@ -165,21 +165,21 @@ mod tests {
 
     use super::*;
 
-    /// Two peers that are connected.
-    async fn connected() -> (Arc<dyn Connection>, Arc<dyn Connection>) {
+    /// Two peers that are connected, and the ends of their connection.
+    async fn connected() -> ([impl Transport; 2], Arc<dyn Connection>, Arc<dyn Connection>) {
         let network = MemoryNetwork::new();
         let peer =
             |name: &[u8], addr: &str| network.bind(PeerId::of_public_key(name), vec![addr.parse().unwrap()]).unwrap();
         let (one, other) = (peer(b"a", "10.0.0.1:9000"), peer(b"b", "10.0.0.2:9000"));
         let (dialled, accepted) = tokio::join!(one.dial(other.listeners()[0], other.peer_id()), other.accept());
-        (dialled.unwrap(), accepted.unwrap())
+        ([one, other], dialled.unwrap(), accepted.unwrap())
     }
 
     #[tokio::test]
     async fn a_peer_is_asked_for_its_cap_and_one_that_does_not_know_the_question_has_none() {
         let content = ContentId(protocol::Digest([7; 32]));
         for (knows, cap) in [(true, Some(5 << 20)), (true, None), (false, None)] {
-            let (asks, answers) = connected().await;
+            let (_peers, asks, answers) = connected().await;
             let answering = tokio::spawn(async move {
                 let stream = answers.accept().await.unwrap();
                 if let Some(Question::UpRate { content: of, stream }) = listen(stream).await.filter(|_| knows) {
