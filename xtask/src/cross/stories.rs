@@ -137,7 +137,7 @@ fn killed(ground: &Ground<'_>) -> anyhow::Result<()> {
     again.event::<Completed>()?;
     again.ends()?;
     share.exit()?;
-    ground.is_equal(&original, "there", "output/large.bin")
+    ground.is_equal(&original, "there", "large.bin")
 }
 
 /// Each platform seeds a file, and each gets both, by a tracker on Linux.

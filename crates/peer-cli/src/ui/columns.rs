@@ -35,6 +35,11 @@ pub fn shortened(text: &str, most: usize) -> String {
     head.into_iter().chain([GAP]).chain(tail.into_iter().rev()).collect()
 }
 
+/// The beginning of a text, in so many columns at most.
+pub fn beginning(text: &str, most: usize) -> String {
+    fitting(text.chars(), most).into_iter().collect()
+}
+
 /// The first of these that fit.
 fn fitting(chars: impl Iterator<Item = char>, mut room: usize) -> Vec<char> {
     let fits = |c: &char| {

@@ -5,9 +5,10 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use protocol::printable;
 use settings::terminal::{in_background, takes_codes};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::error::{ExitCode, Failure};
+use crate::ui::columns::{beginning, columns, shortened};
+use crate::ui::paint;
 
 /// Cells between two columns.
 const GAP: usize = 2;
@@ -48,7 +49,7 @@ impl Table {
         let cells: Vec<Vec<String>> = std::iter::once(head)
             .chain(self.rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()))
             .collect();
-        let widest = |column: usize| cells.iter().filter_map(|row| Some(row.get(column)?.width())).max().unwrap_or(0);
+        let widest = |column: usize| cells.iter().filter_map(|row| Some(columns(row.get(column)?))).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..self.columns.len()).map(widest).collect();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         let total = |shown: &[usize], widths: &[usize]| {
@@ -79,42 +80,21 @@ impl Table {
                     Kind::List => ended(&row[column], widths[column]),
                     Kind::Number | Kind::Name => shortened(&row[column], widths[column]),
                 };
-                let room = " ".repeat(widths[column].saturating_sub(cell.width()));
+                let room = " ".repeat(widths[column].saturating_sub(columns(&cell)));
                 if self.columns[column].kind == Kind::Number { room + &cell } else { cell + &room }
             });
-            cut(cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end(), width)
+            beginning(cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end(), width)
         };
         cells.iter().map(line).collect()
     }
 }
 
-/// A text of at most so many cells, with its middle left out if it is longer.
-fn shortened(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let half = width.saturating_sub(1) / 2;
-    let front = cut(text, width.saturating_sub(1) - half);
-    let back: String = cut(&text.chars().rev().collect::<String>(), half).chars().rev().collect();
-    cut(&format!("{front}…{back}"), width)
-}
-
 /// A text of at most so many cells, with its end left out if it is longer.
 fn ended(text: &str, width: usize) -> String {
-    if text.width() <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    cut(&format!("{}…", cut(text, width.saturating_sub(1))), width)
-}
-
-/// The beginning of a text, of at most so many cells.
-fn cut(text: &str, width: usize) -> String {
-    let mut taken = 0;
-    let fits = |character: &char| {
-        taken += character.width().unwrap_or(0);
-        taken <= width
-    };
-    text.chars().take_while(fits).collect()
+    beginning(&format!("{}…", beginning(text, width.saturating_sub(1))), width)
 }
 
 /// Where a table is shown again and again.
@@ -140,19 +120,19 @@ impl Live {
         if in_background() {
             return Ok(());
         }
-        let (height, width) = console::Term::stdout().size_checked().unwrap_or((24, 80));
+        let (width, height) = paint::size();
         // The last column is left free: some terminals wrap a line that is as wide as they are.
-        let (width, height): (usize, usize) = (usize::max(width.into(), 2) - 1, usize::max(height.into(), 4));
+        let (width, height) = (width.max(2) - 1, height.max(4));
         let mut lines = table.lines(width);
         let most = height - 2;
         if lines.len() > most {
             let hidden = lines.len() - most + 1;
             lines.truncate(most - 1);
-            lines.push(cut(&format!("… and {hidden} more"), width));
+            lines.push(beginning(&format!("… and {hidden} more"), width));
         }
-        lines.push(cut(foot, width));
+        lines.push(beginning(foot, width));
         // A terminal that has become narrower has wrapped what was drawn.
-        let rows: usize = self.drawn.iter().map(|line| line.width().div_ceil(width + 1).max(1)).sum();
+        let rows: usize = self.drawn.iter().map(|line| columns(line).div_ceil(width + 1).max(1)).sum();
         let up = if rows > 0 { format!("\x1b[{}A", rows.min(height)) } else { String::new() };
         let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
         self.drawn = lines;
@@ -188,6 +168,8 @@ fn closed() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
 
     fn table(rows: &[[&str; 4]]) -> Table {

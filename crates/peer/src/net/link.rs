@@ -191,8 +191,9 @@ mod tests {
             assert_eq!(ask_up_rate(asks.clone(), content).await, cap);
             // The connection is as good as before.
             let answers = answering.await.unwrap();
-            let (opened, accepted) = tokio::join!(asks.open(), answers.accept());
-            assert!(opened.is_ok() && accepted.is_ok());
+            let (mut send, _recv) = asks.open().await.unwrap();
+            send.send(frame(&[1])).await.unwrap();
+            assert!(answers.accept().await.is_ok());
         }
     }
 

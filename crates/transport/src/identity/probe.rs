@@ -2,7 +2,7 @@
 //!
 //! A probe takes no certificate. It checks one, sees its key proven over this very handshake, notes whose it is, and ends the
 //! handshake there: before it has shown a certificate of its own, and before either side could say anything. So it never
-//! becomes a connection, and whoever wants one dials anew and demands the id.
+//! becomes a connection. A connection is dialled anew, and demands the id.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use webpki::KeyUsage;
 
-use super::tls::{ALPN, provider};
+use super::tls::{ALPN, only_tls13_with_ed25519, provider};
 use super::{Trust, peer_id_of};
 
 /// TLS for a dialler that ends every handshake. `proven` is told who answered.
@@ -51,14 +51,7 @@ impl ServerCertVerifier for OnlyLooks {
         self.trust.check(end, rest, now, KeyUsage::server_auth()).map(|_| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
-    }
+    only_tls13_with_ed25519!();
 
     fn verify_tls13_signature(
         &self,
@@ -70,10 +63,6 @@ impl ServerCertVerifier for OnlyLooks {
         verify_tls13_signature(message, certificate, signature, algorithms)?;
         let _ = self.proven.set(peer_id_of(certificate)?);
         Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
     }
 }
 

@@ -126,8 +126,8 @@ struct OnePeer {
     provider: Arc<CryptoProvider>,
 }
 
-/// What rustls asks of both sides in the same words: a handshake counts if it is TLS 1.3's, signed with Ed25519.
-macro_rules! signed_with_ed25519 {
+/// What rustls asks of every verifier in the same words: a handshake counts if it is TLS 1.3's, signed with Ed25519.
+macro_rules! only_tls13_with_ed25519 {
     () => {
         fn verify_tls12_signature(
             &self,
@@ -138,6 +138,18 @@ macro_rules! signed_with_ed25519 {
             Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
         }
 
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+    };
+}
+pub(super) use only_tls13_with_ed25519;
+
+/// The same, of a verifier with which the handshake goes on once the signature is right.
+macro_rules! signed_with_ed25519 {
+    () => {
+        only_tls13_with_ed25519!();
+
         fn verify_tls13_signature(
             &self,
             message: &[u8],
@@ -145,10 +157,6 @@ macro_rules! signed_with_ed25519 {
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
             verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ED25519]
         }
     };
 }

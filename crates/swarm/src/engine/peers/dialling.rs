@@ -16,6 +16,8 @@ const WITHOUT_PIECES: Duration = Duration::from_secs(10);
 const WITHOUT_MANIFEST: Duration = Duration::from_secs(2);
 /// Each further pause is twice as long as the last, up to so many times.
 const DOUBLINGS: u32 = 4;
+/// This part of all connections is for peers that we chose ourselves: strangers that dialled us leave it free.
+const OWN_CHOICE: usize = 4;
 /// While fewer peers than this are known, the tracker has no others to name.
 const FEWEST_NAMED: usize = SAMPLE / 2;
 
@@ -60,8 +62,13 @@ impl Engine {
 
     /// Dials known peers of contents that we want, in random order, as far as there is room.
     pub(crate) fn dial_more(&mut self) {
-        let useful = self.conns.values().filter(|state| !state.download.is_useless()).count();
-        let room = self.config.connections.saturating_sub(useful + self.peers.dials());
+        // Those who dialled us and have given nothing may be a crowd that is here to keep us from the others.
+        let is_stranger = |state: &&Connection| !state.peer.dialled && !state.was_of_use();
+        let (strangers, others): (Vec<_>, Vec<_>) =
+            self.conns.values().filter(|state| !state.download.is_useless()).partition(is_stranger);
+        let most = self.config.connections - self.config.connections / OWN_CHOICE;
+        let taken = others.len() + strangers.len().min(most);
+        let room = self.config.connections.saturating_sub(taken + self.peers.dials());
         let mut room = room.min(self.peers.free_dials(self.now));
         if room == 0 {
             return;

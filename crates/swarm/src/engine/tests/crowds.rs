@@ -99,3 +99,19 @@ fn the_tracker_is_asked_for_more_peers_while_nothing_comes() {
     engine.handle(Duration::from_secs(8), event, &mut Vec::new());
     assert_eq!(searches(&mut engine, 8..39), 2, "10 and 30 s after the manifest came");
 }
+
+#[test]
+fn a_crowd_that_dials_us_leaves_room_to_dial_others() {
+    let (mut engine, mut actions) = (wants(20_000), Vec::new());
+    for conn in 1..=SILENT {
+        let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
+        let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false };
+        engine.handle(Duration::ZERO, connected, &mut actions);
+        engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
+    }
+    actions.clear();
+    let honest = PeerAddress { id: stranger(HONEST), addresses: vec![address(1)] };
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers: vec![honest] }, &mut actions);
+    let dials = actions.iter().any(|action| matches!(action, Action::Dial { .. }));
+    assert!(dials, "the honest one is not dialled");
+}
