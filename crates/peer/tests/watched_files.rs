@@ -10,12 +10,15 @@ use p2p_fileshare::{Node, PeerEvent, State};
 use protocol::ContentId;
 #[cfg(unix)]
 use tokio::io::AsyncReadExt;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast};
 use tokio::time::timeout;
 use transport::{Identity, MemoryNetwork, Transport};
 
 /// Long before it is over something is wrong.
 const LONG: Duration = Duration::from_secs(30);
+/// A process has so many files open and no more: one that reads thousands closes those of the other nodes, and a test that
+/// depends on an open file does not run beside it.
+static OPEN_FILES: Mutex<()> = Mutex::const_new(());
 
 fn node(folder: &Path) -> Node {
     node_in(&MemoryNetwork::new(), folder)
@@ -99,6 +102,7 @@ async fn an_edit_that_puts_the_old_time_back_is_noticed() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_is_replaced_by_an_equal_one_is_shared_still_or_withdrawn() {
+    let _alone = OPEN_FILES.lock().await;
     for was_read in [false, true] {
         for keeps_time in [false, true] {
             let folder = tempfile::tempdir().unwrap();
@@ -132,6 +136,7 @@ async fn a_file_that_is_replaced_by_an_equal_one_is_shared_still_or_withdrawn() 
 /// More folders than the system is asked about: they are looked at.
 #[tokio::test]
 async fn a_change_among_thousands_of_folders_is_noticed() {
+    let _alone = OPEN_FILES.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     (0..2000).for_each(|number| old_file(&root.join(format!("{number}/file")), &[7; 100]));
