@@ -41,7 +41,11 @@ pub fn sentence(error: &clap::Error) -> String {
             }
         }
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::Strings(missing)) => format!("{} is missing", missing.join(" and ")),
+            // One is enough of what may be given several times.
+            Some(ContextValue::Strings(missing)) => {
+                let missing: Vec<_> = missing.iter().map(|name| name.trim_end_matches("...")).collect();
+                format!("{} is missing", missing.join(" and "))
+            }
             _ => as_one_line(error),
         },
         _ => as_one_line(error),
