@@ -5,16 +5,18 @@
 //! There is no encryption to prove an id with: an address is bound with any id.
 
 mod connection;
+mod lock;
 mod pipe;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use protocol::PeerId;
 use tokio::sync::{mpsc, watch};
 
 use self::connection::Side;
+use self::lock::lock;
 use crate::identity::Identity;
 use crate::{BoxFuture, Connection, Transport, TransportError};
 
@@ -207,11 +209,6 @@ impl Drop for MemoryTransport {
     fn drop(&mut self) {
         self.shut();
     }
-}
-
-/// Nothing here leaves a lock's data half changed, so a panic elsewhere does no harm.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

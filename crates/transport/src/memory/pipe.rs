@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
-use super::lock;
+use super::lock::lock;
 use crate::TransportError;
 
 /// Bytes that may wait for the receiver, as over QUIC.

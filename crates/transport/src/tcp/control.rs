@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 use tokio_rustls::TlsStream;
 
-use super::connection::{Core, End};
+use super::connection_core::{ControlFrame, Core, End};
 use super::socket::Socket;
 
 const PING: u8 = 0;
@@ -27,17 +27,6 @@ const REASON: usize = 1024;
 const LINGER: Duration = Duration::from_millis(500);
 /// Most bytes that are read and forgotten meanwhile.
 const UNREAD: u64 = 256 << 10;
-/// Words that may wait.
-pub(super) const QUEUE: usize = 256;
-
-/// What our side wants said.
-#[derive(Debug)]
-pub(super) enum ControlFrame {
-    /// The other side has pinged with this number.
-    Pong(u32),
-    /// One more stream connection is needed for streams that we open.
-    Want,
-}
 
 /// Runs until the connection ends, for whatever reason, and the other side had time to hear of it.
 pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, frames: mpsc::Receiver<ControlFrame>) {

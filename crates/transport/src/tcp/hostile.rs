@@ -190,8 +190,8 @@ async fn has_few_stream_connections_without_a_stream(purpose: Purpose, most: usi
 #[tokio::test]
 async fn a_connection_has_few_stream_connections_without_a_stream() {
     tokio::join!(
-        has_few_stream_connections_without_a_stream(Purpose::Theirs, connection::FEW),
-        has_few_stream_connections_without_a_stream(Purpose::Yours, connection::IDLE_STREAM_CONNECTIONS)
+        has_few_stream_connections_without_a_stream(Purpose::Theirs, connection_core::FEW),
+        has_few_stream_connections_without_a_stream(Purpose::Yours, connection_core::IDLE_STREAM_CONNECTIONS)
     );
 }
 
@@ -204,7 +204,8 @@ async fn stream_connections_that_come_and_go_are_not_counted_for_ever() {
     for _ in 0..6 {
         for purpose in [Purpose::Theirs, Purpose::Yours] {
             drop(stream_connections(&dialler, 50, purpose).await);
-            until("they are gone", || listener.shared.sockets.taken() <= 1 + connection::IDLE_STREAM_CONNECTIONS).await;
+            until("they are gone", || listener.shared.sockets.taken() <= 1 + connection_core::IDLE_STREAM_CONNECTIONS)
+                .await;
         }
     }
     let ended = timeout(Duration::from_millis(500), connection.closed()).await;

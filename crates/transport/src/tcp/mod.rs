@@ -5,6 +5,7 @@
 //! no byte is copied to be multiplexed. Only the side that dialled opens TCP connections; the other asks for them.
 
 mod connection;
+mod connection_core;
 mod control;
 mod dial;
 #[cfg(test)]
@@ -38,7 +39,8 @@ use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::{offers_our_protocol, peer_id_of, speaks_our_protocol};
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
-use connection::{Core, End, Share, TcpConnection};
+use connection::TcpConnection;
+use connection_core::{Core, End, Share};
 pub(crate) use dial::probe;
 use dial::{Dialler, Purpose, Token, WELCOME};
 use socket::Socket;

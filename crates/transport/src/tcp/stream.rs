@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Core, Held};
+use super::connection_core::{Core, Held, REASON};
 use super::socket::Handle;
 use super::stream_connection::{Reader, StreamConnection, StreamFrame, Writer};
 use crate::admission::Worth;
@@ -22,8 +22,6 @@ use crate::{BoxFuture, RecvStream, SendStream, TransportError};
 const FRAME: usize = 256 << 10;
 /// The other side ends what it was asked to end within this time, or the stream connection is given up.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A stream connection that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
-pub(super) const REASON: Duration = Duration::from_millis(300);
 
 pub(super) struct OneStream {
     core: Arc<Core>,

@@ -1,0 +1,368 @@
+//! What the tasks of a connection share: how it ended, its stream connections that are free, and what it has counted.
+//!
+//! The handle that others hold, the task of the control connection and the streams all work on it; it knows none of
+//! them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::PeerId;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsStream;
+
+use super::dial::{Dialler, Purpose};
+use super::socket::{Counted, Handle as SocketHandle, Socket};
+use super::stream_connection::{StreamConnection, StreamFrame};
+use crate::admission::{Admission, Newcomer, Worth};
+use crate::identity::{EXPORTER, exporter_for};
+use crate::{LinkStats, TransportError};
+
+/// Streams that one side may have open at once.
+pub(super) const STREAMS: usize = 100;
+/// Stream connections that the other side may open: one for each stream of either side, and some that are just ending.
+const STREAM_CONNECTIONS: usize = 2 * STREAMS + 20;
+/// Stream connections of ours that are kept for later, and for how long; the others are closed.
+pub(super) const IDLE_STREAM_CONNECTIONS: usize = 8;
+const KEPT: Duration = Duration::from_secs(5);
+/// A stream connection of the other side, which does the same, may be without a stream for so long. A stream that it has opened and
+/// sends nothing on is none yet.
+const WITHOUT_STREAM: Duration = Duration::from_secs(15);
+/// But no longer than this if it is not one of a few: those that come side by side all have their streams soon.
+pub(super) const FEW: usize = 16;
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Frames for the control connection that may wait.
+const FRAMES: usize = 256;
+/// A stream connection that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
+pub(super) const REASON: Duration = Duration::from_millis(300);
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    ByPeer { code: u32, reason: String },
+    Local { code: u32, reason: String },
+    Lost(String),
+}
+
+impl End {
+    fn error(&self) -> TransportError {
+        match self.clone() {
+            End::ByPeer { code, reason } => TransportError::ClosedByPeer { code, reason },
+            End::Local { .. } => TransportError::Closed,
+            End::Lost(reason) => TransportError::Lost(reason),
+        }
+    }
+}
+
+/// What our side wants said on the control connection.
+#[derive(Debug)]
+pub(super) enum ControlFrame {
+    /// The other side has pinged with this number.
+    Pong(u32),
+    /// One more stream connection is needed for streams that we open.
+    Want,
+}
+
+/// What a connection's core hands on: streams of the other side to the handle, frames to the control connection.
+pub(super) struct Queues {
+    pub(super) arrivals: mpsc::Receiver<(StreamConnection, StreamFrame)>,
+    pub(super) frames: mpsc::Receiver<ControlFrame>,
+}
+
+/// The part of a connection in all sockets that others made us open.
+pub(super) struct Share {
+    pub(super) sockets: Arc<Admission>,
+    /// Tells this connection from others of its address.
+    pub(super) number: u64,
+    pub(super) remote: SocketAddr,
+}
+
+impl Share {
+    /// Gives a socket a place, for as long as it is open. False if there is none for it.
+    fn admit(&self, socket: &SocketHandle, worth: Worth, counted: Option<Counted>) -> bool {
+        let newcomer = Newcomer { from: self.remote.ip(), holder: Some(self.number), worth };
+        let closes = socket.downgrade();
+        let place = self.sockets.enter(Instant::now(), newcomer, move || closes.close());
+        let admitted = place.is_some();
+        socket.hold(place, counted);
+        admitted
+    }
+}
+
+/// What the tasks of a connection share. It is over when nobody holds it any more ([`Held`]).
+pub(super) struct Core {
+    pub(super) peer: PeerId,
+    /// What TLS exports of the control connection; stream connections belong to it by a token that only both ends know.
+    exported: Option<[u8; 32]>,
+    thread: Handle,
+    end: watch::Sender<Option<End>>,
+    idle: Mutex<Vec<StreamConnection>>,
+    came: Notify,
+    /// Stream connections that the other side wanted, and how many of them wait for a stream of it.
+    stream_connections: Arc<AtomicUsize>,
+    waiting: AtomicUsize,
+    share: Share,
+    control: SocketHandle,
+    used: AtomicBool,
+    arrivals: mpsc::Sender<(StreamConnection, StreamFrame)>,
+    frames: mpsc::Sender<ControlFrame>,
+    /// Dials further stream connections; only the side that dialled can.
+    dialler: Option<Dialler>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// In microseconds.
+    rtt: AtomicU64,
+    heard: AtomicU64,
+}
+
+impl Core {
+    /// Of a connection with this control connection, whose tasks run on this runtime. It has ended already if there is no room for it.
+    pub(super) fn new(
+        control: &TlsStream<Socket>,
+        peer: PeerId,
+        share: Share,
+        dialler: Option<Dialler>,
+        thread: Handle,
+    ) -> (Arc<Self>, Queues) {
+        let dialled = dialler.is_some();
+        let (to_handle, arrivals) = mpsc::channel(STREAMS);
+        let (to_control, frames) = mpsc::channel(FRAMES);
+        let core = Arc::new(Core {
+            peer,
+            exported: exported(control),
+            thread,
+            end: watch::Sender::new(None),
+            idle: Mutex::default(),
+            came: Notify::new(),
+            stream_connections: Arc::default(),
+            waiting: AtomicUsize::new(0),
+            share,
+            control: control.get_ref().0.handle(),
+            used: AtomicBool::new(false),
+            arrivals: to_handle,
+            frames: to_control,
+            dialler,
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            rtt: AtomicU64::new(1000),
+            heard: AtomicU64::new(0),
+        });
+        // Whom we dial is our own choice.
+        if !dialled && !core.share.admit(&core.control, Worth::Unused, None) {
+            core.finish(End::Local { code: 1, reason: "too many connections from there".to_owned() });
+        }
+        (core, Queues { arrivals, frames })
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.thread.spawn(task)
+    }
+
+    /// Key material that both sides have in common, for this label.
+    pub(super) fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
+        let exported = self.exported;
+        let exported =
+            exported.ok_or_else(|| TransportError::Io("nothing was exported from the handshake".to_owned()))?;
+        Ok(exporter_for(label, exported))
+    }
+
+    /// What it has counted and measured so far.
+    pub(super) fn stats(&self) -> LinkStats {
+        LinkStats {
+            rtt: Duration::from_micros(self.rtt.load(Ordering::Relaxed)),
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            lost: 0,
+            datagram: None,
+            moved: false,
+        }
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn end(&self) -> Option<TransportError> {
+        self.end.borrow().as_ref().map(End::error)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(&self) -> TransportError {
+        self.end_of_all().await.error()
+    }
+
+    pub(super) async fn end_of_all(&self) -> End {
+        let mut end = self.end.subscribe();
+        let ended = end.wait_for(Option::is_some).await;
+        ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost(String::new()))
+    }
+
+    /// The first end counts.
+    pub(super) fn finish(&self, end: End) {
+        self.end.send_if_modified(|seen| {
+            let first = seen.is_none();
+            seen.get_or_insert(end);
+            first
+        });
+        self.idle.lock().expect("no panic holds it").clear();
+    }
+
+    /// There is a stream on it.
+    pub(super) fn is_used(&self) {
+        if !self.used.swap(true, Ordering::Relaxed) {
+            self.control.set_worth(Worth::Control);
+        }
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured(&self, rtt: Duration) {
+        self.rtt.store(rtt.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn heard(&self, at: Duration) {
+        self.heard.store(at.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_heard(&self) -> Duration {
+        Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Says something on the control connection; a side that floods us with what must be answered is not answered.
+    pub(super) fn say(&self, frame: ControlFrame) {
+        let _ = self.frames.try_send(frame);
+    }
+
+    /// A stream has ended on this stream connection: it is free for the next, or waits for the other side's next.
+    pub(super) fn give_back(self: Arc<Self>, connection: StreamConnection, ours: bool) {
+        if ours { self.keep(connection) } else { self.listen(connection) }
+    }
+
+    fn keep(&self, connection: StreamConnection) {
+        let mut idle = self.idle.lock().expect("no panic holds it");
+        if self.end.borrow().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
+            idle.push(connection);
+        }
+        drop(idle);
+        self.came.notify_one();
+    }
+
+    /// Closes stream connections of ours that were of no use lately, before the other side does.
+    pub(super) fn close_idle_stream_connections(&self) {
+        self.idle.lock().expect("no panic holds it").retain(|connection| connection.idle.elapsed() < KEPT);
+    }
+
+    /// Waits on a stream connection of the other side for its next stream.
+    fn listen(self: Arc<Self>, connection: StreamConnection) {
+        let core = self.clone();
+        self.spawn(async move {
+            core.waiting.fetch_add(1, Ordering::Relaxed);
+            let heard = core.first_frame(connection).await;
+            core.waiting.fetch_sub(1, Ordering::Relaxed);
+            if let Some(arrival) = heard {
+                tokio::select! {
+                    _ = core.arrivals.send(arrival) => {}
+                    _ = core.end_of_all() => {}
+                }
+            }
+        });
+    }
+
+    /// What is said first of a stream connection's next stream, if that is soon enough.
+    async fn first_frame(&self, mut connection: StreamConnection) -> Option<(StreamConnection, StreamFrame)> {
+        let (idle, next) = (connection.idle, connection.next);
+        let said = {
+            let said = connection.reader.said(next);
+            tokio::pin!(said);
+            let soon = async {
+                match timeout_at(idle + FRESH, &mut said).await {
+                    Err(_) if self.waiting.load(Ordering::Relaxed) > FEW => None,
+                    Err(_) => timeout_at(idle + WITHOUT_STREAM, &mut said).await.ok(),
+                    Ok(said) => Some(said),
+                }
+            };
+            tokio::select! {
+                said = soon => said,
+                _ = self.end_of_all() => None,
+            }
+        };
+        Some((connection, said?.ok()?))
+    }
+
+    /// A stream connection came from the side that dials.
+    pub(super) fn stream_connection_came(self: Arc<Self>, stream: TlsStream<Socket>, purpose: Purpose) {
+        let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else {
+            return self.finish(End::Local { code: 1, reason: "too many stream connections".to_owned() });
+        };
+        let connection = StreamConnection::new(stream);
+        if !self.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
+            return;
+        }
+        if purpose == Purpose::Theirs { self.listen(connection) } else { self.keep(connection) }
+    }
+
+    /// The other side, which cannot dial us, needs a stream connection.
+    pub(super) fn give_stream_connection(self: Arc<Self>) {
+        if self.dialler.is_none() {
+            return;
+        }
+        let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else { return };
+        let core = self.clone();
+        self.spawn(async move {
+            let Some(dialler) = &core.dialler else { return };
+            if let Ok(stream) = dialler.dial(Purpose::Yours).await {
+                let connection = StreamConnection::new(stream);
+                if core.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
+                    core.clone().listen(connection);
+                }
+            }
+        });
+    }
+
+    /// A stream connection for a stream of ours.
+    pub(super) async fn stream_connection(&self) -> Result<StreamConnection, TransportError> {
+        let mut asked = false;
+        loop {
+            let came = self.came.notified();
+            if let Some(connection) = self.idle.lock().expect("no panic holds it").pop() {
+                return Ok(connection);
+            }
+            if let Some(dialler) = &self.dialler {
+                return match dialler.dial(Purpose::Theirs).await {
+                    Ok(stream) => Ok(StreamConnection::new(stream)),
+                    // The door of a side that has just closed the connection knows it no more; why is on the control connection.
+                    Err(error) => Err(timeout(REASON, self.ended()).await.unwrap_or(error)),
+                };
+            }
+            if !std::mem::replace(&mut asked, true) {
+                self.say(ControlFrame::Want);
+            }
+            came.await;
+        }
+    }
+}
+
+/// What TLS exports of a session, as long as it has a handshake behind it.
+fn exported(control: &TlsStream<Socket>) -> Option<[u8; 32]> {
+    match control {
+        TlsStream::Client(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None).ok(),
+        TlsStream::Server(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None).ok(),
+    }
+}
+
+/// Closes the connection when it is dropped.
+pub(super) struct Held(pub(super) Arc<Core>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.finish(End::Local { code: 0, reason: String::new() });
+    }
+}
