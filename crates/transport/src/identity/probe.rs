@@ -13,21 +13,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use webpki::KeyUsage;
 
-use super::tls::{ALPN, only_tls13_with_ed25519, provider};
+use super::tls::{dialling_tls, only_tls13_with_ed25519, provider};
 use super::{Trust, peer_id_of};
 
 /// TLS for a dialler that ends every handshake. `proven` is told who answered.
 pub(crate) fn probing_tls(trust: &Trust, proven: Arc<OnceLock<PeerId>>) -> Result<rustls::ClientConfig, Error> {
     let provider = provider();
     let verifier = OnlyLooks { trust: trust.clone(), proven, provider: provider.clone() };
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
-    Ok(tls)
+    dialling_tls(provider, verifier, None)
 }
 
 /// Accepts nobody, and notes who has proven to be there.

@@ -52,15 +52,30 @@ impl Identity {
     ) -> Result<rustls::ClientConfig, Error> {
         let provider = provider();
         let verifier = OnePeer { trust: trust.clone(), expected, found, provider: provider.clone() };
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        tls.resumption = rustls::client::Resumption::disabled();
-        Ok(tls)
+        dialling_tls(provider, verifier, Some(self))
     }
+}
+
+/// TLS for the side that dials: our protocol alone, and no session is resumed, so no check is ever skipped. It shows the
+/// certificate of `own`, if there is one to show.
+pub(super) fn dialling_tls(
+    provider: Arc<CryptoProvider>,
+    verifier: impl ServerCertVerifier + 'static,
+    own: Option<&Identity>,
+) -> Result<rustls::ClientConfig, Error> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut tls = match own {
+        Some(own) => {
+            builder.with_client_auth_cert(vec![own.certificate.clone()], PrivateKeyDer::Pkcs8(own.key.clone_key()))?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
 }
 
 /// What an alert of the other side says about our certificate, if that is what it is about.
