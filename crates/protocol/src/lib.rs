@@ -45,8 +45,8 @@ pub use message::{
     MAX_SOURCES, MAX_WATCHED, PeerAddress, PeerMessage, PeerProgress, ProvenShare, REPORT_SECONDS, RefusalReason,
     Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest, VERSION, WatchedPeer, WatchedSource, report_mark,
 };
-pub use name::{NameError, case_collision, check_local_name, check_name, decorated_name};
-pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
+pub use name::{NameError, check_local_name, check_name, decorated_name};
+pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, case_collision, check_path, new_folders, path_order};
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
