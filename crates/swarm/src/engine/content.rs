@@ -8,7 +8,7 @@ use protocol::{Geometry, PieceRange, PieceSet};
 
 use super::download::picker::Picker;
 use super::in_flight::InFlight;
-use super::manifests::ManifestFetches;
+use super::manifest_fetches::ManifestFetches;
 use super::participation::Participation;
 use super::peers::known::KnownPeers;
 use super::rarity::Rarity;

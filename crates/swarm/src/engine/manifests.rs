@@ -4,13 +4,13 @@
 //! One peer is asked, and while nothing comes as it should, twice as many more each time: of peers that are silent any
 //! number costs nothing. Of those that send, the two that will be done first go on.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::ContentId;
 
 use super::Engine;
 use super::content::Content;
+use super::manifest_fetches::{Fetch, SOON};
 use super::peers::connection::Connection;
 use crate::event::ConnId;
 
@@ -21,9 +21,7 @@ const SILENT_FOR: Duration = Duration::from_millis(200);
 const SILENT: usize = 64;
 /// Most peers that go on sending once their pace is known.
 const FLOWING: usize = 2;
-/// A manifest that will be here within this time needs nobody else, unless its sender says that it is larger than this: few
-/// are.
-const SOON: Duration = Duration::from_secs(1);
+/// What is larger than this may be a sender's invention: few manifests are.
 const LARGE: u64 = 1 << 20;
 /// A peer that has not begun to send within this time and four round trips makes room for others, or is asked anew.
 const BEGINS: Duration = Duration::from_secs(1);
@@ -36,56 +34,6 @@ const PAUSE_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// When all have failed, they are asked again after this long.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Who is asked for the manifest of a content.
-#[derive(Debug, Default)]
-pub(crate) struct ManifestFetches {
-    /// It is here, and the files are being looked at.
-    here: bool,
-    asked: BTreeMap<ConnId, Fetch>,
-    /// How many to ask next, not before when, and the pause after that.
-    next: usize,
-    not_before: Duration,
-    pause: Duration,
-    /// Someone was about to end and did not: nobody's word counts for much.
-    doubtful: bool,
-}
-
-#[derive(Debug)]
-struct Fetch {
-    since: Duration,
-    came: u64,
-    total: u64,
-    began: Option<Duration>,
-    /// Since when it has been about to end, and when it should have ended.
-    ending: Option<(Duration, Duration)>,
-}
-
-impl Fetch {
-    /// Time until all of it will have come at its pace so far; for ever, if it should have been here.
-    fn left(&self, now: Duration) -> Duration {
-        if !self.flows() || self.is_overdue(now) {
-            return Duration::MAX;
-        }
-        let elapsed = now.saturating_sub(self.since).max(Duration::from_millis(1));
-        let pace = self.came as f64 / elapsed.as_secs_f64();
-        Duration::try_from_secs_f64((self.total.saturating_sub(self.came)) as f64 / pace.max(1.0))
-            .unwrap_or(Duration::MAX)
-    }
-
-    fn is_overdue(&self, now: Duration) -> bool {
-        self.ending.is_some_and(|(_, due)| now >= due)
-    }
-
-    /// It was about to end for much longer than that.
-    fn never_ends(&self, now: Duration) -> bool {
-        self.ending.is_some_and(|(since, _)| now.saturating_sub(since) > SOON * 2)
-    }
-
-    fn flows(&self) -> bool {
-        self.began.is_some()
-    }
-}
 
 impl Engine {
     /// Looks after the manifests that we want.
@@ -168,7 +116,7 @@ impl Engine {
         fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
-            fetches.asked.insert(conn, Fetch { since: now, came: 0, total: 0, began: None, ending: None });
+            fetches.asked.insert(conn, Fetch::new(now));
             self.actions.fetch_manifest(conn, id);
         }
     }

@@ -13,6 +13,7 @@ mod config;
 mod content;
 mod download;
 mod in_flight;
+mod manifest_fetches;
 mod manifests;
 mod messages;
 mod participation;
@@ -93,6 +94,8 @@ pub struct Engine {
 
 /// Longest time between two ticks.
 const TICK: Duration = Duration::from_millis(250);
+/// A peer that has got nothing new for this long may get what a peer near it has already.
+const STARVING: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// An engine for the peer `me`, whose first message to everyone is `hello`. Same seed, same events: same actions.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
 
-use super::upload::sites::STARVING;
+use super::STARVING;
 use crate::event::{ConnId, RequestId};
 use credit::Credit;
 use request::Outgoing;

@@ -4,9 +4,9 @@ use protocol::{ContentId, MAX_PIECES, PieceRange};
 
 use super::{Offer, REQUESTS};
 use crate::engine::Engine;
+use crate::engine::STARVING;
 use crate::engine::peers::connection::Connection;
 use crate::engine::upload::promises::ANSWER;
-use crate::engine::upload::sites::STARVING;
 use crate::event::ConnId;
 
 /// Bytes that are worth a request of their own while others of the same peer are under way, if memory is not short.

@@ -10,9 +10,9 @@ use super::Offer;
 use super::SLOW;
 use super::request::Outgoing;
 use crate::engine::Engine;
+use crate::engine::STARVING;
 use crate::engine::content::Content;
 use crate::engine::peers::connection::Connection;
-use crate::engine::upload::sites::STARVING;
 use crate::event::{ConnId, RequestId};
 
 /// Fewer bytes a second than this are too few wherever someone else has the piece.

@@ -13,9 +13,9 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::promises::Stage;
-use super::sites::STARVING;
 use super::{Upload, Uploads};
 use crate::engine::Engine;
+use crate::engine::STARVING;
 use crate::engine::participation::Participation;
 use crate::engine::peers::connection::Connection;
 use crate::event::ConnId;

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use protocol::ContentId;
 
-use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
+use crate::engine::{Engine, STARVING};
 
-/// A peer that has got nothing new for this long may get what a peer near it has already.
-pub(crate) const STARVING: Duration = Duration::from_secs(5);
 /// How long a stranger's word about its site counts.
 const BELIEVED: Duration = Duration::from_secs(1);
 
