@@ -6,9 +6,8 @@ use std::time::Duration;
 use protocol::{ContentId, PeerId, PeerMessage, PieceSet};
 use swarm::{ConnId, Event};
 
-use super::peers::number;
 use super::transfers::TransferId;
-use super::{PeerIx, SECOND, SimEvent, World};
+use super::{PeerIx, SECOND, SimEvent, World, number};
 use crate::plan::{HostileAnswers, Serves};
 use crate::queue::Time;
 

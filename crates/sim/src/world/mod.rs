@@ -32,6 +32,12 @@ use transfers::{TransferId, Transfers};
 /// A peer's number.
 pub(crate) type PeerIx = u32;
 
+/// A peer's number, from the end of its id; the rest is random, since engines go by the order of ids.
+pub(super) fn number(id: PeerId) -> PeerIx {
+    let [.., a, b, c, d] = id.0.0;
+    PeerIx::from_be_bytes([a, b, c, d])
+}
+
 pub(crate) const SECOND: Time = 1_000_000_000;
 
 /// Something that will happen.

@@ -58,12 +58,6 @@ fn address(peer: PeerIx) -> SocketAddr {
     SocketAddr::new(IpAddr::from([10, b, c, d]), 9000)
 }
 
-/// The number at the end of an id; the rest is random, since engines go by the order of ids.
-pub(super) fn number(id: PeerId) -> PeerIx {
-    let [.., a, b, c, d] = id.0.0;
-    PeerIx::from_be_bytes([a, b, c, d])
-}
-
 impl World {
     /// Makes all peers of the plan. Engines are made when they come.
     pub(super) fn populate(&mut self, plan: &Plan, random: &mut fastrand::Rng) {

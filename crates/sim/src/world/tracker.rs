@@ -5,8 +5,7 @@ use std::sync::Arc;
 use protocol::{ContentId, PeerId, Role};
 use swarm::{Addresses, Event, Push, Registry};
 
-use super::peers::number;
-use super::{PeerIx, SimEvent, World};
+use super::{PeerIx, SimEvent, World, number};
 
 pub(super) struct Tracker {
     /// One for each content; none while it is dead.

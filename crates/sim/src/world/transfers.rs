@@ -3,8 +3,7 @@
 use protocol::{ContentId, PeerId, PieceRange, RefusalReason};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
-use super::peers::number;
-use super::{PeerIx, SimEvent, World};
+use super::{PeerIx, SimEvent, World, number};
 use crate::network::{FlowId, LinkId};
 use crate::plan::Serves;
 use crate::queue::Time;
