@@ -12,7 +12,6 @@ use testbed::program::Program;
 use testbed::usage::{Watch, of_ended_children};
 
 use super::Sample;
-use super::subject::{Subject, Tools, Way};
 
 /// The names of the floors that others are compared with.
 pub const QUIC: &str = "floor: raw quinn";
@@ -37,22 +36,18 @@ pub enum Floor {
     Copy,
 }
 
-/// All floors, for a file of so many bytes.
-pub fn all(bytes: u64) -> Vec<Subject> {
-    let floor =
-        |name: &str, floor| Subject { name: name.to_owned(), floor: None, bytes, receivers: 1, way: Way::Floor(floor) };
+/// All floors.
+pub const ALL: [(&str, Floor); 4] = [
     // 32,000 is what discovery ends at over loopback.
-    vec![
-        floor(QUIC, Floor::Quic(32_000)),
-        floor(QUIC_ETHERNET, Floor::Quic(1452)),
-        floor(TLS, Floor::Tls),
-        floor(COPY, Floor::Copy),
-    ]
-}
+    (QUIC, Floor::Quic(32_000)),
+    (QUIC_ETHERNET, Floor::Quic(1452)),
+    (TLS, Floor::Tls),
+    (COPY, Floor::Copy),
+];
 
 impl Floor {
-    /// Does it once.
-    pub fn measure(self, tools: &Tools, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
+    /// Does it once, with the program of floors.
+    pub fn measure(self, floors: &Path, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
         let bytes = file.metadata()?.len();
         let (kind, mtu) = match self {
             Floor::Copy => {
@@ -64,11 +59,11 @@ impl Floor {
             Floor::Quic(mtu) => ("quic", Some(mtu.to_string())),
             Floor::Tls => ("tls", None),
         };
-        let mut serve = Command::new(&tools.floors);
+        let mut serve = Command::new(floors);
         serve.args(["serve", kind]).args(&mtu);
         let mut serving = Program::start("the floor", serve, folder)?;
         let port: u16 = serving.find("its port", READY, |line| line.trim().parse().ok())?;
-        let mut fetch = Command::new(&tools.floors);
+        let mut fetch = Command::new(floors);
         fetch.args(["fetch", kind, &port.to_string(), &bytes.to_string()]).args(&mtu);
         time(fetch, folder, Some(serving.process.number()))
     }

@@ -114,7 +114,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut subjects: Vec<Subject> = subject::ours(arguments.all, size).iter().filter(chosen).cloned().collect();
     for other in &arguments.against {
         match other.missing() {
-            None => subjects.extend(other.subjects(size).iter().filter(chosen).cloned()),
+            None => subjects.extend(subject::of_other(*other, size).iter().filter(chosen).cloned()),
             Some(hint) => eprintln!("{other} is not timed: {hint}"),
         }
     }
@@ -122,7 +122,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let needed: Vec<_> = subjects.iter().filter_map(|subject| subject.floor.clone()).collect();
     subjects.splice(
         0..0,
-        floors::all(size).into_iter().filter(|floor| floor.name == floors::COPY || needed.contains(&floor.name)),
+        subject::floors(size).into_iter().filter(|floor| floor.name == floors::COPY || needed.contains(&floor.name)),
     );
     let folder = run_folder(&programs.peer)?;
     let result = measure(arguments, &subjects, &subject::Tools { programs, floors }, &folder);

@@ -12,8 +12,6 @@ use testbed::programs::{self, Programs};
 use testbed::swarm::{self, Live};
 use testbed::usage::Usage;
 
-use super::subject::most;
-
 /// What a peer may take of its own, whatever it shares and with 50 connections.
 const LIMIT: u64 = 64 << 20;
 /// Connections that a peer must have room for.
@@ -123,7 +121,7 @@ fn weigh(
     let outcome = swarm::conduct(&swarm::plan(&arguments, folder)?, programs, folder, &Live::silent())?;
     let side = |downloads: bool| {
         let peers = outcome.peers.iter().filter(|peer| (peer.downloaded > 0) == downloads);
-        most(&peers.filter_map(|peer| peer.usage).collect::<Vec<_>>())
+        Usage::most(&peers.filter_map(|peer| peer.usage).collect::<Vec<_>>())
     };
     let mut weighed = Vec::new();
     if shape.weighed != Weighed::Downloaders {

@@ -8,6 +8,7 @@ use testbed::programs::Programs;
 use testbed::swarm::{self, Live};
 use testbed::usage::{Usage, datagrams_lost};
 
+use super::floors::Floor;
 use super::others::Other;
 use super::{Measured, Sample, floors};
 
@@ -32,7 +33,7 @@ pub enum Way {
     /// A swarm of ours, with these flags of `cargo xtask swarm`.
     Swarm(Vec<String>),
     /// A floor.
-    Floor(floors::Floor),
+    Floor(Floor),
     /// Another program, with so many seeders.
     Other(Other, u16),
 }
@@ -138,6 +139,35 @@ fn of_ours(shape: &str, wire: &str, more: &[&str], size: u64) -> Subject {
     Subject { name, floor, bytes, receivers, way: Way::Swarm(flags) }
 }
 
+/// All floors, for a file of so many bytes.
+pub fn floors(bytes: u64) -> Vec<Subject> {
+    let subject = |(name, floor): (&str, Floor)| Subject {
+        name: name.to_owned(),
+        floor: None,
+        bytes,
+        receivers: 1,
+        way: Way::Floor(floor),
+    };
+    floors::ALL.into_iter().map(subject).collect()
+}
+
+/// What another program is timed at.
+pub fn of_other(other: Other, size: u64) -> Vec<Subject> {
+    let subject = |shape: &str, seeders, receivers, bytes| Subject {
+        name: format!("{shape} {other}"),
+        floor: None,
+        bytes,
+        receivers,
+        way: Way::Other(other, seeders),
+    };
+    let mut subjects = vec![subject("1-1", 1, 1, size)];
+    if matches!(other, Other::Rqbit | Other::Aria2) {
+        subjects.push(subject("3-2", 3, 2, size / 2));
+    }
+    subjects.extend([subject("1-5", 1, 5, size / 4), subject("10MiB", 1, 1, 10 << 20)]);
+    subjects
+}
+
 impl Subject {
     /// It, without a sample yet.
     pub fn unmeasured(&self) -> Measured {
@@ -150,7 +180,7 @@ impl Subject {
         let lost = datagrams_lost();
         let mut sample = match &self.way {
             Way::Swarm(flags) => run_swarm(flags, tools, file, folder)?,
-            Way::Floor(floor) => floor.measure(tools, file, folder)?,
+            Way::Floor(floor) => floor.measure(&tools.floors, file, folder)?,
             Way::Other(other, seeders) => other.measure(file, folder, *seeders, self.receivers)?,
         };
         sample.lost = datagrams_lost() - lost;
@@ -173,16 +203,7 @@ fn run_swarm(flags: &[String], tools: &Tools, file: &Path, folder: &Path) -> any
         seconds: outcome.seconds_verified,
         seconds_durable: Some(outcome.seconds),
         cpu: [&senders, &receivers].map(|side| side.iter().map(|usage| usage.cpu_seconds).sum()),
-        memory: [&senders, &receivers].map(|side| most(side)),
+        memory: [&senders, &receivers].map(|side| Usage::most(side)),
         lost: 0,
-    })
-}
-
-/// The most of each kind that any of them used.
-pub fn most(usages: &[Usage]) -> Usage {
-    usages.iter().fold(Usage::default(), |most, usage| Usage {
-        cpu_seconds: most.cpu_seconds.max(usage.cpu_seconds),
-        anonymous: most.anonymous.max(usage.anonymous),
-        mapped: most.mapped.max(usage.mapped),
     })
 }

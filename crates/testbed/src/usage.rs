@@ -25,6 +25,17 @@ pub struct Usage {
     pub mapped: u64,
 }
 
+impl Usage {
+    /// The most of each kind that any of these used.
+    pub fn most(usages: &[Usage]) -> Self {
+        usages.iter().fold(Usage::default(), |most, usage| Usage {
+            cpu_seconds: most.cpu_seconds.max(usage.cpu_seconds),
+            anonymous: most.anonymous.max(usage.anonymous),
+            mapped: most.mapped.max(usage.mapped),
+        })
+    }
+}
+
 /// Watches processes until it is dropped.
 pub struct Watch {
     seen: Arc<Mutex<BTreeMap<u32, (f64, Usage)>>>,

@@ -24,7 +24,6 @@ use testbed::process::{Lines, Process, Said};
 use testbed::usage::{Usage, Watch, of_ended_children};
 
 use super::Sample;
-use super::subject::{Subject, Way, most};
 
 /// A program that moves files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -66,23 +65,6 @@ impl Other {
             status.is_ok_and(|status| status.success())
         };
         (!programs.iter().all(there)).then_some(hint)
-    }
-
-    /// What it is timed at.
-    pub fn subjects(self, size: u64) -> Vec<Subject> {
-        let subject = |shape: &str, seeders, receivers, bytes| Subject {
-            name: format!("{shape} {self}"),
-            floor: None,
-            bytes,
-            receivers,
-            way: Way::Other(self, seeders),
-        };
-        let mut subjects = vec![subject("1-1", 1, 1, size)];
-        if matches!(self, Other::Rqbit | Other::Aria2) {
-            subjects.push(subject("3-2", 3, 2, size / 2));
-        }
-        subjects.extend([subject("1-5", 1, 5, size / 4), subject("10MiB", 1, 1, 10 << 20)]);
-        subjects
     }
 
     /// Moves the file once, from so many seeders to so many receivers, all in folders of their own below `folder`.
@@ -242,7 +224,7 @@ impl Stage {
             let differs = first_difference(&self.file, &folder.join(output))?;
             ensure!(differs.is_none(), "what arrived in {} is not what was sent", folder.display());
         }
-        let memory = [most(&sent), most(&received)];
+        let memory = [Usage::most(&sent), Usage::most(&received)];
         Ok(Sample { seconds, seconds_durable: None, cpu: [sum(&sent), receiving], memory, lost: 0 })
     }
 }
