@@ -33,7 +33,8 @@ mod watching;
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
 pub use private::PrivateTracker;
-pub use server::{ConnectedPeer, Server};
+pub use server::Server;
+pub use state::ConnectedPeer;
 
 // What a tracker is made of comes from the crates below: one crate is enough.
 pub use protocol::PeerId;

@@ -1,6 +1,5 @@
 //! The loop that takes connections, and starts a session for each.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use transport::Transport;
 
 use crate::config::ServerConfig;
 use crate::session;
-use crate::state::State;
+use crate::state::{ConnectedPeer, State};
 
 /// A running tracker over any transport.
 ///
@@ -20,15 +19,6 @@ use crate::state::State;
 pub struct Server {
     transport: Arc<dyn Transport>,
     state: Arc<State>,
-}
-
-/// A peer that is connected to a tracker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectedPeer {
-    /// Where its connection comes from.
-    pub address: SocketAddr,
-    /// How many contents it shares or wants.
-    pub contents: usize,
 }
 
 /// Time between two looks at who is seen elsewhere than before.

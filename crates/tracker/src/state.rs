@@ -26,8 +26,16 @@ use crate::ledger::{Ledger, Room, Use};
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
-use crate::server::ConnectedPeer;
 use crate::watching::{Asking, Watched};
+
+/// A peer that is connected to a tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedPeer {
+    /// Where its connection comes from.
+    pub address: SocketAddr,
+    /// How many contents it shares or wants.
+    pub contents: usize,
+}
 
 /// What all sessions share.
 pub(crate) struct State {
