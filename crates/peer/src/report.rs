@@ -12,7 +12,7 @@ use transport::{Connection, SendStream};
 
 use crate::disk::content::Opened;
 use crate::error::PeerError;
-use crate::net::gate::LetIn;
+use crate::net::let_in::LetIn;
 use crate::status::Status;
 
 /// A question of another peer, with the stream that its answer goes to.

@@ -11,9 +11,11 @@ mod participants;
 mod private;
 mod progress;
 mod reader;
+mod receiving;
 mod reports;
 mod state;
 mod status;
+mod watched;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

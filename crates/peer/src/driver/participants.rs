@@ -9,11 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use protocol::{ContentId, PeerId};
-use swarm::{ConnId, ParticipantView};
+use protocol::PeerId;
+use swarm::ParticipantView;
 use tokio::time::Instant;
 
-use super::state::Driver;
 use crate::status::Participant;
 
 /// Most that are remembered of one content; of many contents fewer of each, but some.
@@ -74,8 +73,13 @@ impl Participants {
         self.entry(peer, address, room).map(|entry| entry.sent.clone()).unwrap_or_default()
     }
 
+    /// Nobody is connected, as far as is known: who is, is looked at next.
+    pub(super) fn disconnect_all(&mut self) {
+        self.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+    }
+
     /// How a peer stands now, of a content of so many bytes and pieces.
-    fn look(
+    pub(super) fn look(
         &mut self,
         (peer, address): (PeerId, SocketAddr),
         view: &ParticipantView,
@@ -103,7 +107,7 @@ impl Participants {
     }
 
     /// A peer wants no more: it has all that it wanted.
-    fn has_all(&mut self, peer: PeerId) {
+    pub(super) fn has_all(&mut self, peer: PeerId) {
         let wants = |entry: &&mut Entry| entry.participant.wanted && !entry.participant.has_all;
         if let Some(Entry { participant, since, sent, .. }) = self.0.get_mut(&peer).filter(wants) {
             participant.sent = sent.load(Ordering::Relaxed);
@@ -112,7 +116,7 @@ impl Participants {
     }
 
     /// All of them, in the order in which they came.
-    fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
+    pub(super) fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
         let mut all: Vec<_> = self.0.values().collect();
         all.sort_by_key(|entry| entry.since);
         let participant = |Entry { participant, said, sent, .. }: &Entry| Participant {
@@ -123,47 +127,6 @@ impl Participants {
             ..participant.clone()
         };
         all.into_iter().map(participant).collect()
-    }
-}
-
-impl Driver {
-    /// Those who take part in a content, or did so.
-    pub(super) fn participants(&mut self, content: ContentId) -> Vec<Participant> {
-        let views = self.engine.participant_views(content);
-        let Some(item) = self.items.get_mut(&content) else { return Vec::new() };
-        item.participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
-        views.iter().for_each(|view| self.look_at(content, view));
-        let Some(item) = self.items.get(&content) else { return Vec::new() };
-        item.participants.all(&item.sources)
-    }
-
-    fn look_at(&mut self, content: ContentId, view: &ParticipantView) {
-        let room = room(self.items.len());
-        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get(&view.conn)) else { return };
-        let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
-        let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
-        let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
-        item.participants.look((peer, address), view, (total, pieces), room);
-    }
-
-    /// The other end of a connection is about to leave: how it stands is looked at a last time.
-    pub(super) fn look_before_it_leaves(&mut self, conn: ConnId) {
-        let contents: Vec<ContentId> = self.items.keys().copied().collect();
-        for content in contents {
-            let views = self.engine.participant_views(content);
-            views.iter().filter(|view| view.conn == conn).for_each(|view| self.look_at(content, view));
-        }
-    }
-
-    /// The other end of a connection wants no more of a content.
-    pub(super) fn wants_no_more(&mut self, conn: ConnId, content: ContentId) {
-        if !self.items.contains_key(&content) {
-            return;
-        }
-        self.look_before_it_leaves(conn);
-        if let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get_mut(&content)) {
-            item.participants.has_all(link.connection.peer_id());
-        }
     }
 }
 

@@ -3,15 +3,14 @@
 //! The engine knows nothing of secrets. What it says of a private content reaches only connections over which both sides
 //! have proven that share; what others say or ask of it is treated as of a content that nobody has.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
 use swarm::{ConnId, Event};
 use tokio::time::Instant;
 
 use super::participants::room;
+use super::receiving::Receiving;
 use super::state::Driver;
 use crate::event::PeerEvent;
 
@@ -20,20 +19,6 @@ const MOST_PROOFS: u32 = 64;
 
 /// A content that nobody has.
 pub(super) const NOTHING: ContentId = ContentId(Digest([0; 32]));
-
-/// What the other side of a connection receives of a content.
-#[derive(Debug)]
-pub(super) struct Receiving {
-    /// Payload bytes that were sent to it, as its participant counts them, and how many those were when it came.
-    pub(super) bytes: Arc<AtomicU64>,
-    before: u64,
-    since: Instant,
-    /// It wants more of it.
-    wants: bool,
-}
-
-/// What each content's receivers have got over one connection.
-pub(super) type Receivers = BTreeMap<ContentId, Receiving>;
 
 impl Driver {
     /// Takes part in a private share from now on. What is shared openly stays open.

@@ -4,24 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ContentId, MAX_SOURCES, PeerId, PeerProgress, REPORT_SECONDS, WatchedSource};
+use protocol::{MAX_SOURCES, PeerId, PeerProgress, REPORT_SECONDS, WatchedSource};
 use tokio::time::Instant;
 
-use super::state::Driver;
-use crate::net::tracker::ToClient;
 use crate::status::Status;
 
 /// Time between two words about one content.
 const PERIOD: Duration = Duration::from_millis(1000);
 /// What stays as it is is said again after this time: the tracker forgets what is old.
 const AGAIN: Duration = Duration::from_secs(REPORT_SECONDS / 2);
-/// Contents that are told of at a time.
-const MOST: usize = 64;
 
 /// What was told of one content.
 pub(super) struct Told {
     /// Until when somebody watches.
-    until: Instant,
+    pub(super) until: Instant,
     /// When it was told last, and what.
     last: Option<(Instant, PeerProgress)>,
     /// What had been sent then, and received from each peer.
@@ -29,6 +25,11 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Nothing yet, to somebody who watches until then.
+    pub(super) fn nothing(until: Instant) -> Self {
+        Told { until, last: None, seen: None }
+    }
+
     /// How it stands now. Rates are those since the last look.
     fn look(&mut self, now: Instant, status: &Status) -> PeerProgress {
         let (mut from, mut up) = (Vec::new(), 0);
@@ -51,13 +52,13 @@ impl Told {
         PeerProgress { have, pieces, size, down, up, from }
     }
 
-    fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         let looked = self.seen.as_ref().map(|(then, ..)| *then);
         now < self.until && looked.is_none_or(|then| now.duration_since(then) >= PERIOD)
     }
 
     /// What is to be told now, if that is due.
-    fn tells(&mut self, now: Instant, status: &Status) -> Option<PeerProgress> {
+    pub(super) fn tells(&mut self, now: Instant, status: &Status) -> Option<PeerProgress> {
         let progress = self.look(now, status);
         let is_known =
             self.last.as_ref().is_some_and(|(then, told)| *told == progress && now.duration_since(*then) < AGAIN);
@@ -66,39 +67,6 @@ impl Told {
         }
         self.last = Some((now, progress.clone()));
         Some(progress)
-    }
-}
-
-impl Driver {
-    /// Somebody watches a content at the tracker, which has asked now.
-    pub(super) fn is_watched(&mut self, content: ContentId) {
-        // Of a private content no tracker learns how large it is.
-        let Some(item) = self.items.get_mut(&content).filter(|item| !item.private) else { return };
-        let until = Instant::now() + Duration::from_secs(REPORT_SECONDS);
-        match &mut item.told {
-            Some(told) => told.until = until,
-            none => *none = Some(Told { until, last: None, seen: None }),
-        }
-    }
-
-    /// Tells the tracker how contents stand that somebody watches there.
-    pub(super) fn report_progress(&mut self) {
-        let now = Instant::now();
-        let due = |told: &Told| told.is_due(now);
-        let due = self.items.iter().filter(|(_, item)| item.told.as_ref().is_some_and(due));
-        let due: Vec<_> = due.map(|(&content, _)| content).take(MOST).collect();
-        for content in due {
-            let Some(status) = self.publish(content) else { continue };
-            let Some(item) = self.items.get_mut(&content) else { continue };
-            let progress = item.told.as_mut().and_then(|told| told.tells(now, &status));
-            if let (Some(progress), Some(tracker)) = (progress, &self.tracker) {
-                // Should its queue be full, the next one is as good.
-                let _ = tracker.try_send(ToClient::Progress { content, progress });
-            }
-        }
-        for item in self.items.values_mut() {
-            item.told.take_if(|told| now >= told.until);
-        }
     }
 }
 
@@ -113,7 +81,7 @@ mod tests {
     #[test]
     fn rates_are_of_the_time_since_the_last_look_and_the_largest_sources_come_first() {
         let now = Instant::now();
-        let mut told = Told { until: now + AGAIN, last: None, seen: None };
+        let mut told = Told::nothing(now + AGAIN);
         let status = |have, sent, sources: &[(u8, u64)]| Status {
             have,
             pieces: 10,
@@ -134,7 +102,7 @@ mod tests {
     #[test]
     fn what_stays_as_it_is_is_said_again_only_after_a_while() {
         let now = Instant::now();
-        let mut told = Told { until: now + AGAIN * 9, last: None, seen: None };
+        let mut told = Told::nothing(now + AGAIN * 9);
         let status = Status { have: 10, pieces: 10, ..Status::default() };
         let said: Vec<_> = (0..12).filter(|n| told.tells(now + PERIOD * *n, &status).is_some()).collect();
         assert_eq!(said, [0, 5, 10]);

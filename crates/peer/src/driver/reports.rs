@@ -12,7 +12,7 @@ use super::private::NOTHING;
 use super::state::{Driver, Link, PendingServe};
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
-use crate::net::gate::LetIn;
+use crate::net::let_in::LetIn;
 use crate::net::{link, serve};
 use crate::report::{Question, Report};
 

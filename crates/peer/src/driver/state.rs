@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use transport::{Connection, SendStream, Transport};
 
 use super::item::Item;
-use super::private::Receivers;
+use super::receiving::Receivers;
 use crate::config::DownloadSettings;
 use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::{ContentId, MAX_PROOFS, PROOF_LABEL, PeerId, PeerMessage};
-use swarm::{Channel, Place, Shares};
+use swarm::{Channel, Shares};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, send_message};
-use transport::{Connection, Handshakes, SendStream, TransportError};
+use transport::{Connection, Handshakes, TransportError};
 
+use crate::net::let_in::{Control, LetIn};
 use crate::report::Report;
 
 /// Most bytes of what is said first: a hello or proofs.
@@ -28,25 +29,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a stranger is told.
 pub(crate) const PRIVATE: &str = "this share is private: only its ticket opens it";
-
-/// The control stream of a connection that was let in.
-pub(crate) struct Control {
-    pub(crate) send: Box<dyn SendStream>,
-    pub(crate) recv: MessageReceiver<PeerMessage>,
-    /// What the other side has said already.
-    pub(crate) first: Option<PeerMessage>,
-}
-
-/// A connection that may be talked to.
-pub(crate) struct LetIn {
-    pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) dialled: bool,
-    pub(crate) control: Control,
-    /// Private shares that both sides have proven.
-    pub(crate) proven: Vec<ContentId>,
-    /// The other side's places among the receivers of those.
-    pub(crate) places: Vec<Place>,
-}
 
 /// The gate of a node.
 pub(crate) struct Gate {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, receive_message, send_message};
 use transport::{Connection, SendStream, Stream, TransportError};
 
-use crate::net::gate::Control;
+use crate::net::let_in::Control;
 use crate::report::{Question, Report};
 
 /// Messages that may wait for a slow connection before it is given up.
