@@ -264,7 +264,7 @@ fn refuse(words: &[OsString], error: &clap::Error) -> ! {
         notes.for_each(screen::complain);
         let _ = writeln!(std::io::stderr(), "{BARE}");
     } else {
-        screen::complain(&guess::sentence(words, error));
+        screen::complain(&guess::sentence(&command(), words, error));
     }
     std::process::exit(error.exit_code())
 }
@@ -279,7 +279,7 @@ fn try_parse(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
-    let words = range::rewrite(guess::as_meant(arguments), &Cli::command());
+    let words = range::rewrite(guess::as_meant(&command(), arguments), &Cli::command());
     let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
     if let Some(sentence) = does_nothing(&parsed) {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
@@ -414,7 +414,7 @@ mod tests {
             let words: Vec<_> = std::iter::once(&"peer-cli").chain(words).map(OsString::from).collect();
             let error = try_parse(words.clone(), &Surroundings::default()).map(drop).unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            guess::sentence(&words, &error)
+            guess::sentence(&command(), &words, &error)
         };
         let share = said(&[path]);
         assert!(share.contains("To send it: peer-cli share ") && share.ends_with(&guess::quoted(path)), "{share}");

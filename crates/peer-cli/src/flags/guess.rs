@@ -6,18 +6,15 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use protocol::{Query, Ticket};
 
-use crate::cli;
-
 /// What is wrong with a command line, and what to type instead, in one sentence.
-pub fn sentence(words: &[OsString], error: &clap::Error) -> String {
-    if let Some(tip) = tip(words, error) {
+pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error) -> String {
+    if let Some(tip) = tip(program, words, error) {
         return tip;
     }
     let said = settings::sentence(error);
     if error.kind() != ErrorKind::MissingRequiredArgument {
         return said;
     }
-    let program = cli::command();
     let named = words.iter().skip(1).find_map(|word| program.find_subcommand(word));
     let command = named.map_or_else(String::new, |command| format!(" {}", command.get_name()));
     format!("{said}: peer-cli{command} -h shows examples")
@@ -25,16 +22,16 @@ pub fn sentence(words: &[OsString], error: &clap::Error) -> String {
 
 /// The words as they are meant: some type `help`, as in other programs, and some paste all of the line that `share` prints
 /// behind the beginning that they have typed.
-pub fn as_meant(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<_> = words.into_iter().collect();
     loop {
         match &words[..] {
-            [_, first, program, second, ..] if first == "get" && program == "peer-cli" && second == "get" => {
+            [_, first, name, second, ..] if first == "get" && name == "peer-cli" && second == "get" => {
                 words.drain(2..4);
             }
-            [_, program, _, ..] if program == "peer-cli" => drop(words.remove(1)),
+            [_, name, _, ..] if name == "peer-cli" => drop(words.remove(1)),
             [_, help] if help == "help" => words[1] = "-h".into(),
-            [_, help, command] if help == "help" && cli::command().find_subcommand(command).is_some() => {
+            [_, help, command] if help == "help" && program.find_subcommand(command).is_some() => {
                 words[1] = "--help".into();
                 words.swap(1, 2);
             }
@@ -44,7 +41,7 @@ pub fn as_meant(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// What to type instead, if that is clear.
-fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
+fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Option<String> {
     let kind = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         // What is no command is taken for one where flags stand before it.
@@ -52,10 +49,9 @@ fn tip(words: &[OsString], error: &clap::Error) -> Option<String> {
         _ => return None,
     };
     let Some(ContextValue::String(typed)) = error.get(kind) else { return None };
-    let program = cli::command();
     let named = words.iter().skip(1).filter_map(|word| program.find_subcommand(word)).next();
     match named {
-        Some(command) if typed.starts_with('-') => of_another(&program, command, typed),
+        Some(command) if typed.starts_with('-') => of_another(program, command, typed),
         None if !typed.starts_with('-') => without_command(words, typed).or_else(|| {
             let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
             let names =

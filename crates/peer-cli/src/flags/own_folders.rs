@@ -32,23 +32,6 @@ pub enum Keeps {
     Nothing,
 }
 
-/// The folders of a command other than the original's way of starting.
-#[derive(Debug, Default)]
-pub struct OwnFolders {
-    /// Which trackers are known; none where nothing can be kept.
-    pub known_trackers: Option<PathBuf>,
-    /// The certificate of the tracker that `share` starts on this machine.
-    pub own_tracker: Option<PathBuf>,
-    /// Whether the hashes folder serves all folders of the user.
-    pub by_place: bool,
-    /// Whether the tracker's certificate in the certs folder says who the tracker is: the user named that folder, or it was there.
-    pub pins_tracker: bool,
-    /// Why no key can be kept, if that is so.
-    pub lacking: Option<String>,
-    /// All of them: none of it is shared, and no download goes there.
-    pub all: Vec<PathBuf>,
-}
-
 impl PeerArguments {
     /// Settles where certificates and manifests are. `temporary` makes a folder that goes away with the program.
     pub fn settle_folders(&mut self, keeps: Keeps, temporary: impl FnOnce() -> Option<PathBuf>) {

@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use storage::{Backend, FileBackend, MemoryBackend, MmapBackend};
 use transport::{Congestion, Kind};
 
-use crate::flags::own_folders::OwnFolders;
 use crate::flags::sizes;
 
 /// The folders of the original's way of starting, in the working folder.
@@ -151,6 +150,23 @@ pub struct PeerArguments {
     /// Where this command keeps what is its own.
     #[arg(skip)]
     pub own: OwnFolders,
+}
+
+/// The folders of a command other than the original's way of starting.
+#[derive(Debug, Default)]
+pub struct OwnFolders {
+    /// Which trackers are known; none where nothing can be kept.
+    pub known_trackers: Option<PathBuf>,
+    /// The certificate of the tracker that `share` starts on this machine.
+    pub own_tracker: Option<PathBuf>,
+    /// Whether the hashes folder serves all folders of the user.
+    pub by_place: bool,
+    /// Whether the tracker's certificate in the certs folder says who the tracker is: the user named that folder, or it was there.
+    pub pins_tracker: bool,
+    /// Why no key can be kept, if that is so.
+    pub lacking: Option<String>,
+    /// All of them: none of it is shared, and no download goes there.
+    pub all: Vec<PathBuf>,
 }
 
 impl PeerArguments {
