@@ -1,4 +1,5 @@
-//! What a shell may take from a program: address space (`ulimit -v`) and the size of files (`ulimit -f`).
+//! What a shell may take from a program: address space (`ulimit -v`), the size of files (`ulimit -f`), the stack (`ulimit -s`),
+//! threads (`ulimit -u`) and open files (`ulimit -n`).
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Output, Stdio};
@@ -57,4 +58,43 @@ fn a_file_that_may_not_be_so_large_is_refused_and_what_cannot_be_kept_ends_nothi
     assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stderr));
     machines.get("there", &[&ticket]).ends_with(0);
     assert!(machines.read("there", "output/big.bin") == noise(2 << 20, 1));
+}
+
+#[test]
+fn a_small_stack_is_enough() {
+    let machines = Machines::new();
+    machines.put("here", "small.bin", &noise(100_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "small.bin"]);
+    let ticket = ticket(&mut sharer);
+    let output = under("-s 128", &machines.command("there", "get", &[&ticket]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a program says at its end, and its status, if it is to share something.
+fn sharing(machines: &Machines, limit: &str, variable: Option<(&str, &str)>) -> (String, Option<i32>) {
+    let mut command = machines.command("here", "share", &["-d=0", "--bind=127.0.0.1", "small.bin"]);
+    command.envs(variable);
+    let output = under(limit, &command);
+    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_is_a_sentence() {
+    let machines = Machines::new();
+    machines.put("here", "small.bin", &noise(100_000, 1));
+    // Root may have any number of processes, so what a thread is refused here is its stack; the error is the same.
+    let (errors, status) = sharing(&machines, "-s 8192", Some(("RUST_MIN_STACK", "70368744177664")));
+    assert_eq!(status, Some(1), "{errors}");
+    assert!(errors.contains("(ulimit -u)") && !errors.contains("fault of the program"), "{errors}");
+}
+
+#[test]
+fn too_few_open_files_are_a_sentence() {
+    let machines = Machines::new();
+    machines.put("here", "small.bin", &noise(100_000, 1));
+    for files in 5..20 {
+        let (errors, status) = sharing(&machines, &format!("-n {files}"), None);
+        assert_eq!(status, Some(1), "{files}: {errors}");
+        assert!(errors.contains("(ulimit -n)"), "{files}: {errors}");
+    }
 }

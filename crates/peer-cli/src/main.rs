@@ -21,6 +21,10 @@ use crate::session::temp_folder::TempFolder;
 use crate::ui::{screen, terminal};
 
 fn main() -> ExitCode {
+    settings::on_enough_stack("peer-cli", start)
+}
+
+fn start() -> ExitCode {
     if let Err(sentence) = settings::spare_address_space() {
         screen::complain(&sentence);
         return ExitCode::from(error::ExitCode::Other as u8);
@@ -40,7 +44,12 @@ fn main() -> ExitCode {
     let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
     match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(mut failure) => {
+            // What fails because a task of ours has panicked says nothing of why.
+            if failure.code == error::ExitCode::Other {
+                failure.message = settings::swallowed_panic().unwrap_or(failure.message);
+            }
+            failure.message = settings::with_limit_to_raise(failure.message);
             if let Some(output_stream) = events.filter(|_| !failure.told) {
                 screen::tell(output_stream, &failure.event());
             }

@@ -123,6 +123,10 @@ fn command() -> clap::Command {
 }
 
 fn main() -> process::ExitCode {
+    settings::on_enough_stack("tracker", start)
+}
+
+fn start() -> process::ExitCode {
     let words = std::env::args_os().collect();
     let parsed = settings::parse_as::<Arguments>(&NAMES, command(), words, &Surroundings::of_this_process());
     let Parsed { arguments, notes, .. } = parsed.unwrap_or_else(|error| {
@@ -142,7 +146,7 @@ fn main() -> process::ExitCode {
     match settings::catch_panic(|| run(&arguments)).unwrap_or_else(panicked) {
         Ok(()) => process::ExitCode::SUCCESS,
         Err((code, error)) => {
-            complain(&format!("{error:#}"));
+            complain(&settings::with_limit_to_raise(format!("{error:#}")));
             code.into()
         }
     }

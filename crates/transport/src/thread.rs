@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -25,12 +25,20 @@ impl NetworkThread {
         let handle = runtime.handle().clone();
         let (stop, mut stopped) = watch::channel(false);
         let (end, ended) = watch::channel(false);
-        std::thread::Builder::new().name(name).spawn(move || {
+        let (give, given) = std::sync::mpsc::channel::<Runtime>();
+        let started = std::thread::Builder::new().name(name).spawn(move || {
+            let Ok(runtime) = given.recv() else { return };
             // An error means that our owner is gone, which stops the thread too.
             let _ = runtime.block_on(stopped.wait_for(|stop| *stop));
             drop(runtime); // the socket with it
             end.send_replace(true);
-        })?;
+        });
+        // A runtime must not be dropped where asynchronous code runs, as it may here: only a thread that is there is given it.
+        if let Err(error) = started {
+            runtime.shutdown_background();
+            return Err(error);
+        }
+        let _ = give.send(runtime);
         Ok(NetworkThread { handle, stop, ended })
     }
 
