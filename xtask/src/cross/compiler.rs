@@ -12,7 +12,7 @@ use testbed::programs::{self, Programs};
 
 use super::WINDOWS;
 use super::debian::{Apt, once, output_of};
-use super::library::{self, Library};
+use super::library::{self, From, Library};
 
 /// zig, and the cargo that calls it, as Python's packages. These versions were seen to work with each other.
 const ZIG: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
@@ -33,7 +33,7 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     /// For this target. An error says what cannot be had here.
-    pub(crate) fn for_target(target: &str, tools: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn for_target(target: &str, tools: &Path, from: From) -> anyhow::Result<Self> {
         let mut compiler = Compiler {
             target: target.to_owned(),
             program: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into(),
@@ -41,7 +41,7 @@ impl Compiler {
             words: Vec::new(),
             variables: Vec::new(),
         };
-        match Library::of(target, tools)? {
+        match Library::of(target, tools, from)? {
             Library::Installed => {}
             Library::Copied(toolchain) => compiler.use_toolchain(&toolchain.canonicalize()?),
             Library::Source(toolchain) => {

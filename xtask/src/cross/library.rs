@@ -25,9 +25,21 @@ pub(super) enum Library {
     Source(PathBuf),
 }
 
+/// Where it may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Compiled, if it can be had so; else from its source.
+    Anywhere,
+    /// Only from its source.
+    Source,
+}
+
 impl Library {
     /// Finds the library, or gets it. The error says each thing that was tried.
-    pub(super) fn of(target: &str, tools: &Path) -> anyhow::Result<Self> {
+    pub(super) fn of(target: &str, tools: &Path, from: From) -> anyhow::Result<Self> {
+        if from == From::Source {
+            return with_source(tools).map(Library::Source);
+        }
         if is_installed(target)? {
             return Ok(Library::Installed);
         }

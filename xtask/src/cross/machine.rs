@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -129,6 +129,11 @@ impl Peer {
         self.0.process.type_line("exit");
         self.event::<Bye>()?;
         self.ends()
+    }
+
+    /// The status with which it ends.
+    pub(super) fn status(mut self) -> anyhow::Result<ExitStatus> {
+        self.0.end(PATIENCE)
     }
 
     /// Waits until it has ended, with status 0.

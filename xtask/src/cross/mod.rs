@@ -20,6 +20,7 @@ use testbed::programs::Programs;
 
 pub(crate) use compiler::Compiler;
 pub(crate) use debian::once;
+pub(crate) use library::From;
 
 pub(crate) const WINDOWS: &str = "x86_64-pc-windows-gnu";
 pub(crate) const MACOS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-apple-darwin"];
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// Begin nothing that would likely not be done within so many minutes: it is skipped
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<u64>,
+    /// Build the standard library from its source, even if there is a compiled one: to try that way
+    #[arg(long)]
+    from_source: bool,
     /// Folder for what has to be fetched: compilers, standard libraries, Wine
     #[arg(long, value_name = "FOLDER", default_value = TOOLS)]
     tools: PathBuf,
@@ -115,7 +119,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The same as a part of all checks, within its share of their time.
 pub fn run_in_ci(skipped: &mut Skipped) -> anyhow::Result<()> {
     let (minutes, tools) = (Some(MINUTES_OF_CI), TOOLS.into());
-    run_all(&Arguments { only_check: false, target: Vec::new(), run: None, minutes, tools }, skipped)
+    let arguments = Arguments { only_check: false, target: Vec::new(), run: None, minutes, from_source: false, tools };
+    run_all(&arguments, skipped)
 }
 
 fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
@@ -126,11 +131,12 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
         let programs = Programs { tracker: program("tracker.exe")?, peer: program("peer-cli.exe")? };
         return stories::run(&programs, &tools, time, skipped);
     }
+    let from = if arguments.from_source { From::Source } else { From::Anywhere };
     let check = |target: &str, skipped: &mut Skipped| {
         if !time.is_enough(target, CHECK, skipped) {
             return Ok(None);
         }
-        let compiler = skipped.unless(target, Compiler::for_target(target, &tools));
+        let compiler = skipped.unless(target, Compiler::for_target(target, &tools, from));
         compiler.as_ref().map_or(Ok(()), Compiler::check)?;
         anyhow::Ok(compiler)
     };

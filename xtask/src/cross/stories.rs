@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use testbed::event::{Completed, Manifest, Progress, Sharing, Ticket};
+use testbed::event::{Bye, Completed, Manifest, Progress, Ready, Sharing, Ticket};
 use testbed::programs::{self, Programs};
 
 use super::compiler::{Compiler, PROFILE};
@@ -14,10 +14,11 @@ use super::wine::Wine;
 use super::{Skipped, Time, WINDOWS};
 
 type Story = fn(&Ground<'_>) -> anyhow::Result<()>;
-const STORIES: [(&str, Story); 5] = [
+const STORIES: [(&str, Story); 6] = [
     ("the README's three commands", by_hand),
     ("a shared folder with spaces and Unicode", folder),
     ("several files by a pattern", pattern),
+    ("a private share for one receiver", private),
     ("killed and started again", killed),
     ("Linux and Windows in one swarm", mixed),
 ];
@@ -120,6 +121,28 @@ fn pattern(ground: &Ground<'_>) -> anyhow::Result<()> {
     names.sort();
     ensure!(names == ["one.bin", "two.bin"], "*.bin means {names:?}");
     share.exit()
+}
+
+/// With the ticket it can be got, without it it is not there, and after its one receiver it is over.
+fn private(ground: &Ground<'_>) -> anyhow::Result<()> {
+    let original = ground.put("here", "a secret.bin", &noise(1 << 20))?;
+    let mut share = ground.peer(Windows, "here", "share", &["share", "-d0", "--receivers=1", "a secret.bin"])?;
+    let tracker_id = share.event::<Ready>()?.tracker;
+    let sharing = share.event::<Sharing>()?;
+    let ticket = share.event::<Ticket>()?.ticket;
+    let address = ticket.parse::<protocol::Ticket>()?.addresses()[0];
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    for (name, wanted) in [("by-name", &sharing.name), ("by-id", &sharing.content)] {
+        let arguments = ["get", "-i", &host, "-d", &port, "--tracker-id", &tracker_id, wanted];
+        let stranger = ground.peer(Linux, "elsewhere", name, &arguments)?;
+        ensure!(!stranger.status()?.success(), "a private share is got {name}, without its ticket");
+    }
+    let mut get = ground.peer(Windows, "there", "get", &["get", &ticket])?;
+    get.event::<Completed>()?;
+    get.ends()?;
+    ground.is_equal(&original, "there", "a secret.bin")?;
+    share.event::<Bye>()?;
+    share.ends()
 }
 
 fn killed(ground: &Ground<'_>) -> anyhow::Result<()> {

@@ -63,7 +63,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut all = vec![made.archive];
     all.extend(deb::build(&deb::Build { output, files: &made.folder, profile, target: None }, &tools, &mut skipped)?);
     for target in targets(arguments).filter(|target| *target != triple) {
-        let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools)) else { continue };
+        let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools, cross::From::Anywhere)) else {
+            continue;
+        };
         let made = pack(&compiler.build(profile)?, &here, output, target)?;
         trial::run(&made.archive, target, &triple, &tools, &mut skipped)?;
         all.push(made.archive);
