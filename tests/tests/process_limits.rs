@@ -72,7 +72,7 @@ fn a_small_stack_is_enough() {
 
 /// What a program says at its end, and its status, if it is to share something.
 fn sharing(machines: &Machines, limit: &str, variable: Option<(&str, &str)>) -> (String, Option<i32>) {
-    let mut command = machines.command("here", "share", &["-d=0", "--bind=127.0.0.1", "small.bin"]);
+    let mut command = machines.command("here", "share", &["-d=0", "small.bin"]);
     command.envs(variable);
     let output = under(limit, &command);
     (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
