@@ -246,6 +246,22 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// What standard output is needed for, where a command is of no use without it: its words are what it is for.
+    pub fn needs_output(&self) -> Option<&'static str> {
+        match &self.command {
+            Some(Command::Get(arguments)) if arguments.to_stdout() => Some("the file"),
+            _ if self.events() == Some(OutputStream::Output) => Some("what --json says"),
+            // Shared openly, it is had by its name as well.
+            Some(Command::Share(arguments)) if !arguments.open => Some("the ticket"),
+            Some(Command::Ls(_) | Command::Watch(_)) => Some("the list"),
+            Some(Command::Inspect(_) | Command::Doctor(_) | Command::Hash { .. }) => Some("the answer"),
+            Some(Command::Completions { .. }) => Some("the script"),
+            _ => None,
+        }
+    }
+}
+
 /// Parses the program's arguments; on an error, or for `--help`, says so and ends the program.
 pub fn parse() -> Parsed<Cli> {
     let words: Vec<OsString> = std::env::args_os().collect();

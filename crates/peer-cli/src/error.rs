@@ -38,11 +38,18 @@ pub struct Failure {
     pub lines: Vec<String>,
     /// Whether it was said as an event already.
     pub told: bool,
+    /// Whether it only ends because nobody reads standard output any more: it does so quietly, as other programs in a pipe do.
+    pub quiet: bool,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into(), lines: Vec::new(), told: false }
+        Failure { code, message: message.into(), lines: Vec::new(), told: false, quiet: false }
+    }
+
+    /// The end of a command whose reader has seen enough.
+    pub fn unread() -> Self {
+        Failure { quiet: true, ..Failure::new(ExitCode::CannotWrite, "nobody reads standard output any more") }
     }
 
     /// As `--json` says it.

@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::flags::own_folders::Keeps;
 use crate::session::patience;
 use crate::session::temp_folder::TempFolder;
-use crate::ui::{screen, terminal};
+use crate::ui::{screen, standard_output, terminal};
 
 fn main() -> ExitCode {
     settings::on_enough_stack("peer-cli", start)
@@ -44,6 +44,7 @@ fn start() -> ExitCode {
     let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
     match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.quiet => ExitCode::SUCCESS,
         Err(mut failure) => {
             // What fails because a task of ours has panicked says nothing of why.
             if failure.code == error::ExitCode::Other {
@@ -60,6 +61,9 @@ fn start() -> ExitCode {
 }
 
 fn run(arguments: Cli) -> Result<(), Failure> {
+    if let Some(what) = arguments.needs_output() {
+        standard_output::must_be_open(what)?;
+    }
     match arguments.command {
         Some(Command::Hash { file, cut, links, hashes }) => hash::hash(&file, &cut, &links, &hashes),
         Some(Command::Verify { file, manifest, id, hashes }) => {

@@ -7,9 +7,12 @@ use crate::nearest;
 pub fn command(line: &str) -> Option<(String, &str)> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim();
-    let bare = ['"', '\''].iter().find_map(|&quote| rest.strip_prefix(quote)?.strip_suffix(quote));
-    (!word.is_empty()).then(|| (word.to_lowercase(), bare.unwrap_or(rest)))
+    (!word.is_empty()).then(|| (word.to_lowercase(), without_quotes(rest.trim())))
+}
+
+/// A text without the quotes around it, as a file manager pastes a path.
+pub fn without_quotes(text: &str) -> &str {
+    ['"', '\''].iter().find_map(|&quote| text.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(text)
 }
 
 /// What is said of a word that is none of the commands.

@@ -128,7 +128,8 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 impl GetArguments {
-    fn to_stdout(&self) -> bool {
+    /// Whether the content goes to standard output.
+    pub fn to_stdout(&self) -> bool {
         self.output.as_ref().is_some_and(|output| output.as_os_str() == "-")
     }
 
@@ -154,10 +155,6 @@ impl GetArguments {
 pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let what = what(&arguments)?;
-    if arguments.to_stdout() && pipe::is_closed() {
-        let sentence = "standard output is closed: give it to a file or a program, or choose a folder with -o";
-        return Err(Failure::new(ExitCode::CannotWrite, sentence));
-    }
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }

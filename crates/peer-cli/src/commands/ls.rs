@@ -13,7 +13,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
 use crate::session::query::{TrackerQuery, answer, complain};
 use crate::ui::live::{Column, Kind, Live, Table};
-use crate::ui::screen::print;
+use crate::ui::screen::{print, print_while_read};
 use crate::ui::signals::heard;
 
 /// Time between two looks.
@@ -69,12 +69,10 @@ pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     }
     if arguments.watch {
         let mut signals = Signals::listen();
-        let result = tokio::select! {
+        return tokio::select! {
             result = watch(&arguments) => result,
             _ = heard(&mut signals) => Ok(()),
         };
-        // Who has read enough has closed the pipe.
-        return result.or_else(|failure| if failure.told { Ok(()) } else { Err(failure) });
     }
     let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
     let listed = everything(&node).await;
@@ -134,7 +132,7 @@ async fn watch(arguments: &LsArguments) -> Result<(), Failure> {
         let contents = wanted(listed, &arguments.only);
         if arguments.query.peer.json {
             for found in contents.iter().filter(|found| told.get(&found.content) != Some(found)) {
-                print([event(found).line()])?;
+                print_while_read(&event(found).line())?;
             }
             told = contents.into_iter().map(|found| (found.content, found)).collect();
             continue;

@@ -95,7 +95,7 @@ pub struct ShareArguments {
     ///
     /// Share with everyone who reaches this machine, by name, id or ticket, and not only with those who have the ticket
     #[arg(long)]
-    open: bool,
+    pub open: bool,
     /// End after this time, as 30m or 2h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
@@ -396,8 +396,7 @@ impl Shared {
             Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
             None => Ticket::new(self.tracker, addresses, content),
         };
-        session.ticket(content, &ticket.map_err(no_ticket)?, of_several, self.qr);
-        Ok(())
+        session.ticket(content, &ticket.map_err(no_ticket)?, of_several, self.qr)
     }
 
     /// Whether everything has as many receivers as it is for. What was stopped meanwhile is for none.

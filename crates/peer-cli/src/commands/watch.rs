@@ -15,7 +15,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::sizes;
 use crate::session::query::{TrackerQuery, answer, complain};
 use crate::ui::live::{Column, Kind, Live, Table};
-use crate::ui::screen::print;
+use crate::ui::screen::print_while_read;
 use crate::ui::signals::heard;
 
 /// Time between two looks.
@@ -74,15 +74,13 @@ struct Row {
 /// Watches until it is told to stop, or all is complete.
 pub async fn run(arguments: WatchArguments) -> Result<(), Failure> {
     let mut signals = Signals::listen();
-    let result = tokio::select! {
+    tokio::select! {
         result = watch(&arguments) => result,
         signal = heard(&mut signals) => match arguments.until_complete {
             true => Err(Failure::new(crate::ui::signals::code(signal), "stopped before all have it")),
             false => Ok(()),
         },
-    };
-    // Who has read enough has closed the pipe.
-    result.or_else(|failure| if failure.told { Ok(()) } else { Err(failure) })
+    }
 }
 
 async fn watch(arguments: &WatchArguments) -> Result<(), Failure> {
@@ -172,7 +170,7 @@ impl Shown {
         let key = |row: &Row| (row.content, row.peer.peer);
         for row in rows {
             if self.told.get(&key(row)) != Some(&row.peer) {
-                print([event(row).line()])?;
+                print_while_read(&event(row).line())?;
             }
         }
         self.told = rows.iter().map(|row| (key(row), row.peer.clone())).collect();

@@ -22,6 +22,7 @@ use crate::ui::qr;
 use crate::ui::results::result_words;
 use crate::ui::row::Row;
 use crate::ui::screen::OutputStream;
+use crate::ui::standard_output::{self, Loss};
 
 /// Most executable files that are named.
 const NAMED: usize = 5;
@@ -51,8 +52,15 @@ impl Session {
         self.waiting_for("", sentence);
     }
 
-    /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of.
-    pub fn ticket(&self, content: ContentId, ticket: &Ticket, of_several: Option<&str>, draw: bool) {
+    /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of. Fails if the ticket
+    /// cannot be shown: nobody could get what is shared.
+    pub fn ticket(
+        &self,
+        content: ContentId,
+        ticket: &Ticket,
+        of_several: Option<&str>,
+        draw: bool,
+    ) -> Result<(), Failure> {
         let (content, command) = (content.to_string(), format!("peer-cli get {ticket}"));
         let drawn = if draw && !self.screen.is_json() { qr::lines(&ticket.to_string()) } else { Vec::new() };
         if self.screen.is_terminal() && self.screen.says_words() {
@@ -68,6 +76,14 @@ impl Session {
             self.screen.answer(&command);
         }
         self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
+        match standard_output::lost() {
+            Some(Loss::Refused(reason)) => {
+                let sentence = format!("the ticket cannot be shown: standard output takes no more: {reason}. Nothing is shared");
+                Err(Failure::new(ExitCode::CannotWrite, sentence))
+            }
+            Some(Loss::ReaderGone) => Err(Failure::unread()),
+            None => Ok(()),
+        }
     }
 
     /// What a content is called that is shared or downloaded here.

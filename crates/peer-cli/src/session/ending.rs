@@ -11,9 +11,10 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::state::Session;
 use crate::ui::results;
-use crate::ui::screen::OutputStream;
+use crate::ui::screen::{self, OutputStream};
 use crate::ui::sharing::stopped_words;
 use crate::ui::signals::{Stop, code};
+use crate::ui::standard_output::{self, Loss};
 
 /// How long what is verified has to take its name.
 const LAST_STEP: Duration = Duration::from_secs(2);
@@ -83,6 +84,37 @@ impl Session {
         let mut pending = state.contents.values().filter(|content| content.pending);
         state.begun
             && pending.all(|content| matches!(content.status.borrow().state, State::Finishing | State::Complete))
+    }
+
+    /// A sharer is of use whatever becomes of its words: it says once, elsewhere, that they are lost.
+    pub(super) fn say_loss(&self) {
+        if self.fails_without_words() {
+            return;
+        }
+        if let Some(Loss::Refused(reason)) = standard_output::lost()
+            && !std::mem::replace(&mut self.state.borrow_mut().said_loss, true)
+        {
+            screen::complain(&format!("standard output takes no more: {reason}. It goes on without"));
+        }
+    }
+
+    /// Whether nobody may take it for done without what it says: events are what a program waits for, and the last words of a
+    /// download are its result.
+    fn fails_without_words(&self) -> bool {
+        self.screen.is_json() || matches!(self.options.end, End::Done | End::Shared { .. })
+    }
+
+    /// Fails if some of its words could not be written, and somebody relies on them.
+    pub(super) fn words_arrived(&self) -> Result<(), Failure> {
+        self.say_loss();
+        match standard_output::lost() {
+            Some(Loss::Refused(reason)) if self.fails_without_words() => {
+                let what = if self.options.seeder { "what it said" } else { "the download is complete, but what it said" };
+                let sentence = format!("{what} is lost: standard output takes no more: {reason}");
+                Err(Failure { told: true, ..Failure::new(ExitCode::CannotWrite, sentence) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Leaves the swarm in good order.

@@ -65,24 +65,6 @@ fn unreadable(error: io::Error) -> Failure {
     }
 }
 
-/// Whether the program was started with its standard output closed. The runtime then opens the null device there, to read and
-/// to write: what is thrown away on purpose is opened to be written alone.
-#[cfg(unix)]
-pub fn is_closed() -> bool {
-    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
-    let out = std::io::stdout();
-    let (Ok(there), Ok(null), Ok(flags)) = (fstat(&out), stat("/dev/null"), fcntl_getfl(&out)) else { return true };
-    there.st_rdev == null.st_rdev && there.st_mode == null.st_mode && flags.contains(OFlags::RDWR)
-}
-
-/// The same on Windows: a program without a window is given no handle, or one that is none, and what is written there is gone.
-#[cfg(windows)]
-pub fn is_closed() -> bool {
-    use std::os::windows::io::AsRawHandle;
-    let handle = std::io::stdout().as_raw_handle();
-    handle.is_null() || handle.addr() == usize::MAX
-}
-
 fn put(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     // What is only buffered would be lost at the end.

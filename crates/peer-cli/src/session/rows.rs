@@ -50,6 +50,16 @@ impl Session {
         self.screen.rows(rows, sums.into_iter().next());
     }
 
+    /// Draws what stays when it ends: how far downloads have come. That it connects, hashes or gives is not so any more.
+    pub(super) fn draw_last(&self) {
+        let now = Instant::now();
+        let mut state = self.state.borrow_mut();
+        let pending = state.contents.values_mut().filter(|content| content.pending);
+        let rows: Vec<_> = pending.filter_map(|content| download_row(content, now).1).map(Row::Bar).collect();
+        drop(state);
+        self.screen.last_rows(rows);
+    }
+
     /// Whether it is said who gets what: where one shares, and not in the original's words, which know nothing of it.
     fn tells_of_takers(&self) -> bool {
         let shares = self.options.seeder || matches!(self.options.end, End::Shared { .. });

@@ -49,11 +49,14 @@ impl Session {
             Ok(None) => Ok(()),
             Err(failure) => Err(failure),
         };
+        session.draw_last();
         if session.screen.leave().await {
             settle(&mut signals).await;
         }
         let result = result.map_err(|failure| {
-            session.screen.event(&failure.event());
+            if !failure.quiet {
+                session.screen.event(&failure.event());
+            }
             Failure { told: true, ..failure }
         });
         // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
@@ -61,7 +64,7 @@ impl Session {
             () = session.goodbye() => {}
             _ = heard(&mut signals) => {}
         }
-        result
+        result.and_then(|()| session.words_arrived())
     }
 
     pub(super) async fn life(

@@ -95,6 +95,8 @@ pub(super) struct State {
     pub(super) lacking_since: BTreeMap<ContentId, Instant>,
     /// When the first download began.
     pub(super) wanted_since: Option<Instant>,
+    /// Whether it was said that standard output takes no more.
+    pub(super) said_loss: bool,
 }
 
 /// A content that is shared or downloaded.
@@ -183,6 +185,7 @@ impl Session {
             liars: 0,
             lacking_since: BTreeMap::new(),
             wanted_since: None,
+            said_loss: false,
         };
         let added = Notify::new();
         Session { node, options, screen, began: now(), added, state: RefCell::new(state) }

@@ -39,6 +39,7 @@ impl Session {
             self.tell_of_takers(content);
             self.show(content);
         }
+        self.say_loss();
         self.draw();
         Ok(if self.shared_enough() { Next::End } else { Next::GoOn })
     }

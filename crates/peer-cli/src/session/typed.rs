@@ -25,7 +25,10 @@ const STOPPING: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) async fn typed(&self, command: Typed) -> Next {
-        self.screen.typed();
+        // The line editor has cleared its line before it says that this is the end: what is above is still ours.
+        if command != Typed::Interrupt && !(command == Typed::Exit && self.screen.is_above_prompt()) {
+            self.screen.typed();
+        }
         match command {
             Typed::Exit => return Next::Stop(Stop::Exit),
             Typed::Interrupt => return Next::Stop(Stop::Signal(Signal::Interrupt)),

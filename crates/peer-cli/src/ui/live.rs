@@ -1,14 +1,14 @@
 //! A table that is shown again and again: in place on a terminal, as wide as that is, and elsewhere a line for each row that has
 //! changed. On a narrow terminal columns are left out; no line is ever wrapped.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use protocol::printable;
 use settings::terminal::{in_background, takes_codes};
 
-use crate::error::{ExitCode, Failure};
+use crate::error::Failure;
 use crate::ui::columns::{beginning, columns, shortened};
-use crate::ui::paint;
+use crate::ui::{paint, standard_output};
 
 /// Cells between two columns.
 const GAP: usize = 2;
@@ -154,16 +154,7 @@ impl Live {
 }
 
 fn write(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure { told: true, ..closed() }),
-        Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
-    }
-}
-
-fn closed() -> Failure {
-    Failure::new(ExitCode::CannotWrite, "nobody reads standard output any more")
+    Ok(standard_output::write(text.as_bytes())?)
 }
 
 #[cfg(test)]

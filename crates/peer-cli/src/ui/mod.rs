@@ -17,4 +17,5 @@ pub mod row;
 pub mod screen;
 pub mod sharing;
 pub mod signals;
+pub mod standard_output;
 pub mod terminal;

@@ -1,8 +1,9 @@
 //! What the user types while it runs, through a line editor on a terminal and as plain lines otherwise.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use protocol::Ticket;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use settings::Signals;
@@ -94,6 +95,46 @@ fn parse(line: &str) -> Option<Typed> {
     })
 }
 
+/// What was typed or pasted, line after line, as commands.
+#[derive(Default)]
+struct Lines {
+    /// Whether the last command was to add something: of several paths that are pasted behind `add`, each is on a line of its own.
+    adds: bool,
+}
+
+impl Lines {
+    /// The commands of a text of one line or more.
+    fn parse(&mut self, text: &str) -> Vec<Typed> {
+        // A ticket that was sent by mail may be broken into lines.
+        if let Some(ticket) = Ticket::find(text).filter(|_| parse(text).is_none_or(|typed| matches!(typed, Typed::Wrong(_)))) {
+            return vec![Typed::Wrong(about_ticket(ticket.is_ok()).to_owned())];
+        }
+        text.lines().filter_map(|line| self.parse_line(line)).collect()
+    }
+
+    fn parse_line(&mut self, line: &str) -> Option<Typed> {
+        let typed = parse(line)?;
+        let path = settings::prompt::without_quotes(line.trim());
+        let typed = match typed {
+            Typed::Wrong(_) if self.adds && Path::new(path).exists() => Typed::Add(path.into()),
+            Typed::Wrong(_) if Path::new(path).exists() => {
+                Typed::Wrong(format!("{path} is no command. To share it, too: add {path}"))
+            }
+            typed => typed,
+        };
+        self.adds = matches!(typed, Typed::Add(_));
+        Some(typed)
+    }
+}
+
+/// What is said of a ticket that is typed here.
+fn about_ticket(whole: bool) -> &'static str {
+    match whole {
+        true => "That is a ticket: give it to `peer-cli get`, in another terminal.",
+        false => "That looks like a ticket that was damaged on its way: paste it whole behind `peer-cli get`, in another terminal.",
+    }
+}
+
 /// What stands behind a command.
 fn example(command: &str) -> &'static str {
     let of = |(usage, _): &(&'static str, &str)| usage.split_once(' ').filter(|(name, _)| *name == command);
@@ -150,7 +191,10 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
     let asked = arguments.commands || source == Source::Anything || (terminal && output_stream == OutputStream::Output);
     if asked {
         std::thread::spawn(move || {
-            let ended = read_lines(|line| parse(line).is_none_or(|command| typed.blocking_send(command).is_ok()));
+            let mut lines = Lines::default();
+            let ended = read_lines(|line| {
+                lines.parse(line).into_iter().all(|command| typed.blocking_send(command).is_ok())
+            });
             if ended {
                 let _ = typed.blocking_send(Typed::Exit);
             }
@@ -169,32 +213,41 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
 
 fn edit(editor: &mut DefaultEditor, prompt: &str, typed: &mpsc::Sender<Typed>) {
     fail_in_background();
+    let mut lines = Lines::default();
     while !terminal::is_closed() && wait_for_turn(terminal::is_closed) {
         // While it is lent the signal is still marked.
         let lent = terminal::lend(|| (editor.readline(prompt), terminal::is_sending_out()));
         let Some((read, sent_out)) = lent else { continue };
-        let command = match read {
-            Ok(line) => {
-                let _ = editor.add_history_entry(&line);
-                Some(parse(&line).unwrap_or(Typed::Nothing))
+        let commands = match read {
+            // What is pasted is one text, of several lines perhaps.
+            Ok(text) => {
+                let _ = editor.add_history_entry(&text);
+                let commands = lines.parse(&text);
+                if commands == [Typed::Exit] {
+                    terminal::clear_prompt();
+                }
+                if commands.is_empty() { vec![Typed::Nothing] } else { commands }
             }
             // The editor takes `SIGINT` for itself, as it takes the key.
-            Err(ReadlineError::Interrupted) => (!sent_out).then(|| {
+            Err(ReadlineError::Interrupted) if sent_out => Vec::new(),
+            Err(ReadlineError::Interrupted) => {
                 terminal::clear_prompt();
-                Typed::Interrupt
-            }),
+                vec![Typed::Interrupt]
+            }
             // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
             Err(ReadlineError::Eof) if turn() == Turn::Ours => {
                 terminal::clear_prompt();
-                Some(Typed::Exit)
+                vec![Typed::Exit]
             }
             // Read after the shell has put us into the background.
-            Err(_) if turn() == Turn::Others => None,
+            Err(_) if turn() == Turn::Others => Vec::new(),
             Err(_) => return,
         };
-        let last = matches!(command, Some(Typed::Exit | Typed::Interrupt));
-        if command.is_some_and(|command| typed.blocking_send(command).is_err()) || last {
-            return;
+        for command in commands {
+            let is_last = matches!(command, Typed::Exit | Typed::Interrupt);
+            if typed.blocking_send(command).is_err() || is_last {
+                return;
+            }
         }
     }
 }
@@ -220,6 +273,36 @@ mod tests {
         assert_eq!(parse("add My File"), Some(Typed::Add("My File".into())));
         assert_eq!(parse("RATE 10MiB"), Some(Typed::Rate(Some(10 << 20))));
         assert_eq!(parse("rate off"), Some(Typed::Rate(None)));
+    }
+
+    #[test]
+    fn every_line_of_a_paste_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b c", "d"].map(|name| folder.path().join(name));
+        paths.iter().for_each(|path| std::fs::write(path, "x").unwrap());
+        let added = |path: &PathBuf| Typed::Add(path.clone());
+        let shown = paths.each_ref().map(|path| path.display().to_string());
+        let mut lines = Lines::default();
+        let commands = lines.parse(&format!("add {}\nadd {}\r\nstatus\n", shown[0], shown[1]));
+        assert_eq!(commands, [added(&paths[0]), added(&paths[1]), Typed::Status]);
+        let pasted = lines.parse(&format!("add {}\n'{}'\n\n{}", shown[0], shown[1], shown[2]));
+        assert_eq!(pasted, [added(&paths[0]), added(&paths[1]), added(&paths[2])], "paths, each on a line of its own");
+        let one = Lines::default().parse(&shown[0]);
+        assert!(matches!(&one[..], [Typed::Wrong(sentence)] if sentence.ends_with(&format!("add {}", shown[0]))), "{one:?}");
+    }
+
+    #[test]
+    fn a_ticket_is_answered_once_however_mail_has_broken_it() {
+        let digest = |byte| protocol::Digest([byte; 32]);
+        let ticket = Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
+        let ticket = ticket.unwrap().to_string();
+        let broken = format!("peer-cli get {}\n{}\n{}", &ticket[..40], &ticket[40..80], &ticket[80..]);
+        for text in [&ticket, &broken] {
+            let said = Lines::default().parse(text);
+            assert!(matches!(&said[..], [Typed::Wrong(sentence)] if sentence.contains("in another terminal")), "{said:?}");
+        }
+        let damaged = Lines::default().parse(&ticket[..60]);
+        assert!(matches!(&damaged[..], [Typed::Wrong(sentence)] if sentence.contains("damaged")), "{damaged:?}");
     }
 
     #[test]

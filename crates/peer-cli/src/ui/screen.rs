@@ -11,9 +11,10 @@ use peer::json::Event;
 use protocol::printable;
 use settings::terminal::in_background;
 
-use crate::error::{ExitCode, Failure};
+use crate::error::Failure;
 use crate::ui::paint::{Canvas, Draw, draw_all};
 use crate::ui::row::{Bar, Row};
+use crate::ui::standard_output::{self, Loss};
 use crate::ui::terminal;
 
 /// How much is said.
@@ -51,7 +52,7 @@ enum OutputMode {
     Plain,
     /// A thread draws on the terminal: lines, and rows below them. None once what is below them, a prompt or nothing, is given
     /// back.
-    Terminal { draws: Mutex<Option<SyncSender<Draw>>>, says_words: bool },
+    Terminal { draws: Mutex<Option<SyncSender<Draw>>>, says_words: bool, above_prompt: bool },
 }
 
 /// Lines on their way to a terminal.
@@ -106,12 +107,14 @@ impl Screen {
     /// Draws on a terminal. Words go elsewhere if their stream is none.
     pub fn terminal(canvas: Canvas, output_stream: OutputStream, verbosity: Verbosity) -> Self {
         let (draws, events) = sync_channel(WAITING);
-        let says_words = matches!(canvas, Canvas::AbovePrompt(_)) || output_stream.is_terminal();
+        let above_prompt = matches!(canvas, Canvas::AbovePrompt(_));
+        let says_words = above_prompt || output_stream.is_terminal();
         std::thread::spawn(move || draw_all(canvas, &events));
         if std::io::stderr().is_terminal() {
             *LOG.lock().expect("no panic holds it") = Some(draws.clone());
         }
-        Screen::new(OutputMode::Terminal { draws: Mutex::new(Some(draws)), says_words }, output_stream, verbosity)
+        let draws = Mutex::new(Some(draws));
+        Screen::new(OutputMode::Terminal { draws, says_words, above_prompt }, output_stream, verbosity)
     }
 
     pub fn json(output_stream: OutputStream, verbosity: Verbosity) -> Self {
@@ -172,6 +175,11 @@ impl Screen {
         matches!(self.mode, OutputMode::Terminal { says_words: true, .. })
     }
 
+    /// Whether the line editor's prompt is below what is drawn.
+    pub fn is_above_prompt(&self) -> bool {
+        matches!(self.mode, OutputMode::Terminal { above_prompt: true, .. })
+    }
+
     /// Whether anything is said that was not asked for.
     pub fn says_words(&self) -> bool {
         self.verbosity.words
@@ -208,6 +216,13 @@ impl Screen {
         match &self.mode {
             OutputMode::Terminal { .. } => drop(self.draw(Draw::Rows(rows, sum))),
             OutputMode::Json | OutputMode::Plain => self.log_rows(&rows),
+        }
+    }
+
+    /// The rows that stay when it ends, in place of those before. Where lines stay anyway, nothing is to be said.
+    pub fn last_rows(&self, rows: Vec<Row>) {
+        if self.verbosity.progress && matches!(self.mode, OutputMode::Terminal { .. }) {
+            self.rows(rows, None);
         }
     }
 
@@ -279,15 +294,16 @@ pub fn print(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), Fai
     print_script(&lines.collect::<String>())
 }
 
-/// A text of our own, as it is, on standard output. If whoever reads it has seen enough and has closed the pipe that is the
-/// end and no error.
+/// The same of a command that goes on until it is stopped: it ends when nobody reads any more.
+pub fn print_while_read(line: &str) -> Result<(), Failure> {
+    Ok(standard_output::write(format!("{}\n", printable(line)).as_bytes())?)
+}
+
+/// A text of our own, as it is, on standard output. A reader that has seen enough and has closed the pipe is no error.
 pub fn print_script(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}")))
-        }
-        _ => Ok(()),
+    match standard_output::write(text.as_bytes()) {
+        Err(loss @ Loss::Refused(_)) => Err(loss.into()),
+        Err(Loss::ReaderGone) | Ok(()) => Ok(()),
     }
 }
 
@@ -302,14 +318,13 @@ pub fn complain_at_length(message: &str, lines: &[String]) {
     lines.iter().for_each(|line| drop(writeln!(std::io::stderr().lock(), "{}", printable(line))));
 }
 
-/// A closed pipe is no reason to crash: there is nobody left to tell.
+/// What is lost on standard output is noted there: its command knows what that means.
 fn plain(output_stream: OutputStream, line: &str) {
-    let mut out: Box<dyn Write> = match output_stream {
-        OutputStream::Output => Box::new(std::io::stdout().lock()),
-        OutputStream::Errors => Box::new(std::io::stderr().lock()),
-    };
-    let _ = writeln!(out, "{line}");
-    let _ = out.flush();
+    let line = format!("{line}\n");
+    match output_stream {
+        OutputStream::Output => drop(standard_output::write(line.as_bytes())),
+        OutputStream::Errors => drop(std::io::stderr().lock().write_all(line.as_bytes())),
+    }
 }
 
 #[cfg(test)]
