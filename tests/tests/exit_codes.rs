@@ -47,8 +47,9 @@ fn what_nobody_shares_is_4() {
     // Longer than clocks can tell was once a crash that nobody noticed.
     let mut patient = swarm.peer("patient", &["-f", "nothing", "--wait", "500000000000years"]);
     patient.wait_for("waiting", |line| line.contains("waiting for it").then_some(()));
-    // A seeder with nothing to share has not found it either.
-    swarm.peer("peer", &["-S"]).ends_with(4);
+    // A seeder that is to share what is not there has not found it either.
+    swarm.peer("peer", &["-S", "-f", "nothing"]).ends_with(4);
+    swarm.peer("peer", &["-S", "--input", "nowhere"]).ends_with(4);
 }
 
 #[test]

@@ -42,6 +42,23 @@ fn files_that_come_change_go_and_are_renamed_are_noticed() {
     seeder.ends_with(0);
 }
 
+#[test]
+fn an_empty_folder_is_waited_at_and_links_that_lead_out_of_it_are_left_out() {
+    let swarm = Swarm::new();
+    let mut seeder = swarm.peer("seeder", &["-S"]);
+    seeder.line("There is no file to share in input yet: what is put there will be shared.");
+    #[cfg(unix)]
+    {
+        fs::write(swarm.folder("seeder").join("secret"), "of somebody else").unwrap();
+        std::os::unix::fs::symlink("../secret", swarm.folder("seeder").join("input/link")).unwrap();
+        seeder.line("link is left out: it is a link that leads out");
+        seeder.line("--follow-links");
+    }
+    swarm.put("seeder", "first", &noise(10_000, 1));
+    seeder.line("Sharing first");
+    swarm.downloader("one", "first", &["--exit-when-done"]).ends_with(0);
+}
+
 /// A program that writes a file bit by bit, with pauses that are shorter than a file rests.
 #[test]
 fn a_file_that_is_still_written_is_not_shared_before_it_rests() {

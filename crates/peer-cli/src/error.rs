@@ -147,6 +147,9 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),
+        StorageError::Unwritable { .. } => {
+            (ExitCode::CannotWrite, "Choose another folder with --output, or change its permissions")
+        }
         StorageError::Exists(_) => (
             ExitCode::CannotWrite,
             "Move it away, or choose another folder with --output; `peer-cli get --force` replaces what differs",

@@ -20,12 +20,15 @@ use crate::session::patience;
 use crate::session::temp_folder::TempFolder;
 use crate::ui::{screen, standard_output, terminal};
 
+/// The least address space with which transfers work, buffers and threads included.
+const ADDRESS_SPACE: u64 = 96 << 20;
+
 fn main() -> ExitCode {
     settings::on_enough_stack("peer-cli", start)
 }
 
 fn start() -> ExitCode {
-    if let Err(sentence) = settings::spare_address_space() {
+    if let Err(sentence) = settings::spare_address_space(ADDRESS_SPACE) {
         screen::complain(&sentence);
         return ExitCode::from(error::ExitCode::Other as u8);
     }

@@ -2,19 +2,18 @@
 //! the thread allocates, and there is none left for what is needed.
 
 /// Makes do with the address space that this process may use: starts the program again with an allocator that takes little, if
-/// that is needed. A sentence if it may use too little.
+/// that is needed. A sentence if it may use less than `least` bytes, with which it does its work. Where not even the program itself
+/// fits, the system ends it (`SIGSEGV`, status 139) before any of it runs.
 #[cfg(target_os = "linux")]
-pub fn spare_address_space() -> Result<(), String> {
+pub fn spare_address_space(least: u64) -> Result<(), String> {
     use std::os::unix::process::CommandExt;
     const ARENAS: &str = "MALLOC_ARENA_MAX";
-    /// The least with which transfers work, buffers and threads included.
-    const LEAST: u64 = 96 << 20;
     let Some(limit) = limit() else { return Ok(()) };
-    if limit < LEAST {
+    if limit < least {
         return Err(format!(
             "this process may use {} MiB of address space, and needs {} MiB at least. Raise the limit (ulimit -v)",
             limit >> 20,
-            LEAST >> 20
+            least >> 20
         ));
     }
     if std::env::var_os(ARENAS).is_some() {
@@ -34,7 +33,7 @@ pub fn spare_address_space() -> Result<(), String> {
 
 /// Nothing has to be done here.
 #[cfg(not(target_os = "linux"))]
-pub fn spare_address_space() -> Result<(), String> {
+pub fn spare_address_space(_: u64) -> Result<(), String> {
     Ok(())
 }
 

@@ -192,6 +192,9 @@ fn files(
     Ok(files)
 }
 
+/// The status of both programs where something cannot be written.
+const CANNOT_WRITE: i32 = 7;
+
 /// Says what is wrong with a command line, or the help that it asks for, and ends the program with clap's status. Words from
 /// elsewhere stand in it.
 pub fn exit(error: &clap::Error) -> ! {
@@ -200,7 +203,13 @@ pub fn exit(error: &clap::Error) -> ! {
         let lines: Vec<_> = text.lines().map(protocol::printable).collect();
         let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     } else {
-        let _ = error.print();
+        // Help that was asked for and cannot be shown is no success; a reader that has seen enough is.
+        if let Err(lost) = error.print()
+            && lost.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            let _ = writeln!(std::io::stderr(), "standard output takes no more: {lost}");
+            std::process::exit(CANNOT_WRITE);
+        }
     }
     std::process::exit(error.exit_code())
 }

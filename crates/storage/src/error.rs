@@ -104,6 +104,14 @@ pub enum StorageError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Nothing can be made in a folder: its permissions, or those of its file system, forbid it.
+    #[error("nothing can be written into the folder {path}: {source}")]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Anything else.
     #[error("{path}: {source}")]
     Io {
@@ -181,6 +189,19 @@ pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
         // A folder where a file belongs, or the other way round.
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => StorageError::NotOurs(path.to_owned()),
         _ => error_at(path, source),
+    }
+}
+
+/// What the operating system said of the first file that was to be made in `folder`: where nothing may be made, it is the folder
+/// that somebody has to change, and not that file.
+pub(crate) fn error_in(folder: &Path, path: &Path, source: io::Error) -> StorageError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            // `.` says nothing to somebody who reads a log.
+            let whole = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+            StorageError::Unwritable { path: whole.unwrap_or_else(|_| folder.to_owned()), source }
+        }
+        _ => error_of_new(path, source),
     }
 }
 

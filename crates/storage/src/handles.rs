@@ -180,6 +180,12 @@ impl<T: OpenFile> Handles<T> {
         if self.access == Access::Read {
             return Err(StorageError::Denied(spec.path.clone()));
         }
+        if let Some(room) = self.held.as_deref().and_then(Held::room)
+            && room.has_holes()
+            && !holes::has_hole(data, offset)
+        {
+            room.take(data.len() as u64);
+        }
         let mut changes = self.changes(file);
         let open = self.get_to_write(file, data.len() as u64 == spec.size, &mut changes, make)?;
         if data.is_empty() {

@@ -90,8 +90,11 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
 /// Reserves the space of a file. What fits into a few blocks is not worth the call. Not every file system can reserve; then a
 /// full disk shows when it is full.
 fn reserve(held: Option<&Held>, file: &File, spec: &FileSpec) -> Result<(), StorageError> {
-    if let Some(room) = held.and_then(Held::room) {
-        room.take(spec.size);
+    match held.and_then(Held::room) {
+        // It is taken as it is written.
+        Some(room) if room.has_holes() => return Ok(()),
+        Some(room) => room.take(spec.size),
+        None => {}
     }
     if spec.size > SMALL
         && let Err(source) = fs4::FileExt::allocate(file, spec.size)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use protocol::{ContentId, NameError, PathTree, case_collision, check_local_name, check_path, decorated_name};
 
 use crate::changes::Clock;
-use crate::error::{error_at, error_of_new, error_of_rename};
+use crate::error::{error_at, error_in, error_of_new, error_of_rename};
 use crate::file::FileBackend;
 use crate::folder::{Folder, How, Seen};
 use crate::folder_merge::{FolderMerge, folders_in};
@@ -124,7 +124,7 @@ impl Output {
 
     /// The space that was found for the download is reserved for it, as far as that can be, and watched while it is built.
     pub fn in_room(self, room: Room) -> Self {
-        if self.is_folder {
+        if self.is_folder || room.has_holes() {
             room.reserve(self.folder());
         }
         let held = Held::with_room(self.folder(), self.part.to_str().unwrap_or_default(), Some(room));
@@ -465,17 +465,30 @@ fn check_names(
 
 /// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
 fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(folder).map_err(|source| match error_at(folder, source) {
-        StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },
-        StorageError::Io { path, source } => StorageError::NoFolder { path, source },
-        known => known,
+    fs::create_dir_all(folder).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error_in(above(folder), folder, source),
+        io::ErrorKind::AlreadyExists => {
+            StorageError::NoFolder { path: folder.to_owned(), source: io::ErrorKind::NotADirectory.into() }
+        }
+        _ => match error_at(folder, source) {
+            StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },
+            StorageError::Io { path, source } => StorageError::NoFolder { path, source },
+            known => known,
+        },
     })
+}
+
+/// The nearest folder above one that is there.
+fn above(folder: &Path) -> &Path {
+    let mut above = folder.ancestors().skip(1);
+    above.find(|above| above.is_dir()).unwrap_or(Path::new("."))
 }
 
 fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
     let path = folder.path().join(name);
     let error = |source| error_at(&path, source);
-    let file = folder.open_file(name, How::Make { private: false }).map_err(|source| error_of_new(&path, source))?;
+    let file = folder.open_file(name, How::Make { private: false });
+    let file = file.map_err(|source| error_in(folder.path(), &path, source))?;
     // Ours are empty, and go in the end.
     let there = file.metadata().map_err(error)?;
     if !there.is_file() || there.len() > 0 {

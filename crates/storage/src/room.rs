@@ -40,6 +40,8 @@ struct Entry {
 pub struct Room {
     path: PathBuf,
     keeps: u64,
+    /// Whether its files are larger than what they need, for their holes: then nothing is reserved in the files themselves.
+    has_holes: bool,
     entry: Arc<Entry>,
     state: Mutex<State>,
 }
@@ -64,6 +66,29 @@ impl Room {
         files: &[(String, u64, bool)],
         keep_free: Option<u64>,
     ) -> Result<Self, StorageError> {
+        Self::look_for(folder, name, is_folder, files, None, keep_free)
+    }
+
+    /// The same for files of which so many bytes each are zeros that will be holes. Only what they hold is reserved.
+    pub fn look_beside_holes(
+        folder: &Path,
+        name: &str,
+        is_folder: bool,
+        files: &[(String, u64, bool)],
+        holes: &[u64],
+        keep_free: Option<u64>,
+    ) -> Result<Self, StorageError> {
+        Self::look_for(folder, name, is_folder, files, Some(holes), keep_free)
+    }
+
+    fn look_for(
+        folder: &Path,
+        name: &str,
+        is_folder: bool,
+        files: &[(String, u64, bool)],
+        holes: Option<&[u64]>,
+        keep_free: Option<u64>,
+    ) -> Result<Self, StorageError> {
         handle_size_signal();
         let target = folder.join(name);
         if let Some(limit) = file_size_limit()
@@ -78,7 +103,12 @@ impl Room {
         let part = decorated_name(".", name, PART);
         let taken = taken(folder, Path::new(&part), is_folder, files);
         let rounded = |size: u64| size.div_ceil(BLOCK).saturating_mul(BLOCK);
-        let needs = files.iter().zip(taken).map(|(&(_, size, _), taken)| rounded(size).saturating_sub(taken));
+        let hole = |file: usize| holes.and_then(|holes| holes.get(file)).copied().unwrap_or(0);
+        let needs = files
+            .iter()
+            .zip(taken)
+            .enumerate()
+            .map(|(file, (&(_, size, _), taken))| rounded(size).saturating_sub(hole(file)).saturating_sub(taken));
         let needs = needs.fold(0u64, u64::saturating_add);
         let device = device(there).map_err(error)?;
         let mut ledger = LEDGER.lock().expect("no panic holds it");
@@ -93,7 +123,12 @@ impl Room {
         let entry = Arc::new(Entry { device, bytes: AtomicU64::new(needs) });
         ledger.push(Arc::downgrade(&entry));
         let state = Mutex::new(State { left: needs, held: 0, unnamed: None });
-        Ok(Room { path: folder.to_owned(), keeps, entry, state })
+        Ok(Room { path: folder.to_owned(), keeps, has_holes: holes.is_some(), entry, state })
+    }
+
+    /// Whether nothing is reserved in the files themselves, since they are larger than what they will hold.
+    pub(crate) fn has_holes(&self) -> bool {
+        self.has_holes
     }
 
     /// Reserves what files will take that are made as they come. Where that cannot be done it is only counted.

@@ -122,11 +122,18 @@ fn command() -> clap::Command {
     LAYOUT.arrange(Arguments::command())
 }
 
+/// The least address space with which it serves some peers, threads included.
+const ADDRESS_SPACE: u64 = 64 << 20;
+
 fn main() -> process::ExitCode {
     settings::on_enough_stack("tracker", start)
 }
 
 fn start() -> process::ExitCode {
+    if let Err(sentence) = settings::spare_address_space(ADDRESS_SPACE) {
+        complain(&sentence);
+        return ExitCode::Other.into();
+    }
     let words = std::env::args_os().collect();
     let parsed = settings::parse_as::<Arguments>(&NAMES, command(), words, &Surroundings::of_this_process());
     let Parsed { arguments, notes, .. } = parsed.unwrap_or_else(|error| {
@@ -233,11 +240,17 @@ fn complain(sentence: &str) {
     let _ = writeln!(std::io::stderr(), "tracker: {}", printable(sentence));
 }
 
-/// A closed standard output is no reason to stop: peers still need the tracker.
+/// A standard output that takes nothing is no reason to stop, as peers still need the tracker; it is said once, elsewhere. A reader
+/// that has seen enough is none to speak of.
 fn say(line: std::fmt::Arguments) {
+    static COMPLAINED: std::sync::Once = std::sync::Once::new();
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", printable(&line.to_string()));
-    let _ = out.flush();
+    match writeln!(out, "{}", printable(&line.to_string())).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            COMPLAINED.call_once(|| complain(&format!("standard output takes no more: {error}. It goes on without")));
+        }
+        _ => {}
+    }
 }
 
 /// What others may call this machine: the address that they likeliest reach, if there is one.

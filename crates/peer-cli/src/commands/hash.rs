@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use peer::{Hashed, ScanOptions, hash_content_with, keep_manifest, manifest_path, manifests_of, read_manifest};
+use peer::{
+    Hashed, PeerError, ScanOptions, hash_content_with, keep_manifest, manifest_path, manifests_of, read_manifest,
+};
 use protocol::{ContentId, Manifest};
-use storage::{Access, Backend, FileBackend, FileSpec};
+use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::commands::inspect;
-use crate::error::{ExitCode, Failure};
+use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::paths::must_exist;
@@ -26,9 +28,19 @@ pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Res
     let progress = Counter::new("Hashing", file).show();
     let Hashed { manifest, left_out, .. } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));
-    keep_manifest(hashes, &manifest)?;
+    keep_manifest(hashes, &manifest).map_err(|error| not_kept(&error))?;
     let kept = manifest_path(hashes, &manifest.header().name);
     print(inspect::words(&manifest).into_iter().chain([format!("manifest    {}", kept.display())]))
+}
+
+/// Why a manifest is not kept, with what to do.
+fn not_kept(error: &PeerError) -> Failure {
+    match error {
+        PeerError::Storage(StorageError::Unwritable { .. }) => {
+            Failure::new(ExitCode::CannotWrite, format!("{error}. Name another folder for manifests with --hashes"))
+        }
+        error => failure(error),
+    }
 }
 
 /// What a file is checked against.

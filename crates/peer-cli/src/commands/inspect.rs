@@ -12,10 +12,10 @@ use peer::{
 use protocol::{ContentId, Manifest, Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::sizes;
 use crate::session::find::{Found, by_ticket, find};
 use crate::session::query::{TrackerQuery, complain};
 use crate::session::standstill;
+use crate::ui::amounts;
 use crate::ui::screen::print;
 
 /// Most files of a folder that are shown in words.
@@ -177,14 +177,14 @@ pub fn words(manifest: &Manifest) -> Vec<String> {
     let (header, geometry) = (manifest.header(), manifest.geometry());
     let mut lines = vec![
         format!("name        {}", header.name),
-        format!("size        {} ({})", geometry.total(), sizes::show(geometry.total())),
+        format!("size        {} ({})", geometry.total(), amounts::amount(geometry.total())),
         format!("hash        {}", header.algorithm),
-        format!("pieces      {} of {}", geometry.pieces(), sizes::show(geometry.piece_size().into())),
+        format!("pieces      {} of {}", geometry.pieces(), amounts::amount(geometry.piece_size().into())),
     ];
     if header.folder {
         lines.push(format!("files       {}", header.files.len()));
         for file in header.files.iter().take(SHOWN) {
-            lines.push(format!("  {}  {}  {}", file.root, sizes::show(file.size), file.path));
+            lines.push(format!("  {}  {}  {}", file.root, amounts::amount(file.size), file.path));
         }
         if header.files.len() > SHOWN {
             lines.push(format!("  … and {} more, which --json lists", header.files.len() - SHOWN));

@@ -1,6 +1,7 @@
 //! `peer-cli -i TRACKER_IP`: shares or downloads as the original's flags say.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use clap::Args;
 use peer::{Held, PeerError};
@@ -9,13 +10,14 @@ use protocol::{Query, default_piece_size};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::links::LinkArguments;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
-use crate::session::input::Input;
+use crate::session::input::{Input, Look};
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
 use crate::ui::prompt;
@@ -75,6 +77,8 @@ pub struct JoinArguments {
     pub names: NameArguments,
     #[command(flatten)]
     pub cut: Cut,
+    #[command(flatten)]
+    pub links: LinkArguments,
     /// End when the download is complete
     ///
     /// End when the download is complete, instead of sharing it on
@@ -127,11 +131,10 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
 /// Joins the tracker, shares the input folder, or finds what is wanted. Gives what is to be watched from then on.
 async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<Input>, Failure> {
     // What is wrong here should be known before anything is sent.
-    let named = || arguments.file.iter().map(|name| arguments.input.join(name)).collect();
-    let named = (!arguments.file.is_empty()).then(named);
-    let mut input = Input::new(&arguments.input, named, arguments.cut.clone(), held(arguments));
-    input.look_first();
-    let (files, skipped) = if arguments.seeder { files_to_share(arguments)? } else { (Vec::new(), Vec::new()) };
+    let look = if arguments.seeder { look_at_input(arguments)? } else { Look::default() };
+    let (files, left_out) = (look.files(), look.words_of_left_out());
+    let how = (arguments.cut.clone(), held(arguments), arguments.links.follow_links);
+    let mut input = Input::new(&arguments.input, named(arguments), look, how);
     some_file_has(arguments, &files)?;
     if !arguments.seeder {
         arguments.wanted().iter().try_for_each(|wanted| wanted.parse::<Query>().map(drop)).map_err(PeerError::from)?;
@@ -142,14 +145,17 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     let id = tracker.id;
     connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
     session.joined(id);
-    for path in skipped {
-        session.note(&format!("{} is not a file: skipped.", path.display()));
-    }
+    left_out.iter().for_each(|sentence| session.note(sentence));
     if !arguments.seeder {
         for wanted in arguments.wanted() {
             let found = find(&session.node, wanted, patience, &tell).await?;
             session.download(found, &[]).await?;
         }
+    }
+    if arguments.seeder && files.is_empty() {
+        let folder = arguments.input.display();
+        session.waits(&format!("There is no file to share in {folder} yet: what is put there will be shared."));
+        session.waits_for_files();
     }
     for path in files {
         if let Some(content) = session.share(&path, &arguments.cut, held(arguments)).await? {
@@ -173,7 +179,7 @@ fn held(arguments: &JoinArguments) -> Held {
 
 /// A number above those of all files is a slip: nothing would be missing for it.
 fn some_file_has(arguments: &JoinArguments, files: &[PathBuf]) -> Result<(), Failure> {
-    let Some(&last) = arguments.missing.iter().max() else { return Ok(()) };
+    let Some(&last) = arguments.missing.iter().max().filter(|_| !files.is_empty()) else { return Ok(()) };
     let pieces = |path: &PathBuf| {
         let size = path.metadata().map_or(0, |metadata| metadata.len());
         size.div_ceil(arguments.cut.piece_size.unwrap_or_else(|| default_piece_size(&[size])).into())
@@ -189,44 +195,27 @@ fn some_file_has(arguments: &JoinArguments, files: &[PathBuf]) -> Result<(), Fai
     }
 }
 
-type Paths = Vec<PathBuf>;
-
-/// The files of the input folder in the order of their names, or those that are named; and what is no file.
-fn files_to_share(arguments: &JoinArguments) -> Result<(Paths, Paths), Failure> {
-    let folder = &arguments.input;
-    if !arguments.file.is_empty() {
-        let named: Paths = arguments.file.iter().map(|name| folder.join(name)).collect();
-        named.iter().try_for_each(|path| must_exist(path))?;
-        return match named.iter().find(|path| !path.is_file()) {
-            Some(path) => {
-                let sentence = format!("{} is no file: `peer-cli share` shares folders", path.display());
-                Err(Failure::new(ExitCode::NotFound, sentence))
-            }
-            None => Ok((named, Vec::new())),
-        };
-    }
-    let (files, others) = entries(folder).map_err(|error| {
-        let sentence = format!(
-            "the input folder {} cannot be read: {error}. Make it and put files in, or name another with --input",
-            folder.display()
-        );
-        Failure::new(ExitCode::NotFound, sentence)
-    })?;
-    if files.is_empty() {
-        let sentence = format!("there is no file in {}: nothing to share", folder.display());
-        return Err(Failure::new(ExitCode::NotFound, sentence));
-    }
-    Ok((files, others))
+/// The files that are named, if any are.
+fn named(arguments: &JoinArguments) -> Option<Vec<PathBuf>> {
+    let named = || arguments.file.iter().map(|name| arguments.input.join(name)).collect();
+    (!arguments.file.is_empty()).then(named)
 }
 
-fn entries(folder: &Path) -> std::io::Result<(Paths, Paths)> {
-    let (mut files, mut others) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        // Follows links: whoever puts one there means the file.
-        if path.is_file() { files.push(path) } else { others.push(path) }
+/// What there is to share: all of the input folder, or the files that are named, which must be there.
+fn look_at_input(arguments: &JoinArguments) -> Result<Look, Failure> {
+    let (folder, named) = (&arguments.input, named(arguments));
+    named.iter().flatten().try_for_each(|path| must_exist(path))?;
+    if let Some(path) = named.iter().flatten().find(|path| !path.is_file()) {
+        let sentence = format!("{} is no file: `peer-cli share` shares folders", path.display());
+        return Err(Failure::new(ExitCode::NotFound, sentence));
     }
-    files.sort();
-    others.sort();
-    Ok((files, others))
+    Look::at(folder, named.as_deref(), arguments.links.follow_links).map_err(|error| {
+        let folder = folder.display();
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => "Change its permissions, or name another with --input",
+            ErrorKind::NotADirectory => "Name a folder with --input",
+            _ => "Make it and put files in, or name another with --input",
+        };
+        Failure::new(ExitCode::NotFound, format!("the input folder {folder} cannot be read: {error}. {advice}"))
+    })
 }

@@ -10,8 +10,8 @@ use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query, Ticket};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::sizes;
 use crate::session::query::{TrackerQuery, answer, complain};
+use crate::ui::amounts;
 use crate::ui::live::{Column, Kind, Live, Table};
 use crate::ui::screen::{print, print_while_read};
 use crate::ui::signals::heard;
@@ -197,7 +197,7 @@ fn table(contents: &[ContentMatch]) -> Table {
         // Nobody who has the manifest has said what it is called.
         let known = !found.name.is_empty();
         let name = if known { found.name.clone() } else { "(no name yet)".to_owned() };
-        let size = if known { sizes::show(found.size) } else { "?".to_owned() };
+        let size = if known { amounts::amount(found.size) } else { "?".to_owned() };
         let more = if found.others > 0 { "+" } else { "" };
         let copies = format!("{}{more}", found.seeders);
         let [seeders, partial, downloaders] = [found.seeders, partial(found), found.downloaders].map(|n| n.to_string());

@@ -12,8 +12,8 @@ use settings::Signals;
 
 use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
-use crate::flags::sizes;
 use crate::session::query::{TrackerQuery, answer, complain};
+use crate::ui::amounts;
 use crate::ui::live::{Column, Kind, Live, Table};
 use crate::ui::screen::print_while_read;
 use crate::ui::signals::heard;
@@ -216,7 +216,7 @@ fn percent(peer: &WatchedPeer) -> String {
 }
 
 fn rate(bytes: u64) -> String {
-    if bytes == 0 { String::new() } else { format!("{}/s", sizes::show(bytes)) }
+    if bytes == 0 { String::new() } else { format!("{}/s", amounts::amount(bytes)) }
 }
 
 /// What peers are called: by their IP addresses where these tell them apart, and with the beginning of their ids where nobody
@@ -267,7 +267,7 @@ fn foot(rows: &[Row]) -> String {
     let count = |role| rows.iter().filter(|row| row.peer.role == role).count();
     let down: u64 = rows.iter().filter_map(|row| Some(row.peer.progress.as_ref()?.down)).sum();
     let (all, getting) = (count(Role::Seeder), count(Role::Downloader));
-    let rate = if down > 0 { format!(", {}/s in all", sizes::show(down)) } else { String::new() };
+    let rate = if down > 0 { format!(", {}/s in all", amounts::amount(down)) } else { String::new() };
     match rows.is_empty() {
         true => "Nobody shares anything that is watched. Ctrl-C ends this.".to_owned(),
         false => {

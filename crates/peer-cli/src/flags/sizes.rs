@@ -1,4 +1,4 @@
-//! Sizes and rates as people write and read them: `4MiB`, `10MiB` a second, `50mbit`.
+//! Sizes and rates as people write them: `4MiB`, `10MiB` a second, `50mbit`. `ui/amounts.rs` says how they are shown.
 
 use bytesize::ByteSize;
 
@@ -61,30 +61,9 @@ fn any_rate(text: &str) -> Result<u64, String> {
     bytes(lower).map_err(|_| error())
 }
 
-/// A size for people.
-pub fn show(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
-}
-
-/// A part of a size, as `20.6 of 96.6 MiB`: the unit once, if it is that of both.
-pub fn show_part(part: u64, whole: u64) -> String {
-    let (part, whole) = (show(part), show(whole));
-    match (part.split_once(' '), whole.split_once(' ')) {
-        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
-        _ => format!("{part} of {whole}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_part_has_its_unit_only_if_it_is_another() {
-        assert_eq!(show_part(21_600_665, 101_292_442), "20.6 of 96.6 MiB");
-        assert_eq!(show_part(512 << 10, 1 << 30), "512.0 KiB of 1.0 GiB");
-        assert_eq!(show_part(0, 100), "0 of 100 B");
-    }
 
     #[test]
     fn sizes_and_rates_are_read_as_people_write_them() {

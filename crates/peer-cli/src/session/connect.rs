@@ -1,7 +1,7 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
@@ -63,7 +63,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
 }
 
 /// What is read here beside manifests: no download may lie there.
-fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = std::path::PathBuf> {
+fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = PathBuf> {
     let PeerArguments { identity, ca, cert, key, own, .. } = arguments;
     let named = identity.iter().chain(ca).chain(cert).chain(key).chain(&own.all).chain(&own.known_trackers);
     std::iter::once(arguments.certs().to_owned()).chain(named.cloned())
@@ -265,7 +265,7 @@ pub async fn tracker(
 ) -> Result<TrackerAddress, Failure> {
     let id = match arguments.tracker_id {
         Some(id) => id,
-        None => certified_id(&arguments.certs().join("tracker.pem"))?,
+        None => certified_id(arguments)?,
     };
     tracker_of(id, host, port, patience, tell).await
 }
@@ -321,9 +321,14 @@ pub async fn addresses(
     }
 }
 
-/// The id by a tracker's certificate.
-pub fn certified_id(certificate: &Path) -> Result<PeerId, Failure> {
-    peer_id_of_certificate_pem(certificate).map_err(|error| {
+/// The tracker's certificate, where the folder of certificates has one.
+pub fn tracker_certificate(arguments: &PeerArguments) -> PathBuf {
+    arguments.certs().join("tracker.pem")
+}
+
+/// The id by the tracker's certificate.
+pub fn certified_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
+    peer_id_of_certificate_pem(&tracker_certificate(arguments)).map_err(|error| {
         let sentence = format!(
             "who is the tracker? {error}. Give --tracker-id with the id that the tracker prints at start, or --certs \
              with the folder of its certificate"

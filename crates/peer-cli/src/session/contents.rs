@@ -11,7 +11,6 @@ use settings::terminal::in_background;
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
-use crate::flags::sizes;
 use crate::session::find::{Found, Wanted};
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
@@ -78,7 +77,8 @@ impl Session {
         self.screen.event(&Event::Ticket(json::Ticket { content, ticket: ticket.to_string(), command }));
         match standard_output::lost() {
             Some(Loss::Refused(reason)) => {
-                let sentence = format!("the ticket cannot be shown: standard output takes no more: {reason}. Nothing is shared");
+                let sentence =
+                    format!("the ticket cannot be shown: standard output takes no more: {reason}. Nothing is shared");
                 Err(Failure::new(ExitCode::CannotWrite, sentence))
             }
             Some(Loss::ReaderGone) => Err(Failure::unread()),
@@ -153,7 +153,7 @@ impl Session {
     fn shared(&self, content: ContentId, status: Status) {
         let Status { name, size, pieces, have, left_out, .. } = status;
         if self.options.original {
-            let shown = sizes::show(size);
+            let shown = amount(size);
             let part = if left_out > 0 { format!(" ({left_out} left out)") } else { String::new() };
             self.screen.say(&format!("Sharing {name}{part}: {have} of {pieces} pieces, {shown}, content id {content}"));
         }
@@ -172,7 +172,7 @@ impl Session {
         let Found { content, name, size, asked, secret, .. } = found;
         let part = if only.is_empty() { "" } else { "some files of " };
         // Whoever shares it has not said what it is called, or must not.
-        let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", sizes::show(size)) };
+        let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", amount(size)) };
         if self.options.original {
             self.screen.say(&format!("Downloading {part}{named}content id {content}"));
         } else if !self.screen.is_terminal() || in_background() {
@@ -211,9 +211,14 @@ impl Session {
         self.state.borrow_mut().unread = true;
     }
 
+    /// There may be nothing to share at first: files will come.
+    pub fn waits_for_files(&self) {
+        self.state.borrow_mut().waits_for_files = true;
+    }
+
     /// Everything that was asked for has begun.
     pub fn begun(&self) -> Result<(), Failure> {
-        if self.state.borrow().contents.is_empty() {
+        if self.state.borrow().contents.is_empty() && !self.state.borrow().waits_for_files {
             return Err(Failure::new(ExitCode::Other, "nothing could be shared"));
         }
         self.state.borrow_mut().begun = true;

@@ -109,7 +109,8 @@ impl Session {
         self.say_loss();
         match standard_output::lost() {
             Some(Loss::Refused(reason)) if self.fails_without_words() => {
-                let what = if self.options.seeder { "what it said" } else { "the download is complete, but what it said" };
+                let what =
+                    if self.options.seeder { "what it said" } else { "the download is complete, but what it said" };
                 let sentence = format!("{what} is lost: standard output takes no more: {reason}");
                 Err(Failure { told: true, ..Failure::new(ExitCode::CannotWrite, sentence) })
             }
@@ -119,6 +120,8 @@ impl Session {
 
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self) {
+        // Who has got all of it just now, or has not, is known by what was heard of last.
+        self.ids().into_iter().for_each(|content| self.tell_of_takers_at_end(content));
         let (mut sent, mut received) = (0, 0);
         let (mut given, mut takers) = self.state.borrow().past.clone();
         for content in self.ids() {

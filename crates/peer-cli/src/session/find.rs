@@ -6,16 +6,19 @@ use peer::{Node, PeerError};
 use protocol::{ContentId, ContentMatch, Manifest, Query, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::sizes;
 use crate::session::connect::Speech;
 use crate::session::patience::Patience;
 use crate::session::query::{ANSWER, silent};
 use crate::session::suggest;
+use crate::ui::amounts;
 
 /// Time between two questions for a file that nobody shares yet.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// At the end of `--wait`, an answer may still take so long.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// Most other contents of a name that are listed.
+const NAMED: usize = 3;
 
 /// What a download is of.
 #[derive(Debug, Clone)]
@@ -88,6 +91,9 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(S
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(silent()),
         };
+        if let (Query::Name(_), Some(sentence)) = (&query, leave_to_one_that_is_whole(wanted, &mut found)) {
+            tell(sentence);
+        }
         match found.len() {
             1 => {
                 let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
@@ -150,6 +156,24 @@ async fn private(
     Ok(Found { content, name: String::new(), size: 0, asked: None, secret: Some(secret), ..found })
 }
 
+/// Of several contents of one name, keeps the only one that somebody has whole, and says which others there are: an older version
+/// of which peers hold only parts does not make the name ambiguous.
+fn leave_to_one_that_is_whole(wanted: &str, found: &mut Vec<ContentMatch>) -> Option<String> {
+    if found.len() < 2 || found.iter().filter(|found| found.seeders > 0).count() != 1 {
+        return None;
+    }
+    let (mut whole, parts): (Vec<_>, Vec<_>) = std::mem::take(found).into_iter().partition(|found| found.seeders > 0);
+    found.append(&mut whole);
+    let ids: Vec<String> = parts.iter().take(NAMED).map(|other| other.content.to_string()[..16].to_owned()).collect();
+    let more = parts.len().checked_sub(NAMED).filter(|&more| more > 0);
+    let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+    Some(format!(
+        "{} is also the name of what nobody has all of: {}{more}. To get that, ask for it by its id.",
+        printable(wanted),
+        ids.join(", ")
+    ))
+}
+
 /// Nobody shares it; what comes near is named.
 async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
     let (near, what) = match query {
@@ -174,11 +198,41 @@ async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
 fn choose(wanted: &str, found: &[ContentMatch]) -> Failure {
     let line = |found: &ContentMatch| {
         let ContentMatch { content, name, size, seeders, others, .. } = found;
-        format!("  {content}  {}  {seeders} seeders, {others} others  {name}", sizes::show(*size))
+        format!("  {content}  {}  {seeders} seeders, {others} others  {name}", amounts::amount(*size))
     };
     let prefix: String = found[0].content.to_string().chars().take(12).collect();
     let last = format!("Choose one by its id or the beginning of it, as {prefix}");
     let message = format!("{} contents answer to {wanted:?}:", found.len());
     let lines = found.iter().map(line).chain([last]).collect();
     Failure { lines, ..Failure::new(ExitCode::Usage, message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+
+    use super::*;
+
+    fn found(first: u8, seeders: u32) -> ContentMatch {
+        let content = ContentId(Digest([first; 32]));
+        ContentMatch { content, name: "a".to_owned(), size: 1, seeders, others: 1, downloaders: 0 }
+    }
+
+    #[test]
+    fn a_name_means_the_only_content_that_somebody_has_whole() {
+        let mut one_whole = vec![found(1, 0), found(2, 3), found(3, 0)];
+        let said = leave_to_one_that_is_whole("a", &mut one_whole).unwrap();
+        assert_eq!(one_whole.len(), 1);
+        assert_eq!(one_whole[0].content, found(2, 3).content);
+        assert!(said.contains("0101010101010101, 0303030303030303"), "{said}");
+    }
+
+    #[test]
+    fn a_name_of_several_whole_contents_or_of_none_stays_ambiguous() {
+        for mut several in [vec![found(1, 1), found(2, 1)], vec![found(1, 0), found(2, 0)]] {
+            assert_eq!(leave_to_one_that_is_whole("a", &mut several), None);
+            assert_eq!(several.len(), 2);
+        }
+        assert_eq!(leave_to_one_that_is_whole("a", &mut vec![found(1, 0)]), None);
+    }
 }

@@ -1,5 +1,5 @@
 //! `-S` while it runs: files that come into the input folder are shared, those that change are shared anew, and those that go
-//! are withdrawn.
+//! are withdrawn. Links are followed as those of a shared folder are: if they stay inside, or if that is asked for.
 //!
 //! The folder is looked at again and again, which works on every file system, also where other machines write and no system
 //! tells of it; of a folder that takes long to look at, seldom enough to leave most of the time to others. A file is shared
@@ -8,16 +8,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use peer::{Held, PeerError, Share, State, Status};
+use peer::{Held, LeftOut, LeftOutReason, PeerError, Share, State, Status};
 use protocol::ContentId;
 use tokio::task::JoinSet;
 
 use crate::error::failure;
 use crate::flags::cut::Cut;
 use crate::session::state::{Handle, Session};
+use crate::ui::left_out;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(400);
@@ -35,8 +37,10 @@ pub struct Input {
     named: Option<Vec<PathBuf>>,
     cut: Cut,
     held: Held,
+    /// Whether links are followed that lead out of the folder.
+    follow_links: bool,
     known: BTreeMap<PathBuf, Known>,
-    /// What is no file, and was said to be skipped.
+    /// What is not shared, and was said to be left out.
     skipped: BTreeSet<PathBuf>,
 }
 
@@ -60,8 +64,11 @@ struct Known {
 
 /// What lies in the folder.
 #[derive(Default)]
-struct Look {
+pub struct Look {
     files: BTreeMap<PathBuf, Seen>,
+    /// Links that lead out of the folder, and are not followed.
+    links: Vec<PathBuf>,
+    /// What is no file.
     others: Vec<PathBuf>,
 }
 
@@ -100,26 +107,53 @@ fn is_being_written(_: &Path) -> bool {
 }
 
 impl Look {
-    /// Looks at a folder, or at files of it that are named. Nothing if the folder cannot be read now: a network may be down.
-    fn at(folder: &Path, named: Option<&[PathBuf]>) -> Option<Self> {
+    /// Looks at a folder, or at files of it that are named, which are meant wherever they lead. An error says that the folder cannot
+    /// be read now: a network may be down.
+    pub fn at(folder: &Path, named: Option<&[PathBuf]>, follow_links: bool) -> io::Result<Self> {
         let mut look = Look::default();
         let paths = match named {
             Some(named) => named.to_vec(),
             None => {
-                let entries = std::fs::read_dir(folder).ok()?;
-                entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().ok()?
+                let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+                entries.collect::<Result<Vec<_>, _>>()?
             }
         };
+        let real_folder = folder.canonicalize().ok();
+        let leads_out = |path: &Path| {
+            let is_link = path.symlink_metadata().is_ok_and(|seen| seen.is_symlink());
+            let stays = || Some(path.canonicalize().ok()?.starts_with(real_folder.as_ref()?));
+            named.is_none() && !follow_links && is_link && stays() != Some(true)
+        };
         for path in paths {
-            // Follows links: a link there means the file.
             match path.metadata() {
+                Ok(seen) if seen.is_file() && leads_out(&path) => look.links.push(path),
                 Ok(seen) if seen.is_file() => drop(look.files.insert(path, Seen::of(&seen))),
                 Ok(_) => look.others.push(path),
+                // A link to nothing.
+                Err(_) if path.symlink_metadata().is_ok() => look.others.push(path),
                 Err(_) => {}
             }
         }
-        Some(look)
+        look.links.sort();
+        look.others.sort();
+        Ok(look)
     }
+
+    /// The files, in the order of their names.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// What is to be said of what is not shared.
+    pub fn words_of_left_out(&self) -> Vec<String> {
+        words_of_left_out(&self.links, &self.others)
+    }
+}
+
+fn words_of_left_out(links: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
+    let link = |path: &PathBuf| LeftOut { path: path.clone(), reason: LeftOutReason::LinkOutside };
+    let links = left_out::words(&links.iter().map(link).collect::<Vec<_>>());
+    others.iter().map(|path| format!("{} is not a file: skipped.", path.display())).chain(links).collect()
 }
 
 /// How sharing a file went.
@@ -130,18 +164,19 @@ struct Shared {
 }
 
 impl Input {
-    /// What lies in `folder`, or only what is named.
-    pub fn new(folder: &Path, named: Option<Vec<PathBuf>>, cut: Cut, held: Held) -> Self {
-        let (known, skipped) = Default::default();
-        Input { folder: folder.to_owned(), named, cut, held, known, skipped }
-    }
-
-    /// Notes what is there before anything is shared: what changes from now on is noticed.
-    pub fn look_first(&mut self) {
-        let look = Look::at(&self.folder, self.named.as_deref()).unwrap_or_default();
+    /// What lies in `folder`, or only what is named. `look` is what is there before anything is shared: what changes from then on is
+    /// noticed.
+    pub fn new(
+        folder: &Path,
+        named: Option<Vec<PathBuf>>,
+        look: Look,
+        (cut, held, follow_links): (Cut, Held, bool),
+    ) -> Self {
         let known = |seen| Known { seen, since: Instant::now(), tried: true, content: None };
-        self.known = look.files.into_iter().map(|(path, seen)| (path, known(seen))).collect();
-        self.skipped = look.others.into_iter().collect();
+        let Look { files, links, others } = look;
+        let known = files.into_iter().map(|(path, seen)| (path, known(seen))).collect();
+        let skipped = links.into_iter().chain(others).collect();
+        Input { folder: folder.to_owned(), named, cut, held, follow_links, known, skipped }
     }
 
     /// A file that was there at first is shared as this content.
@@ -151,10 +186,13 @@ impl Input {
         }
     }
 
-    /// Brings up to date what is known. Gives what is new and no file, and the contents whose files are gone.
-    fn update(&mut self, look: Look, now: Instant) -> (Vec<PathBuf>, Vec<(PathBuf, ContentId)>) {
-        let others: Vec<_> = look.others.into_iter().filter(|path| !self.skipped.contains(path)).collect();
-        self.skipped.extend(others.iter().cloned());
+    /// Brings up to date what is known. Gives what to say of what is new and not shared, and the contents whose files are gone.
+    fn update(&mut self, look: Look, now: Instant) -> (Vec<String>, Vec<(PathBuf, ContentId)>) {
+        let new =
+            |paths: Vec<PathBuf>| paths.into_iter().filter(|path| !self.skipped.contains(path)).collect::<Vec<_>>();
+        let (links, others) = (new(look.links), new(look.others));
+        let words = words_of_left_out(&links, &others);
+        self.skipped.extend(links.into_iter().chain(others));
         let mut gone = Vec::new();
         self.known.retain(|path, known| {
             let stays = look.files.contains_key(path);
@@ -172,7 +210,7 @@ impl Input {
                 None => drop(self.known.insert(path, Known { seen, since: now, tried: false, content: None })),
             }
         }
-        (others, gone)
+        (words, gone)
     }
 
     /// Files that rest and are not shared as they are; each is given once.
@@ -197,13 +235,11 @@ impl Session {
                 Some(Ok(shared)) = sharing.join_next(), if !sharing.is_empty() => self.was_shared(&mut input, shared).await,
                 () = tokio::time::sleep_until(next) => {
                     let began = Instant::now();
-                    let (folder, named) = (input.folder.clone(), input.named.clone());
-                    let look = tokio::task::spawn_blocking(move || Look::at(&folder, named.as_deref())).await;
-                    if let Ok(Some(look)) = look {
-                        let (others, gone) = input.update(look, Instant::now());
-                        for path in others {
-                            self.note(&format!("{} is not a file: skipped.", path.display()));
-                        }
+                    let (folder, named, follow) = (input.folder.clone(), input.named.clone(), input.follow_links);
+                    let look = tokio::task::spawn_blocking(move || Look::at(&folder, named.as_deref(), follow)).await;
+                    if let Ok(Ok(look)) = look {
+                        let (left_out, gone) = input.update(look, Instant::now());
+                        left_out.iter().for_each(|sentence| self.note(sentence));
                         self.retry_withdrawn(&mut input);
                         for (path, content) in gone {
                             self.is_gone(content, &format!("{} is not there any more", path.display())).await;
@@ -285,13 +321,12 @@ mod tests {
     use super::*;
 
     fn input(folder: &Path) -> Input {
-        let mut input = Input::new(folder, None, Cut { hash: Algorithm::Blake3, piece_size: None }, Held::All);
-        input.look_first();
-        input
+        let cut = Cut { hash: Algorithm::Blake3, piece_size: None };
+        Input::new(folder, None, Look::at(folder, None, false).unwrap(), (cut, Held::All, false))
     }
 
-    fn look(input: &mut Input, now: Instant) -> (Vec<PathBuf>, Vec<(PathBuf, ContentId)>) {
-        let look = Look::at(&input.folder, None).unwrap();
+    fn look(input: &mut Input, now: Instant) -> (Vec<String>, Vec<(PathBuf, ContentId)>) {
+        let look = Look::at(&input.folder, None, false).unwrap();
         input.update(look, now)
     }
 
@@ -331,7 +366,8 @@ mod tests {
         fs::create_dir(folder.path().join("sub")).unwrap();
         let now = Instant::now();
         let (others, gone) = look(&mut input, now);
-        assert_eq!((others, gone), (vec![folder.path().join("sub")], vec![(folder.path().join("a"), content)]));
+        let said = format!("{} is not a file: skipped.", folder.path().join("sub").display());
+        assert_eq!((others, gone), (vec![said], vec![(folder.path().join("a"), content)]));
         assert_eq!(look(&mut input, now), (vec![], vec![]));
         assert_eq!(due(&mut input, now + QUIET), ["b"]);
     }
@@ -339,6 +375,36 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_read_for_a_moment_takes_nothing_away() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Look::at(&folder.path().join("missing"), None).is_none());
+        assert!(Look::at(&folder.path().join("missing"), None, false).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_out_is_left_out_also_when_it_comes_later() {
+        use std::os::unix::fs::symlink;
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (inside, outside) = (folder.path().join("file"), elsewhere.path().join("secret"));
+        [&inside, &outside].into_iter().for_each(|path| fs::write(path, "1").unwrap());
+        symlink(&outside, folder.path().join("first")).unwrap();
+        let mut input = input(folder.path());
+        symlink("file", folder.path().join("inner")).unwrap();
+        symlink(&outside, folder.path().join("later")).unwrap();
+        let now = Instant::now();
+        let (said, gone) = look(&mut input, now);
+        assert!(
+            said.len() == 2 && said[0].contains("later is left out") && said[1].contains("--follow-links"),
+            "{said:?}"
+        );
+        assert!(gone.is_empty() && look(&mut input, now).0.is_empty());
+        assert_eq!(due(&mut input, now + QUIET), ["inner"], "one that stays inside is followed");
+        let paths =
+            |follow: bool, named: Option<&[PathBuf]>| Look::at(folder.path(), named, follow).unwrap().files().len();
+        assert_eq!((paths(false, None), paths(true, None)), (2, 4));
+        assert_eq!(paths(false, Some(&[folder.path().join("later")])), 1, "what is named is meant");
+        // One that is shared, and is made to lead elsewhere.
+        input.is_shared(&folder.path().join("inner"), ContentId(Digest([7; 32])));
+        fs::remove_file(folder.path().join("inner")).unwrap();
+        symlink(&outside, folder.path().join("inner")).unwrap();
+        assert_eq!(look(&mut input, now).1.len(), 1);
     }
 }

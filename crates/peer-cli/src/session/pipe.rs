@@ -1,6 +1,6 @@
 //! `peer-cli get -o -`: a file to standard output, in order, as far as its verified pieces reach without a gap.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -39,10 +39,16 @@ pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> 
 pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Failure> {
     let slow = "What reads standard output is slow, or has stopped reading. It is waited for as long as it takes.";
     let mut speech = Speech::new(tell, slow.to_owned());
+    let shows = std::io::stdout().is_terminal();
     loop {
         let mut block = BytesMut::with_capacity(BLOCK);
         if reader.read_buf(&mut block).await.map_err(unreadable)? == 0 {
             return Ok(true);
+        }
+        if shows && !is_text(&block) {
+            let sentence = "standard output is a terminal, and this is no text: give it to a file or a program, as in \
+                            `peer-cli get TICKET -o - > FILE`, or choose a folder with -o. To see it all the same: -o - | cat";
+            return Err(Failure::new(ExitCode::Usage, sentence));
         }
         // The download goes on meanwhile.
         speech.restart();
@@ -51,6 +57,17 @@ pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Fa
             return Ok(false);
         }
     }
+}
+
+/// Whether a part of a file is text that does nothing to a terminal but stand there. It may begin and end inside a character.
+fn is_text(part: &[u8]) -> bool {
+    let begins = part.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
+    let text = match std::str::from_utf8(&part[begins..]) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_some() => return false,
+        Err(error) => std::str::from_utf8(&part[begins..begins + error.valid_up_to()]).unwrap_or_default(),
+    };
+    text.chars().all(|c| !c.is_control() || ['\n', '\r', '\t', '\x0c'].contains(&c))
 }
 
 /// Why a download cannot be read on.
@@ -78,5 +95,24 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
             Err(Failure::new(ExitCode::CannotWrite, sentence))
         }
         Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_is_shown_on_a_terminal() {
+        let text = "größer\r\n\t日本\n".as_bytes();
+        for from in [0, 3] {
+            for to in [text.len() - 3, text.len() - 2, text.len()] {
+                assert!(is_text(&text[from..to]), "{from}..{to}, inside a character perhaps");
+            }
+        }
+        for binary in [&b"a\0b"[..], b"\x1b[31mred", b"\x7fELF", b"\xff\xfe", b"a\x80b", "a\u{9b}31m".as_bytes()] {
+            assert!(!is_text(binary), "{binary:?}");
+        }
+        assert!(is_text(b""));
     }
 }

@@ -12,7 +12,7 @@ use crate::ui::amounts::{amount, rate};
 use crate::ui::pace::{Meter, Pace};
 use crate::ui::progress::Progress;
 use crate::ui::row::{Bar, Label, Row};
-use crate::ui::sharing::{has_all_words, left_words, sum_row, taker_row};
+use crate::ui::sharing::{has_all_words, left_words, part_words, sum_row, taker_row};
 
 /// Most peers whose addresses are remembered.
 const ADDRESSES: usize = 4096;
@@ -93,6 +93,24 @@ impl Session {
         said.iter().for_each(|line| self.screen.say(line));
     }
 
+    /// The same when sharing ends: those who are still getting a content go without the rest.
+    pub(super) fn tell_of_takers_at_end(&self, content: ContentId) {
+        self.tell_of_takers(content);
+        if !self.tells_of_takers() {
+            return;
+        }
+        let mut said = Vec::new();
+        if let Some(entry) = self.state.borrow().contents.get(&content).filter(|entry| !entry.pending) {
+            let status = entry.status.borrow();
+            let told = |peer: &PeerId| entry.takers.get(peer).is_some_and(|taker| taker.said_all || taker.said_gone);
+            let takers =
+                status.participants.iter().filter(|taker| taker.wanted && taker.sent > 0 && !told(&taker.peer));
+            let what = printable(&status.name);
+            said.extend(takers.map(|taker| part_words(&called(taker, &status.participants), &what, taker)));
+        }
+        said.iter().for_each(|line| self.screen.say(line));
+    }
+
     /// Something is being hashed.
     pub(super) fn hashes(&self, path: &Path, done: u64, total: u64) {
         let mut state = self.state.borrow_mut();
@@ -110,7 +128,8 @@ impl Session {
     pub(super) fn hashed(&self) {
         let Some(Hashing { path, first, last, total, .. }) = self.state.borrow_mut().hashing.take() else { return };
         self.draw();
-        if self.options.original {
+        // The original's way of starting says only that it is shared; a log gets the end of what it was told of.
+        if self.options.original && self.screen.draws_rows() {
             return;
         }
         let mut words = vec![format!("Hashing {}  100%", shown(&path)), amount(total)];

@@ -9,10 +9,9 @@ use tokio::sync::{broadcast, mpsc};
 use transport::Kind;
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::sizes;
 use crate::session::patience::shown;
 use crate::session::state::{Session, SessionOptions};
-use crate::ui::amounts::amount;
+use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
 use crate::ui::prompt::{Face, Typed};
 use crate::ui::signals::{Stop, heard, settle};
@@ -116,7 +115,7 @@ impl Session {
         match &event {
             PeerEvent::Manifest { pieces, have, size, files, all_files, all_size, .. } => {
                 if files < all_files {
-                    let part = sizes::show_part(*size, *all_size);
+                    let part = part_of(*size, *all_size);
                     self.screen.say(&format!("{files} of {all_files} files, {part}"));
                 }
                 if *have > 0 && self.options.original {
@@ -193,11 +192,11 @@ fn left_over_words(LeftOver { path, size, reused, .. }: &LeftOver) -> String {
     match reused {
         0 => format!(
             "Replacing {} that an earlier download had left in {path}: nothing of it can be reused.",
-            sizes::show(*size)
+            amount(*size)
         ),
         _ => format!(
             "Reusing {} that an earlier download had left in {path}; the rest of it is replaced.",
-            sizes::show_part(*reused, *size)
+            part_of(*reused, *size)
         ),
     }
 }

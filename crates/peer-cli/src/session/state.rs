@@ -95,6 +95,8 @@ pub(super) struct State {
     pub(super) lacking_since: BTreeMap<ContentId, Instant>,
     /// When the first download began.
     pub(super) wanted_since: Option<Instant>,
+    /// Whether nothing need be shared at first.
+    pub(super) waits_for_files: bool,
     /// Whether it was said that standard output takes no more.
     pub(super) said_loss: bool,
 }
@@ -185,6 +187,7 @@ impl Session {
             liars: 0,
             lacking_since: BTreeMap::new(),
             wanted_since: None,
+            waits_for_files: false,
             said_loss: false,
         };
         let added = Notify::new();

@@ -12,9 +12,9 @@ use protocol::printable;
 
 use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
-use crate::flags::sizes;
 use crate::session::Session;
 use crate::session::temp_folder::parent_variable;
+use crate::ui::amounts;
 
 /// What it is called unless a name is given.
 pub const NAME: &str = "stdin";
@@ -110,7 +110,7 @@ pub async fn spool(
             read = &mut reading => break read,
             _ = tick.tick() => {
                 let came = progress.came.load(Ordering::Relaxed);
-                session.shows(&format!("Reading standard input: {}", sizes::show(came)));
+                session.shows(&format!("Reading standard input: {}", amounts::amount(came)));
             }
         }
     };
@@ -142,7 +142,7 @@ fn read_all(mut spool: Spool, progress: &Progress) -> Result<Spooled, Failure> {
             Err(error) => {
                 let sentence = format!(
                     "standard input cannot be read on after {}: {error}. Nothing of it is shared",
-                    sizes::show(spool.bytes())
+                    amounts::amount(spool.bytes())
                 );
                 return Err(Failure::new(ExitCode::Other, sentence));
             }

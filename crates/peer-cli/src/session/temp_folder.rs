@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use settings::Folders;
 use tempfile::TempDir;
 
 const PREFIX: &str = "p2p-fileshare-";
@@ -29,10 +30,7 @@ pub fn spool_parent() -> PathBuf {
     if cfg!(windows) || std::env::var_os(parent_variable()).is_some_and(|folder| !folder.is_empty()) {
         return temporary;
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(caches)));
-    caches.map_or(temporary, |caches| caches.join("p2p-fileshare"))
+    Folders::of_this_process().cache.unwrap_or(temporary)
 }
 
 /// Removes what programs that were killed have left, if anything is there.

@@ -119,11 +119,10 @@ pub async fn tracker_id(
 
 /// The id by the tracker's certificate, where the folder of certificates says who the tracker is.
 fn pinned(arguments: &PeerArguments) -> Result<Option<PeerId>, Failure> {
-    let certificate = arguments.certs().join("tracker.pem");
-    if !arguments.own.pins_tracker || !certificate.exists() {
+    if !arguments.own.pins_tracker || !connect::tracker_certificate(arguments).exists() {
         return Ok(None);
     }
-    connect::certified_id(&certificate).map(Some)
+    connect::certified_id(arguments).map(Some)
 }
 
 fn known_trackers(arguments: &PeerArguments) -> Result<Option<KnownTrackers>, Failure> {
@@ -231,7 +230,7 @@ fn may_ask(arguments: &PeerArguments) -> bool {
     !arguments.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && turn() == Turn::Ours
 }
 
-/// Asks on the terminal. Whatever is not a yes is a no.
+/// Asks on the terminal. An answer that is neither yes nor no is asked for again, once; then it is a no.
 fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
     let before = match elsewhere {
         "" => String::new(),
@@ -245,19 +244,48 @@ fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
     let mut errors = std::io::stderr().lock();
     let _ = write!(errors, "{question}").and_then(|()| errors.flush());
     drop(errors);
+    let answer = read_reply(id);
+    if answer != Some(Reply::Unclear) {
+        return answer == Some(Reply::Yes);
+    }
+    let mut errors = std::io::stderr().lock();
+    let _ =
+        write!(errors, "Please type yes, or no, or the id that the tracker printed: ").and_then(|()| errors.flush());
+    drop(errors);
+    read_reply(id) == Some(Reply::Yes)
+}
+
+/// What is answered to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Yes,
+    No,
+    Unclear,
+}
+
+/// Reads an answer. Nothing if there is none: the input has ended.
+fn read_reply(id: PeerId) -> Option<Reply> {
     let mut answer = Vec::new();
     let read = std::io::stdin().lock().take(LONGEST).read_until(b'\n', &mut answer);
     if !answer.ends_with(b"\n") {
         // Ctrl-D leaves the cursor behind the question.
         let _ = writeln!(std::io::stderr());
     }
-    read.is_ok() && is_yes(&String::from_utf8_lossy(&answer), id)
+    let is_over = read.is_err() || answer.is_empty();
+    (!is_over).then(|| understood(&String::from_utf8_lossy(&answer), id))
 }
 
-/// Whoever pastes the id that the tracker printed has compared it.
-fn is_yes(answer: &str, id: PeerId) -> bool {
+/// Somebody who pastes the id that the tracker printed has compared it.
+fn understood(answer: &str, id: PeerId) -> Reply {
     let answer = answer.trim().to_lowercase();
-    ["y", "yes"].contains(&answer.as_str()) || answer == id.to_string()
+    match &*answer {
+        "y" | "yes" => Reply::Yes,
+        "n" | "no" => Reply::No,
+        answer if answer == id.to_string() => Reply::Yes,
+        // Another id than this one is a no, as somebody meant to compare them.
+        answer if answer.parse::<PeerId>().is_ok() => Reply::No,
+        _ => Reply::Unclear,
+    }
 }
 
 #[cfg(test)]
@@ -296,10 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_yes_is_one() {
-        assert!(["y\n", "YES\r\n", " yes "].iter().all(|answer| is_yes(answer, id(1))));
-        assert!(is_yes(&format!("{}\n", id(1)), id(1)) && !is_yes(&id(2).to_string(), id(1)));
-        assert!(["", "\n", "n", "no", "yesterday"].iter().all(|answer| !is_yes(answer, id(1))));
+    fn only_a_yes_is_one_and_what_is_unclear_is_asked_again() {
+        assert!(["y\n", "YES\r\n", " yes "].iter().all(|answer| understood(answer, id(1)) == Reply::Yes));
+        assert_eq!(understood(&format!("{}\n", id(1)), id(1)), Reply::Yes);
+        assert_eq!(understood(&id(2).to_string(), id(1)), Reply::No);
+        assert!(["n", "NO\n"].iter().all(|answer| understood(answer, id(1)) == Reply::No));
+        assert!(["\n", "maybe", "yesterday"].iter().all(|answer| understood(answer, id(1)) == Reply::Unclear));
     }
 
     #[tokio::test]

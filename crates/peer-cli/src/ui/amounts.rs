@@ -42,6 +42,15 @@ pub fn part(done: u64, size: u64) -> String {
     format!("{done:.decimals$}/{of} {}", UNITS[unit])
 }
 
+/// A part of a size in words, as `20.6 of 96.6 MiB`: the unit once, if it is that of both.
+pub fn part_of(part: u64, whole: u64) -> String {
+    let (part, whole) = (amount(part), amount(whole));
+    match (part.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
+        _ => format!("{part} of {whole}"),
+    }
+}
+
 /// Time that is left, as clocks show it: `0:06`, `1:02:03`, and in words from a day on.
 pub fn clock(time: Duration) -> String {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -82,6 +91,13 @@ mod tests {
         assert_eq!(part(0, 20_000), "0.0/19.5 KiB");
         assert_eq!(part(0, 0), "0/0 B");
         assert_eq!(part(5, 5), "5/5 B");
+    }
+
+    #[test]
+    fn a_part_has_its_unit_only_if_it_is_another() {
+        assert_eq!(part_of(21_600_665, 101_292_442), "20.6 of 96.6 MiB");
+        assert_eq!(part_of(512 << 10, 1 << 30), "512 KiB of 1.0 GiB");
+        assert_eq!(part_of(0, 100), "0 of 100 B");
     }
 
     #[test]

@@ -106,7 +106,9 @@ impl Lines {
     /// The commands of a text of one line or more.
     fn parse(&mut self, text: &str) -> Vec<Typed> {
         // A ticket that was sent by mail may be broken into lines.
-        if let Some(ticket) = Ticket::find(text).filter(|_| parse(text).is_none_or(|typed| matches!(typed, Typed::Wrong(_)))) {
+        if let Some(ticket) =
+            Ticket::find(text).filter(|_| parse(text).is_none_or(|typed| matches!(typed, Typed::Wrong(_))))
+        {
             return vec![Typed::Wrong(about_ticket(ticket.is_ok()).to_owned())];
         }
         text.lines().filter_map(|line| self.parse_line(line)).collect()
@@ -131,7 +133,9 @@ impl Lines {
 fn about_ticket(whole: bool) -> &'static str {
     match whole {
         true => "That is a ticket: give it to `peer-cli get`, in another terminal.",
-        false => "That looks like a ticket that was damaged on its way: paste it whole behind `peer-cli get`, in another terminal.",
+        false => {
+            "That looks like a ticket that was damaged on its way: paste it whole behind `peer-cli get`, in another terminal."
+        }
     }
 }
 
@@ -192,9 +196,8 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
     if asked {
         std::thread::spawn(move || {
             let mut lines = Lines::default();
-            let ended = read_lines(|line| {
-                lines.parse(line).into_iter().all(|command| typed.blocking_send(command).is_ok())
-            });
+            let ended =
+                read_lines(|line| lines.parse(line).into_iter().all(|command| typed.blocking_send(command).is_ok()));
             if ended {
                 let _ = typed.blocking_send(Typed::Exit);
             }
@@ -288,18 +291,25 @@ mod tests {
         let pasted = lines.parse(&format!("add {}\n'{}'\n\n{}", shown[0], shown[1], shown[2]));
         assert_eq!(pasted, [added(&paths[0]), added(&paths[1]), added(&paths[2])], "paths, each on a line of its own");
         let one = Lines::default().parse(&shown[0]);
-        assert!(matches!(&one[..], [Typed::Wrong(sentence)] if sentence.ends_with(&format!("add {}", shown[0]))), "{one:?}");
+        assert!(
+            matches!(&one[..], [Typed::Wrong(sentence)] if sentence.ends_with(&format!("add {}", shown[0]))),
+            "{one:?}"
+        );
     }
 
     #[test]
     fn a_ticket_is_answered_once_however_mail_has_broken_it() {
         let digest = |byte| protocol::Digest([byte; 32]);
-        let ticket = Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
+        let ticket =
+            Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
         let ticket = ticket.unwrap().to_string();
         let broken = format!("peer-cli get {}\n{}\n{}", &ticket[..40], &ticket[40..80], &ticket[80..]);
         for text in [&ticket, &broken] {
             let said = Lines::default().parse(text);
-            assert!(matches!(&said[..], [Typed::Wrong(sentence)] if sentence.contains("in another terminal")), "{said:?}");
+            assert!(
+                matches!(&said[..], [Typed::Wrong(sentence)] if sentence.contains("in another terminal")),
+                "{said:?}"
+            );
         }
         let damaged = Lines::default().parse(&ticket[..60]);
         assert!(matches!(&damaged[..], [Typed::Wrong(sentence)] if sentence.contains("damaged")), "{damaged:?}");

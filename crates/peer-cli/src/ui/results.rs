@@ -18,11 +18,14 @@ const NAME: usize = 40;
 /// Lines about a content that is complete, the answer last; `name` is how a peer is called.
 pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(PeerId) -> String) -> Vec<String> {
     let Status { size, had, pieces, received, sent, sources, participants, .. } = status;
-    // All of a long name stands in the place.
-    let what = shortened(&printable(&status.name), NAME);
+    // The place says the name as well, unless it was written under another one.
+    let is_named = place.rsplit(['/', std::path::MAIN_SEPARATOR]).next() == Some(&*status.name);
+    let what = if is_named { String::new() } else { shortened(&printable(&status.name), NAME) };
     if received == &0 && had == pieces && *pieces > 0 {
+        let what = if is_named { "It".to_owned() } else { what };
         return vec![format!("{what} is here already, and right → {place}")];
     }
+    let what = if is_named { what } else { format!("{what}: ") };
     let mut lines = Vec::new();
     let mut sources: Vec<_> = sources.iter().filter(|(_, bytes)| **bytes > 0).collect();
     sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
@@ -41,7 +44,7 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     let resumed = if known { format!(", {} of it from before,", amount(before)) } else { String::new() };
     let speed = (*received as f64 / time.as_secs_f64().max(1e-3)) as u64;
     let speed = if *size > 0 { format!(" ({})", rate(speed)) } else { String::new() };
-    lines.push(format!("{what}: {}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
+    lines.push(format!("{what}{}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
     lines
 }
 
@@ -87,18 +90,26 @@ mod tests {
     #[test]
     fn a_result_says_what_came_how_fast_and_where_it_is() {
         let whole = words(&status(286 * MIB, 0, &[(1, 286 * MIB)]), 840);
-        assert_eq!(whole, ["big.bin: 286 MiB in 0.8 s (340 MiB/s), every piece verified → output/big.bin"]);
+        assert_eq!(whole, ["286 MiB in 0.8 s (340 MiB/s), every piece verified → output/big.bin"]);
         let resumed = words(&status(286 * MIB, 6, &[(1, 100 * MIB)]), 10_000);
-        let line = "big.bin: 286 MiB, 186 MiB of it from before, in 10.0 s (10.0 MiB/s), every piece verified → output/big.bin";
+        let line = "286 MiB, 186 MiB of it from before, in 10.0 s (10.0 MiB/s), every piece verified → output/big.bin";
         assert_eq!(resumed, [line]);
+        let renamed =
+            result_words(&status(286 * MIB, 0, &[(1, 286 * MIB)]), Duration::from_secs(1), "standard output", |_| {
+                String::new()
+            });
+        assert!(
+            renamed[0].starts_with("big.bin: 286 MiB in ") && renamed[0].ends_with("→ standard output"),
+            "{renamed:?}"
+        );
         let mut empty = status(0, 0, &[]);
         empty.pieces = 0;
-        assert_eq!(words(&empty, 5), ["big.bin: 0 B in 0.1 s, every piece verified → output/big.bin"]);
+        assert_eq!(words(&empty, 5), ["0 B in 0.1 s, every piece verified → output/big.bin"]);
     }
 
     #[test]
     fn what_is_here_already_is_said_to_be_right() {
-        assert_eq!(words(&status(286 * MIB, 10, &[]), 5), ["big.bin is here already, and right → output/big.bin"]);
+        assert_eq!(words(&status(286 * MIB, 10, &[]), 5), ["It is here already, and right → output/big.bin"]);
     }
 
     #[test]
@@ -107,7 +118,7 @@ mod tests {
         several.sent = 12 * MIB;
         let lines = words(&several, 1000);
         assert_eq!(lines[0], "Got 200 MiB from 10.0.0.2, 86.0 MiB from 10.0.0.1. Gave 12.0 MiB.");
-        assert!(lines[1].starts_with("big.bin: 286 MiB in 1.0 s"));
+        assert!(lines[1].starts_with("286 MiB in 1.0 s"));
         let many: Vec<_> = (1..=9).map(|peer| (peer, u64::from(peer) * MIB)).collect();
         assert!(
             words(&status(45 * MIB, 0, &many), 1000)[0].ends_with("5.0 MiB from 10.0.0.5 and the rest from 4 more.")

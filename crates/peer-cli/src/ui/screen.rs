@@ -70,11 +70,13 @@ struct PlainProgress {
     began: Instant,
     said: Option<Instant>,
     lines: Vec<String>,
+    /// What was said last to be under way: its end is to be said, too.
+    unfinished: bool,
 }
 
 impl PlainProgress {
     fn new() -> Self {
-        PlainProgress { began: Instant::now(), said: None, lines: Vec::new() }
+        PlainProgress { began: Instant::now(), said: None, lines: Vec::new(), unfinished: false }
     }
 
     /// The lines that are due.
@@ -89,8 +91,14 @@ impl PlainProgress {
         self.lines = lines;
         if !words {
             self.said = Some(now);
+            self.unfinished = rows.iter().any(|row| matches!(row, Row::Bar(bar) if bar.done < bar.size));
         }
         new
+    }
+
+    /// The line that says how something stands in the end, if it was said before that it was under way.
+    fn last(&mut self, row: &Row) -> Option<String> {
+        std::mem::take(&mut self.unfinished).then(|| row.plain())
     }
 }
 
@@ -175,6 +183,11 @@ impl Screen {
         matches!(self.mode, OutputMode::Terminal { says_words: true, .. })
     }
 
+    /// Whether rows are drawn over and over, and not written one below the other.
+    pub fn draws_rows(&self) -> bool {
+        matches!(self.mode, OutputMode::Terminal { .. })
+    }
+
     /// Whether the line editor's prompt is below what is drawn.
     pub fn is_above_prompt(&self) -> bool {
         matches!(self.mode, OutputMode::Terminal { above_prompt: true, .. })
@@ -228,20 +241,22 @@ impl Screen {
 
     /// How something stands in the end: it stays.
     pub fn keep(&self, row: Row) {
+        if !self.verbosity.progress {
+            return;
+        }
         let row = printable_row(row);
-        if self.verbosity.progress && matches!(self.mode, OutputMode::Terminal { .. }) {
-            drop(self.draw(Draw::Keep(row)));
+        match &self.mode {
+            OutputMode::Terminal { .. } => drop(self.draw(Draw::Keep(row))),
+            OutputMode::Json | OutputMode::Plain => {
+                let last = self.log.lock().expect("no panic holds it").last(&row);
+                log_lines(last.as_slice());
+            }
         }
     }
 
     fn log_rows(&self, rows: &[Row]) {
-        // Another job has the terminal.
-        if std::io::stderr().is_terminal() && in_background() {
-            return;
-        }
         let due = self.log.lock().expect("no panic holds it").due(Instant::now(), rows);
-        let mut errors = std::io::stderr().lock();
-        due.iter().for_each(|line| drop(writeln!(errors, "{line}")));
+        log_lines(&due);
     }
 
     /// A line for programs.
@@ -273,6 +288,15 @@ impl OutputStream {
             OutputStream::Errors => std::io::stderr().is_terminal(),
         }
     }
+}
+
+/// Lines of progress on standard error, unless another job has the terminal.
+fn log_lines(lines: &[String]) {
+    if std::io::stderr().is_terminal() && in_background() {
+        return;
+    }
+    let mut errors = std::io::stderr().lock();
+    lines.iter().for_each(|line| drop(writeln!(errors, "{line}")));
 }
 
 /// Names of others stand in rows, too.
@@ -350,5 +374,8 @@ mod tests {
         assert!(lines.len() <= 14, "{lines:?}");
         assert_eq!(log.due(at(400), &row(161)).len(), 1);
         assert!(log.due(at(800), &row(161)).is_empty(), "nothing has changed");
+        let end = &row(900)[0];
+        assert_eq!(log.last(end), Some(end.plain()), "the last line is the end");
+        assert_eq!(log.last(end), None, "once");
     }
 }

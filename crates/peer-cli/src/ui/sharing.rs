@@ -44,6 +44,12 @@ pub fn left_words(who: &str, what: &str, taker: &Participant) -> String {
     format!("  {who} has left with {percent}% of {what}")
 }
 
+/// Sharing ends before somebody has got all of a content.
+pub fn part_words(who: &str, what: &str, taker: &Participant) -> String {
+    let percent = (u128::from(taker.have) * 100).checked_div(taker.size.into()).unwrap_or(0);
+    format!("  {who} has {percent}% of {what}, and not the rest")
+}
+
 /// The end of a share.
 pub fn stopped_words(sent: u64, given: &str) -> String {
     if sent == 0 { "Stopped sharing: nothing was sent.".to_owned() } else { format!("Stopped sharing: sent {given}.") }

@@ -52,7 +52,13 @@ pub fn keep_manifest(hashes: &Path, manifest: &Manifest) -> Result<(), PeerError
     let name = &manifest.header().name;
     protocol::check_local_name(name, cfg!(windows))?;
     let path = manifest_path(hashes, name);
-    put(&path, hashes, manifest.bytes()).map_err(|source| error_at(&path, source).into())
+    put(&path, hashes, manifest.bytes()).map_err(|source| match source.kind() {
+        // It is the folder that is to be changed, and not that file.
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StorageError::Unwritable { path: hashes.to_owned(), source }.into()
+        }
+        _ => error_at(&path, source).into(),
+    })
 }
 
 /// Keeps the manifest of a download in the hashes folder, by its id: no other content is ever kept there.

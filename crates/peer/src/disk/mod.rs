@@ -20,3 +20,4 @@ pub(crate) mod share;
 pub(crate) mod spool;
 pub(crate) mod watch;
 pub(crate) mod workers;
+pub(crate) mod zeros;

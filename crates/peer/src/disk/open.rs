@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::{FileEntry, Manifest, PieceRange, PieceSet};
-use storage::{Access, Backend, Checkpoint, Claimed, Output, OverlayStorage, Place, Room, Storage};
+use storage::{Access, Backend, Checkpoint, Claimed, Output, OverlayStorage, Place, Room, Storage, StorageError};
 
 use crate::config::DownloadSettings;
 use crate::disk::content::{Building, ContentStore, Opened, stored_ranges};
@@ -17,6 +17,7 @@ use crate::disk::names::{Selection, select};
 use crate::disk::plan::Plan;
 use crate::disk::reuse::{reuse, verify_again};
 use crate::disk::settled::{hold, kept_on_disk, mend_bits, settled};
+use crate::disk::zeros;
 use crate::error::PeerError;
 
 /// A download that is about to be opened.
@@ -55,7 +56,7 @@ pub(crate) fn open(
         Plan::Complete(existing) => opening.complete(existing),
         Plan::Build { existing, replace } => opening.build(existing, replace),
         Plan::Blocked(path) if settings.replace => Err(PeerError::Irreplaceable(path)),
-        Plan::Blocked(path) => Err(storage::StorageError::Exists(path).into()),
+        Plan::Blocked(path) => Err(StorageError::Exists(path).into()),
     }
 }
 
@@ -173,7 +174,15 @@ impl Opening<'_> {
             (names.path(&self.manifest, file).to_owned(), size, executable)
         };
         let files: Vec<_> = built.iter().map(entry).collect();
-        let room = Room::look(folder, name, header.folder, &files, self.settings.keep_free)?;
+        let keep_free = self.settings.keep_free;
+        let room = Room::look(folder, name, header.folder, &files, keep_free).or_else(|error| match error {
+            StorageError::NoRoom { needs, free, keeps, .. } => {
+                let lacks = needs.saturating_add(keeps).saturating_sub(free);
+                let Some(holes) = zeros::holes(&self.manifest, built, lacks) else { return Err(error) };
+                Room::look_beside_holes(folder, name, header.folder, &files, &holes, keep_free)
+            }
+            error => Err(error),
+        })?;
         let mut output = Output::prepare(folder, name, header.folder, &files, empty_folders)?.in_room(room);
         if replace {
             output = output.replacing();

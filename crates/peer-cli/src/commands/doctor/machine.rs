@@ -11,8 +11,8 @@ use transport::{Kind, UdpSupport};
 use super::finding::Finding;
 use crate::error::ExitCode;
 use crate::flags::peer::PeerArguments;
-use crate::flags::sizes;
 use crate::session::connect;
+use crate::ui::amounts;
 
 /// Bytes that are written and hashed: enough to be more than a disk's own cache of a moment.
 const TRIED: usize = 64 << 20;
@@ -36,7 +36,7 @@ pub(super) fn sockets(arguments: &PeerArguments) -> Vec<Finding> {
         }
     };
     let UdpSupport { wanted_buffer: wanted, receive_buffer: receive, send_buffer: send, .. } = support;
-    let [most, least] = [wanted, receive.min(send)].map(|bytes| sizes::show(bytes as u64));
+    let [most, least] = [wanted, receive.min(send)].map(|bytes| amounts::amount(bytes as u64));
     let buffers = if receive.min(send) >= wanted {
         Finding::good("buffers", format!("the kernel grants {most} to a socket"))
     } else {
@@ -92,8 +92,8 @@ pub(super) fn disk(folder: &Path) -> Vec<Finding> {
     let mut findings = vec![space(&there)];
     match try_file(&there) {
         Ok((written, hashed)) => {
-            findings.push(Finding::good("disk", format!("{}/s written and synced", sizes::show(written))));
-            findings.push(Finding::good("hashing", format!("{}/s on all processors", sizes::show(hashed))));
+            findings.push(Finding::good("disk", format!("{}/s written and synced", amounts::amount(written))));
+            findings.push(Finding::good("hashing", format!("{}/s on all processors", amounts::amount(hashed))));
         }
         Err(error) => {
             let found = format!("{} cannot be written: {error}", there.display());
@@ -130,7 +130,7 @@ fn space(folder: &Path) -> Finding {
         return Finding::skipped("space", format!("{} does not say", folder.display()));
     };
     let free = found.f_bavail.saturating_mul(found.f_frsize);
-    let words = format!("{} free in {}", sizes::show(free), folder.display());
+    let words = format!("{} free in {}", amounts::amount(free), folder.display());
     if free >= LITTLE_SPACE {
         return Finding::good("space", words);
     }
