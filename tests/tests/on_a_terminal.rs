@@ -84,3 +84,53 @@ fn a_signal_ends_a_get_at_its_prompt_and_the_terminal_is_as_it_was() {
         assert_eq!(terminal.modes(), before, "{signal}");
     }
 }
+
+/// What was under way when it ended is not so any more.
+#[test]
+fn no_row_that_is_not_true_any_more_stays_when_it_ends() {
+    let machines = Machines::new();
+    let digest = |byte| protocol::Digest([byte; 32]);
+    let (tracker, content) = (protocol::PeerId(digest(7)), protocol::ContentId(digest(8)));
+    let gone = protocol::Ticket::new(tracker, vec![([127, 0, 0, 1], 9).into()], content).unwrap().to_string();
+    for (keys, code) in [(CTRL_C, 130), (CTRL_D, 11), ("exit\r", 11)] {
+        let mut terminal = Terminal::start(&mut machines.command("there", "get", &[&gone, "--wait=60s"]));
+        terminal.shows("Connecting to the tracker");
+        terminal.press(keys);
+        terminal.ends_with(code);
+        let lines = terminal.lines().join("\n");
+        assert!(lines.contains("before it was complete") && !lines.contains("Connecting"), "{keys:?}: {lines}");
+    }
+    let mut terminal = Terminal::start(&mut machines.command("there", "get", &[&gone]));
+    terminal.shows("Connecting to the tracker");
+    terminal.ends_with(3);
+    assert!(!terminal.lines().join("\n").contains("Connecting"), "an error");
+    // How far a download has come stays.
+    machines.put("here", "file", &noise(8 << 20, 3));
+    let mut sharer = machines.share("here", &["-d=0", "--up-rate=1MiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    let mut terminal = Terminal::start(&mut machines.command("there", "get", &[&ticket]));
+    terminal.shows("/8.0 MiB");
+    terminal.press(CTRL_C);
+    terminal.ends_with(130);
+    assert!(terminal.lines().iter().any(|line| line.starts_with("file ") && line.contains("/8.0 MiB")));
+}
+
+#[test]
+fn every_line_that_is_pasted_at_the_prompt_counts() {
+    let machines = Machines::new();
+    ["first", "a", "b c", "d"].iter().for_each(|name| machines.put("here", name, name.as_bytes()));
+    for paste in [
+        "add a\radd b c\radd d\r",
+        "\x1b[200~add a\nb c\nd\x1b[201~\r",
+        "\x1b[200~add a\nadd 'b c'\nadd d\n\x1b[201~\r",
+    ] {
+        let mut terminal = Terminal::start(&mut machines.command("here", "share", &["-d=0", "first"]));
+        terminal.shows("Type help for commands.");
+        terminal.press(paste);
+        for name in ["a", "b c", "d"] {
+            terminal.shows(&format!("On the other machine, for {name}:"));
+        }
+        terminal.press(CTRL_D);
+        terminal.ends_with(0);
+    }
+}

@@ -162,3 +162,20 @@ fn a_pipe_in_the_place_of_a_lock_is_refused() {
     assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
     machines.get("there", &[&ticket, "-o", "."]).ends_with(7);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_gets_text_and_nothing_else() {
+    use tests::terminal::Terminal;
+    let machines = Machines::new();
+    machines.put("here", "letter.txt", "Grüße\n".as_bytes());
+    machines.put("here", "program", b"\x7fELF\0\x01");
+    let mut sharer = machines.share("here", &["-d=0", "letter.txt", "program"]);
+    let tickets = [ticket(&mut sharer), ticket(&mut sharer)];
+    let mut terminal = Terminal::start(&mut get(&machines, &tickets[0], &[]));
+    terminal.shows("Grüße");
+    terminal.ends_with(0);
+    let mut terminal = Terminal::start(&mut get(&machines, &tickets[1], &[]));
+    terminal.shows("standard output is a terminal, and this is no text");
+    terminal.ends_with(2);
+}

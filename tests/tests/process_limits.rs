@@ -98,3 +98,13 @@ fn too_few_open_files_are_a_sentence() {
         assert!(errors.contains("(ulimit -n)"), "{files}: {errors}");
     }
 }
+
+#[test]
+fn a_tracker_says_that_it_may_use_too_little_address_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tests::tracker();
+    command.current_dir(folder.path()).args(["-p0", "--bind=127.0.0.1"]);
+    let output = under("-v 60000", &command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("ulimit -v"), "{said}");
+}

@@ -210,3 +210,66 @@ fn a_full_disk_leaves_no_key_behind_that_is_empty() {
     fill(&disk);
     tracker(&["--certs=open"]).line("Tracker id");
 }
+
+#[test]
+fn a_sparse_file_fits_if_what_it_holds_does() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    const SIZE: u64 = 192 << 20;
+    let machines = Machines::new();
+    let path = machines.folder("here").join("disk.img");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(SIZE).unwrap();
+    file.write_all_at(&noise(MIB, 5), 100 << 20).unwrap();
+    machines.put("here", "full.img", &noise(64 * MIB, 6));
+    let mut sharer = machines.share("here", &["-d=0", "disk.img", "full.img"]);
+    let tickets = [ticket(&mut sharer), ticket(&mut sharer)];
+    let Some(disk) = SmallDisk::at(&machines.folder("there").join("output"), 32) else { return };
+    for storage in ["mmap", "file"] {
+        machines.get("there", &[&tickets[0], "--keep-free=8MiB", "--storage", storage]).ends_with(0);
+        let there = disk.0.join("disk.img");
+        let seen = there.metadata().unwrap();
+        assert!(seen.len() == SIZE && seen.blocks() * 512 < 20 << 20, "{storage}: {} blocks", seen.blocks());
+        let mut bytes = vec![0; MIB];
+        fs::File::open(&there).unwrap().read_exact_at(&mut bytes, 100 << 20).unwrap();
+        assert!(bytes == noise(MIB, 5));
+        fs::remove_file(there).unwrap();
+    }
+    let mut get = machines.get("there", &[&tickets[1], "--keep-free=8MiB"]);
+    get.ends_with(8);
+    assert!(get.errors().contains("no room"), "{}", get.errors());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_into_is_named() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    machines.put("here", "folder/file", b"bytes");
+    let mut sharer = machines.share("here", &["-d=0", "file", "folder"]);
+    let tickets = [ticket(&mut sharer), ticket(&mut sharer)];
+    let Some(disk) = SmallDisk::at(&machines.folder("there").join("output"), 4) else { return };
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk.0).status();
+    assert!(remounted.unwrap().success());
+    let shown = disk.0.display().to_string();
+    for ticket in &tickets {
+        for output in [".", "deeper/still"] {
+            let output = disk.0.join(output);
+            let mut get = machines.get("there", &[ticket, "-o", output.to_str().unwrap()]);
+            get.ends_with(7);
+            let said = get.errors();
+            let last = said.lines().last().unwrap_or_default();
+            assert!(last.contains(&format!("nothing can be written into the folder {shown}")), "{said}");
+            assert!(last.contains("Choose another folder with --output") && !last.contains(".lock"), "{said}");
+        }
+    }
+    // The working folder itself is named by its path.
+    let mut command = machines.command("there", "get", &[&tickets[0], "-o", "."]);
+    command.current_dir(&disk.0);
+    let mut get = Process::start("get", command);
+    get.ends_with(7);
+    assert!(get.errors().contains(&format!("the folder {shown}")), "{}", get.errors());
+    let mut command = peer_cli();
+    command.current_dir(&disk.0).arg("hash").arg(machines.folder("here").join("file"));
+    let mut hash = Process::start("hash", command);
+    hash.ends_with(7);
+    assert!(hash.errors().contains("the folder hashes") && hash.errors().contains("--hashes"), "{}", hash.errors());
+}

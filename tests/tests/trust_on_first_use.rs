@@ -83,13 +83,19 @@ fn on_a_terminal_the_id_is_shown_confirmed_and_kept() {
         terminal.press(answer);
         terminal
     };
-    for no in ["no\r", "\r", "yesterday\r"] {
+    for no in ["no\r", "\r", "maybe\r"] {
         let mut terminal = answered(no);
+        if no != "no\r" {
+            terminal.shows("Please type yes, or no, ");
+            terminal.press("yesterday\r");
+        }
         terminal.shows("is not trusted: nothing was said to it");
         terminal.ends_with(11);
     }
     assert_eq!(known(&swarm), "");
-    let mut terminal = answered("yes\r");
+    let mut terminal = answered("maybe\r");
+    terminal.shows("Please type yes, or no, ");
+    terminal.press("yes\r");
     terminal.shows("Nobody shares anything.");
     terminal.ends_with(0);
     assert!(known(&swarm).ends_with(&format!("\n{place} {id}\n")), "{}", known(&swarm));

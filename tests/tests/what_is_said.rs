@@ -135,3 +135,15 @@ fn advice_speaks_of_what_was_typed() {
         assert!(errors.contains("the ticket was cut off"), "{errors}");
     }
 }
+
+#[test]
+fn the_last_line_of_hashing_in_a_log_is_its_end() {
+    let machines = tests::machines::Machines::new();
+    machines.put("here", "file", &noise(40 << 20, 1));
+    let mut sharer = tests::Process::start("here", machines.command("here", "share", &["-d=0", "file"]));
+    sharer.line("peer-cli get p2p");
+    let said = sharer.errors();
+    let hashing: Vec<_> = said.lines().filter(|line| line.starts_with("Hashing ")).collect();
+    assert!(hashing.last().is_some_and(|line| line.contains("100%")), "{said}");
+    assert_eq!(hashing.iter().filter(|line| line.contains("100%")).count(), 1, "{said}");
+}

@@ -419,6 +419,9 @@ mod tests {
         protocol::Ticket::new(protocol::PeerId(digest(1)), vec![address], ContentId(digest(2))).unwrap().to_string()
     }
 
+    /// Around a word with spaces.
+    const QUOTE: &str = if cfg!(windows) { "\"" } else { "'" };
+
     #[test]
     fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
         let folder = tempfile::tempdir().unwrap();
@@ -440,6 +443,11 @@ mod tests {
         assert!(said(&[&ticket[..40]]).contains("ticket"), "{}", said(&[&ticket[..40]]));
         assert_eq!(said(&["gte", "x"]), "there is no command \"gte\"; did you mean get?");
         assert_eq!(said(&["sned", path]), "there is no command \"sned\"; did you mean send?");
+        assert_eq!(said(&["x.bin", "share"]), "the command comes first: peer-cli share x.bin");
+        assert_eq!(
+            said(&["-o", "a b", "get", "x"]),
+            "the command comes first: peer-cli get -o 'a b' x".replace('\'', QUOTE)
+        );
         assert_eq!(said(&["xyzzy"]), "there is no command \"xyzzy\": peer-cli -h lists them");
         assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
         assert_eq!(said(&["share", "x", "--only", "y"]), "--only is a flag of get, ls and watch, not of share");

@@ -24,13 +24,40 @@ pub fn is_unprintable(c: char) -> bool {
         )
 }
 
-/// The text as one line, with everything escaped that [`is_unprintable`]: `\u{a}` for a newline.
+/// Whether something in a text [`is_unprintable`]. A joiner between two emoji is not: it makes one picture of them, as phones type it.
+pub fn has_unprintable(text: &str) -> bool {
+    marked(text).any(|(_, is_unprintable)| is_unprintable)
+}
+
+/// The text as one line, with everything escaped that [`has_unprintable`] finds: `\u{a}` for a newline.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unprintable(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    for (c, is_unprintable) in marked(text) {
+        if is_unprintable { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
     shown
+}
+
+/// Joins what is on both sides of it.
+const JOINER: char = '\u{200d}';
+/// Makes a symbol before it an emoji.
+const AS_EMOJI: char = '\u{fe0f}';
+
+/// The characters of a text, and whether each is unprintable there.
+fn marked(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut before = None;
+    text.char_indices().map(move |(at, c)| {
+        let joins = c == JOINER
+            && before.is_some_and(|before| before == AS_EMOJI || is_emoji(before))
+            && text[at + c.len_utf8()..].chars().next().is_some_and(is_emoji);
+        before = Some(c);
+        (c, is_unprintable(c) && !joins)
+    })
+}
+
+/// Whether a character is a picture that may be a part of a larger one.
+fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{2194}'..='\u{2195}' | '\u{2600}'..='\u{27bf}' | '\u{2b1b}' | '\u{1f000}'..='\u{1faff}')
 }
 
 #[cfg(test)]
@@ -47,5 +74,19 @@ mod tests {
             assert!(!printable(&format!("a{mark}b")).contains(mark), "{mark:?}");
         }
         assert!(!" ~é\u{301}".chars().any(is_unprintable));
+    }
+
+    #[test]
+    fn a_joiner_is_shown_where_it_makes_one_picture_of_several() {
+        for whole in ["👩🏽\u{200d}🚀.txt", "❤️\u{200d}🔥", "👨\u{200d}👩\u{200d}👧", "🏴\u{200d}☠️"]
+        {
+            assert!(!has_unprintable(whole), "{whole}");
+            assert_eq!(printable(whole), whole);
+        }
+        for hidden in
+            ["a\u{200d}b", "🚀\u{200d}", "\u{200d}🚀", "🚀\u{200d}a", "🚀\u{200d}\u{200d}🚀", "a\u{fe0f}\u{200d}b"]
+        {
+            assert!(has_unprintable(hidden) && !printable(hidden).contains(JOINER), "{hidden}");
+        }
     }
 }

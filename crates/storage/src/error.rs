@@ -201,6 +201,8 @@ pub(crate) fn error_in(folder: &Path, path: &Path, source: io::Error) -> Storage
             let whole = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
             StorageError::Unwritable { path: whole.unwrap_or_else(|_| folder.to_owned()), source }
         }
+        // A shell may be in a folder that somebody has removed.
+        io::ErrorKind::NotFound if folder.canonicalize().is_err() => StorageError::Moved(folder.to_owned()),
         _ => error_of_new(path, source),
     }
 }

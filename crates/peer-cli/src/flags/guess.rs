@@ -20,7 +20,7 @@ pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error
     format!("{said}: peer-cli{command} -h shows examples")
 }
 
-/// The words as they are meant: some type `help`, as in other programs, and some paste all of the line that `share` prints
+/// The words as they are meant: some type `help` or `version`, as in other programs, and some paste all of the line that `share` prints
 /// behind the beginning that they have typed.
 pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<_> = words.into_iter().collect();
@@ -31,6 +31,7 @@ pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsStrin
             }
             [_, name, _, ..] if name == "peer-cli" => drop(words.remove(1)),
             [_, help] if help == "help" => words[1] = "-h".into(),
+            [_, version] if version == "version" => words[1] = "--version".into(),
             [_, help, command] if help == "help" && program.find_subcommand(command).is_some() => {
                 words[1] = "--help".into();
                 words.swap(1, 2);
@@ -51,6 +52,11 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
     let Some(ContextValue::String(typed)) = error.get(kind) else { return None };
     let named = words.iter().skip(1).filter_map(|word| program.find_subcommand(word)).next();
     match named {
+        Some(command) if words.get(1).is_some_and(|first| first == &**typed) => {
+            let belongs = !typed.starts_with('-') || has_flag(command, typed);
+            let first = || command_first(words, command);
+            if belongs { first() } else { of_another(program, command, typed) }
+        }
         Some(command) if typed.starts_with('-') => of_another(program, command, typed),
         None if !typed.starts_with('-') => without_command(words, typed).or_else(|| {
             let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
@@ -63,14 +69,30 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
     }
 }
 
-/// A flag that other commands have.
-fn of_another(program: &clap::Command, command: &clap::Command, typed: &str) -> Option<String> {
+/// The words with the command before the rest.
+fn command_first(words: &[OsString], command: &clap::Command) -> Option<String> {
+    let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let names = || std::iter::once(command.get_name()).chain(command.get_all_aliases());
+    let at = words.iter().position(|word| names().any(|name| name == *word))?;
+    let rest = words.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| quoted(word));
+    let line: Vec<_> = std::iter::once(words[at].to_owned()).chain(rest).collect();
+    Some(format!("the command comes first: peer-cli {}", line.join(" ")))
+}
+
+/// Whether a command has a flag.
+fn has_flag(command: &clap::Command, typed: &str) -> bool {
     let typed = typed.split_once('=').map_or(typed, |(flag, _)| flag);
     let is_it = |flag: &clap::Arg| match typed.strip_prefix("--") {
         Some(long) => flag.get_long() == Some(long),
         None => flag.get_short() == typed.chars().nth(1),
     };
-    let has = |other: &&clap::Command| other.get_arguments().any(|flag| is_it(flag) && !flag.is_hide_set());
+    command.get_arguments().any(|flag| is_it(flag) && !flag.is_hide_set())
+}
+
+/// A flag that other commands have.
+fn of_another(program: &clap::Command, command: &clap::Command, typed: &str) -> Option<String> {
+    let typed = typed.split_once('=').map_or(typed, |(flag, _)| flag);
+    let has = |other: &&clap::Command| has_flag(other, typed);
     let others: Vec<_> = program.get_subcommands().filter(has).map(clap::Command::get_name).collect();
     let (last, first) = others.split_last()?;
     let others = if first.is_empty() { (*last).to_owned() } else { format!("{} and {last}", first.join(", ")) };

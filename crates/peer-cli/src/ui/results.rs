@@ -12,6 +12,8 @@ use crate::ui::columns::shortened;
 
 /// Most peers that are named.
 const NAMED: usize = 5;
+/// Bytes from which on a rate says something.
+const WORTH_A_RATE: u64 = 64 << 10;
 /// Most columns of a name.
 const NAME: usize = 40;
 
@@ -43,7 +45,8 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     let known = *had > 0 && before > 0;
     let resumed = if known { format!(", {} of it from before,", amount(before)) } else { String::new() };
     let speed = (*received as f64 / time.as_secs_f64().max(1e-3)) as u64;
-    let speed = if *size > 0 { format!(" ({})", rate(speed)) } else { String::new() };
+    // Of so little it only says how long it takes to begin.
+    let speed = if *received >= WORTH_A_RATE { format!(" ({})", rate(speed)) } else { String::new() };
     lines.push(format!("{what}{}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
     lines
 }

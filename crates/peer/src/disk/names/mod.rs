@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use local::LocalNames;
 use policy::{NameDoubt, NamePolicy, NameReport};
-use protocol::{ContentId, Manifest, check_local_name, decorated_name, is_unprintable, mapped_name};
+use protocol::{ContentId, Manifest, check_local_name, decorated_name, has_unprintable, mapped_name};
 use storage::is_state_name;
 
 use crate::config::{Choice, DownloadSettings};
@@ -244,7 +244,7 @@ impl Judge<'_> {
         } else if self.twins.contains(prefix) {
             Some(NameDoubt::Twin)
         } else {
-            component.chars().any(is_unprintable).then_some(NameDoubt::Unprintable)
+            has_unprintable(component).then_some(NameDoubt::Unprintable)
         }
     }
 
@@ -260,7 +260,7 @@ impl Judge<'_> {
     fn unprintable(&self, entries: &[Entry]) -> Vec<String> {
         let mut found = HashSet::new();
         let all = entries.iter().flat_map(|entry| prefixes(&entry.full));
-        let last = |path: &str| path.rsplit('/').next().is_some_and(|name| name.chars().any(is_unprintable));
+        let last = |path: &str| path.rsplit('/').next().is_some_and(has_unprintable);
         all.filter(|path| last(path) && found.insert(*path)).map(str::to_owned).collect()
     }
 
