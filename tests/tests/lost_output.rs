@@ -128,7 +128,12 @@ fn what_goes_on_ends_quietly_once_nobody_reads() {
     for words in [&["watch", "--json"][..], &["watch"], &["ls", "--watch", "--json"], &["ls", "--watch"]] {
         let mut command = tests::peer_cli();
         let place = format!("127.0.0.1:{}", swarm.port);
-        command.args(words).arg(place).arg("--tracker-id").arg(swarm.tracker_address().id.to_string());
+        command
+            .args(words)
+            .arg(place)
+            .arg("--bind=127.0.0.1")
+            .arg("--tracker-id")
+            .arg(swarm.tracker_address().id.to_string());
         testbed::programs::at_home(&mut command, &swarm.home("watcher"));
         let mut child = read_and_close(command, 1);
         // Something changes, so that it has something to say.

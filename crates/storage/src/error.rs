@@ -195,10 +195,11 @@ pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
 /// What the operating system said of the first file that was to be made in `folder`: where nothing may be made, it is the folder
 /// that somebody has to change, and not that file.
 pub(crate) fn error_in(folder: &Path, path: &Path, source: io::Error) -> StorageError {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             // `.` says nothing to somebody who reads a log.
-            let whole = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+            let whole = std::path::absolute(folder);
             StorageError::Unwritable { path: whole.unwrap_or_else(|_| folder.to_owned()), source }
         }
         // A shell may be in a folder that somebody has removed.
