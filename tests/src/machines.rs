@@ -31,7 +31,7 @@ impl Machines {
         folder
     }
 
-    /// The home of whoever works on a machine; empty at first.
+    /// The home of the user of a machine; empty at first.
     pub fn home(&self, name: &str) -> PathBuf {
         let home = self.0.path().join("homes").join(name);
         std::fs::create_dir_all(&home).unwrap();

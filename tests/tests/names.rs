@@ -102,7 +102,7 @@ fn doubtful_names_are_left_out_or_mapped_if_asked_for() {
         assert!(said.contains("is here already, and right"), "{said}");
     }
     assert_eq!(lies_in(&machines, "home"), ["%2Eprofile", "%2Essh", "good"]);
-    // Who says refuse is not asked what was done before.
+    // With `refuse` it does not matter what was done before.
     assert_eq!(get(&machines, &tickets[0], &["-o", "..", "--names=refuse"]).0, 7);
 }
 

@@ -117,7 +117,7 @@ fn an_id_that_nobody_shares_yet_is_waited_for() {
     assert!(swarm.output("there", "real.bin") == bytes);
 }
 
-/// A digest, a date and a word of six letters from a to f are names of many files. Who shares one is told how it is found.
+/// A digest, a date and a word of six letters from a to f are names of many files. Their sharer is told how they are found.
 #[test]
 fn a_file_that_is_called_like_an_id_is_had_by_its_own() {
     let swarm = Swarm::new();

@@ -443,7 +443,7 @@ fn receivers_give_to_other_holders_when_the_sharer_is_gone() {
     sharer.kill();
     machines.get("second", &[&ticket]).ends_with(0);
     assert!(machines.read("second", "output/secret-name") == bytes);
-    // Who knows the tracker alone finds nothing there.
+    // A peer that knows the tracker alone finds nothing there.
     let arguments: Vec<_> = elsewhere.to_vec();
     let listed = machines.command("third", "ls", &arguments).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();

@@ -64,7 +64,7 @@ fn two_can_share_on_one_machine() {
 }
 
 #[test]
-fn a_ticket_outlives_a_restart_of_whoever_shares() {
+fn a_ticket_outlives_a_restart_of_the_sharer() {
     let machines = Machines::new();
     let port = format!("-d={}", free_port());
     machines.put("here", "file", &noise(200_000, 2));
@@ -327,7 +327,7 @@ fn two_hundred_contents_are_shared_with_64_descriptors() {
     seeder.ends_with(0);
 }
 
-/// Whoever is left with a line that leads nowhere reads why, and what it was for.
+/// A user with a line that leads nowhere reads why, and what it was for.
 #[test]
 fn a_sharer_that_is_gone_is_said_and_the_file_is_named() {
     let machines = Machines::new();

@@ -101,7 +101,7 @@ fn ctrl_c_ends_it_and_that_is_a_failure_only_where_something_was_waited_for() {
     }
 }
 
-/// Who reads the lines may have enough of them.
+/// The reader of the lines may have enough of them.
 #[cfg(unix)]
 #[test]
 fn a_closed_pipe_is_the_end() {

@@ -39,7 +39,7 @@ const SUFFIX: &str = ".new";
 /// Attempts to write beside: a file that is not locked yet may be swept by a program that starts now.
 const TRIES: u32 = 8;
 
-/// Who may read a file.
+/// Which users may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     /// Its owner only: it holds a secret.

@@ -28,7 +28,7 @@ pub struct Arguments {
     pub transport: String,
 }
 
-/// Who is weighed.
+/// The peer that is weighed.
 #[derive(Clone, Copy, PartialEq)]
 enum Weighed {
     Seeders,

@@ -39,7 +39,7 @@ fn many(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 /// MiB that may be left: the allocator keeps what as many handshakes took as may be under way.
 const LEFT: f64 = 32.0;
 const LASTS: Duration = Duration::from_secs(20);
-/// Who was given up comes again after so long.
+/// A peer that was given up comes again after so long.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Half of so many clients stall over QUIC, the others over TCP.

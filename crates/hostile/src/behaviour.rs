@@ -198,7 +198,7 @@ impl Conversation {
         }
     }
 
-    /// Reads the control stream; runs that are offered go to who asks.
+    /// Reads the control stream; runs that are offered go to the asker.
     async fn listen(&self, mut recv: Box<dyn RecvStream>, offers: mpsc::Sender<PieceRange>) {
         while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
             if let Ok(PeerMessage::Offer { runs, .. }) = PeerMessage::decode(&bytes) {

@@ -2,7 +2,7 @@
 //!
 //! Two proofs are compared in constant time, so that how long a wrong one takes says nothing of the right one.
 
-/// A key. Whoever has it can make and check proofs. It is never shown.
+/// A key. Everyone who has it can make and check proofs. It is never shown.
 #[derive(Clone, Copy)]
 pub struct Key([u8; 32]);
 

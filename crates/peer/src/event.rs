@@ -91,7 +91,7 @@ pub enum PeerEvent {
         /// Whether it is the last receiver of a private share that is for a certain number.
         last: bool,
     },
-    /// Whoever shares a private content says that this is over, and why. Others may still share it.
+    /// The sharer of a private content says that the share is over, and why. Others may still share it.
     ShareOver {
         /// The content.
         content: ContentId,

@@ -93,7 +93,7 @@ impl Node {
     }
 
     /// Connects to the tracker that a ticket names. With the secret of a private share, the tracker tells which content that is:
-    /// it runs in the process of who shares it, and both sides prove first that they have the secret. Any other tracker need not
+    /// it runs in the sharer's process, and both sides prove first that they have the secret. Any other tracker need not
     /// know that there is something to prove: if the ticket has a content id, no secret is to be given.
     pub async fn join_private(&self, tracker: TrackerAddress, secret: Option<Secret>) -> Result<Joined, PeerError> {
         self.commands.ask(|reply| Command::Track { tracker, secret, reply }).await?

@@ -47,7 +47,7 @@ impl ShareBuilder {
     }
 
     /// Shares it privately: only peers that prove to have this secret learn of it, and trackers know it by an id that is derived
-    /// from the secret. The secret may depend on the content; it must be random for whoever does not know it. A content that is
+    /// from the secret. The secret may depend on the content; it must be random to everyone who does not know it. A content that is
     /// shared openly already stays open.
     pub fn private(mut self, secret: impl Fn(ContentId) -> Secret + Send + Sync + 'static) -> Self {
         self.options.secret = Some(SecretOf(Arc::new(secret)));

@@ -31,7 +31,7 @@ impl PeerId {
         PeerId(Digest(bytes))
     }
 
-    /// Whether it is who was expected, by the whole id or an abbreviated one.
+    /// Whether it is the peer that was expected, by the whole id or an abbreviated one.
     pub fn answers_to(&self, expected: PeerId) -> bool {
         *self == expected || (self.abbreviated() == expected && expected != PeerId(Digest([0; 32])))
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_abbreviated_id_expects_whoever_has_the_same_first_half() {
+    fn an_abbreviated_id_expects_any_peer_with_the_same_first_half() {
         let (id, mut other) = (PeerId::of_public_key(b"a"), PeerId::of_public_key(b"a"));
         assert!(id.answers_to(id) && id.answers_to(id.abbreviated()));
         assert!(!id.abbreviated().answers_to(id));

@@ -413,7 +413,7 @@ pub enum TrackerEvent {
     },
 }
 
-/// What a sharer's own tracker says of a private share, to who has proven to have its secret.
+/// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvenShare {
     /// The tracker's proof, in its [`Turn::Second`](crate::Turn).

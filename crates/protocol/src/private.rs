@@ -60,7 +60,7 @@ impl fmt::Debug for Secret {
 /// a first one that is sent back proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Who asks: as a rule the one who dialled.
+    /// The side that asks: as a rule the one that dialled.
     First,
     /// Who answers.
     Second,

@@ -143,7 +143,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// Whether a path is how one says that there are no settings: the null device, which Windows spells
-/// in any case, and may refuse to read. Who comes from Unix, or types in its shells, says `/dev/null` there as well.
+/// in any case, and may refuse to read. Users who come from Unix, or type in its shells, say `/dev/null` there as well.
 fn is_nothing(path: &Path, windows: bool) -> bool {
     let text = path.to_string_lossy();
     let device = text.trim_start_matches(r"\\.\");
@@ -191,7 +191,7 @@ fn foreign(seen: &std::fs::Metadata) -> Option<&'static str> {
     (seen.mode() & 0o022 != 0).then_some("others than its owner may write to it (chmod go-w mends that)")
 }
 
-/// Who may write to a file is not told here by its metadata.
+/// Metadata does not tell here which users may write to a file.
 #[cfg(not(unix))]
 fn foreign(_: &std::fs::Metadata) -> Option<&'static str> {
     None

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_stays_one_line_whoever_said_what_is_in_it() {
+    fn a_line_of_the_log_stays_one_line_whatever_stands_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let file = Arc::new(File::create(&path).unwrap());

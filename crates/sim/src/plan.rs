@@ -42,7 +42,7 @@ pub struct Plan {
     /// When some cannot reach the others.
     #[serde(default)]
     pub cut: Vec<Cut>,
-    /// Who takes part.
+    /// The peers.
     pub group: Vec<Group>,
 }
 

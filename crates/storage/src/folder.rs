@@ -1,13 +1,13 @@
 //! A folder that is held open, and what is reached from it without following a link.
 //!
-//! A path that was checked is worth nothing to who may write to a folder on its way: between the check and the use they put a
+//! Checking a path is no help against users who may write to a folder on its way: between the check and the use they put a
 //! link there, and the write goes where that leads. So where it matters nothing is opened by a path from the root. The folder
 //! that a user named is opened once, links and all, since that is what they said; everything in it is reached from there in one
 //! step (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), or, where there is no such call, folder by folder with
 //! `O_NOFOLLOW`. A name is given, and taken, from the open folder that it is in.
 //!
 //! On Windows each part is looked at right before it is used, junctions too, and a file to write is opened as itself if it is a
-//! link by then. That leaves a moment to who makes links there, which takes a
+//! link by then. That leaves a moment to a user who makes links there, which takes a
 //! right that users do not have by default.
 
 #[cfg(not(unix))]
@@ -53,7 +53,7 @@ pub struct Seen {
     pub(crate) modified: Option<SystemTime>,
     /// Bytes that it takes on the disk.
     pub(crate) taken: u64,
-    /// Who may do what with it, where the system says that in numbers.
+    /// Its mode: which users may do what with it, where the system says that in numbers.
     pub(crate) mode: u32,
     /// What tells it from all others, where the system says that.
     pub(crate) identity: (u64, u64),

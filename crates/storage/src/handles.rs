@@ -109,7 +109,7 @@ impl<T: OpenFile> Handles<T> {
             Access::Write => {
                 for (file, is_left) in left_files(held, specs)?.into_iter().enumerate() {
                     handles.changes(file).is_ours = is_left;
-                    // Who has left it need not have made it durable, and what is found in it may be claimed.
+                    // The run that left it need not have made it durable, and what is found in it may be claimed.
                     handles.dirty[file].store(is_left, Ordering::Relaxed);
                 }
                 for (file, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_made_late(held, spec)) {

@@ -15,7 +15,7 @@ use crate::StorageError;
 /// costs little.
 const MOST: usize = 1024;
 
-/// Who holds files open.
+/// Something that holds files open.
 pub(crate) trait Holder: Send + Sync {
     /// Closes one of them, as soon as nobody uses it any more.
     fn close(&self, file: usize);

@@ -599,7 +599,7 @@ mod tests {
 
     /// A file that is removed while it is open keeps its name on older Windows, until it is closed.
     #[test]
-    fn a_journal_is_closed_before_it_is_removed_whoever_has_it_still() {
+    fn a_journal_is_closed_before_it_is_removed_even_if_others_hold_it() {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::prepare(folder.path(), "f", false, &[("f".to_owned(), 3, false)], &[]).unwrap();
         let (mut journal, _) = output.journal(ContentId(protocol::Digest([5; 32])), 1).unwrap();

@@ -186,7 +186,7 @@ fn a_download_is_for_its_owner_alone_until_it_is_finished() {
     assert_eq!(fs::read_dir(world.path()).unwrap().count(), 4, "nothing is left beside them");
 }
 
-/// A file that is replaced hands its rights on, but not those of its owner to who runs it.
+/// A file that is replaced hands its rights on, but not setuid or setgid.
 #[test]
 fn no_file_that_comes_runs_as_its_owner() {
     let world = tempfile::tempdir().unwrap();

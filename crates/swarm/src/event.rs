@@ -37,7 +37,7 @@ pub enum Event {
     ManifestProgress {
         /// The content.
         content: ContentId,
-        /// Who sends it.
+        /// The sender.
         conn: ConnId,
         /// Bytes that have come.
         came: u64,
@@ -53,7 +53,7 @@ pub enum Event {
     ManifestFailed {
         /// The content.
         content: ContentId,
-        /// Who was asked.
+        /// The peer that was asked.
         conn: ConnId,
         /// Whether what came was wrong rather than missing.
         lied: bool,
@@ -81,7 +81,7 @@ pub enum Event {
     Connected {
         /// Its number.
         conn: ConnId,
-        /// Who is at the other end, proven.
+        /// The peer at the other end, proven.
         peer: PeerId,
         /// Where.
         remote: SocketAddr,

@@ -39,7 +39,7 @@ const FEWEST_KNOWN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a peer is told only if it is sent"]
 pub struct Push {
-    /// Who is to be told.
+    /// The peer that is to be told.
     pub to: PeerId,
     /// Peers to dial; an id that was told before has new addresses now.
     pub joined: Vec<PeerAddress>,
@@ -77,9 +77,9 @@ pub struct Registry {
     slots: Vec<Option<Member>>,
     free: Vec<u32>,
     index: HashMap<PeerId, u32>,
-    /// Who wants nothing.
+    /// Members that want nothing.
     givers: Candidates,
-    /// Who wants something.
+    /// Members that want something.
     takers: Candidates,
     seeders: u32,
     claims: Claims,

@@ -31,7 +31,7 @@ pub struct Shares {
 #[derive(Debug)]
 struct Share {
     key: ShareKey,
-    /// Name and size, for who has proven to have the secret.
+    /// Name and size, for peers that have proven to have the secret.
     about: Option<(String, u64)>,
     /// Most receivers, and those there are or were.
     most: Option<u32>,

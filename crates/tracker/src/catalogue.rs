@@ -144,7 +144,7 @@ impl Catalogue {
             return self.page(None).0;
         }
         match query.parse() {
-            // Whoever names one has a ticket of it.
+            // A peer that names one has a ticket of it.
             Ok(Query::Id(id)) if id.is_private() => vec![id],
             Ok(Query::Id(id)) => self.contents.contains_key(&id).then_some(id).into_iter().collect(),
             Ok(query @ Query::Prefix(_)) => {

@@ -32,7 +32,7 @@ pub(crate) fn membership(introductions: &Introductions) -> usize {
     MEMBER + known + if introductions.named { ANOTHER_NAME } else { 0 }
 }
 
-/// A content of this name. Who is, or is left, its only member pays for it.
+/// A content of this name. Its only member pays for it.
 pub(crate) fn content(name: Option<&str>) -> usize {
     // The letters are in the registry, and in the catalogue.
     CONTENT + name.map_or(0, |name| 3 * name.len())

@@ -1,4 +1,4 @@
-//! Who takes how much of the tracker's memory, and who goes when there is no room.
+//! How much of the tracker's memory each connection takes, and which one goes when there is no room.
 //!
 //! Nobody has a fixed share: five hundred peers behind one address may take all there is, as long as nobody else needs it.
 //! Only when room is short does someone go, and then by what it is here for and by whose it is:
@@ -182,7 +182,7 @@ impl Ledger {
         self.accounts.remove(&session);
     }
 
-    /// Who is to go, if there is no room.
+    /// The connection that is to go, if there is no room.
     pub(crate) fn surplus(&self) -> Option<u64> {
         if self.bytes <= self.room.memory && self.accounts.len() <= self.room.connections {
             return None;

@@ -1,6 +1,6 @@
 //! How fast a connection may keep the tracker busy.
 //!
-//! Who says more is not refused and loses nothing: it is read more slowly, until what it has to say waits on its own side.
+//! A connection that says more is not refused and loses nothing: it is read more slowly, until what it has to say waits on its own side.
 //! What a peer announces for the first time is free, so that thousands of files are there at once when a tracker comes back;
 //! each of them takes memory, and that is counted.
 

@@ -1,4 +1,4 @@
-//! A tracker of private shares: in the process of who shares them, and for nobody who has not proven to have a ticket.
+//! A tracker of private shares: in the sharer's process, and only for peers that have proven to have a ticket.
 
 use std::sync::Arc;
 

@@ -325,7 +325,7 @@ impl State {
         self.config.private.as_ref()
     }
 
-    /// What whoever has proven a private share is told of it.
+    /// What a peer that has proven a private share is told of it.
     pub(crate) fn proven(&self, private: &PrivateTracker, proof: &Proof) -> ProvenShare {
         let (name, size) = private.shares.about(proof.content).unwrap_or_default();
         let registry = self.contents.get(&proof.swarm);

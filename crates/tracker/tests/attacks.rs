@@ -112,7 +112,7 @@ async fn many_connections_with_as_many_contents_as_they_can_make_room_themselves
 }
 
 #[tokio::test]
-async fn idle_connections_make_room_for_whoever_comes() {
+async fn idle_connections_make_room_for_newcomers() {
     for address in ["127.0.1.1", "127.0.0.1"] {
         let world = small();
         let mut honest = honest(&world, "127.0.0.1", "127.0.0.1").await;

@@ -59,7 +59,7 @@ pub(crate) struct Place {
     admission: Arc<Admission>,
 }
 
-/// Who asks for a place.
+/// A connection that asks for a place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Newcomer {
     /// Its address.
@@ -253,7 +253,7 @@ mod tests {
     struct Door {
         admission: Arc<Admission>,
         now: Instant,
-        /// Who was ended, by the number that the test gave it.
+        /// The connection that was ended, by the number that the test gave it.
         ended: Arc<Mutex<Vec<u32>>>,
     }
 

@@ -191,7 +191,7 @@ pub async fn a_wrong_peer_is_refused(pair: &Pair) {
     connect(pair).await;
 }
 
-/// Whoever was expected by an abbreviated id is known by the whole one, and anyone else is refused.
+/// A peer that was expected by an abbreviated id is known by the whole one, and any other is refused.
 pub async fn an_abbreviated_id_is_expected_too(pair: &Pair) {
     let id = pair.listener.peer_id();
     let (dialled, accepted) = tokio::join!(pair.dialer.dial(pair.addr, id.abbreviated()), pair.listener.accept());

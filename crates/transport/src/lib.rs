@@ -199,7 +199,7 @@ pub trait Transport: Send + Sync {
 
 /// One authenticated connection.
 pub trait Connection: Send + Sync {
-    /// Who is at the other end; proven by the handshake.
+    /// The peer at the other end; proven by the handshake.
     fn peer_id(&self) -> PeerId;
     /// The name of the transport that carries it (`quic`, `tcp`, `memory`).
     fn transport(&self) -> &'static str;

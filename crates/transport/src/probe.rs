@@ -1,6 +1,6 @@
 //! Who answers at an address: for trust on first use, where no id is known that could be demanded.
 //!
-//! It is the one thing that is done without demanding an id, and nothing is said to who is there: see `identity/probe.rs`.
+//! It is the one thing that is done without demanding an id, and nothing is said to what answers there: see `identity/probe.rs`.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::{Kind, TransportError, Trust, quic, tcp};
 
 impl Kind {
     /// The id that is proven at this address, by a certificate that `trust` takes. Nothing is said there, not even who asks, and
-    /// no connection comes of it. Whoever wants one dials, and demands the id. Takes some seconds at most.
+    /// no connection comes of it. To get one, dial and demand the id. Takes some seconds at most.
     pub async fn probe(self, address: SocketAddr, trust: &Trust) -> Result<PeerId, TransportError> {
         match self {
             Kind::Quic => quic::probe(address, trust).await,

@@ -392,7 +392,7 @@ impl Shared {
         let addresses = self.told.iter().map(|own| own.address).collect();
         let (content, secret) = self.contents[number];
         let ticket = match secret {
-            // This process cannot lie to itself: its tracker tells the content to who has the ticket.
+            // This process cannot lie to itself: its tracker tells the content to holders of the ticket.
             Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
             None => Ticket::new(self.tracker, addresses, content),
         };
@@ -499,7 +499,7 @@ fn elsewhere(address: SocketAddr) -> OwnAddress {
     OwnAddress { address, likelihood: if loopback { Likelihood::Loopback } else { Likelihood::Network } }
 }
 
-/// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for whoever reads it there, so
+/// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for somebody who reads it there, so
 /// the addresses of this one come with it.
 fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
     let mut addresses: Vec<_> = found.iter().map(|&address| elsewhere(address)).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum End {
     /// Not at all, as the original does.
     Never,
-    /// Not at all: whoever has seen enough stops it, and that is no failure, by whatever means.
+    /// Not at all: the user stops it, and that is no failure, by whatever means.
     AtWill,
     /// Every download is complete.
     Done,

@@ -210,7 +210,7 @@ mod tests {
         assert!(holds_certificates(&certs) && holds_manifests(&hashes));
     }
 
-    /// As after `sudo`, where that keeps the home of whoever typed it.
+    /// As after `sudo`, where that keeps the home of the user who typed it.
     #[cfg(unix)]
     #[test]
     fn root_makes_nothing_in_the_home_of_someone_else() {

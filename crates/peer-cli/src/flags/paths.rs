@@ -7,7 +7,7 @@ use protocol::{Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 
-/// Fails if nothing is at the path. What cannot be looked at for another reason is for whoever opens it to say.
+/// Fails if nothing is at the path. If it cannot be looked at for another reason, the code that opens it says so.
 pub fn must_exist(path: &Path) -> Result<(), Failure> {
     match path.metadata() {
         Err(error) if path.is_symlink() && error.kind() == ErrorKind::NotFound => {

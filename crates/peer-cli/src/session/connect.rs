@@ -181,7 +181,7 @@ fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Whether it is worth trying again: nobody was there. Who is there and is not the one, or takes us not, stays so.
+/// Whether it is worth trying again: nobody answered. A tracker that answers with another id, or refuses us, will do so again.
 fn may_come(error: &PeerError) -> bool {
     match error {
         PeerError::Tracker { reason, .. } => {

@@ -171,7 +171,7 @@ impl Session {
         let wanted = found.wanted();
         let Found { content, name, size, asked, secret, .. } = found;
         let part = if only.is_empty() { "" } else { "some files of " };
-        // Whoever shares it has not said what it is called, or must not.
+        // The sharer has not said what it is called, or must not.
         let named = if name.is_empty() { String::new() } else { format!("{name}, {}, ", amount(size)) };
         if self.options.original {
             self.screen.say(&format!("Downloading {part}{named}content id {content}"));

@@ -120,7 +120,7 @@ impl Session {
 
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self) {
-        // Who has got all of it just now, or has not, is known by what was heard of last.
+        // Some may have got all of it just now: what was heard last is still to be said.
         self.ids().into_iter().for_each(|content| self.tell_of_takers_at_end(content));
         let (mut sent, mut received) = (0, 0);
         let (mut given, mut takers) = self.state.borrow().past.clone();

@@ -72,7 +72,7 @@ impl KnownTrackers {
         if length == 0 {
             text.push_str(HEAD);
         } else {
-            // Whoever wrote the last line may have been cut off.
+            // The program that wrote the last line may have been cut off.
             let mut last = [0];
             file.seek(SeekFrom::Start(length - 1))?;
             file.read_exact(&mut last)?;

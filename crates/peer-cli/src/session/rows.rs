@@ -16,7 +16,7 @@ use crate::ui::sharing::{has_all_words, left_words, part_words, sum_row, taker_r
 
 /// Most peers whose addresses are remembered.
 const ADDRESSES: usize = 4096;
-/// Who has not come back for so long has left.
+/// A peer that has not come back for so long has left.
 const GONE: Duration = Duration::from_secs(5);
 
 impl Session {
@@ -231,7 +231,7 @@ fn sum_of_downloads(downloads: &[(Row, Option<Bar>)]) -> Option<Row> {
     (!bars.is_empty()).then_some(Row::Bar(bar))
 }
 
-/// Who gets a content now: what and who it is called, and how fast it goes.
+/// The peers that get a content now: the content's name, the peer's name, and how fast it goes.
 fn takers_now(content: &mut Content, now: Instant) -> Vec<(String, String, Participant, Pace)> {
     let status = content.status.borrow().clone();
     let name = printable(&status.name);

@@ -124,7 +124,7 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
     }
 }
 
-/// Who does not answer.
+/// The peer that does not answer.
 fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> String {
     // Who came later may have only a part of it.
     let all_have_it = wanted.seeders.is_some_and(|seeders| unanswered.len() <= seeders as usize);

@@ -3,7 +3,7 @@
 //!
 //! A program that is killed cannot take its folder away, and a file without a name would not do: a download is a file, a
 //! journal and a lock, which are opened by their names. So each folder is locked for as long as its program runs, and
-//! whoever makes the next one first removes those of the same user that nobody holds.
+//! the program that makes the next one first removes those of the same user that nobody holds.
 
 use std::fs::{self, File};
 use std::io;
@@ -99,7 +99,7 @@ fn sweep(parent: &Path, mine: Option<&Path>) {
         if Some(&*path) == mine || !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        // Held until it is gone: whoever made it and has not locked it yet must see that it is taken.
+        // Held until it is gone: the program that made it and has not locked it yet must see that it is taken.
         if let Some(lock) = take_left(&path) {
             let _ = fs::remove_dir_all(&path);
             drop(lock);

@@ -1,6 +1,6 @@
 //! Trust on first use: who a tracker is that was named by its host alone, as ssh finds it out.
 //!
-//! A probe reads the id of who answers there, and says nothing itself: the handshake ends before we have shown who we are. An id
+//! A probe reads the id of what answers there, and says nothing itself: the handshake ends before we have shown who we are. An id
 //! that is not known is shown, and confirmed on a terminal. Only then a new connection is made, which demands that id; and it is
 //! kept for the next time, when any other id is refused.
 
@@ -215,7 +215,7 @@ fn judge(answers: &[Answer], vouched: &[PeerId], entry: Option<(PeerId, usize)>)
             ids.push(*id);
         }
     }
-    // Whoever else answers at another address of the host is not talked to.
+    // Another tracker that answers at another address of the host is not talked to.
     let is_known = |id: &&PeerId| vouched.contains(id) || entry.is_some_and(|(known, _)| known == **id);
     match (ids.iter().find(is_known), entry, &ids[..]) {
         (Some(&id), ..) => Judgement::Known(id),

@@ -233,7 +233,7 @@ fn status_words(status: &Status) -> String {
     format!("{name}  {percent}%  {}{speed}  {gave}  {peers} connected", part(progress.done, *size))
 }
 
-/// Who takes part in a content, a line each.
+/// The peers of a content, a line each.
 fn peers_words(status: &Status) -> Vec<String> {
     let Status { participants, .. } = status;
     let line = |one: &Participant| {

@@ -30,7 +30,7 @@ pub enum Typed {
     Status,
     /// What is shared and downloaded.
     List,
-    /// Who takes part.
+    /// Which peers take part.
     Peers,
     /// Share this, too.
     Add(PathBuf),
@@ -191,7 +191,7 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
         screen.takes_commands = true;
         return Face { screen, typed: receiver, signals };
     }
-    // Whoever reads the content from a pipe may have the terminal's keys.
+    // The program that reads the content from a pipe may need the terminal's keys.
     let asked = arguments.commands || source == Source::Anything || (terminal && output_stream == OutputStream::Output);
     if asked {
         std::thread::spawn(move || {
@@ -237,7 +237,7 @@ fn edit(editor: &mut DefaultEditor, prompt: &str, typed: &mpsc::Sender<Typed>) {
                 terminal::clear_prompt();
                 vec![Typed::Interrupt]
             }
-            // Ctrl-D: whoever ends the input of a terminal wants to leave. One that is gone has an end, too.
+            // Ctrl-D: a person who ends the input of a terminal wants to leave. A terminal that is gone has an end, too.
             Err(ReadlineError::Eof) if turn() == Turn::Ours => {
                 terminal::clear_prompt();
                 vec![Typed::Exit]

@@ -46,7 +46,7 @@ pub struct Screen {
 
 /// How lines are said.
 enum OutputMode {
-    /// `--json`: events only; progress for who watches goes to standard error, if that is a terminal.
+    /// `--json`: events only; progress for a person goes to standard error, if that is a terminal.
     Json,
     /// Lines, and no escape codes. Progress goes to standard error.
     Plain,

@@ -76,7 +76,7 @@ impl Driver {
                 if let (Some((store, cap, participants)), Some(link)) = (held, self.links.get(&asked.conn)) {
                     let workers = self.setup.workers.clone();
                     let connection = link.connection.clone();
-                    // Counted at one place, whoever asks how much was sent.
+                    // Counted at one place for all who ask how much was sent.
                     let sent = match link.receivers.get(&asked.content) {
                         Some(receiving) => receiving.bytes.clone(),
                         None => participants.sent_to(connection.peer_id(), connection.remote_addr(), room),

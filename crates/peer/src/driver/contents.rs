@@ -384,7 +384,7 @@ impl Driver {
         self.set_state(content, state);
         self.watch.remove(content);
         let closing = self.let_go(content);
-        // Who has stopped it has what was asked for, however it ended.
+        // The caller that stopped it has what it asked for, however it ended.
         for stop in self.items.remove(&content).into_iter().flat_map(|item| item.stops) {
             let _ = stop.send(());
         }

@@ -49,11 +49,11 @@ pub(super) struct Item {
     pub(super) waits: Arc<WaitStats>,
     pub(super) up: Arc<RateCap>,
     pub(super) down: Arc<RateCap>,
-    /// Who reads it in order and waits for what is at an offset.
+    /// Readers in order, each waiting for what is at an offset.
     pub(super) readers: Vec<(u64, Reply<Bytes>)>,
     /// What the tracker was told of how it stands, while somebody watches there.
     pub(super) told: Option<Told>,
-    /// Who has stopped it while its files got their names: that is waited for.
+    /// Callers that stopped it while its files got their names: they wait for that.
     pub(super) stops: Vec<oneshot::Sender<()>>,
 }
 

@@ -119,7 +119,7 @@ impl Driver {
         }
     }
 
-    /// Notes what a message says of who receives what.
+    /// Notes what a message says of which peer receives what.
     pub(super) fn note_receiver(&mut self, conn: ConnId, message: &PeerMessage) {
         let (content, wants) = match *message {
             PeerMessage::Join { content, wants, .. } => (content, wants),
@@ -144,7 +144,7 @@ impl Driver {
         }
     }
 
-    /// Who has not got everything takes no part any more.
+    /// Peers that have not got everything take no part any more.
     fn receiver_left(&mut self, conn: ConnId, content: ContentId) {
         let receiving = self.links.get(&conn).and_then(|link| link.receivers.get(&content));
         if receiving

@@ -36,7 +36,7 @@ const LEAST_PORT: u16 = 1024;
 /// An address of this machine, and how many of its bits all of its network have.
 type Own = (IpAddr, u32);
 
-/// Who names an address, by where it is reached.
+/// The peer or tracker that names an address, by where it is reached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
     Tracker(IpAddr),
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Who says so, how it is reached, what it names, and whether that is dialled.
+    /// Which one says so, how it is reached, what it names, and whether that is dialled.
     #[test]
     fn networks_of_ones_own_work_as_before() {
         let tracker = |ip: &str| Source::Tracker(ip.parse().unwrap());

@@ -1,7 +1,7 @@
 //! What is said first on a connection: who is let in, and to which private shares.
 //!
-//! Whoever dials for private shares proves first that it has their secrets, and says nothing else before the other side has
-//! proven the same. Whoever is dialled says nothing at all before that, not even hello, unless it shares something openly.
+//! A peer that dials for private shares proves first that it has their secrets, and says nothing else before the other side has
+//! proven the same. The peer that is dialled says nothing at all before that, not even hello, unless it shares something openly.
 //! Until then a connection has one of few places, a small frame, and a few seconds; the node does not know of it.
 
 use std::sync::Arc;

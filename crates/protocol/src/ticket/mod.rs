@@ -5,9 +5,9 @@
 //! the BLAKE3 hash of all before.
 //!
 //! Of a private share it is short ([`short`]): it carries the share's secret, half of the tracker's id, and the content id
-//! only if the tracker is not the sharer's own, which proves that it may tell it. Whoever has it may take the content.
+//! only if the tracker is not the sharer's own, which proves that it may tell it. Everyone who has it may take the content.
 //!
-//! A checksum tells a slip of whoever copied it from a ticket that leads nowhere. What mails and chats do to a text is undone
+//! A checksum tells a slip in copying from a ticket that leads nowhere. What mails and chats do to a text is undone
 //! ([`text`]): breaks, quotes, upper case, and the words around it.
 
 mod bits;

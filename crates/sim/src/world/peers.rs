@@ -1,4 +1,4 @@
-//! Who takes part: how peers come, and what they do when they have everything.
+//! The peers: how they come, and what they do when they have everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Who is to blame when a download is not complete at the end: the swarm, if every piece was within reach, or the world.
+//! What is to blame when a download is not complete at the end: the swarm, if every piece was within reach, or the world.
 
 use protocol::PieceSet;
 

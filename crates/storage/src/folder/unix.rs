@@ -394,7 +394,7 @@ fn same(held: &Metadata, there: &Metadata) -> bool {
     (held.dev(), held.ino()) == (there.dev(), there.ino()) && (held.nlink() > 0 || there.nlink() == 0)
 }
 
-/// Gives a file these rights, but never those of its owner or group to who runs it.
+/// Gives a file these rights, but never setuid or setgid.
 pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
     let keeps = if file.metadata()?.is_dir() { now & 0o7000 } else { 0 };
     let rights = rights & 0o777 | keeps;

@@ -172,7 +172,7 @@ impl Content {
         true
     }
 
-    /// Takes a peer into the counts of who gets what, or out of them, as it wants pieces or not.
+    /// Counts a peer among those that get each piece, or not any more, as it wants pieces or not.
     pub(crate) fn count(&mut self, theirs: &mut Participation, takes: bool) {
         let known = self.geometry.is_some();
         theirs.takes = takes;

@@ -74,7 +74,7 @@ impl Engine {
         for conn in dropped {
             self.actions.cancel_manifest(conn, id);
             let asked = self.contents.get(&id).and_then(|content| content.manifests.asked.get(&conn));
-            // Who sends is only slower than others.
+            // A peer that sends is only slower than others.
             let flowed = asked.is_some_and(|fetch| fetch.flows() && !fetch.never_ends(self.now));
             self.manifest_not_from(id, conn);
             if !flowed {

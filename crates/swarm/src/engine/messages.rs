@@ -74,7 +74,7 @@ impl Engine {
             PeerMessage::Peers { content, peers } => self.found(content, peers, PeerSource::Peer),
             PeerMessage::Withdraw { content } => self.withdrawn(conn, content),
             PeerMessage::Bye => self.close(conn, "goodbye"),
-            // Whoever drives the engine checks proofs.
+            // The driver of the engine checks proofs.
             PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {}
         }
     }
@@ -98,7 +98,7 @@ impl Engine {
         if let Some(len) = ours.or(pieces).filter(|_| matches!(theirs.have.len(), 0)) {
             theirs.have.resize(len);
         }
-        // Who was not told yet is told now.
+        // Peers that were not told yet are told now.
         let told = state.peer.told.remove(&id);
         let tell = new && !told && !(state.peer.dialled && content.wanted);
         self.set_interest(conn, id, wants);

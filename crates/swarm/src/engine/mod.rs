@@ -65,7 +65,7 @@ pub struct ParticipantView {
 /// A connection as a person wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionView {
-    /// Who is at the other end.
+    /// The peer at the other end.
     pub peer: PeerId,
     /// Bytes a second that it gives us, at present.
     pub rate: u64,

@@ -42,7 +42,7 @@ impl Origin {
     }
 }
 
-/// A member's addresses, split by who may hear of them.
+/// A member's addresses, split by which members may hear of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     /// Where the tracker sees the member.

@@ -298,7 +298,7 @@ fn a_first_claim_yields_to_what_seeders_of_more_networks_say() {
     assert_eq!(say(3, "model.bin"), "model.bin");
     let claims: Vec<_> = registry.claims().into_iter().map(|(claim, spread)| (claim.name.clone(), spread)).collect();
     assert_eq!(claims, [("evil".to_owned(), 1), ("model.bin".to_owned(), 2)]);
-    // Who says so again, or thinks better of it, is counted once.
+    // A peer that says so again, or thinks better of it, is counted once.
     (0..3).for_each(|_| drop(registry.announce(peer(1), &at(address(256)), Seeder, Some(("model.bin".to_owned(), 5)))));
     assert_eq!(registry.claims().len(), 1);
     (1..4).for_each(|n| drop(registry.leave(peer(n))));

@@ -1,4 +1,4 @@
-//! Who takes part in a swarm, and what each one is told.
+//! The peers of a swarm, and what each one is told.
 
 use std::path::PathBuf;
 

@@ -223,7 +223,7 @@ impl Identity {
         &self.certificate
     }
 
-    /// A key that follows from this identity's private key, for one purpose and `material`: the same again for whoever has the
+    /// A key that follows from this identity's private key, for one purpose and `material`: the same again for everyone who has the
     /// identity, and random for everyone else.
     pub fn derive_key(&self, context: &str, material: &[u8]) -> [u8; 32] {
         Key::derive(context, self.key.secret_pkcs8_der()).mac(&[material]).bytes()

@@ -143,7 +143,7 @@ pub(super) fn fill_key(path: &Path, key: &KeyPair) -> Result<bool, IdentityError
         false => Ok(false),
     };
     if turn != path {
-        // While it is held: whoever waits for it finds the key.
+        // While it is held: a program that waits for it finds the key.
         let _ = fs::remove_file(turn);
     }
     result

@@ -83,7 +83,7 @@ fn a_certificate_lasts_no_longer_than_its_authority() {
     };
     assert_eq!(until(&authority.trust(), &member(10)), Some(10));
     assert_eq!(until(&authority.trust(), &member(9000)), Some(3650));
-    // Who is not taken has no end to wait for, and in an open swarm nobody has.
+    // A peer that is not taken has no end to wait for, and in an open swarm none has.
     assert_eq!(until(&Authority::generate().unwrap().trust(), &member(10)), None);
     assert_eq!(until(&Trust::Anyone, &Identity::generate().unwrap()), None);
 }

@@ -232,7 +232,7 @@ async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc
             incoming.ignore();
             continue;
         }
-        // Who is honest asks again in a second.
+        // An honest peer asks again in a second.
         let Some(handshake) = handshakes.begin(incoming.remote_address().ip()) else {
             incoming.ignore();
             continue;

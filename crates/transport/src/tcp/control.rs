@@ -42,7 +42,7 @@ pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, frames: mpsc
             end = &mut writing => {
                 written = true;
                 match end {
-                    // Who cannot be written to may have said why before: that was not read yet.
+                    // A peer that cannot be written to may have said why before: that was not read yet.
                     Err(error) => timeout(LINGER, &mut reading).await.unwrap_or(Err(error)),
                     ended => ended,
                 }
@@ -50,7 +50,7 @@ pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, frames: mpsc
         };
         core.finish(end.unwrap_or_else(|error| End::Lost(error.to_string())));
         if !written {
-            // Who does not read is not waited for: a frame that is half written could wait for ever.
+            // A peer that does not read is not waited for: a frame that is half written could wait for ever.
             let _ = timeout(LINGER, writing).await;
         }
     }

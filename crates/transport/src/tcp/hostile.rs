@@ -84,7 +84,7 @@ async fn half_open_connections_do_not_shut_the_door() {
     }
 }
 
-/// Who comes too fast from one address is turned away, and nobody waits behind it.
+/// A peer that comes too fast from one address is turned away, and nobody waits behind it.
 #[tokio::test]
 async fn a_burst_from_one_address_is_closed_and_not_waited_for() {
     let listener = tcp(64);

@@ -280,7 +280,7 @@ impl Door {
         }
     }
 
-    /// The TLS handshake. Who does not offer our protocol hears so, and nothing else.
+    /// The TLS handshake. A peer that does not offer our protocol hears so, and nothing else.
     async fn prove(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
         let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
         if !offers_our_protocol(&begun.client_hello()) {

@@ -1,6 +1,6 @@
 //! The way to peers: whether those that share something answer at the ports that they announce.
 //!
-//! A tracker may be reached while nobody is who has anything: a firewall that lets in the port of a ticket lets in that of a
+//! A tracker may be reached while no peer with the content can be: a firewall that lets in the port of a ticket lets in that of a
 //! tracker, and not those of peers.
 
 use std::sync::Arc;
@@ -95,7 +95,7 @@ async fn some_peers(
     result
 }
 
-/// Who is dialled when the manifests of these are asked for. Nothing is downloaded.
+/// The peers that are dialled when the manifests of these are asked for. Nothing is downloaded.
 async fn heard_of(node: &Node, contents: &[ContentId], secret: Option<Secret>) -> Vec<DialledPeer> {
     let mut asking = JoinSet::new();
     for &content in contents {

@@ -148,7 +148,7 @@ impl Watcher {
             return None;
         }
         if !orders.signs.is_empty() {
-            // Who writes once writes more.
+            // A program that writes once writes more.
             drop(orders);
             std::thread::sleep(GATHER);
             orders = lock(&self.desk.orders);
@@ -295,7 +295,7 @@ impl Watcher {
                 if let Some(watched) = self.contents.get_mut(&doubt.content) {
                     let file = &mut watched.files[doubt.index];
                     file.state = Some(state);
-                    // What is open is another file, perhaps, that nobody is given any more: that is not left to who asks for it.
+                    // What is open is another file, perhaps, that nobody is given any more: that is not left to the next peer that asks for it.
                     if let Some(store) = watched.store.upgrade()
                         && let Err(error) = store.look_at(file.number)
                         && !matches!(error, StorageError::TooManyOpen(_))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::TICK;
 
-/// After the first strike a peer rests for this long, after each further one twice as long. Who has delivered before rests
+/// After the first strike a peer rests for this long, after each further one twice as long. A peer that has delivered before rests
 /// for less.
 const REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(600);

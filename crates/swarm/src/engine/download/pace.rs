@@ -1,4 +1,4 @@
-//! Who is too slow: a peer that stalls keeps neither memory nor pieces. What it owes is asked of others within about two
+//! Which peers are too slow: a peer that stalls keeps neither memory nor pieces. What it owes is asked of others within about two
 //! seconds, and it rests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

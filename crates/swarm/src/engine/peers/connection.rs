@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     pub(crate) conduct: Conduct,
 }
 
-/// Who is at the other end, and what it said of itself.
+/// The peer at the other end, and what it said of itself.
 #[derive(Debug)]
 pub(crate) struct ConnectedPeer {
     pub(crate) id: PeerId,

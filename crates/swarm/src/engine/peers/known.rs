@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// News of a peer shortens its pause to this.
 const NEWS: Duration = Duration::from_secs(1);
 
-/// Who says where a peer is.
+/// Where the address of a peer is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PeerSource {
     /// The tracker, which has seen it.

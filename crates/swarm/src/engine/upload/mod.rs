@@ -92,7 +92,7 @@ pub(crate) struct Uploads {
     /// Questions for pieces that are about to come.
     parked: Vec<Question>,
     active: BTreeMap<ServeId, Serve>,
-    /// Bytes that were offered or asked for and are not sent, but for those of who holds answers up.
+    /// Bytes that were offered or asked for and are not sent, but for those of peers that hold answers up.
     promised: u64,
     /// When it was found of the last ones that they hold answers up.
     found: VecDeque<Duration>,
@@ -283,7 +283,7 @@ impl Uploads {
         expected.saturating_add((rtt * 2).clamp(HELD_UP, SURELY_HELD_UP))
     }
 
-    /// Who holds answers up, and was not known to: one entry for each answer.
+    /// Peers that hold answers up and were not known to: one entry for each answer.
     fn late(&self, now: Duration, askers: &impl Askers) -> Vec<ConnId> {
         let moving = self.active.values().filter(|serve| !askers.is_held_up(serve.conn));
         let moving: u64 = moving.map(|serve| serve.bytes).sum();

@@ -192,7 +192,7 @@ impl Engine {
         self.conns.values().filter(|state| !state.upload.counted && state.upload.promised > 0).count()
     }
 
-    /// Who may be offered something of a content.
+    /// The peers that may be offered something of a content.
     fn takers_of(&self, id: ContentId) -> Vec<Taker<'_>> {
         let able = self.conns.iter().filter(|(_, state)| self.now >= state.upload.offer_after);
         able.filter_map(|(&conn, state)| self.taker(conn, state, id)).collect()

@@ -93,7 +93,7 @@ impl Engine {
         for (&conn, state) in &mut self.conns {
             let rtt = state.rate.rtt;
             let patience = rtt * 2 + PATIENCE;
-            // Who asks for one piece after another has more offers than it may ask for at once, and ignores none.
+            // A peer that asks for one piece after another has more offers than it may ask for at once, and ignores none.
             let silent = self.now.saturating_sub(state.upload.answered);
             let mut late = false;
             for (&id, theirs) in &state.participations {

@@ -1,4 +1,4 @@
-//! Who is near: peers say which site they are in, and what one of a site gets is left to it to pass on there.
+//! Which peers are near: peers say which site they are in, and what one of a site gets is left to it to pass on there.
 
 use std::time::Duration;
 
