@@ -10,7 +10,7 @@ use crate::ui::terminal;
 
 /// How long a signal of our own may be on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
-/// Who wants it to end.
+/// What wants it to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// `exit`, or Ctrl-D.

@@ -8,7 +8,7 @@ use crate::event::ConnId;
 /// A manifest that will be here within this time needs nobody else.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
-/// Who is asked for the manifest of a content.
+/// Which peers are asked for the manifest of a content.
 #[derive(Debug, Default)]
 pub(crate) struct ManifestFetches {
     /// It is here, and the files are being looked at.

@@ -131,7 +131,7 @@ impl Engine {
         self.conns.iter().filter(has).map(|(&conn, _)| conn).collect()
     }
 
-    /// Who is asked later than others: those whose manifest did not come, and those that let us wait for anything.
+    /// The peers that are asked later than others: those whose manifest did not come, and those that let us wait for anything.
     fn doubts(&self, state: &Connection, id: ContentId) -> (u32, bool) {
         (state.participation(&id).map_or(0, |theirs| theirs.manifest_failures), state.download.is_useless())
     }

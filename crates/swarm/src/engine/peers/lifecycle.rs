@@ -68,9 +68,9 @@ impl Engine {
         }
     }
 
-    /// Who makes room for a newcomer from this address: of those over which no piece travelled lately, one of the network
-    /// that has most of them, who takes part in nothing, or has for longest done nothing. If all are of use, one of a
-    /// network that has more connections than the newcomer's would then.
+    /// The connection that makes room for a newcomer from this address: of those over which no piece travelled lately, one of the
+    /// network that has most of them, whose peer takes part in nothing, or has for longest done nothing. If all are of use, one
+    /// of a network that has more connections than the newcomer's would then.
     fn least_useful(&self, newcomer: IpAddr) -> Option<ConnId> {
         let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
         self.conns.values().for_each(|state| *networks.entry(network(state.peer.address.ip())).or_default() += 1);

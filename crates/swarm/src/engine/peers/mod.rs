@@ -24,8 +24,8 @@ use super::bounded_map::BoundedMap;
 use super::download::credit::{Credit, rest};
 use crate::event::ConnId;
 
-/// Dials under way at once: of those that have not taken longer than a dial takes that succeeds, and in all. Who has crashed
-/// is still named for a while, and must not keep us from those that are there.
+/// Dials under way at once: of those that have not taken longer than a dial takes that succeeds, and in all. Peers that have
+/// crashed are still named for a while, and must not keep us from those that are there.
 const DIALS: usize = 16;
 const ALL_DIALS: usize = 64;
 const DIALLED_SOON: Duration = Duration::from_secs(1);
