@@ -1,5 +1,6 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,7 +95,15 @@ pub fn unusable(error: IdentityError) -> Failure {
         IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
         _ => ExitCode::VerificationFailed,
     };
-    Failure::new(code, error.to_string())
+    let advice = match &error {
+        IdentityError::File { source, .. }
+            if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            ". Change its permissions, or those of its folder, or name another place with --identity or --certs"
+        }
+        _ => "",
+    };
+    Failure::new(code, format!("{error}{advice}"))
 }
 
 /// What the user typed to say which tracker: advice speaks of that, and of nothing else.

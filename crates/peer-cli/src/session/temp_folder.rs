@@ -67,7 +67,12 @@ impl TempFolder {
     /// Removes what programs that were killed have left under `parent`, and makes a new folder there.
     pub fn under(parent: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
-            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+            // It is the parent that somebody has to change, and not a name that was made up.
+            let folder = folder.map_err(|error| {
+                let reason = io::Error::from(error.kind());
+                io::Error::new(error.kind(), format!("nothing can be made in {}: {reason}", parent.display()))
+            })?;
             let lock = File::create_new(folder.path().join(LOCK))?;
             // Held or gone: someone who starts now took it for one that was left.
             if lock.try_lock().is_err() || !folder.path().join(LOCK).exists() {
