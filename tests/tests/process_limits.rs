@@ -5,7 +5,7 @@
 use std::process::{Command, Output, Stdio};
 
 use tests::machines::{Machines, ticket};
-use tests::noise;
+use tests::{noise, peer_cli};
 
 /// Runs a command under a limit, as a shell does.
 fn under(limit: &str, command: &Command) -> Output {
@@ -78,12 +78,24 @@ fn sharing(machines: &Machines, limit: &str, variable: Option<(&str, &str)>) -> 
     (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
 }
 
+/// Root may have any number of processes, so what a thread is refused here is its stack; the error is the same.
+const NO_THREADS: (&str, &str) = ("RUST_MIN_STACK", "70368744177664");
+
+#[test]
+fn files_are_hashed_by_one_thread_if_there_is_no_other() {
+    let machines = Machines::new();
+    machines.put("here", "some.bin", &noise(10 << 20, 1));
+    let mut hash = peer_cli();
+    hash.current_dir(machines.folder("here")).args(["hash", "some.bin"]).envs([NO_THREADS]);
+    let output = under("-s 8192", &hash);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_thread_that_cannot_be_started_is_a_sentence() {
     let machines = Machines::new();
     machines.put("here", "small.bin", &noise(100_000, 1));
-    // Root may have any number of processes, so what a thread is refused here is its stack; the error is the same.
-    let (errors, status) = sharing(&machines, "-s 8192", Some(("RUST_MIN_STACK", "70368744177664")));
+    let (errors, status) = sharing(&machines, "-s 8192", Some(NO_THREADS));
     assert_eq!(status, Some(1), "{errors}");
     assert!(errors.contains("(ulimit -u)") && !errors.contains("fault of the program"), "{errors}");
 }

@@ -17,8 +17,9 @@ pub fn on_all_cores<E: Send>(count: usize, work: impl Fn(usize) -> Result<(), E>
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(count);
     std::thread::scope(|scope| {
-        // The caller's thread works, too.
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        // The caller's thread works, too, and alone where the system grants no other.
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, some).ok();
+        let others: Vec<_> = (1..threads).map_while(start).collect();
         let own = some();
         others.into_iter().map(|thread| thread.join().expect("no panic is in it")).fold(own, Result::and)
     })
