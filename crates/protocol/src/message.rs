@@ -159,6 +159,22 @@ impl PeerMessage {
             }
         }
     }
+
+    /// The same message about another content, if it is about one.
+    pub fn about(mut self, other: ContentId) -> Self {
+        match &mut self {
+            PeerMessage::Join { content, .. }
+            | PeerMessage::Have { content, .. }
+            | PeerMessage::Interest { content, .. }
+            | PeerMessage::Offer { content, .. }
+            | PeerMessage::Decline { content, .. }
+            | PeerMessage::Peers { content, .. }
+            | PeerMessage::Withdraw { content }
+            | PeerMessage::Skip { content, .. } => *content = other,
+            PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {}
+        }
+        self
+    }
 }
 
 impl Wire for PeerMessage {

@@ -54,16 +54,16 @@ impl Session {
     /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of.
     pub fn ticket(&self, content: ContentId, ticket: &Ticket, of_several: Option<&str>, draw: bool) {
         let (content, command) = (content.to_string(), format!("peer-cli get {ticket}"));
-        let drawn = if draw && !self.screen.is_json() { qr::lines(&ticket.to_string()) } else { Vec::new() };
+        let drawn = if draw { qr::lines(&ticket.to_string()) } else { Vec::new() };
         if self.screen.is_terminal() && self.screen.says_words() {
             let heading = match of_several {
                 Some(name) => format!("On the other machine, for {name}:"),
                 None => "On the other machine:".to_owned(),
             };
             [&heading, "", &format!("    {command}"), ""].iter().for_each(|line| self.screen.answer(line));
-            drawn.iter().for_each(|line| self.screen.answer(line));
+            self.screen.picture(&drawn);
         } else {
-            drawn.iter().for_each(|line| self.screen.answer(line));
+            self.screen.picture(&drawn);
             // A script takes the line as it is.
             self.screen.answer(&command);
         }
