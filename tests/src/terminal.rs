@@ -57,7 +57,8 @@ impl Terminal {
         Terminal::begin(command, 80, 24)
     }
 
-    fn sized(command: &mut Command, columns: u16, rows: u16) -> Self {
+    /// Starts it on a terminal of so many columns and rows, which is not the one that controls it.
+    pub fn sized(command: &mut Command, columns: u16, rows: u16) -> Self {
         Terminal::begin(command.env("TERM", "xterm").env_remove("NO_COLOR"), columns, rows)
     }
 

@@ -16,6 +16,9 @@ pub const VERSION: u16 = 1;
 pub const COME_AGAIN: u32 = 2;
 /// Code with which a sharer ends connections when its private share is over; the reason is a sentence for people.
 pub const SHARE_OVER: u32 = 3;
+/// Code with which a sharer's tracker ends the connection of a peer that proves nothing of what is shared yet, while something
+/// is still being hashed.
+pub const NOT_YET: u32 = 4;
 /// Most bytes of a frame on any stream.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.
@@ -158,6 +161,22 @@ impl PeerMessage {
                 None
             }
         }
+    }
+
+    /// The same message about another content, if it is about one.
+    pub fn about(mut self, other: ContentId) -> Self {
+        match &mut self {
+            PeerMessage::Join { content, .. }
+            | PeerMessage::Have { content, .. }
+            | PeerMessage::Interest { content, .. }
+            | PeerMessage::Offer { content, .. }
+            | PeerMessage::Decline { content, .. }
+            | PeerMessage::Peers { content, .. }
+            | PeerMessage::Withdraw { content }
+            | PeerMessage::Skip { content, .. } => *content = other,
+            PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {}
+        }
+        self
     }
 }
 

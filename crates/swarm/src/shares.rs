@@ -35,10 +35,12 @@ struct Share {
     about: Option<(String, u64)>,
     /// Most receivers, and those there are or were.
     most: Option<u32>,
-    receivers: BTreeMap<PeerId, Receiver>,
+    receivers: Arc<Mutex<Receivers>>,
     /// Why nobody takes it any more.
     over: Option<String>,
 }
+
+type Receivers = BTreeMap<PeerId, Receiver>;
 
 #[derive(Debug, Default)]
 struct Receiver {
@@ -61,30 +63,33 @@ pub struct Proof {
     pub place: Result<Place, String>,
 }
 
-/// A receiver's place, which it has for as long as this is kept, and after that if it has everything.
+/// A receiver's place, which it has for as long as this is kept, and after that if it has everything. It is one of the share
+/// that was there then: if that is removed and added again, others are counted.
 #[derive(Debug)]
 pub struct Place {
-    shares: Arc<Shares>,
-    content: ContentId,
+    receivers: Arc<Mutex<Receivers>>,
     peer: PeerId,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(share) = self.shares.lock().get_mut(&self.content)
-            && let Some(receiver) = share.receivers.get_mut(&self.peer)
-        {
+        let mut receivers = lock(&self.receivers);
+        if let Some(receiver) = receivers.get_mut(&self.peer) {
             receiver.connections -= 1;
             if receiver.connections == 0 && !receiver.done {
-                share.receivers.remove(&self.peer);
+                receivers.remove(&self.peer);
             }
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shares {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ContentId, Share>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// Whether more shares are about to be added: who proves one that is not here may have come too early.
@@ -99,7 +104,7 @@ impl Shares {
 
     /// Takes part in a share, or goes on.
     pub fn add(&self, content: ContentId, key: ShareKey) {
-        let share = Share { key, about: None, most: None, receivers: BTreeMap::new(), over: None };
+        let share = Share { key, about: None, most: None, receivers: Arc::default(), over: None };
         let mut shares = self.lock();
         match shares.get_mut(&content) {
             Some(known) if known.key.swarm() == key.swarm() => {}
@@ -166,66 +171,73 @@ impl Shares {
     }
 
     /// The shares of which the other end has proven the secret in its first turn.
-    pub fn check(self: &Arc<Self>, channel: &Channel, proofs: &[[u8; 32]]) -> Vec<Proof> {
+    pub fn check(&self, channel: &Channel, proofs: &[[u8; 32]]) -> Vec<Proof> {
         let mut found = Vec::new();
-        for (&content, share) in self.lock().iter_mut() {
+        for (&content, share) in self.lock().iter() {
             let expected = share.key.proof(Turn::First, &channel.exporter, channel.other, channel.me);
             // All are compared, in constant time each.
             let right = proofs.iter().fold(false, |right, proof| right | expected.is(proof));
             if right {
                 let answer = share.key.proof(Turn::Second, &channel.exporter, channel.me, channel.other).bytes();
-                let place =
-                    share.admit(channel.other).map(|()| Place { shares: self.clone(), content, peer: channel.other });
-                found.push(Proof { content, swarm: share.key.swarm(), answer, place });
+                found.push(Proof { content, swarm: share.key.swarm(), answer, place: share.admit(channel.other) });
             }
         }
         found
     }
 
-    /// Which of these shares the other end has proven in its second turn, after this end's first.
-    pub fn answered(&self, channel: &Channel, asked: &[ContentId], proofs: &[[u8; 32]]) -> Vec<ContentId> {
+    /// Which of these shares the other end has proven in its second turn, after this end's first, and its place among the
+    /// receivers of each: it may be one, whoever has dialled. Those that have no place for it are left out.
+    pub fn answered(&self, channel: &Channel, asked: &[ContentId], proofs: &[[u8; 32]]) -> Vec<(ContentId, Place)> {
         let shares = self.lock();
-        let is_right = |content: &&ContentId| {
-            shares.get(content).is_some_and(|share| {
-                let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
-                proofs.iter().fold(false, |right, proof| right | expected.is(proof))
-            })
+        let proven = |&content: &ContentId| {
+            let share = shares.get(&content)?;
+            let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
+            let right = proofs.iter().fold(false, |right, proof| right | expected.is(proof));
+            Some((content, share.admit(channel.other).ok().filter(|_| right)?))
         };
-        asked.iter().filter(is_right).copied().collect()
+        asked.iter().filter_map(proven).collect()
     }
 
     /// Whether as many receivers have it as there may be.
     pub fn is_complete(&self, content: ContentId) -> bool {
-        let shares = self.lock();
-        let done = |share: &Share| share.receivers.values().filter(|receiver| receiver.done).count();
-        shares.get(&content).is_some_and(|share| share.most.is_some_and(|most| done(share) >= most as usize))
+        self.lock().get(&content).is_some_and(Share::is_complete)
     }
 
     /// A receiver has all that it wants. True if that was the last one that there may be.
     pub fn received(&self, content: ContentId, peer: PeerId) -> bool {
-        let mut shares = self.lock();
-        let Some(share) = shares.get_mut(&content) else { return false };
-        let Some(receiver) = share.receivers.get_mut(&peer) else { return false };
-        let new = !std::mem::replace(&mut receiver.done, true);
-        let done = share.receivers.values().filter(|receiver| receiver.done).count();
-        new && share.most.is_some_and(|most| done >= most as usize)
+        let shares = self.lock();
+        let Some(share) = shares.get(&content) else { return false };
+        let new = match lock(&share.receivers).get_mut(&peer) {
+            Some(receiver) => !std::mem::replace(&mut receiver.done, true),
+            None => false,
+        };
+        new && share.is_complete()
     }
 }
 
 impl Share {
-    fn admit(&mut self, peer: PeerId) -> Result<(), String> {
+    fn is_complete(&self) -> bool {
+        let done = || lock(&self.receivers).values().filter(|receiver| receiver.done).count();
+        self.most.is_some_and(|most| done() >= most as usize)
+    }
+
+    fn admit(&self, peer: PeerId) -> Result<Place, String> {
         if let Some(reason) = &self.over {
             return Err(reason.clone());
         }
-        let taken = self.receivers.len();
-        match (self.receivers.get_mut(&peer), self.most) {
+        let mut receivers = lock(&self.receivers);
+        let taken = receivers.len();
+        match (receivers.get_mut(&peer), self.most) {
             (Some(receiver), _) => receiver.connections += 1,
             (None, Some(most)) if taken >= most as usize => {
-                return Err(format!("this share is for {most} receivers, and all of them are there or have it"));
+                return Err(match most {
+                    1 => "this share is for one receiver, who is there or has it".to_owned(),
+                    most => format!("this share is for {most} receivers, and all of them are there or have it"),
+                });
             }
-            (None, _) => drop(self.receivers.insert(peer, Receiver { connections: 1, done: false })),
+            (None, _) => drop(receivers.insert(peer, Receiver { connections: 1, done: false })),
         }
-        Ok(())
+        Ok(Place { receivers: self.receivers.clone(), peer })
     }
 }
 
@@ -265,8 +277,11 @@ mod tests {
         let found = two.check(&there, &proofs);
         assert_eq!(found.iter().map(|proof| proof.content).collect::<Vec<_>>(), [content(2), content(3)]);
         let answers: Vec<_> = found.iter().map(|proof| proof.answer).collect();
-        assert_eq!(one.answered(&here, &asked, &answers), [content(2), content(3)]);
-        assert_eq!(one.answered(&here, &[content(3)], &answers), [content(3)], "only what was asked");
+        let answered = |asked: &[ContentId]| {
+            one.answered(&here, asked, &answers).into_iter().map(|(content, _)| content).collect::<Vec<_>>()
+        };
+        assert_eq!(answered(&asked), [content(2), content(3)]);
+        assert_eq!(answered(&[content(3)]), [content(3)], "only what was asked");
     }
 
     #[test]
@@ -315,5 +330,40 @@ mod tests {
         drop(third);
         shares.end(content(1), "it is over");
         assert_eq!(admit(1).unwrap_err(), "it is over");
+    }
+
+    #[test]
+    fn who_was_dialled_takes_a_place_as_well() {
+        let (one, two) = (shares(&[1]), shares(&[1]));
+        one.limit(content(1), Some(1));
+        let (here, there) = channel(9);
+        let proof = one.prove(content(1), &here).unwrap();
+        let answer = two.check(&there, &[proof]).remove(0).answer;
+        let place = one.answered(&here, &[content(1)], &[answer]);
+        assert_eq!(place.len(), 1);
+        let other = Channel { other: peer(3), ..here };
+        let key = Secret::new([1; 16]).share_key();
+        let answer = key.proof(Turn::Second, &other.exporter, other.other, other.me).bytes();
+        assert!(one.answered(&other, &[content(1)], &[answer]).is_empty(), "the only place is taken");
+        assert!(one.received(content(1), peer(2)), "it was the last one");
+    }
+
+    #[test]
+    fn a_place_of_a_share_that_was_removed_is_none_of_the_next_one() {
+        let shares = shares(&[1]);
+        let (here, there) = channel(9);
+        let admit = || {
+            let proof = shares.prove(content(1), &here).unwrap();
+            shares.check(&there, &[proof]).remove(0).place.unwrap()
+        };
+        let before = admit();
+        shares.remove(content(1));
+        shares.add(content(1), Secret::new([1; 16]).share_key());
+        shares.limit(content(1), Some(1));
+        let now = admit();
+        assert!(shares.received(content(1), peer(1)));
+        drop(before);
+        drop(now);
+        assert!(shares.is_complete(content(1)));
     }
 }

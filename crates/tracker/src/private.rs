@@ -8,6 +8,11 @@ use transport::{Connection, TransportError};
 
 /// What a stranger is told.
 pub(crate) const REFUSED: &str = "this share is private: only its ticket opens it";
+/// What whoever proves something to a tracker is told that is for no private shares.
+pub(crate) const OPEN: &str =
+    "this ticket is of a private share, and what is shared there now is open to everyone: ask for a new ticket";
+/// Why a connection ends while something is still being hashed.
+pub(crate) const HASHING: &str = "what is shared there is still being hashed";
 /// What a holder of a ticket is told of any other content, whether it is there or not.
 pub(crate) const UNPROVEN: &str = "nobody takes part in what was not proven";
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, PeerId, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, NOT_YET, PeerId, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
 use transport::{Connection, TransportError};
 
@@ -19,8 +19,10 @@ use crate::state::State;
 const HELLO: Duration = Duration::from_secs(5);
 /// A message must be taken by the peer within this time.
 const TAKEN: Duration = Duration::from_secs(10);
-/// Time between two looks for a private share that is still to be added.
-const NOT_HERE_YET: Duration = Duration::from_millis(100);
+/// How long, and how often, a private share is looked for that is still to be added: for less time than anyone waits for a
+/// welcome.
+const NOT_HERE_YET: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost the asker
 /// next to nothing.
 const QUESTIONS: usize = 2;
@@ -92,9 +94,14 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
     if let Some(private) = state.private() {
         if let Some(TrackerRequest::Prove { proofs }) = &hello {
             let mut checked = private.check(&**connection, proofs)?;
-            // What it means may be hashed just now. It waits for as long as it may take to say hello.
+            // What it means may be hashed just now.
+            let until = Instant::now() + NOT_HERE_YET;
             while checked.is_err() && private.shares.expects_more() {
-                tokio::time::sleep(NOT_HERE_YET).await;
+                if Instant::now() >= until {
+                    connection.close(NOT_YET, private::HASHING);
+                    return Err(TransportError::Lost("it proves what is not here yet".to_owned()));
+                }
+                sleep(LOOK_AGAIN).await;
                 checked = private.check(&**connection, proofs)?;
             }
             match checked {
@@ -109,6 +116,8 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
         } else if connection.peer_id() != private.owner {
             return Ok(Err((send, recv, private::REFUSED.to_owned())));
         }
+    } else if let Some(TrackerRequest::Prove { .. }) = &hello {
+        return Ok(Err((send, recv, private::OPEN.to_owned())));
     }
     Ok(Ok(Greeting { send, hello, recv, known }))
 }

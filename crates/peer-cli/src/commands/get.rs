@@ -218,7 +218,14 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
     // A tracker may stand in the settings; the ticket knows better.
     match Ticket::find(&arguments.what.join(" ")) {
-        Some(Ok(ticket)) => return Ok(What::Ticket(ticket)),
+        Some(Ok(ticket)) => {
+            return match behind_ticket(&arguments.what) {
+                Some(other) => usage(format!(
+                    "{other:?} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder"
+                )),
+                None => Ok(What::Ticket(ticket)),
+            };
+        }
         Some(Err(error)) => return usage(error.to_string()),
         None => {}
     }
@@ -237,6 +244,13 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
         )),
         Ok(_) => Ok(What::Text(what.clone())),
     }
+}
+
+/// The first word behind the last one of a ticket, if it is more than a full stop: it means something that would not be done.
+fn behind_ticket(words: &[String]) -> Option<&String> {
+    let is_whole = |words: &[String]| matches!(Ticket::find(&words.join(" ")), Some(Ok(_)));
+    let ticket = (1..=words.len()).find(|&taken| is_whole(&words[..taken]))?;
+    words[ticket..].iter().find(|word| word.chars().any(char::is_alphanumeric))
 }
 
 async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Result<(), Failure> {

@@ -60,7 +60,11 @@ pub struct LsArguments {
 /// Lists everything.
 pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     if let Some(ticket) = arguments.tracker.as_deref().and_then(Ticket::find) {
-        let ticket = ticket.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
+        let usage = |sentence: String| Failure::new(ExitCode::Usage, sentence);
+        let ticket = ticket.map_err(|error| usage(error.to_string()))?;
+        if arguments.watch || !arguments.only.is_empty() {
+            return Err(usage("a ticket is of one content: --only and --watch are for a tracker".to_owned()));
+        }
         let found = one(&arguments.query, &ticket).await?;
         return match arguments.query.peer.json {
             true => print([event(&found).line()]),

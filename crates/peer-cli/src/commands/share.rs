@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use peer::{PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
@@ -38,6 +38,8 @@ const TRACKER_PORT: u16 = 9999;
 /// it long for nothing.
 const LIKELY: usize = 16;
 const ADDRESSES: usize = 8;
+/// How often the clock of the machine is looked at while something is to expire: it may have slept.
+const CLOCK: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,6 +99,8 @@ pub struct ShareArguments {
     #[arg(long)]
     pub open: bool,
     /// End after this time, as 30m or 2h
+    ///
+    /// End after this time, as 30m or 2h, since the first ticket was given
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     /// End when so many receivers have it
@@ -165,15 +169,15 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let spool = if arguments.takes_stdin() { Some(spool_folder()?) } else { None };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
-        let expires = arguments.expires.map(|time| (time, Instant::now()));
         let mut events = session.node.events();
         let mut shared = begin(session, &arguments, tracker, (secrets, shares.clone()), spool.as_ref()).await?;
         shares.expect_more(false);
+        let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
         let over = tokio::select! {
             over = shared.go_on(session, &mut events) => over,
-            () = expired(expires) => "this share has expired".to_owned(),
+            () = expired(arguments.expires, shared_since) => "this share has expired".to_owned(),
         };
         for (content, _) in shared.contents {
             session.node.end_share(content, &over).await?;
@@ -223,11 +227,26 @@ fn first_half(bytes: [u8; 32]) -> Secret {
     Secret::new(half)
 }
 
-/// Waits until the time is over; for ever if there is none.
-async fn expired(expires: Option<(Duration, Instant)>) {
-    match expires {
-        Some((time, began)) => tokio::time::sleep(time.saturating_sub(began.elapsed())).await,
-        None => std::future::pending().await,
+/// Waits until this time is over since then; for ever if there is none.
+async fn expired(expires: Option<Duration>, since: Moment) {
+    let Some(time) = expires else { return std::future::pending().await };
+    while let Some(left) = time.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left.min(CLOCK)).await;
+    }
+}
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy)]
+struct Moment(Instant, SystemTime);
+
+impl Moment {
+    fn now() -> Self {
+        Moment(Instant::now(), SystemTime::now())
+    }
+
+    /// The time since then: one clock stands still while the machine sleeps, and the other may be set back.
+    fn elapsed(self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
     }
 }
 
@@ -304,6 +323,7 @@ async fn begin(
         shares,
         receivers: arguments.receivers,
         contents: Vec::new(),
+        since: None,
     };
     if shared.leads_nowhere() {
         let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
@@ -352,6 +372,8 @@ struct Shared {
     receivers: Option<u32>,
     /// What is shared, and its secret unless it is open.
     contents: Vec<(ContentId, Option<Secret>)>,
+    /// When the first of it could be had. What takes long to hash does not expire meanwhile.
+    since: Option<Moment>,
 }
 
 /// Where the tracker is.
@@ -424,6 +446,7 @@ impl Shared {
             None => share,
         };
         let Some(content) = session.share_as(path, share).await? else { return Ok(None) };
+        self.since.get_or_insert_with(Moment::now);
         self.shares.limit(content, self.receivers);
         self.contents.push((content, self.secrets.as_ref().map(|secrets| secrets(content))));
         Ok(Some(content))
@@ -708,6 +731,15 @@ mod tests {
         assert!(!better(&[here], &[one]), "nobody reaches it now");
         assert!(!better(&[bridge, here], &[one, bridge, here]), "containers alone reach it now");
         assert!(better(&[("172.18.0.1:9", Inner)], &[bridge]), "there is no other network");
+    }
+
+    #[test]
+    fn time_passes_by_either_clock() {
+        let hour = Duration::from_secs(3600);
+        let (now, slept) = (Moment::now(), Moment(Instant::now(), SystemTime::now() - hour));
+        assert!(now.elapsed() < hour && slept.elapsed() >= hour);
+        let set_back = Moment(Instant::now(), SystemTime::now() + hour);
+        assert!(set_back.elapsed() < hour);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{PeerId, Secret, Ticket};
+use protocol::{NOT_YET, PeerId, Secret, Ticket};
 use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
@@ -168,6 +168,10 @@ async fn join_with(
             }
         };
         if !may_come(&error) || !patience.waits() {
+            if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
+                let sentence = format!("nobody shares what the ticket is of yet: {reason}. --wait 10m waits for it");
+                return Err(Failure::new(ExitCode::NotFound, sentence));
+            }
             let advice = match error {
                 PeerError::Tracker { .. } => unreached(named_by),
                 PeerError::WrongTracker { .. } => impostor(named_by),
@@ -303,6 +307,11 @@ pub async fn addresses(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<SocketAddr>, Failure> {
+    if Ticket::is_meant(host) {
+        // What opens a private share is for no name server.
+        let sentence = "this is a ticket, where the name of a tracker is expected. These take it: peer-cli get, ls, inspect, doctor";
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
     let host = without_brackets(host);
     let most = patience.at_most(ONE_TRY);
     let mut speech =

@@ -61,16 +61,16 @@ impl Session {
         draw: bool,
     ) -> Result<(), Failure> {
         let (content, command) = (content.to_string(), format!("peer-cli get {ticket}"));
-        let drawn = if draw && !self.screen.is_json() { qr::lines(&ticket.to_string()) } else { Vec::new() };
+        let drawn = if draw { qr::lines(&ticket.to_string()) } else { Vec::new() };
         if self.screen.is_terminal() && self.screen.says_words() {
             let heading = match of_several {
                 Some(name) => format!("On the other machine, for {name}:"),
                 None => "On the other machine:".to_owned(),
             };
             [&heading, "", &format!("    {command}"), ""].iter().for_each(|line| self.screen.answer(line));
-            drawn.iter().for_each(|line| self.screen.answer(line));
+            self.screen.picture(&drawn);
         } else {
-            drawn.iter().for_each(|line| self.screen.answer(line));
+            self.screen.picture(&drawn);
             // A script takes the line as it is.
             self.screen.answer(&command);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peer::json::{self, Event};
-use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId};
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId, State, Status};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use transport::Kind;
@@ -151,8 +151,14 @@ impl Session {
                 self.state.borrow_mut().liars += 1;
                 self.screen.say(&format!("{} sent wrong pieces and is shut out.", self.banned(*peer)));
             }
-            PeerEvent::ShareOver { reason, .. } => {
-                self.screen.say(&format!("Who shares it says: {reason}."));
+            PeerEvent::ShareOver { content, reason } => {
+                let state = self.state.borrow();
+                let status = state.contents.get(content).map(|entry| entry.status.borrow());
+                // Nobody is told why it is over who has all of it.
+                let has_all = |status: &Status| matches!(status.state, State::Finishing | State::Complete);
+                if !status.is_some_and(|status| has_all(&status)) {
+                    self.screen.say(&format!("Who shares it says: {reason}."));
+                }
             }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {

@@ -2,24 +2,14 @@
 //!
 //! Upper case, for which the code has a mode of its own with fewer bits a character; tickets are read in either case.
 
-use std::io::IsTerminal;
-
 use qrcodegen::{QrCode, QrCodeEcc};
 
 /// Light modules around the code, as the standard demands.
 const QUIET: i32 = 4;
-/// White on black, whatever the terminal has otherwise.
-const COLOURS: (&str, &str) = ("\u{1b}[97;40m", "\u{1b}[0m");
-
-/// The lines of the code: two rows each, light modules drawn, dark ones left black. Nothing for what is too long for one.
+/// The lines of the code: two rows each, light modules drawn, dark ones left black. All are of the same width.
 pub fn lines(ticket: &str) -> Vec<String> {
-    let Ok(code) = QrCode::encode_text(&ticket.to_ascii_uppercase(), QrCodeEcc::Low) else { return Vec::new() };
-    let lines = drawn(&code);
-    if !std::io::stdout().is_terminal() {
-        return lines;
-    }
-    let (begin, end) = COLOURS;
-    lines.into_iter().map(|line| format!("{begin}{line}{end}")).collect()
+    // Even the longest ticket is much shorter than what a code takes.
+    QrCode::encode_text(&ticket.to_ascii_uppercase(), QrCodeEcc::Low).map(|code| drawn(&code)).unwrap_or_default()
 }
 
 fn drawn(code: &QrCode) -> Vec<String> {

@@ -11,8 +11,8 @@ use peer::json::Event;
 use protocol::printable;
 use settings::terminal::in_background;
 
-use crate::error::Failure;
-use crate::ui::paint::{Canvas, Draw, draw_all};
+use crate::error::{ExitCode, Failure};
+use crate::ui::paint::{Canvas, Draw, draw_all, size};
 use crate::ui::row::{Bar, Row};
 use crate::ui::standard_output::{self, Loss};
 use crate::ui::terminal;
@@ -57,6 +57,8 @@ enum OutputMode {
 
 /// Lines on their way to a terminal.
 const WAITING: usize = 1024;
+/// White on black, whatever the terminal has otherwise.
+const LIGHT_ON_DARK: (&str, &str) = ("\u{1b}[97;40m", "\u{1b}[0m");
 /// How long the last of them are waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -208,7 +210,23 @@ impl Screen {
 
     /// A line that was asked for: it is said whatever else is not.
     pub fn answer(&self, line: &str) {
-        let line = printable(line);
+        self.put(printable(line));
+    }
+
+    /// A picture of light blocks that was asked for, all of its lines equally wide. Broken lines would spoil it.
+    pub fn picture(&self, lines: &[String]) {
+        let is_terminal = self.output_stream.is_terminal();
+        let (columns, room) = (lines.first().map_or(0, |line| line.chars().count()), size().0);
+        if is_terminal && columns > room {
+            return self.answer(&format!(
+                "The QR code needs {columns} columns, and this terminal has {room}: make it wider, and start again."
+            ));
+        }
+        let (begin, end) = if is_terminal { LIGHT_ON_DARK } else { ("", "") };
+        lines.iter().for_each(|line| self.put(format!("{begin}{line}{end}")));
+    }
+
+    fn put(&self, line: String) {
         match &self.mode {
             OutputMode::Json => {}
             OutputMode::Terminal { says_words: true, .. } => {

@@ -161,6 +161,7 @@ impl Driver {
             abandoned: HashMap::new(),
             closing: Vec::new(),
             manifest_waiters: HashMap::new(),
+            unproven: None,
             tracker: None,
             tracker_lost: false,
             watch: Watch::new(reports.clone()),

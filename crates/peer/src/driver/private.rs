@@ -72,7 +72,7 @@ impl Driver {
             }
             let Ok(channel) = self.setup.gate.channel(&*link.connection) else { continue };
             if let Some(proof) = self.setup.gate.shares.prove(content, &channel) {
-                link.asked.push(content);
+                link.asked.push_back(content);
                 let _ = link.outbox.try_send(PeerMessage::Prove { proofs: vec![proof] });
             }
         }
@@ -88,10 +88,12 @@ impl Driver {
         let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
         let (mut answers, mut admitted) = (Vec::new(), Vec::new());
         for proof in self.setup.gate.shares.check(&channel, proofs) {
-            if let Ok(place) = proof.place {
+            let Ok(place) = proof.place else { continue };
+            answers.push(proof.answer);
+            // What was proven before is no news, and has its place.
+            if !link.admitted.contains(&proof.content) {
                 link.proofs = link.proofs.saturating_sub(2);
                 link.places.push(place);
-                answers.push(proof.answer);
                 admitted.push(proof.content);
             }
         }
@@ -99,12 +101,14 @@ impl Driver {
         self.admit(conn, admitted);
     }
 
-    /// The other side has answered proofs over a connection that stands.
+    /// The other side has answered the oldest proof that was said over a connection that stands.
     pub(super) fn answers_came(&mut self, conn: ConnId, proofs: &[[u8; 32]]) {
         let Some(link) = self.links.get_mut(&conn) else { return };
-        let asked = std::mem::take(&mut link.asked);
+        let Some(asked) = link.asked.pop_front() else { return };
         let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
-        let admitted = self.setup.gate.shares.answered(&channel, &asked, proofs);
+        let answered = self.setup.gate.shares.answered(&channel, &[asked], proofs);
+        let (admitted, places): (Vec<_>, Vec<_>) = answered.into_iter().unzip();
+        link.places.extend(places);
         self.admit(conn, admitted);
     }
 

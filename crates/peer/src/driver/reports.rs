@@ -149,8 +149,8 @@ impl Driver {
         }
     }
 
-    /// A message of a peer goes into the engine, unless it is of a private share that was not proven: then the engine hears
-    /// as much as of a content that nobody has.
+    /// A message of a peer goes into the engine. If it is of a private share that was not proven, the engine hears the same of a
+    /// content that nobody has, so that its answer and what the message costs tell nothing.
     fn message(&mut self, conn: ConnId, mut message: PeerMessage) {
         match &mut message {
             PeerMessage::Prove { proofs } => {
@@ -163,8 +163,9 @@ impl Driver {
             }
             _ => {}
         }
-        if message.content().is_some_and(|content| !self.may_pass(conn, content)) {
-            message = PeerMessage::Interest { content: NOTHING, interested: false };
+        self.unproven = message.content().filter(|content| !self.may_pass(conn, *content));
+        if self.unproven.is_some() {
+            message = message.about(NOTHING);
         }
         let mut named = None;
         if let PeerMessage::Peers { content, peers } = &mut message
@@ -181,6 +182,7 @@ impl Driver {
         }
         self.note_receiver(conn, &message);
         self.event(Event::Message { conn, message });
+        self.unproven = None;
         if let Some((content, peers)) = named {
             self.prove_to(content, &peers);
         }

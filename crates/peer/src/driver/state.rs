@@ -1,6 +1,6 @@
 //! What the driver knows: the engine, connections, requests, contents, and what all of them share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -57,6 +57,8 @@ pub(super) struct Driver {
     pub(super) closing: Vec<JoinHandle<()>>,
     /// Who waits for the manifest alone of a content, which is not to be downloaded.
     pub(super) manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
+    /// A private content of which the engine hears just now from somebody who has not proven it, as of one that nobody has.
+    pub(super) unproven: Option<ContentId>,
     pub(super) tracker: Option<mpsc::Sender<ToClient>>,
     pub(super) tracker_lost: bool,
     /// Notices when files are changed that are shared.
@@ -77,8 +79,8 @@ pub(super) struct Link {
     /// Private shares that both sides have proven over it, and the other side's places among their receivers.
     pub(super) admitted: BTreeSet<ContentId>,
     pub(super) places: Vec<Place>,
-    /// Private shares that were proven to the other side, which has not answered.
-    pub(super) asked: Vec<ContentId>,
+    /// Private shares that were proven to the other side one after another, and that it has not answered.
+    pub(super) asked: VecDeque<ContentId>,
     /// Proofs that it has said since it was let in, but for right ones.
     pub(super) proofs: u32,
     /// What the other side takes from here.
@@ -95,7 +97,7 @@ impl Link {
             proven: false,
             admitted: BTreeSet::new(),
             places: Vec::new(),
-            asked: Vec::new(),
+            asked: VecDeque::new(),
             proofs: 0,
             receivers: Receivers::new(),
         }

@@ -83,13 +83,15 @@ impl Gate {
         let (mut send, recv) = connection.open().await?;
         let mut recv = MessageReceiver::new(recv).with_cap(FIRST);
         asked.truncate(MAX_PROOFS);
-        let mut proven = Vec::new();
+        let (mut proven, mut places) = (Vec::new(), Vec::new());
         if !asked.is_empty() {
             let channel = self.channel(&**connection)?;
             let proofs = asked.iter().filter_map(|&content| self.shares.prove(content, &channel)).collect();
             send_message(&mut *send, &PeerMessage::Prove { proofs }, SEND).await?;
             match recv.recv_within(ANSWER).await {
-                Ok(Some(PeerMessage::Proven { proofs })) => proven = self.shares.answered(&channel, &asked, &proofs),
+                Ok(Some(PeerMessage::Proven { proofs })) => {
+                    (proven, places) = self.shares.answered(&channel, &asked, &proofs).into_iter().unzip();
+                }
                 Ok(_) => return Err(TransportError::Handshake("it proves nothing".to_owned())),
                 // Why it does not is said with the connection's end.
                 Err(error) => return Err(timeout(SEND, connection.closed()).await.unwrap_or(error)),
@@ -97,9 +99,12 @@ impl Gate {
             if proven.is_empty() && !open {
                 return Err(TransportError::Handshake("it proves nothing".to_owned()));
             }
+        } else if !open && !self.strangers.load(Ordering::Relaxed) {
+            // It was dialled for what has ended by now. It may be a stranger, whom a tracker has named.
+            return Err(TransportError::Handshake("it is not needed any more".to_owned()));
         }
         let control = Control { send, recv: recv.with_cap(usize::MAX), first: None };
-        Ok(LetIn { connection: connection.clone(), dialled: true, control, proven, places: Vec::new() })
+        Ok(LetIn { connection: connection.clone(), dialled: true, control, proven, places })
     }
 
     /// Lets in who has dialled, if it may come.

@@ -27,7 +27,7 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
     };
     let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id).await;
     let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id).await;
-    let mut findings = judge(&reached_udp, &reached_tcp, tracker);
+    let mut findings = judge(&reached_udp, &reached_tcp);
     if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
     }
@@ -83,11 +83,7 @@ pub(super) async fn dial(
 }
 
 /// What two tries say about the way and about who answered.
-fn judge(
-    udp: &Result<Reached, TransportError>,
-    tcp: &Result<Reached, TransportError>,
-    tracker: &TrackerAddress,
-) -> Vec<Finding> {
+fn judge(udp: &Result<Reached, TransportError>, tcp: &Result<Reached, TransportError>) -> Vec<Finding> {
     let where_is = |reached: &Reached| {
         let (address, rtt) = (reached.connection.remote_addr(), reached.connection.stats().rtt);
         format!("{address} answers, round trip {:.1} ms", rtt.as_secs_f64() * 1e3)
@@ -110,8 +106,10 @@ fn judge(
         }
         Err(error) => Finding::skipped("tcp", format!("it does not get through either: {error}")),
     });
-    if udp.is_ok() || tcp.is_ok() {
-        findings.push(Finding::good("identity", format!("the tracker proved to be {}", tracker.id)));
+    if let Ok(reached) = udp.as_ref().or(tcp.as_ref()) {
+        // A ticket may have half of it.
+        let id = reached.connection.peer_id();
+        findings.push(Finding::good("identity", format!("the tracker proved to be {id}")));
     }
     findings
 }

@@ -1,0 +1,324 @@
+//! Private shares between nodes in one process, as those see it who embed the library: beside open contents, several at once,
+//! stopped and shared again, and with peers who are no holders.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use p2p_fileshare::{Node, Secret, TrackerAddress};
+use protocol::{
+    ContentId, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange, Request, TrackerEvent,
+    TrackerRequest, Turn, VERSION, Wire,
+};
+use tokio::time::timeout;
+use transport::frame::{frame, read_frame};
+use transport::{Connection, MemoryNetwork, MemoryTransport, RecvStream, SendStream, Transport};
+
+/// Long before it is over something is wrong.
+const LONG: Duration = Duration::from_secs(60);
+/// What is not said within this time is not said.
+const SILENCE: Duration = Duration::from_millis(500);
+
+struct World {
+    network: MemoryNetwork,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn bind(&self, name: &str) -> MemoryTransport {
+        let id = PeerId::of_public_key(name.as_bytes());
+        self.network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap()
+    }
+
+    fn node(&self, name: &str) -> Node {
+        let folder = self.folder.path().join(name);
+        Node::builder(Arc::new(self.bind(name)) as Arc<dyn Transport>)
+            .hashes(folder.join("hashes"))
+            .output(folder.join("output"))
+            .seed(7)
+            .start()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, noise(name)).unwrap();
+        // Nobody has to wait until it is quiet.
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour_ago).unwrap();
+        path
+    }
+
+    fn has(&self, node: &str, name: &str) -> bool {
+        std::fs::read(self.folder.path().join(node).join("output").join(name)).unwrap() == noise(name)
+    }
+
+    async fn share(&self, node: &Node, name: &str, secret: Option<u8>) -> ContentId {
+        let share = node.share(self.file(name)).piece_size(1024);
+        let share = match secret {
+            Some(number) => share.private(move |_| secret_of(number)),
+            None => share,
+        };
+        share.await.unwrap().content()
+    }
+}
+
+/// Bytes that depend on the name.
+fn noise(name: &str) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
+    (0..20_000).map(|_| random.u8(..)).collect()
+}
+
+fn secret_of(number: u8) -> Secret {
+    Secret::new([number; 16])
+}
+
+fn address(id: PeerId, listeners: &[std::net::SocketAddr]) -> PeerAddress {
+    PeerAddress { id, addresses: listeners.to_vec() }
+}
+
+async fn get(node: &Node, content: ContentId, secret: Option<u8>, from: &Node) {
+    let download = node.download(content).private(secret.map(secret_of)).start().await.unwrap();
+    node.add_peer(content, address(from.id(), from.listeners())).await.unwrap();
+    timeout(LONG, download).await.expect("it ends").expect("it completes");
+}
+
+/// A peer that is no node, and says what it likes.
+struct Stranger {
+    connection: Arc<dyn Connection>,
+    me: PeerId,
+    send: Box<dyn SendStream>,
+    recv: Box<dyn RecvStream>,
+}
+
+impl Stranger {
+    async fn dials(from: &MemoryTransport, node: &Node) -> Self {
+        let connection = from.dial(node.listeners()[0], node.id()).await.unwrap();
+        let (send, recv) = connection.open().await.unwrap();
+        Stranger { connection, me: from.peer_id(), send, recv }
+    }
+
+    async fn says(&mut self, message: PeerMessage) {
+        self.send.send(frame(&message.encode().unwrap())).await.unwrap();
+    }
+
+    async fn says_hello(&mut self) {
+        self.says(PeerMessage::Hello { version: VERSION, listeners: vec![], site: String::new() }).await;
+    }
+
+    /// Proves what it has the secret of, over and over in one message.
+    async fn proves(&mut self, number: u8, times: usize) {
+        let exporter = self.connection.exporter(PROOF_LABEL).unwrap();
+        let key = secret_of(number).share_key();
+        let proof = key.proof(Turn::First, &exporter, self.me, self.connection.peer_id()).bytes();
+        self.says(PeerMessage::Prove { proofs: vec![proof; times] }).await;
+    }
+
+    /// Everything that is said to it until there is silence.
+    async fn hears(&mut self) -> Vec<PeerMessage> {
+        let mut all = Vec::new();
+        while let Ok(Ok(Some(bytes))) = timeout(SILENCE, read_frame(&mut *self.recv, MAX_FRAME)).await {
+            all.push(PeerMessage::decode(&bytes).unwrap());
+        }
+        all
+    }
+
+    /// The beginning of the answer to a question, or nothing if the stream is reset.
+    async fn asks(&self, request: Request) -> Option<Vec<u8>> {
+        let (mut send, mut recv) = self.connection.open().await.unwrap();
+        send.send(frame(&request.encode().unwrap())).await.unwrap();
+        send.finish().unwrap();
+        timeout(LONG, read_frame(&mut *recv, 64)).await.unwrap().ok().flatten()
+    }
+}
+
+/// What may be said of a content.
+fn everything_about(content: ContentId) -> Vec<PeerMessage> {
+    let run = PieceRange { first: 0, count: 1 };
+    let peers = vec![PeerAddress { id: PeerId(Digest([9; 32])), addresses: vec![([127, 0, 0, 1], 1).into()] }];
+    vec![
+        PeerMessage::Join { content, pieces: None, wants: true },
+        PeerMessage::Join { content, pieces: Some(20), wants: true },
+        PeerMessage::Have { content, runs: vec![run], in_flight: vec![] },
+        PeerMessage::Interest { content, interested: true },
+        PeerMessage::Offer { content, runs: vec![run] },
+        PeerMessage::Decline { content, runs: vec![run] },
+        PeerMessage::Peers { content, peers },
+        PeerMessage::Skip { content, runs: vec![run] },
+        PeerMessage::Withdraw { content },
+        PeerMessage::Interest { content, interested: false },
+    ]
+}
+
+fn questions(content: ContentId) -> [Request; 3] {
+    let run = PieceRange { first: 0, count: 1 };
+    [Request::Manifest { content }, Request::Pieces { content, run }, Request::UpRate { content }]
+}
+
+#[tokio::test]
+async fn beside_an_open_content_a_private_one_does_not_exist_for_strangers() {
+    let world = World::new();
+    let node = world.node("node");
+    let open = world.share(&node, "open", None).await;
+    let (early, late) = (world.bind("early"), world.bind("late"));
+    // One is there before it is shared, and asks for the open one.
+    let mut early = Stranger::dials(&early, &node).await;
+    early.says_hello().await;
+    early.says(PeerMessage::Join { content: open, pieces: None, wants: true }).await;
+    assert!(early.hears().await.iter().any(|message| message.content() == Some(open)));
+    let private = world.share(&node, "private", Some(1)).await;
+    let mut late = Stranger::dials(&late, &node).await;
+    late.says_hello().await;
+    // A guess that is let in because something is open.
+    let guesser = world.bind("guesser");
+    let mut guesser = Stranger::dials(&guesser, &node).await;
+    guesser.proves(2, 16).await;
+    guesser.says_hello().await;
+    // Somebody gets it meanwhile, which is told to nobody else.
+    let holder = world.node("holder");
+    get(&holder, private, Some(1), &node).await;
+    let unknown = ContentId(Digest([3; 32]));
+    for stranger in [&mut early, &mut late, &mut guesser] {
+        let heard = stranger.hears().await;
+        let proves = |message: &&PeerMessage| matches!(message, PeerMessage::Proven { proofs } if !proofs.is_empty());
+        assert!(heard.iter().all(|message| message.content() != Some(private) && !proves(&message)), "{heard:?}");
+        // There or not, it is the same: questions, messages, and questions after those.
+        let mut answers = Vec::new();
+        for content in [unknown, private] {
+            let mut told = Vec::new();
+            for question in questions(content) {
+                told.push(stranger.asks(question).await);
+            }
+            for message in everything_about(content) {
+                stranger.says(message).await;
+            }
+            let mut heard = stranger.hears().await;
+            // One of them is offered what is open.
+            heard.retain(|message| message.content() != Some(open));
+            for question in questions(content) {
+                told.push(stranger.asks(question).await);
+            }
+            assert!(heard.iter().all(|message| message.content() == Some(content)), "{heard:?}");
+            answers.push((told, heard.into_iter().map(|message| message.about(unknown)).collect::<Vec<_>>()));
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+    assert!(world.has("holder", "private"));
+}
+
+#[tokio::test]
+async fn several_private_contents_come_over_one_connection() {
+    let world = World::new();
+    let (one, two) = (world.node("one"), world.node("two"));
+    let open = world.share(&one, "open", None).await;
+    get(&two, open, None, &one).await;
+    let (mut contents, mut downloads) = (Vec::new(), Vec::new());
+    for number in 1..6 {
+        contents.push(world.share(&one, &format!("file-{number}"), Some(number)).await);
+    }
+    for (&content, number) in contents.iter().zip(1..) {
+        downloads.push(two.download(content).private(Some(secret_of(number))).start().await.unwrap());
+    }
+    // All are proven before any answer is here.
+    for &content in &contents {
+        two.add_peer(content, address(one.id(), one.listeners())).await.unwrap();
+    }
+    for download in downloads {
+        timeout(LONG, download).await.expect("it ends").expect("it completes");
+    }
+    assert!((1..6).all(|number| world.has("two", &format!("file-{number}"))));
+}
+
+#[tokio::test]
+async fn a_private_share_that_was_stopped_is_shared_again() {
+    let world = World::new();
+    let (sharer, mut receivers) = (world.node("sharer"), Vec::new());
+    for round in 0..3 {
+        let share = sharer.share(world.file("file")).piece_size(1024).private(|_| secret_of(1)).await.unwrap();
+        let content = share.content();
+        let name = format!("receiver {round}");
+        let receiver = world.node(&name);
+        get(&receiver, content, Some(1), &sharer).await;
+        assert!(world.has(&name, "file"));
+        // Those from before are still connected.
+        receivers.push(receiver);
+        share.stop().await.unwrap();
+    }
+    for receiver in receivers {
+        receiver.shutdown().await;
+    }
+    world.share(&sharer, "file", Some(1)).await;
+}
+
+#[tokio::test]
+async fn proofs_that_are_said_again_are_not_kept() {
+    let world = World::new();
+    let node = world.node("node");
+    let private = world.share(&node, "private", Some(1)).await;
+    let transport = world.bind("holder");
+    let mut holder = Stranger::dials(&transport, &node).await;
+    holder.proves(1, 1).await;
+    holder.says_hello().await;
+    assert!(holder.hears().await.iter().any(|message| message.content() == Some(private)));
+    for _ in 0..200 {
+        holder.proves(1, 1).await;
+    }
+    timeout(LONG, holder.connection.closed()).await.expect("who says the same without end is sent away");
+}
+
+/// Says that someone is a peer of whatever is announced.
+async fn liar(transport: MemoryTransport, stranger: PeerAddress) {
+    while let Some(connection) = transport.accept().await {
+        let (mut send, mut recv) = connection.accept().await.unwrap();
+        let stranger = stranger.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
+                let message = match TrackerRequest::decode(&bytes).unwrap() {
+                    TrackerRequest::Hello { .. } => TrackerEvent::Welcome { seen: connection.remote_addr() },
+                    TrackerRequest::Announce(announce) => {
+                        TrackerEvent::Peers { content: announce.content, joined: vec![stranger.clone()], gone: vec![] }
+                    }
+                    _ => continue,
+                };
+                let _ = send.send(frame(&message.encode().unwrap())).await;
+            }
+        });
+    }
+}
+
+/// Also if the download has ended by then for which it is dialled, or if it is dialled for an open one as well.
+#[tokio::test]
+async fn a_stranger_that_a_tracker_names_hears_proofs_and_nothing_else() {
+    for beside_an_open_one in [false, true] {
+        let world = World::new();
+        let (stranger, tracker) = (world.bind("stranger"), world.bind("tracker"));
+        let listener = stranger.listeners()[0];
+        let place = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
+        tokio::spawn(liar(tracker, address(stranger.peer_id(), &[listener])));
+        let node = world.node("node");
+        node.join(place).await.unwrap();
+        let (private, open) = (ContentId(Digest([5; 32])), ContentId(Digest([6; 32])));
+        let download = node.download(private).private(Some(secret_of(1))).start().await.unwrap();
+        let beside = if beside_an_open_one { Some(node.download(open).start().await.unwrap()) } else { None };
+        let connection = timeout(LONG, stranger.accept()).await.expect("it is dialled").unwrap();
+        if !beside_an_open_one {
+            download.cancel().await.unwrap();
+        }
+        let (mut send, mut recv) = timeout(LONG, connection.accept()).await.unwrap().unwrap();
+        let wrong = PeerMessage::Proven { proofs: vec![[1; 32]] };
+        let hello = PeerMessage::Hello { version: VERSION, listeners: vec![], site: String::new() };
+        for message in [wrong, hello].into_iter().chain(everything_about(open)) {
+            let _ = send.send(frame(&message.encode().unwrap())).await;
+        }
+        let mut heard = Vec::new();
+        while let Ok(Ok(Some(bytes))) = timeout(SILENCE, read_frame(&mut *recv, MAX_FRAME)).await {
+            heard.push(PeerMessage::decode(&bytes).unwrap());
+        }
+        assert!(heard.iter().all(|message| message.content().is_none_or(|content| content == open)), "{heard:?}");
+        let is_hello = |message: &PeerMessage| matches!(message, PeerMessage::Hello { .. });
+        assert_eq!(heard.iter().any(is_hello), beside.is_some(), "{heard:?}");
+    }
+}
