@@ -11,7 +11,7 @@ use peer::json::Event;
 use protocol::printable;
 use settings::terminal::in_background;
 
-use crate::error::{ExitCode, Failure};
+use crate::error::Failure;
 use crate::ui::paint::{Canvas, Draw, draw_all, size};
 use crate::ui::row::{Bar, Row};
 use crate::ui::standard_output::{self, Loss};
