@@ -182,16 +182,26 @@ impl Shares {
         found
     }
 
-    /// Which of these shares the other end has proven in its second turn, after this end's first.
-    pub fn answered(&self, channel: &Channel, asked: &[ContentId], proofs: &[[u8; 32]]) -> Vec<ContentId> {
-        let shares = self.lock();
-        let is_right = |content: &&ContentId| {
-            shares.get(content).is_some_and(|share| {
-                let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
-                proofs.iter().fold(false, |right, proof| right | expected.is(proof))
-            })
-        };
-        asked.iter().filter(is_right).copied().collect()
+    /// Which of these shares the other end has proven in its second turn, after this end's first, and its place among the receivers
+    /// of each, or why it gets nothing: it may have been dialled to take it.
+    pub fn answered(
+        self: &Arc<Self>,
+        channel: &Channel,
+        asked: &[ContentId],
+        proofs: &[[u8; 32]],
+    ) -> Vec<(ContentId, Result<Place, String>)> {
+        let (mut shares, mut found) = (self.lock(), Vec::new());
+        for &content in asked {
+            let Some(share) = shares.get_mut(&content) else { continue };
+            let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
+            if proofs.iter().fold(false, |right, proof| right | expected.is(proof)) {
+                let place =
+                    share.admit(channel.other).map(|()| Place { shares: self.clone(), content, peer: channel.other });
+                found.push((content, place));
+            }
+        }
+        drop(shares);
+        found
     }
 
     /// Whether as many receivers have it as there may be.
@@ -265,8 +275,12 @@ mod tests {
         let found = two.check(&there, &proofs);
         assert_eq!(found.iter().map(|proof| proof.content).collect::<Vec<_>>(), [content(2), content(3)]);
         let answers: Vec<_> = found.iter().map(|proof| proof.answer).collect();
-        assert_eq!(one.answered(&here, &asked, &answers), [content(2), content(3)]);
-        assert_eq!(one.answered(&here, &[content(3)], &answers), [content(3)], "only what was asked");
+        let answered = |asked: &[ContentId]| {
+            let answered = one.answered(&here, asked, &answers);
+            answered.into_iter().map(|(content, _)| content).collect::<Vec<_>>()
+        };
+        assert_eq!(answered(&asked), [content(2), content(3)]);
+        assert_eq!(answered(&[content(3)]), [content(3)], "only what was asked");
     }
 
     #[test]
@@ -292,6 +306,27 @@ mod tests {
         assert!(swarm.is_private() && swarm != content(1));
         assert_eq!((shares.content_of(swarm), shares.content_of(content(1))), (Some(content(1)), None));
         assert_eq!((shares.announced_as(content(2)), shares.content_of(content(2))), (content(2), Some(content(2))));
+    }
+
+    /// A sharer dials those that the tracker has introduced.
+    #[test]
+    fn a_receiver_that_was_dialled_has_a_place_like_any_other() {
+        let (sharer, holder) = (shares(&[1]), shares(&[1]));
+        sharer.limit(content(1), Some(1));
+        let dial = |number| {
+            let here = Channel { exporter: [9; 32], me: peer(100), other: peer(number) };
+            let there = Channel { me: here.other, other: here.me, ..here };
+            let proof = sharer.prove(content(1), &here).unwrap();
+            let answer = holder.check(&there, &[proof]).remove(0).answer;
+            sharer.answered(&here, &[content(1)], &[answer]).remove(0).1
+        };
+        let first = dial(1).unwrap();
+        assert!(dial(2).unwrap_err().contains("1 receivers") && dial(1).is_ok());
+        drop(first);
+        let second = dial(2).expect("the first has left without it");
+        assert!(sharer.received(content(1), peer(2)));
+        drop(second);
+        assert!(dial(3).is_err());
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod identity;
 pub mod memory;
 mod probe;
 mod quic;
+mod shared_port;
 mod tcp;
 mod thread;
 
@@ -62,6 +63,7 @@ pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use quic::kernel::{UdpSupport, first_hop_datagram};
 pub use tcp::Tcp;
 
+use shared_port::TrackerDoor;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -106,13 +108,15 @@ pub struct Config {
     pub streams: u32,
     /// What decides how fast QUIC sends. TCP has the kernel's.
     pub congestion: Congestion,
+    /// A tracker that listens on the same ports.
+    pub(crate) tracker: Option<TrackerDoor>,
 }
 
 impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None }
     }
 
     /// Deals only with these peers.
@@ -161,6 +165,16 @@ impl Kind {
             Kind::Tcp => Arc::new(Tcp::bind(config)?),
         })
     }
+
+    /// Binds every listener, or none, for a peer and for a tracker: whoever dials either says whom it means
+    /// ([`Transport::dial_tracker`]). The second is the tracker's: it takes its connections, and ends with the first.
+    pub fn bind_with_tracker(
+        self,
+        config: Config,
+        tracker: Identity,
+    ) -> Result<(Arc<dyn Transport>, Arc<dyn Transport>), TransportError> {
+        shared_port::bind(self, config, tracker)
+    }
 }
 
 /// The name is no network transport's.
@@ -191,6 +205,12 @@ pub trait Transport: Send + Sync {
     /// Connects to `addr` and fails unless the other side proves that it is `expect`, which may be abbreviated
     /// ([`PeerId::answers_to`]).
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
+    /// The same, where a tracker is meant: a peer may listen on the same port.
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
     /// The next connection that someone opened to any listener; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
     /// Closes every connection and listener and waits, for a bounded time, until the others know.

@@ -104,7 +104,13 @@ impl Driver {
         let Some(link) = self.links.get_mut(&conn) else { return };
         let asked = std::mem::take(&mut link.asked);
         let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
-        let admitted = self.setup.gate.shares.answered(&channel, &asked, proofs);
+        let mut admitted = Vec::new();
+        for (content, place) in self.setup.gate.shares.answered(&channel, &asked, proofs) {
+            if let (Ok(place), Some(link)) = (place, self.links.get_mut(&conn)) {
+                link.places.push(place);
+                admitted.push(content);
+            }
+        }
         self.admit(conn, admitted);
     }
 

@@ -83,6 +83,19 @@ impl DialFilter {
         left_out
     }
 
+    /// Those in a network of this machine first, and those on this machine before these; otherwise as they come.
+    pub(crate) fn nearest_first(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        if addresses.len() > 1 {
+            let own = self.own();
+            let beside = |ip: IpAddr| own.iter().any(|own| same_network(*own, ip));
+            addresses.sort_by_key(|address| {
+                let ip = address.ip().to_canonical();
+                !(ip.is_loopback() || beside(ip))
+            });
+        }
+        addresses
+    }
+
     fn allows(&self, source: Source, address: SocketAddr, own: &[Own]) -> bool {
         let (Source::Tracker(by) | Source::Peer(by)) = source;
         let (by, ip) = (by.to_canonical(), address.ip().to_canonical());

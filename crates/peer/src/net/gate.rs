@@ -67,7 +67,7 @@ impl Gate {
                     _ => "it does not answer".to_owned(),
                 };
                 tracing::info!(%peer, reason, "a peer is not of the private share that it was dialled for");
-                connection.close(1, "it has not the secret");
+                connection.close(1, &reason);
                 Report::NotLetIn { peer, reason }
             }
         };
@@ -83,13 +83,27 @@ impl Gate {
         let (mut send, recv) = connection.open().await?;
         let mut recv = MessageReceiver::new(recv).with_cap(FIRST);
         asked.truncate(MAX_PROOFS);
-        let mut proven = Vec::new();
+        let (mut proven, mut places) = (Vec::new(), Vec::new());
         if !asked.is_empty() {
             let channel = self.channel(&**connection)?;
             let proofs = asked.iter().filter_map(|&content| self.shares.prove(content, &channel)).collect();
             send_message(&mut *send, &PeerMessage::Prove { proofs }, SEND).await?;
             match recv.recv_within(ANSWER).await {
-                Ok(Some(PeerMessage::Proven { proofs })) => proven = self.shares.answered(&channel, &asked, &proofs),
+                Ok(Some(PeerMessage::Proven { proofs })) => {
+                    let mut over = None;
+                    for (content, place) in self.shares.answered(&channel, &asked, &proofs) {
+                        match place {
+                            Ok(place) => {
+                                proven.push(content);
+                                places.push(place);
+                            }
+                            Err(reason) => over = Some(reason),
+                        }
+                    }
+                    if let Some(reason) = over.filter(|_| proven.is_empty() && !open) {
+                        return Err(TransportError::Handshake(reason));
+                    }
+                }
                 Ok(_) => return Err(TransportError::Handshake("it proves nothing".to_owned())),
                 // Why it does not is said with the connection's end.
                 Err(error) => return Err(timeout(SEND, connection.closed()).await.unwrap_or(error)),
@@ -99,7 +113,7 @@ impl Gate {
             }
         }
         let control = Control { send, recv: recv.with_cap(usize::MAX), first: None };
-        Ok(LetIn { connection: connection.clone(), dialled: true, control, proven, places: Vec::new() })
+        Ok(LetIn { connection: connection.clone(), dialled: true, control, proven, places })
     }
 
     /// Lets in who has dialled, if it may come.

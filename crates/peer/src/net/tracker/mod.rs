@@ -22,7 +22,7 @@ use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
-use crate::net::dial;
+use crate::net::dial::{self, For};
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::{DialFilter, Source};
 use crate::report::Report;
@@ -361,7 +361,8 @@ impl Client {
     }
 
     async fn greet(&mut self) -> Result<Greeting, TransportError> {
-        let connection = dial::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
+        let addresses = self.dialled.nearest_first(self.tracker.addresses.clone());
+        let connection = dial::first(self.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();
