@@ -76,7 +76,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     watch_interrupts()?;
     let programs = match &arguments.programs {
-        Some(folder) => Programs { tracker: folder.join("tracker"), peer: folder.join("peer-cli") },
+        Some(folder) => {
+            // Each runs in a folder of its own.
+            let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
+            Programs { tracker: folder.join("tracker"), peer: folder.join("peer-cli") }
+        }
         None => programs::build(true)?,
     };
     let own = std::env::current_exe().context("this program has no path")?;
