@@ -119,6 +119,12 @@ impl Config {
         Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None }
     }
 
+    /// Listens here instead.
+    pub fn listeners(mut self, listeners: Vec<SocketAddr>) -> Self {
+        self.listeners = listeners;
+        self
+    }
+
     /// Deals only with these peers.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;

@@ -104,7 +104,8 @@ impl Quic {
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
             let (expiry, abandoned) = (expiry.clone(), Abandoned::default());
             let tracker = config.tracker.clone();
-            let listener = Listener { server, choices, arrivals, tracker, windows, expiry, abandoned };
+            let tracker_windows = Arc::default();
+            let listener = Listener { server, choices, arrivals, tracker, tracker_windows, windows, expiry, abandoned };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -239,6 +240,8 @@ struct Listener {
     choices: Choices,
     arrivals: mpsc::Sender<QuicConnection>,
     tracker: Option<TrackerDoor>,
+    /// What is said to a tracker is little, and takes nothing from pieces.
+    tracker_windows: Arc<Windows>,
     windows: Arc<Windows>,
     expiry: Expiry,
     abandoned: Abandoned,
@@ -286,8 +289,11 @@ impl Listener {
                 handshake.is_done();
                 let tracker =
                     self.tracker.as_ref().filter(|_| connection::meant_by(&connection) == Some(Meant::Tracker));
-                let expiry = tracker.map_or(&self.expiry, |tracker| &tracker.expiry);
-                let connection = QuicConnection::new(connection, from, Handle::current(), &self.windows, expiry);
+                let (windows, expiry) = match tracker {
+                    Some(tracker) => (&self.tracker_windows, &tracker.expiry),
+                    None => (&self.windows, &self.expiry),
+                };
+                let connection = QuicConnection::new(connection, from, Handle::current(), windows, expiry);
                 match (connection, tracker) {
                     (Ok(connection), Some(tracker)) => {
                         let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
