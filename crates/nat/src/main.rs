@@ -100,6 +100,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let runs = (0..arguments.runs).map(|number| scene.play(sharer, getter, number));
         table.add((sharer, getter), runs.collect::<anyhow::Result<Vec<_>>>()?);
     }
-    std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    // It is empty unless a run failed.
+    if std::fs::remove_dir(&folder).is_err() {
+        println!("What the runs that failed have left, and their logs: {}", folder.display());
+    }
     table.finish()
 }
