@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -12,6 +13,9 @@ use crate::places::Place;
 
 /// Where the tracker is.
 pub const TRACKER: &str = "203.0.113.1";
+
+/// How long a machine is without an address that gets another one.
+const WITHOUT_ADDRESS: Duration = Duration::from_secs(1);
 
 /// The two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +115,27 @@ impl Lab {
 
     fn set_rules(&self, router: &str, rules: &str) -> anyhow::Result<()> {
         call("ip", &["netns", "exec", &self.name(router), "nft", "-f", "-"], Some(rules))
+    }
+
+    /// Gives a machine another address in its network, as a new lease does, after it had none for a moment.
+    pub fn move_to_another_address(&self, side: Side, place: Place) -> anyhow::Result<()> {
+        let (own, number) = (self.name(machine(side)), side.number());
+        let (device, old, new, router) = match place {
+            Place::Public => {
+                ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
+            }
+            _ => {
+                let inside = |last: u8| format!("10.0.{number}.{last}");
+                ("eth0", inside(2) + "/24", inside(3) + "/24", Some(inside(1)))
+            }
+        };
+        ip(&["-n", &own, "address", "delete", &old, "dev", device])?;
+        std::thread::sleep(WITHOUT_ADDRESS);
+        ip(&["-n", &own, "address", "add", &new, "dev", device])?;
+        if let Some(router) = router {
+            ip(&["-n", &own, "route", "add", "default", "via", &router])?;
+        }
+        Ok(())
     }
 
     /// A program, to be started on one of the machines. `ip` becomes the program, so that it can be watched and ended.

@@ -51,6 +51,9 @@ struct Arguments {
     /// Share with everyone, instead of with those who have the ticket
     #[arg(long)]
     open: bool,
+    /// The sharer gets another address once the first piece has come; give a --size of some seconds at 4 MiB/s
+    #[arg(long)]
+    moves: bool,
     /// Fail where the lab cannot be built, instead of saying so and ending well
     #[arg(long)]
     must_run: bool,
@@ -94,6 +97,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         delay: arguments.delay,
         relay: arguments.relay,
         open: arguments.open,
+        moves: arguments.moves,
     };
     let mut table = Table::new(arguments.relay);
     for (sharer, getter) in arguments.pairs.list() {

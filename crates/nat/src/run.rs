@@ -27,7 +27,12 @@ pub struct Scene<'a> {
     pub delay: u32,
     pub relay: bool,
     pub open: bool,
+    /// The sharer gets another address once the first piece has come.
+    pub moves: bool,
 }
+
+/// A sharer that moves does not send everything before.
+const RATE: &str = "--up-rate=4MiB";
 
 /// How bytes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +79,9 @@ impl Scene<'_> {
         if self.open {
             command.arg("--open");
         }
+        if self.moves {
+            command.arg(RATE);
+        }
         log(&mut command);
         let mut share = Program::start("the sharer", command, &at_sharer)?;
         let ticket = share.event::<Ticket>(START)?.ticket;
@@ -85,7 +93,10 @@ impl Scene<'_> {
         let mut get = Program::start("the getter", command, &at_getter)?;
         let mut outcome =
             Outcome { first: None, complete: false, equal: false, way: None, transports: Vec::new(), trouble: None };
-        let listened = self.listen(&mut get, began, &mut outcome);
+        let listened = self.listen(&mut get, began, &mut outcome, || match self.moves {
+            true => lab.move_to_another_address(Side::Sharer, sharer),
+            false => Ok(()),
+        });
         check_interrupted()?;
         match listened.and_then(|()| get.end(END)) {
             Ok(status) => outcome.complete = status.success(),
@@ -103,7 +114,14 @@ impl Scene<'_> {
     }
 
     /// Hears what the getter says until everything is verified.
-    fn listen(&self, get: &mut Program, began: Instant, outcome: &mut Outcome) -> anyhow::Result<()> {
+    fn listen(
+        &self,
+        get: &mut Program,
+        began: Instant,
+        outcome: &mut Outcome,
+        first_came: impl Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut moved = Ok(());
         let left = self.patience.saturating_sub(began.elapsed());
         get.find_event("a whole file", left, |event: Event| {
             if let Some(Connected { transport, .. }) = Connected::from_event(event.clone()) {
@@ -116,11 +134,13 @@ impl Scene<'_> {
             }
             let came = Progress::from_event(event.clone()).is_some_and(|progress| progress.have > 0);
             let verified = Verified::from_event(event).is_some();
-            if came || verified {
-                outcome.first.get_or_insert_with(|| began.elapsed());
+            if (came || verified) && outcome.first.is_none() {
+                outcome.first = Some(began.elapsed());
+                moved = first_came();
             }
             verified.then_some(())
-        })
+        })?;
+        moved
     }
 }
 

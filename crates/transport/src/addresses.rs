@@ -32,7 +32,7 @@ pub struct OwnAddress {
 }
 
 /// How programs for containers and virtual machines call the interfaces of their networks.
-const INNER: [&str; 22] = [
+const INNER: [&str; 32] = [
     "docker",
     "br-",
     "veth",
@@ -46,6 +46,16 @@ const INNER: [&str; 22] = [
     "cni",
     "cali",
     "cilium",
+    "lxc",
+    "vxlan.calico",
+    "tunl",
+    "nerdctl",
+    "antrea",
+    "genev_sys",
+    "ovs-system",
+    "ovn",
+    "azv",
+    "nodelocaldns",
     "flannel",
     "kube",
     "weave",
@@ -117,14 +127,15 @@ fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
         Likelihood::Loopback
     } else if routed.contains(&ip) {
         Likelihood::DefaultRoute
-    } else if link || down || is_inner(&interface.name) {
+    } else if link || down || is_inner_interface(&interface.name) {
         Likelihood::Inner
     } else {
         Likelihood::Network
     }
 }
 
-fn is_inner(name: &str) -> bool {
+/// Whether an interface of this name joins what runs on this machine alone: containers and virtual machines.
+pub fn is_inner_interface(name: &str) -> bool {
     INNER.iter().any(|start| name.starts_with(start)) || is_bridge_of_nothing(name)
 }
 

@@ -50,7 +50,7 @@ mod shared_port;
 mod tcp;
 mod thread;
 
-pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
+pub use addresses::{Likelihood, OwnAddress, interface_addresses, is_inner_interface, own_addresses};
 pub use auto::Auto;
 pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{

@@ -26,7 +26,6 @@ impl Driver {
                     transport: self.setup.transport.clone(),
                     limiter: self.setup.dial_limiter.clone(),
                     book: self.setup.book.clone(),
-                    near: self.setup.dialled.clone(),
                 };
                 drop(tokio::spawn(dialler.dial(peer, unneeded, self.reports.clone())))
             }

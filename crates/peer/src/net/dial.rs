@@ -13,7 +13,7 @@ use transport::{Connection, Transport, TransportError, interface_addresses};
 
 use crate::config::MOST_ANNOUNCED;
 use crate::net::dial_book::DialBook;
-use crate::net::dial_filter::DialFilter;
+use crate::net::dial_filter::nearest_first;
 use crate::net::dial_limiter::DialLimiter;
 use crate::report::Report;
 
@@ -88,7 +88,10 @@ async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
         let addresses = look().await;
         let mut now = addresses.clone();
         now.sort_unstable();
-        if now != known {
+        // A machine without a network has nothing to announce and nobody to announce it to; it may be back with the same addresses.
+        let is_cut_off = now.iter().all(|address| address.ip().to_canonical().is_loopback());
+        let is_known = now == known || (is_cut_off && !known.is_empty());
+        if !is_known {
             known = now;
             if reports.send(Report::Addresses { addresses }).await.is_err() {
                 return;
@@ -103,15 +106,13 @@ pub(crate) struct Dialler {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) limiter: Arc<DialLimiter>,
     pub(crate) book: Arc<DialBook>,
-    /// Knows the networks of this machine.
-    pub(crate) near: Arc<DialFilter>,
 }
 
 impl Dialler {
     /// Tries all addresses of a peer; the first that answers as that peer wins. Ends without a word when it is `unneeded`: the peer
     /// was first. As nothing is said on a connection before it is reported, the other side has not let this one in by then.
     pub(crate) async fn dial(self, peer: PeerAddress, unneeded: oneshot::Receiver<()>, reports: mpsc::Sender<Report>) {
-        let mut addresses = self.near.nearest_first(in_turns(peer.addresses));
+        let mut addresses = nearest_first(in_turns(peer.addresses));
         self.book.begins(peer.id, &addresses);
         addresses.retain(|&address| self.limiter.may_dial(address));
         let tried = !addresses.is_empty();
@@ -250,6 +251,34 @@ mod tests {
         assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == after));
         let again = timeout(LOOK_AGAIN * 5, reported.recv()).await;
         assert!(again.is_err(), "the same is no news");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_is_back_with_the_same_address_reports_nothing() {
+        let (reports, mut reported) = mpsc::channel(4);
+        let [home, away, cut_off] =
+            [&["10.0.0.1:9", "127.0.0.1:9"], &["10.0.0.2:9", "127.0.0.1:9"], &["127.0.0.1:9"][..]].map(parse);
+        let looks = std::sync::Mutex::new(vec![away.clone(), home.clone(), cut_off]);
+        let look = move || {
+            let mut looks = looks.lock().unwrap();
+            std::future::ready(if looks.len() > 1 { looks.pop().unwrap() } else { looks[0].clone() })
+        };
+        tokio::spawn(report_changes(look, home, reports));
+        let first = reported.recv().await;
+        assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == away));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_dialled_apart_and_the_next_at_once_after_a_failure() {
+        let network = transport::MemoryNetwork::new();
+        let bind = |name: &[u8], at: &str| network.bind(PeerId::of_public_key(name), parse(&[at])).unwrap();
+        let (dialler, peer) = (Arc::new(bind(b"dialler", "10.0.0.1:9")), bind(b"peer", "10.0.0.2:9"));
+        let began = tokio::time::Instant::now();
+        let nowhere = (3..10).map(|n| SocketAddr::from(([10, 0, 0, n], 9)));
+        let addresses = nowhere.chain(parse(&["10.0.0.2:9"])).collect();
+        let found = first(dialler, peer.peer_id(), addresses, For::Peer).await;
+        assert_eq!(found.unwrap().remote_addr(), peer.listeners()[0]);
+        assert_eq!(began.elapsed(), Duration::ZERO, "nobody is there, so nothing is waited for");
     }
 
     #[test]
