@@ -281,8 +281,8 @@ pub struct LinkStats {
     pub lost: u64,
     /// The largest datagram that the path was found to carry so far, in bytes of UDP payload; none where bytes flow.
     pub datagram: Option<u16>,
-    /// Whether what the other end sends comes from another IP address than in the handshake: its network has changed, or it
-    /// pretends so.
+    /// Whether what the other end sends comes from another address or port than in the handshake: its network has changed, or a
+    /// router on the way has forgotten it, or it pretends so.
     pub moved: bool,
 }
 

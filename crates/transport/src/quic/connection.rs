@@ -152,7 +152,10 @@ impl Connection for QuicConnection {
             received: stats.udp_rx.bytes,
             lost: stats.path.lost_packets,
             datagram: Some(stats.path.current_mtu),
-            moved: self.inner.remote_address().ip().to_canonical() != self.remote.ip(),
+            moved: {
+                let now = self.inner.remote_address();
+                SocketAddr::new(now.ip().to_canonical(), now.port()) != self.remote
+            },
         }
     }
 
