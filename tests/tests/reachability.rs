@@ -4,6 +4,8 @@ use std::net::{TcpListener, UdpSocket};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use testbed::event::Ready;
 use testbed::event::{Check, Kind, TrackerLost, TrackerUnfit, Waiting};
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
@@ -274,6 +276,27 @@ mod namespaces {
         network.ip("a", "addr add 10.9.9.77/24 dev eth0");
         let moved = ticket(&mut sharer);
         network.start(&machines, "b", &["get", &moved, "--wait=30s"]).ends_with(0);
+    }
+
+    /// The tracker is elsewhere, and tells where the sharer is now.
+    #[test]
+    fn a_download_goes_on_when_its_sharer_gets_another_address() {
+        let machines = [("tracker", "10.9.9.3"), ("a", "10.9.9.1"), ("b", "10.9.9.2")];
+        let Some(network) = Network::new(&machines) else { return };
+        let (machines, bytes) = (Machines::new(), noise(12 << 20, 1));
+        machines.put("tracker", "other", b"bytes");
+        let mut tracker = network.start(&machines, "tracker", &["share", "--open", "--json", "other"]);
+        let id = tracker.event::<Ready>().tracker;
+        machines.put("a", "file", &bytes);
+        let flags = ["share", "-i=10.9.9.3", "--tracker-id", &id, "--json", "--up-rate=3MiB", "file"];
+        let mut sharer = network.start(&machines, "a", &flags);
+        let ticket = ticket(&mut sharer);
+        let mut getter = network.start(&machines, "b", &["get", &ticket, "--json"]);
+        getter.pieces(1);
+        network.ip("a", "addr del 10.9.9.1/24 dev eth0");
+        network.ip("a", "addr add 10.9.9.77/24 dev eth0");
+        getter.ends_with(0);
+        assert!(machines.read("b", "file") == bytes);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use testbed::event::Sharing;
-use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Ticket};
+use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Ready, Ticket};
 use tests::machines::{Machines, ticket};
 use tests::{Process, Swarm, noise};
 
@@ -45,6 +45,25 @@ fn several_files_have_a_ticket_each() {
         let ticket = ticket(&mut sharer);
         machines.get("there", &[&ticket, "-o", "."]).ends_with(0);
         assert!(machines.read("there", name) == *bytes);
+    }
+}
+
+/// A firewall lets in that port alone; and two that are named are kept apart.
+#[test]
+fn one_port_leads_to_the_tracker_and_to_what_is_shared() {
+    let machines = Machines::new();
+    machines.put("here", "file", b"bytes");
+    for (flags, together) in [(&["-d=0"][..], true), (&["-p=0"], true), (&["-p=0", "-d", &free_port()], false)] {
+        let mut sharer = machines.share("here", &[flags, &["file"]].concat());
+        let listeners = sharer.event::<Ready>().listeners;
+        let ticket = ticket(&mut sharer);
+        let tracker = ticket.parse::<protocol::Ticket>().unwrap().addresses()[0];
+        assert_eq!(listeners == [tracker.to_string()], together, "{flags:?}: {listeners:?} {tracker}");
+        for transport in ["auto", "quic", "tcp"] {
+            machines.get("there", &[&ticket, "-o", transport, "--transport", transport]).ends_with(0);
+            assert_eq!(machines.read("there", &format!("{transport}/file")), b"bytes");
+        }
+        std::fs::remove_dir_all(machines.folder("there")).unwrap();
     }
 }
 

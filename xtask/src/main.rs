@@ -61,7 +61,7 @@ mod tests {
     fn tools_and_chores_are_listed_together() {
         command().debug_assert();
         let help = command().render_help().to_string();
-        let names = ["swarm", "bench", "chaos", "soak", "simulate", "certs", "dist", "cross", "docs", "ci"];
+        let names = ["swarm", "bench", "chaos", "soak", "nat", "simulate", "certs", "dist", "cross", "docs", "ci"];
         let at: Vec<_> = names.iter().map(|name| help.find(&format!("\n  {name} ")).expect(name)).collect();
         assert!(at.is_sorted(), "{help}");
     }

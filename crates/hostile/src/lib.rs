@@ -276,7 +276,7 @@ async fn announce(
 ) -> Result<Session, TransportError> {
     let announce = Announce { content, about: Some((name.to_owned(), 5)), role: Role::Seeder };
     let hello = TrackerRequest::Hello { version: VERSION, listeners };
-    let connection = transport.dial(tracker.addresses[0], tracker.id).await?;
+    let connection = transport.dial_tracker(tracker.addresses[0], tracker.id).await?;
     let (mut send, mut recv) = connection.open().await?;
     for message in [hello, TrackerRequest::Announce(announce)] {
         send.send(frame(&message.encode().expect("it has an encoding"))).await?;

@@ -33,7 +33,7 @@ pub struct Tool {
 const QUICK: &str = "quick";
 
 /// All but the chores in `xtask`.
-pub const TOOLS: [Tool; 5] = [
+pub const TOOLS: [Tool; 6] = [
     Tool {
         name: "swarm",
         about: "Run a whole swarm on this machine: a tracker, seeders and downloaders as processes, real files, compared bytes",
@@ -66,6 +66,15 @@ pub const TOOLS: [Tool; 5] = [
         about: "Run a swarm of 20 peers for a while with crashes, liars and bad links from a seed, and watch its memory",
         package: "chaos",
         program: "soak",
+        profile: QUICK,
+        runs_programs: true,
+        feature: None,
+    },
+    Tool {
+        name: "nat",
+        about: "Share and get between machines behind routers of several kinds (Linux: root, or namespaces for users; ip and nft)",
+        package: "nat",
+        program: "nat",
         profile: QUICK,
         runs_programs: true,
         feature: None,

@@ -84,6 +84,16 @@ impl Transport for WatchedTransport {
             Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
         })
     }
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            let connection = self.0.dial_tracker(addr, expect).await?;
+            Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
+        })
+    }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async move {
             let connection = self.0.accept().await?;

@@ -186,14 +186,19 @@ impl Shares {
     }
 
     /// Which of these shares the other end has proven in its second turn, after this end's first, and its place among the
-    /// receivers of each: it may be one, whoever has dialled. Those that have no place for it are left out.
-    pub fn answered(&self, channel: &Channel, asked: &[ContentId], proofs: &[[u8; 32]]) -> Vec<(ContentId, Place)> {
+    /// receivers of each, or why it has none: it may be one, whoever has dialled.
+    pub fn answered(
+        &self,
+        channel: &Channel,
+        asked: &[ContentId],
+        proofs: &[[u8; 32]],
+    ) -> Vec<(ContentId, Result<Place, String>)> {
         let shares = self.lock();
         let proven = |&content: &ContentId| {
             let share = shares.get(&content)?;
             let expected = share.key.proof(Turn::Second, &channel.exporter, channel.other, channel.me);
             let right = proofs.iter().fold(false, |right, proof| right | expected.is(proof));
-            Some((content, share.admit(channel.other).ok().filter(|_| right)?))
+            right.then(|| (content, share.admit(channel.other)))
         };
         asked.iter().filter_map(proven).collect()
     }
@@ -307,6 +312,27 @@ mod tests {
         assert!(swarm.is_private() && swarm != content(1));
         assert_eq!((shares.content_of(swarm), shares.content_of(content(1))), (Some(content(1)), None));
         assert_eq!((shares.announced_as(content(2)), shares.content_of(content(2))), (content(2), Some(content(2))));
+    }
+
+    /// A sharer dials those that the tracker has introduced.
+    #[test]
+    fn a_receiver_that_was_dialled_has_a_place_like_any_other() {
+        let (sharer, holder) = (shares(&[1]), shares(&[1]));
+        sharer.limit(content(1), Some(1));
+        let dial = |number| {
+            let here = Channel { exporter: [9; 32], me: peer(100), other: peer(number) };
+            let there = Channel { me: here.other, other: here.me, ..here };
+            let proof = sharer.prove(content(1), &here).unwrap();
+            let answer = holder.check(&there, &[proof]).remove(0).answer;
+            sharer.answered(&here, &[content(1)], &[answer]).remove(0).1
+        };
+        let first = dial(1).unwrap();
+        assert!(dial(2).unwrap_err().contains("1 receivers") && dial(1).is_ok());
+        drop(first);
+        let second = dial(2).expect("the first has left without it");
+        assert!(sharer.received(content(1), peer(2)));
+        drop(second);
+        assert!(dial(3).is_err());
     }
 
     #[test]

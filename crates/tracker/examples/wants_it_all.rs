@@ -26,7 +26,7 @@ impl Client {
     async fn new(tracker: SocketAddr, id: PeerId, from: IpAddr) -> Result<Self, TransportError> {
         let identity = Identity::generate().map_err(|error| TransportError::Io(error.to_string()))?;
         let transport = Arc::new(Quic::bind(Config::new(identity, vec![SocketAddr::new(from, 0)]))?);
-        let connection = transport.dial(tracker, id).await?;
+        let connection = transport.dial_tracker(tracker, id).await?;
         let (send, recv) = connection.open().await?;
         let mut client = Client { _transport: transport, _connection: connection, send, recv, sent: 0 };
         let listeners = (1..=32).map(|port| ([10, 9, 8, 7], port).into()).collect();

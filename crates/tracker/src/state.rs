@@ -146,7 +146,9 @@ impl State {
         listeners: &[SocketAddr],
     ) -> bool {
         let peer = connection.peer_id();
-        let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), listeners));
+        // Over QUIC it dials from where it listens.
+        let port = (connection.transport() == "quic").then(|| connection.remote_addr().port());
+        let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), port, listeners));
         self.ledger().change(session, cost::addresses(&addresses) as i64);
         let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
         if let Some(old) = self.members.insert(peer, member) {

@@ -39,6 +39,16 @@ impl Transport for Counting {
             Ok(Arc::new(CountingConnection(connection, self.1.clone())) as _)
         })
     }
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            let connection = self.0.dial_tracker(addr, expect).await?;
+            Ok(Arc::new(CountingConnection(connection, self.1.clone())) as _)
+        })
+    }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async { Some(Arc::new(CountingConnection(self.0.accept().await?, self.1.clone())) as _) })
     }

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use if_addrs::{IfOperStatus, Interface};
+use if_addrs::{IfAddr, IfOperStatus, Interface};
 
 /// How likely another machine reaches an address: the first variant is the likeliest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub struct OwnAddress {
 }
 
 /// How programs for containers and virtual machines call the interfaces of their networks.
-const INNER: [&str; 22] = [
+const INNER: [&str; 32] = [
     "docker",
     "br-",
     "veth",
@@ -46,6 +46,16 @@ const INNER: [&str; 22] = [
     "cni",
     "cali",
     "cilium",
+    "lxc",
+    "vxlan.calico",
+    "tunl",
+    "nerdctl",
+    "antrea",
+    "genev_sys",
+    "ovs-system",
+    "ovn",
+    "azv",
+    "nodelocaldns",
     "flannel",
     "kube",
     "weave",
@@ -117,14 +127,15 @@ fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
         Likelihood::Loopback
     } else if routed.contains(&ip) {
         Likelihood::DefaultRoute
-    } else if link || down || is_inner(&interface.name) {
+    } else if link || down || is_inner_interface(&interface.name) {
         Likelihood::Inner
     } else {
         Likelihood::Network
     }
 }
 
-fn is_inner(name: &str) -> bool {
+/// Whether an interface of this name joins what runs on this machine alone: containers and virtual machines.
+pub fn is_inner_interface(name: &str) -> bool {
     INNER.iter().any(|start| name.starts_with(start)) || is_bridge_of_nothing(name)
 }
 
@@ -144,6 +155,23 @@ fn is_bridge_of_nothing(_: &str) -> bool {
     false
 }
 
+/// Whether an address is on this machine, or in a network that it is plugged into: no router is on the way there.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_loopback()
+        || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| match (&interface.addr, ip) {
+            (IfAddr::V4(own), IpAddr::V4(ip)) => {
+                let mask = own.netmask.to_bits();
+                mask != 0 && (own.ip.to_bits() ^ ip.to_bits()) & mask == 0
+            }
+            (IfAddr::V6(own), IpAddr::V6(ip)) => {
+                let mask = own.netmask.to_bits();
+                mask != 0 && (own.ip.to_bits() ^ ip.to_bits()) & mask == 0
+            }
+            _ => false,
+        })
+}
+
 /// The addresses from which this machine sends to the rest of the world. A UDP socket that is connected sends nothing: only
 /// the routes are looked up.
 fn routed() -> Vec<IpAddr> {
@@ -158,7 +186,7 @@ fn routed() -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use if_addrs::{IfAddr, Ifv4Addr, Ifv6Addr};
+    use if_addrs::{Ifv4Addr, Ifv6Addr};
 
     use super::*;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::PeerId;
 use tokio::time::sleep;
 
+use crate::identity::Meant;
 use crate::{BoxFuture, Config, Connection, Quic, Tcp, Transport, TransportError};
 
 /// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
@@ -54,12 +55,16 @@ impl Auto {
         }
     }
 
-    async fn race(&self, addr: SocketAddr, expect: PeerId) -> Result<Arc<dyn Connection>, TransportError> {
-        let Some(quic) = &self.quic else { return self.tcp.dial(addr, expect).await };
-        let quic = quic.dial(addr, expect);
+    async fn race(
+        &self,
+        addr: SocketAddr,
+        (meant, expect): (Meant, PeerId),
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        let Some(quic) = &self.quic else { return self.tcp.dial_as(addr, (meant, expect)).await };
+        let quic = quic.dial_as(addr, (meant, expect));
         let tcp = async {
             sleep(HEAD_START).await;
-            self.tcp.dial(addr, expect).await
+            self.tcp.dial_as(addr, (meant, expect)).await
         };
         tokio::pin!(quic, tcp);
         tokio::select! {
@@ -104,7 +109,15 @@ impl Transport for Auto {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, expect))
+        Box::pin(self.race(addr, (Meant::Peer, expect)))
+    }
+
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.race(addr, (Meant::Tracker, expect)))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -46,10 +46,11 @@ mod identity;
 pub mod memory;
 mod probe;
 mod quic;
+mod shared_port;
 mod tcp;
 mod thread;
 
-pub use addresses::{Likelihood, OwnAddress, interface_addresses, own_addresses};
+pub use addresses::{Likelihood, OwnAddress, interface_addresses, is_inner_interface, own_addresses};
 pub use auto::Auto;
 pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{
@@ -62,6 +63,8 @@ pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use quic::kernel::{UdpSupport, first_hop_datagram};
 pub use tcp::Tcp;
 
+pub use shared_port::SharedPort;
+use shared_port::TrackerDoor;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -106,13 +109,21 @@ pub struct Config {
     pub streams: u32,
     /// What decides how fast QUIC sends. TCP has the kernel's.
     pub congestion: Congestion,
+    /// A tracker that listens on the same ports.
+    pub(crate) tracker: Option<TrackerDoor>,
 }
 
 impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion }
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None }
+    }
+
+    /// Listens here instead.
+    pub fn listeners(mut self, listeners: Vec<SocketAddr>) -> Self {
+        self.listeners = listeners;
+        self
     }
 
     /// Deals only with these peers.
@@ -161,6 +172,12 @@ impl Kind {
             Kind::Tcp => Arc::new(Tcp::bind(config)?),
         })
     }
+
+    /// Binds every listener, or none, for a peer and for a tracker. A dialler says which of the two it means
+    /// ([`Transport::dial_tracker`]).
+    pub fn bind_with_tracker(self, config: Config, tracker: Identity) -> Result<SharedPort, TransportError> {
+        shared_port::bind(self, config, tracker)
+    }
 }
 
 /// The name is no network transport's.
@@ -191,6 +208,12 @@ pub trait Transport: Send + Sync {
     /// Connects to `addr` and fails unless the other side proves that it is `expect`, which may be abbreviated
     /// ([`PeerId::answers_to`]).
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
+    /// The same, where a tracker is meant: a peer may listen on the same port.
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
     /// The next connection that someone opened to any listener; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
     /// Closes every connection and listener and waits, for a bounded time, until the others know.
@@ -255,8 +278,8 @@ pub struct LinkStats {
     pub lost: u64,
     /// The largest datagram that the path was found to carry so far, in bytes of UDP payload; none where bytes flow.
     pub datagram: Option<u16>,
-    /// Whether what the other end sends comes from another IP address than in the handshake: its network has changed, or it
-    /// pretends so.
+    /// Whether what the other end sends comes from another address or port than in the handshake: its network has changed, or a
+    /// router on the way has forgotten it, or it pretends so.
     pub moved: bool,
 }
 

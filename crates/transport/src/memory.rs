@@ -188,6 +188,14 @@ impl Transport for MemoryTransport {
         Box::pin(self.connect(addr, expect))
     }
 
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.connect(addr, expect))
+    }
+
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async {
             let mut closed = self.inner.closed.subscribe();

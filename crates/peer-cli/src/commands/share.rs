@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use peer::{PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
+use peer::{NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
 use protocol::{ContentId, PeerId, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -23,7 +23,7 @@ use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
-use crate::session::connect::{self, NamedBy};
+use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
@@ -31,8 +31,6 @@ use crate::session::{Session, SessionOptions, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
-/// Port of a tracker unless another is asked for.
-const TRACKER_PORT: u16 = 9999;
 /// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
 /// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
 /// it long for nothing.
@@ -53,7 +51,8 @@ const NOTES: &str = "\
 Only those who have the ticket get what is shared, or learn that it is there; each of them can pass it on. --open shares with \
 everyone who reaches this machine.
 
-Without -i the tracker runs in this process, on port 9999 or a free one. Its key is kept in a folder of the user's own: started \
+Without -i the tracker runs in this process, and listens on the same port as all of it: 9999 or a free one, UDP and TCP. A \
+firewall or a router needs to let in that port alone. Its key is kept in a folder of the user's own: started \
 again on the same port, it is the same tracker, and the tickets from before still hold, unless --expires or --receivers is given.";
 
 /// What is shared, and how.
@@ -76,11 +75,15 @@ pub struct ShareArguments {
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
     tracker_ip: Option<String>,
     /// Port of the tracker [default: 9999; of one in this process, a free one if that is in use]
+    ///
+    /// Port of the tracker [default: 9999; of one in this process, that of -p, or 9999, or a free one if that is in use]
     #[arg(short = 'd', long, value_name = "PORT")]
     tracker_port: Option<u16>,
-    /// First port to listen on, UDP and TCP; 0 takes a free one
-    #[arg(short, long, default_value_t = 0)]
-    port: u16,
+    /// Port to listen on, UDP and TCP; 0 takes a free one
+    ///
+    /// Port to listen on, UDP and TCP; 0 takes a free one [default: that of a tracker in this process, or else a free one]
+    #[arg(short, long)]
+    port: Option<u16>,
     /// Where the ticket says the tracker is
     ///
     /// Where others reach the tracker, as the ticket says, instead of the addresses of this machine: the port that a router
@@ -124,6 +127,11 @@ impl ShareArguments {
     pub fn has_own_tracker(&self) -> bool {
         self.tracker_ip.is_none()
     }
+
+    /// The ports of a peer and of a tracker in this process that are to be apart.
+    fn two_ports(&self) -> Option<(u16, u16)> {
+        self.port.zip(self.tracker_port).filter(|(peer, tracker)| peer != tracker)
+    }
 }
 
 /// Shares until it is told to stop.
@@ -146,13 +154,17 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(!arguments.open).output("output").scan(scan);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
-    let own = match arguments.tracker_ip {
-        Some(_) => None,
-        None => Some(OwnTracker::start(&arguments, &shares, node.id())?),
+    let (node, own) = match arguments.tracker_ip {
+        Some(_) => (connect::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
+        None => {
+            let (node, own) = OwnTracker::bind(&arguments)?;
+            own.start(&arguments, &shares, node.id());
+            (node, Some(own))
+        }
     };
+    let node = node.private(!arguments.open).output("output").scan(scan);
     let secrets = match (arguments.open, &own) {
         (true, _) => None,
         // What stands for a certain time or number is over then, and does not begin again with the same ticket.
@@ -573,32 +585,30 @@ struct OwnTracker {
 }
 
 impl OwnTracker {
-    /// Starts it on the current runtime.
-    fn start(arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) -> Result<Self, Failure> {
+    /// Binds its port, which is that of the node too unless two were named.
+    fn bind(arguments: &ShareArguments) -> Result<(NodeBuilder, Self), Failure> {
         let (identity, trust) = tracker_identity(&arguments.peer)?;
         let id = identity.peer_id();
-        let bind = |port| {
-            let listener = SocketAddr::new(connect::address(&arguments.peer), port);
-            arguments.peer.transport.bind(transport_config(identity.clone(), trust.clone(), listener))
-        };
-        let transport = match (bind(arguments.tracker_port.unwrap_or(TRACKER_PORT)), arguments.tracker_port) {
-            (Err(TransportError::AddressInUse(_)), None) => bind(0),
-            (result, _) => result,
-        };
-        let transport = transport.map_err(|error| match error {
-            TransportError::AddressInUse(address) => {
-                let port = address.port();
-                let sentence =
-                    format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
-                Failure::new(ExitCode::AddressInUse, sentence)
+        let (node, transport) = match arguments.two_ports() {
+            Some((port, own)) => {
+                let listener = SocketAddr::new(connect::address(&arguments.peer), own);
+                let transport = arguments.peer.transport.bind(transport_config(identity.clone(), trust, listener));
+                (connect::bind(&arguments.peer, port, 1)?, transport.map_err(not_bound)?)
             }
-            error => Failure::new(ExitCode::Other, error.to_string()),
-        })?;
-        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: id, owner });
+            None => {
+                let port = arguments.port.or(arguments.tracker_port);
+                connect::bind_with_tracker(&arguments.peer, port, identity.clone())?
+            }
+        };
+        Ok((node, OwnTracker { transport, identity, id }))
+    }
+
+    /// Starts it on the current runtime.
+    fn start(&self, arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) {
+        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: self.id, owner });
         let config = ServerConfig::default().memory(arguments.tracker_memory).private(private);
-        let server = Server::new(transport.clone(), config);
+        let server = Server::new(self.transport.clone(), config);
         tokio::spawn(async move { server.run().await });
-        Ok(OwnTracker { transport, identity, id })
     }
 
     /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
@@ -606,6 +616,17 @@ impl OwnTracker {
     fn address(&self) -> TrackerAddress {
         let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
         TrackerAddress { addresses, id: self.id, name: None }
+    }
+}
+
+fn not_bound(error: TransportError) -> Failure {
+    match error {
+        TransportError::AddressInUse(address) => {
+            let port = address.port();
+            let sentence = format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
+            Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        error => Failure::new(ExitCode::Other, error.to_string()),
     }
 }
 

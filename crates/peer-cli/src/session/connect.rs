@@ -3,17 +3,22 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::{NOT_YET, PeerId, Secret, Ticket};
-use transport::{Certs, Config, Identity, IdentityError, TransportError, Trust, peer_id_of_certificate_pem};
+use transport::{
+    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, peer_id_of_certificate_pem,
+};
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
 use crate::flags::links::own_files;
 use crate::flags::peer::PeerArguments;
 use crate::session::patience::{Patience, SPEAK};
 
+/// Port of a tracker unless another is asked for.
+pub const TRACKER_PORT: u16 = 9999;
 /// Longest time for one try to reach the tracker, and for the name servers to say where it is.
 const ONE_TRY: Duration = Duration::from_secs(10);
 /// Time between two tries.
@@ -29,14 +34,40 @@ pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -
 
 /// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
 pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
+    let port = |number| if first == 0 { 0 } else { first + number };
+    let config = config(arguments, (0..count).map(port))?;
+    let transport = arguments.transport.bind(config).map_err(not_bound)?;
+    Ok(node(arguments, transport))
+}
+
+/// Binds one port for a node and for a tracker: this one, or 9999 and any free one if that is in use.
+pub fn bind_with_tracker(
+    arguments: &PeerArguments,
+    port: Option<u16>,
+    tracker: Identity,
+) -> Result<(NodeBuilder, Arc<dyn Transport>), Failure> {
+    let config = config(arguments, std::iter::once(port.unwrap_or(TRACKER_PORT)))?;
+    let bound = match (arguments.transport.bind_with_tracker(config.clone(), tracker.clone()), port) {
+        (Err(TransportError::AddressInUse(_)), None) => {
+            let any = vec![SocketAddr::new(address(arguments), 0)];
+            arguments.transport.bind_with_tracker(config.listeners(any), tracker)
+        }
+        (bound, _) => bound,
+    };
+    let SharedPort { peer, tracker } = bound.map_err(not_bound)?;
+    Ok((node(arguments, peer), tracker))
+}
+
+fn config(arguments: &PeerArguments, ports: impl Iterator<Item = u16>) -> Result<Config, Failure> {
     let (identity, trust) = who(arguments)?;
     peer::sweep_manifests(arguments.hashes());
     let ip = address(arguments);
-    let port = |number| if first == 0 { 0 } else { first + number };
-    let listeners = (0..count).map(|number| SocketAddr::new(ip, port(number))).collect();
-    let (mtu, congestion) = (arguments.mtu, arguments.congestion);
-    let config = Config::new(identity, listeners).trust(trust).mtu(mtu).congestion(congestion);
-    let transport = arguments.transport.bind(config).map_err(|error| match error {
+    let listeners = ports.map(|port| SocketAddr::new(ip, port)).collect();
+    Ok(Config::new(identity, listeners).trust(trust).mtu(arguments.mtu).congestion(arguments.congestion))
+}
+
+fn not_bound(error: TransportError) -> Failure {
+    match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
             Failure::new(ExitCode::AddressInUse, sentence)
@@ -45,8 +76,11 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
             Failure::new(ExitCode::Other, format!("{reason}. {RAISE_LIMIT}, or take fewer --listeners"))
         }
         error => Failure::new(ExitCode::Other, error.to_string()),
-    })?;
-    Ok(Node::builder(transport)
+    }
+}
+
+fn node(arguments: &PeerArguments, transport: Arc<dyn Transport>) -> NodeBuilder {
+    Node::builder(transport)
         .storage(arguments.storage.backend())
         .hashes(arguments.hashes())
         .manifests_by_place(arguments.own.by_place)
@@ -60,7 +94,7 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
         .announce(arguments.announce.clone())
         .dial_private(arguments.dial_private)
         .site(arguments.site.clone().unwrap_or_default())
-        .fair(arguments.fair))
+        .fair(arguments.fair)
 }
 
 /// What is read here beside manifests: no download may lie there.

@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicU64;
 
 use protocol::{ContentId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
+use tokio::sync::oneshot;
 
 use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
-use crate::net::dial;
+use crate::net::dial::Dialler;
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::link;
 use crate::net::serve::PieceServe;
@@ -20,8 +21,14 @@ impl Driver {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
-                let (transport, limiter) = (self.setup.transport.clone(), self.setup.dial_limiter.clone());
-                drop(tokio::spawn(dial::dial(transport, limiter, self.setup.book.clone(), peer, self.reports.clone())))
+                let (needed, unneeded) = oneshot::channel();
+                self.dials.insert(peer.id, needed);
+                let dialler = Dialler {
+                    transport: self.setup.transport.clone(),
+                    limiter: self.setup.dial_limiter.clone(),
+                    book: self.setup.book.clone(),
+                };
+                drop(tokio::spawn(dialler.dial(peer, unneeded, self.reports.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {

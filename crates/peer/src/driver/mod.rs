@@ -151,6 +151,7 @@ impl Driver {
             actions: Vec::new(),
             links: HashMap::new(),
             next_conn: 0,
+            dials: HashMap::new(),
             requests: HashMap::new(),
             manifests: HashMap::new(),
             questions: HashMap::new(),

@@ -106,9 +106,13 @@ impl Driver {
         let Some(link) = self.links.get_mut(&conn) else { return };
         let Some(asked) = link.asked.pop_front() else { return };
         let Ok(channel) = self.setup.gate.channel(&*link.connection) else { return };
-        let answered = self.setup.gate.shares.answered(&channel, &[asked], proofs);
-        let (admitted, places): (Vec<_>, Vec<_>) = answered.into_iter().unzip();
-        link.places.extend(places);
+        let mut admitted = Vec::new();
+        for (content, place) in self.setup.gate.shares.answered(&channel, &[asked], proofs) {
+            if let (Ok(place), Some(link)) = (place, self.links.get_mut(&conn)) {
+                link.places.push(place);
+                admitted.push(content);
+            }
+        }
         self.admit(conn, admitted);
     }
 

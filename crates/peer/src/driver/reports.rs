@@ -32,6 +32,7 @@ impl Driver {
                         self.look_before_it_leaves(*conn);
                         self.forget_link(*conn);
                     }
+                    Event::DialFailed { peer } => drop(self.dials.remove(peer)),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");
@@ -190,6 +191,9 @@ impl Driver {
 
     /// A connection stands; what is said first on it is said away from here.
     fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
+        if dialled {
+            self.dials.remove(&connection.peer_id());
+        }
         let (gate, reports) = (self.setup.gate.clone(), self.reports.clone());
         if dialled {
             let (asked, open) = self.known_for(connection.peer_id());
@@ -204,20 +208,22 @@ impl Driver {
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
+        // It came while it was dialled: there is no need any more.
+        self.dials.remove(&peer);
         self.setup.book.connected(peer);
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let mut link = Link::new(connection.clone(), outbox);
         link.places = places;
-        if dialled {
-            // What is wanted is said by the engine as soon as it knows of the connection.
-            link.admitted = proven.iter().copied().collect();
-        }
+        // What both take part in is said by the engine as soon as it knows of the connection.
+        link.admitted = proven.iter().copied().collect();
         self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), control, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled });
-        self.admit(conn, proven);
+        for content in proven {
+            self.event(Event::Admitted { conn, content });
+        }
     }
 
     pub(super) fn question(&mut self, conn: ConnId, question: Question) {

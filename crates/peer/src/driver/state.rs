@@ -42,6 +42,8 @@ pub(super) struct Driver {
     pub(super) actions: Vec<Action>,
     pub(super) links: HashMap<ConnId, Link>,
     pub(super) next_conn: ConnId,
+    /// Peers that are being dialled: a dial ends when what is kept here is dropped.
+    pub(super) dials: HashMap<PeerId, oneshot::Sender<()>>,
     pub(super) requests: HashMap<RequestId, Fetching>,
     pub(super) manifests: HashMap<(ConnId, ContentId), (AbortHandle, Arc<ManifestProgress>)>,
     pub(super) questions: HashMap<ServeId, PendingServe>,

@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use protocol::{PeerAddress, PeerId};
 use swarm::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
 use crate::config::MOST_ANNOUNCED;
 use crate::net::dial_book::DialBook;
+use crate::net::dial_filter::nearest_first;
 use crate::net::dial_limiter::DialLimiter;
 use crate::report::Report;
 
-/// All addresses of one peer are given up after this long.
-const DIAL: Duration = Duration::from_secs(6);
-/// Addresses are tried this long apart.
-const APART: Duration = Duration::from_millis(20);
+/// All addresses of one peer are given up after this long: time for each to have its turn, and for the last to answer.
+const DIAL: Duration = Duration::from_secs(8);
+/// An address is tried when the one before has not answered for this long (RFC 8305, 8).
+const APART: Duration = Duration::from_millis(250);
 /// Time between two looks at the addresses of this machine: machines move, and start before their network.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes connections until the transport is closed.
 pub(crate) async fn accept(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
@@ -87,7 +88,10 @@ async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
         let addresses = look().await;
         let mut now = addresses.clone();
         now.sort_unstable();
-        if now != known {
+        // A machine without a network has nothing to announce and nobody to announce it to; it may be back with the same addresses.
+        let is_cut_off = now.iter().all(|address| address.ip().to_canonical().is_loopback());
+        let is_known = now == known || (is_cut_off && !known.is_empty());
+        if !is_known {
             known = now;
             if reports.send(Report::Addresses { addresses }).await.is_err() {
                 return;
@@ -97,31 +101,40 @@ async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
     }
 }
 
-/// Tries all addresses of a peer side by side; the first that answers as that peer wins.
-pub(crate) async fn dial(
-    transport: Arc<dyn Transport>,
-    limiter: Arc<DialLimiter>,
-    book: Arc<DialBook>,
-    peer: PeerAddress,
-    reports: mpsc::Sender<Report>,
-) {
-    let mut addresses = in_turns(peer.addresses);
-    book.begins(peer.id, &addresses);
-    addresses.retain(|&address| limiter.may_dial(address));
-    let tried = !addresses.is_empty();
-    let report = match timeout(DIAL, first(transport, peer.id, addresses)).await {
-        Ok(Ok(connection)) => {
-            limiter.answered(connection.remote_addr());
-            Report::Connected { connection, dialled: true }
-        }
-        failed => {
-            let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
-            tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
-            book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
-            Report::Event(Event::DialFailed { peer: peer.id })
-        }
-    };
-    let _ = reports.send(report).await;
+/// What it takes to dial peers.
+pub(crate) struct Dialler {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) limiter: Arc<DialLimiter>,
+    pub(crate) book: Arc<DialBook>,
+}
+
+impl Dialler {
+    /// Tries all addresses of a peer; the first that answers as that peer wins. Ends without a word when it is `unneeded`: the peer
+    /// was first. As nothing is said on a connection before it is reported, the other side has not let this one in by then.
+    pub(crate) async fn dial(self, peer: PeerAddress, unneeded: oneshot::Receiver<()>, reports: mpsc::Sender<Report>) {
+        let mut addresses = nearest_first(in_turns(peer.addresses));
+        self.book.begins(peer.id, &addresses);
+        addresses.retain(|&address| self.limiter.may_dial(address));
+        let tried = !addresses.is_empty();
+        let dialled = tokio::select! {
+            biased;
+            dialled = timeout(DIAL, first(self.transport, peer.id, addresses, For::Peer)) => dialled,
+            _ = unneeded => return,
+        };
+        let report = match dialled {
+            Ok(Ok(connection)) => {
+                self.limiter.answered(connection.remote_addr());
+                Report::Connected { connection, dialled: true }
+            }
+            failed => {
+                let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
+                tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
+                self.book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
+                Report::Event(Event::DialFailed { peer: peer.id })
+            }
+        };
+        let _ = reports.send(report).await;
+    }
 }
 
 /// Addresses in the order in which they are tried: that of the one who names them, likeliest first; but those of one IP take
@@ -151,30 +164,50 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// The first connection to `id` at one of these addresses. They are tried in order, a moment apart, without waiting for
-/// those before. Says why none succeeded: who else answered or why it was not let in, or else what befell the likeliest.
+/// What a connection is to be for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum For {
+    Peer,
+    Tracker,
+}
+
+/// The first connection to `id` at one of these addresses. They are tried in order, each when the one before has failed or has
+/// not answered for a while; that one is waited for nevertheless. Says why none succeeded: who else answered or why it was not
+/// let in, or else what befell the likeliest.
 pub(crate) async fn first(
     transport: Arc<dyn Transport>,
     id: PeerId,
     addresses: Vec<SocketAddr>,
+    role: For,
 ) -> Result<Arc<dyn Connection>, TransportError> {
-    let mut tries = tokio::task::JoinSet::new();
-    for (turn, &address) in addresses.iter().enumerate() {
-        let transport = transport.clone();
-        tries.spawn(async move {
-            tokio::time::sleep(APART * turn as u32).await;
-            (turn, transport.dial(address, id).await)
-        });
-    }
-    let mut failed = Vec::new();
-    while let Some(result) = tries.join_next().await {
-        match result {
-            Ok((_, Ok(connection))) => return Ok(connection),
-            Ok((turn, Err(error))) => {
+    let (mut tries, mut failed) = (tokio::task::JoinSet::new(), Vec::new());
+    let mut left = addresses.iter().copied().enumerate();
+    loop {
+        let next = left.next();
+        if let Some((turn, address)) = next {
+            let transport = transport.clone();
+            tries.spawn(async move {
+                let dialled = match role {
+                    For::Peer => transport.dial(address, id).await,
+                    For::Tracker => transport.dial_tracker(address, id).await,
+                };
+                (turn, dialled)
+            });
+        }
+        let more = left.len() > 0;
+        let ended = tokio::select! {
+            ended = tries.join_next() => ended,
+            () = tokio::time::sleep(APART), if more => continue,
+        };
+        match ended {
+            Some(Ok((_, Ok(connection)))) => return Ok(connection),
+            Some(Ok((turn, Err(error)))) => {
                 tracing::debug!(%error, "dial");
                 failed.push((turn, error));
             }
-            Err(_) => {}
+            Some(Err(_)) => {}
+            None if more => {}
+            None => break,
         }
     }
     let own: Vec<_> = if_addrs::get_if_addrs().unwrap_or_default().iter().map(|interface| interface.ip()).collect();
@@ -218,6 +251,34 @@ mod tests {
         assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == after));
         let again = timeout(LOOK_AGAIN * 5, reported.recv()).await;
         assert!(again.is_err(), "the same is no news");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_is_back_with_the_same_address_reports_nothing() {
+        let (reports, mut reported) = mpsc::channel(4);
+        let [home, away, cut_off] =
+            [&["10.0.0.1:9", "127.0.0.1:9"], &["10.0.0.2:9", "127.0.0.1:9"], &["127.0.0.1:9"][..]].map(parse);
+        let looks = std::sync::Mutex::new(vec![away.clone(), home.clone(), cut_off]);
+        let look = move || {
+            let mut looks = looks.lock().unwrap();
+            std::future::ready(if looks.len() > 1 { looks.pop().unwrap() } else { looks[0].clone() })
+        };
+        tokio::spawn(report_changes(look, home, reports));
+        let first = reported.recv().await;
+        assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == away));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_dialled_apart_and_the_next_at_once_after_a_failure() {
+        let network = transport::MemoryNetwork::new();
+        let bind = |name: &[u8], at: &str| network.bind(PeerId::of_public_key(name), parse(&[at])).unwrap();
+        let (dialler, peer) = (Arc::new(bind(b"dialler", "10.0.0.1:9")), bind(b"peer", "10.0.0.2:9"));
+        let began = tokio::time::Instant::now();
+        let nowhere = (3..10).map(|n| SocketAddr::from(([10, 0, 0, n], 9)));
+        let addresses = nowhere.chain(parse(&["10.0.0.2:9"])).collect();
+        let found = first(dialler, peer.peer_id(), addresses, For::Peer).await;
+        assert_eq!(found.unwrap().remote_addr(), peer.listeners()[0]);
+        assert_eq!(began.elapsed(), Duration::ZERO, "nobody is there, so nothing is waited for");
     }
 
     #[test]

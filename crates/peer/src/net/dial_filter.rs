@@ -24,6 +24,7 @@ use if_addrs::IfAddr;
 use protocol::PeerAddress;
 use swarm::Scope;
 use tokio::time::Instant;
+use transport::is_inner_interface;
 
 use crate::lock::lock;
 
@@ -120,6 +121,30 @@ impl DialFilter {
         let listeners = self.listeners.iter().map(|&listener| (listener, u32::MAX));
         interfaces.into_iter().chain(listeners).collect()
     }
+}
+
+/// Addresses in the order in which they are dialled: on this machine, in a network that other machines are in too, and then as they
+/// come, but this machine's own last: bridges of containers have the same addresses everywhere.
+pub(crate) fn nearest_first(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if addresses.len() > 1 {
+        let found = if_addrs::get_if_addrs().unwrap_or_default();
+        let networks: Vec<_> = found.iter().map(|one| (with_mask(&one.addr), is_inner_interface(&one.name))).collect();
+        sort_by_nearness(&mut addresses, &networks);
+    }
+    addresses
+}
+
+fn sort_by_nearness(addresses: &mut [SocketAddr], networks: &[(Own, bool)]) {
+    addresses.sort_by_key(|address| {
+        let ip = address.ip().to_canonical();
+        let beside = || networks.iter().any(|(own, inner)| !inner && same_network(*own, ip));
+        match ip {
+            ip if ip.is_loopback() => 0,
+            ip if networks.iter().any(|((own, _), _)| *own == ip) => 3,
+            _ if beside() => 1,
+            _ => 2,
+        }
+    });
 }
 
 fn with_mask(found: &IfAddr) -> Own {
@@ -289,6 +314,38 @@ mod tests {
             assert_eq!(allowed(&filter, Source::Tracker(far), address), expected, "{address}");
             assert!(!allowed(&filter, Source::Peer(far), address), "{address} named by a peer");
         }
+    }
+
+    #[test]
+    fn nearer_addresses_are_dialled_first() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let networks = [
+            ((ip("127.0.0.1"), 8), false),
+            ((ip(OWN), 24), false),
+            ((ip("172.17.0.1"), 16), true),
+            ((ip("fd77::5"), 64), false),
+        ];
+        let parse = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let mut named = parse(&[
+            "172.17.0.1:1",
+            "203.0.113.7:1",
+            "172.17.0.9:1",
+            "10.0.0.1:1",
+            "192.168.1.9:1",
+            "[fd77::9]:1",
+            "127.0.0.1:1",
+        ]);
+        sort_by_nearness(&mut named, &networks);
+        let expected = parse(&[
+            "127.0.0.1:1",
+            "192.168.1.9:1",
+            "[fd77::9]:1",
+            "203.0.113.7:1",
+            "172.17.0.9:1",
+            "10.0.0.1:1",
+            "172.17.0.1:1",
+        ]);
+        assert_eq!(named, expected);
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ impl Gate {
                     _ => "it does not answer".to_owned(),
                 };
                 tracing::info!(%peer, reason, "a peer is not of the private share that it was dialled for");
-                connection.close(1, "it has not the secret");
+                connection.close(1, &reason);
                 Report::NotLetIn { peer, reason }
             }
         };
@@ -90,7 +90,19 @@ impl Gate {
             send_message(&mut *send, &PeerMessage::Prove { proofs }, SEND).await?;
             match recv.recv_within(ANSWER).await {
                 Ok(Some(PeerMessage::Proven { proofs })) => {
-                    (proven, places) = self.shares.answered(&channel, &asked, &proofs).into_iter().unzip();
+                    let mut over = None;
+                    for (content, place) in self.shares.answered(&channel, &asked, &proofs) {
+                        match place {
+                            Ok(place) => {
+                                proven.push(content);
+                                places.push(place);
+                            }
+                            Err(reason) => over = Some(reason),
+                        }
+                    }
+                    if let Some(reason) = over.filter(|_| proven.is_empty() && !open) {
+                        return Err(TransportError::Handshake(reason));
+                    }
                 }
                 Ok(_) => return Err(TransportError::Handshake("it proves nothing".to_owned())),
                 // Why it does not is said with the connection's end.

@@ -69,7 +69,7 @@ impl World {
         }
         let (id, from) = (self.peers[peer as usize].id, self.peers[peer as usize].address);
         let Some(registry) = self.tracker.registries.get_mut(content) else { return };
-        let addresses = Arc::new(Addresses::new(from.ip(), &[from]));
+        let addresses = Arc::new(Addresses::new(from.ip(), None, &[from]));
         let introductions = registry.announce(id, &addresses, role, None);
         let content = self.contents[content].id;
         let found = Event::Found { content, peers: introductions.sample };

@@ -33,7 +33,7 @@ impl Engine {
     /// The other side takes part, and need not ask before it is told that we do.
     pub(super) fn admitted(&mut self, conn: ConnId, id: ContentId) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        // Whom we dialled for it was told when the connection was made.
+        // Who is dialled for it, or is known for it, was told when the connection was made.
         if self.contents.contains_key(&id) && !state.peer.told.contains(&id) && !state.takes_part_in(&id) {
             state.peer.told.insert(id);
             self.join(conn, id);

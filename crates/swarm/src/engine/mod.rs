@@ -35,6 +35,7 @@ use content::Content;
 use download::Downloads;
 use peers::Peers;
 use peers::connection::Connection;
+use peers::dial_backs::DialBacks;
 use peers::known::PeerSource;
 use upload::Uploads;
 
@@ -86,6 +87,7 @@ pub struct Engine {
     /// How often anyone began to take part in a content.
     turns: u64,
     peers: Peers,
+    dial_backs: DialBacks,
     downloads: Downloads,
     uploads: Uploads,
     /// What is to be done; a caller's list while an event is handled.
@@ -116,6 +118,7 @@ impl Engine {
             conns: BTreeMap::new(),
             turns: 0,
             peers: Peers::default(),
+            dial_backs: DialBacks::default(),
             downloads: Downloads::default(),
             uploads: Uploads::default(),
             actions: Actions::default(),
@@ -166,7 +169,8 @@ impl Engine {
 
     /// When to send the next [`Event::Tick`] at the latest.
     pub fn next_timeout(&self) -> Duration {
-        self.contents.values().filter_map(|content| content.announce_at).fold(self.next_tick, Duration::min)
+        let announced = self.contents.values().filter_map(|content| content.announce_at);
+        announced.chain(self.dial_backs.next(self.now)).fold(self.next_tick, Duration::min)
     }
 
     /// How a content stands.
@@ -223,6 +227,7 @@ impl Engine {
 
     fn on_time(&mut self) {
         self.announce_pieces();
+        self.dial_back();
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
             self.ban_condemned();

@@ -6,6 +6,9 @@
 //! which it sees the member: they are behind one router, or on one machine. A loopback address stays within the tracker's
 //! machine, and one of a link on that link.
 //!
+//! A router may give a peer's datagrams another port than the one that it listens on. The one that the tracker saw comes first
+//! then: who dials it at the same time as it is dialled gets through most routers. It is the peer's own, as the handshake has proved.
+//!
 //! A peer on the tracker's own machine is trusted with that machine's addresses, since the tracker sees it through loopback
 //! only: with its public ones to everyone, with its private ones, and those of its links, to those who come from such addresses
 //! themselves.
@@ -58,11 +61,17 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// What is worth passing on of what a peer that was seen at `seen` announces.
-    pub fn new(seen: IpAddr, listeners: &[SocketAddr]) -> Self {
+    /// What is worth passing on of what a peer that was seen at `seen` announces. `port` is the one that was seen, if the peer takes
+    /// connections where it is seen, as over QUIC.
+    pub fn new(seen: IpAddr, port: Option<u16>, listeners: &[SocketAddr]) -> Self {
         let seen = seen.to_canonical();
         let (loopback, link, private, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut addresses = Addresses { seen, loopback, link, private, open };
+        // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials.
+        let translated = !listeners.iter().any(|listener| listener.ip().to_canonical() == seen);
+        if let Some(port) = port.filter(|_| translated && !listeners.is_empty()) {
+            addresses.add(SocketAddr::new(seen, port));
+        }
         // Those with the seen address first: they are the likeliest, and the cap must not cut them off.
         for listener in listeners {
             addresses.add(SocketAddr::new(seen, listener.port()));
@@ -137,8 +146,31 @@ mod tests {
     }
 
     fn told(seen: &str, listeners: &[&str], viewer: &str) -> Vec<SocketAddr> {
-        let member = Addresses::new(seen.parse().unwrap(), &parse(listeners));
-        member.for_viewer(&Addresses::new(viewer.parse().unwrap(), &[]))
+        let member = Addresses::new(seen.parse().unwrap(), None, &parse(listeners));
+        member.for_viewer(&Addresses::new(viewer.parse().unwrap(), None, &[]))
+    }
+
+    #[test]
+    fn the_port_that_a_router_gives_comes_first() {
+        type Row<'a> = (&'a str, Option<u16>, &'a [&'a str], &'a [&'a str]);
+        let rows: [Row; 7] = [
+            ("1.2.3.4", Some(40001), &["192.168.1.7:9000"], &["1.2.3.4:40001", "1.2.3.4:9000"]),
+            ("1.2.3.4", Some(9000), &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
+            // Where the tracker could not see the port: over TCP.
+            ("1.2.3.4", None, &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
+            // No router changes anything: the other port is one that is only dialled from.
+            ("1.2.3.4", Some(40001), &["1.2.3.4:9000"], &["1.2.3.4:9000"]),
+            ("::ffff:1.2.3.4", Some(40001), &["[::ffff:1.2.3.4]:9000"], &["1.2.3.4:9000"]),
+            // A router within a network of one's own.
+            ("10.1.2.3", Some(40001), &["172.17.0.2:9000"], &["10.1.2.3:40001", "10.1.2.3:9000"]),
+            // It takes no connections.
+            ("1.2.3.4", Some(40001), &[], &[]),
+        ];
+        for (seen, port, listeners, expected) in rows {
+            let member = Addresses::new(seen.parse().unwrap(), port, &parse(listeners));
+            let viewer = Addresses::new("5.6.7.8".parse().unwrap(), None, &[]);
+            assert_eq!(member.for_viewer(&viewer), parse(expected), "{listeners:?} seen at {seen} {port:?}");
+        }
     }
 
     #[test]
@@ -219,7 +251,7 @@ mod tests {
     #[test]
     fn the_number_of_addresses_is_capped() {
         let listeners: Vec<_> = (1..=500).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
-        let member = Addresses::new("127.0.0.1".parse().unwrap(), &listeners);
+        let member = Addresses::new("127.0.0.1".parse().unwrap(), None, &listeners);
         assert_eq!(member.for_viewer(&member).len(), MOST);
     }
 }

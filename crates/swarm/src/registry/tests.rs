@@ -20,7 +20,7 @@ fn registry() -> Registry {
 
 /// A peer that is seen at this address, and listens there.
 fn at(address: SocketAddr) -> Arc<Addresses> {
-    Arc::new(Addresses::new(address.ip(), &[address]))
+    Arc::new(Addresses::new(address.ip(), None, &[address]))
 }
 
 fn join(registry: &mut Registry, n: u32, role: Role) -> Introductions {

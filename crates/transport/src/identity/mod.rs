@@ -27,9 +27,7 @@ pub use authority::{Authority, from_now};
 pub use folder::{CertRequest, Certs, FileChange};
 pub(crate) use probe::probing_tls;
 pub use tls::random;
-pub(crate) use tls::{
-    EXPORTER, SERVER_NAME, exporter_for, not_admitted, not_taken, offers_our_protocol, speaks_our_protocol,
-};
+pub(crate) use tls::{EXPORTER, Meant, SERVER_NAME, exporter_for, not_admitted, not_taken, offers_our_protocol};
 pub use trust::Trust;
 
 /// A key and its certificate.

@@ -13,14 +13,15 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use webpki::KeyUsage;
 
-use super::tls::{dialling_tls, only_tls13_with_ed25519, provider};
+use super::tls::{Meant, dialling_tls, only_tls13_with_ed25519, provider};
 use super::{Trust, peer_id_of};
 
 /// TLS for a dialler that ends every handshake. `proven` is told who answered.
 pub(crate) fn probing_tls(trust: &Trust, proven: Arc<OnceLock<PeerId>>) -> Result<rustls::ClientConfig, Error> {
     let provider = provider();
     let verifier = OnlyLooks { trust: trust.clone(), proven, provider: provider.clone() };
-    dialling_tls(provider, verifier, None)
+    // It asks for a tracker.
+    dialling_tls(provider, verifier, Meant::Tracker, None)
 }
 
 /// Accepts nobody, and notes who has proven to be there.
@@ -79,7 +80,7 @@ mod tests {
         let proven = Arc::new(OnceLock::new());
         let tls = probing_tls(&Trust::Anyone, proven.clone()).unwrap();
         let mut probe = ClientConnection::new(Arc::new(tls), ServerName::try_from(SERVER_NAME).unwrap()).unwrap();
-        let mut server = ServerConnection::new(Arc::new(there.server_tls(&Trust::Anyone).unwrap())).unwrap();
+        let mut server = ServerConnection::new(Arc::new(there.server_tls(&Trust::Anyone, None).unwrap())).unwrap();
         let (mut hello, mut answer, mut last) = (Vec::new(), Vec::new(), Vec::new());
         pass(&mut probe, &mut hello);
         server.read_tls(&mut &hello[..]).unwrap();
@@ -104,7 +105,7 @@ mod tests {
         let proven = Arc::new(OnceLock::new());
         let tls = probing_tls(&Trust::Anyone, proven.clone()).unwrap();
         let mut probe = ClientConnection::new(Arc::new(tls), ServerName::try_from(SERVER_NAME).unwrap()).unwrap();
-        let Ok(tls) = forged.server_tls(&Trust::Anyone) else { return };
+        let Ok(tls) = forged.server_tls(&Trust::Anyone, None) else { return };
         let mut server = ServerConnection::new(Arc::new(tls)).unwrap();
         let (mut hello, mut answer) = (Vec::new(), Vec::new());
         pass(&mut probe, &mut hello);

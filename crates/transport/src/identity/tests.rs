@@ -337,17 +337,19 @@ fn shake_hands(client: &Arc<rustls::ClientConfig>, server: &Arc<rustls::ServerCo
 fn no_session_is_resumed_so_no_check_is_skipped() {
     let authority = Authority::generate().unwrap();
     let (listener, dialer) = (member(&authority), member(&authority));
-    let mut eager = dialer.client_tls(&authority.trust(), listener.id, Arc::new(OnceLock::new())).unwrap();
+    let mut eager = dialer
+        .client_tls(&authority.trust(), (crate::identity::Meant::Peer, listener.id), Arc::new(OnceLock::new()))
+        .unwrap();
     eager.resumption = rustls::client::Resumption::in_memory_sessions(8);
     eager.enable_early_data = true;
     let eager = Arc::new(eager);
-    let server = Arc::new(listener.server_tls(&authority.trust()).unwrap());
+    let server = Arc::new(listener.server_tls(&authority.trust(), None).unwrap());
     for _ in 0..3 {
         assert_eq!(shake_hands(&eager, &server), Ok(HandshakeKind::Full));
     }
     // After a change of authority, earlier members are out.
     let new = Authority::generate().unwrap();
-    let server = Arc::new(listener.server_tls(&new.trust()).unwrap());
+    let server = Arc::new(listener.server_tls(&new.trust(), None).unwrap());
     let error = shake_hands(&eager, &server);
     assert_eq!(error, Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)));
 }

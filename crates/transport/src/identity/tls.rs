@@ -6,8 +6,9 @@ use protocol::{Key, PeerId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ClientHello;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::KeyUsage;
 
@@ -15,28 +16,60 @@ use super::{Identity, Trust};
 
 /// The protocol's name in the handshake; a peer that speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
-/// Whether this is the protocol that both agreed on. QUIC demands one; TLS would go on without any.
-pub(crate) fn speaks_our_protocol(agreed: Option<&[u8]>) -> bool {
-    agreed == Some(ALPN)
+/// What it is called where a tracker is meant, and no peer that listens on the same port. Trackers with a port of their own need
+/// not know it: who dials one offers both.
+pub(crate) const TRACKER_ALPN: &[u8] = b"p2p-fileshare-tracker/1";
+
+/// Whom a dialler means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meant {
+    Peer,
+    Tracker,
+}
+
+impl Meant {
+    /// What a dialler offers, likeliest first.
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Meant::Peer => vec![ALPN.to_vec()],
+            Meant::Tracker => vec![TRACKER_ALPN.to_vec(), ALPN.to_vec()],
+        }
+    }
+
+    /// Who was meant, by what both sides agreed on. QUIC demands a protocol; TLS would go on without any.
+    pub(crate) fn by(agreed: Option<&[u8]>) -> Option<Self> {
+        match agreed {
+            Some(ALPN) => Some(Meant::Peer),
+            Some(TRACKER_ALPN) => Some(Meant::Tracker),
+            _ => None,
+        }
+    }
 }
 
 /// Whether who begins a handshake would speak our protocol.
 pub(crate) fn offers_our_protocol(hello: &ClientHello<'_>) -> bool {
-    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN))
+    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN || protocol == TRACKER_ALPN))
 }
 
 /// TLS wants a name; nobody checks it.
 pub(crate) const SERVER_NAME: &str = "p2p-fileshare";
 
 impl Identity {
-    /// TLS for the dialled side: demands a certificate from the dialler.
-    pub(crate) fn server_tls(&self, trust: &Trust) -> Result<rustls::ServerConfig, Error> {
+    /// TLS for the dialled side: demands a certificate from the dialler. A tracker that listens on the same port has a certificate
+    /// of its own.
+    pub(crate) fn server_tls(&self, trust: &Trust, tracker: Option<&Identity>) -> Result<rustls::ServerConfig, Error> {
         let provider = provider();
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider.clone())
+        let verifier = Arc::new(AnyPeer { trust: trust.clone(), provider: provider.clone() });
+        let by_protocol = ByProtocol {
+            peer: self.certified_key(&provider)?,
+            tracker: tracker.map(|tracker| tracker.certified_key(&provider)).transpose()?,
+        };
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(AnyPeer { trust: trust.clone(), provider }))
-            .with_single_cert(vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(by_protocol));
+        // The first of these that a dialler offers, as the certificate is chosen.
+        tls.alpn_protocols = if tracker.is_some() { Meant::Tracker } else { Meant::Peer }.protocols();
         // Without tickets no session is resumed, so no check is ever skipped.
         tls.send_tls13_tickets = 0;
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -47,12 +80,32 @@ impl Identity {
     pub(crate) fn client_tls(
         &self,
         trust: &Trust,
-        expected: PeerId,
+        (meant, expected): (Meant, PeerId),
         found: Arc<OnceLock<PeerId>>,
     ) -> Result<rustls::ClientConfig, Error> {
         let provider = provider();
         let verifier = OnePeer { trust: trust.clone(), expected, found, provider: provider.clone() };
-        dialling_tls(provider, verifier, Some(self))
+        dialling_tls(provider, verifier, meant, Some(self))
+    }
+
+    fn certified_key(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {
+        let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
+        Ok(Arc::new(CertifiedKey::new(vec![self.certificate.clone()], key)))
+    }
+}
+
+/// Shows who is meant.
+#[derive(Debug)]
+struct ByProtocol {
+    peer: Arc<CertifiedKey>,
+    tracker: Option<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for ByProtocol {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let means_tracker = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == TRACKER_ALPN));
+        let tracker = self.tracker.as_ref().filter(|_| means_tracker);
+        Some(tracker.unwrap_or(&self.peer).clone())
     }
 }
 
@@ -61,6 +114,7 @@ impl Identity {
 pub(super) fn dialling_tls(
     provider: Arc<CryptoProvider>,
     verifier: impl ServerCertVerifier + 'static,
+    meant: Meant,
     own: Option<&Identity>,
 ) -> Result<rustls::ClientConfig, Error> {
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -73,7 +127,7 @@ pub(super) fn dialling_tls(
         }
         None => builder.with_no_client_auth(),
     };
-    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.alpn_protocols = meant.protocols();
     tls.resumption = rustls::client::Resumption::disabled();
     Ok(tls)
 }

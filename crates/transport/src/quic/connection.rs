@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
-use crate::identity::{EXPORTER, exporter_for, not_admitted, not_taken, peer_id_of};
+use crate::identity::{EXPORTER, Meant, exporter_for, not_admitted, not_taken, peer_id_of};
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
 
 pub(super) struct QuicConnection {
@@ -61,6 +61,12 @@ impl QuicConnection {
         let send = QuicSend { inner: send, pacer: self.pacer.clone(), taken: None, finished: false, torn: false };
         (Box::new(send), Box::new(QuicRecv { inner: recv, ended: None }))
     }
+}
+
+/// Whom the dialler of a connection meant.
+pub(super) fn meant_by(connection: &quinn::Connection) -> Option<Meant> {
+    let agreed = connection.handshake_data()?.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
+    Meant::by(agreed.protocol.as_deref())
 }
 
 impl From<ConnectionError> for TransportError {
@@ -146,7 +152,10 @@ impl Connection for QuicConnection {
             received: stats.udp_rx.bytes,
             lost: stats.path.lost_packets,
             datagram: Some(stats.path.current_mtu),
-            moved: self.inner.remote_address().ip().to_canonical() != self.remote.ip(),
+            moved: {
+                let now = self.inner.remote_address();
+                SocketAddr::new(now.ip().to_canonical(), now.port()) != self.remote
+            },
         }
     }
 

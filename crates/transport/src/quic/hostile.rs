@@ -27,7 +27,9 @@ async fn refused(listener: &Quic, spoil: fn(&mut rustls::ClientConfig)) -> quinn
 
 async fn dial_with(listener: &Quic, trust: &Trust, spoil: fn(&mut rustls::ClientConfig)) -> quinn::ConnectionError {
     let identity = Identity::generate().unwrap();
-    let mut tls = identity.client_tls(trust, listener.peer_id(), Arc::new(OnceLock::new())).unwrap();
+    let mut tls = identity
+        .client_tls(trust, (crate::identity::Meant::Peer, listener.peer_id()), Arc::new(OnceLock::new()))
+        .unwrap();
     spoil(&mut tls);
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::client(LOOPBACK).unwrap();
@@ -102,7 +104,7 @@ fn impostor_of(victim: &Identity) -> CertifiedKey {
 #[tokio::test]
 async fn a_listener_with_the_certificate_but_not_the_key_is_refused() {
     let victim = Identity::generate().unwrap();
-    let mut tls = Identity::generate().unwrap().server_tls(&Trust::Anyone).unwrap();
+    let mut tls = Identity::generate().unwrap().server_tls(&Trust::Anyone, None).unwrap();
     tls.cert_resolver = Arc::new(SingleCertAndKey::from(impostor_of(&victim)));
     let server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::server(server, LOOPBACK).unwrap();

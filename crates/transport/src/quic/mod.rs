@@ -33,9 +33,11 @@ use tokio::time::timeout;
 pub(crate) use probe::probe;
 pub(crate) use settings::STREAMS;
 
+use crate::addresses::is_near;
 use crate::expiry::Expiry;
 use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
-use crate::identity::SERVER_NAME;
+use crate::identity::{Meant, SERVER_NAME};
+use crate::shared_port::TrackerDoor;
 use crate::thread::STANDSTILL;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use abandoned::Abandoned;
@@ -80,7 +82,11 @@ pub struct Quic {
 impl Quic {
     /// Binds every listener, or none.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
-        let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
+        let tracker = config.tracker.as_ref().map(|tracker| &tracker.identity);
+        let tls = config
+            .identity
+            .server_tls(&config.trust, tracker)
+            .map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let choices = Choices { mtu: config.mtu, streams: config.streams, congestion: config.congestion };
@@ -97,7 +103,9 @@ impl Quic {
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
             let (expiry, abandoned) = (expiry.clone(), Abandoned::default());
-            let listener = Listener { server, choices, arrivals, windows, expiry, abandoned };
+            let tracker = config.tracker.clone();
+            let tracker_windows = Arc::default();
+            let listener = Listener { server, choices, arrivals, tracker, tracker_windows, windows, expiry, abandoned };
             let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
             endpoint.thread.handle.spawn(accepting);
             listeners.push(endpoint);
@@ -121,8 +129,13 @@ impl Quic {
         })
     }
 
-    /// The endpoints take turns, so that connections spread over their threads.
+    /// Within this machine's networks the endpoints take turns, so that connections spread over their threads. What is further away
+    /// may be reached through a router, which knows this peer by the socket that the tracker is talked to from, and lets in
+    /// only what answers it: there it is always the first listener's.
     fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
+        if !is_near(address.ip()) {
+            return self.listeners.iter().find(|endpoint| endpoint.reaches(address));
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let dialers: &[Endpoint] = if turn < 2 { &[] } else { self.dialers.get_or_init(|| self.make_dialers()) };
         let able: Vec<_> = self.listeners.iter().chain(dialers).filter(|endpoint| endpoint.reaches(address)).collect();
@@ -138,13 +151,26 @@ impl Quic {
         (0..dialers).filter_map(|number| Endpoint::bind(address, format!("quic-dial-{number}"), None).ok()).collect()
     }
 
-    async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<QuicConnection, TransportError> {
+    /// Dials whom is meant.
+    pub(crate) fn dial_as(
+        &self,
+        addr: SocketAddr,
+        whom: (Meant, PeerId),
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        (meant, expected): (Meant, PeerId),
+    ) -> Result<QuicConnection, TransportError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
-        let tls = self.identity.client_tls(&self.trust, expected, found.clone());
+        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
@@ -213,6 +239,9 @@ struct Listener {
     server: quinn::ServerConfig,
     choices: Choices,
     arrivals: mpsc::Sender<QuicConnection>,
+    tracker: Option<TrackerDoor>,
+    /// What is said to a tracker is little, and takes nothing from pieces.
+    tracker_windows: Arc<Windows>,
     windows: Arc<Windows>,
     expiry: Expiry,
     abandoned: Abandoned,
@@ -258,9 +287,19 @@ impl Listener {
         match handshake.run(connecting).await {
             Ok(Ok(connection)) => {
                 handshake.is_done();
-                let connection = QuicConnection::new(connection, from, Handle::current(), &self.windows, &self.expiry);
-                if let Ok(connection) = connection {
-                    let _ = handshake.run(self.arrivals.send(connection)).await;
+                let tracker =
+                    self.tracker.as_ref().filter(|_| connection::meant_by(&connection) == Some(Meant::Tracker));
+                let (windows, expiry) = match tracker {
+                    Some(tracker) => (&self.tracker_windows, &tracker.expiry),
+                    None => (&self.windows, &self.expiry),
+                };
+                let connection = QuicConnection::new(connection, from, Handle::current(), windows, expiry);
+                match (connection, tracker) {
+                    (Ok(connection), Some(tracker)) => {
+                        let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
+                    }
+                    (Ok(connection), None) => drop(handshake.run(self.arrivals.send(connection)).await),
+                    (Err(_), _) => {}
                 }
                 return;
             }
@@ -296,7 +335,15 @@ impl Transport for Quic {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, expect).await?) as Arc<dyn Connection>) })
+        self.dial_as(addr, (Meant::Peer, expect))
+    }
+
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dial_as(addr, (Meant::Tracker, expect))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

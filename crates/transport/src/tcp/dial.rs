@@ -13,7 +13,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::socket::Socket;
 use crate::handshakes::HANDSHAKE;
-use crate::identity::{SERVER_NAME, not_admitted, not_taken, probing_tls, speaks_our_protocol};
+use crate::identity::{Meant, SERVER_NAME, not_admitted, not_taken, probing_tls};
 use crate::{TransportError, Trust};
 
 /// An address that was silent for this long is given up.
@@ -73,7 +73,7 @@ impl Dialler {
     async fn shake_hands(&self, socket: TcpStream, purpose: Purpose) -> std::io::Result<TlsStream<Socket>> {
         let name = ServerName::try_from(SERVER_NAME).expect("it is a name");
         let mut stream = TlsConnector::from(self.tls.clone()).connect(name, Socket::new(socket)).await?;
-        if !speaks_our_protocol(stream.get_ref().1.alpn_protocol()) {
+        if Meant::by(stream.get_ref().1.alpn_protocol()).is_none() {
             return Err(std::io::Error::other("it speaks another protocol"));
         }
         let mut greeting = vec![purpose as u8];

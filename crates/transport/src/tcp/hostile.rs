@@ -25,7 +25,12 @@ fn tcp(sockets: usize) -> Tcp {
 
 fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
     let found = Arc::new(OnceLock::new());
-    let tls = Arc::new(stranger.identity.client_tls(&Trust::Anyone, to.peer_id(), found.clone()).unwrap());
+    let tls = Arc::new(
+        stranger
+            .identity
+            .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, to.peer_id()), found.clone())
+            .unwrap(),
+    );
     Dialler { address: to.listeners()[0], expected: to.peer_id(), tls, found, token: rand_token() }
 }
 
@@ -41,7 +46,11 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 /// The first bytes of a TLS handshake.
 fn client_hello() -> Vec<u8> {
-    let tls = Identity::generate().unwrap().client_tls(&Trust::Anyone, PeerId::of_public_key(b""), Arc::default());
+    let tls = Identity::generate().unwrap().client_tls(
+        &Trust::Anyone,
+        (crate::identity::Meant::Peer, PeerId::of_public_key(b"")),
+        Arc::default(),
+    );
     let name = ServerName::try_from(SERVER_NAME).unwrap();
     let mut client = rustls::ClientConnection::new(Arc::new(tls.unwrap()), name).unwrap();
     let mut hello = Vec::new();
@@ -137,7 +146,9 @@ async fn a_client_that_offers_no_protocol_or_another_is_refused() {
     let listener = tcp(64);
     for offered in [vec![], vec![b"h2".to_vec()]] {
         let stranger = Identity::generate().unwrap();
-        let mut tls = stranger.client_tls(&Trust::Anyone, listener.peer_id(), Arc::default()).unwrap();
+        let mut tls = stranger
+            .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, listener.peer_id()), Arc::default())
+            .unwrap();
         tls.alpn_protocols = offered;
         let socket = TcpStream::connect(listener.listeners()[0]).await.unwrap();
         let name = ServerName::try_from(SERVER_NAME).unwrap();
@@ -150,7 +161,7 @@ async fn a_client_that_offers_no_protocol_or_another_is_refused() {
 #[tokio::test]
 async fn a_listener_that_chooses_no_protocol_is_refused() {
     let identity = Identity::generate().unwrap();
-    let mut tls = identity.server_tls(&Trust::Anyone).unwrap();
+    let mut tls = identity.server_tls(&Trust::Anyone, None).unwrap();
     tls.alpn_protocols.clear();
     let listener = TcpListener::bind(LOOPBACK).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -36,7 +36,8 @@ use crate::admission::Admission;
 use crate::dual_stack;
 use crate::expiry::{self, Expiry};
 use crate::handshakes::{Handshake, Handshakes};
-use crate::identity::{offers_our_protocol, peer_id_of, speaks_our_protocol};
+use crate::identity::{Meant, offers_our_protocol, peer_id_of};
+use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
 use connection::TcpConnection;
@@ -123,7 +124,11 @@ impl Tcp {
 
     /// With room for so many handshakes and sockets.
     fn bind_within(config: Config, (handshakes, sockets): (usize, usize)) -> Result<Self, TransportError> {
-        let tls = config.identity.server_tls(&config.trust).map_err(|error| TransportError::Io(error.to_string()))?;
+        let tracker = config.tracker.as_ref().map(|tracker| &tracker.identity);
+        let tls = config
+            .identity
+            .server_tls(&config.trust, tracker)
+            .map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = Arc::new(tls);
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let shared = Arc::new(Shared {
@@ -148,7 +153,8 @@ impl Tcp {
                 let bound = listener.local_addr().map_err(error)?;
                 (listener, bound)
             };
-            let door = Arc::new(Door { tls: tls.clone(), arrivals: arrivals.clone(), shared: shared.clone() });
+            let tracker = config.tracker.clone();
+            let door = Arc::new(Door { tls: tls.clone(), arrivals: arrivals.clone(), tracker, shared: shared.clone() });
             thread.handle.spawn(door.open(listener, handshakes.clone()));
             listeners.push((bound, thread));
         }
@@ -169,12 +175,25 @@ impl Tcp {
         })
     }
 
-    async fn connect(&self, address: SocketAddr, expected: PeerId) -> Result<TcpConnection, TransportError> {
+    /// Dials whom is meant.
+    pub(crate) fn dial_as(
+        &self,
+        addr: SocketAddr,
+        whom: (Meant, PeerId),
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        (meant, expected): (Meant, PeerId),
+    ) -> Result<TcpConnection, TransportError> {
         if *self.shared.closed.borrow() {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
-        let tls = self.identity.client_tls(&self.trust, expected, found.clone());
+        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let dialler = Dialler { address, expected, tls, found, token };
@@ -218,6 +237,7 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 struct Door {
     tls: Arc<rustls::ServerConfig>,
     arrivals: mpsc::Sender<TcpConnection>,
+    tracker: Option<TrackerDoor>,
     shared: Arc<Shared>,
 }
 
@@ -240,9 +260,14 @@ impl Door {
     /// The place is held until a connection is taken: who waits in that queue is bounded too.
     async fn shake_hands(self: Arc<Self>, socket: TcpStream, from: SocketAddr, mut handshake: Handshake) {
         match handshake.run(self.receive(socket, from)).await {
-            Ok(Ok(Some(connection))) => {
+            Ok(Ok(Some((connection, meant)))) => {
                 handshake.is_done();
-                let _ = handshake.run(self.arrivals.send(connection)).await;
+                match self.tracker_meant(meant) {
+                    Some(tracker) => {
+                        let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
+                    }
+                    None => drop(handshake.run(self.arrivals.send(connection)).await),
+                }
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::debug!(%error, %from, "handshake"),
@@ -250,10 +275,14 @@ impl Door {
         }
     }
 
-    /// A new connection, or nothing if it was a stream connection of one that stands.
-    async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<TcpConnection>> {
+    fn tracker_meant(&self, meant: Meant) -> Option<&TrackerDoor> {
+        self.tracker.as_ref().filter(|_| meant == Meant::Tracker)
+    }
+
+    /// A new connection and whom it is for, or nothing if it was a stream connection of one that stands.
+    async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<(TcpConnection, Meant)>> {
         let _ = socket.set_nodelay(true);
-        let mut stream = self.prove(Socket::new(socket)).await?;
+        let (mut stream, meant) = self.prove(Socket::new(socket)).await?;
         let peer = peer_of(&stream).ok_or_else(|| io::Error::other("no certificate"))?;
         let (mut purpose, mut token) = ([0], Token::default());
         stream.read_exact(&mut purpose).await?;
@@ -263,11 +292,12 @@ impl Door {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
                 let (share, running) = (self.shared.share(from), self.shared.running.clone());
-                let until = self.shared.expiry.with(certificate_of(&stream));
+                let expiry = self.tracker_meant(meant).map_or(&self.shared.expiry, |tracker| &tracker.expiry);
+                let until = expiry.with(certificate_of(&stream));
                 let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
                 self.shared.watch(&core, &Handle::current(), until);
                 match self.shared.add(token, &core) {
-                    true => Ok(Some(connection)),
+                    true => Ok(Some((connection, meant))),
                     false => Err(io::Error::other("the connection is known already")),
                 }
             }
@@ -281,7 +311,7 @@ impl Door {
     }
 
     /// The TLS handshake. A peer that does not offer our protocol hears so, and nothing else.
-    async fn prove(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+    async fn prove(&self, socket: Socket) -> io::Result<(TlsStream<Socket>, Meant)> {
         let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
         if !offers_our_protocol(&begun.client_hello()) {
             let mut socket = begun.io;
@@ -289,9 +319,9 @@ impl Door {
             return Err(io::Error::other("it speaks another protocol"));
         }
         let stream = begun.into_stream(self.tls.clone()).await?;
-        match speaks_our_protocol(stream.get_ref().1.alpn_protocol()) {
-            true => Ok(stream.into()),
-            false => Err(io::Error::other("it speaks another protocol")),
+        match Meant::by(stream.get_ref().1.alpn_protocol()) {
+            Some(meant) => Ok((stream.into(), meant)),
+            None => Err(io::Error::other("it speaks another protocol")),
         }
     }
 }
@@ -318,7 +348,15 @@ impl Transport for Tcp {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, expect).await?) as Arc<dyn Connection>) })
+        self.dial_as(addr, (Meant::Peer, expect))
+    }
+
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dial_as(addr, (Meant::Tracker, expect))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

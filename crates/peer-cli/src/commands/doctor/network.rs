@@ -25,8 +25,8 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
         Ok(transports) => transports,
         Err(failure) => return vec![Finding::bad("identity", failure.code, failure.message, "")],
     };
-    let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id).await;
-    let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id).await;
+    let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id, Whom::Tracker).await;
+    let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id, Whom::Tracker).await;
     let mut findings = judge(&reached_udp, &reached_tcp);
     if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
@@ -48,6 +48,13 @@ pub(super) fn transports(query: &TrackerQuery) -> Result<[Arc<dyn Transport>; 2]
     Ok([bind(Kind::Quic)?, bind(Kind::Tcp)?])
 }
 
+/// Whom is dialled: both may listen on one port.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom {
+    Tracker,
+    Peer,
+}
+
 /// A connection that stands.
 pub(super) struct Reached {
     pub(super) connection: Arc<dyn Connection>,
@@ -58,12 +65,17 @@ pub(super) async fn dial(
     transport: Arc<dyn Transport>,
     addresses: &[SocketAddr],
     id: PeerId,
+    whom: Whom,
 ) -> Result<Reached, TransportError> {
     let mut tries = JoinSet::new();
     for (number, &address) in addresses.iter().enumerate() {
         let transport = transport.clone();
         tries.spawn(async move {
-            let dialled = tokio::time::timeout(PATIENCE, transport.dial(address, id)).await;
+            let dialling = match whom {
+                Whom::Tracker => transport.dial_tracker(address, id),
+                Whom::Peer => transport.dial(address, id),
+            };
+            let dialled = tokio::time::timeout(PATIENCE, dialling).await;
             (number, dialled.unwrap_or(Err(TransportError::Unreachable(address))))
         });
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use transport::{Transport, TransportError};
 
 use super::finding::Finding;
-use super::network::{Reached, dial, transports};
+use super::network::{Reached, Whom, dial, transports};
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
@@ -130,7 +130,7 @@ struct Tried {
 
 async fn try_peer(peer: DialledPeer, udp: Arc<dyn Transport>, tcp: Arc<dyn Transport>) -> Tried {
     let over = async |transport: Arc<dyn Transport>| {
-        let Reached { connection, .. } = dial(transport, &peer.addresses, peer.peer).await?;
+        let Reached { connection, .. } = dial(transport, &peer.addresses, peer.peer, Whom::Peer).await?;
         connection.close(0, "only looking");
         Ok(())
     };

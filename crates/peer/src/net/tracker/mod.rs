@@ -22,9 +22,9 @@ use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use crate::PeerError;
-use crate::net::dial;
+use crate::net::dial::{self, For};
 use crate::net::dial_book::DialBook;
-use crate::net::dial_filter::{DialFilter, Source};
+use crate::net::dial_filter::{DialFilter, Source, nearest_first};
 use crate::report::Report;
 
 /// Where a tracker is, and who it must prove to be.
@@ -361,7 +361,8 @@ impl Client {
     }
 
     async fn greet(&mut self) -> Result<Greeting, TransportError> {
-        let connection = dial::first(self.transport.clone(), self.tracker.id, self.tracker.addresses.clone()).await?;
+        let addresses = nearest_first(self.tracker.addresses.clone());
+        let connection = dial::first(self.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
         let listeners = self.listeners.borrow_and_update().clone();
@@ -427,6 +428,8 @@ impl Client {
             loop {
                 tokio::select! {
                     () = &mut wait => break,
+                    // This machine has another network: the tracker may be reached again.
+                    Ok(()) = self.listeners.changed() => break,
                     command = inbox.recv() => match command? {
                         ToClient::Announce(announce) => {
                             self.announced.insert(announce.content, announce);

@@ -18,15 +18,22 @@ const WITHOUT_MANIFEST: Duration = Duration::from_secs(2);
 const DOUBLINGS: u32 = 4;
 /// This part of all connections is for peers that we chose ourselves: strangers that dialled us leave it free.
 const OWN_CHOICE: usize = 4;
+/// Those that the tracker introduces are not dialled back while so many take pieces of the content: others of them pass it on.
+const ENOUGH_TAKERS: u32 = 16;
+/// Addresses of a peer that is dialled back: the likeliest. It dials us at all that it knows itself.
+const DIALLED_BACK: usize = 4;
 /// While fewer peers than this are known, the tracker has no others to name.
 const FEWEST_NAMED: usize = SAMPLE / 2;
 
 impl Engine {
     /// Peers of a content were heard of.
-    pub(crate) fn found(&mut self, id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
-        let Some(content) = self.contents.get_mut(&id) else { return };
+    pub(crate) fn found(&mut self, content_id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
+        let Some(content) = self.contents.get_mut(&content_id) else { return };
         for PeerAddress { id, addresses } in found {
             if id != self.me && !self.peers.is_banned(&id) && !addresses.is_empty() {
+                if source == PeerSource::Tracker && !content.wanted && !self.peers.is_connected(&id) {
+                    self.dial_backs.introduced(content_id, id, self.now);
+                }
                 content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
             }
         }
@@ -87,8 +94,30 @@ impl Engine {
         }
     }
 
+    /// Dials those that the tracker has introduced and that have not come by themselves.
+    pub(crate) fn dial_back(&mut self) {
+        while let Some(one) = self.dial_backs.take(self.now) {
+            let Some(content) = self.contents.get(&one.content) else { continue };
+            // What is wanted is dialled for anyway.
+            if content.wanted || content.takers >= ENOUGH_TAKERS || !self.peers.is_free(&one.peer) {
+                continue;
+            }
+            let Some(addresses) = content.known.addresses(&one.peer) else { continue };
+            let addresses = addresses.iter().copied().take(DIALLED_BACK).collect();
+            let full = self.conns.len() + self.peers.dials() >= self.config.connections;
+            if full || self.peers.free_dials(self.now) == 0 || !self.dial_backs.may_dial(self.now) {
+                return self.dial_backs.put_back(one);
+            }
+            if self.peers.dial(one.peer, self.now) {
+                self.dial_backs.dials(one);
+                self.actions.dial(PeerAddress { id: one.peer, addresses });
+            }
+        }
+    }
+
     pub(crate) fn dial_failed(&mut self, peer: PeerId) {
         self.peers.dial_ended(&peer);
+        self.dial_backs.failed(&peer, self.now);
         // A connection beside one that still stands is no loss.
         if !self.peers.is_connected(&peer) {
             self.back_off(peer);
@@ -99,7 +128,7 @@ impl Engine {
     /// A peer that owes us something is silent: it is dialled anew, beside the connection that stands. Should the link have
     /// been dark, a new connection is there long before the old one dares to send again.
     pub(crate) fn dial_beside(&mut self, conn: ConnId) {
-        let owes = |state: &&Connection| state.peer.dialled && !state.download.is_idle();
+        let owes = |state: &&Connection| !state.download.is_idle();
         let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer.id) else { return };
         let mut wanted = self.contents.values().filter(|content| content.wanted);
         let Some(addresses) = wanted.find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec) else {

@@ -89,6 +89,11 @@ impl KnownPeers {
         self.0.get(peer).map(|known| &known.addresses[..])
     }
 
+    /// Whether the tracker has named a peer.
+    pub(crate) fn is_named(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|known| known.named)
+    }
+
     /// The peers whose pause is over, and where they are.
     pub(crate) fn due(&self, now: Duration) -> impl Iterator<Item = (PeerId, &[SocketAddr])> + '_ {
         let due = self.0.iter().filter(move |(_, known)| known.next_try <= now);

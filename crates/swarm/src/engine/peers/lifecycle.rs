@@ -9,12 +9,16 @@ use protocol::PeerId;
 use super::conduct::Conduct;
 use super::connection::{ConnectedPeer, Connection};
 use super::network;
+use crate::engine::content::Content;
 use crate::engine::download::Download;
 use crate::engine::rate::Rate;
 use crate::engine::upload::Upload;
 use crate::engine::{Engine, TICK};
 use crate::event::ConnId;
 
+/// Two connections that were made within this time of each other are of two peers that dialled at once. It is longer than a dial
+/// takes that succeeds; later, whoever dials does so because the old connection is dead.
+const CROSSING: Duration = Duration::from_secs(2);
 /// A peer crawls that gives fewer bytes a second than this, and than this part of what another gives.
 const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
@@ -35,16 +39,20 @@ impl Engine {
             self.close(least, "evicted: connection limit");
         }
         if let Some(old) = self.peers.connection(&peer) {
-            // Both dialled at once: both sides keep the one that the smaller id dialled. The same side twice: the
-            // new one, since the old one may be dead without our knowing.
-            let was_dialled = self.conns.get(&old).is_some_and(|old| old.peer.dialled);
+            // Both dialled at once: both sides keep the one that the smaller id dialled. Otherwise the new one, since the old one
+            // may be dead without our knowing.
+            let crosses =
+                |old: &Connection| old.peer.dialled != dialled && self.now.saturating_sub(old.peer.since) < CROSSING;
             let dialled_by_smaller = dialled == (self.me < peer);
-            if was_dialled != dialled && !dialled_by_smaller {
+            if self.conns.get(&old).is_some_and(crosses) && !dialled_by_smaller {
                 return self.actions.close(conn, "connected twice");
             }
-            self.close(old, "connected twice");
+            self.actions.close(old, "connected twice");
+            // What it owes is no fault of its own.
+            self.ended(old, false);
         }
         self.peers.connect(peer, conn);
+        self.dial_backs.connected(&peer);
         let suspect = self.peers.is_suspect(&peer, remote.ip());
         let credit = self.peers.first_credit(&peer, remote.ip(), self.now);
         let state = Connection {
@@ -59,10 +67,17 @@ impl Engine {
         self.actions.send(conn, self.hello.clone());
         let contents: Vec<_> = self.contents.keys().copied().collect();
         for content in contents {
-            // A dialler says what it wants; who was dialled answers with what was asked for. Neither lists all that
-            // it has to a stranger.
-            let relevant = dialled && self.contents[&content].wanted;
+            // Who dials says what it wants, and what the tracker has introduced the other side for. Who was dialled does so for
+            // what it wants of this peer: it may have dialled in vain itself. Neither lists all that it has to a stranger.
+            let Content { wanted, known, .. } = &self.contents[&content];
+            let relevant = match dialled {
+                true => *wanted || known.is_named(&peer),
+                false => *wanted && known.addresses(&peer).is_some(),
+            };
             if relevant {
+                if let Some(state) = self.conns.get_mut(&conn) {
+                    state.peer.told.insert(content);
+                }
                 self.join(conn, content);
             }
         }
@@ -99,11 +114,16 @@ impl Engine {
     }
 
     pub(crate) fn disconnected(&mut self, conn: ConnId) {
+        self.ended(conn, true);
+    }
+
+    /// A connection has ended, and perhaps it was the other side's to answer first.
+    fn ended(&mut self, conn: ConnId, was_left: bool) {
         let Some(state) = self.conns.get(&conn) else { return };
         // While it still stands, so that the sums are right.
         let contents: Vec<_> = state.participations.keys().copied().collect();
         let requests = state.download.requests.clone();
-        let left = state.download.unanswered.is_some() && !requests.is_empty();
+        let left = was_left && state.download.unanswered.is_some() && !requests.is_empty();
         contents.into_iter().for_each(|content| self.forget_participation(conn, content));
         self.uploads.forget(conn);
         self.give_up(requests);

@@ -3,11 +3,13 @@
 //! [`Peers`] holds what outlives a connection: who is connected or being dialled, who is shut out, and what is remembered of
 //! peers by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer that has
 //! delivered is judged by that alone, whatever its address. `known` is the address book of a content, `connection` is what
-//! belongs to one connection, `lifecycle` makes and ends them, `dialling` decides whom to dial, `exchange` tells peers of each
+//! belongs to one connection, `lifecycle` makes and ends them, `dialling` decides whom to dial,
+//! `dial_backs` whom of those that the tracker has just introduced, `exchange` tells peers of each
 //! other, `conduct` counts what a peer sends wrong, and `flood` how much work it makes.
 
 pub(crate) mod conduct;
 pub(crate) mod connection;
+pub(crate) mod dial_backs;
 mod dialling;
 mod exchange;
 pub(crate) mod flood;

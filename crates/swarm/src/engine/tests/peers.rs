@@ -197,3 +197,137 @@ fn bans_and_pardons_are_forgotten_oldest_first_and_only_for_room() {
     assert_eq!(misbehave(numbered(1), true), (false, true), "and no more");
     assert_eq!(misbehave(numbered(0), true), (false, false), "but the first is forgotten");
 }
+
+/// An engine that shares a whole content, and what it does when the tracker introduces these.
+fn introduced(numbers: std::ops::Range<u64>) -> (Engine, Vec<Action>) {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    let peers = numbers.map(|n| PeerAddress { id: stranger(n), addresses: (0..9).map(address).collect() }).collect();
+    engine.handle(Duration::from_secs(1), Event::Found { content: content(), peers }, &mut actions);
+    (engine, actions)
+}
+
+fn dialled(actions: &[Action]) -> Vec<PeerAddress> {
+    let dialled = |action: &Action| match action {
+        Action::Dial { peer } => Some(peer.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(dialled).collect()
+}
+
+/// Lets time pass, as whoever drives the engine does.
+fn pass(engine: &mut Engine, until: Duration, actions: &mut Vec<Action>) {
+    while engine.next_timeout() <= until {
+        let now = engine.next_timeout();
+        engine.handle(now, Event::Tick, actions);
+    }
+}
+
+#[test]
+fn a_seeder_dials_back_whom_the_tracker_introduces_unless_it_comes_first() {
+    let (mut engine, mut actions) = introduced(1..3);
+    assert!(dialled(&actions).is_empty(), "most come by themselves");
+    let connected = Event::Connected { conn: 1, peer: stranger(1), remote: address(1), dialled: false };
+    engine.handle(Duration::from_millis(1100), connected, &mut actions);
+    pass(&mut engine, Duration::from_millis(1300), &mut actions);
+    let dials = dialled(&actions);
+    assert_eq!(dials.iter().map(|peer| peer.id).collect::<Vec<_>>(), [stranger(2)]);
+    assert!(dials[0].addresses.len() == 4 && dials[0].addresses[0] == address(0), "at its likeliest addresses");
+    // It is tried a few times, and then no more.
+    for second in 2..30 {
+        engine.handle(Duration::from_secs(second), Event::DialFailed { peer: stranger(2) }, &mut actions);
+        pass(&mut engine, Duration::from_secs(second + 1), &mut actions);
+    }
+    assert_eq!(dialled(&actions).len(), 3);
+}
+
+#[test]
+fn peers_that_other_peers_name_are_not_dialled_back() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let peers = vec![PeerAddress { id: peer(2), addresses: vec![address(2)] }];
+    let message = PeerMessage::Peers { content: content(), peers };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    pass(&mut engine, Duration::from_secs(60), &mut actions);
+    assert!(dialled(&actions).is_empty());
+}
+
+#[test]
+fn a_crowd_of_introductions_makes_few_dials() {
+    let (mut engine, mut actions) = introduced(0..1000);
+    for tenth in 10..160 {
+        let now = Duration::from_millis(tenth * 100);
+        pass(&mut engine, now, &mut actions);
+        let failed = dialled(&std::mem::take(&mut actions));
+        assert!(failed.len() <= 8, "a few at once");
+        for peer in &failed {
+            engine.handle(now, Event::DialFailed { peer: peer.id }, &mut actions);
+        }
+        let peers = (0..50).map(|n| PeerAddress { id: stranger(tenth * 1000 + n), addresses: vec![address(1)] });
+        engine.handle(now, Event::Found { content: content(), peers: peers.collect() }, &mut actions);
+    }
+    let (mut engine, mut actions) = introduced(0..1000);
+    pass(&mut engine, Duration::from_secs(11), &mut actions);
+    assert!((8..=50).contains(&dialled(&actions).len()), "four a second: {}", dialled(&actions).len());
+}
+
+#[test]
+fn a_seeder_with_enough_takers_dials_nobody_back() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    for conn in 1..=16 {
+        greet(&mut engine, conn, stranger(conn), &mut actions);
+        let message = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
+        engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+    }
+    let peers = vec![PeerAddress { id: peer(2), addresses: vec![address(2)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+    pass(&mut engine, Duration::from_secs(10), &mut actions);
+    assert!(dialled(&actions).is_empty());
+}
+
+/// Whichever side dialled: the one that has it, or both at once, in any order.
+#[test]
+fn connections_that_cross_leave_one_that_both_join() {
+    for (seed, order) in [(1, [0, 1]), (2, [1, 0])] {
+        for shares in [0, 1] {
+            let mut world = World::new(2, 20, seed);
+            world.seed(shares, PieceSet::full(20));
+            let wants = 1 - shares;
+            world.events.push_back((wants, Event::Want { content: content() }));
+            for n in order {
+                let other = PeerAddress { id: peer(1 - n), addresses: vec![address(1 - n)] };
+                world.events.push_back((n, Event::Found { content: content(), peers: vec![other.clone()] }));
+                // As if it were dialled at this moment.
+                world.act(n, Action::Dial { peer: other });
+            }
+            world.run(Duration::from_secs(5));
+            assert_eq!(world.completed, [wants], "{shares} shares, {order:?}");
+            assert_eq!([0, 1].map(|n| world.engines[n].connections().len()), [1, 1]);
+        }
+    }
+}
+
+#[test]
+fn who_was_dialled_back_joins_what_it_wants() {
+    let mut world = World::new(2, 20, 1);
+    world.seed(0, PieceSet::full(20));
+    let other = |n: usize| PeerAddress { id: peer(n), addresses: vec![address(n)] };
+    world.events.push_back((1, Event::Want { content: content() }));
+    world.events.push_back((0, Event::Found { content: content(), peers: vec![other(1)] }));
+    world.act(0, Action::Dial { peer: other(1) });
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.completed, [1], "the side that has it has dialled, and the other has not heard of it yet");
+}
+
+/// A peer that moved dials anew; whatever its id, the old connection is dead.
+#[test]
+fn a_later_connection_replaces_the_old_one_whichever_side_dialled() {
+    for (from, dialled) in [(1, true), (1, false), (9, true), (9, false)] {
+        let (mut engine, mut actions) = (Engine::new(Config::default(), peer(5), hello(0), 1), Vec::new());
+        let connected = |conn, dialled| Event::Connected { conn, peer: peer(from), remote: address(1), dialled };
+        engine.handle(Duration::ZERO, connected(1, dialled), &mut actions);
+        engine.handle(Duration::from_secs(10), connected(2, !dialled), &mut actions);
+        let closed = |action: &Action| matches!(action, Action::Close { conn: 1, .. });
+        assert!(actions.iter().any(closed), "{from} {dialled}");
+        assert_eq!(engine.connections().len(), 1);
+    }
+}

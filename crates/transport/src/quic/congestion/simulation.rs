@@ -217,8 +217,8 @@ impl World {
         config.rng_seed(Some([seed as u8 ^ flow as u8; 32]));
         let config = Arc::new(config);
         let transport = transport(self.flows[flow].congestion);
-        let tls =
-            QuicServerConfig::try_from(identity().server_tls(&crate::Trust::Anyone).expect("valid")).expect("valid");
+        let tls = QuicServerConfig::try_from(identity().server_tls(&crate::Trust::Anyone, None).expect("valid"))
+            .expect("valid");
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         server.transport_config(transport);
         let server = Endpoint::new(config.clone(), Some(Arc::new(server)), true, None);
@@ -264,7 +264,11 @@ impl World {
 
     fn dial(&mut self, node: usize) {
         let tls = identity()
-            .client_tls(&crate::Trust::Anyone, identity().peer_id(), Arc::new(OnceLock::new()))
+            .client_tls(
+                &crate::Trust::Anyone,
+                (crate::identity::Meant::Peer, identity().peer_id()),
+                Arc::new(OnceLock::new()),
+            )
             .expect("valid");
         let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("valid")));
         client.transport_config(transport(self.flows[node / 2].congestion));

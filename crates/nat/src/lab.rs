@@ -1,0 +1,257 @@
+//! A small internet in network namespaces: a tracker and public machines on one bridge, and two routers with a machine behind
+//! each. Nothing in it reaches any other network, and it is removed when it is dropped.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::places::Place;
+
+/// Where the tracker is.
+pub const TRACKER: &str = "203.0.113.1";
+
+/// How long a machine is without an address that gets another one.
+const WITHOUT_ADDRESS: Duration = Duration::from_secs(1);
+
+/// The two machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Sharer,
+    Getter,
+}
+
+impl Side {
+    fn number(self) -> u8 {
+        match self {
+            Side::Sharer => 1,
+            Side::Getter => 2,
+        }
+    }
+}
+
+/// The namespaces of a run.
+pub struct Lab {
+    /// Begins the names of this run's namespaces, and of no other's.
+    run: String,
+    made: Vec<String>,
+    delay: u32,
+}
+
+impl Lab {
+    /// Builds it for two places; each packet waits so many milliseconds on its way out.
+    pub fn build(sharer: Place, getter: Place, delay: u32) -> anyhow::Result<Self> {
+        let mut lab = Lab::none(delay);
+        let net = lab.add("net")?;
+        ip(&["-n", &net, "link", "add", "bridge", "type", "bridge"])?;
+        ip(&["-n", &net, "link", "set", "bridge", "up"])?;
+        lab.add("tracker")?;
+        lab.plug_in("tracker", TRACKER)?;
+        for (side, place) in [(Side::Sharer, sharer), (Side::Getter, getter)] {
+            let (machine, number) = (machine(side), side.number());
+            lab.add(machine)?;
+            match place {
+                Place::Public => lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?,
+                behind => {
+                    let router = format!("router-{number}");
+                    lab.add(&router)?;
+                    let wan = format!("203.0.113.{}", 10 + number);
+                    lab.plug_in(&router, &wan)?;
+                    lab.put_behind(&router, machine, number)?;
+                    lab.set_rules(&router, &rules(behind, &wan))?;
+                }
+            }
+        }
+        Ok(lab)
+    }
+
+    /// None yet, and a name for this run: a process builds many.
+    fn none(delay: u32) -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        Lab { run: format!("p2p-nat-{}-{number}", std::process::id()), made: Vec::new(), delay }
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.run)
+    }
+
+    fn add(&mut self, name: &str) -> anyhow::Result<String> {
+        let name = self.name(name);
+        ip(&["netns", "add", &name])?;
+        self.made.push(name.clone());
+        ip(&["-n", &name, "link", "set", "lo", "up"])?;
+        Ok(name)
+    }
+
+    /// Gives it this address on the network between all.
+    fn plug_in(&self, name: &str, address: &str) -> anyhow::Result<()> {
+        let (own, net) = (self.name(name), self.name("net"));
+        ip(&["link", "add", "wan", "netns", &own, "type", "veth", "peer", "name", name, "netns", &net])?;
+        ip(&["-n", &net, "link", "set", name, "master", "bridge", "up"])?;
+        ip(&["-n", &own, "address", "add", &format!("{address}/24"), "dev", "wan"])?;
+        ip(&["-n", &own, "link", "set", "wan", "up"])?;
+        if self.delay > 0 {
+            let delay = format!("{}ms", self.delay);
+            call("tc", &["-n", &own, "qdisc", "add", "dev", "wan", "root", "netem", "delay", &delay], None)?;
+        }
+        Ok(())
+    }
+
+    fn put_behind(&self, router: &str, machine: &str, number: u8) -> anyhow::Result<()> {
+        let (router, machine) = (self.name(router), self.name(machine));
+        let (inside, own) = (format!("10.0.{number}.1"), format!("10.0.{number}.2"));
+        ip(&["link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth0", "netns", &machine])?;
+        ip(&["-n", &router, "address", "add", &format!("{inside}/24"), "dev", "lan"])?;
+        ip(&["-n", &router, "link", "set", "lan", "up"])?;
+        ip(&["-n", &machine, "address", "add", &format!("{own}/24"), "dev", "eth0"])?;
+        ip(&["-n", &machine, "link", "set", "eth0", "up"])?;
+        ip(&["-n", &machine, "route", "add", "default", "via", &inside])?;
+        ip(&["netns", "exec", &router, "sysctl", "-qw", "net.ipv4.ip_forward=1"])
+    }
+
+    fn set_rules(&self, router: &str, rules: &str) -> anyhow::Result<()> {
+        call("ip", &["netns", "exec", &self.name(router), "nft", "-f", "-"], Some(rules))
+    }
+
+    /// Gives a machine another address in its network, as a new lease does, after it had none for a moment.
+    pub fn move_to_another_address(&self, side: Side, place: Place) -> anyhow::Result<()> {
+        let (own, number) = (self.name(machine(side)), side.number());
+        let (device, old, new, router) = match place {
+            Place::Public => {
+                ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
+            }
+            _ => {
+                let inside = |last: u8| format!("10.0.{number}.{last}");
+                ("eth0", inside(2) + "/24", inside(3) + "/24", Some(inside(1)))
+            }
+        };
+        ip(&["-n", &own, "address", "delete", &old, "dev", device])?;
+        std::thread::sleep(WITHOUT_ADDRESS);
+        ip(&["-n", &own, "address", "add", &new, "dev", device])?;
+        if let Some(router) = router {
+            ip(&["-n", &own, "route", "add", "default", "via", &router])?;
+        }
+        Ok(())
+    }
+
+    /// A program, to be started on one of the machines. `ip` becomes the program, so that it can be watched and ended.
+    pub fn command(&self, side: Side, program: &Path) -> Command {
+        self.command_in(machine(side), program)
+    }
+
+    /// The tracker's program.
+    pub fn tracker(&self, program: &Path) -> Command {
+        self.command_in("tracker", program)
+    }
+
+    fn command_in(&self, name: &str, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(name)]).arg(program);
+        command
+    }
+}
+
+fn machine(side: Side) -> &'static str {
+    match side {
+        Side::Sharer => "sharer",
+        Side::Getter => "getter",
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // With a namespace go its interfaces, and with one end of a pair the other.
+        for name in self.made.iter().rev() {
+            if let Err(error) = ip(&["netns", "delete", name]) {
+                eprintln!("The network namespace {name} is left: {error:#}. Remove it with `ip netns delete {name}`");
+            }
+        }
+    }
+}
+
+/// What a router does with packets. Without a rule for what comes in, a packet of the other side that is early would take the
+/// place of the mapping that is about to be made.
+fn rules(place: Place, wan: &str) -> String {
+    let home = format!(
+        "table ip nat {{
+ map mapped {{
+  type inet_service : ipv4_addr . inet_service
+  flags dynamic,timeout
+  timeout 300s
+  size 65536
+ }}
+ chain pre {{ type nat hook prerouting priority dstnat; policy accept;
+  iif \"wan\" meta l4proto udp dnat to udp dport map @mapped
+ }}
+ chain post {{ type nat hook postrouting priority srcnat; policy accept;
+  oif \"wan\" meta l4proto udp update @mapped {{ udp sport timeout 300s : ip saddr . udp sport }}
+  oif \"wan\" snat to {wan}
+ }}
+}}
+"
+    );
+    let masquerade = |how: &str| {
+        format!(
+            "table ip nat {{
+ chain post {{ type nat hook postrouting priority srcnat; policy accept;
+  oif \"wan\" masquerade {how}
+ }}
+}}
+"
+        )
+    };
+    let filter = |forwarded: &str| {
+        format!(
+            "table ip filter {{
+ chain inp {{ type filter hook input priority 0; policy accept;
+  iif \"wan\" ct state established,related accept
+  iif \"wan\" drop
+ }}
+ chain through {{ type filter hook forward priority 0; policy accept;
+  {forwarded}
+  iif \"wan\" ct state established,related accept
+  iif \"wan\" drop
+ }}
+}}
+"
+        )
+    };
+    match place {
+        Place::Public => String::new(),
+        Place::Home => home + &filter(""),
+        Place::Masq => masquerade("") + &filter(""),
+        Place::Sym => masquerade("random,fully-random") + &filter(""),
+        Place::NoUdp => masquerade("") + &filter("meta l4proto udp drop"),
+    }
+}
+
+/// Whether it can be built here; if not, says why.
+pub fn try_lab() -> anyhow::Result<()> {
+    Lab::build(Place::Home, Place::Sym, 0).map(drop)
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    call("ip", arguments, None)
+}
+
+fn call(program: &str, arguments: &[&str], input: Option<&str>) -> anyhow::Result<()> {
+    const NEEDS: &str = "the lab needs Linux with nftables, root or namespaces for users, and the programs ip and nft \
+                         (packages iproute2 and nftables)";
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("{program} does not run; {NEEDS}"))?;
+    if let (Some(text), Some(stdin)) = (input, &mut child.stdin) {
+        // One that ends before it has read all says why below.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        bail!("`{program} {}` fails: {}; {NEEDS}", arguments.join(" "), reason.trim());
+    }
+    Ok(())
+}

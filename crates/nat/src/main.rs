@@ -1,0 +1,113 @@
+//! `cargo xtask nat`: a sharer and a getter, each in a place of its own, and a tracker that both reach. Whether the file
+//! arrives, by which way, and how soon.
+
+mod lab;
+mod pairs;
+mod places;
+mod root;
+mod run;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use clap::Args;
+use testbed::files::{random_file, run_folder};
+use testbed::interrupt::watch_interrupts;
+use testbed::programs::{self, Programs};
+
+use pairs::Pairs;
+use run::Scene;
+use table::Table;
+
+/// What runs, how often, and with which programs.
+#[derive(Debug, Args)]
+#[command(after_help = places::HELP)]
+struct Arguments {
+    /// `all`, `smoke` (five of them), or pairs as `home-masq`: the sharer's place, and the getter's
+    #[arg(long, default_value = "all")]
+    pairs: Pairs,
+    /// Runs of each pair
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// A folder with `tracker` and `peer-cli`, instead of those that are built
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Size of the file
+    #[arg(long, default_value = "1MiB")]
+    size: ByteSize,
+    /// How long a getter may take, in seconds
+    #[arg(long, default_value_t = 25, value_name = "SECONDS")]
+    patience: u64,
+    /// Milliseconds that a packet takes from any machine or router to the network between them
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    delay: u32,
+    /// The tracker relays: every pair has to be complete
+    #[arg(long)]
+    relay: bool,
+    /// Share with everyone, instead of with those who have the ticket
+    #[arg(long)]
+    open: bool,
+    /// The sharer gets another address once the first piece has come; give a --size of some seconds at 4 MiB/s
+    #[arg(long)]
+    moves: bool,
+    /// Fail where the lab cannot be built, instead of saying so and ending well
+    #[arg(long)]
+    must_run: bool,
+}
+
+fn main() -> ExitCode {
+    testbed::tool::main("nat", run)
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(status) = root::become_root()? {
+        return match status {
+            true => Ok(()),
+            false => bail!("it failed as root of a namespace of its own"),
+        };
+    }
+    if let Err(error) = lab::try_lab() {
+        if arguments.must_run {
+            return Err(error);
+        }
+        eprintln!("SKIPPED: no routers can be built here, and nothing was tried: {error:#}");
+        return Ok(());
+    }
+    watch_interrupts()?;
+    let programs = match &arguments.programs {
+        Some(folder) => {
+            // Each runs in a folder of its own.
+            let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
+            Programs { tracker: folder.join("tracker"), peer: folder.join("peer-cli") }
+        }
+        None => programs::build(true)?,
+    };
+    let own = std::env::current_exe().context("this program has no path")?;
+    let folder = run_folder(&own)?;
+    let file = random_file(&folder, arguments.size.as_u64())?;
+    let scene = Scene {
+        programs: &programs,
+        file: &file,
+        folder: &folder,
+        patience: Duration::from_secs(arguments.patience),
+        delay: arguments.delay,
+        relay: arguments.relay,
+        open: arguments.open,
+        moves: arguments.moves,
+    };
+    let mut table = Table::new(arguments.relay);
+    for (sharer, getter) in arguments.pairs.list() {
+        let runs = (0..arguments.runs).map(|number| scene.play(sharer, getter, number));
+        table.add((sharer, getter), runs.collect::<anyhow::Result<Vec<_>>>()?);
+    }
+    std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    // It is empty unless a run failed.
+    if std::fs::remove_dir(&folder).is_err() {
+        println!("What the runs that failed have left, and their logs: {}", folder.display());
+    }
+    table.finish()
+}

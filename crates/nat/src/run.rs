@@ -1,0 +1,150 @@
+//! One run of a pair: a tracker, a sharer, a getter, and what came of it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use testbed::event::{Connected, Event, Kind, Progress, Ticket, Verified};
+use testbed::files::first_difference;
+use testbed::interrupt::check_interrupted;
+use testbed::program::Program;
+use testbed::programs::Programs;
+
+use crate::lab::{Lab, Side, TRACKER};
+use crate::places::Place;
+
+/// What starts says so within this time.
+const START: Duration = Duration::from_secs(20);
+/// What is told to stop ends within this time.
+const END: Duration = Duration::from_secs(10);
+
+/// What all runs have in common.
+pub struct Scene<'a> {
+    pub programs: &'a Programs,
+    pub file: &'a Path,
+    pub folder: &'a Path,
+    pub patience: Duration,
+    pub delay: u32,
+    pub relay: bool,
+    pub open: bool,
+    /// The sharer gets another address once the first piece has come.
+    pub moves: bool,
+}
+
+/// A sharer that moves does not send everything before.
+const RATE: &str = "--up-rate=4MiB";
+
+/// How bytes came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Direct,
+    Relayed,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// From the start of the getter to the first verified piece; nothing if none came.
+    pub first: Option<Duration>,
+    pub complete: bool,
+    pub equal: bool,
+    pub way: Option<Way>,
+    /// Over which transports the getter was connected.
+    pub transports: Vec<String>,
+    /// What the getter said when it failed.
+    pub trouble: Option<String>,
+}
+
+impl Scene<'_> {
+    pub fn play(&self, sharer: Place, getter: Place, number: u32) -> anyhow::Result<Outcome> {
+        check_interrupted()?;
+        let folder = self.folder.join(format!("{sharer}-{getter}-{number}"));
+        let own = |name: &str| {
+            let own = folder.join(name);
+            std::fs::create_dir_all(&own).map(|()| own)
+        };
+        let (at_tracker, at_sharer, at_getter) = (own("tracker")?, own("sharer")?, own("getter")?);
+        let lab = Lab::build(sharer, getter, self.delay)?;
+
+        let mut command = lab.tracker(&self.programs.tracker);
+        command.args(["--bind", "0.0.0.0"]);
+        if self.relay {
+            command.arg("--relay");
+        }
+        let mut tracker = Program::start("the tracker", command, &at_tracker)?;
+        let id = tracker.find("its id", START, |line| line.strip_prefix("Tracker id: ").map(str::to_owned))?;
+
+        let mut command = lab.command(Side::Sharer, &self.programs.peer);
+        command.args(["share", "-i", TRACKER, "--tracker-id", &id, "--json"]).arg(self.file);
+        if self.open {
+            command.arg("--open");
+        }
+        if self.moves {
+            command.arg(RATE);
+        }
+        log(&mut command);
+        let mut share = Program::start("the sharer", command, &at_sharer)?;
+        let ticket = share.event::<Ticket>(START)?.ticket;
+
+        let mut command = lab.command(Side::Getter, &self.programs.peer);
+        command.args(["get", &ticket, "--json", "-o", "."]);
+        log(&mut command);
+        let began = Instant::now();
+        let mut get = Program::start("the getter", command, &at_getter)?;
+        let mut outcome =
+            Outcome { first: None, complete: false, equal: false, way: None, transports: Vec::new(), trouble: None };
+        let listened = self.listen(&mut get, began, &mut outcome, || match self.moves {
+            true => lab.move_to_another_address(Side::Sharer, sharer),
+            false => Ok(()),
+        });
+        check_interrupted()?;
+        match listened.and_then(|()| get.end(END)) {
+            Ok(status) => outcome.complete = status.success(),
+            Err(error) => outcome.trouble = error.to_string().lines().next().map(str::to_owned),
+        }
+        if outcome.complete {
+            let name = self.file.file_name().context("the file has a name")?;
+            outcome.equal = first_difference(self.file, &at_getter.join(name))?.is_none();
+        }
+        drop((get, share, tracker, lab));
+        if outcome.equal || !(self.relay || sharer.reaches(getter)) {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Hears what the getter says until everything is verified.
+    fn listen(
+        &self,
+        get: &mut Program,
+        began: Instant,
+        outcome: &mut Outcome,
+        first_came: impl Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut moved = Ok(());
+        let left = self.patience.saturating_sub(began.elapsed());
+        get.find_event("a whole file", left, |event: Event| {
+            if let Some(Connected { transport, .. }) = Connected::from_event(event.clone()) {
+                let way = if transport.starts_with("relay") { Way::Relayed } else { Way::Direct };
+                // What came over both ways came directly in the end.
+                if outcome.way != Some(Way::Direct) {
+                    outcome.way = Some(way);
+                }
+                outcome.transports.push(transport.to_string());
+            }
+            let came = Progress::from_event(event.clone()).is_some_and(|progress| progress.have > 0);
+            let verified = Verified::from_event(event).is_some();
+            if (came || verified) && outcome.first.is_none() {
+                outcome.first = Some(began.elapsed());
+                moved = first_came();
+            }
+            verified.then_some(())
+        })?;
+        moved
+    }
+}
+
+/// What was dialled is worth knowing if it fails.
+fn log(command: &mut std::process::Command) {
+    command.env("RUST_LOG", "debug");
+}
