@@ -83,7 +83,11 @@ impl Output {
                 return Err(StorageError::NotOurs(folder.join(other)));
             }
         }
-        let lock = lock(&base, &lock_name)?;
+        let lock = lock(&base, &lock_name).map_err(|error| match error {
+            // What somebody sees is the download, and not its lock.
+            StorageError::Locked(_) => StorageError::Locked(folder.join(name)),
+            error => error,
+        })?;
         // Where upper and lower case are one, it may be that of another download.
         if name.is_ascii() && !is_listed(&base, &lock_name).map_err(|source| error_at(folder, source))? {
             return Err(StorageError::SameFile(folder.join(lock_name)));
