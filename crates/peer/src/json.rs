@@ -210,7 +210,7 @@ events! {
         peer: String,
         /// Where it is.
         address: String,
-        /// `quic` or `tcp`.
+        /// `quic`, `tcp`, or `relay` for one that the tracker carries.
         transport: Cow<'static, str>,
     }
     /// Nobody who is connected has these pieces; empty when someone has.

@@ -31,6 +31,7 @@ mod pieces;
 mod printable;
 mod private;
 mod query;
+mod relay;
 mod stream_pieces;
 mod ticket;
 
@@ -52,6 +53,7 @@ pub use pieces::{PieceRange, PieceSet};
 pub use printable::{has_unprintable, is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
 pub use query::{Query, QueryError};
+pub use relay::{Carried, LEG_MARK, LegKey, RelayKey, relay_mark};
 pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{Ticket, TicketError};
 

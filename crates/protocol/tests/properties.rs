@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use p2p_fileshare_protocol::{
-    Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, MAX_MATCHES, Manifest,
-    ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, Request, Role, TrackerEvent,
-    TrackerRequest, Wire, default_piece_size,
+    Algorithm, Announce, Answer, Carried, ContentId, ContentMatch, Digest, FileEntry, Geometry, LegKey, MAX_MATCHES,
+    Manifest, ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, RelayKey, Request,
+    Role, TrackerEvent, TrackerRequest, Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -74,6 +74,8 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
         ".{0,100}".prop_map(TrackerRequest::Find),
         Just(TrackerRequest::Bye),
         option::of(any::<u64>()).prop_map(|before| TrackerRequest::List { before }),
+        (digest(), content()).prop_map(|(id, content)| TrackerRequest::Relay { peer: PeerId(id), content }),
+        Just(TrackerRequest::TakesLegs),
     ]
 }
 
@@ -93,6 +95,17 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         (".{0,40}", vec(found(), 0..MAX_MATCHES)).prop_map(|(query, matches)| TrackerEvent::Found { query, matches }),
         ".{0,200}".prop_map(TrackerEvent::Refused),
         page.prop_map(|(before, contents, next)| TrackerEvent::Listed { before, contents, next }),
+        (digest(), any::<[u8; 16]>(), any::<SocketAddr>()).prop_map(|(id, key, address)| TrackerEvent::Relayed {
+            peer: PeerId(id),
+            answer: Ok(Carried { key: RelayKey(key), address: plain(address) })
+        }),
+        (digest(), ".{0,200}")
+            .prop_map(|(id, sentence)| TrackerEvent::Relayed { peer: PeerId(id), answer: Err(sentence) }),
+        (digest(), any::<[u8; 16]>(), any::<SocketAddr>()).prop_map(|(id, key, address)| TrackerEvent::Leg {
+            from: PeerId(id),
+            address: plain(address),
+            key: LegKey(key)
+        }),
     ]
 }
 

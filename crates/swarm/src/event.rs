@@ -87,6 +87,8 @@ pub enum Event {
         remote: SocketAddr,
         /// Whether this side dialled.
         dialled: bool,
+        /// Whether a relay carries it.
+        relayed: bool,
     },
     /// None of a peer's addresses answered.
     DialFailed {

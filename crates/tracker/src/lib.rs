@@ -25,6 +25,7 @@ mod ledger;
 mod outbox;
 mod pace;
 mod private;
+mod relay;
 mod server;
 mod session;
 mod state;
@@ -33,6 +34,7 @@ mod watching;
 pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
 pub use private::PrivateTracker;
+pub use relay::RelayLimits;
 pub use server::Server;
 pub use state::ConnectedPeer;
 

@@ -172,6 +172,9 @@ async fn write(
 fn answer(question: TrackerRequest, known: &Known, peer: PeerId, state: &State) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
+        TrackerRequest::Relay { peer: other, content } => {
+            Some(TrackerEvent::Relayed { peer: other, answer: state.relay(peer, other, content) })
+        }
         TrackerRequest::Watch { content, after } if !known.includes(content) => {
             Some(TrackerEvent::Watched { content, after, peers: Vec::new(), next: None })
         }
@@ -223,7 +226,14 @@ async fn read(
                 state.progress(session, connection.peer_id(), content, progress);
                 false
             }
-            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. } | TrackerRequest::Watch { .. }) => {
+            TrackerRequest::TakesLegs => {
+                state.takes_legs(session, connection.peer_id());
+                false
+            }
+            question @ (TrackerRequest::Find(_)
+            | TrackerRequest::List { .. }
+            | TrackerRequest::Watch { .. }
+            | TrackerRequest::Relay { .. }) => {
                 // Waits for room: who asks faster than it reads waits for itself.
                 questions.send(question).await.map_err(|_| TransportError::Closed)?;
                 false
