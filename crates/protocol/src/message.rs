@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
 use crate::private::MAX_PROOFS;
 use crate::{ContentId, PeerId, PieceRange};
@@ -350,6 +351,8 @@ pub enum TrackerRequest {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
         proofs: Vec<[u8; 32]>,
     },
+    /// About a mailbox for codes: on a connection of its own, and nothing else on that.
+    Mailbox(MailboxRequest),
 }
 
 impl Wire for TrackerRequest {
@@ -430,6 +433,8 @@ pub enum TrackerEvent {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
         shares: Vec<ProvenShare>,
     },
+    /// About a mailbox for codes.
+    Mailbox(MailboxEvent),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.
