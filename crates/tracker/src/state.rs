@@ -23,6 +23,7 @@ use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
+use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
@@ -47,6 +48,8 @@ pub(crate) struct State {
     sessions: DashMap<u64, Arc<dyn Connection>>,
     ledger: Mutex<Ledger>,
     asking: Mutex<Asking>,
+    /// Mailboxes for codes.
+    pub(crate) mailboxes: Mailboxes,
 }
 
 /// A connected peer that has said hello.
@@ -105,6 +108,7 @@ impl State {
             sessions: DashMap::new(),
             ledger: Mutex::new(Ledger::new(room)),
             asking: Mutex::default(),
+            mailboxes: Mailboxes::default(),
         }
     }
 
@@ -164,6 +168,15 @@ impl State {
             self.exit(session, peer);
         }
         stays
+    }
+
+    /// A session has, or opens, a mailbox. Who has one may be as quiet as one who shares what nobody has asked for so far.
+    pub(crate) fn is_for_mailboxes(&self, session: u64, has: bool) {
+        let mut ledger = self.ledger();
+        ledger.change(session, cost::MAILBOX as i64);
+        if has {
+            ledger.raise_use(session, Use::Alone);
+        }
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,

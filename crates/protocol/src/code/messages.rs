@@ -101,8 +101,6 @@ pub enum MailboxRefusal {
     Busy,
     /// There is no room for one more.
     Full,
-    /// Here only the sharer's own process may have one.
-    NotHere,
 }
 
 /// What a getter and a sharer say to each other, through a tracker that hands it on.

@@ -24,7 +24,7 @@ const ERRORS: usize = 2;
 /// Most characters of a text that is looked at: a name can be any length.
 const LONGEST: usize = 200;
 
-/// A code, as `7-cobalt-lemur`.
+/// A code, as `7-violin-tadpole`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Code {
     mailbox: u16,
@@ -138,9 +138,7 @@ impl Code {
         };
         Some(match (wrong, meant) {
             (None, Some(code)) => Ok(code),
-            (wrong, suggestion) => {
-                Err(CodeError::Word { word: wrong.unwrap_or_default().to_owned(), suggestion })
-            }
+            (wrong, suggestion) => Err(CodeError::Word { word: wrong.unwrap_or_default().to_owned(), suggestion }),
         })
     }
 }
@@ -212,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_typing_error_is_found_out() {
-        for typed in ["7-ardvark-zucchini", "7-aardvrak-zucchini", "7-aardvark-zuchini", "7-aard-zucchini", "7-aardvark-zuc"]
+        for typed in
+            ["7-ardvark-zucchini", "7-aardvrak-zucchini", "7-aardvark-zuchini", "7-aard-zucchini", "7-aardvark-zuc"]
         {
             assert_eq!(suggested(typed).as_deref(), Some("7-aardvark-zucchini"), "{typed}");
         }
