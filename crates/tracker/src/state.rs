@@ -172,11 +172,11 @@ impl State {
 
     /// A session has, or opens, a mailbox. Who has one may be as quiet as one who shares what nobody has asked for so far.
     pub(crate) fn is_for_mailboxes(&self, session: u64, has: bool) {
-        let mut ledger = self.ledger();
-        ledger.change(session, cost::MAILBOX as i64);
+        self.ledger().change(session, cost::MAILBOX as i64);
         if has {
-            ledger.raise_use(session, Use::Alone);
+            self.ledger().raise_use(session, Use::Alone);
         }
+        self.make_room();
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,

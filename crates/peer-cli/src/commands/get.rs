@@ -62,13 +62,13 @@ pub struct GetArguments {
     /// A ticket; or, with -i, a code, an id or a name
     ///
     /// A ticket; or, with -i, a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name
-    #[arg(value_name = "TICKET|CODE|CONTENT_ID|NAME", required_unless_present = "file", num_args = 1..)]
+    #[arg(value_name = "TICKET|CODE|CONTENT_ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
-    /// A name, even if it reads like something else
+    /// Take it as a name, whatever it looks like
     ///
-    /// With -i, the name of what is wanted, even if it could be read as a code
-    #[arg(short, long = "file", value_name = "NAME", conflicts_with = "what")]
-    file: Option<String>,
+    /// Take what is given as a name, even if it could be read as a code
+    #[arg(short = 'f', long, alias = "name")]
+    as_name: bool,
     /// Folder to download into; - is standard output
     ///
     /// Folder to download into; `-` writes a file to standard output, and words to standard error [default: this folder; or output/,
@@ -228,12 +228,6 @@ impl What {
 /// A ticket, which may have come as several words and with some around it, or else one word.
 fn what(arguments: &GetArguments) -> Result<What, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
-    if let Some(name) = &arguments.file {
-        let host = arguments.tracker_ip.as_ref();
-        return host.map(|_| What::Text(name.clone())).ok_or_else(|| {
-            Failure::new(ExitCode::Usage, format!("say with -i which tracker to ask for the name {name:?}"))
-        });
-    }
     // A tracker may stand in the settings; the ticket knows better.
     match Ticket::find(&arguments.what.join(" ")) {
         Some(Ok(ticket)) => {
@@ -247,7 +241,7 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
         Some(Err(error)) => return usage(error.to_string()),
         None => {}
     }
-    match Code::find(&arguments.what.join(" ")) {
+    match Code::find(&arguments.what.join(" ")).filter(|_| !arguments.as_name) {
         Some(Ok(code)) => return Ok(What::Code(code)),
         // Nothing is sent: what is nearly the secret would be.
         Some(Err(error)) => return usage(format!("{error}. For a file of that name, give -f before it")),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peer::json::{self, Event};
-use peer::{Code, CodeEvent, CodeOffer, CodeOptions, Node, TrackerAddress};
+use peer::{Code, CodeEvent, CodeOffer, CodeOptions, NoCode, Node, TrackerAddress};
 use protocol::{ContentId, Ticket, printable};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,6 +27,8 @@ pub struct Codes {
     command: String,
     options: CodeOptions,
     offers: Vec<(ContentId, JoinHandle<()>)>,
+    /// Contents whose ticket was just said, and no code for it yet.
+    fresh: Vec<ContentId>,
     report: mpsc::Sender<(ContentId, CodeEvent)>,
     events: mpsc::Receiver<(ContentId, CodeEvent)>,
     /// It is said once that there are no codes.
@@ -43,7 +45,7 @@ impl Codes {
     /// Codes at this tracker, which a getter reaches by this command.
     pub fn new(node: Node, place: TrackerAddress, command: String, options: CodeOptions) -> Self {
         let (report, events) = mpsc::channel(EVENTS);
-        Codes { node, place, command, options, offers: Vec::new(), report, events, none: false }
+        Codes { node, place, command, options, offers: Vec::new(), fresh: Vec::new(), report, events, none: false }
     }
 
     /// What a getter says before the code, from now on.
@@ -71,6 +73,7 @@ impl Codes {
             Some(known) => std::mem::replace(&mut self.offers[known].1, task).abort(),
             None => self.offers.push((content, task)),
         }
+        self.fresh.push(content);
         if let Ok((content, event)) = timeout(FIRST, self.next()).await {
             self.say(session, content, event);
         }
@@ -93,7 +96,12 @@ impl Codes {
         match event {
             CodeEvent::New { code, life } => {
                 let command = format!("{} {code}", self.command);
-                session.code(&format!("Or, for {}: {command}", words(life)), &of);
+                let fresh = self.fresh.iter().position(|fresh| *fresh == content);
+                let beginning = fresh.map_or("A new code", |fresh| {
+                    self.fresh.swap_remove(fresh);
+                    "Or"
+                });
+                session.code(&format!("{beginning}, for {}: {command}", words(life)), &of);
                 session.tell(Event::Code(json::Code {
                     content: content.to_string(),
                     code: code.to_string(),
@@ -128,8 +136,9 @@ impl Codes {
                 let sentence = format!("The code {code}{of} has expired. The ticket above still works.");
                 self.over(session, content, code, "expired", sentence);
             }
+            // What is so of the tracker is said once.
             CodeEvent::None(reason) if !self.none => {
-                self.none = true;
+                self.none = reason != NoCode::Guessed;
                 session.note(&format!("There is no code: {reason}. The ticket above works all the same."));
             }
             _ => {}
