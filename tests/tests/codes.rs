@@ -217,13 +217,13 @@ async fn next_code(offer: &mut peer::CodeOffer) -> Code {
     }
 }
 
-/// So many guesses, so many at a time; none is right. How many were replied to with an element, and how many were refused.
+/// So many guesses, so many at a time; none is right. Gives how many were refused as wrong.
 async fn guess(place: &TrackerAddress, mailbox: u16, count: usize, at_a_time: usize, right: Code) -> usize {
-    let strangers: Vec<_> = [Kind::Quic, Kind::Tcp].into_iter().map(transport).collect();
+    let strangers = [Kind::Quic, Kind::Tcp].map(|kind| Node::builder(transport(kind)).start());
     let (next, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..at_a_time {
-        let node = Node::builder(strangers[task % 2].clone()).start();
+        let node = strangers[task % 2].clone();
         let (place, next, refused) = (place.clone(), next.clone(), refused.clone());
         tasks.spawn(async move {
             loop {

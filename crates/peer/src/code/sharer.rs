@@ -334,12 +334,11 @@ impl Offer {
                 }
                 _ => break Ok(()),
             };
-            // What has come of it is so, whether the answer arrives or not.
-            let settled = self.settle(verdict, number, me, tracker).await;
             let message = answer.encode().unwrap_or_default();
             let answer = TrackerRequest::Mailbox(MailboxRequest::Answer { exchange, message });
             let sent = send.send(&answer).await;
-            if let Err(end) = settled {
+            // What has come of it is so, whether the answer arrives or not.
+            if let Err(end) = self.settle(verdict, number, me, tracker).await {
                 // The answer is to arrive before the connection goes.
                 let _ = send.finish();
                 sleep(LINGER).await;
