@@ -263,7 +263,7 @@ fn attack(count: usize) {
         assert_eq!((burnt, from.len()), (code, 3));
         assert!(wait > Duration::ZERO, "the next one is not at once");
         // Whoever has the right one is too late, and nothing else has become of it.
-        assert_eq!(node.redeem_code(&place, &code).await, Err(RedeemError::Wrong));
+        assert_eq!(redeem(&node, &place, &code).await, Err(RedeemError::Wrong));
     });
 }
 
@@ -276,6 +276,17 @@ fn of_a_thousand_guesses_three_are_evaluated() {
 #[ignore = "minutes"]
 fn of_a_hundred_thousand_guesses_three_are_evaluated() {
     attack(100_000);
+}
+
+/// As `get` does: one that is busy is asked again.
+async fn redeem(node: &Node, place: &TrackerAddress, code: &Code) -> Result<Ticket, RedeemError> {
+    for _ in 0..50 {
+        match node.redeem_code(place, code).await {
+            Err(RedeemError::Busy) => tokio::time::sleep(Duration::from_millis(200)).await,
+            other => return other,
+        }
+    }
+    Err(RedeemError::Busy)
 }
 
 /// Someone who says what it likes about mailboxes.
@@ -362,7 +373,7 @@ fn who_opens_and_stalls_keeps_nobody_out() {
             held.push((connection, send, recv));
         }
         let getter = Node::builder(transport(Kind::Auto)).start();
-        assert_eq!(getter.redeem_code(&place, &code).await, Ok(ticket));
+        assert_eq!(redeem(&getter, &place, &code).await, Ok(ticket));
     });
 }
 

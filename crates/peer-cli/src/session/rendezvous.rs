@@ -14,7 +14,7 @@ use crate::session::patience::Patience;
 use crate::session::trust;
 
 /// Tries of a sharer that is busy or away for a moment.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 
 /// The trackers at a host, likeliest first.
 pub async fn places(
