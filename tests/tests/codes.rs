@@ -298,7 +298,7 @@ impl Stranger {
         place: &TrackerAddress,
         messages: &[MailboxRequest],
     ) -> (Arc<dyn Connection>, Vec<MailboxEvent>) {
-        let connection = self.0.dial(place.addresses[0], place.id).await.unwrap();
+        let connection = self.0.dial_tracker(place.addresses[0], place.id).await.unwrap();
         let (mut send, mut recv) = connection.open().await.unwrap();
         for message in messages {
             let bytes = TrackerRequest::Mailbox(message.clone()).encode().unwrap();
@@ -367,7 +367,7 @@ fn who_opens_and_stalls_keeps_nobody_out() {
         let open = frame(&TrackerRequest::Mailbox(open).encode().unwrap());
         let mut held = Vec::new();
         for _ in 0..100 {
-            let connection = stranger.dial(place.addresses[0], place.id).await.unwrap();
+            let connection = stranger.dial_tracker(place.addresses[0], place.id).await.unwrap();
             let (mut send, recv) = connection.open().await.unwrap();
             send.send(open.clone()).await.unwrap();
             held.push((connection, send, recv));
@@ -415,7 +415,7 @@ fn a_tracker_in_between_that_lies_gets_one_guess_and_no_ticket() {
             while let Some(connection) = liar.accept().await {
                 let (dialler, onward) = (liar.clone(), onward.clone());
                 tokio::spawn(async move {
-                    let right = dialler.dial(onward.addresses[0], onward.id).await.unwrap();
+                    let right = dialler.dial_tracker(onward.addresses[0], onward.id).await.unwrap();
                     let (mut from, mut to) = (connection.accept().await.unwrap(), right.open().await.unwrap());
                     loop {
                         let Ok(Some(asked)) = read_frame(&mut *from.1, MAX_FRAME).await else { return };

@@ -11,7 +11,7 @@ use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, Transport, TransportError};
 
 use super::pake::{Exchange, Side};
-use crate::net::dial;
+use crate::net::dial::{self, For};
 use crate::net::tracker::TrackerAddress;
 
 /// The whole exchange is done within this time once the tracker is reached.
@@ -53,7 +53,7 @@ pub(crate) async fn redeem(
     code: &Code,
 ) -> Result<Ticket, RedeemError> {
     let me = transport.peer_id();
-    let connection = dial::first(transport, place.id, place.addresses.clone()).await?;
+    let connection = dial::first(transport, place.id, place.addresses.clone(), For::Tracker).await?;
     let talk = async {
         let (begun, element) = Exchange::begin(Side::Getter, code, connection.peer_id());
         let (send, recv) = connection.open().await?;

@@ -15,7 +15,7 @@ use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, Transport, TransportError};
 
 use super::guesses::{Guesses, Verdict};
-use crate::net::dial;
+use crate::net::dial::{self, For};
 use crate::net::tracker::TrackerAddress;
 
 /// A tracker answers within this time, and takes what is said.
@@ -247,7 +247,8 @@ impl Offer {
 
     /// A mailbox, of the same number as before if possible. An error may pass.
     async fn claim(&mut self) -> Result<Result<Mailbox, NoCode>, TransportError> {
-        let connection = dial::first(self.transport.clone(), self.place.id, self.place.addresses.clone()).await?;
+        let connection =
+            dial::first(self.transport.clone(), self.place.id, self.place.addresses.clone(), For::Tracker).await?;
         let claim = self.claim_over(connection.clone());
         let claimed = timeout(ANSWER, claim).await.unwrap_or(Err(TransportError::TimedOut("claim a mailbox")));
         if !matches!(claimed, Ok(Ok(_))) {
