@@ -168,7 +168,7 @@ fn what_looks_like_a_code_is_taken_for_one_only_if_it_is() {
     // A typing error is said before anything is.
     let mut typed = machines.get("typed", &["-i=127.0.0.1", "-d=1", "7-ardvark-zucchini"]);
     typed.ends_with(2);
-    assert!(typed.errors().contains("Is it 7-aardvark-zucchini"), "{}", typed.errors());
+    assert!(typed.errors().contains("did you mean 7-aardvark-zucchini?"), "{}", typed.errors());
     let mut nowhere = machines.get("nowhere", &["7-aardvark-zucchini"]);
     nowhere.ends_with(2);
     assert!(nowhere.errors().contains("-i"), "{}", nowhere.errors());

@@ -244,7 +244,7 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
     match Code::find(&arguments.what.join(" ")).filter(|_| !arguments.as_name) {
         Some(Ok(code)) => return Ok(What::Code(code)),
         // Nothing is sent: what is nearly the secret would be.
-        Some(Err(error)) => return usage(format!("{error}. For a file of that name, give -f before it")),
+        Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
     }
     let [what] = &arguments.what[..] else {

@@ -67,7 +67,7 @@ fn refused(error: &RedeemError) -> Failure {
     let (code, sentence) = match error {
         RedeemError::Wrong | RedeemError::NoMailbox => (
             ExitCode::Refused,
-            "That code is wrong, or it has been used. Ask for a new one, or for the ticket".to_owned(),
+            "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),
         ),
         RedeemError::Busy => (
             ExitCode::Refused,

@@ -36,7 +36,7 @@ pub struct Code {
 #[non_exhaustive]
 pub enum CodeError {
     /// A word is not in the list.
-    #[error("{word:?} is none of the words that codes are made of{}", suggestion.map(|code| format!(". Is it {code}")).unwrap_or_default())]
+    #[error("{word:?} is none of the words that codes are made of{}", ask(*suggestion))]
     Word {
         /// The word.
         word: String,
@@ -44,8 +44,12 @@ pub enum CodeError {
         suggestion: Option<Code>,
     },
     /// No mailbox has such a number.
-    #[error("a code begins with a number from 1 to {MAX_MAILBOX}, not with {0}")]
+    #[error("a code begins with a number from 1 to {MAX_MAILBOX}, not with {0}.")]
     Number(String),
+}
+
+fn ask(suggestion: Option<Code>) -> String {
+    suggestion.map_or_else(|| ".".to_owned(), |code| format!("; did you mean {code}?"))
 }
 
 /// How a text reads as a word of the list.
