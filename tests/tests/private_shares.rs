@@ -314,6 +314,9 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     }
                     TrackerEvent::Watched { peers, .. } => assert_eq!(peers, []),
                     TrackerEvent::Welcome { .. } => {}
+                    other @ (TrackerEvent::Relayed { .. } | TrackerEvent::Leg { .. } | TrackerEvent::Mailbox(_)) => {
+                        panic!("nothing asked for {other:?}")
+                    }
                 }
             }
             assert_eq!(refused[0], refused[1], "there or not, it is the same");

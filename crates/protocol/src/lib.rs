@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod code;
 mod codec;
 mod geometry;
 mod id;
@@ -35,6 +36,9 @@ mod relay;
 mod stream_pieces;
 mod ticket;
 
+pub use code::{
+    Code, CodeError, CodeMessage, MAX_CODE_MESSAGE, MAX_MAILBOX, MailboxEvent, MailboxRefusal, MailboxRequest,
+};
 pub use codec::{DecodeError, EncodeError, Wire};
 pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ABBREVIATED, ContentId, PeerId};

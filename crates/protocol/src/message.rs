@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
 use crate::private::MAX_PROOFS;
 use crate::relay::{Carried, LegKey};
@@ -360,6 +361,8 @@ pub enum TrackerRequest {
     },
     /// The sender opens legs when it is told to ([`TrackerEvent::Leg`]). Said once, after [`relay_mark`](crate::relay_mark).
     TakesLegs,
+    /// About a mailbox for codes: on a connection of its own, and nothing else on that.
+    Mailbox(MailboxRequest),
 }
 
 impl Wire for TrackerRequest {
@@ -456,6 +459,8 @@ pub enum TrackerEvent {
         /// What the receiver's leg begins with.
         key: LegKey,
     },
+    /// About a mailbox for codes.
+    Mailbox(MailboxEvent),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.

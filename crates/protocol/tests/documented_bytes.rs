@@ -1,8 +1,9 @@
 //! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
 use p2p_fileshare_protocol::{
-    Announce, Answer, Carried, ContentId, Digest, LegKey, PeerId, PeerMessage, PeerProgress, PieceRange, RefusalReason,
-    RelayKey, Request, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
+    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
+    PeerId, PeerMessage, PeerProgress, PieceRange, RefusalReason, RelayKey, Request, Role, TrackerEvent,
+    TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -60,5 +61,14 @@ fn the_document_shows_what_the_codec_writes() {
     is(TrackerEvent::Relayed { peer, answer }, "from the tracker: `Relayed`, at 10.0.0.2:9000");
     let key = LegKey([0x33; 16]);
     is(TrackerEvent::Leg { from: peer, address, key }, "from the tracker: `Leg`, of the peer at 10.0.0.2:9000");
+    let claim = TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) });
+    is(claim, "tracker: `Mailbox`, claims number 7");
+    let open = TrackerRequest::Mailbox(MailboxRequest::Open { mailbox: 7, message: vec![1, 2] });
+    is(open, "tracker: `Mailbox`, opens 7 and says 1, 2");
+    let claimed = TrackerEvent::Mailbox(MailboxEvent::Claimed { mailbox: 7 });
+    is(claimed, "from the tracker: `Mailbox`, 7 is claimed");
+    let refused = TrackerEvent::Mailbox(MailboxEvent::Refused(MailboxRefusal::None));
+    is(refused, "from the tracker: `Mailbox`, there is none");
+    is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

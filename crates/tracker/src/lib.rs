@@ -22,6 +22,7 @@ mod catalogue;
 mod config;
 mod cost;
 mod ledger;
+mod mailboxes;
 mod outbox;
 mod pace;
 mod private;

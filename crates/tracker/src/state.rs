@@ -23,6 +23,7 @@ use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
+use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
@@ -50,6 +51,8 @@ pub(crate) struct State {
     asking: Mutex<Asking>,
     /// Carries connections, if it is to.
     relay: OnceLock<Relay>,
+    /// Mailboxes for codes.
+    pub(crate) mailboxes: Mailboxes,
 }
 
 /// A connected peer that has said hello.
@@ -112,6 +115,7 @@ impl State {
             ledger: Mutex::new(Ledger::new(room)),
             asking: Mutex::default(),
             relay: OnceLock::new(),
+            mailboxes: Mailboxes::default(),
         }
     }
 
@@ -172,6 +176,15 @@ impl State {
             self.exit(session, peer);
         }
         stays
+    }
+
+    /// A session has, or opens, a mailbox. Who has one may be as quiet as one who shares what nobody has asked for so far.
+    pub(crate) fn is_for_mailboxes(&self, session: u64, has: bool) {
+        self.ledger().change(session, cost::MAILBOX as i64);
+        if has {
+            self.ledger().raise_use(session, Use::Alone);
+        }
+        self.make_room();
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,

@@ -43,6 +43,13 @@ impl Transport for Relayed {
         random(&mut key.0);
         self.dialer.dial_through(self.relay, Carried { key, address: addr }, expect)
     }
+    fn dial_tracker(
+        &self,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dialer.dial_tracker(addr, expect)
+    }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         self.dialer.accept()
     }

@@ -623,7 +623,7 @@ impl Client {
                         }
                     }
                     Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. }) => {}
+                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. } | TrackerEvent::Mailbox(_)) => {}
                 },
             }
         };
