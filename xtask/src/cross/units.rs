@@ -1,5 +1,5 @@
 //! Tests of single crates, built for Windows and run under Wine: those of the code that is for Windows alone, and all others
-//! that Wine is good enough for.
+//! that Wine is good enough for, inside the crates and beside them.
 
 use std::fs;
 use std::path::Path;
@@ -22,6 +22,10 @@ const CRATES: [&str; 6] = [
     "p2p-fileshare",
 ];
 
+/// The crates whose tests beside them run over TCP or in memory, and on files.
+const BESIDE: [&str; 4] =
+    ["p2p-fileshare-storage", "p2p-fileshare-transport", "p2p-fileshare-tracker", "p2p-fileshare"];
+
 /// What Wine is not good enough for: parts of tests' names, and why.
 const UNFIT: [(&str, &str); 4] = [
     ("quic::", "Wine lacks a call that QUIC's sockets need"),
@@ -38,7 +42,8 @@ pub(super) fn run(compiler: &Compiler, tools: &Path, skipped: &mut Skipped) -> a
     let what = format!("{WINDOWS} under Wine: tests of {}", CRATES.join(", "));
     let Some(wine) = skipped.unless(&what, Wine::get(tools)) else { return Ok(()) };
     eprintln!("{what}");
-    let programs = compiler.build_tests(&CRATES, PROFILE)?;
+    let mut programs = compiler.build_tests(&CRATES, &["--lib"], PROFILE)?;
+    programs.extend(compiler.build_tests(&BESIDE, &["--test", "*"], PROFILE)?);
     let parent = tools.join("stories");
     fs::create_dir_all(&parent)?;
     let folder = tempfile::tempdir_in(parent)?;
