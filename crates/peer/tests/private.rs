@@ -232,6 +232,20 @@ async fn several_private_contents_come_over_one_connection() {
     assert!((1..6).all(|number| world.has("two", &format!("file-{number}"))));
 }
 
+/// It connects for something else, and hears only then that the peer has it.
+#[tokio::test]
+async fn what_was_wanted_before_the_connection_stood_is_proven_over_it() {
+    let world = World::new();
+    let (one, two) = (world.node("one"), world.node("two"));
+    let open = world.share(&one, "open", None).await;
+    let private = world.share(&one, "private", Some(1)).await;
+    let download = two.download(private).private(Some(secret_of(1))).start().await.unwrap();
+    get(&two, open, None, &one).await;
+    two.add_peer(private, address(one.id(), one.listeners())).await.unwrap();
+    timeout(LONG, download).await.expect("it ends").expect("it completes");
+    assert!(world.has("two", "private"));
+}
+
 #[tokio::test]
 async fn a_private_share_that_was_stopped_is_shared_again() {
     let world = World::new();

@@ -122,7 +122,8 @@ impl Driver {
         }
         let mut wanted = self.items.iter().filter(|(_, item)| item.wanted || item.manifest_only);
         let content = wanted.find(|(content, _)| self.engine.knows(**content, peer)).map(|(&content, _)| content);
-        Manner::First(self.tracker.clone().zip(content).map(|(tracker, content)| Through { tracker, content }))
+        let announced = content.map(|content| self.setup.gate.shares.announced_as(content));
+        Manner::First(self.tracker.clone().zip(announced).map(|(tracker, announced)| Through { tracker, announced }))
     }
 
     pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {

@@ -226,7 +226,7 @@ impl Driver {
         connection.spawn(Box::pin(talk));
         self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
-            self.event(Event::Admitted { conn, content });
+            self.event(Event::Admitted { conn, content, late: false });
         }
     }
 

@@ -16,8 +16,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Who can be asked for a passage.
 pub(crate) struct Through {
     pub(crate) tracker: mpsc::Sender<ToClient>,
-    /// What this node wants of the peer.
-    pub(crate) content: ContentId,
+    /// What this node wants of the peer, as it was announced: of a private content that is given up meanwhile, no tracker is to
+    /// learn the id.
+    pub(crate) announced: ContentId,
 }
 
 impl Through {
@@ -29,7 +30,7 @@ impl Through {
     ) -> Option<Result<Arc<dyn Connection>, TransportError>> {
         let over = transport.over_relay()?;
         let (reply, answer) = oneshot::channel();
-        self.tracker.try_send(ToClient::Relay { peer, content: self.content, reply }).ok()?;
+        self.tracker.try_send(ToClient::Relay { peer, content: self.announced, reply }).ok()?;
         let Passage { relay, carried } = match timeout(ANSWER, answer).await {
             Ok(Ok(Ok(passage))) => passage,
             Ok(Ok(Err(Some(sentence)))) => return Some(Err(TransportError::NotCarried(sentence))),

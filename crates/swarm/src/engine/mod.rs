@@ -151,7 +151,7 @@ impl Engine {
             }
             Event::DialFailed { peer } => self.dial_failed(peer),
             Event::Disconnected { conn } => self.disconnected(conn),
-            Event::Admitted { conn, content } => self.admitted(conn, content),
+            Event::Admitted { conn, content, late } => self.admitted(conn, content, late),
             Event::Message { conn, message } => self.message(conn, message),
             Event::Requested { conn, serve, content, run } => self.requested(conn, serve, content, run),
             Event::Served { serve } => self.served(serve),

@@ -540,7 +540,7 @@ impl Client {
                         Some(ToClient::Progress { content, progress }) => TrackerRequest::Progress { content, progress },
                         Some(ToClient::Relay { peer, content, reply }) if is_relay => {
                             self.waiting.passages.insert(peer, reply);
-                            TrackerRequest::Relay { peer, content: self.private.shares.announced_as(content) }
+                            TrackerRequest::Relay { peer, content }
                         }
                         Some(relay @ ToClient::Relay { .. }) => {
                             relay.unheard();
