@@ -158,8 +158,7 @@ fn what_looks_like_a_code_is_taken_for_one_only_if_it_is() {
     machines.put("here", "7-aardvark-zucchini", b"a name as well");
     let mut sharer =
         machines.share("here", &[&at[..], &["--open", "--no-code", "12-foo-bar", "7-aardvark-zucchini"]].concat());
-    ticket(&mut sharer);
-    ticket(&mut sharer);
+    let _tickets = [ticket(&mut sharer), ticket(&mut sharer)];
     run("name", &["12-foo-bar"]).ends_with(0);
     assert_eq!(machines.read("name", "output/12-foo-bar"), b"a name");
     run("code", &["7-aardvark-zucchini"]).ends_with(10);

@@ -115,7 +115,7 @@ pub enum CodeEvent {
 #[non_exhaustive]
 pub enum NoCode {
     /// The tracker does not know what a mailbox is.
-    #[error("the tracker knows no codes: it is of an earlier version")]
+    #[error("the tracker is of an earlier version, which has none")]
     OldTracker,
     /// It has no mailbox left.
     #[error("the tracker has no room for another code")]
