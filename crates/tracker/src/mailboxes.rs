@@ -107,7 +107,10 @@ impl Mailboxes {
         }
         let is_open = |number: &u16| table.get(number).is_none_or(|mailbox| mailbox.owner == owner);
         let wished = wish.filter(|number| (1..=MAX_MAILBOX).contains(number) && is_open(number));
-        let smallest = || (1..=MAX_MAILBOX).find(|number| !table.contains_key(number));
+        let smallest = || {
+            let gap = (1..).zip(table.keys()).find(|(number, taken)| number != *taken).map(|(number, _)| number);
+            gap.or_else(|| u16::try_from(table.len() + 1).ok().filter(|&number| number <= MAX_MAILBOX))
+        };
         let number = wished.or_else(smallest).ok_or(MailboxRefusal::Full)?;
         let (events, received) = mpsc::channel(WAITING);
         let (places, exchanges) = (Handshakes::new(EXCHANGES), BTreeMap::new());
