@@ -62,7 +62,7 @@ pub struct GetArguments {
     /// A ticket; or, with -i, a code, an id or a name
     ///
     /// A ticket; or, with -i, a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name
-    #[arg(value_name = "TICKET|CODE|CONTENT_ID|NAME", required = true, num_args = 1..)]
+    #[arg(value_name = "TICKET|CODE|ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
     /// Take it as a name, whatever it looks like
     ///

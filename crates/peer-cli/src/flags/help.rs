@@ -53,7 +53,7 @@ pub const LAYOUT: Layout = Layout {
             &["tracker-ip", "seeder", "file", "port", "tracker-port", "exit-when-done", "up-rate", "wait", "help"],
         ),
         ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "wait", "json", "help"]),
-        ("share", &["open", "expires", "receivers", "code-for", "qr", "name", "tracker-ip", "up-rate", "json", "help"]),
+        ("share", &["open", "expires", "receivers", "qr", "name", "tracker-ip", "up-rate", "json", "help"]),
         ("ls", &["only", "watch", "tracker-id", "wait", "json", "help"]),
         ("watch", &["only", "until-complete", "copies", "tracker-id", "wait", "json", "help"]),
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
