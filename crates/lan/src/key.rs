@@ -93,6 +93,14 @@ impl ContentKey {
     }
 }
 
+impl PartialEq for ContentKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for ContentKey {}
+
 impl fmt::Debug for ContentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ContentKey(…)")

@@ -48,7 +48,11 @@ impl Secret {
     pub fn share_key(&self) -> ShareKey {
         let mut swarm = *Key::derive(SWARM, &self.0).bytes();
         swarm[..MARK.len()].copy_from_slice(&MARK);
-        ShareKey { proofs: Key::derive(PROOFS, &self.0), swarm: ContentId(Digest(swarm)), lan: Key::derive(LAN, &self.0) }
+        ShareKey {
+            proofs: Key::derive(PROOFS, &self.0),
+            swarm: ContentId(Digest(swarm)),
+            lan: Key::derive(LAN, &self.0),
+        }
     }
 }
 

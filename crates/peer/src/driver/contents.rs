@@ -210,6 +210,7 @@ impl Driver {
 
     /// Tells the tracker what we hold of a content.
     pub(super) fn announce(&mut self, content: ContentId) {
+        self.take_part_on_lan(content);
         let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
         if item.paused {
             return;
@@ -298,6 +299,7 @@ impl Driver {
         let (closed, is_closed) = oneshot::channel();
         item.closed = Some(is_closed);
         self.set_state(content, State::Paused);
+        self.leave_lan(content);
         let closing = self.let_go(content);
         tokio::spawn(async move {
             if let Some(closing) = closing {
@@ -384,6 +386,7 @@ impl Driver {
         self.set_state(content, state);
         self.watch.remove(content);
         let closing = self.let_go(content);
+        self.leave_lan(content);
         // The caller that stopped it has what it asked for, however it ended.
         for stop in self.items.remove(&content).into_iter().flat_map(|item| item.stops) {
             let _ = stop.send(());
