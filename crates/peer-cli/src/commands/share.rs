@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
+use lan::Offers;
 use peer::{NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
-use protocol::{ContentId, PeerId, Secret, Ticket};
+use protocol::{ContentId, PeerId, Query, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
@@ -18,12 +19,14 @@ use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::guess::quoted;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::lan::{self as network, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
@@ -154,6 +157,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
+    let lan = network::start(&arguments.peer, ByDefault::On);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let (node, own) = match arguments.tracker_ip {
@@ -164,7 +168,12 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             (node, Some(own))
         }
     };
-    let node = node.private(!arguments.open).output("output").scan(scan);
+    let node = node.private(!arguments.open).output("output").scan(scan).lan(lan.clone());
+    if let (Some(lan), Some(own)) = (&lan, &own) {
+        let port = own.transport.listeners().first().map_or(0, SocketAddr::port);
+        lan.own_tracker(port);
+        lan.offer(Offers { port, open: arguments.open, codes: false });
+    }
     let secrets = match (arguments.open, &own) {
         (true, _) => None,
         // What stands for a certain time or number is over then, and does not begin again with the same ticket.
@@ -187,6 +196,9 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
+        if arguments.open && lan.is_some() && shared.is_own {
+            shared.say_names(session);
+        }
         let over = tokio::select! {
             over = shared.go_on(session, &mut events) => over,
             () = expired(arguments.expires, shared_since) => "this share has expired".to_owned(),
@@ -420,6 +432,16 @@ impl Place {
 }
 
 impl Shared {
+    /// Says how what is shared openly can be had on this network.
+    fn say_names(&self, session: &Session) {
+        let names = self.contents.iter().filter_map(|(content, _)| session.called(*content));
+        let names: Vec<_> = names.filter(|name| Query::is_name(name)).collect();
+        names.iter().for_each(|name| session.note(&format!("On this network: peer-cli get {}", quoted(name))));
+        if !names.is_empty() {
+            session.note(&format!("The id to compare there: {}", self.tracker));
+        }
+    }
+
     /// Says with which ticket a content can be had.
     fn give_ticket(&self, session: &Session, number: usize, of_several: Option<&str>) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
 use storage::StorageError;
 use swarm::Event;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::item::{Item, OwnTask};
@@ -228,7 +229,9 @@ impl Driver {
             // What could be taken for an id or a ticket is found by its id alone. A private share has no name for a tracker.
             .filter(|(name, _)| !item.private && Query::is_name(name));
         let announced = self.setup.gate.shares.announced_as(content);
-        if tracker.try_send(ToClient::Announce(Announce { content: announced, about, role })).is_err() {
+        let sent = tracker.try_send(ToClient::Announce(Announce { content: announced, about, role }));
+        // One that never answered has no queue.
+        if let Err(TrySendError::Full(_)) = sent {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
     }
