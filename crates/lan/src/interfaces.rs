@@ -39,10 +39,8 @@ pub(crate) fn networks(listening: &[IpAddr]) -> Vec<Network> {
 }
 
 fn of(interfaces: &[Interface], listening: &[IpAddr]) -> Vec<Network> {
-    let is_up = |interface: &&Interface| {
-        !interface.is_p2p
-            && matches!(interface.oper_status, IfOperStatus::Up | IfOperStatus::Unknown | IfOperStatus::Dormant)
-    };
+    // Without a carrier, Unix does not know.
+    let is_up = |interface: &&Interface| !interface.is_p2p && interface.oper_status == IfOperStatus::Up;
     let mut up: Vec<_> = interfaces.iter().filter(is_up).collect();
     // Where there are many, those of containers and virtual machines are left out first.
     up.sort_by_key(|interface| is_virtual(&interface.name));
@@ -131,7 +129,7 @@ mod tests {
     #[test]
     fn networks_without_carrier_tunnels_and_single_addresses_are_left_out() {
         let mut down = interface("eth1", "10.1.0.1", 24);
-        down.oper_status = IfOperStatus::Down;
+        down.oper_status = IfOperStatus::Unknown;
         let mut tunnel = interface("tun0", "10.8.0.2", 24);
         tunnel.is_p2p = true;
         let all = [

@@ -55,6 +55,9 @@ impl Multicast {
     /// all if there are none.
     pub fn join(listening: &[IpAddr]) -> Result<Self, LanError> {
         let (v4, v6) = (bind_v4(), bind_v6());
+        for error in [&v4, &v6].into_iter().filter_map(|bound| bound.as_ref().err()) {
+            tracing::debug!(%error, "one kind of multicast is not there");
+        }
         let (v4, v6) = match (v4, v6) {
             (Err(error), Err(_)) => return Err(error.into()),
             (v4, v6) => (v4.ok(), v6.ok()),
@@ -133,13 +136,13 @@ impl Link for Multicast {
             let sent = match (network, &self.v4, &self.v6) {
                 (Network::V4(own, _), Some(socket), _) => SockRef::from(socket)
                     .set_multicast_if_v4(own)
-                    .and_then(|()| socket.try_send_to(packet, SocketAddrV4::new(GROUP_V4, PORT).into())),
+                    .and_then(|()| SockRef::from(socket).send_to(packet, &SocketAddrV4::new(GROUP_V4, PORT).into())),
                 // One packet an interface, which leaves from its address of the link.
                 (Network::V6(_, _, index), _, Some(socket)) if interfaces.insert(*index) => {
                     let to = SocketAddrV6::new(GROUP_V6, PORT, 0, *index);
                     SockRef::from(socket)
                         .set_multicast_if_v6(*index)
-                        .and_then(|()| socket.try_send_to(packet, to.into()))
+                        .and_then(|()| SockRef::from(socket).send_to(packet, &to.into()))
                 }
                 _ => Ok(0),
             };
