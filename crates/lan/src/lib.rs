@@ -45,7 +45,7 @@ mod run;
 pub use fake::{FakeLink, FakeNetwork};
 pub use key::ContentKey;
 pub use link::{Link, Received};
-pub use multicast::{LanError, Multicast, PORT};
+pub use multicast::{GROUP_V4, GROUP_V6, LanError, Multicast, PORT};
 pub use run::Lan;
 
 use std::net::SocketAddr;

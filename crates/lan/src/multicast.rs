@@ -16,10 +16,11 @@ use crate::packet::LONGEST;
 
 /// The beacon's port.
 pub const PORT: u16 = 9779;
-/// The groups: of the organization's scope for IPv4, which routers do not forward by themselves (and packets may go no
-/// further than one hop); of the link for IPv6.
-const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 97, 79);
-const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x7032, 0x706c);
+/// The group of IPv4: of the organization's scope, which routers do not forward by themselves; and packets may go no further
+/// than one hop.
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 97, 79);
+/// The group of IPv6: of the link.
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x7032, 0x706c);
 
 /// Time between two looks at the networks of this machine.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
