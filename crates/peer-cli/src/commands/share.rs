@@ -196,7 +196,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
-        if arguments.open && lan.is_some() && shared.is_own {
+        let is_near = Audience::of(&arguments.peer) != Audience::ThisMachine && lan.is_some();
+        if arguments.open && is_near && shared.is_own {
             shared.say_names(session);
         }
         let over = tokio::select! {
