@@ -27,30 +27,22 @@ use crate::ui::screen::{self, OutputStream};
 const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                     what `peer-cli share` printed, into here
-  peer-cli get p2p… -o /data \
-             into another folder
-  peer-cli get p2p… -o - | tar x \
-             to standard output
-  peer-cli get a.bin \
-             what is shared openly on this network
+  peer-cli get p2p… -o /data            into another folder
+  peer-cli get p2p… -o - | tar x        to standard output
+  peer-cli get a.bin                    what is shared openly on this network
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
 const MORE_EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                     what `peer-cli share` printed; it ends up
                                         in this folder
-  peer-cli get p2p… -o /data \
-             into another folder
-  peer-cli get p2p… --seed-for 1h \
-             and shared on for an hour
-  peer-cli get p2p… --force \
-             only what has changed of a file or a
+  peer-cli get p2p… -o /data            into another folder
+  peer-cli get p2p… --seed-for 1h       and shared on for an hour
+  peer-cli get p2p… --force             only what has changed of a file or a
                                         folder that is there
   peer-cli get p2p… --only '*.json'     of a folder, only those files
-  peer-cli get p2p… -o - | tar x \
-             to standard output, in order
-  peer-cli get a.bin \
-             by name, if somebody on this network
+  peer-cli get p2p… -o - | tar x        to standard output, in order
+  peer-cli get a.bin                    by name, if somebody on this network
                                         shares it openly
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker that runs there";
 
