@@ -8,6 +8,8 @@ pub mod false_tracker;
 pub mod halves;
 pub mod machines;
 #[cfg(target_os = "linux")]
+pub mod namespaces;
+#[cfg(target_os = "linux")]
 pub mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -145,88 +145,9 @@ fn a_tracker_with_a_new_key_is_named_on_a_running_peer() {
 /// Machines of network namespaces, which only root can make.
 #[cfg(target_os = "linux")]
 mod namespaces {
-    use std::io::Write;
-    use std::process::Command;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use tests::namespaces::{Network, ip};
 
     use super::*;
-
-    /// Namespaces joined by a bridge in one of them; they go with this.
-    struct Network {
-        names: Vec<String>,
-    }
-
-    fn ip(arguments: &str) -> bool {
-        let output = Command::new("ip").args(arguments.split_whitespace()).output();
-        output.is_ok_and(|output| output.status.success())
-    }
-
-    impl Network {
-        /// A namespace of each name, with an `eth0` at this address; nothing where they cannot be made.
-        fn new(machines: &[(&str, &str)]) -> Option<Self> {
-            // Tests run beside each other.
-            static NUMBER: AtomicU32 = AtomicU32::new(0);
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let hub = format!("p2p-{}-{number}", std::process::id());
-            let mut network = Network { names: Vec::new() };
-            if !network.add(&hub) || !ip(&format!("-n {hub} link add hub type bridge")) {
-                // Past what the test harness catches.
-                let mut uncaught = std::io::stderr();
-                writeln!(uncaught, "skipped: network namespaces cannot be made here (are you root?)").unwrap();
-                return None;
-            }
-            assert!(ip(&format!("-n {hub} link set hub up")));
-            for (number, (name, address)) in machines.iter().enumerate() {
-                let name = network.name(name);
-                assert!(network.add(&name), "a second namespace");
-                let port = format!("port{number}");
-                assert!(ip(&format!("-n {hub} link add {port} type veth peer name eth0 netns {name}")));
-                assert!(ip(&format!("-n {hub} link set {port} master hub up")));
-                assert!(ip(&format!("-n {name} link set lo up")) && ip(&format!("-n {name} link set eth0 up")));
-                assert!(address.is_empty() || ip(&format!("-n {name} addr add {address}/24 dev eth0")));
-            }
-            Some(network)
-        }
-
-        fn name(&self, machine: &str) -> String {
-            format!("{}-{machine}", self.names[0])
-        }
-
-        fn add(&mut self, name: &str) -> bool {
-            let added = ip(&format!("netns add {name}"));
-            if added {
-                self.names.push(name.to_owned());
-            }
-            added
-        }
-
-        fn ip(&self, machine: &str, arguments: &str) {
-            assert!(ip(&format!("-n {} {arguments}", self.name(machine))), "ip {arguments}");
-        }
-
-        /// `peer-cli` on a machine.
-        fn start(&self, machines: &Machines, machine: &str, arguments: &[&str]) -> Process {
-            let inner = tests::peer_cli();
-            let mut command = Command::new("ip");
-            command.args(["netns", "exec", &self.name(machine)]).arg(inner.get_program());
-            for (key, value) in inner.get_envs() {
-                match value {
-                    Some(value) => command.env(key, value),
-                    None => command.env_remove(key),
-                };
-            }
-            command.current_dir(machines.folder(machine)).args(arguments);
-            Process::start(machine, command)
-        }
-    }
-
-    impl Drop for Network {
-        fn drop(&mut self) {
-            for name in &self.names {
-                ip(&format!("netns del {name}"));
-            }
-        }
-    }
 
     #[test]
     fn share_works_where_ipv6_is_switched_off() {

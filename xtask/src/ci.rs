@@ -32,14 +32,15 @@ const AFTER: [&[&str]; 6] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
     ("swarm", &["protocol"]),
     ("storage", &["protocol", "atomic-file"]),
     ("transport", &["protocol", "atomic-file"]),
-    ("peer", &["swarm", "storage", "transport"]),
+    ("lan", &["protocol"]),
+    ("peer", &["swarm", "storage", "transport", "lan"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
     ("tracker-cli", &["tracker", "settings"]),

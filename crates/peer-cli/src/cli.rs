@@ -41,6 +41,7 @@ pub const NAMES: Names = Names {
         "budget",
         "site",
         "fair",
+        "no-lan",
         "transport",
         "mtu",
         "congestion",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lan::Lan;
 use protocol::{PeerId, Secret};
 use storage::{Backend, MmapBackend};
 use swarm::Shares;
@@ -123,6 +124,7 @@ pub struct NodeBuilder {
     pub(crate) site: String,
     pub(crate) shares: Arc<Shares>,
     pub(crate) private: bool,
+    pub(crate) lan: Option<Lan>,
     pub(crate) seed: u64,
 }
 
@@ -142,6 +144,7 @@ impl NodeBuilder {
             site: String::new(),
             shares: Arc::default(),
             private: false,
+            lan: None,
             seed: fastrand::u64(..),
         }
     }
@@ -276,6 +279,12 @@ impl NodeBuilder {
     /// The private shares of this process, if a tracker in it is to know them too. Default: of this node alone.
     pub fn shares(mut self, shares: Arc<Shares>) -> Self {
         self.shares = shares;
+        self
+    }
+
+    /// Where peers on the local network are found, and find this one, without a tracker. Default: nowhere. A node has its own.
+    pub fn lan(mut self, lan: Option<Lan>) -> Self {
+        self.lan = lan;
         self
     }
 

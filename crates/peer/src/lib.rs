@@ -103,6 +103,7 @@ pub use stats::{Bottleneck, Waits};
 pub use status::{Completed, DownloadStats, Participant, State, Status};
 
 // What a user touches of the crates below: one crate is enough.
+pub use lan::Lan;
 pub use protocol::{
     Algorithm, Code, CodeError, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query,
     QueryError, Secret, Ticket,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lan::Holder;
 use protocol::{ContentId, Manifest, PeerId, PieceRange, Secret};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
@@ -106,6 +107,8 @@ pub(crate) enum Report {
     TrackerUnfit {
         error: PeerError,
     },
+    /// Somebody on the local network takes part in a content that is wanted.
+    Met(Holder),
     /// This machine has other addresses than before.
     Addresses {
         addresses: Vec<SocketAddr>,

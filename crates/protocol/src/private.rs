@@ -23,6 +23,8 @@ const MARK: [u8; 8] = *b"private\0";
 /// The purposes of what is derived from a secret.
 const PROOFS: &str = "p2p-fileshare 2026-11-28 private share: key for proofs";
 const SWARM: &str = "p2p-fileshare 2026-11-28 private share: id of the swarm";
+const LAN: &str = "p2p-fileshare 2026-11-29 local network: key of a private share";
+const OPEN_LAN: &str = "p2p-fileshare 2026-11-29 local network: key of an open content";
 
 /// What holders of a ticket have and nobody else: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,11 @@ impl Secret {
     pub fn share_key(&self) -> ShareKey {
         let mut swarm = *Key::derive(SWARM, &self.0).bytes();
         swarm[..MARK.len()].copy_from_slice(&MARK);
-        ShareKey { proofs: Key::derive(PROOFS, &self.0), swarm: ContentId(Digest(swarm)) }
+        ShareKey {
+            proofs: Key::derive(PROOFS, &self.0),
+            swarm: ContentId(Digest(swarm)),
+            lan: Key::derive(LAN, &self.0),
+        }
     }
 }
 
@@ -66,17 +72,23 @@ pub enum Turn {
     Second,
 }
 
-/// What is derived from a secret: the key for proofs, and the id that trackers see.
+/// What is derived from a secret: the key for proofs, the id that trackers see, and the key for local networks.
 #[derive(Debug, Clone, Copy)]
 pub struct ShareKey {
     proofs: Key,
     swarm: ContentId,
+    lan: Key,
 }
 
 impl ShareKey {
     /// The id under which holders announce themselves to trackers. It says nothing of the secret or the content.
     pub fn swarm(&self) -> ContentId {
         self.swarm
+    }
+
+    /// The key for what holders say to each other on a local network.
+    pub fn lan_key(&self) -> Key {
+        self.lan
     }
 
     /// The proof of `prover` to `verifier` over a connection, of which both have exported `exporter` for [`PROOF_LABEL`].
@@ -93,6 +105,11 @@ impl ContentId {
     /// Whether it is the id of a private swarm, which only its holders know.
     pub fn is_private(&self) -> bool {
         self.0.0.starts_with(&MARK)
+    }
+
+    /// The key for what those who know an open content say to each other on a local network.
+    pub fn lan_key(&self) -> Key {
+        Key::derive(OPEN_LAN, &self.0.0)
     }
 }
 

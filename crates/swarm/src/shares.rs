@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::{ContentId, PeerId, ShareKey, Turn};
+use protocol::{ContentId, Key, PeerId, ShareKey, Turn};
 
 /// Both ends of a connection, and what both have exported of it.
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +146,11 @@ impl Shares {
     /// The id under which trackers know a content: its own unless it is private.
     pub fn announced_as(&self, content: ContentId) -> ContentId {
         self.lock().get(&content).map_or(content, |share| share.key.swarm())
+    }
+
+    /// The key for what holders say to each other on a local network.
+    pub fn lan_key(&self, content: ContentId) -> Option<Key> {
+        self.lock().get(&content).map(|share| share.key.lan_key())
     }
 
     /// The content that a tracker means. Nothing if it names a private one by its own id, which it cannot know.

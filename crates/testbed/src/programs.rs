@@ -33,13 +33,15 @@ pub fn at_home(command: &mut Command, home: &Path) {
 }
 
 /// Keeps what the user has set for peers of its own away from one of ours: variables, and what is in its home. There is no home
-/// then, unless [`at_home`] gives one.
+/// then, unless [`at_home`] gives one. And nothing is sent to the local network.
 pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
         command.env_remove(name);
     }
     let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
     command.env("P2P_CONFIG", nothing).env("P2P_TRACKER_CONFIG", nothing);
+    // What runs here is nobody's business in the network that this machine is in.
+    command.env("P2P_NO_LAN", "true");
     at_home(command, &Path::new(nothing).join("home"));
 }
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use peer::{Glob, NamePolicy, received_manifest};
-use protocol::{Code, Query, Ticket, printable};
+use lan::Lan;
+use peer::{Glob, NamePolicy, TrackerAddress, received_manifest};
+use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
@@ -14,7 +15,8 @@ use crate::flags::names::NameArguments;
 use crate::flags::output;
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{by_ticket, find};
+use crate::session::find::{Found, by_ticket, find};
+use crate::session::lan::{self as network, ByDefault, Holders, Raced};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
@@ -27,7 +29,8 @@ Examples:
   peer-cli get p2p…                     what `peer-cli share` printed, into here
   peer-cli get p2p… -o /data            into another folder
   peer-cli get p2p… -o - | tar x        to standard output
-  peer-cli get -i 192.168.1.5 7-violin-tadpole   by the code that it printed
+  peer-cli get 7-violin-tadpole         by the code that it printed, on this network
+  peer-cli get a.bin                    what is shared openly on this network
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
 const MORE_EXAMPLES: &str = "\
@@ -40,6 +43,8 @@ Examples:
                                         folder that is there
   peer-cli get p2p… --only '*.json'     of a folder, only those files
   peer-cli get p2p… -o - | tar x        to standard output, in order
+  peer-cli get a.bin                    by name, if somebody on this network
+                                        shares it openly
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker that runs there";
 
 const NOTES: &str = "\
@@ -55,13 +60,17 @@ fn notes() -> String {
     if cfg!(windows) { format!("{NOTES}\n\n{BYTES}.") } else { NOTES.to_owned() }
 }
 
+/// Most places where the tracker of a ticket is looked for on this network.
+const MOVED: usize = 8;
+
 /// What is wanted, and what becomes of it.
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, before_long_help = MORE_EXAMPLES, after_long_help = notes())]
 pub struct GetArguments {
-    /// A ticket; or, with -i, a code, an id or a name
+    /// A ticket, a code, an id or a name
     ///
-    /// A ticket; or, with -i, a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name
+    /// A ticket; or a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name, for which
+    /// the tracker of -i is asked, or else this network
     #[arg(value_name = "TICKET|CODE|ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
     /// Take it as a name, whatever it looks like
@@ -166,7 +175,12 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     }
     temp_folder::sweep_left();
     trust_tracker(&mut arguments, &what).await?;
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private());
+    let lan = network::start(&arguments.peer, ByDefault::On);
+    let what = match what {
+        What::Unplaced(query) => nearby(lan.as_ref(), &arguments, query).await?,
+        what => what,
+    };
+    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private()).lan(lan.clone());
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
@@ -180,7 +194,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
     Session::run(node, options, face, async |session: &Session| {
         said.into_iter().for_each(|sentence| session.note(sentence));
-        begin(session, &arguments, what).await
+        begin(session, &arguments, what, lan.as_ref()).await
     })
     .await
 }
@@ -212,6 +226,12 @@ enum What {
     Code(Code),
     /// An id or a name, which a tracker must be asked for.
     Text(String),
+    /// The same where no tracker is named.
+    Unplaced(Query),
+    /// What a tracker on this network knows of it.
+    Nearby(TrackerAddress, ContentMatch, Query),
+    /// An id, which nobody needs to be asked for.
+    Id(ContentId),
 }
 
 impl What {
@@ -220,7 +240,7 @@ impl What {
         match self {
             What::Ticket(ticket) => ticket.secret().is_some(),
             What::Code(_) => true,
-            What::Text(_) => false,
+            What::Text(_) | What::Unplaced(_) | What::Nearby(..) | What::Id(_) => false,
         }
     }
 }
@@ -256,10 +276,7 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
         Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
             usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
         }
-        Ok(_) if arguments.tracker_ip.is_none() => usage(format!(
-            "{what:?} is no ticket. Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for \
-             that name"
-        )),
+        Ok(query) if arguments.tracker_ip.is_none() => Ok(What::Unplaced(query)),
         Ok(_) => Ok(What::Text(what.clone())),
     }
 }
@@ -271,23 +288,115 @@ fn behind_ticket(words: &[String]) -> Option<&String> {
     words[ticket..].iter().find(|word| word.chars().any(char::is_alphanumeric))
 }
 
-async fn begin(session: &Session, arguments: &GetArguments, what: What) -> Result<(), Failure> {
+/// Looks on this network for what has no ticket and no tracker.
+async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Query) -> Result<What, Failure> {
+    let advice = "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name";
+    let Some(lan) = lan else {
+        let sentence = format!("{:?} is no ticket. {advice}", query.to_string());
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    };
+    if let Query::Id(id) = query {
+        return Ok(What::Id(id));
+    }
+    let wanted = query.to_string();
+    let ask = async |node: &peer::Node| Ok(node.find(&wanted).await?);
+    let sharers = network::sharers(lan, &arguments.peer, ask).await?;
+    let sharers: Vec<_> = sharers.into_iter().filter(|sharer| !sharer.contents.is_empty()).collect();
+    if sharers.is_empty() {
+        let sentence = format!("{wanted:?} is no ticket, and nobody on this network shares it openly. {advice}");
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    let sharer = trust::sharer(sharers, &wanted, &arguments.peer).await?;
+    let found = sharer.contents.into_iter().next().expect("who shares nothing was left out");
+    Ok(What::Nearby(sharer.tracker, found, query))
+}
+
+/// What a ticket is of. A tracker that is silent or elsewhere is no obstacle where a holder is on this network.
+async fn of_ticket(
+    session: &Session,
+    arguments: &GetArguments,
+    ticket: &Ticket,
+    lan: Option<&Lan>,
+    (patience, tell): (Patience, &dyn Fn(String)),
+) -> Result<Found, Failure> {
+    let gone = |failure| gone(failure, ticket, arguments.peer.hashes());
+    let Some(mut holders) = lan.and_then(|lan| Holders::of_ticket(lan, ticket)) else {
+        let joined = connect::join_by_ticket(&session.node, ticket, patience, tell).await.map_err(gone)?;
+        session.joined(joined.tracker);
+        return by_ticket(&session.node, ticket, joined.told, patience, tell).await;
+    };
+    let mut also_at = Vec::new();
+    let joined = loop {
+        let join = connect::join_by_ticket_at(&session.node, ticket, &also_at, patience, tell);
+        // Who is not the sharer must not say what the ticket is of.
+        let is_of_use = |holder: &lan::Holder| match (ticket.content(), holder.tracker) {
+            (Some(_), _) => true,
+            (None, Some(tracker)) => !also_at.contains(&tracker) && also_at.len() < MOVED,
+            (None, None) => false,
+        };
+        match (holders.race(join, is_of_use).await, ticket.content()) {
+            (Raced::Tracker(joined), _) => break joined,
+            (Raced::Neither(failure), _) => return Err(gone(failure)),
+            (Raced::Holder(holder), Some(content)) => {
+                session.without_tracker();
+                let address = holder.address;
+                session.note(&format!("The tracker does not answer: going on with {address}, on this network."));
+                network::join_later(session.node.clone(), ticket.into());
+                return Ok(found_without_tracker(content, ticket.secret()));
+            }
+            (Raced::Holder(holder), None) => also_at.extend(holder.tracker),
+        }
+    };
+    session.joined(joined.tracker);
+    match (by_ticket(&session.node, ticket, joined.told, patience, tell).await, ticket.content()) {
+        (Err(failure), Some(content)) if failure.code == ExitCode::NotFound => match holders.soon(|_| true).await {
+            Some(_) => Ok(found_without_tracker(content, ticket.secret())),
+            None => Err(failure),
+        },
+        (found, _) => found,
+    }
+}
+
+/// A content of which nobody has said more than its id.
+fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
+    Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret }
+}
+
+async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Option<&Lan>) -> Result<(), Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let found = match what {
         What::Code(code) => {
             let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
-            let places = rendezvous::places(&code, host, port, &arguments.peer, patience, &tell).await?;
+            let places = rendezvous::places(&code, host, lan, port, &arguments.peer, patience, &tell).await?;
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
             let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
         }
-        What::Ticket(ticket) => {
-            let joined = connect::join_by_ticket(&session.node, &ticket, patience, &tell).await;
-            let joined = joined.map_err(|failure| gone(failure, &ticket, arguments.peer.hashes()))?;
-            session.joined(joined.tracker);
-            by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
+        What::Ticket(ticket) => of_ticket(session, arguments, &ticket, lan, (patience, &tell)).await?,
+        What::Nearby(tracker, found, query) => {
+            let id = tracker.id;
+            connect::join(&session.node, tracker, NamedBy::Lan, patience, &tell).await?;
+            session.joined(id);
+            let ContentMatch { content, name, size, seeders, others, .. } = found;
+            let asked = matches!(query, Query::Name(_)).then(|| name.clone());
+            Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
+        }
+        What::Unplaced(_) => unreachable!("it was looked for on this network before"),
+        What::Id(content) => {
+            let holder = match lan {
+                Some(lan) => Holders::of(lan, &content.lan_key()).soon(|_| true).await,
+                None => None,
+            };
+            let Some(holder) = holder else {
+                let sentence =
+                    format!("nobody on this network shares {content}. Say with -i which tracker to ask for it");
+                return Err(Failure::new(ExitCode::NotFound, sentence));
+            };
+            session.without_tracker();
+            session.note(&format!("{} on this network has it.", holder.address));
+            found_without_tracker(content, None)
         }
         What::Text(what) => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");

@@ -18,6 +18,7 @@ use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
 use crate::session::input::{Input, Look};
+use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
 use crate::ui::prompt;
@@ -109,7 +110,11 @@ impl JoinArguments {
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
-    let node = node.output(&arguments.output).names(arguments.names.policy()).start();
+    let node = node
+        .lan(lan::start(&arguments.peer, ByDefault::Off))
+        .output(&arguments.output)
+        .names(arguments.names.policy())
+        .start();
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,

@@ -10,6 +10,7 @@ use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query, Ticket};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
+use crate::session::lan::{self, ByDefault};
 use crate::session::query::{TrackerQuery, answer, complain};
 use crate::ui::amounts;
 use crate::ui::live::{Column, Kind, Live, Table};
@@ -24,6 +25,7 @@ const PAGES: usize = (1 << 20) / MAX_MATCHES;
 
 const EXAMPLES: &str = "\
 Examples:
+  peer-cli ls                          what is shared openly on this network
   peer-cli ls localhost                what the tracker on this machine knows
   peer-cli ls localhost --only '*.bin' names that fit
   peer-cli ls localhost --watch        again and again, until Ctrl-C
@@ -40,7 +42,8 @@ so that there may be more; which ones, only they know.";
 pub struct LsArguments {
     /// The tracker, as HOST or HOST:PORT; or a ticket
     ///
-    /// The tracker, as HOST or HOST:PORT; or a ticket, of whose content alone something is said
+    /// The tracker, as HOST or HOST:PORT; or a ticket, of whose content alone something is said; if not given, sharers on this
+    /// network
     #[arg(value_name = "TRACKER|TICKET")]
     tracker: Option<String>,
     /// Only what has this name or id, or fits this pattern
@@ -78,22 +81,59 @@ pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
             _ = heard(&mut signals) => Ok(()),
         };
     }
+    if arguments.tracker.is_none() && arguments.query.tracker_ip.is_none() {
+        return on_this_network(&arguments).await;
+    }
     let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
     let listed = everything(&node).await;
     node.shutdown().await;
     let listed = listed?;
-    let matches_nothing = |glob: &&Glob| !listed.iter().any(|found| fits(found, glob));
-    let unmatched: Vec<_> =
-        arguments.only.iter().filter(matches_nothing).map(|glob| format!("{:?}", glob.text())).collect();
-    if !unmatched.is_empty() {
-        let sentence = format!("nobody shares anything that is matched by {}", unmatched.join(", "));
-        return Err(Failure::new(ExitCode::NotFound, sentence));
-    }
+    nothing_unmatched(&arguments.only, &listed)?;
     let contents = wanted(listed, &arguments.only);
     if arguments.query.peer.json {
         return contents.iter().try_for_each(|content| print([event(content).line()]));
     }
     if contents.is_empty() { print(["Nobody shares anything."]) } else { print(table(&contents).lines(usize::MAX / 2)) }
+}
+
+/// Lists what is shared openly on this network, and by whom. That is what somebody there says: `get` finds out.
+async fn on_this_network(arguments: &LsArguments) -> Result<(), Failure> {
+    let Some(lan) = lan::start(&arguments.query.peer, ByDefault::On) else {
+        // It says what is missing.
+        return arguments.query.begin(None).await.map(drop);
+    };
+    let sharers = lan::sharers(&lan, &arguments.query.peer, everything).await?;
+    let all = || sharers.iter().flat_map(|sharer| sharer.contents.iter().cloned()).collect::<Vec<_>>();
+    nothing_unmatched(&arguments.only, &all())?;
+    if arguments.query.peer.json {
+        return wanted(all(), &arguments.only).iter().try_for_each(|content| print([event(content).line()]));
+    }
+    let mut rows = Vec::new();
+    let mut listed = table(&[]);
+    listed.columns.push(Column { title: "SHARED BY", kind: Kind::Name, rank: 5 });
+    for sharer in &sharers {
+        let by = sharer.address().ip().to_canonical().to_string();
+        for mut row in table(&wanted(sharer.contents.clone(), &arguments.only)).rows {
+            row.push(by.clone());
+            rows.push(row);
+        }
+    }
+    if rows.is_empty() {
+        let sentence = "Nobody on this network shares anything openly. To see what a tracker knows: peer-cli ls HOST";
+        return print([sentence]);
+    }
+    print(Table { rows, ..listed }.lines(usize::MAX / 2))
+}
+
+/// Fails if a pattern is of nothing that is there.
+fn nothing_unmatched(only: &[Glob], listed: &[ContentMatch]) -> Result<(), Failure> {
+    let matches_nothing = |glob: &&Glob| !listed.iter().any(|found| fits(found, glob));
+    let unmatched: Vec<_> = only.iter().filter(matches_nothing).map(|glob| format!("{:?}", glob.text())).collect();
+    if !unmatched.is_empty() {
+        let sentence = format!("nobody shares anything that is matched by {}", unmatched.join(", "));
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
+    Ok(())
 }
 
 /// What a ticket stands for, as far as its tracker may know.

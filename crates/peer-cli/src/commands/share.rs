@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
+use lan::{Lan, Offers};
 use peer::{CodeEvent, CodeOptions, NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
-use protocol::{ContentId, PeerId, Secret, Ticket};
+use protocol::{ContentId, PeerId, Query, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
@@ -18,6 +19,7 @@ use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::guess::quoted;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
@@ -25,6 +27,7 @@ use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
 use crate::session::codes::Codes;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::lan::{self as network, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
@@ -173,6 +176,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
+    let lan = network::start(&arguments.peer, ByDefault::On);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let (node, own) = match arguments.tracker_ip {
@@ -183,7 +187,12 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             (node, Some(own))
         }
     };
-    let node = node.private(!arguments.open).output("output").scan(scan);
+    let node = node.private(!arguments.open).output("output").scan(scan).lan(lan.clone());
+    if let (Some(lan), Some(own)) = (&lan, &own) {
+        let port = own.transport.listeners().first().map_or(0, SocketAddr::port);
+        lan.own_tracker(port);
+        lan.offer(Offers { port, open: arguments.open, codes: !arguments.no_code });
+    }
     let secrets = match (arguments.open, &own) {
         (true, _) => None,
         // What stands for a certain time or number is over then, and does not begin again with the same ticket.
@@ -201,11 +210,15 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
         let mut events = session.node.events();
-        let mut shared = begin(session, &arguments, tracker, (secrets, shares.clone()), spool.as_ref()).await?;
+        let mut shared =
+            begin(session, &arguments, tracker, lan.as_ref(), (secrets, shares.clone()), spool.as_ref()).await?;
         shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
+        if arguments.open && shared.is_near {
+            shared.say_names(session);
+        }
         let over = tokio::select! {
             over = shared.go_on(session, &mut events) => over,
             () = expired(arguments.expires, shared_since) => "this share has expired".to_owned(),
@@ -326,6 +339,7 @@ async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
+    lan: Option<&Lan>,
     (secrets, shares): (Option<Secrets>, Arc<Shares>),
     spool: Option<&TempFolder>,
 ) -> Result<Shared, Failure> {
@@ -347,6 +361,9 @@ async fn begin(
     let mut shared = Shared {
         tracker: tracker.id,
         is_own: arguments.tracker_ip.is_none(),
+        is_near: arguments.tracker_ip.is_none()
+            && lan.is_some()
+            && Audience::of(&arguments.peer) != Audience::ThisMachine,
         told: place.for_ticket(),
         place,
         qr: arguments.qr,
@@ -397,6 +414,8 @@ struct Shared {
     tracker: PeerId,
     /// Whether the tracker runs in this process.
     is_own: bool,
+    /// Whether machines on this network find that tracker.
+    is_near: bool,
     place: Place,
     /// The addresses in the tickets.
     told: Vec<OwnAddress>,
@@ -416,6 +435,14 @@ struct Shared {
     host: Option<String>,
     /// Nothing if there are to be none.
     codes: Option<Codes>,
+}
+
+/// Whether an address means something only within a network.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 /// Where the tracker is.
@@ -450,6 +477,16 @@ impl Place {
 }
 
 impl Shared {
+    /// Says how what is shared openly can be had on this network.
+    fn say_names(&self, session: &Session) {
+        let names = self.contents.iter().filter_map(|(content, _)| session.called(*content));
+        let names: Vec<_> = names.filter(|name| Query::is_name(name)).collect();
+        names.iter().for_each(|name| session.note(&format!("On this network: peer-cli get {}", quoted(name))));
+        if !names.is_empty() {
+            session.note(&format!("The id to compare there: {}", self.tracker));
+        }
+    }
+
     /// Says with which ticket a content can be had.
     async fn give_ticket(&mut self, session: &Session, number: usize, of_several: Option<&str>) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
@@ -470,8 +507,11 @@ impl Shared {
         Ok(())
     }
 
-    /// What is typed elsewhere before a code: it has to name a tracker that both know.
+    /// What is typed elsewhere before a code: it has to name a tracker that both know, unless that is found on the network.
     fn before_code(&self) -> String {
+        if self.is_near && self.told.first().is_some_and(|own| is_private(own.address.ip())) {
+            return "peer-cli get".to_owned();
+        }
         let is_here = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         let told = self.told.first().map(|own| own.address);
         let port = match &self.place {

@@ -33,6 +33,17 @@ pub struct PeerArguments {
     /// the machine of the one that names them
     #[arg(long)]
     pub dial_private: bool,
+    /// Find others on the local network in a closed swarm, too
+    ///
+    /// Find others on the local network, and be found there, in a closed swarm (--ca) or where the program is started with -i alone,
+    /// too
+    #[arg(long, conflicts_with = "no_lan")]
+    pub lan: bool,
+    /// Neither look nor answer on the local network
+    ///
+    /// Neither look for others on the local network nor answer there
+    #[arg(long)]
+    pub no_lan: bool,
     /// The tracker's id, which it prints at start
     ///
     /// The tracker's id, which it prints at start. If it is not given, it is read from the tracker's certificate in the certs

@@ -145,6 +145,8 @@ pub fn unusable(error: IdentityError) -> Failure {
 pub enum NamedBy {
     /// `-i` and `-d`.
     Flags,
+    /// Nothing: somebody on the local network said so.
+    Lan,
     /// `HOST:PORT`, without flags.
     Place,
     Ticket,
@@ -171,9 +173,22 @@ pub async fn join_by_ticket(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Joined, Failure> {
+    join_by_ticket_at(node, ticket, &[], patience, tell).await
+}
+
+/// The same where the tracker may be at other addresses, too.
+pub async fn join_by_ticket_at(
+    node: &Node,
+    ticket: &Ticket,
+    also_at: &[SocketAddr],
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Joined, Failure> {
     // Any other tracker than the sharer's own need not know that there is something to prove.
     let secret = ticket.secret().filter(|_| ticket.content().is_none());
-    join_with(node, (ticket.into(), secret), NamedBy::Ticket, patience, tell).await
+    let mut tracker = TrackerAddress::from(ticket);
+    tracker.addresses.splice(..0, also_at.iter().copied());
+    join_with(node, (tracker, secret), NamedBy::Ticket, patience, tell).await
 }
 
 /// Joins the tracker of a ticket that was had by a code at `place`: if that is the ticket's own, it is there for sure.
@@ -302,6 +317,7 @@ pub(super) fn unreached(named_by: NamedBy) -> &'static str {
             "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; `peer-cli \
              doctor` with the ticket tries the way. If the swarm is closed, give --ca"
         }
+        NamedBy::Lan => "It was heard of on this network: does a firewall there let UDP or TCP through?",
         NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
     }
 }
@@ -315,6 +331,7 @@ fn impostor(named_by: NamedBy) -> &'static str {
         NamedBy::Ticket => {
             "If the machine that the ticket is from was set up anew, ask for a new ticket. If not, do not trust what answers there"
         }
+        NamedBy::Lan => "Try again: who answered on this network is not there any more",
         NamedBy::Own => "Another program has taken its port: choose another with -d",
     }
 }

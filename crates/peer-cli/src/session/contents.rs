@@ -36,6 +36,15 @@ impl Session {
         self.draw();
     }
 
+    /// There is no tracker, and what is wanted was found without one.
+    pub fn without_tracker(&self) {
+        let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
+        let id = self.node.id().to_string();
+        self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: String::new() }));
+        self.state.borrow_mut().doing = None;
+        self.draw();
+    }
+
     /// Something that people should know, and programs see by what follows.
     pub fn note(&self, sentence: &str) {
         self.screen.say(sentence);

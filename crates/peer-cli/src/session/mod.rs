@@ -8,6 +8,7 @@ mod ending;
 pub mod find;
 pub mod input;
 pub mod known_trackers;
+pub mod lan;
 pub mod patience;
 pub mod pipe;
 pub mod query;

@@ -4,12 +4,13 @@
 //! that is not known is shown, and confirmed on a terminal. Only then a new connection is made, which demands that id; and it is
 //! kept for the next time, when any other id is refused.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::TrackerAddress;
-use protocol::{PeerId, printable};
+use protocol::{ContentMatch, PeerId, printable};
 use settings::terminal::{Turn, turn};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -19,7 +20,9 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::known_trackers::{KnownTrackers, place};
+use crate::session::lan::Sharer;
 use crate::session::patience::Patience;
+use crate::ui::amounts::amount;
 use crate::ui::screen;
 
 /// Most addresses of a host that are asked at once.
@@ -161,6 +164,61 @@ pub async fn whoever_answers(
     Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: None }).collect())
 }
 
+/// How what was trusted on the local network is called in the file: addresses there come and go.
+const ON_LAN: &str = "lan";
+
+/// The one sharer on the local network to get something from that was asked for by name: anyone there may say that they have it.
+/// All must mean the same content. Then it is one whose tracker is known, or one that is confirmed now.
+pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArguments) -> Result<Sharer, Failure> {
+    let contents: BTreeSet<_> = sharers.iter().flat_map(|sharer| &sharer.contents).map(|found| found.content).collect();
+    if contents.len() > 1 {
+        let line = |sharer: &Sharer, found: &ContentMatch| {
+            let ContentMatch { content, name, size, .. } = found;
+            let (size, name) = (amount(*size), printable(name));
+            format!("  {content}  {size}  {name}  from {}, tracker id {}", sharer.address(), sharer.tracker.id)
+        };
+        let lines = sharers.iter().flat_map(|sharer| sharer.contents.iter().map(|found| line(sharer, found)));
+        let last = "Choose one by its id, or a sharer by --tracker-id".to_owned();
+        let lines = lines.chain([last]).collect();
+        let message = format!("{} contents on this network answer to {wanted:?}:", contents.len());
+        return Err(Failure { lines, ..Failure::new(ExitCode::Usage, message) });
+    }
+    let known = known_trackers(arguments)?;
+    let own = arguments.own.own_tracker.as_deref().and_then(|path| peer_id_of_certificate_pem(path).ok());
+    let is_known = |sharer: &Sharer| {
+        let id = sharer.tracker.id;
+        arguments.tracker_id == Some(id)
+            || own == Some(id)
+            || known.as_ref().is_some_and(|known| !known.places_of(id).is_empty())
+    };
+    let number = sharers.iter().position(is_known);
+    let sharer = sharers.swap_remove(number.unwrap_or_default());
+    if number.is_some() {
+        return Ok(sharer);
+    }
+    let (id, place) = (sharer.tracker.id, sharer.address().to_string());
+    if !may_ask(arguments) {
+        let sentence = format!(
+            "{wanted:?} is shared on this network by {place}, who is not known here, and nobody is at a terminal to be asked. If the \
+             id that `peer-cli share` shows there is the following, add this to the line: --tracker-id {id}"
+        );
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    let (asked, at) = (printable(wanted), place.clone());
+    let agreed = tokio::task::spawn_blocking(move || {
+        let question = format!(
+            "{asked} is shared on this network by {at}, who is not known here and has this id:\n\n    {id}\n\nCompare it with the \
+             id that `peer-cli share` shows there. Trust it from now on (yes or no)? "
+        );
+        confirm_with(&question, id)
+    });
+    if !agreed.await.unwrap_or(false) {
+        return Err(Failure::new(ExitCode::Stopped, format!("{place} is not trusted: nothing was taken from it")));
+    }
+    remember(known.as_ref(), ON_LAN, id);
+    Ok(sharer)
+}
+
 /// The id by the tracker's certificate, where the folder of certificates says who the tracker is.
 fn pinned(arguments: &PeerArguments) -> Result<Option<PeerId>, Failure> {
     if !arguments.own.pins_tracker || !connect::tracker_certificate(arguments).exists() {
@@ -285,6 +343,10 @@ fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
          tracker printed when it was started. Trust it from now on (yes or no)? ",
         printable(place)
     );
+    confirm_with(&question, id)
+}
+
+fn confirm_with(question: &str, id: PeerId) -> bool {
     let mut errors = std::io::stderr().lock();
     let _ = write!(errors, "{question}").and_then(|()| errors.flush());
     drop(errors);

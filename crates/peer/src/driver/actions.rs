@@ -107,7 +107,10 @@ impl Driver {
                 }
             }
             Action::Completed { content } => self.finish(content),
-            Action::FindMore { content } => self.announce(content),
+            Action::FindMore { content } => {
+                self.announce(content);
+                self.hurry_on_lan(content);
+            }
             Action::Lacking { content, runs } => self.lacking(content, runs),
             Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
         }

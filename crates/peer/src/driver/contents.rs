@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
 use storage::StorageError;
 use swarm::Event;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::item::{Item, OwnTask};
@@ -210,6 +211,7 @@ impl Driver {
 
     /// Tells the tracker what we hold of a content.
     pub(super) fn announce(&mut self, content: ContentId) {
+        self.take_part_on_lan(content);
         let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
         if item.paused {
             return;
@@ -227,7 +229,9 @@ impl Driver {
             // What could be taken for an id or a ticket is found by its id alone. A private share has no name for a tracker.
             .filter(|(name, _)| !item.private && Query::is_name(name));
         let announced = self.setup.gate.shares.announced_as(content);
-        if tracker.try_send(ToClient::Announce(Announce { content: announced, about, role })).is_err() {
+        let sent = tracker.try_send(ToClient::Announce(Announce { content: announced, about, role }));
+        // One that never answered has no queue.
+        if let Err(TrySendError::Full(_)) = sent {
             tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
         }
     }
@@ -298,6 +302,7 @@ impl Driver {
         let (closed, is_closed) = oneshot::channel();
         item.closed = Some(is_closed);
         self.set_state(content, State::Paused);
+        self.leave_lan(content);
         let closing = self.let_go(content);
         tokio::spawn(async move {
             if let Some(closing) = closing {
@@ -384,6 +389,7 @@ impl Driver {
         self.set_state(content, state);
         self.watch.remove(content);
         let closing = self.let_go(content);
+        self.leave_lan(content);
         // The caller that stopped it has what it asked for, however it ended.
         for stop in self.items.remove(&content).into_iter().flat_map(|item| item.stops) {
             let _ = stop.send(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lan::ContentKey;
 use protocol::PeerId;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -36,6 +37,8 @@ pub(super) struct Item {
     pub(super) sources: BTreeMap<PeerId, u64>,
     pub(super) participants: Participants,
     pub(super) wanted: bool,
+    /// By what it is known on the local network, once it is.
+    pub(super) lan: Option<ContentKey>,
     /// Only who has proven to have its secret learns of it.
     pub(super) private: bool,
     pub(super) options: DownloadOptions,
@@ -73,6 +76,7 @@ impl Item {
             participants: Participants::default(),
             wanted: false,
             private: false,
+            lan: None,
             options: DownloadOptions::default(),
             manifest_only: false,
             finished: false,

@@ -7,6 +7,7 @@ mod actions;
 mod commands;
 mod contents;
 mod item;
+mod lan;
 mod participants;
 mod private;
 mod progress;
@@ -116,6 +117,7 @@ impl Driver {
             dial_private,
             shares,
             private,
+            lan,
             seed,
             ..
         } = builder;
@@ -143,6 +145,7 @@ impl Driver {
             book,
             gate,
             private,
+            lan,
         };
         let driver = Driver {
             setup,
@@ -170,6 +173,7 @@ impl Driver {
             events,
         };
         driver.look_for_strangers();
+        driver.begin_on_lan();
         driver
     }
 

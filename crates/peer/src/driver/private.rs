@@ -184,6 +184,7 @@ impl Driver {
     /// A private share is over: nobody takes it any more, and who was about to is told why.
     pub(super) fn end_share(&mut self, content: ContentId, reason: &str) {
         self.setup.gate.shares.end(content, reason);
+        self.leave_lan(content);
         for link in self.links.values().filter(|link| link.admitted.contains(&content)) {
             link.connection.close(SHARE_OVER, reason);
         }

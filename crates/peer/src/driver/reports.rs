@@ -73,6 +73,8 @@ impl Driver {
             Report::Watched { content } => self.is_watched(content),
             Report::TrackerLost => {
                 self.tracker_lost = true;
+                let contents: Vec<_> = self.items.keys().copied().collect();
+                contents.into_iter().for_each(|content| self.hurry_on_lan(content));
                 self.tell(PeerEvent::TrackerLost);
             }
             Report::TrackerBack => {
@@ -80,6 +82,7 @@ impl Driver {
                 self.tell(PeerEvent::TrackerBack);
             }
             Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Report::Met(holder) => self.met_on_lan(holder),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
                 let (listeners, site) = (addresses.clone(), self.setup.site.clone());

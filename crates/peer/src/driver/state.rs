@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use lan::Lan;
 use protocol::{ContentId, Manifest, PeerId, PeerMessage, PieceRange};
 use storage::Backend;
 use swarm::{Action, ConnId, Engine, Place, RequestId, ServeId};
@@ -159,4 +160,6 @@ pub(super) struct Setup {
     pub(super) gate: Arc<Gate>,
     /// Strangers are not talked to before something is shared openly.
     pub(super) private: bool,
+    /// Where peers on the local network are found.
+    pub(super) lan: Option<Lan>,
 }

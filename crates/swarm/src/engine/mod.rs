@@ -23,6 +23,7 @@ mod rate;
 mod upload;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +209,11 @@ impl Engine {
     /// Whether this peer was heard of as one of a content.
     pub fn knows(&self, content: ContentId, peer: PeerId) -> bool {
         self.contents.get(&content).is_some_and(|content| content.known.addresses(&peer).is_some())
+    }
+
+    /// Where a peer of a content is said to be.
+    pub fn addresses(&self, content: ContentId, peer: PeerId) -> &[SocketAddr] {
+        self.contents.get(&content).and_then(|content| content.known.addresses(&peer)).unwrap_or_default()
     }
 
     /// What is said first over connections from now on: where others reach this peer has changed.
