@@ -29,8 +29,7 @@ Examples:
   peer-cli get p2p…                     what `peer-cli share` printed, into here
   peer-cli get p2p… -o /data            into another folder
   peer-cli get p2p… -o - | tar x        to standard output
-  peer-cli get 7-violin-tadpole         by the code that it printed, on this network
-  peer-cli get a.bin                    what is shared openly on this network
+  peer-cli get 7-violin-tadpole         by a code, on this network
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
 const MORE_EXAMPLES: &str = "\
