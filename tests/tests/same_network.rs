@@ -193,16 +193,18 @@ fn with_no_lan_in_closed_swarms_and_as_the_original_nothing_is_sent() {
     let Some(network) = network() else { return };
     let machines = Machines::new();
     let swarm = Swarm::closed();
-    let copied = Command::new("cp").arg("-r").arg(swarm.certs()).arg(machines.folder("a")).status();
+    let copied = Command::new("cp").arg("-r").arg(swarm.certs()).arg(machines.folder("a").join("closed")).status();
     assert!(copied.is_ok_and(|status| status.success()));
     machines.put("a", "file", &noise(1000, 1));
     machines.put("a", "input/file", &noise(1000, 1));
     let listener = network.listen("c", Ipv4Addr::new(10, 9, 9, 3));
     let (_tracker, id) = tracker(&network, &machines, "c");
     let original = ["-i", C, "--tracker-id", &id, "-S", "--json"];
-    for silent in
-        [&["share", "--no-lan", "--json", "file"][..], &["share", "--ca=certs/ca.pem", "--json", "file"], &original]
-    {
+    for silent in [
+        &["share", "--no-lan", "--json", "file"][..],
+        &["share", "--certs=closed", "--ca=closed/ca.pem", "--json", "file"],
+        &original,
+    ] {
         let mut sharer = network.start_for_user(&machines, "a", silent);
         sharer.event::<testbed::event::Sharing>();
         // Whoever asks is heard, and nobody answers.
@@ -210,7 +212,11 @@ fn with_no_lan_in_closed_swarms_and_as_the_original_nothing_is_sent() {
         assert_eq!(listener.from(A), Vec::<Vec<u8>>::new(), "{silent:?}");
     }
     assert!(!listener.from(B).is_empty());
-    let mut sharer = network.start_for_user(&machines, "a", &["share", "--ca=certs/ca.pem", "--lan", "--json", "file"]);
+    let mut sharer = network.start_for_user(
+        &machines,
+        "a",
+        &["share", "--certs=closed", "--ca=closed/ca.pem", "--lan", "--json", "file"],
+    );
     ticket(&mut sharer);
     network.start_for_user(&machines, "b", &["ls"]).line("Nobody on this network");
     assert!(!listener.from(A).is_empty(), "it was asked to");

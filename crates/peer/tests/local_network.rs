@@ -41,8 +41,8 @@ impl World {
     }
 }
 
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it ends")
+async fn within<T>(work: impl IntoFuture<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work.into_future()).await.expect("it ends")
 }
 
 #[tokio::test]

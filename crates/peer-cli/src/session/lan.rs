@@ -85,6 +85,8 @@ pub async fn sharers(
     drop(found);
     let mut probes = JoinSet::new();
     let mut ids: BTreeMap<PeerId, Vec<SocketAddr>> = BTreeMap::new();
+    // An address of a link tells people less, and means nothing without the interface.
+    trackers.values_mut().for_each(|addresses| addresses.sort_by_key(SocketAddr::is_ipv6));
     let mut waiting = trackers.into_values();
     loop {
         while probes.len() < AT_ONCE
