@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, TrackerEvent, TrackerRequest, Wire,
+    Answer, Code, CodeError, CodeMessage, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, TrackerEvent, TrackerRequest, Wire,
     case_collision, check_local_name, check_name, decorated_name, is_unprintable, mapped_name, unmapped_name,
 };
 
@@ -19,6 +19,7 @@ pub fn messages(bytes: &[u8]) {
     travels::<Answer>(bytes);
     travels::<TrackerRequest>(bytes);
     travels::<TrackerEvent>(bytes);
+    travels::<CodeMessage>(bytes);
 }
 
 /// Any bytes are a manifest or an error. What is taken keeps its promises.
@@ -78,6 +79,10 @@ pub fn ticket(bytes: &[u8]) {
             assert_eq!(ticket.to_string().parse(), Ok(ticket));
         }
         let _ = Ticket::is_meant(&text);
+        // A code has one text, and so has what is suggested.
+        if let Some(Ok(code) | Err(CodeError::Word { suggestion: Some(code), .. })) = Code::find(&text) {
+            assert_eq!(Code::find(&code.to_string()), Some(Ok(code)));
+        }
         // What a tracker is asked means the same to it.
         if let Ok(query) = text.parse::<Query>() {
             assert_eq!(query.to_string().parse(), Ok(query));

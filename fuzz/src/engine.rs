@@ -184,7 +184,7 @@ impl World {
                 self.next += 1;
                 self.conns.insert(self.next, peer(number));
                 let remote = address(number);
-                Event::Connected { conn: self.next, peer: peer(number), remote, dialled: input.flag() }
+                Event::Connected { conn: self.next, peer: peer(number), remote, dialled: input.flag(), relayed: false }
             }
             8 => Event::DialFailed { peer: peer(input.below(PEERS + 1)) },
             9 => self.disconnect(some(&self.conns, input)?),

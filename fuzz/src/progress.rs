@@ -262,7 +262,7 @@ impl World<'_> {
         self.ends.insert((who, mine), End::Honest(other, theirs));
         self.ends.insert((other, theirs), End::Honest(who, mine));
         for (at, conn, remote, dialled) in [(other, theirs, who, false), (who, mine, other, true)] {
-            let event = Event::Connected { conn, peer: peer(remote), remote: address(remote), dialled };
+            let event = Event::Connected { conn, peer: peer(remote), remote: address(remote), dialled, relayed: false };
             self.after(LATENCY, Due::Tell(at, event));
         }
     }
@@ -272,7 +272,7 @@ impl World<'_> {
         let conn = self.next;
         self.ends.insert((who, conn), End::Third);
         self.third.insert((who, conn), number);
-        let event = Event::Connected { conn, peer: peer(number), remote: address(number), dialled };
+        let event = Event::Connected { conn, peer: peer(number), remote: address(number), dialled, relayed: false };
         self.after(LATENCY, Due::Tell(who, event));
         for message in [hello(number), join(false), have(0, PIECES)] {
             self.after(LATENCY, Due::Tell(who, Event::Message { conn, message }));

@@ -4,6 +4,8 @@
 //! ends a test that hangs; no test judges how long something took.
 
 pub mod false_tracker;
+#[cfg(target_os = "linux")]
+pub mod halves;
 pub mod machines;
 #[cfg(target_os = "linux")]
 pub mod namespaces;

@@ -124,9 +124,14 @@ fn a_tracker_answers_what_is_typed() {
     tracker.line("Nothing is shared or wanted now.");
     let mut sharer = machines.share("here", &["--open", "-i=127.0.0.1", &format!("-d={port}"), "file"]);
     ticket(&mut sharer);
-    tracker.type_line("LS");
-    let line = tracker.line("file  5 B  1 seeder, 0 downloaders  content id ");
-    assert!(line.starts_with("  file"), "{line}");
+    // The sharer's word is on its way to the tracker.
+    let mut listed = || {
+        tracker.type_line("LS");
+        let is_answer = |line: &str| line.contains("content id") || line.contains("Nothing is shared");
+        tracker.wait_for("an answer", |line| is_answer(line).then(|| line.to_owned()))
+    };
+    let line = (0..1000).map(|_| listed()).find(|line| line.contains("content id")).expect("it is listed");
+    assert!(line.starts_with("  file  5 B  1 seeder, 0 downloaders  content id "), "{line}");
     tracker.type_line("peers");
     tracker.line("takes part in 1 content");
     tracker.type_line("status");

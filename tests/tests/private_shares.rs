@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange,
-    Request, Role, Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
+    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, MailboxRequest, PROOF_LABEL, PeerAddress, PeerId,
+    PeerMessage, PieceRange, Request, Role, Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
 };
 use testbed::event::{Completed, Ready, Sent, Sharing};
 use tests::false_tracker::FalseTracker;
@@ -130,6 +130,7 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Watch { content, after: None },
         TrackerRequest::Prove { proofs: vec![] },
         TrackerRequest::Prove { proofs: vec![[7; 32]; 16] },
+        TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) }),
     ];
     all.iter().map(|message| message.encode().unwrap()).collect()
 }
@@ -314,6 +315,9 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     }
                     TrackerEvent::Watched { peers, .. } => assert_eq!(peers, []),
                     TrackerEvent::Welcome { .. } => {}
+                    other @ (TrackerEvent::Relayed { .. } | TrackerEvent::Leg { .. } | TrackerEvent::Mailbox(_)) => {
+                        panic!("nothing asked for {other:?}")
+                    }
                 }
             }
             assert_eq!(refused[0], refused[1], "there or not, it is the same");

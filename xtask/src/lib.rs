@@ -5,3 +5,4 @@ pub mod ci;
 pub mod cross;
 pub mod dist;
 pub mod docs;
+mod rings;

@@ -118,7 +118,12 @@ fn flood(
 
 /// One connection: how many bytes a stranger was told.
 async fn talk(stranger: Arc<dyn Transport>, (address, id): (SocketAddr, PeerId), number: usize) -> u64 {
-    let Ok(connection) = stranger.dial(address, id).await else { return 0 };
+    // Both listen on one port: the peer, and its own tracker.
+    let dialled = match number % 2 {
+        0 => stranger.dial(address, id).await,
+        _ => stranger.dial_tracker(address, id).await,
+    };
+    let Ok(connection) = dialled else { return 0 };
     // Silent ones stay until they are sent away.
     if number % 4 == 3 {
         connection.closed().await;

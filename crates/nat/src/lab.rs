@@ -38,13 +38,12 @@ pub struct Lab {
     /// Begins the names of this run's namespaces, and of no other's.
     run: String,
     made: Vec<String>,
-    delay: u32,
 }
 
 impl Lab {
-    /// Builds it for two places; each packet waits so many milliseconds on its way out.
-    pub fn build(sharer: Place, getter: Place, delay: u32) -> anyhow::Result<Self> {
-        let mut lab = Lab::none(delay);
+    /// Builds it for two places.
+    pub fn build(sharer: Place, getter: Place) -> anyhow::Result<Self> {
+        let mut lab = Lab::none();
         let net = lab.add("net")?;
         ip(&["-n", &net, "link", "add", "bridge", "type", "bridge"])?;
         ip(&["-n", &net, "link", "set", "bridge", "up"])?;
@@ -69,10 +68,10 @@ impl Lab {
     }
 
     /// None yet, and a name for this run: a process builds many.
-    fn none(delay: u32) -> Self {
+    fn none() -> Self {
         static RUNS: AtomicU32 = AtomicU32::new(1);
         let number = RUNS.fetch_add(1, Ordering::Relaxed);
-        Lab { run: format!("p2p-nat-{}-{number}", std::process::id()), made: Vec::new(), delay }
+        Lab { run: format!("p2p-nat-{}-{number}", std::process::id()), made: Vec::new() }
     }
 
     fn name(&self, name: &str) -> String {
@@ -93,12 +92,7 @@ impl Lab {
         ip(&["link", "add", "wan", "netns", &own, "type", "veth", "peer", "name", name, "netns", &net])?;
         ip(&["-n", &net, "link", "set", name, "master", "bridge", "up"])?;
         ip(&["-n", &own, "address", "add", &format!("{address}/24"), "dev", "wan"])?;
-        ip(&["-n", &own, "link", "set", "wan", "up"])?;
-        if self.delay > 0 {
-            let delay = format!("{}ms", self.delay);
-            call("tc", &["-n", &own, "qdisc", "add", "dev", "wan", "root", "netem", "delay", &delay], None)?;
-        }
-        Ok(())
+        ip(&["-n", &own, "link", "set", "wan", "up"])
     }
 
     fn put_behind(&self, router: &str, machine: &str, number: u8) -> anyhow::Result<()> {
@@ -231,7 +225,7 @@ fn rules(place: Place, wan: &str) -> String {
 
 /// Whether it can be built here; if not, says why.
 pub fn try_lab() -> anyhow::Result<()> {
-    Lab::build(Place::Home, Place::Sym, 0).map(drop)
+    Lab::build(Place::Home, Place::Sym).map(drop)
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {

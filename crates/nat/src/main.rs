@@ -42,9 +42,6 @@ struct Arguments {
     /// How long a getter may take, in seconds
     #[arg(long, default_value_t = 25, value_name = "SECONDS")]
     patience: u64,
-    /// Milliseconds that a packet takes from any machine or router to the network between them
-    #[arg(long, default_value_t = 0, value_name = "MS")]
-    delay: u32,
     /// The tracker relays: every pair has to be complete
     #[arg(long)]
     relay: bool,
@@ -94,7 +91,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         file: &file,
         folder: &folder,
         patience: Duration::from_secs(arguments.patience),
-        delay: arguments.delay,
         relay: arguments.relay,
         open: arguments.open,
         moves: arguments.moves,

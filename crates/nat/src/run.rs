@@ -24,7 +24,6 @@ pub struct Scene<'a> {
     pub file: &'a Path,
     pub folder: &'a Path,
     pub patience: Duration,
-    pub delay: u32,
     pub relay: bool,
     pub open: bool,
     /// The sharer gets another address once the first piece has come.
@@ -64,7 +63,7 @@ impl Scene<'_> {
             std::fs::create_dir_all(&own).map(|()| own)
         };
         let (at_tracker, at_sharer, at_getter) = (own("tracker")?, own("sharer")?, own("getter")?);
-        let lab = Lab::build(sharer, getter, self.delay)?;
+        let lab = Lab::build(sharer, getter)?;
 
         let mut command = lab.tracker(&self.programs.tracker);
         command.args(["--bind", "0.0.0.0"]);

@@ -455,7 +455,7 @@ mod tests {
         assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
         assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
         assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));
-        assert_eq!(said(&["receive"]), "<TICKET|CONTENT_ID|NAME> is missing: peer-cli get -h shows examples");
+        assert_eq!(said(&["receive"]), "<TICKET|CODE|ID|NAME> is missing: peer-cli get -h shows examples");
         // The whole line, behind what was typed already.
         let line = ["peer-cli", "get", &ticket];
         for typed in [&["peer-cli"][..], &["peer-cli", "get"]] {

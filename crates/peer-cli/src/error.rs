@@ -145,7 +145,9 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         StorageError::TooManyOpen(_) => (ExitCode::Other, RAISE_LIMIT),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
-        StorageError::Locked(_) => (ExitCode::CannotWrite, "Choose another folder with --output"),
+        StorageError::Locked(_) => {
+            (ExitCode::CannotWrite, "Wait until that has ended, or choose another folder with --output")
+        }
         StorageError::NoFolder { .. } => (ExitCode::CannotWrite, "Choose another folder with --output"),
         StorageError::Unwritable { .. } => {
             (ExitCode::CannotWrite, "Choose another folder with --output, or change its permissions")

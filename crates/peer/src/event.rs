@@ -71,7 +71,7 @@ pub enum PeerEvent {
         peer: PeerId,
         /// Where it is.
         address: SocketAddr,
-        /// What carries the connection: `quic`, `tcp` or `memory`.
+        /// What carries the connection: `quic`, `tcp`, `relay` or `memory`.
         transport: &'static str,
     },
     /// A peer that took a content from this node has all that it wants, or has left before.

@@ -128,6 +128,28 @@ events! {
         /// What to type elsewhere.
         command: String,
     }
+    /// What is shared can be had with this code.
+    "code" Code {
+        /// The content.
+        content: String,
+        /// The code.
+        code: String,
+        /// What to type elsewhere.
+        command: String,
+        /// How long it lives unless it is used or burnt.
+        seconds: f64,
+    }
+    /// A code is good no more. The ticket still is.
+    "code_over" CodeOver {
+        /// The content.
+        content: String,
+        /// The code.
+        code: String,
+        /// `used`, `burnt`, `expired` or `lost`.
+        reason: String,
+        /// The same as a sentence, with who used it or from where it was guessed.
+        message: String,
+    }
     /// A peer that took a content from here has all that it wants, or has left before.
     "sent" Sent {
         /// The content.
@@ -210,7 +232,7 @@ events! {
         peer: String,
         /// Where it is.
         address: String,
-        /// `quic` or `tcp`.
+        /// `quic`, `tcp`, or `relay` for one that the tracker carries.
         transport: Cow<'static, str>,
     }
     /// Nobody who is connected has these pieces; empty when someone has.
@@ -531,6 +553,8 @@ mod tests {
             Event::Skipped(Skipped { path: text(), reason: text() }),
             Event::Sharing(Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 }),
             Event::Ticket(Ticket { content: text(), ticket: text(), command: text() }),
+            Event::Code(Code { content: text(), code: text(), command: text(), seconds: 1.5 }),
+            Event::CodeOver(CodeOver { content: text(), code: text(), reason: text(), message: text() }),
             Event::Sent(Sent {
                 content: text(),
                 peer: text(),

@@ -57,6 +57,7 @@
 //! transport are plug-ins ([`Backend`], [`Transport`]). With the feature `serde`, `json` has the events of `peer-cli --json` as
 //! types.
 
+mod code;
 mod command;
 mod config;
 mod disk;
@@ -77,6 +78,7 @@ mod share;
 mod stats;
 mod status;
 
+pub use code::{CodeEvent, CodeOffer, CodeOptions, NoCode, RedeemError};
 pub use config::NodeBuilder;
 pub use disk::left_out::{LeftOut, LeftOutReason};
 pub use disk::left_over::LeftOver;
@@ -103,8 +105,8 @@ pub use status::{Completed, DownloadStats, Participant, State, Status};
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
-    Algorithm, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Secret,
-    Ticket,
+    Algorithm, Code, CodeError, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query,
+    QueryError, Secret, Ticket,
 };
 pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
 pub use swarm::Shares;

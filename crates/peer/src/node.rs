@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
+use protocol::{Code, ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
 use tokio::sync::{broadcast, mpsc, watch};
 use transport::Transport;
 
+use crate::code::{self, CodeOffer, CodeOptions, RedeemError};
 use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
 use crate::download::DownloadBuilder;
@@ -36,6 +37,7 @@ impl NodeBuilder {
             id: self.transport.peer_id(),
             listeners: self.transport.listeners(),
             addresses,
+            transport: self.transport.clone(),
         };
         tokio::spawn(driver::run(self, inbox, events, (node.waits.clone(), node.book.clone()), announced));
         node
@@ -56,6 +58,8 @@ pub struct Node {
     id: PeerId,
     listeners: Vec<SocketAddr>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
+    /// For codes, which are no business of the driver's.
+    transport: Arc<dyn Transport>,
 }
 
 impl Node {
@@ -106,6 +110,18 @@ impl Node {
         let content = ticket.content().or(joined.told.map(|told| told.content));
         let content = content.ok_or_else(|| PeerError::NotFound("what the ticket stands for".to_owned()))?;
         Ok(self.download(content).private(secret))
+    }
+
+    /// Offers a short code for a ticket at a tracker, for as long as what this returns is kept. The ticket is told to whoever proves
+    /// to have the code, once; then there is another code. The tracker learns neither.
+    pub fn offer_code(&self, place: TrackerAddress, ticket: Ticket, options: CodeOptions) -> CodeOffer {
+        code::offer(self.transport.clone(), place, ticket, options)
+    }
+
+    /// The ticket that a code stands for, from who offers it at this tracker. The tracker learns neither, and who it is need not be
+    /// known before: one that is not the sharer's does not have the code.
+    pub async fn redeem_code(&self, place: &TrackerAddress, code: &Code) -> Result<Ticket, RedeemError> {
+        code::redeem(self.transport.clone(), place, code).await
     }
 
     /// Ends a private share: nobody takes it any more, and who was about to is told this reason.

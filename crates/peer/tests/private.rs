@@ -232,6 +232,20 @@ async fn several_private_contents_come_over_one_connection() {
     assert!((1..6).all(|number| world.has("two", &format!("file-{number}"))));
 }
 
+/// It connects for something else, and hears only then that the peer has it.
+#[tokio::test]
+async fn what_was_wanted_before_the_connection_stood_is_proven_over_it() {
+    let world = World::new();
+    let (one, two) = (world.node("one"), world.node("two"));
+    let open = world.share(&one, "open", None).await;
+    let private = world.share(&one, "private", Some(1)).await;
+    let download = two.download(private).private(Some(secret_of(1))).start().await.unwrap();
+    get(&two, open, None, &one).await;
+    two.add_peer(private, address(one.id(), one.listeners())).await.unwrap();
+    timeout(LONG, download).await.expect("it ends").expect("it completes");
+    assert!(world.has("two", "private"));
+}
+
 #[tokio::test]
 async fn a_private_share_that_was_stopped_is_shared_again() {
     let world = World::new();
@@ -301,8 +315,9 @@ async fn a_stranger_that_a_tracker_names_hears_proofs_and_nothing_else() {
         let node = world.node("node");
         node.join(place).await.unwrap();
         let (private, open) = (ContentId(Digest([5; 32])), ContentId(Digest([6; 32])));
-        let download = node.download(private).private(Some(secret_of(1))).start().await.unwrap();
+        // The open one first: a peer that is dialled for the private one alone hears no hello.
         let beside = if beside_an_open_one { Some(node.download(open).start().await.unwrap()) } else { None };
+        let download = node.download(private).private(Some(secret_of(1))).start().await.unwrap();
         let connection = timeout(LONG, stranger.accept()).await.expect("it is dialled").unwrap();
         if !beside_an_open_one {
             download.cancel().await.unwrap();

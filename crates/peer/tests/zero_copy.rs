@@ -13,7 +13,7 @@ use protocol::{PeerAddress, PeerId};
 use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
 use tokio::task::JoinHandle;
 use transport::{
-    BoxFuture, Connection, Identity, LinkStats, MemoryNetwork, RecvStream, SendStream, Stream, Transport,
+    BoxFuture, Connection, Identity, LinkStats, MemoryNetwork, OverRelay, RecvStream, SendStream, Stream, Transport,
     TransportError,
 };
 
@@ -99,6 +99,9 @@ impl Transport for WatchedTransport {
             let connection = self.0.accept().await?;
             Some(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
         })
+    }
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        None
     }
     fn close(&self) -> BoxFuture<'_, ()> {
         self.0.close()

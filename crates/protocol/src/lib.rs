@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod code;
 mod codec;
 mod geometry;
 mod id;
@@ -31,9 +32,13 @@ mod pieces;
 mod printable;
 mod private;
 mod query;
+mod relay;
 mod stream_pieces;
 mod ticket;
 
+pub use code::{
+    Code, CodeError, CodeMessage, MAX_CODE_MESSAGE, MAX_MAILBOX, MailboxEvent, MailboxRefusal, MailboxRequest,
+};
 pub use codec::{DecodeError, EncodeError, Wire};
 pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ABBREVIATED, ContentId, PeerId};
@@ -52,6 +57,7 @@ pub use pieces::{PieceRange, PieceSet};
 pub use printable::{has_unprintable, is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
 pub use query::{Query, QueryError};
+pub use relay::{Carried, LEG_MARK, LegKey, RelayKey, relay_mark};
 pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{Ticket, TicketError};
 

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
 use crate::private::MAX_PROOFS;
+use crate::relay::{Carried, LegKey};
 use crate::{ContentId, PeerId, PieceRange};
 
 /// Version of the messages; a peer with another one is refused by name in the handshake's reason.
@@ -350,6 +352,17 @@ pub enum TrackerRequest {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
         proofs: Vec<[u8; 32]>,
     },
+    /// Carry a connection to this peer, which takes part in the same content. Said only after [`relay_mark`](crate::relay_mark).
+    Relay {
+        /// Whom to reach.
+        peer: PeerId,
+        /// What both take part in.
+        content: ContentId,
+    },
+    /// The sender opens legs when it is told to ([`TrackerEvent::Leg`]). Said once, after [`relay_mark`](crate::relay_mark).
+    TakesLegs,
+    /// About a mailbox for codes: on a connection of its own, and nothing else on that.
+    Mailbox(MailboxRequest),
 }
 
 impl Wire for TrackerRequest {
@@ -430,6 +443,24 @@ pub enum TrackerEvent {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PROOFS>")]
         shares: Vec<ProvenShare>,
     },
+    /// Answer to `Relay`.
+    Relayed {
+        /// Who is to be reached.
+        peer: PeerId,
+        /// How, or a sentence why not.
+        answer: Result<Carried, String>,
+    },
+    /// A peer has opened a leg of a relayed connection to the receiver: it is to open the other one, and to await the peer on it.
+    Leg {
+        /// Who has opened it.
+        from: PeerId,
+        /// Where the tracker sees that peer.
+        address: SocketAddr,
+        /// What the receiver's leg begins with.
+        key: LegKey,
+    },
+    /// About a mailbox for codes.
+    Mailbox(MailboxEvent),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.

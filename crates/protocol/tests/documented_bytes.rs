@@ -1,8 +1,9 @@
 //! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
 use p2p_fileshare_protocol::{
-    Announce, Answer, ContentId, Digest, PeerMessage, PeerProgress, PieceRange, RefusalReason, Request, Role,
-    TrackerEvent, TrackerRequest, VERSION, Wire,
+    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
+    PeerId, PeerMessage, PeerProgress, PieceRange, RefusalReason, RelayKey, Request, Role, TrackerEvent,
+    TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -52,5 +53,22 @@ fn the_document_shows_what_the_codec_writes() {
         "tracker: `Progress`, 3 of 300 pieces of 1 MiB, 1,000 bytes a second",
     );
     is(TrackerRequest::Watch { content, after: None }, "tracker: `Watch`, the first page");
+    let peer = PeerId(Digest([0x11; 32]));
+    is(TrackerRequest::Relay { peer, content }, "tracker: `Relay` to a peer, which takes part in a content");
+    is(TrackerRequest::TakesLegs, "tracker: `TakesLegs`");
+    let (key, address) = (RelayKey([0x22; 16]), "10.0.0.2:9000".parse().unwrap());
+    let answer = Ok(Carried { key, address });
+    is(TrackerEvent::Relayed { peer, answer }, "from the tracker: `Relayed`, at 10.0.0.2:9000");
+    let key = LegKey([0x33; 16]);
+    is(TrackerEvent::Leg { from: peer, address, key }, "from the tracker: `Leg`, of the peer at 10.0.0.2:9000");
+    let claim = TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) });
+    is(claim, "tracker: `Mailbox`, claims number 7");
+    let open = TrackerRequest::Mailbox(MailboxRequest::Open { mailbox: 7, message: vec![1, 2] });
+    is(open, "tracker: `Mailbox`, opens 7 and says 1, 2");
+    let claimed = TrackerEvent::Mailbox(MailboxEvent::Claimed { mailbox: 7 });
+    is(claimed, "from the tracker: `Mailbox`, 7 is claimed");
+    let refused = TrackerEvent::Mailbox(MailboxEvent::Refused(MailboxRefusal::None));
+    is(refused, "from the tracker: `Mailbox`, there is none");
+    is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

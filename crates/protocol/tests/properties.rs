@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use p2p_fileshare_protocol::{
-    Algorithm, Announce, Answer, ContentId, ContentMatch, Digest, FileEntry, Geometry, MAX_MATCHES, Manifest,
-    ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, Request, Role, TrackerEvent,
-    TrackerRequest, Wire, default_piece_size,
+    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LegKey,
+    MAX_CODE_MESSAGE, MAX_MATCHES, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, PeerAddress,
+    PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerRequest,
+    Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -74,6 +75,51 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
         ".{0,100}".prop_map(TrackerRequest::Find),
         Just(TrackerRequest::Bye),
         option::of(any::<u64>()).prop_map(|before| TrackerRequest::List { before }),
+        (digest(), content()).prop_map(|(id, content)| TrackerRequest::Relay { peer: PeerId(id), content }),
+        Just(TrackerRequest::TakesLegs),
+        to_mailbox().prop_map(TrackerRequest::Mailbox),
+    ]
+}
+
+fn handed_on() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..MAX_CODE_MESSAGE)
+}
+
+fn to_mailbox() -> impl Strategy<Value = MailboxRequest> {
+    prop_oneof![
+        option::of(any::<u16>()).prop_map(|wish| MailboxRequest::Claim { wish }),
+        (any::<u16>(), handed_on()).prop_map(|(mailbox, message)| MailboxRequest::Open { mailbox, message }),
+        handed_on().prop_map(|message| MailboxRequest::Say { message }),
+        (any::<u32>(), handed_on()).prop_map(|(exchange, message)| MailboxRequest::Answer { exchange, message }),
+    ]
+}
+
+fn of_mailbox() -> impl Strategy<Value = MailboxEvent> {
+    let opened = (any::<u32>(), digest(), any::<SocketAddr>(), handed_on());
+    prop_oneof![
+        any::<u16>().prop_map(|mailbox| MailboxEvent::Claimed { mailbox }),
+        opened.prop_map(|(exchange, id, from, message)| MailboxEvent::Opened {
+            exchange,
+            peer: PeerId(id),
+            from: plain(from),
+            message
+        }),
+        (any::<u32>(), handed_on()).prop_map(|(exchange, message)| MailboxEvent::Said { exchange, message }),
+        any::<u32>().prop_map(|exchange| MailboxEvent::Over { exchange }),
+        handed_on().prop_map(|message| MailboxEvent::Answered { message }),
+        Just(MailboxEvent::Refused(MailboxRefusal::Busy)),
+    ]
+}
+
+fn code_message() -> impl Strategy<Value = CodeMessage> {
+    prop_oneof![
+        vec(any::<u8>(), 0..64).prop_map(|element| CodeMessage::Begin { element }),
+        (vec(any::<u8>(), 0..64), digest())
+            .prop_map(|(element, id)| CodeMessage::Reply { element, sharer: PeerId(id) }),
+        any::<[u8; 32]>().prop_map(CodeMessage::Proof),
+        vec(any::<u8>(), 0..1000).prop_map(|sealed| CodeMessage::Ticket { sealed }),
+        Just(CodeMessage::Wrong),
+        Just(CodeMessage::Busy),
     ]
 }
 
@@ -93,6 +139,18 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         (".{0,40}", vec(found(), 0..MAX_MATCHES)).prop_map(|(query, matches)| TrackerEvent::Found { query, matches }),
         ".{0,200}".prop_map(TrackerEvent::Refused),
         page.prop_map(|(before, contents, next)| TrackerEvent::Listed { before, contents, next }),
+        (digest(), any::<[u8; 16]>(), any::<SocketAddr>()).prop_map(|(id, key, address)| TrackerEvent::Relayed {
+            peer: PeerId(id),
+            answer: Ok(Carried { key: RelayKey(key), address: plain(address) })
+        }),
+        (digest(), ".{0,200}")
+            .prop_map(|(id, sentence)| TrackerEvent::Relayed { peer: PeerId(id), answer: Err(sentence) }),
+        (digest(), any::<[u8; 16]>(), any::<SocketAddr>()).prop_map(|(id, key, address)| TrackerEvent::Leg {
+            from: PeerId(id),
+            address: plain(address),
+            key: LegKey(key)
+        }),
+        of_mailbox().prop_map(TrackerEvent::Mailbox),
     ]
 }
 
@@ -157,7 +215,8 @@ proptest! {
     }
 
     #[test]
-    fn questions_and_answers_travel(request in request(), answer in answer()) {
+    fn questions_and_answers_travel(request in request(), answer in answer(), code in code_message()) {
+        travels(&code)?;
         travels(&request)?;
         travels(&answer)?;
     }
@@ -167,6 +226,7 @@ proptest! {
         reads::<PeerMessage>(&bytes)?;
         reads::<TrackerRequest>(&bytes)?;
         reads::<TrackerEvent>(&bytes)?;
+        reads::<CodeMessage>(&bytes)?;
         reads::<Request>(&bytes)?;
         reads::<Answer>(&bytes)?;
         reads::<ManifestHeader>(&bytes)?;

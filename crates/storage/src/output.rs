@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{ContentId, NameError, PathTree, case_collision, check_local_name, check_path, decorated_name};
 
@@ -35,7 +35,7 @@ pub struct Output {
     part: PathBuf,
     journal: PathBuf,
     lock_name: PathBuf,
-    lock: File,
+    lock: Mutex<Option<File>>,
     /// What the journal is written to, as soon as it is open.
     journal_file: JournalFile,
     files: Vec<Built>,
@@ -83,7 +83,11 @@ impl Output {
                 return Err(StorageError::NotOurs(folder.join(other)));
             }
         }
-        let lock = lock(&base, &lock_name)?;
+        let lock = lock(&base, &lock_name).map_err(|error| match error {
+            // What somebody sees is the download, and not its lock.
+            StorageError::Locked(_) => StorageError::Locked(folder.join(name)),
+            error => error,
+        })?;
         // Where upper and lower case are one, it may be that of another download.
         if name.is_ascii() && !is_listed(&base, &lock_name).map_err(|source| error_at(folder, source))? {
             return Err(StorageError::SameFile(folder.join(lock_name)));
@@ -111,7 +115,7 @@ impl Output {
             part,
             journal,
             lock_name,
-            lock,
+            lock: Mutex::new(Some(lock)),
             journal_file: JournalFile::default(),
             is_folder,
             empty_folders: empty_folders.to_vec(),
@@ -320,6 +324,8 @@ impl Output {
         self.journal_file.close();
         let _ = folder.remove_file(&self.journal);
         let _ = folder.remove_file(&self.lock_name);
+        // Windows removes a file once nobody has it open, and no folder before all that is in it.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         if self.made_folder {
             // Unless something else is in it by now.
             let _ = fs::remove_dir(folder.path());

@@ -35,7 +35,7 @@ fn downloader() -> (Engine, Vec<(RequestId, protocol::PieceRange)>) {
     for conn in 0..PEERS {
         let peer = PeerId(Digest::of(&conn.to_le_bytes()));
         let remote = ([10, 0, 0, conn as u8], 9000).into();
-        tell(Event::Connected { conn, peer, remote, dialled: false }, &mut actions);
+        tell(Event::Connected { conn, peer, remote, dialled: false, relayed: false }, &mut actions);
         let half: PieceSet = (0..PIECES).filter(|_| rng.bool()).collect();
         for message in [
             PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() },
@@ -97,7 +97,7 @@ fn seeder(pieces: u32) -> Engine {
     let have = PieceSet::full(pieces);
     for event in [
         Event::Content { content: content(), geometry, have, wanted: PieceSet::empty(0) },
-        Event::Connected { conn: 1, peer: id, remote, dialled: false },
+        Event::Connected { conn: 1, peer: id, remote, dialled: false, relayed: false },
         Event::Message { conn: 1, message: hello },
         Event::Message {
             conn: 1,

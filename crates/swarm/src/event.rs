@@ -87,6 +87,8 @@ pub enum Event {
         remote: SocketAddr,
         /// Whether this side dialled.
         dialled: bool,
+        /// Whether a relay carries it.
+        relayed: bool,
     },
     /// None of a peer's addresses answered.
     DialFailed {
@@ -104,6 +106,9 @@ pub enum Event {
         conn: ConnId,
         /// The content.
         content: ContentId,
+        /// Whether they did so on a connection that stood already: what was said of the content before has not reached the
+        /// other side.
+        late: bool,
     },
     /// A message came on the control stream.
     Message {

@@ -17,7 +17,7 @@ use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificat
 use exit_code::ExitCode;
 use prompt::Typed;
 use settings::{Layout, Names, Parsed, Shell, Signals, Surroundings, terminal};
-use tracker::{Server, ServerConfig, transport_config};
+use tracker::{RelayLimits, Server, ServerConfig, transport_config};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +68,27 @@ struct Arguments {
     /// with several --publisher. Others are known by their ids
     #[arg(long, value_name = "PEER", value_parser = publisher)]
     publisher: Vec<PeerId>,
+    /// Carry what peers cannot send to each other directly
+    ///
+    /// Carry connections between peers of one content that cannot reach each other directly. What they say is encrypted from end
+    /// to end: the tracker sees how much it is, and who sends it to whom
+    #[arg(long)]
+    relay: bool,
+    /// Most bytes a second that are carried for a peer
+    ///
+    /// Most bytes a second that are carried for one peer, sent and received; no limit if not given
+    #[arg(long, value_name = "SIZE", value_parser = carried, requires = "relay")]
+    relay_rate: Option<u64>,
+    /// Most bytes a day that are carried for a peer
+    ///
+    /// Most bytes a day that are carried for one peer, sent and received; all peers of one address together get four times as much
+    #[arg(long, value_name = "SIZE", value_parser = carried, default_value = "100GiB")]
+    relay_bytes: u64,
+    /// Most connections that are carried at once
+    ///
+    /// Most connections that are carried at once; a peer may ask for 32 of them, and all peers of one address for half
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), default_value_t = 400)]
+    relay_connections: u32,
     #[command(flatten)]
     init: certs::Arguments,
     /// How peers reach it: quic, tcp, or auto for both on the same port
@@ -102,7 +123,7 @@ const NAMES: Names = Names {
     prefix: "P2P_TRACKER_",
     table: "tracker",
     others: &["peer-cli"],
-    harmless: &["port", "memory", "transport", "log-level"],
+    harmless: &["port", "memory", "transport", "log-level", "relay-rate", "relay-bytes", "relay-connections"],
     plain: &[],
 };
 
@@ -110,10 +131,11 @@ const NAMES: Names = Names {
 const LAYOUT: Layout = Layout {
     headings: &[
         ("Network", &["bind", "transport"]),
+        ("Relay", &["relay", "relay-rate", "relay-bytes", "relay-connections"]),
         ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
         ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
     ],
-    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "memory", "help"])],
+    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "memory", "relay", "help"])],
     idle: &[],
 };
 
@@ -180,7 +202,12 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let id = identity.peer_id();
     let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
     let is_open = arguments.ca.is_empty() && !address.ip().is_loopback();
-    let config = transport_config(identity, trust, address);
+    if arguments.relay && arguments.transport == Kind::Quic {
+        let hint = "--relay carries connections over TCP: start it without --transport quic";
+        return Err((ExitCode::Usage, anyhow::anyhow!(hint)));
+    }
+    let (legs, arrivals) = transport::legs();
+    let config = transport_config(identity, trust, address).legs(arguments.relay.then_some(legs));
     let transport = arguments.transport.bind(config).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
@@ -198,6 +225,12 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if is_open {
         say(format_args!("Anyone who reaches it can take part: --ca closes the swarm, --bind 127.0.0.1 keeps it here"));
     }
+    if arguments.relay {
+        let (bytes, most) = (ByteSize(arguments.relay_bytes), arguments.relay_connections);
+        say(format_args!(
+            "Carries what peers cannot send directly: {bytes} a day for each, {most} connections at once"
+        ));
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -206,7 +239,11 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied();
         let config = ServerConfig::default().memory(arguments.memory).publishers(publishers);
-        let server = Server::new(transport.clone(), config);
+        let mut server = Server::new(transport.clone(), config);
+        if arguments.relay {
+            let limits = RelayLimits::default().rate(arguments.relay_rate).bytes(Some(arguments.relay_bytes));
+            server = server.with_relay(limits.connections(arguments.relay_connections as usize), arrivals);
+        }
         tokio::select! {
             () = server.run() => {}
             () = told_to_stop(&server, arguments.commands) => {}
@@ -225,6 +262,12 @@ fn memory(text: &str) -> Result<u64, String> {
     let size: ByteSize = text.parse().map_err(|_| format!("{text:?} is no size: write it like 512MiB or 1GiB"))?;
     let range = 16 << 20..=1 << 44;
     Some(size.as_u64()).filter(|size| range.contains(size)).ok_or_else(|| "a tracker takes 16MiB to 16TiB".to_owned())
+}
+
+/// Bytes that are carried, as `10GiB`.
+fn carried(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse().map_err(|_| format!("{text:?} is no size: write it like 10MiB or 100GiB"))?;
+    Some(size.as_u64()).filter(|size| *size > 0).ok_or_else(|| "a relay carries more than nothing".to_owned())
 }
 
 /// A peer, by its id or its certificate.

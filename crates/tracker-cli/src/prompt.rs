@@ -59,7 +59,9 @@ pub fn answer(typed: Typed, server: &Server) -> Option<Vec<String>> {
         }
         Typed::Status => {
             let ((peers, contents), bytes) = (server.counts(), ByteSize(server.bytes()).display().iec());
-            vec![format!("{}, {}, {bytes} of memory", counted(peers, "peer"), counted(contents, "content"))]
+            let relayed = server.relayed().map(|count| format!(", {}", counted(count, "relayed connection")));
+            let relayed = relayed.unwrap_or_default();
+            vec![format!("{}, {}, {bytes} of memory{relayed}", counted(peers, "peer"), counted(contents, "content"))]
         }
         Typed::List => contents(server),
         Typed::Peers => peers(&server.peers()),

@@ -52,3 +52,6 @@ pub(crate) fn news(peers: usize) -> usize {
 pub(crate) fn message(bytes: usize) -> usize {
     4 * bytes
 }
+
+/// A mailbox with what waits for its owner, or what one who opens it has said and hears.
+pub(crate) const MAILBOX: usize = 16 << 10;

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use protocol::{ContentId, PeerId};
+use protocol::{ContentId, PeerId, TrackerEvent};
 use swarm::MOST_KNOWN;
 use tokio::sync::Notify;
 
@@ -19,6 +19,9 @@ pub(crate) const A_MESSAGE: usize = 64;
 /// Most peers that wait to be named, either way. Nobody knows more; where others come and go while someone does not read, the
 /// oldest news are forgotten: it finds out by itself who is not there.
 const MOST: usize = MOST_KNOWN;
+
+/// Most other messages that wait.
+const MOST_SAID: usize = 256;
 
 /// What waits for one peer.
 #[derive(Default)]
@@ -32,6 +35,8 @@ struct Waiting {
     news: HashMap<ContentId, News>,
     /// Contents of which there are news, in the order in which they are said.
     order: VecDeque<ContentId>,
+    /// What is said before any news.
+    said: VecDeque<TrackerEvent>,
 }
 
 /// What is to be said of one content.
@@ -63,7 +68,7 @@ impl Outbox {
     /// There is news of a content; none at all is an answer, too. Returns by how many bytes more wait now.
     pub(crate) fn add(&self, content: ContentId, joined: impl IntoIterator<Item = PeerId>, gone: Vec<PeerId>) -> i64 {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
-        let Waiting { news, order } = &mut *waiting;
+        let Waiting { news, order, .. } = &mut *waiting;
         let mut before = 0;
         let news = news.entry(content).and_modify(|news| before = news.cost()).or_insert_with(|| {
             order.push_back(content);
@@ -81,6 +86,23 @@ impl Outbox {
         more
     }
 
+    /// Says something that does not wait for news. False if too much of that waits already.
+    pub(crate) fn say(&self, message: TrackerEvent) -> bool {
+        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        if waiting.said.len() >= MOST_SAID {
+            return false;
+        }
+        waiting.said.push_back(message);
+        drop(waiting);
+        self.more.notify_one();
+        true
+    }
+
+    /// Takes what is said before any news.
+    pub(crate) fn take_said(&self) -> Option<TrackerEvent> {
+        self.waiting.lock().expect("no panic holds it").said.pop_front()
+    }
+
     /// Waits until there may be news.
     pub(crate) async fn filled(&self) {
         self.more.notified().await;
@@ -89,7 +111,7 @@ impl Outbox {
     /// Takes as much as goes into a message, and says by how many bytes less wait now.
     pub(crate) fn take(&self) -> Option<(ContentId, News, i64)> {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
-        let Waiting { news, order } = &mut *waiting;
+        let Waiting { news, order, .. } = &mut *waiting;
         let content = order.pop_front()?;
         let mut here = news.remove(&content)?;
         let before = here.cost();
@@ -103,7 +125,7 @@ impl Outbox {
         }
         if order.is_empty() {
             // An outbox that held much keeps no room for it.
-            *waiting = Waiting::default();
+            (waiting.news, waiting.order) = Default::default();
         }
         Some((content, here, less))
     }

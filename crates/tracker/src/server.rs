@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ContentMatch;
-use transport::Transport;
+use tokio::sync::mpsc;
+use transport::{Leg, Transport};
 
 use crate::config::ServerConfig;
+use crate::relay::RelayLimits;
 use crate::session;
 use crate::state::{ConnectedPeer, State};
 
@@ -19,6 +21,8 @@ use crate::state::{ConnectedPeer, State};
 pub struct Server {
     transport: Arc<dyn Transport>,
     state: Arc<State>,
+    /// Legs that come to the relay.
+    legs: tokio::sync::Mutex<Option<mpsc::Receiver<Leg>>>,
 }
 
 /// Time between two looks at who is seen elsewhere than before.
@@ -27,11 +31,20 @@ const LOOK_FOR_MOVED: Duration = Duration::from_secs(5);
 impl Server {
     /// A tracker that nobody has reached yet.
     pub fn new(transport: Arc<dyn Transport>, config: ServerConfig) -> Self {
-        Server { transport, state: Arc::new(State::new(config)) }
+        Server { transport, state: Arc::new(State::new(config)), legs: tokio::sync::Mutex::default() }
+    }
+
+    /// Carries connections between peers that cannot reach each other. The transport hands their legs to the other end of `legs`
+    /// ([`transport::legs`]).
+    pub fn with_relay(mut self, limits: RelayLimits, legs: mpsc::Receiver<Leg>) -> Self {
+        self.state.carry(limits);
+        self.legs = tokio::sync::Mutex::new(Some(legs));
+        self
     }
 
     /// Serves until the transport is closed. To be run in a tokio runtime.
     pub async fn run(&self) {
+        let mut legs = self.legs.lock().await.take();
         let (mut session, mut look) = (0, tokio::time::interval(LOOK_FOR_MOVED));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -40,8 +53,13 @@ impl Server {
                     Some(connection) => connection,
                     None => return,
                 },
+                Some(leg) = next(&mut legs) => {
+                    self.state.leg_came(leg);
+                    continue;
+                }
                 _ = look.tick() => {
                     self.state.send_moved_away();
+                    self.state.sweep_relay();
                     continue;
                 }
             };
@@ -57,6 +75,11 @@ impl Server {
         self.state.counts()
     }
 
+    /// Connections that it carries at present, if it is a relay.
+    pub fn relayed(&self) -> Option<usize> {
+        self.state.relayed()
+    }
+
     /// A page of what is shared or wanted, newest first, and what to give for the next one.
     pub fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
         self.state.list(before)
@@ -70,5 +93,13 @@ impl Server {
     /// What its connections and contents take, in bytes, as it counts.
     pub fn bytes(&self) -> u64 {
         self.state.bytes()
+    }
+}
+
+/// The next leg; none ever comes where there is no relay.
+async fn next(legs: &mut Option<mpsc::Receiver<Leg>>) -> Option<Leg> {
+    match legs {
+        Some(legs) => legs.recv().await,
+        None => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, NOT_YET, PeerId, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, MailboxRequest, NOT_YET, PeerId, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -50,14 +50,23 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     let silent = |_| TransportError::Lost("it said no hello".to_owned());
     let Greeting { mut send, hello, recv, known } =
         match timeout(HELLO, greet(connection, state)).await.map_err(silent)?? {
-            Ok(greeting) => greeting,
-            Err((mut send, _recv, sentence)) => return refuse(&mut send, connection, sentence).await,
+            Greeted::Hello(greeting) => greeting,
+            Greeted::Mailbox(mut send, recv, first) => {
+                state.is_for_mailboxes(session, matches!(first, MailboxRequest::Claim { .. }));
+                state.mailboxes.serve(session, &**connection, &mut send, recv, first).await?;
+                return last_words(&mut send, connection).await;
+            }
+            Greeted::Refused(mut send, _recv, sentence) => {
+                send.send(&TrackerEvent::Refused(sentence)).await?;
+                return last_words(&mut send, connection).await;
+            }
         };
     let listeners = match hello {
         Some(TrackerRequest::Hello { version: VERSION, listeners }) => listeners,
         Some(TrackerRequest::Hello { version, .. }) => {
             let sentence = format!("this tracker speaks version {VERSION}, you speak {version}");
-            return refuse(&mut send, connection, sentence).await;
+            send.send(&TrackerEvent::Refused(sentence)).await?;
+            return last_words(&mut send, connection).await;
         }
         _ => return Err(TransportError::Lost("its first message is no hello".to_owned())),
     };
@@ -81,9 +90,15 @@ struct Greeting {
     known: Known,
 }
 
-/// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first, and
-/// never read why.
-type Greeted = Result<Greeting, (MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String)>;
+/// What the first messages come to.
+enum Greeted {
+    Hello(Greeting),
+    /// It is here for a mailbox, and for nothing else.
+    Mailbox(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, MailboxRequest),
+    /// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first,
+    /// and never read why.
+    Refused(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String),
+}
 
 /// Hears proofs, where there are private shares, and the hello. Until a proof was right nothing is said, or why nothing will be.
 async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greeted, TransportError> {
@@ -91,6 +106,14 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
     let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
     let mut send = MessageSender::new(send, TAKEN);
     let (mut hello, mut known) = (recv.recv().await?, Known::Everything);
+    if let Some(TrackerRequest::Mailbox(first)) = hello {
+        // Codes are for those who have no ticket yet. Mailboxes of a private tracker are for its owner's shares alone.
+        let is_claim = matches!(first, MailboxRequest::Claim { .. });
+        if is_claim && state.private().is_some_and(|private| private.owner != connection.peer_id()) {
+            return Ok(Greeted::Refused(send, recv, private::REFUSED.to_owned()));
+        }
+        return Ok(Greeted::Mailbox(send, recv, first));
+    }
     if let Some(private) = state.private() {
         if let Some(TrackerRequest::Prove { proofs }) = &hello {
             let mut checked = private.check(&**connection, proofs)?;
@@ -110,26 +133,23 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
                     send.send(&TrackerEvent::Proven { shares }).await?;
                     known = Known::Proven(proven);
                 }
-                Err(sentence) => return Ok(Err((send, recv, sentence))),
+                Err(sentence) => return Ok(Greeted::Refused(send, recv, sentence)),
             }
             hello = recv.recv().await?;
         } else if connection.peer_id() != private.owner {
-            return Ok(Err((send, recv, private::REFUSED.to_owned())));
+            return Ok(Greeted::Refused(send, recv, private::REFUSED.to_owned()));
         }
     } else if let Some(TrackerRequest::Prove { .. }) = &hello {
-        return Ok(Err((send, recv, private::OPEN.to_owned())));
+        return Ok(Greeted::Refused(send, recv, private::OPEN.to_owned()));
     }
-    Ok(Ok(Greeting { send, hello, recv, known }))
+    Ok(Greeted::Hello(Greeting { send, hello, recv, known }))
 }
 
-/// Says why nothing more is said.
-async fn refuse(
+/// Ends a connection on which everything is said, when that has arrived.
+async fn last_words(
     send: &mut MessageSender<TrackerEvent>,
     connection: &Arc<dyn Connection>,
-    sentence: String,
 ) -> Result<(), TransportError> {
-    send.send(&TrackerEvent::Refused(sentence)).await?;
-    // The sentence should arrive before the connection goes.
     let _ = send.finish();
     let _ = timeout(Duration::from_secs(1), connection.closed()).await;
     Ok(())
@@ -172,6 +192,9 @@ async fn write(
 fn answer(question: TrackerRequest, known: &Known, peer: PeerId, state: &State) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
+        TrackerRequest::Relay { peer: other, content } => {
+            Some(TrackerEvent::Relayed { peer: other, answer: state.relay(peer, other, content) })
+        }
         TrackerRequest::Watch { content, after } if !known.includes(content) => {
             Some(TrackerEvent::Watched { content, after, peers: Vec::new(), next: None })
         }
@@ -223,13 +246,23 @@ async fn read(
                 state.progress(session, connection.peer_id(), content, progress);
                 false
             }
-            question @ (TrackerRequest::Find(_) | TrackerRequest::List { .. } | TrackerRequest::Watch { .. }) => {
+            TrackerRequest::TakesLegs => {
+                state.takes_legs(session, connection.peer_id());
+                false
+            }
+            question @ (TrackerRequest::Find(_)
+            | TrackerRequest::List { .. }
+            | TrackerRequest::Watch { .. }
+            | TrackerRequest::Relay { .. }) => {
                 // Waits for room: who asks faster than it reads waits for itself.
                 questions.send(question).await.map_err(|_| TransportError::Closed)?;
                 false
             }
             TrackerRequest::Bye => return Ok(()),
             TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
+            TrackerRequest::Mailbox(_) => {
+                return Err(TransportError::Lost("mailboxes are had by connections of their own".to_owned()));
+            }
             TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };
         let wait = if free { Duration::ZERO } else { paced.spend() };

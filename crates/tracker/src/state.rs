@@ -8,24 +8,26 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dashmap::DashMap;
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, MAX_MATCHES, MAX_WATCHED, PeerAddress, PeerId, PeerProgress,
-    ProvenShare, Query, Role, TrackerEvent, WatchedPeer, report_mark,
+    Announce, COME_AGAIN, Carried, ContentId, ContentMatch, MAX_MATCHES, MAX_WATCHED, PeerAddress, PeerId,
+    PeerProgress, ProvenShare, Query, Role, TrackerEvent, WatchedPeer, relay_mark, report_mark,
 };
 use swarm::{Addresses, Introductions, Origin, Proof, Push, Registry};
 use tokio::time::Instant;
-use transport::Connection;
+use transport::{Connection, Leg};
 
 use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
+use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::{Known, PrivateTracker};
+use crate::relay::{Parties, Party, Relay, RelayLimits};
 use crate::watching::{Asking, Watched};
 
 /// A peer that is connected to a tracker.
@@ -47,6 +49,10 @@ pub(crate) struct State {
     sessions: DashMap<u64, Arc<dyn Connection>>,
     ledger: Mutex<Ledger>,
     asking: Mutex<Asking>,
+    /// Carries connections, if it is to.
+    relay: OnceLock<Relay>,
+    /// Mailboxes for codes.
+    pub(crate) mailboxes: Mailboxes,
 }
 
 /// A connected peer that has said hello.
@@ -55,6 +61,9 @@ struct Member {
     outbox: Arc<Outbox>,
     addresses: Arc<Addresses>,
     contents: BTreeMap<ContentId, Membership>,
+    /// Whether it was told of the relay, and opens legs.
+    knows_relay: bool,
+    takes_legs: bool,
 }
 
 /// That a peer takes part in a content.
@@ -105,6 +114,8 @@ impl State {
             sessions: DashMap::new(),
             ledger: Mutex::new(Ledger::new(room)),
             asking: Mutex::default(),
+            relay: OnceLock::new(),
+            mailboxes: Mailboxes::default(),
         }
     }
 
@@ -150,7 +161,8 @@ impl State {
         let port = (connection.transport() == "quic").then(|| connection.remote_addr().port());
         let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), port, listeners));
         self.ledger().change(session, cost::addresses(&addresses) as i64);
-        let member = Member { session, outbox, addresses, contents: BTreeMap::new() };
+        let contents = BTreeMap::new();
+        let member = Member { session, outbox, addresses, contents, knows_relay: false, takes_legs: false };
         if let Some(old) = self.members.insert(peer, member) {
             if let Some((_, connection)) = self.sessions.remove(&old.session) {
                 connection.close(1, "replaced by a newer session");
@@ -164,6 +176,15 @@ impl State {
             self.exit(session, peer);
         }
         stays
+    }
+
+    /// A session has, or opens, a mailbox. Who has one may be as quiet as one who shares what nobody has asked for so far.
+    pub(crate) fn is_for_mailboxes(&self, session: u64, has: bool) {
+        self.ledger().change(session, cost::MAILBOX as i64);
+        if has {
+            self.ledger().raise_use(session, Use::Alone);
+        }
+        self.make_room();
     }
 
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
@@ -229,7 +250,8 @@ impl State {
             self.charge(peer, content, cost::membership(&introductions), &registry);
             self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
-            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone: Vec::new() }]);
+            let gone = self.first_word_of_relay(peer);
+            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
             self.push(content, introductions.pushes);
         }
         let empty = registry.is_empty();
@@ -428,6 +450,9 @@ impl State {
 
     /// The next message of news for a member, if there are any.
     pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerEvent> {
+        if let Some(said) = outbox.take_said() {
+            return Some(said);
+        }
         let mut ledger = self.ledger();
         let (content, news, less) = outbox.take()?;
         ledger.change(session, -less);
@@ -436,6 +461,62 @@ impl State {
         let joined: Vec<PeerAddress> =
             registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
         Some(TrackerEvent::Peers { content, joined, gone: news.gone })
+    }
+
+    /// Carries connections from now on.
+    pub(crate) fn carry(&self, limits: RelayLimits) {
+        let _ = self.relay.set(Relay::new(limits));
+    }
+
+    /// The mark of the relay, once for each session.
+    fn first_word_of_relay(&self, peer: PeerId) -> Vec<PeerId> {
+        let mut member = self.relay.get().and_then(|_| self.members.get_mut(&peer));
+        let first = member.as_mut().is_some_and(|member| !std::mem::replace(&mut member.knows_relay, true));
+        if first { vec![relay_mark()] } else { Vec::new() }
+    }
+
+    /// A peer opens legs when it is told to.
+    pub(crate) fn takes_legs(&self, session: u64, peer: PeerId) {
+        if let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) {
+            member.takes_legs = true;
+        }
+    }
+
+    /// A peer asks for a relayed connection to another one.
+    pub(crate) fn relay(&self, asker: PeerId, other: PeerId, content: ContentId) -> Result<Carried, String> {
+        let relay = self.relay.get().ok_or("this tracker carries no connections: it was started without --relay")?;
+        relay.ask(self.parties(asker, other, content), content)
+    }
+
+    /// A leg has come to the relay.
+    pub(crate) fn leg_came(&self, leg: Leg) {
+        if let Some(relay) = self.relay.get() {
+            relay.leg_came(leg, |asker, other, content| self.parties(asker, other, content));
+        }
+    }
+
+    /// Forgets relayed connections that nobody uses.
+    pub(crate) fn sweep_relay(&self) {
+        if let Some(relay) = self.relay.get() {
+            relay.sweep(|asker, other, content| self.parties(asker, other, content));
+        }
+    }
+
+    /// Relayed connections, if it is a relay.
+    pub(crate) fn relayed(&self) -> Option<usize> {
+        self.relay.get().map(Relay::connections)
+    }
+
+    /// Two different peers with sessions here, if both take part in a content.
+    fn parties(&self, asker: PeerId, other: PeerId, content: ContentId) -> Parties {
+        let party = |peer| {
+            let member = self.members.get(&peer).filter(|member| member.contents.contains_key(&content))?;
+            let (session, outbox, takes_legs) = (member.session, member.outbox.clone(), member.takes_legs);
+            drop(member);
+            let address = self.sessions.get(&session)?.remote_addr();
+            Some(Party { peer, address, takes_legs, outbox })
+        };
+        Some((party(asker)?, party(other)?)).filter(|_| asker != other)
     }
 
     /// How fast a connection may say the same again.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use p2p_fileshare_transport::conformance::{self, Pair};
 use p2p_fileshare_transport::{
-    BoxFuture, Connection, LinkStats, MemoryNetwork, PeerId, SendStream, Stream, Transport, TransportError,
+    BoxFuture, Connection, LinkStats, MemoryNetwork, OverRelay, PeerId, SendStream, Stream, Transport, TransportError,
 };
 use tokio::task::JoinHandle;
 
@@ -51,6 +51,9 @@ impl Transport for Counting {
     }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async { Some(Arc::new(CountingConnection(self.0.accept().await?, self.1.clone())) as _) })
+    }
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        None
     }
     fn close(&self) -> BoxFuture<'_, ()> {
         self.0.close()

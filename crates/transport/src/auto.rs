@@ -8,7 +8,7 @@ use protocol::PeerId;
 use tokio::time::sleep;
 
 use crate::identity::Meant;
-use crate::{BoxFuture, Config, Connection, Quic, Tcp, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, OverRelay, Quic, Tcp, Transport, TransportError};
 
 /// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
@@ -134,6 +134,10 @@ impl Transport for Auto {
                 else => None,
             }
         })
+    }
+
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        self.tcp.over_relay()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

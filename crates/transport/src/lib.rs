@@ -46,6 +46,7 @@ mod identity;
 pub mod memory;
 mod probe;
 mod quic;
+mod relay;
 mod shared_port;
 mod tcp;
 mod thread;
@@ -61,6 +62,7 @@ pub use memory::{MemoryNetwork, MemoryTransport};
 pub use quic::Quic;
 pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use quic::kernel::{UdpSupport, first_hop_datagram};
+pub use relay::{Leg, Legs, OverRelay, RELAY, legs};
 pub use tcp::Tcp;
 
 pub use shared_port::SharedPort;
@@ -111,13 +113,15 @@ pub struct Config {
     pub congestion: Congestion,
     /// A tracker that listens on the same ports.
     pub(crate) tracker: Option<TrackerDoor>,
+    /// Where legs of relayed connections go that come to the TCP listeners, if this is a relay.
+    pub legs: Option<Legs>,
 }
 
 impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None }
+        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None, legs: None }
     }
 
     /// Listens here instead.
@@ -141,6 +145,12 @@ impl Config {
     /// Lets the other side of each connection have so many QUIC streams open at once.
     pub fn streams(mut self, streams: u32) -> Self {
         self.streams = streams;
+        self
+    }
+
+    /// Hands legs of relayed connections on to a relay.
+    pub fn legs(mut self, legs: Option<Legs>) -> Self {
+        self.legs = legs;
         self
     }
 
@@ -216,6 +226,8 @@ pub trait Transport: Send + Sync {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
     /// The next connection that someone opened to any listener; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
+    /// What connects through relays; nothing if this transport cannot.
+    fn over_relay(&self) -> Option<&dyn OverRelay>;
     /// Closes every connection and listener and waits, for a bounded time, until the others know.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -224,7 +236,7 @@ pub trait Transport: Send + Sync {
 pub trait Connection: Send + Sync {
     /// The peer at the other end; proven by the handshake.
     fn peer_id(&self) -> PeerId;
-    /// The name of the transport that carries it (`quic`, `tcp`, `memory`).
+    /// The name of what carries it (`quic`, `tcp`, `memory`, or `relay`).
     fn transport(&self) -> &'static str;
     /// Where the other end is, as the handshake has proved; it stays so for as long as the connection stands.
     fn remote_addr(&self) -> SocketAddr;
@@ -312,6 +324,9 @@ pub enum TransportError {
         /// The reason it gave.
         reason: String,
     },
+    /// The relay does not carry the connection, and says why.
+    #[error("no address answers, and {0}")]
+    NotCarried(String),
     /// The connection was closed on this side.
     #[error("connection closed on this side")]
     Closed,

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use self::connection::Side;
 use self::lock::lock;
 use crate::identity::Identity;
-use crate::{BoxFuture, Connection, Transport, TransportError};
+use crate::{BoxFuture, Connection, OverRelay, Transport, TransportError};
 
 /// Connections that wait to be accepted; a dialer waits for a place.
 const ACCEPT_QUEUE: usize = 64;
@@ -206,6 +206,10 @@ impl Transport for MemoryTransport {
                 side = next => side.map(|side| Arc::new(connection::MemoryConnection(side)) as Arc<dyn Connection>),
             }
         })
+    }
+
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        None
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -10,7 +10,7 @@ use protocol::PeerId;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::expiry::Expiry;
-use crate::{BoxFuture, Config, Connection, Identity, Kind, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Kind, OverRelay, Transport, TransportError};
 
 /// Connections that wait to be taken by the tracker.
 const BACKLOG: usize = 128;
@@ -85,6 +85,10 @@ impl Transport for TrackerSide {
                 connection = next => connection,
             }
         })
+    }
+
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        None
     }
 
     /// Takes no more connections. Those that stand end with the ports, which are the peer's.

@@ -116,10 +116,10 @@ impl Compiler {
         programs::build_by(command.args(["--profile", profile])).with_context(|| format!("for {}", self.target))
     }
 
-    /// Builds the tests of these packages with this profile. Gives the programs that run them.
-    pub(super) fn build_tests(&self, packages: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
+    /// Builds those tests of these packages that `which` says, with this profile. Gives the programs that run them.
+    pub(super) fn build_tests(&self, packages: &[&str], which: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut command = self.command("test");
-        command.args(["--no-run", "--lib", "--profile", profile]);
+        command.args(["--no-run", "--profile", profile]).args(which);
         command.args(packages.iter().flat_map(|package| ["-p", package]));
         programs::executables(&mut command).with_context(|| format!("tests for {}", self.target))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::Lan;
 use peer::{Glob, NamePolicy, TrackerAddress, received_manifest};
-use protocol::{ContentId, ContentMatch, Query, Secret, Ticket, printable};
+use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
@@ -20,7 +20,7 @@ use crate::session::lan::{self as network, ByDefault, Holders, Raced};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, pipe, standstill, trust};
+use crate::session::{Session, SessionOptions, pipe, rendezvous, standstill, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -28,7 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                     what `peer-cli share` printed, into here
   peer-cli get p2p… -o /data            into another folder
-  peer-cli get p2p… -o - | tar x        to standard output
+  peer-cli get -i 192.168.1.5 7-violin-tadpole   by the code that it printed
   peer-cli get a.bin                    what is shared openly on this network
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
@@ -66,12 +66,17 @@ const MOVED: usize = 8;
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, before_long_help = MORE_EXAMPLES, after_long_help = notes())]
 pub struct GetArguments {
-    /// A ticket; or an id or a name
+    /// A ticket; or a code, an id or a name
     ///
-    /// A ticket; or a content's id, the first six or more characters of one, or a name, which the tracker of -i is asked for, or
-    /// else this network
-    #[arg(value_name = "TICKET|CONTENT_ID|NAME", required = true, num_args = 1..)]
+    /// A ticket; or a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name, which
+    /// the tracker of -i is asked for, or else this network
+    #[arg(value_name = "TICKET|CODE|ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
+    /// Take it as a name, whatever it looks like
+    ///
+    /// Take what is given as a name, even if it could be read as a code
+    #[arg(short = 'f', long, alias = "name")]
+    as_name: bool,
     /// Folder to download into; - is standard output
     ///
     /// Folder to download into; `-` writes a file to standard output, and words to standard error [default: this folder; or output/,
@@ -216,6 +221,8 @@ fn temporary_folder() -> Result<TempFolder, Failure> {
 /// What is asked for.
 enum What {
     Ticket(Ticket),
+    /// A code, which becomes a ticket.
+    Code(Code),
     /// An id or a name, which a tracker must be asked for.
     Text(String),
     /// The same where no tracker is named.
@@ -229,7 +236,11 @@ enum What {
 impl What {
     /// Whether it is nobody's business who has no ticket.
     fn is_private(&self) -> bool {
-        matches!(self, What::Ticket(ticket) if ticket.secret().is_some())
+        match self {
+            What::Ticket(ticket) => ticket.secret().is_some(),
+            What::Code(_) => true,
+            What::Text(_) => false,
+        }
     }
 }
 
@@ -247,6 +258,12 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
             };
         }
         Some(Err(error)) => return usage(error.to_string()),
+        None => {}
+    }
+    match Code::find(&arguments.what.join(" ")).filter(|_| !arguments.as_name) {
+        Some(Ok(code)) => return Ok(What::Code(code)),
+        // Nothing is sent: what is nearly the secret would be.
+        Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
     }
     let [what] = &arguments.what[..] else {
@@ -348,6 +365,14 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
     let found = match what {
+        What::Code(code) => {
+            let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
+            let places = rendezvous::places(&code, (host, port, lan), &arguments.peer, patience, &tell).await?;
+            let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
+            let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
+            session.joined(joined.tracker);
+            by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
+        }
         What::Ticket(ticket) => of_ticket(session, arguments, &ticket, lan, (patience, &tell)).await?,
         What::Nearby(tracker, found, query) => {
             let id = tracker.id;

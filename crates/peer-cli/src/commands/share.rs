@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use lan::Offers;
-use peer::{NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
+use peer::{CodeEvent, CodeOptions, NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
 use protocol::{ContentId, PeerId, Query, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -25,6 +25,7 @@ use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
+use crate::session::codes::Codes;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::patience::Patience;
@@ -114,6 +115,14 @@ pub struct ShareArguments {
     /// End when so many receivers have it; others get nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "open")]
     receivers: Option<u32>,
+    /// How long a code lives, as 2h [default: 1h]
+    ///
+    /// How long a code lives that nobody uses, as 30m or 2h, a day at most [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = code_life, default_value = "1h", hide_default_value = true)]
+    code_for: Duration,
+    /// Print no code, only the ticket
+    #[arg(long, conflicts_with = "code_for")]
+    no_code: bool,
     /// Show each ticket as a QR code, too
     #[arg(long)]
     qr: bool,
@@ -123,6 +132,16 @@ pub struct ShareArguments {
     cut: Cut,
     #[command(flatten)]
     pub peer: PeerArguments,
+}
+
+/// A code that lives longer than a day is no code to be said aloud.
+fn code_life(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(life) if life.is_zero() => Err("it must live for a while; --no-code prints none".to_owned()),
+        Ok(life) if life > Duration::from_secs(86_400) => Err("a day is the most: the ticket is for longer".to_owned()),
+        Ok(life) => Ok(life),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl ShareArguments {
@@ -172,7 +191,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     if let (Some(lan), Some(own)) = (&lan, &own) {
         let port = own.transport.listeners().first().map_or(0, SocketAddr::port);
         lan.own_tracker(port);
-        lan.offer(Offers { port, open: arguments.open, codes: false });
+        lan.offer(Offers { port, open: arguments.open, codes: !arguments.no_code });
     }
     let secrets = match (arguments.open, &own) {
         (true, _) => None,
@@ -337,6 +356,7 @@ async fn begin(
         ([], false) => Place::Here(listening),
         (told, _) => Place::Told(told.to_vec()),
     };
+    let meeting = tracker.clone();
     let mut shared = Shared {
         tracker: tracker.id,
         is_own: arguments.tracker_ip.is_none(),
@@ -349,7 +369,13 @@ async fn begin(
         receivers: arguments.receivers,
         contents: Vec::new(),
         since: None,
+        host: arguments.tracker_ip.clone(),
+        codes: None,
     };
+    if !arguments.no_code {
+        let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers).own_tracker(shared.is_own);
+        shared.codes = Some(Codes::new(session.node.clone(), meeting, shared.before_code(), options));
+    }
     if shared.leads_nowhere() {
         let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
                         When it has one, a new ticket is given.";
@@ -373,7 +399,7 @@ async fn begin(
         };
         if let Some(content) = shared.share(session, &at, share).await? {
             let name = session.called(content).filter(|_| arguments.paths.len() > 1);
-            shared.give_ticket(session, shared.contents.len() - 1, name.as_deref())?;
+            shared.give_ticket(session, shared.contents.len() - 1, name.as_deref()).await?;
         }
     }
     Ok(shared)
@@ -399,6 +425,10 @@ struct Shared {
     contents: Vec<(ContentId, Option<Secret>)>,
     /// When the first of it could be had. What takes long to hash does not expire meanwhile.
     since: Option<Moment>,
+    /// The tracker's host as it was named, if it runs elsewhere.
+    host: Option<String>,
+    /// Nothing if there are to be none.
+    codes: Option<Codes>,
 }
 
 /// Where the tracker is.
@@ -444,7 +474,7 @@ impl Shared {
     }
 
     /// Says with which ticket a content can be had.
-    fn give_ticket(&self, session: &Session, number: usize, of_several: Option<&str>) -> Result<(), Failure> {
+    async fn give_ticket(&mut self, session: &Session, number: usize, of_several: Option<&str>) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
         let addresses = self.told.iter().map(|own| own.address).collect();
         let (content, secret) = self.contents[number];
@@ -453,7 +483,33 @@ impl Shared {
             Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
             None => Ticket::new(self.tracker, addresses, content),
         };
-        session.ticket(content, &ticket.map_err(no_ticket)?, of_several, self.qr)
+        let ticket = ticket.map_err(no_ticket)?;
+        session.ticket(content, &ticket, of_several, self.qr)?;
+        let command = self.before_code();
+        if let Some(codes) = &mut self.codes {
+            codes.set_command(command);
+            codes.offer(session, content, ticket).await;
+        }
+        Ok(())
+    }
+
+    /// What is typed elsewhere before a code: it has to name a tracker that both know.
+    fn before_code(&self) -> String {
+        let is_here = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let told = self.told.first().map(|own| own.address);
+        let port = match &self.place {
+            Place::Known(known) => known.first().map(SocketAddr::port),
+            _ => told.map(|told| told.port()),
+        };
+        let host = match (&self.host, told) {
+            (Some(host), _) if !is_here(host) => host.clone(),
+            (_, Some(told)) => told.ip().to_string(),
+            (host, None) => host.clone().unwrap_or_else(|| "localhost".to_owned()),
+        };
+        match port.filter(|&port| port != TRACKER_PORT) {
+            Some(port) => format!("peer-cli get -i {host} -d {port}"),
+            None => format!("peer-cli get -i {host}"),
+        }
     }
 
     /// Whether everything has as many receivers as it is for. What was stopped meanwhile is for none.
@@ -500,10 +556,15 @@ impl Shared {
             }
             tokio::select! {
                 changed = addresses.changed() => match changed {
-                    Ok(()) => self.renew(session),
+                    Ok(()) => self.renew(session).await,
                     Err(_) => return std::future::pending().await,
                 },
                 path = session.next_addition() => self.add(session, &path).await,
+                (content, event) = next_code(&mut self.codes) => {
+                    if let Some(codes) = &mut self.codes {
+                        codes.say(session, content, event);
+                    }
+                }
                 event = events.recv(), if self.receivers.is_some() => {
                     if let Err(RecvError::Closed) = event {
                         return std::future::pending().await;
@@ -517,11 +578,12 @@ impl Shared {
     async fn add(&mut self, session: &Session, path: &Path) {
         let share = session.node.share(path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
         let Ok(Some(content)) = self.share(session, path, share).await else { return };
-        let _ = self.give_ticket(session, self.contents.len() - 1, session.called(content).as_deref());
+        let name = session.called(content);
+        let _ = self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await;
     }
 
     /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
-    fn renew(&mut self, session: &Session) {
+    async fn renew(&mut self, session: &Session) {
         let told = self.place.for_ticket();
         if !is_better(&told, &self.told) {
             return;
@@ -533,9 +595,17 @@ impl Shared {
         for number in 0..self.contents.len() {
             // What was stopped meanwhile has no name any more.
             if let Some(name) = session.called(self.contents[number].0) {
-                let _ = self.give_ticket(session, number, Some(&name));
+                let _ = self.give_ticket(session, number, Some(&name)).await;
             }
         }
+    }
+}
+
+/// What becomes of a code next; nothing ever if there are none.
+async fn next_code(codes: &mut Option<Codes>) -> (ContentId, CodeEvent) {
+    match codes {
+        Some(codes) => codes.next().await,
+        None => std::future::pending().await,
     }
 }
 

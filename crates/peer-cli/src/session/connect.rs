@@ -191,6 +191,23 @@ pub async fn join_by_ticket_at(
     join_with(node, (tracker, secret), NamedBy::Ticket, patience, tell).await
 }
 
+/// Joins the tracker of a ticket that was had by a code at `place`: if that is the ticket's own, it is there for sure.
+pub async fn join_by_code(
+    node: &Node,
+    ticket: &Ticket,
+    place: &TrackerAddress,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Joined, Failure> {
+    let mut tracker = TrackerAddress::from(ticket);
+    if place.id.answers_to(tracker.id) {
+        tracker.addresses.retain(|address| !place.addresses.contains(address));
+        tracker.addresses.splice(0..0, place.addresses.iter().copied());
+    }
+    let secret = ticket.secret().filter(|_| ticket.content().is_none());
+    join_with(node, (tracker, secret), NamedBy::Ticket, patience, tell).await
+}
+
 async fn join_with(
     node: &Node,
     (mut tracker, secret): (TrackerAddress, Option<Secret>),

@@ -95,6 +95,22 @@ impl Session {
         }
     }
 
+    /// What is shared can be had with a code, too, as the line says.
+    pub fn code(&self, line: &str, of: &str) {
+        match self.screen.is_terminal() && self.screen.says_words() {
+            true => [&format!("{line}{}", of.replacen(" for ", "   # ", 1)), ""]
+                .iter()
+                .for_each(|line| self.screen.answer(line)),
+            // Scripts take the last word of the first line as the ticket.
+            false => self.screen.say(line),
+        }
+    }
+
+    /// Something that happened, for programs.
+    pub fn tell(&self, event: Event) {
+        self.screen.event(&event);
+    }
+
     /// What a content is called that is shared or downloaded here.
     pub fn called(&self, content: ContentId) -> Option<String> {
         self.state.borrow().contents.get(&content).map(|content| content.wanted.name.clone())

@@ -167,11 +167,10 @@ fn leave_to_one_that_is_whole(wanted: &str, found: &mut Vec<ContentMatch>) -> Op
     let ids: Vec<String> = parts.iter().take(NAMED).map(|other| other.content.to_string()[..16].to_owned()).collect();
     let more = parts.len().checked_sub(NAMED).filter(|&more| more > 0);
     let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
-    Some(format!(
-        "{} is also the name of what nobody has all of: {}{more}. To get that, ask for it by its id.",
-        printable(wanted),
-        ids.join(", ")
-    ))
+    let (others, them) =
+        if parts.len() == 1 { ("Another content is", "it") } else { ("Other contents are", "any of them") };
+    let (wanted, ids) = (printable(wanted), ids.join(", "));
+    Some(format!("{others} called {wanted}, too, and nobody has all of {them}: {ids}{more}. To get one, give its id."))
 }
 
 /// Nobody shares it; what comes near is named.

@@ -68,15 +68,10 @@ impl Sharer {
     }
 }
 
-/// Sharers on the local network that share something openly, with what each answers to `ask`. Only those of this id, if one is
-/// given: nothing is said to others.
-pub async fn sharers(
-    lan: &Lan,
-    arguments: &PeerArguments,
-    ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
-) -> Result<Vec<Sharer>, Failure> {
+/// Trackers in processes of sharers on the local network, each once with the id that it has proven.
+pub async fn trackers(lan: &Lan, arguments: &PeerArguments, wanted: Wanted) -> Result<Vec<TrackerAddress>, Failure> {
     let trust = connect::trust(arguments)?;
-    let mut found = lan.trackers(Wanted::Open);
+    let mut found = lan.trackers(wanted);
     let mut trackers: BTreeMap<u64, Vec<SocketAddr>> = BTreeMap::new();
     let until = Instant::now() + LISTEN;
     while let Ok(Some(tracker)) = timeout_at(until, found.recv()).await {
@@ -108,12 +103,21 @@ pub async fn sharers(
             None => break,
         }
     }
+    Ok(ids.into_iter().map(|(id, addresses)| TrackerAddress { addresses, id, name: None }).collect())
+}
+
+/// Sharers on the local network that share something openly, with what each answers to `ask`. Only those of this id, if one is
+/// given: nothing is said to others.
+pub async fn sharers(
+    lan: &Lan,
+    arguments: &PeerArguments,
+    ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
+) -> Result<Vec<Sharer>, Failure> {
     let mut sharers = Vec::new();
-    for (id, addresses) in ids {
-        if arguments.tracker_id.is_some_and(|wanted| wanted != id) {
+    for tracker in trackers(lan, arguments, Wanted::Open).await? {
+        if arguments.tracker_id.is_some_and(|wanted| wanted != tracker.id) {
             continue;
         }
-        let tracker = TrackerAddress { addresses, id, name: None };
         let node = connect::start(arguments, 0, 1, Path::new("output"))?;
         let asked = async {
             node.join(tracker.clone()).await?;

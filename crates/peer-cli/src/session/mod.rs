@@ -1,6 +1,7 @@
 //! One run of a peer: it owns the node, and what is shared and downloaded in it, from the first word to the tracker to the last.
 
 pub mod audience;
+pub mod codes;
 pub mod connect;
 mod contents;
 mod ending;
@@ -11,6 +12,7 @@ pub mod lan;
 pub mod patience;
 pub mod pipe;
 pub mod query;
+pub mod rendezvous;
 mod rows;
 mod run;
 pub mod standstill;

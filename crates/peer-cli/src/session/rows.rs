@@ -160,6 +160,16 @@ impl Session {
         }
     }
 
+    /// Notes whether a relay carries the connection with a peer now, and says whether one did before.
+    pub(super) fn through_relay(&self, peer: PeerId, relayed: bool) -> bool {
+        let relayed_now = &mut self.state.borrow_mut().relayed;
+        let before = relayed_now.remove(&peer);
+        if relayed && relayed_now.len() < ADDRESSES {
+            relayed_now.insert(peer);
+        }
+        before
+    }
+
     /// What a peer is called: by its address, as far as that is known.
     pub(super) fn name_of(&self, peer: PeerId) -> String {
         let state = self.state.borrow();

@@ -1,12 +1,13 @@
 //! Reacting to what a command starts, to what happens in the node, to what is typed, and to time.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::json::{self, Event};
 use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId, State, Status};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
-use transport::Kind;
+use transport::{Kind, RELAY};
 
 use crate::error::{ExitCode, Failure};
 use crate::session::patience::shown;
@@ -138,9 +139,7 @@ impl Session {
             PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
             PeerEvent::Connected { peer, address, transport } => {
                 self.connected_from(*peer, *address);
-                if *transport == "tcp" && self.options.transport == Kind::Auto {
-                    self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
-                }
+                self.reached(*peer, *address, transport);
             }
             // What matters of a content is in its status.
             PeerEvent::Lacking { .. }
@@ -172,6 +171,19 @@ impl Session {
         }
         Event::of(&event).iter().for_each(|event| self.screen.event(event));
         Ok(Next::GoOn)
+    }
+
+    /// Says how a peer was reached, where that is not the usual way.
+    fn reached(&self, peer: PeerId, address: SocketAddr, transport: &str) {
+        let ip = address.ip().to_canonical();
+        let was_relayed = self.through_relay(peer, transport == RELAY);
+        if transport == RELAY {
+            self.screen.say(&format!("Reached {ip} through the tracker's relay."));
+        } else if was_relayed {
+            self.screen.say(&format!("Reached {ip} directly: it goes on without the relay."));
+        } else if transport == "tcp" && self.options.transport == Kind::Auto {
+            self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
+        }
     }
 
     /// A peer that is shut out, by its address and its id: the address may be another's tomorrow.

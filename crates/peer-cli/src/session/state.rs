@@ -1,7 +1,7 @@
 //! What a session knows: its node, what it is to do, and what was said of each content so far.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) hashing: Option<Hashing>,
     /// Where peers were when they connected, for what is said of them later.
     pub(super) addresses: BTreeMap<PeerId, SocketAddr>,
+    /// Those of them that were reached through a relay when they connected last.
+    pub(super) relayed: BTreeSet<PeerId>,
     /// What is to be shared as well, as typed.
     pub(super) additions: VecDeque<PathBuf>,
     /// What was sent of contents that are not shared any more, and to whom.
@@ -185,6 +187,7 @@ impl Session {
             additions: VecDeque::new(),
             past: (0, Vec::new()),
             liars: 0,
+            relayed: BTreeSet::new(),
             lacking_since: BTreeMap::new(),
             wanted_since: None,
             waits_for_files: false,

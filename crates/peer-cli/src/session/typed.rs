@@ -93,7 +93,15 @@ impl Session {
         let lines = if self.options.seeder { seeder_words(&all) } else { downloader_words(&all) };
         lines.iter().for_each(|line| self.screen.answer(line));
         if verbose {
+            self.say_who_is_relayed();
             self.say_what_holds_it_up().await;
+        }
+    }
+
+    fn say_who_is_relayed(&self) {
+        let relayed: Vec<_> = self.state.borrow().relayed.iter().copied().collect();
+        for peer in relayed {
+            self.screen.answer(&format!("{} is reached through the tracker's relay.", self.name_of(peer)));
         }
     }
 

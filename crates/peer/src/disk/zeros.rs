@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use integrity::{Algorithm, on_all_cores};
-use protocol::{Digest, Manifest};
+use integrity::{Algorithm, Place, on_all_cores};
+use protocol::Manifest;
 use storage::has_hole;
 
 /// The bytes of such pieces in each of these files, if they are `least` in all: what a download lacks of room. Hashes about as
@@ -15,7 +15,8 @@ pub(crate) fn holes(manifest: &Manifest, files: &[usize], least: u64) -> Option<
     let most_data = all.checked_sub(least)?;
     let zeros = vec![0; geometry.piece_size() as usize];
     // A plain hash of equal pieces is the same wherever they are.
-    let full = (header.algorithm == Algorithm::Sha256).then(|| Digest::of(&zeros));
+    let full = (header.algorithm == Algorithm::Sha256)
+        .then(|| header.algorithm.integrity().piece(Place { offset: 0, alone: false }, &zeros));
     let is_zeros = |piece: u32, len: usize| match full {
         Some(full) if len == zeros.len() => manifest.digest(piece) == full,
         _ => manifest.verify(piece, &zeros[..len]),

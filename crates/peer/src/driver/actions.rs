@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use protocol::{ContentId, PieceRange};
+use protocol::{ContentId, PeerId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
 use tokio::sync::oneshot;
+use transport::RELAY;
 
 use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
-use crate::net::dial::Dialler;
+use crate::net::dial::{Dialler, Manner};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::link;
+use crate::net::relay::Through;
 use crate::net::serve::PieceServe;
 use crate::report::Report;
 
@@ -21,6 +23,7 @@ impl Driver {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Dial { peer } => {
+                let manner = self.manner(peer.id);
                 let (needed, unneeded) = oneshot::channel();
                 self.dials.insert(peer.id, needed);
                 let dialler = Dialler {
@@ -28,7 +31,7 @@ impl Driver {
                     limiter: self.setup.dial_limiter.clone(),
                     book: self.setup.book.clone(),
                 };
-                drop(tokio::spawn(dialler.dial(peer, unneeded, self.reports.clone())))
+                drop(tokio::spawn(dialler.dial((peer, manner), unneeded, self.reports.clone())))
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {
@@ -111,6 +114,19 @@ impl Driver {
             Action::Lacking { content, runs } => self.lacking(content, runs),
             Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
         }
+    }
+
+    /// The relay is for peers of which something is wanted, and of which no connection stands.
+    fn manner(&self, peer: PeerId) -> Manner {
+        let mut links = self.links.values().filter(|link| link.connection.peer_id() == peer).peekable();
+        if links.peek().is_some() {
+            let relayed = links.any(|link| link.connection.transport() == RELAY);
+            return if relayed { Manner::BesideRelay } else { Manner::First(None) };
+        }
+        let mut wanted = self.items.iter().filter(|(_, item)| item.wanted || item.manifest_only);
+        let content = wanted.find(|(content, _)| self.engine.knows(**content, peer)).map(|(&content, _)| content);
+        let announced = content.map(|content| self.setup.gate.shares.announced_as(content));
+        Manner::First(self.tracker.clone().zip(announced).map(|(tracker, announced)| Through { tracker, announced }))
     }
 
     pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {

@@ -122,7 +122,7 @@ impl Driver {
             if let Some(link) = self.links.get_mut(&conn)
                 && link.admitted.insert(content)
             {
-                self.event(Event::Admitted { conn, content });
+                self.event(Event::Admitted { conn, content, late: true });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use protocol::{Answer, ContentId, PeerMessage, RefusalReason, VERSION};
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::mpsc;
-use transport::{Connection, TransportError};
+use transport::{Connection, RELAY, TransportError};
 
 use super::private::NOTHING;
 use super::state::{Driver, Link, PendingServe};
@@ -194,7 +194,8 @@ impl Driver {
 
     /// A connection stands; what is said first on it is said away from here.
     fn connected(&mut self, connection: Arc<dyn Connection>, dialled: bool) {
-        if dialled {
+        // While a relay carries a connection, the addresses of the peer are tried on.
+        if dialled && connection.transport() != RELAY {
             self.dials.remove(&connection.peer_id());
         }
         let (gate, reports) = (self.setup.gate.clone(), self.reports.clone());
@@ -211,8 +212,11 @@ impl Driver {
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
-        // It came while it was dialled: there is no need any more.
-        self.dials.remove(&peer);
+        let relayed = connection.transport() == RELAY;
+        if !relayed {
+            // It came while it was dialled: there is no need any more.
+            self.dials.remove(&peer);
+        }
         self.setup.book.connected(peer);
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
@@ -223,9 +227,9 @@ impl Driver {
         self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), control, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
-        self.event(Event::Connected { conn, peer, remote, dialled });
+        self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
-            self.event(Event::Admitted { conn, content });
+            self.event(Event::Admitted { conn, content, late: false });
         }
     }
 

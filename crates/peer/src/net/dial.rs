@@ -15,6 +15,7 @@ use crate::config::MOST_ANNOUNCED;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::nearest_first;
 use crate::net::dial_limiter::DialLimiter;
+use crate::net::relay::Through;
 use crate::report::Report;
 
 /// All addresses of one peer are given up after this long: time for each to have its turn, and for the last to answer.
@@ -23,6 +24,8 @@ const DIAL: Duration = Duration::from_secs(8);
 const APART: Duration = Duration::from_millis(250);
 /// Time between two looks at the addresses of this machine: machines move, and start before their network.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A relay is asked only once no address has answered for this long, or all have failed.
+const RELAY_LATER: Duration = Duration::from_millis(700);
 
 /// Takes connections until the transport is closed.
 pub(crate) async fn accept(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
@@ -101,6 +104,14 @@ async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
     }
 }
 
+/// How a peer is dialled.
+pub(crate) enum Manner {
+    /// At its addresses, and if that takes too long through the relay, if there is one.
+    First(Option<Through>),
+    /// At its addresses alone, beside a connection through the relay that stands.
+    BesideRelay,
+}
+
 /// What it takes to dial peers.
 pub(crate) struct Dialler {
     pub(crate) transport: Arc<dyn Transport>,
@@ -109,31 +120,100 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Tries all addresses of a peer; the first that answers as that peer wins. Ends without a word when it is `unneeded`: the peer
-    /// was first. As nothing is said on a connection before it is reported, the other side has not let this one in by then.
-    pub(crate) async fn dial(self, peer: PeerAddress, unneeded: oneshot::Receiver<()>, reports: mpsc::Sender<Report>) {
-        let mut addresses = nearest_first(in_turns(peer.addresses));
-        self.book.begins(peer.id, &addresses);
-        addresses.retain(|&address| self.limiter.may_dial(address));
-        let tried = !addresses.is_empty();
-        let dialled = tokio::select! {
+    /// Tries all addresses of a peer; the first that answers as that peer wins. Where it is reached through a relay meanwhile, its
+    /// addresses are tried on. Ends without a word when it is `unneeded`: the peer was first. As nothing is said on a connection
+    /// before it is reported, the other side has not let this one in by then.
+    pub(crate) async fn dial(
+        self,
+        (peer, manner): (PeerAddress, Manner),
+        unneeded: oneshot::Receiver<()>,
+        reports: mpsc::Sender<Report>,
+    ) {
+        tokio::select! {
             biased;
-            dialled = timeout(DIAL, first(self.transport, peer.id, addresses, For::Peer)) => dialled,
-            _ = unneeded => return,
+            () = self.reach(peer, manner, reports) => {}
+            _ = unneeded => {}
+        }
+    }
+
+    async fn reach(self, peer: PeerAddress, manner: Manner, reports: mpsc::Sender<Report>) {
+        let Dialler { transport, limiter, book } = self;
+        let mut addresses = nearest_first(in_turns(peer.addresses));
+        let (through, beside) = match manner {
+            Manner::First(through) => (through, false),
+            Manner::BesideRelay => (None, true),
         };
-        let report = match dialled {
-            Ok(Ok(connection)) => {
-                self.limiter.answered(connection.remote_addr());
-                Report::Connected { connection, dialled: true }
-            }
-            failed => {
-                let reason = failed.as_ref().map_or(None, |dialled| dialled.as_ref().err());
-                tracing::info!(peer = %peer.id, reason = reason.map(tracing::field::display), "no address of it answers");
-                self.book.failed(peer.id, failed.ok().and_then(Result::err).filter(|_| tried));
-                Report::Event(Event::DialFailed { peer: peer.id })
+        if !beside {
+            book.begins(peer.id, &addresses);
+        }
+        addresses.retain(|&address| limiter.may_dial(address));
+        let tried = !addresses.is_empty();
+        let direct = async {
+            let dialled = timeout(DIAL, first(transport.clone(), peer.id, addresses, For::Peer)).await;
+            let connection = dialled.map_err(|_| None)?.map_err(|error| Some(error).filter(|_| tried))?;
+            limiter.answered(connection.remote_addr());
+            let _ = reports.send(Report::Connected { connection, dialled: true }).await;
+            Ok(())
+        };
+        tokio::pin!(direct);
+        let (failed, refused) = match through {
+            None => match direct.await {
+                Ok(()) => return,
+                Err(failed) => (failed, None),
+            },
+            Some(through) => {
+                let mut failed = match timeout(RELAY_LATER, &mut direct).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(failed)) => Some(failed),
+                    Err(_) => None,
+                };
+                let carry = through.connect(&*transport, peer.id);
+                tokio::pin!(carry);
+                let carried = tokio::select! {
+                    biased;
+                    dialled = &mut direct, if failed.is_none() => match dialled {
+                        Ok(()) => return,
+                        Err(error) => {
+                            failed = Some(error);
+                            carry.await
+                        }
+                    },
+                    carried = &mut carry => carried,
+                };
+                let refused = match carried {
+                    Some(Ok(connection)) => {
+                        let _ = reports.send(Report::Connected { connection, dialled: true }).await;
+                        if failed.is_none() {
+                            let _ = direct.await; // what comes of it takes the place of the other one
+                        }
+                        return;
+                    }
+                    carried => carried.and_then(Result::err),
+                };
+                match failed {
+                    Some(failed) => (failed, refused),
+                    None => match direct.await {
+                        Ok(()) => return,
+                        Err(failed) => (failed, refused),
+                    },
+                }
             }
         };
-        let _ = reports.send(report).await;
+        if !beside {
+            let reason = reason(failed, refused);
+            tracing::info!(peer = %peer.id, reason = reason.as_ref().map(tracing::field::display), "no address of it answers");
+            book.failed(peer.id, reason);
+        }
+        let _ = reports.send(Report::Event(Event::DialFailed { peer: peer.id })).await;
+    }
+}
+
+/// Why a peer is not reached: what its addresses said, unless that is silence and the relay said more.
+fn reason(failed: Option<TransportError>, refused: Option<TransportError>) -> Option<TransportError> {
+    match (failed, refused) {
+        (Some(said @ (TransportError::NotAdmitted(_) | TransportError::WrongPeer { .. })), _) => Some(said),
+        (_, Some(refused @ TransportError::NotCarried(_))) => Some(refused),
+        (failed, refused) => failed.or(refused),
     }
 }
 

@@ -10,5 +10,6 @@ pub(crate) mod gate;
 pub(crate) mod let_in;
 pub(crate) mod link;
 pub(crate) mod rate;
+pub(crate) mod relay;
 pub(crate) mod serve;
 pub(crate) mod tracker;

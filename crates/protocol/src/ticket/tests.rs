@@ -100,6 +100,7 @@ fn what_mails_and_chats_do_to_a_ticket_is_undone() {
             broken("\u{ad}", 10),
             broken("=\r\n", 76),
             broken("\u{2028}", 20),
+            text.bytes().map(|byte| char::from_u32(u32::from(byte) + 0xfee0).unwrap()).collect(),
             line.clone(),
             format!("$ {line}"),
             format!("PS C:\\> .\\peer-cli.exe get {text}"),

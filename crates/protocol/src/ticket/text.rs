@@ -27,7 +27,7 @@ impl Letters {
     fn of(text: &str) -> Self {
         let room = text.len().min(LONGEST);
         let (mut letters, mut after_gap, mut gap) = (Vec::with_capacity(room), Vec::with_capacity(room), true);
-        for character in text.chars().take(LONGEST) {
+        for character in text.chars().take(LONGEST).map(narrow) {
             if character.is_ascii_alphanumeric() {
                 letters.push(character.to_ascii_lowercase() as u8);
                 after_gap.push(gap);
@@ -66,6 +66,14 @@ impl Letters {
             [b'2'..=b'7', ..] => characters >= MEANT,
             _ => characters >= 2 * MEANT,
         }
+    }
+}
+
+/// The letter that a wide one stands for: keyboards of East Asian scripts make `ｐ` of `p`.
+fn narrow(character: char) -> char {
+    match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from((character as u32 - 0xff01) as u8 + b'!'),
+        other => other,
     }
 }
 

@@ -151,7 +151,7 @@ impl World {
 
     fn connected(&mut self, peer: PeerIx, conn: ConnId, other: PeerIx, dialled: bool) {
         let (id, remote) = (self.peers[other as usize].id, self.peers[other as usize].address);
-        self.tell(peer, Event::Connected { conn, peer: id, remote, dialled });
+        self.tell(peer, Event::Connected { conn, peer: id, remote, dialled, relayed: false });
         self.tell(peer, Event::RoundTrip { conn, rtt: Duration::from_nanos(2 * self.latency_between(peer, other)) });
     }
 

@@ -31,8 +31,11 @@ impl Engine {
     }
 
     /// The other side takes part, and need not ask before it is told that we do.
-    pub(super) fn admitted(&mut self, conn: ConnId, id: ContentId) {
+    pub(super) fn admitted(&mut self, conn: ConnId, id: ContentId, late: bool) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
+        if late {
+            state.peer.told.remove(&id);
+        }
         // Who is dialled for it, or is known for it, was told when the connection was made.
         if self.contents.contains_key(&id) && !state.peer.told.contains(&id) && !state.takes_part_in(&id) {
             state.peer.told.insert(id);

@@ -35,7 +35,7 @@ pub use config::Config;
 use content::Content;
 use download::Downloads;
 use peers::Peers;
-use peers::connection::Connection;
+use peers::connection::{ConnectedPeer, Connection};
 use peers::dial_backs::DialBacks;
 use peers::known::PeerSource;
 use upload::Uploads;
@@ -147,10 +147,12 @@ impl Engine {
             Event::Withdraw { content } => self.withdraw(content),
             Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
             Event::Gone { content, peers } => self.gone(content, &peers),
-            Event::Connected { conn, peer, remote, dialled } => self.connected(conn, peer, remote, dialled),
+            Event::Connected { conn, peer, remote, dialled, relayed } => {
+                self.connected(conn, ConnectedPeer::new(peer, remote, dialled, self.now).relayed(relayed))
+            }
             Event::DialFailed { peer } => self.dial_failed(peer),
             Event::Disconnected { conn } => self.disconnected(conn),
-            Event::Admitted { conn, content } => self.admitted(conn, content),
+            Event::Admitted { conn, content, late } => self.admitted(conn, content, late),
             Event::Message { conn, message } => self.message(conn, message),
             Event::Requested { conn, serve, content, run } => self.requested(conn, serve, content, run),
             Event::Served { serve } => self.served(serve),
@@ -217,6 +219,12 @@ impl Engine {
     /// What is said first over connections from now on: where others reach this peer has changed.
     pub fn set_hello(&mut self, hello: PeerMessage) {
         self.hello = hello;
+        // There may be a direct path now.
+        self.conns
+            .values_mut()
+            .filter_map(|state| state.peer.relayed.as_mut())
+            .for_each(|relayed| relayed.next = self.now);
+        self.next_tick = self.now;
     }
 
     /// The pieces of a content that are stored here.
@@ -241,6 +249,7 @@ impl Engine {
             self.review_pace();
             self.doubt_sites();
             self.dial_more();
+            self.dial_relayed();
             self.exchange_peers();
             self.fetch_manifests();
             self.review_promises();

@@ -31,10 +31,14 @@ impl World {
     }
 
     pub fn with(config: ServerConfig) -> Self {
+        World::of(|transport| Server::new(transport, config))
+    }
+
+    pub fn of(server: impl FnOnce(Arc<dyn Transport>) -> Server) -> Self {
         let network = MemoryNetwork::new();
         let tracker: Arc<dyn Transport> =
             Arc::new(network.bind(PeerId(Digest([0; 32])), vec!["127.0.0.1:9999".parse().unwrap()]).unwrap());
-        let server = Arc::new(Server::new(tracker.clone(), config));
+        let server = Arc::new(server(tracker.clone()));
         let running = server.clone();
         tokio::spawn(async move { running.run().await });
         World { network, tracker, server }
@@ -90,6 +94,11 @@ impl World {
 impl Client {
     pub fn id(&self) -> PeerId {
         self.transport.peer_id()
+    }
+
+    /// Where the tracker sees it.
+    pub fn connection_address(&self) -> SocketAddr {
+        self.transport.listeners()[0]
     }
 
     pub async fn say(&mut self, message: TrackerRequest) {

@@ -39,7 +39,7 @@ use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::{Meant, SERVER_NAME};
 use crate::shared_port::TrackerDoor;
 use crate::thread::STANDSTILL;
-use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
+use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust};
 use abandoned::Abandoned;
 use congestion::Congestion;
 use connection::QuicConnection;
@@ -351,6 +351,10 @@ impl Transport for Quic {
             let connection = self.accepted.lock().await.recv().await?;
             Some(Arc::new(connection) as Arc<dyn Connection>)
         })
+    }
+
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        None
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -14,12 +14,13 @@ use super::dial::Dialler;
 use super::socket::Socket;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use super::{control, stream};
-use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
+use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
 
 /// The handle; the connection is closed when the last one is gone.
 pub(super) struct TcpConnection {
     held: Arc<Held>,
     remote: SocketAddr,
+    relayed: bool,
     places: Arc<Semaphore>,
     arrivals: AsyncMutex<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
 }
@@ -34,7 +35,7 @@ impl TcpConnection {
         thread: Handle,
         running: watch::Sender<usize>,
     ) -> (Self, Arc<Core>) {
-        let remote = share.remote;
+        let (remote, relayed) = (share.remote, share.relayed);
         let (core, Queues { arrivals, frames }) = Core::new(&control, peer, share, dialler, thread);
         running.send_modify(|running| *running += 1);
         let task = core.clone();
@@ -44,7 +45,7 @@ impl TcpConnection {
         });
         let held = Arc::new(Held(core.clone()));
         let places = Arc::new(Semaphore::new(STREAMS));
-        (TcpConnection { held, remote, places, arrivals: AsyncMutex::new(arrivals) }, core)
+        (TcpConnection { held, remote, relayed, places, arrivals: AsyncMutex::new(arrivals) }, core)
     }
 }
 
@@ -54,7 +55,7 @@ impl Connection for TcpConnection {
     }
 
     fn transport(&self) -> &'static str {
-        "tcp"
+        if self.relayed { RELAY } else { "tcp" }
     }
 
     fn remote_addr(&self) -> SocketAddr {

@@ -80,6 +80,8 @@ pub(super) struct Share {
     /// Tells this connection from others of its address.
     pub(super) number: u64,
     pub(super) remote: SocketAddr,
+    /// Whether its sockets lead to a relay.
+    pub(super) relayed: bool,
 }
 
 impl Share {

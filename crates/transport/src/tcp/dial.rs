@@ -1,10 +1,11 @@
 //! Reaching a peer over TCP: the first time for the control connection, and then for stream connections.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use protocol::PeerId;
+use protocol::{PeerId, RelayKey};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +15,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::socket::Socket;
 use crate::handshakes::HANDSHAKE;
 use crate::identity::{Meant, SERVER_NAME, not_admitted, not_taken, probing_tls};
-use crate::{TransportError, Trust};
+use crate::{TransportError, Trust, relay};
 
 /// An address that was silent for this long is given up.
 const SILENCE: Duration = Duration::from_millis(2500);
@@ -41,8 +42,20 @@ impl Purpose {
 /// Names a connection to the side that was dialled; nobody else ever sees it.
 pub(super) type Token = [u8; 16];
 
+/// How a peer is reached.
+pub(super) enum Route {
+    Direct,
+    /// By legs to a relay, of which so many were opened already.
+    Relayed {
+        relay: SocketAddr,
+        key: RelayKey,
+        opened: AtomicU32,
+    },
+}
+
 /// Dials one certain peer at one address.
 pub(super) struct Dialler {
+    pub(super) route: Route,
     pub(super) address: SocketAddr,
     pub(super) expected: PeerId,
     pub(super) tls: Arc<rustls::ClientConfig>,
@@ -55,13 +68,22 @@ impl Dialler {
     /// One more TLS connection to the peer. A control connection is known to be taken.
     pub(super) async fn dial(&self, purpose: Purpose) -> Result<TlsStream<Socket>, TransportError> {
         let unreachable = || TransportError::Unreachable(self.address);
-        let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
-        let socket = socket.map_err(|_| unreachable())?;
+        let socket = match &self.route {
+            Route::Direct => {
+                let socket = timeout(SILENCE, TcpStream::connect(self.address)).await.map_err(|_| unreachable())?;
+                socket.map_err(|_| unreachable())?
+            }
+            Route::Relayed { relay, key, opened } => {
+                relay::open(*relay, key.leg(opened.fetch_add(1, Ordering::Relaxed))).await?
+            }
+        };
         let _ = socket.set_nodelay(true);
         timeout(HANDSHAKE, self.shake_hands(socket, purpose)).await.map_err(|_| unreachable())?.map_err(|error| {
             let addr = self.address;
             match (self.found.get(), refusal(&error)) {
                 (Some(_), _) => TransportError::WrongPeer { addr, expected: self.expected },
+                // What is left of a peer that opens no leg.
+                (None, None) if matches!(self.route, Route::Relayed { .. }) && is_cut(&error) => unreachable(),
                 (None, Some(reason)) => TransportError::NotAdmitted(reason),
                 (None, None) => {
                     TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned))
@@ -104,6 +126,12 @@ pub(crate) async fn probe(address: SocketAddr, trust: &Trust) -> Result<PeerId, 
         }
         (None, Ok(Ok(_))) => Err(TransportError::Handshake("it has proven no key".to_owned())),
     }
+}
+
+/// Whether nobody has said why it ended.
+fn is_cut(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 /// What the other side has against our certificate, if that is why it ended.

@@ -31,7 +31,8 @@ fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
             .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, to.peer_id()), found.clone())
             .unwrap(),
     );
-    Dialler { address: to.listeners()[0], expected: to.peer_id(), tls, found, token: rand_token() }
+    let (address, expected) = (to.listeners()[0], to.peer_id());
+    Dialler { route: Route::Direct, address, expected, tls, found, token: rand_token() }
 }
 
 /// Waits until something that takes its time is so.

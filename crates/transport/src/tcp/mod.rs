@@ -18,11 +18,11 @@ mod stream_connection;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use protocol::PeerId;
+use protocol::{Carried, LegKey, PeerId};
 use rustls::pki_types::CertificateDer;
 use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,11 +39,11 @@ use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::{Meant, offers_our_protocol, peer_id_of};
 use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
-use crate::{BoxFuture, Config, Connection, Identity, Transport, TransportError, Trust};
+use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, relay};
 use connection::TcpConnection;
 use connection_core::{Core, End, Share};
 pub(crate) use dial::probe;
-use dial::{Dialler, Purpose, Token, WELCOME};
+use dial::{Dialler, Purpose, Route, Token, WELCOME};
 use socket::Socket;
 
 /// Connections that wait to be taken by [`Transport::accept`].
@@ -65,8 +65,9 @@ pub struct Tcp {
     listeners: Vec<(SocketAddr, NetworkThread)>,
     turn: AtomicUsize,
     shared: Arc<Shared>,
-    #[cfg(test)]
     handshakes: Handshakes,
+    /// Where legs of ours are received; it is there while the listeners are.
+    door: Weak<Door>,
     accepted: AsyncMutex<mpsc::Receiver<TcpConnection>>,
 }
 
@@ -106,9 +107,9 @@ impl Shared {
         });
     }
 
-    fn share(&self, remote: SocketAddr) -> Share {
+    fn share(&self, remote: SocketAddr, relayed: bool) -> Share {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        Share { sockets: self.sockets.clone(), number, remote }
+        Share { sockets: self.sockets.clone(), number, remote, relayed }
     }
 
     fn find(&self, token: &Token) -> Option<Arc<Core>> {
@@ -140,6 +141,8 @@ impl Tcp {
             closed: watch::Sender::new(false),
         });
         let handshakes = Handshakes::new(handshakes);
+        let (tracker, legs) = (config.tracker, config.legs);
+        let door = Arc::new(Door { tls, arrivals, tracker, shared: shared.clone(), legs });
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
             let error = |error: io::Error| match error.kind() {
@@ -153,9 +156,7 @@ impl Tcp {
                 let bound = listener.local_addr().map_err(error)?;
                 (listener, bound)
             };
-            let tracker = config.tracker.clone();
-            let door = Arc::new(Door { tls: tls.clone(), arrivals: arrivals.clone(), tracker, shared: shared.clone() });
-            thread.handle.spawn(door.open(listener, handshakes.clone()));
+            thread.handle.spawn(door.clone().open(listener, handshakes.clone()));
             listeners.push((bound, thread));
         }
         if listeners.is_empty() {
@@ -169,8 +170,8 @@ impl Tcp {
             listeners,
             turn: AtomicUsize::new(0),
             shared,
-            #[cfg(test)]
             handshakes,
+            door: Arc::downgrade(&door),
             accepted,
         })
     }
@@ -181,13 +182,14 @@ impl Tcp {
         addr: SocketAddr,
         whom: (Meant, PeerId),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
+        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom, Route::Direct).await?) as Arc<dyn Connection>) })
     }
 
     async fn connect(
         &self,
         address: SocketAddr,
         (meant, expected): (Meant, PeerId),
+        route: Route,
     ) -> Result<TcpConnection, TransportError> {
         if *self.shared.closed.borrow() {
             return Err(TransportError::Closed);
@@ -196,22 +198,46 @@ impl Tcp {
         let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
-        let dialler = Dialler { address, expected, tls, found, token };
-        // The listeners' threads take turns.
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let thread = self.listeners[turn % self.listeners.len()].1.handle.clone();
+        let relayed = matches!(route, Route::Relayed { .. });
+        let dialler = Dialler { route, address, expected, tls, found, token };
+        let thread = self.next_thread();
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
             let control = dialler.dial(Purpose::Control).await?;
             let nobody = || TransportError::Handshake("no certificate".to_owned());
             let peer = peer_of(&control).ok_or_else(nobody)?;
-            let (share, until) = (shared.share(address), shared.expiry.with(certificate_of(&control)));
+            let (share, until) = (shared.share(address, relayed), shared.expiry.with(certificate_of(&control)));
             let (connection, core) = TcpConnection::start(control, peer, share, Some(dialler), thread.clone(), running);
             shared.watch(&core, &thread, until);
             shared.add(token, &core);
             Ok(connection)
         });
         task.await.unwrap_or(Err(TransportError::Closed))
+    }
+
+    /// The listeners' threads take turns.
+    fn next_thread(&self) -> Handle {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.listeners[turn % self.listeners.len()].1.handle.clone()
+    }
+}
+
+impl OverRelay for Tcp {
+    fn dial_through(
+        &self,
+        relay: SocketAddr,
+        carried: Carried,
+        expect: PeerId,
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
+        Box::pin(async move {
+            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, expect), route).await?) as Arc<dyn Connection>)
+        })
+    }
+
+    fn accept_leg(&self, relay: SocketAddr, from: SocketAddr, key: LegKey) {
+        let (Some(door), Some(handshake)) = (self.door.upgrade(), self.handshakes.begin(from.ip())) else { return };
+        self.next_thread().spawn(door.shake_hands(Arrival::Leg { relay, key }, from, handshake));
     }
 }
 
@@ -239,6 +265,18 @@ struct Door {
     arrivals: mpsc::Sender<TcpConnection>,
     tracker: Option<TrackerDoor>,
     shared: Arc<Shared>,
+    /// Takes legs of others, if this is a relay.
+    legs: Option<Legs>,
+}
+
+/// What a handshake comes over.
+enum Arrival {
+    Socket(TcpStream),
+    /// A leg that is still to be opened to a relay.
+    Leg {
+        relay: SocketAddr,
+        key: LegKey,
+    },
 }
 
 impl Door {
@@ -253,13 +291,13 @@ impl Door {
                 tracing::debug!(%from, "too many handshakes from there");
                 continue;
             };
-            tokio::spawn(self.clone().shake_hands(socket, from, handshake));
+            tokio::spawn(self.clone().shake_hands(Arrival::Socket(socket), from, handshake));
         }
     }
 
     /// The place is held until a connection is taken: who waits in that queue is bounded too.
-    async fn shake_hands(self: Arc<Self>, socket: TcpStream, from: SocketAddr, mut handshake: Handshake) {
-        match handshake.run(self.receive(socket, from)).await {
+    async fn shake_hands(self: Arc<Self>, arrival: Arrival, from: SocketAddr, mut handshake: Handshake) {
+        match handshake.run(self.receive(arrival, from)).await {
             Ok(Ok(Some((connection, meant)))) => {
                 handshake.is_done();
                 match self.tracker_meant(meant) {
@@ -279,9 +317,22 @@ impl Door {
         self.tracker.as_ref().filter(|_| meant == Meant::Tracker)
     }
 
-    /// A new connection and whom it is for, or nothing if it was a stream connection of one that stands.
-    async fn receive(&self, socket: TcpStream, from: SocketAddr) -> io::Result<Option<(TcpConnection, Meant)>> {
-        let _ = socket.set_nodelay(true);
+    /// A new connection and whom it is for, or nothing if it was a stream connection of one that stands, or a leg of others.
+    async fn receive(&self, arrival: Arrival, from: SocketAddr) -> io::Result<Option<(TcpConnection, Meant)>> {
+        let relayed = matches!(arrival, Arrival::Leg { .. });
+        let socket = match arrival {
+            Arrival::Leg { relay, key } => relay::open(relay, key).await.map_err(io::Error::other)?,
+            Arrival::Socket(socket) => {
+                let _ = socket.set_nodelay(true);
+                match &self.legs {
+                    Some(legs) => match legs.take(socket, from).await? {
+                        Some(socket) => socket,
+                        None => return Ok(None),
+                    },
+                    None => socket,
+                }
+            }
+        };
         let (mut stream, meant) = self.prove(Socket::new(socket)).await?;
         let peer = peer_of(&stream).ok_or_else(|| io::Error::other("no certificate"))?;
         let (mut purpose, mut token) = ([0], Token::default());
@@ -291,7 +342,7 @@ impl Door {
             Purpose::Control => {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
-                let (share, running) = (self.shared.share(from), self.shared.running.clone());
+                let (share, running) = (self.shared.share(from, relayed), self.shared.running.clone());
                 let expiry = self.tracker_meant(meant).map_or(&self.shared.expiry, |tracker| &tracker.expiry);
                 let until = expiry.with(certificate_of(&stream));
                 let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
@@ -364,6 +415,10 @@ impl Transport for Tcp {
             let connection = self.accepted.lock().await.recv().await?;
             Some(Arc::new(connection) as Arc<dyn Connection>)
         })
+    }
+
+    fn over_relay(&self) -> Option<&dyn OverRelay> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

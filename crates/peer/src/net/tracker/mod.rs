@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, PeerProgress, ProvenShare, Secret, Ticket,
-    TrackerEvent, TrackerRequest, Turn, VERSION, WatchedPeer, check_name, report_mark,
+    Announce, COME_AGAIN, Carried, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, PeerProgress, ProvenShare,
+    Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, WatchedPeer, check_name, printable, relay_mark,
+    report_mark,
 };
 use swarm::{Event, Shares};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -58,6 +59,17 @@ impl From<&Ticket> for TrackerAddress {
     }
 }
 
+/// That the tracker carries a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage {
+    /// Where its relay is.
+    pub(crate) relay: SocketAddr,
+    pub(crate) carried: Carried,
+}
+
+/// Why there is none: a sentence, or nothing if the tracker is no relay.
+pub(crate) type Refusal = Option<String>;
+
 /// What the driver asks of the client.
 pub(crate) enum ToClient {
     Announce(Announce),
@@ -80,6 +92,12 @@ pub(crate) enum ToClient {
         content: ContentId,
         progress: PeerProgress,
     },
+    /// Carry a connection to this peer.
+    Relay {
+        peer: PeerId,
+        content: ContentId,
+        reply: oneshot::Sender<Result<Passage, Refusal>>,
+    },
     Bye {
         done: oneshot::Sender<()>,
     },
@@ -92,6 +110,7 @@ impl ToClient {
             ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::Watch { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
+            ToClient::Relay { reply, .. } => drop(reply.send(Err(None))),
             ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Progress { .. } | ToClient::Bye { .. } => {}
         }
     }
@@ -126,6 +145,8 @@ struct Waiting {
     finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
     lists: BTreeMap<Option<u64>, Askers<Page>>,
     watches: BTreeMap<(ContentId, Option<u64>), Askers<WatchedPage>>,
+    /// Connections that the relay is asked for. A new session is not asked again: who dials does so.
+    passages: BTreeMap<PeerId, oneshot::Sender<Result<Passage, Refusal>>>,
 }
 
 impl Waiting {
@@ -138,6 +159,7 @@ impl Waiting {
 
     /// The tracker is gone: nobody answers.
     fn give_up(&mut self) {
+        self.passages.clear();
         for waiting in std::mem::take(&mut self.finds).into_values().flatten() {
             let _ = waiting.send(Err(PeerError::NoTracker));
         }
@@ -441,7 +463,10 @@ impl Client {
                             let _ = done.send(());
                             return None;
                         }
-                        other @ (ToClient::Find { .. } | ToClient::List { .. } | ToClient::Watch { .. }) => other.unheard(),
+                        other @ (ToClient::Find { .. }
+                        | ToClient::List { .. }
+                        | ToClient::Watch { .. }
+                        | ToClient::Relay { .. }) => other.unheard(),
                         ToClient::Progress { .. } => {}
                     },
                 }
@@ -486,6 +511,7 @@ impl Client {
                 }
             }
         });
+        let mut is_relay = false;
         let over = loop {
             tokio::select! {
                 command = inbox.recv() => {
@@ -512,6 +538,14 @@ impl Client {
                             TrackerRequest::Watch { content, after }
                         }
                         Some(ToClient::Progress { content, progress }) => TrackerRequest::Progress { content, progress },
+                        Some(ToClient::Relay { peer, content, reply }) if is_relay => {
+                            self.waiting.passages.insert(peer, reply);
+                            TrackerRequest::Relay { peer, content }
+                        }
+                        Some(relay @ ToClient::Relay { .. }) => {
+                            relay.unheard();
+                            continue;
+                        }
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
                             let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
@@ -530,6 +564,18 @@ impl Client {
                     Some(TrackerEvent::Peers { content, mut joined, mut gone }) => {
                                                 // Of a private content it knows another id alone.
                         let Some(content) = self.private.shares.content_of(content) else { continue };
+                        // An older tracker would end the session if it were asked.
+                        let mark = relay_mark();
+                        if gone.contains(&mark) {
+                            gone.retain(|peer| *peer != mark);
+                            if !is_relay && self.transport.over_relay().is_some() {
+                                is_relay = true;
+                                let told = timeout(WELCOME, say(&mut *send, &TrackerRequest::TakesLegs)).await;
+                                if !matches!(told, Ok(Ok(()))) {
+                                    break Over::Lost;
+                                }
+                            }
+                        }
                         let mark = report_mark();
                         if gone.contains(&mark) {
                             gone.retain(|peer| *peer != mark);
@@ -563,8 +609,21 @@ impl Client {
                             let _ = reply.send(Ok(page.clone()));
                         }
                     }
+                    Some(TrackerEvent::Relayed { peer, answer }) => {
+                        if let Some(reply) = self.waiting.passages.remove(&peer) {
+                            let passage = answer.map(|carried| Passage { relay: connection.remote_addr(), carried });
+                            let _ = reply.send(passage.map_err(|sentence| Some(printable(&sentence).to_string())));
+                        }
+                    }
+                    Some(TrackerEvent::Leg { from, address, key }) => {
+                        tracing::debug!(peer = %from, "comes through the relay");
+                        if let Some(over) = self.transport.over_relay() {
+                            // Nowhere else but to the tracker itself.
+                            over.accept_leg(connection.remote_addr(), address, key);
+                        }
+                    }
                     Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. }) => {}
+                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. } | TrackerEvent::Mailbox(_)) => {}
                 },
             }
         };

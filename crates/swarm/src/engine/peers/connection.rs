@@ -16,6 +16,9 @@ use crate::engine::upload::Upload;
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// Addresses told of one peer, as many as a message carries.
 const MOST_ADDRESSES: usize = 32;
+/// A peer that is reached through a relay is dialled directly again after this time, and then after pauses of no more than that.
+const DIRECT_AGAIN: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A connection that stands.
 #[derive(Debug)]
@@ -32,6 +35,21 @@ pub(crate) struct Connection {
     pub(crate) conduct: Conduct,
 }
 
+/// When a peer is dialled directly that a relay connects us to.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    tries: u32,
+    pub(crate) next: Duration,
+}
+
+impl Relayed {
+    /// It is dialled now. Each pause until the next time is twice as long as the last.
+    pub(crate) fn dialled(&mut self, now: Duration) {
+        self.tries = (self.tries + 1).min(8);
+        self.next = now + (DIRECT_AGAIN * 2u32.pow(self.tries)).min(LONGEST_PAUSE);
+    }
+}
+
 /// The peer at the other end, and what it said of itself.
 #[derive(Debug)]
 pub(crate) struct ConnectedPeer {
@@ -39,6 +57,8 @@ pub(crate) struct ConnectedPeer {
     pub(crate) address: SocketAddr,
     /// Whether we dialled it.
     pub(crate) dialled: bool,
+    /// If a relay carries the connection: when the peer is dialled directly.
+    pub(crate) relayed: Option<Relayed>,
     /// When the connection was made, and when peers were last exchanged over it.
     pub(crate) since: Duration,
     pub(crate) exchanged: Duration,
@@ -56,6 +76,7 @@ impl ConnectedPeer {
             id,
             address,
             dialled,
+            relayed: None,
             since: now,
             exchanged: now,
             greeted: false,
@@ -63,6 +84,12 @@ impl ConnectedPeer {
             site: String::new(),
             told: BTreeSet::new(),
         }
+    }
+
+    /// A relay carries the connection, or does not.
+    pub(crate) fn relayed(mut self, relayed: bool) -> Self {
+        self.relayed = relayed.then(|| Relayed { tries: 0, next: self.since + DIRECT_AGAIN });
+        self
     }
 
     /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and

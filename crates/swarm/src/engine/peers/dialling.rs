@@ -139,6 +139,24 @@ impl Engine {
         }
     }
 
+    /// Dials peers directly that a relay connects us to: a path may have appeared. Both sides do so, which lets them through
+    /// some routers.
+    pub(crate) fn dial_relayed(&mut self) {
+        for state in self.conns.values_mut() {
+            let Some(relayed) = state.peer.relayed.as_mut().filter(|relayed| relayed.next <= self.now) else {
+                continue;
+            };
+            relayed.dialled(self.now);
+            let id = state.peer.id;
+            let known = self.contents.values().find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec);
+            let told = || state.peer.address_for(state.peer.address.ip()).map(|peer| peer.addresses);
+            let Some(addresses) = known.or_else(told) else { continue };
+            if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now) {
+                self.actions.dial(PeerAddress { id, addresses });
+            }
+        }
+    }
+
     /// A peer could not be reached, or was lost: it is not dialled again for a while.
     pub(crate) fn back_off(&mut self, peer: PeerId) {
         for content in self.contents.values_mut() {

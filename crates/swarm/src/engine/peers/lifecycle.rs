@@ -1,10 +1,8 @@
 //! Connections that are made and that end: which of two with one peer stays, who makes room, and who is dropped.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
-
-use protocol::PeerId;
 
 use super::conduct::Conduct;
 use super::connection::{ConnectedPeer, Connection};
@@ -26,7 +24,8 @@ const BESIDE: f64 = 64.0;
 const QUIET: Duration = Duration::from_secs(60);
 
 impl Engine {
-    pub(crate) fn connected(&mut self, conn: ConnId, peer: PeerId, remote: SocketAddr, dialled: bool) {
+    pub(crate) fn connected(&mut self, conn: ConnId, at: ConnectedPeer) {
+        let (peer, remote, dialled) = (at.id, at.address, at.dialled);
         self.peers.dial_ended(&peer);
         if peer == self.me || self.peers.is_banned(&peer) || self.peers.is_shunned(&peer, self.now) {
             self.back_off(peer);
@@ -39,15 +38,19 @@ impl Engine {
             self.close(least, "evicted: connection limit");
         }
         if let Some(old) = self.peers.connection(&peer) {
-            // Both dialled at once: both sides keep the one that the smaller id dialled. Otherwise the new one, since the old one
-            // may be dead without our knowing.
+            // Whatever came first, a direct one is better than one through a relay. Of one kind: both dialled at once: both sides keep
+            // the one that the smaller id dialled. Otherwise the new one, since the old one may be dead without our knowing.
+            let old_peer = self.conns.get(&old).map(|old| &old.peer);
+            let was_relayed = old_peer.is_some_and(|old| old.relayed.is_some());
             let crosses =
-                |old: &Connection| old.peer.dialled != dialled && self.now.saturating_sub(old.peer.since) < CROSSING;
+                old_peer.is_some_and(|old| old.dialled != dialled && self.now.saturating_sub(old.since) < CROSSING);
             let dialled_by_smaller = dialled == (self.me < peer);
-            if self.conns.get(&old).is_some_and(crosses) && !dialled_by_smaller {
-                return self.actions.close(conn, "connected twice");
+            match (was_relayed, at.relayed.is_some()) {
+                (false, true) => return self.actions.close(conn, "connected directly already"),
+                (true, false) => self.actions.close(old, "connected directly now"),
+                _ if crosses && !dialled_by_smaller => return self.actions.close(conn, "connected twice"),
+                _ => self.actions.close(old, "connected twice"),
             }
-            self.actions.close(old, "connected twice");
             // What it owes is no fault of its own.
             self.ended(old, false);
         }
@@ -56,7 +59,7 @@ impl Engine {
         let suspect = self.peers.is_suspect(&peer, remote.ip());
         let credit = self.peers.first_credit(&peer, remote.ip(), self.now);
         let state = Connection {
-            peer: ConnectedPeer::new(peer, remote, dialled, self.now),
+            peer: at,
             participations: BTreeMap::new(),
             rate: Rate::new(self.now),
             download: Download::new(self.now, credit),
@@ -123,7 +126,9 @@ impl Engine {
         // While it still stands, so that the sums are right.
         let contents: Vec<_> = state.participations.keys().copied().collect();
         let requests = state.download.requests.clone();
-        let left = was_left && state.download.unanswered.is_some() && !requests.is_empty();
+        // One through a relay may have ended for other reasons.
+        let left =
+            was_left && state.download.unanswered.is_some() && !requests.is_empty() && state.peer.relayed.is_none();
         contents.into_iter().for_each(|content| self.forget_participation(conn, content));
         self.uploads.forget(conn);
         self.give_up(requests);

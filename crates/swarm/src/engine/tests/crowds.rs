@@ -105,7 +105,7 @@ fn a_crowd_that_dials_us_leaves_room_to_dial_others() {
     let (mut engine, mut actions) = (wants(20_000), Vec::new());
     for conn in 1..=SILENT {
         let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
-        let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false };
+        let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
         engine.handle(Duration::ZERO, connected, &mut actions);
         engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
     }

@@ -62,7 +62,11 @@ fn a_manifest_that_does_not_come_is_asked_of_someone_else() {
     engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
     for conn in [1, 2] {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
-        engine.handle(Duration::ZERO, Event::Connected { conn, peer: id, remote, dialled: true }, &mut actions);
+        engine.handle(
+            Duration::ZERO,
+            Event::Connected { conn, peer: id, remote, dialled: true, relayed: false },
+            &mut actions,
+        );
         let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
         for message in [hello(conn as usize), join] {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
@@ -87,7 +91,7 @@ fn pieces_in_flight_stay_within_the_budget() {
     engine.handle(Duration::ZERO, event, &mut actions);
     for conn in 1..=4 {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
-        let connected = Event::Connected { conn, peer: id, remote, dialled: true };
+        let connected = Event::Connected { conn, peer: id, remote, dialled: true, relayed: false };
         engine.handle(Duration::ZERO, connected, &mut actions);
         let runs = vec![PieceRange { first: 0, count: 100 }];
         for message in [
@@ -111,7 +115,7 @@ fn what_came_makes_room_before_its_verdict_but_no_more_than_it_took() {
     let have = PieceSet::empty(100);
     let event = Event::Content { content: content(), geometry: geometry(100), have, wanted: PieceSet::full(100) };
     engine.handle(Duration::ZERO, event, &mut actions);
-    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true };
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true, relayed: false };
     engine.handle(Duration::ZERO, connected, &mut actions);
     // It does not say what it has: only what it offers is asked for, in two requests once it has given something.
     let offer = |engine: &mut Engine, runs, actions: &mut Vec<Action>| {

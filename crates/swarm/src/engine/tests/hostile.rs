@@ -12,7 +12,7 @@ pub(super) fn offers_all(
     actions: &mut Vec<Action>,
 ) {
     let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
-    engine.handle(now, Event::Connected { conn, peer: id, remote, dialled: true }, actions);
+    engine.handle(now, Event::Connected { conn, peer: id, remote, dialled: true, relayed: false }, actions);
     let all = vec![PieceRange { first: 0, count: pieces }];
     for message in [
         hello(1),
@@ -197,7 +197,8 @@ fn who_floods_is_let_go_and_shunned_for_a_while() {
         said += 1;
     }
     assert!(said < 20, "{said} changes of mind about {pieces} pieces");
-    let connected = |conn| Event::Connected { conn, peer: stranger(1), remote: address(1), dialled: false };
+    let connected =
+        |conn| Event::Connected { conn, peer: stranger(1), remote: address(1), dialled: false, relayed: false };
     engine.handle(Duration::from_secs(1), connected(2), &mut actions);
     assert!(closed(&actions, 2));
     engine.handle(Duration::from_secs(10), connected(3), &mut actions);
@@ -365,7 +366,8 @@ fn a_strangers_word_about_its_site_starves_nobody() {
     engine.handle(Duration::ZERO, event, &mut actions);
     let all = vec![PieceRange { first: 0, count: pieces }];
     for (conn, site) in [(1, "here"), (2, "elsewhere")] {
-        let connected = Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: true };
+        let connected =
+            Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: true, relayed: false };
         engine.handle(Duration::ZERO, connected, &mut actions);
         for message in [
             there(1, site),
@@ -392,18 +394,18 @@ fn a_crowd_of_one_network_makes_room_for_others() {
     engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
     for conn in 2..=400u64 {
         let remote = SocketAddr::from(([127, 0, 1, (conn % 250) as u8], 9000));
-        let event = Event::Connected { conn, peer: stranger(conn), remote, dialled: false };
+        let event = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
         engine.handle(Duration::from_millis(conn), event, &mut actions);
         engine.handle(Duration::from_millis(conn), Event::Message { conn, message: hello(1) }, &mut actions);
         let join = PeerMessage::Join { content: content(), pieces: Some(2000), wants: true };
         engine.handle(Duration::from_millis(conn), Event::Message { conn, message: join }, &mut actions);
     }
     let remote = SocketAddr::from(([10, 0, 0, 1], 9000));
-    let event = Event::Connected { conn: 1000, peer: stranger(1000), remote, dialled: false };
+    let event = Event::Connected { conn: 1000, peer: stranger(1000), remote, dialled: false, relayed: false };
     engine.handle(Duration::from_millis(401), event, &mut actions);
     for conn in 1001..=1200u64 {
         let remote = SocketAddr::from(([127, 0, 1, (conn % 250) as u8], 9000));
-        let event = Event::Connected { conn, peer: stranger(conn), remote, dialled: false };
+        let event = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
         engine.handle(Duration::from_millis(conn), event, &mut actions);
     }
     assert!(!closed(&actions, 1000), "a newcomer from elsewhere stays");

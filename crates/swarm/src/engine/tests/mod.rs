@@ -130,8 +130,9 @@ impl World {
                 self.ends.insert((n, mine), (other, theirs));
                 self.ends.insert((other, theirs), (n, mine));
                 let (id, remote) = (peer(n), address(n));
-                let there = Event::Connected { conn: theirs, peer: id, remote, dialled: false };
-                let here = Event::Connected { conn: mine, peer: to.id, remote: address(other), dialled: true };
+                let there = Event::Connected { conn: theirs, peer: id, remote, dialled: false, relayed: false };
+                let here =
+                    Event::Connected { conn: mine, peer: to.id, remote: address(other), dialled: true, relayed: false };
                 self.events.push_back((n, here));
                 self.events.push_back((other, there));
             }
@@ -215,7 +216,7 @@ fn downloader(conns: &[ConnId]) -> (Engine, Vec<Action>) {
     let part = 100 / conns.len() as u32;
     for (&conn, number) in conns.iter().zip(0..) {
         let (id, remote) = (peer(conn as usize), address(conn as usize));
-        let connected = Event::Connected { conn, peer: id, remote, dialled: true };
+        let connected = Event::Connected { conn, peer: id, remote, dialled: true, relayed: false };
         engine.handle(Duration::ZERO, connected, &mut actions);
         let runs = vec![PieceRange { first: 0, count: 100 }];
         for message in [
@@ -249,7 +250,7 @@ fn lone_engine(wanted: bool) -> Engine {
 
 /// Someone dials the engine and says hello.
 fn greet(engine: &mut Engine, conn: u64, peer: PeerId, actions: &mut Vec<Action>) {
-    let connected = Event::Connected { conn, peer, remote: address(1), dialled: false };
+    let connected = Event::Connected { conn, peer, remote: address(1), dialled: false, relayed: false };
     engine.handle(Duration::ZERO, connected, actions);
     engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, actions);
 }

@@ -17,7 +17,7 @@ fn a_silent_peer_that_owes_something_is_dialled_beside_its_connection() {
     engine.handle(Duration::from_secs(6), Event::DialFailed { peer: peer(1) }, &mut actions);
     engine.handle(Duration::from_secs(6), Event::Silence { conn: 1 }, &mut actions);
     assert_eq!(dials(&actions), 2, "the next follows at once");
-    let connected = Event::Connected { conn: 3, peer: peer(1), remote: address(1), dialled: true };
+    let connected = Event::Connected { conn: 3, peer: peer(1), remote: address(1), dialled: true, relayed: false };
     engine.handle(Duration::from_secs(7), connected, &mut actions);
     assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "the new one counts");
 }
@@ -29,7 +29,8 @@ fn connections_that_are_here_for_nothing_make_room() {
     for conn in 3..500u64 {
         let mut id = [0; 32];
         id[..8].copy_from_slice(&conn.to_le_bytes());
-        let connected = Event::Connected { conn, peer: PeerId(Digest(id)), remote: address(3), dialled: false };
+        let connected =
+            Event::Connected { conn, peer: PeerId(Digest(id)), remote: address(3), dialled: false, relayed: false };
         let mut actions = Vec::new();
         engine.handle(Duration::from_millis(conn), connected, &mut actions);
         closed.extend(actions.iter().filter_map(|action| match action {
@@ -90,7 +91,7 @@ fn a_wrong_piece_withdrawn_within_a_second_is_forgiven() {
 fn a_restarted_peer_replaces_its_old_connection() {
     let (mut engine, _) = downloader(&[1]);
     let mut actions = Vec::new();
-    let event = Event::Connected { conn: 7, peer: peer(1), remote: address(1), dialled: true };
+    let event = Event::Connected { conn: 7, peer: peer(1), remote: address(1), dialled: true, relayed: false };
     engine.handle(Duration::from_secs(1), event, &mut actions);
     assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })));
     assert_eq!(engine.connections().len(), 1);
@@ -150,7 +151,8 @@ fn strangers_that_join_and_do_nothing_make_room() {
         }
         (1..=900).for_each(|n| engine.handle(Duration::from_millis(n * 100), Event::Tick, &mut actions));
         actions.clear();
-        let connected = Event::Connected { conn: 1000, peer: stranger(1000), remote: address(5), dialled: false };
+        let connected =
+            Event::Connected { conn: 1000, peer: stranger(1000), remote: address(5), dialled: false, relayed: false };
         engine.handle(Duration::from_secs(91), connected, &mut actions);
         let refused = |action: &Action| matches!(action, Action::Close { conn: 1000, .. });
         assert!(!actions.iter().any(refused), "wants: {wants}");
@@ -226,7 +228,7 @@ fn pass(engine: &mut Engine, until: Duration, actions: &mut Vec<Action>) {
 fn a_seeder_dials_back_whom_the_tracker_introduces_unless_it_comes_first() {
     let (mut engine, mut actions) = introduced(1..3);
     assert!(dialled(&actions).is_empty(), "most come by themselves");
-    let connected = Event::Connected { conn: 1, peer: stranger(1), remote: address(1), dialled: false };
+    let connected = Event::Connected { conn: 1, peer: stranger(1), remote: address(1), dialled: false, relayed: false };
     engine.handle(Duration::from_millis(1100), connected, &mut actions);
     pass(&mut engine, Duration::from_millis(1300), &mut actions);
     let dials = dialled(&actions);
@@ -323,11 +325,61 @@ fn who_was_dialled_back_joins_what_it_wants() {
 fn a_later_connection_replaces_the_old_one_whichever_side_dialled() {
     for (from, dialled) in [(1, true), (1, false), (9, true), (9, false)] {
         let (mut engine, mut actions) = (Engine::new(Config::default(), peer(5), hello(0), 1), Vec::new());
-        let connected = |conn, dialled| Event::Connected { conn, peer: peer(from), remote: address(1), dialled };
+        let connected =
+            |conn, dialled| Event::Connected { conn, peer: peer(from), remote: address(1), dialled, relayed: false };
         engine.handle(Duration::ZERO, connected(1, dialled), &mut actions);
         engine.handle(Duration::from_secs(10), connected(2, !dialled), &mut actions);
         let closed = |action: &Action| matches!(action, Action::Close { conn: 1, .. });
         assert!(actions.iter().any(closed), "{from} {dialled}");
         assert_eq!(engine.connections().len(), 1);
     }
+}
+
+/// Whichever came first, and whoever dialled: the other rules are for connections of one kind.
+#[test]
+fn a_direct_connection_is_kept_and_a_relayed_one_is_not() {
+    for dialled in [true, false] {
+        for other in [true, false] {
+            let connected =
+                |conn, dialled, relayed| Event::Connected { conn, peer: peer(1), remote: address(1), dialled, relayed };
+            let closed = |actions: &[Action], closed| {
+                actions.iter().any(|action| matches!(action, Action::Close { conn, .. } if *conn == closed))
+            };
+            let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+            engine.handle(Duration::ZERO, connected(1, dialled, true), &mut actions);
+            engine.handle(Duration::from_secs(1), connected(2, other, false), &mut actions);
+            assert!(closed(&actions, 1) && !closed(&actions, 2), "the direct one came later");
+            engine.handle(Duration::from_secs(2), connected(3, dialled, true), &mut actions);
+            assert!(closed(&actions, 3) && !closed(&actions, 2), "the direct one was there");
+        }
+    }
+}
+
+#[test]
+fn a_peer_behind_a_relay_is_dialled_directly_again_and_again() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    let peers = vec![PeerAddress { id: peer(1), addresses: vec![address(1)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(1), dialled: true, relayed: true };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    actions.clear();
+    let mut dials = Vec::new();
+    for second in 1..600 {
+        engine.handle(Duration::from_secs(second), Event::Tick, &mut actions);
+        for action in actions.drain(..) {
+            if let Action::Dial { peer } = action {
+                dials.push((second, peer.id));
+            }
+        }
+        engine.handle(Duration::from_secs(second), Event::DialFailed { peer: peer(1) }, &mut actions);
+    }
+    assert!(dials.iter().all(|(_, id)| *id == peer(1)));
+    let pauses: Vec<_> = dials.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    assert_eq!((dials[0].0, &pauses[..4]), (5, &[10, 20, 40, 60][..]));
+    assert!(pauses[4..].iter().all(|pause| *pause == 60), "{pauses:?}");
+    // This machine has other addresses.
+    let now = Duration::from_secs(601);
+    engine.set_hello(hello(0));
+    engine.handle(now, Event::Tick, &mut actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::Dial { .. })), "at once");
 }

@@ -1,0 +1,97 @@
+//! Where a code is redeemed: the trackers that its sharer may have meant, and the ticket from one of them.
+//!
+//! A place is the address of a tracker with its id, wherever it was learnt. Who it is need not be known before, as it must be for a
+//! name: whoever answers has one guess at the code, and can do nothing else.
+
+use ::lan::{Lan, Wanted};
+use peer::{Node, RedeemError, TrackerAddress};
+use protocol::{Code, Ticket, printable};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::peer::PeerArguments;
+use crate::session::connect::Speech;
+use crate::session::connect::{self, NamedBy};
+use crate::session::lan;
+use crate::session::patience::Patience;
+use crate::session::trust;
+
+/// Places at which a code is wrong before it is given up.
+const WRONG: usize = 3;
+/// Tries of a sharer that is busy or away for a moment.
+const TRIES: usize = 10;
+
+/// The trackers at a host, likeliest first; or where none is named, those on the local network that offer codes.
+pub async fn places(
+    code: &Code,
+    (host, port, lan): (Option<&str>, u16, Option<&Lan>),
+    arguments: &PeerArguments,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Vec<TrackerAddress>, Failure> {
+    let Some(host) = host else {
+        let near = match lan {
+            Some(lan) => lan::trackers(lan, arguments, Wanted::Codes).await?,
+            None => Vec::new(),
+        };
+        if !near.is_empty() {
+            return Ok(near);
+        }
+        let where_not = if lan.is_some() { "nobody on this network offers codes, and " } else { "" };
+        let sentence = format!(
+            "{where_not}which tracker offers the code {code}? Say it with -i, as the line that `peer-cli share` printed does, or as \
+             tracker-ip in p2p-fileshare.toml"
+        );
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    };
+    trust::whoever_answers(host, port, arguments, NamedBy::Flags, patience, tell).await
+}
+
+/// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
+pub async fn redeem<'a>(
+    node: &Node,
+    places: &'a [TrackerAddress],
+    code: &Code,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<(Ticket, &'a TrackerAddress), Failure> {
+    let mut failure = RedeemError::NoMailbox;
+    let mut wrong = 0;
+    let mut speech = Speech::new(tell, "The one who offers the code has not answered yet.".to_owned());
+    for place in places {
+        for _ in 0..TRIES {
+            failure = match speech.during(node.redeem_code(place, code)).await {
+                Ok(ticket) => return Ok((ticket, place)),
+                Err(error) => error,
+            };
+            if failure != RedeemError::Busy {
+                break;
+            }
+            speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
+        }
+        // On the local network, another sharer may have the same number, and whoever answers has had a guess at the code.
+        wrong += usize::from(failure == RedeemError::Wrong);
+        if wrong >= WRONG {
+            break;
+        }
+    }
+    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }))
+}
+
+fn refused(error: &RedeemError) -> Failure {
+    let (code, sentence) = match error {
+        RedeemError::Wrong | RedeemError::NoMailbox => (
+            ExitCode::Refused,
+            "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),
+        ),
+        RedeemError::Busy => (
+            ExitCode::Refused,
+            "too many are trying codes there, or the one who offers this one does not answer. Try again, or ask for the ticket"
+                .to_owned(),
+        ),
+        RedeemError::OldTracker => {
+            (ExitCode::Refused, "the tracker knows no codes: it is of an earlier version. Ask for the ticket".to_owned())
+        }
+        error => (ExitCode::TrackerUnreachable, format!("{error}. {}", connect::unreached(NamedBy::Flags))),
+    };
+    Failure::new(code, printable(&sentence))
+}

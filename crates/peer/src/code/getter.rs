@@ -1,0 +1,102 @@
+//! The getter's side: a code becomes a ticket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{
+    Code, CodeMessage, MailboxEvent, MailboxRefusal, MailboxRequest, Ticket, TrackerEvent, TrackerRequest, Wire,
+};
+use tokio::time::timeout;
+use transport::frame::{MessageReceiver, MessageSender};
+use transport::{Connection, Transport, TransportError};
+
+use super::pake::{Exchange, Side};
+use crate::net::dial::{self, For};
+use crate::net::tracker::TrackerAddress;
+
+/// The whole exchange is done within this time once the tracker is reached.
+const EXCHANGE: Duration = Duration::from_secs(10);
+/// The tracker takes each message within this time.
+const SEND: Duration = Duration::from_secs(5);
+
+/// Why there is no ticket for a code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedeemError {
+    /// Nobody has a mailbox of this number there. Nothing was guessed.
+    #[error("nobody offers a code of this number there")]
+    NoMailbox,
+    /// The words are wrong, or the code was used or is too old; or what answers is not who offers it.
+    #[error("the code is wrong, or it has been used")]
+    Wrong,
+    /// Too many are trying, or the sharer does not answer. Nothing was guessed.
+    #[error("its sharer is busy or does not answer just now")]
+    Busy,
+    /// The tracker does not know what a mailbox is.
+    #[error("the tracker knows no codes: it is of an earlier version")]
+    OldTracker,
+    /// The tracker cannot be reached, or went away.
+    #[error("the tracker cannot be reached: {0}")]
+    Tracker(#[source] TransportError),
+}
+
+impl From<TransportError> for RedeemError {
+    fn from(error: TransportError) -> Self {
+        RedeemError::Tracker(error)
+    }
+}
+
+/// The ticket that a code stands for.
+pub(crate) async fn redeem(
+    transport: Arc<dyn Transport>,
+    place: &TrackerAddress,
+    code: &Code,
+) -> Result<Ticket, RedeemError> {
+    let me = transport.peer_id();
+    let connection = dial::first(transport, place.id, place.addresses.clone(), For::Tracker).await?;
+    let talk = async {
+        let (begun, element) = Exchange::begin(Side::Getter, code, connection.peer_id());
+        let (send, recv) = connection.open().await?;
+        let (mut send, mut recv) = (MessageSender::new(send, SEND), MessageReceiver::new(recv));
+        let message = CodeMessage::Begin { element }.encode().map_err(TransportError::from)?;
+        send.send(&TrackerRequest::Mailbox(MailboxRequest::Open { mailbox: code.mailbox(), message })).await?;
+        let (element, sharer) = match hear(&mut recv, &*connection).await? {
+            CodeMessage::Reply { element, sharer } => (element, sharer),
+            other => return Err(refusal(&other)),
+        };
+        let key = begun.finish(&element, sharer, me).ok_or(RedeemError::Wrong)?;
+        let message = CodeMessage::Proof(key.proof().bytes()).encode().map_err(TransportError::from)?;
+        send.send(&TrackerRequest::Mailbox(MailboxRequest::Say { message })).await?;
+        let ticket = match hear(&mut recv, &*connection).await? {
+            CodeMessage::Ticket { sealed } => key.open(sealed),
+            other => return Err(refusal(&other)),
+        };
+        // What cannot be opened is from someone who has not the code.
+        ticket.and_then(|ticket| ticket.parse().ok()).ok_or(RedeemError::Wrong)
+    };
+    let redeemed = timeout(EXCHANGE, talk).await.unwrap_or(Err(RedeemError::Busy));
+    connection.close(0, "done");
+    redeemed
+}
+
+fn refusal(message: &CodeMessage) -> RedeemError {
+    if *message == CodeMessage::Busy { RedeemError::Busy } else { RedeemError::Wrong }
+}
+
+/// What the sharer answers.
+async fn hear(
+    recv: &mut MessageReceiver<TrackerEvent>,
+    connection: &dyn Connection,
+) -> Result<CodeMessage, RedeemError> {
+    match recv.recv().await {
+        Ok(Some(TrackerEvent::Mailbox(MailboxEvent::Answered { message }))) => {
+            Ok(CodeMessage::decode(&message).unwrap_or(CodeMessage::Wrong))
+        }
+        Ok(Some(TrackerEvent::Mailbox(MailboxEvent::Refused(refusal)))) => Err(match refusal {
+            MailboxRefusal::Busy => RedeemError::Busy,
+            _ => RedeemError::NoMailbox,
+        }),
+        Err(error) if !super::sharer::is_old(&error, connection).await => Err(error.into()),
+        _ => Err(RedeemError::OldTracker),
+    }
+}

@@ -1,0 +1,238 @@
+//! What a sharer answers to those who open its mailbox, and when a code is over. It has no clock and no network.
+//!
+//! The getter begins, the sharer replies with its element, the getter proves, and only then does the sharer show anything that
+//! depends on the words. From the reply alone no guess can be tried, so one who goes away after it has learnt nothing, and nothing
+//! counts. A proof is a guess: it is compared, and counts if it is wrong. After three wrong ones no proof is compared any more.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::{Code, CodeMessage, PeerId, Ticket};
+
+use super::pake::{Exchange, SharedKey, Side};
+
+/// Wrong guesses that end a code.
+pub(super) const WRONG: usize = 3;
+/// Exchanges that may be under way, whatever a tracker does. The oldest is forgotten for a new one.
+const PENDING: usize = 64;
+
+/// A code, and those who are about to say that they have it.
+pub(super) struct Guesses {
+    code: Code,
+    ticket: Ticket,
+    me: PeerId,
+    tracker: PeerId,
+    pending: BTreeMap<u32, Pending>,
+    wrong: Vec<SocketAddr>,
+    /// It was used, or burnt.
+    over: bool,
+}
+
+/// One who has been replied to.
+struct Pending {
+    key: SharedKey,
+    peer: PeerId,
+    from: SocketAddr,
+}
+
+/// What has come of a proof.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// There was nothing to compare it with.
+    None,
+    /// It was wrong, and so many may follow.
+    Wrong { left: usize },
+    /// It was the third wrong one: the code is over. From where they came.
+    Burnt(Vec<SocketAddr>),
+    /// It was right: the code is over.
+    Used { peer: PeerId, from: SocketAddr },
+}
+
+impl Guesses {
+    pub(super) fn new(code: Code, ticket: Ticket, me: PeerId, tracker: PeerId) -> Self {
+        let (pending, wrong) = (BTreeMap::new(), Vec::new());
+        Guesses { code, ticket, me, tracker, pending, wrong, over: false }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Someone begins.
+    pub(super) fn begin(
+        &mut self,
+        exchange: u32,
+        (peer, from): (PeerId, SocketAddr),
+        message: &CodeMessage,
+    ) -> CodeMessage {
+        let CodeMessage::Begin { element } = message else { return CodeMessage::Wrong };
+        if self.over || self.pending.contains_key(&exchange) {
+            return CodeMessage::Wrong;
+        }
+        let (begun, own) = Exchange::begin(Side::Sharer, &self.code, self.tracker);
+        let Some(key) = begun.finish(element, self.me, peer) else { return CodeMessage::Wrong };
+        if self.pending.len() >= PENDING {
+            self.pending.pop_first();
+        }
+        self.pending.insert(exchange, Pending { key, peer, from });
+        CodeMessage::Reply { element: own, sharer: self.me }
+    }
+
+    /// Someone proves.
+    pub(super) fn prove(&mut self, exchange: u32, message: &CodeMessage) -> (CodeMessage, Verdict) {
+        // Whatever it says, it has said it.
+        let Some(Pending { key, peer, from }) = self.pending.remove(&exchange) else {
+            return (CodeMessage::Wrong, Verdict::None);
+        };
+        if self.over {
+            return (CodeMessage::Wrong, Verdict::None);
+        }
+        if let CodeMessage::Proof(proof) = message
+            && key.proof().is(proof)
+        {
+            self.end();
+            let sealed = key.seal(&self.ticket.to_string()).unwrap_or_default();
+            return (CodeMessage::Ticket { sealed }, Verdict::Used { peer, from });
+        }
+        self.wrong.push(from);
+        let verdict = match WRONG - self.wrong.len() {
+            0 => {
+                self.end();
+                Verdict::Burnt(std::mem::take(&mut self.wrong))
+            }
+            left => Verdict::Wrong { left },
+        };
+        (CodeMessage::Wrong, verdict)
+    }
+
+    /// Nothing is compared any more.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+        self.pending.clear();
+    }
+
+    /// Someone has gone.
+    pub(super) fn over(&mut self, exchange: u32) {
+        self.pending.remove(&exchange);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Digest, Secret};
+
+    use super::*;
+
+    fn id(byte: u8) -> PeerId {
+        PeerId(Digest([byte; 32]))
+    }
+
+    const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+    fn code() -> Code {
+        Code::new(7, [1, 2])
+    }
+
+    fn guesses() -> Guesses {
+        let ticket = Ticket::private(id(1), vec!["127.0.0.1:9".parse().unwrap()], Secret::new([4; 16]), None).unwrap();
+        Guesses::new(code(), ticket, id(2), id(1))
+    }
+
+    /// Says the first thing with a code, and gives what to prove with.
+    fn begin(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<SharedKey> {
+        let (begun, element) = Exchange::begin(Side::Getter, code, id(1));
+        match guesses.begin(exchange, (id(3), FROM), &CodeMessage::Begin { element }) {
+            CodeMessage::Reply { element, sharer } => Some(begun.finish(&element, sharer, id(3)).unwrap()),
+            other => {
+                assert_eq!(other, CodeMessage::Wrong);
+                None
+            }
+        }
+    }
+
+    fn guess(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<(CodeMessage, Verdict)> {
+        let key = begin(guesses, exchange, code)?;
+        Some(guesses.prove(exchange, &CodeMessage::Proof(key.proof().bytes())))
+    }
+
+    #[test]
+    fn the_right_code_gets_the_ticket_once() {
+        let mut guesses = guesses();
+        let key = begin(&mut guesses, 1, &code()).unwrap();
+        let late = begin(&mut guesses, 2, &code()).unwrap();
+        let (answer, verdict) = guesses.prove(1, &CodeMessage::Proof(key.proof().bytes()));
+        assert_eq!(verdict, Verdict::Used { peer: id(3), from: FROM });
+        let CodeMessage::Ticket { sealed } = answer else { panic!("{answer:?}") };
+        assert_eq!(key.open(sealed).unwrap(), guesses.ticket.to_string());
+        let again = guesses.prove(2, &CodeMessage::Proof(late.proof().bytes()));
+        assert_eq!(again, (CodeMessage::Wrong, Verdict::None), "it was used meanwhile");
+        assert!(guess(&mut guesses, 3, &code()).is_none());
+    }
+
+    #[test]
+    fn of_a_thousand_guesses_three_are_compared() {
+        let mut guesses = guesses();
+        // All are replied to before one proves.
+        let keys: Vec<_> = (0..PENDING as u32)
+            .filter_map(|number| {
+                begin(&mut guesses, number, &Code::new(7, [3, number as u16])).map(|key| (number, key))
+            })
+            .collect();
+        assert_eq!(keys.len(), PENDING);
+        let mut verdicts: Vec<_> = keys
+            .iter()
+            .map(|(number, key)| guesses.prove(*number, &CodeMessage::Proof(key.proof().bytes())).1)
+            .collect();
+        for number in 100..1036 {
+            verdicts.extend(guess(&mut guesses, number, &Code::new(7, [5, number as u16])).map(|(_, verdict)| verdict));
+        }
+        verdicts.retain(|verdict| *verdict != Verdict::None);
+        assert_eq!(verdicts, [Verdict::Wrong { left: 2 }, Verdict::Wrong { left: 1 }, Verdict::Burnt(vec![FROM; 3])]);
+        assert!(guess(&mut guesses, 2000, &code()).is_none(), "not even the right one");
+    }
+
+    #[test]
+    fn an_exchange_has_one_guess() {
+        let mut guesses = guesses();
+        let wrong = begin(&mut guesses, 1, &Code::new(7, [3, 3])).unwrap();
+        let proof = CodeMessage::Proof(wrong.proof().bytes());
+        assert_eq!(guesses.prove(1, &proof).1, Verdict::Wrong { left: 2 });
+        assert_eq!(guesses.prove(1, &proof), (CodeMessage::Wrong, Verdict::None));
+        assert!(guess(&mut guesses, 2, &code()).is_some_and(|(_, verdict)| matches!(verdict, Verdict::Used { .. })));
+    }
+
+    #[test]
+    fn what_was_recorded_is_worth_nothing() {
+        let mut guesses = guesses();
+        let (begun, element) = Exchange::begin(Side::Getter, &code(), id(1));
+        let begins = CodeMessage::Begin { element };
+        let CodeMessage::Reply { element, sharer } = guesses.begin(1, (id(3), FROM), &begins) else { panic!() };
+        let proof = CodeMessage::Proof(begun.finish(&element, sharer, id(3)).unwrap().proof().bytes());
+        // Said again by someone who has heard all of it, before it could be used.
+        assert!(matches!(guesses.begin(2, (id(3), FROM), &begins), CodeMessage::Reply { .. }));
+        assert_eq!(guesses.prove(2, &proof), (CodeMessage::Wrong, Verdict::Wrong { left: 2 }));
+        assert!(matches!(guesses.prove(1, &proof).1, Verdict::Used { .. }));
+    }
+
+    #[test]
+    fn who_goes_away_after_the_reply_has_guessed_nothing() {
+        let mut guesses = guesses();
+        for exchange in 0..1000 {
+            begin(&mut guesses, exchange, &Code::new(7, [3, 3])).unwrap();
+            assert!(guesses.pending.len() <= PENDING);
+            if exchange % 2 == 0 {
+                guesses.over(exchange);
+            }
+        }
+        assert!(guess(&mut guesses, 2000, &code()).is_some_and(|(_, verdict)| matches!(verdict, Verdict::Used { .. })));
+    }
+
+    #[test]
+    fn what_is_no_proof_counts_as_a_wrong_one() {
+        let mut guesses = guesses();
+        begin(&mut guesses, 1, &code()).unwrap();
+        assert_eq!(guesses.prove(1, &CodeMessage::Busy).1, Verdict::Wrong { left: 2 });
+        assert_eq!(guesses.begin(2, (id(3), FROM), &CodeMessage::Begin { element: vec![1; 33] }), CodeMessage::Wrong);
+        assert_eq!(guesses.begin(3, (id(3), FROM), &CodeMessage::Wrong), CodeMessage::Wrong);
+    }
+}

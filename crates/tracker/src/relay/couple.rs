@@ -1,0 +1,179 @@
+//! Two legs, coupled: what comes over one goes over the other, with as little held here as possible.
+//!
+//! Nothing is read for a side that has no room for it, so that who does not read holds up its own other side and takes no
+//! memory. What was read and does not fit after all is held: one buffer for each direction at most.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::account::Account;
+
+/// Most bytes that are held for one direction.
+const BUFFER: usize = 64 << 10;
+/// Legs over which nothing passes for this long, either way, are cut. Peers say something every two seconds over one of them, and
+/// close the others when they have been idle for fifteen.
+const IDLE: Duration = Duration::from_secs(60);
+/// After so many buffers it is others' turn.
+const A_TURN: usize = 16;
+
+thread_local! {
+    /// What all legs of a thread read into, one after another.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
+}
+
+/// Passes on what comes until both sides have said all, or one of them is gone.
+pub(crate) async fn couple(
+    first: TcpStream,
+    second: TcpStream,
+    first_pays: &[Arc<Account>],
+    second_pays: &[Arc<Account>],
+) -> io::Result<()> {
+    let ((first_reads, first_writes), (second_reads, second_writes)) = (first.into_split(), second.into_split());
+    let moved = AtomicBool::new(false);
+    tokio::try_join!(
+        carry(first_reads, second_writes, first_pays, &moved),
+        carry(second_reads, first_writes, second_pays, &moved),
+    )?;
+    Ok(())
+}
+
+/// One direction, until it ends. The end is passed on.
+async fn carry(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    paid_by: &[Arc<Account>],
+    moved: &AtomicBool,
+) -> io::Result<()> {
+    for turn in 1.. {
+        let passing = pass(&from, &to, paid_by);
+        tokio::pin!(passing);
+        let ended = loop {
+            match timeout(IDLE, &mut passing).await {
+                Ok(passed) => break passed?,
+                // The other direction is looked at too.
+                Err(_) if moved.swap(false, Ordering::Relaxed) => {}
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        };
+        moved.store(true, Ordering::Relaxed);
+        if ended {
+            break;
+        }
+        if turn % A_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Passes one buffer on. True at the end of what comes.
+async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>]) -> io::Result<bool> {
+    if !Account::ready(paid_by).await {
+        return Err(io::Error::other("the bytes of a day are spent"));
+    }
+    let (count, rest) = loop {
+        to.writable().await?;
+        from.readable().await?;
+        let passed = SCRATCH.with_borrow_mut(|buffer| {
+            let count = from.try_read(buffer)?;
+            let written = match to.try_write(&buffer[..count]) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            Ok((count, buffer[written..count].to_vec()))
+        });
+        match passed {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            passed => break passed?,
+        }
+    };
+    Account::charge(paid_by, count);
+    let mut rest = &rest[..];
+    while !rest.is_empty() {
+        to.writable().await?;
+        match to.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A socket, and its other end.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialling = TcpStream::connect(listener.local_addr().unwrap());
+        let (dialled, accepted) = tokio::join!(dialling, listener.accept());
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_both_ways_and_each_end_is_passed_on() {
+        let ((one, leg), (other, second)) = (pair().await, pair().await);
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
+        let talk = |mut socket: TcpStream| {
+            let bytes = bytes.clone();
+            async move {
+                let (mut reads, mut writes) = socket.split();
+                let mut came = Vec::new();
+                let write = async {
+                    writes.write_all(&bytes).await.unwrap();
+                    writes.shutdown().await.unwrap();
+                };
+                tokio::join!(write, async { reads.read_to_end(&mut came).await.unwrap() });
+                assert!(came == bytes);
+            }
+        };
+        tokio::join!(talk(one), talk(other));
+        coupled.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_holds_up_the_sender_and_nobody_else() {
+        let ((mut one, leg), (other, second)) = (pair().await, pair().await);
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        let chunk = vec![7; 1 << 20];
+        let mut sent = 0;
+        // The kernel's buffers fill, and then nothing more is taken.
+        while let Ok(written) = timeout(Duration::from_millis(300), one.write(&chunk)).await {
+            sent += written.unwrap();
+            assert!(sent < 256 << 20, "it takes what nobody reads");
+        }
+        let (mut back, mut came) = (other, vec![0; sent]);
+        back.write_all(b"still here").await.unwrap();
+        let mut heard = [0; 10];
+        one.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"still here", "the other direction is not held up");
+        back.read_exact(&mut came).await.unwrap();
+        assert!(came.iter().all(|byte| *byte == 7));
+        drop((one, back));
+        let _ = coupled.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_side_that_goes_takes_the_other_with_it() {
+        let ((one, leg), (mut other, second)) = (pair().await, pair().await);
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        drop(one);
+        assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
+        drop(other);
+        let _ = coupled.await.unwrap();
+    }
+}
