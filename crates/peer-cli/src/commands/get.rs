@@ -239,7 +239,7 @@ impl What {
         match self {
             What::Ticket(ticket) => ticket.secret().is_some(),
             What::Code(_) => true,
-            What::Text(_) => false,
+            What::Text(_) | What::Unplaced(_) | What::Nearby(..) | What::Id(_) => false,
         }
     }
 }
