@@ -162,10 +162,13 @@ struct Node {
     met: mpsc::Sender<Holder>,
 }
 
+/// Fills with bytes that nobody can guess.
+type Secure = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// Decides what is said and heard on the local network.
 pub(crate) struct Beacon {
     label: u64,
-    secure: Box<dyn FnMut(&mut [u8]) + Send>,
+    secure: Secure,
     random: fastrand::Rng,
     node: Option<Node>,
     /// The port of the tracker in this process, for those who know a content.
@@ -180,8 +183,8 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// `secure` fills with bytes that nobody can guess.
-    pub(crate) fn new(mut secure: Box<dyn FnMut(&mut [u8]) + Send>) -> Self {
+    /// Nothing is said or heard yet.
+    pub(crate) fn new(mut secure: Secure) -> Self {
         let mut seeds = [0; 16];
         secure(&mut seeds);
         let [label, seed] = [0, 8].map(|at| u64::from_be_bytes(std::array::from_fn(|byte| seeds[at + byte])));

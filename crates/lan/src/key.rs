@@ -4,6 +4,7 @@
 //! know the content recognize it, and for others two packets about one content have nothing in common.
 
 use std::fmt;
+use std::sync::Arc;
 
 use integrity::Key;
 use protocol::{Digest, PeerId};
@@ -43,7 +44,7 @@ pub(crate) struct Card {
 #[derive(Clone)]
 pub struct ContentKey {
     tags: Key,
-    cards: LessSafeKey,
+    cards: Arc<LessSafeKey>,
 }
 
 impl ContentKey {
@@ -52,7 +53,7 @@ impl ContentKey {
     pub fn new(key: &Key) -> Self {
         let cards = Key::derive(CARDS, key.bytes());
         let cards = UnboundKey::new(&CHACHA20_POLY1305, cards.bytes()).expect("a key of 32 bytes");
-        ContentKey { tags: Key::derive(TAGS, key.bytes()), cards: LessSafeKey::new(cards) }
+        ContentKey { tags: Key::derive(TAGS, key.bytes()), cards: Arc::new(LessSafeKey::new(cards)) }
     }
 
     /// What tells keys apart in this process.

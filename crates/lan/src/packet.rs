@@ -39,7 +39,7 @@ impl Trackers {
     }
 
     fn bits(self) -> u8 {
-        u8::from(self.open) * OPEN | u8::from(self.codes) * CODES
+        (u8::from(self.open) * OPEN) | (u8::from(self.codes) * CODES)
     }
 
     /// Bits of later versions mean nothing here.
