@@ -15,6 +15,8 @@ use crate::session::lan::knowing_codes;
 use crate::session::patience::Patience;
 use crate::session::trust;
 
+/// Places at which a code is wrong before it is given up.
+const WRONG: usize = 3;
 /// Tries of a sharer that is busy or away for a moment.
 const TRIES: usize = 10;
 
@@ -53,6 +55,7 @@ pub async fn redeem<'a>(
     tell: &dyn Fn(String),
 ) -> Result<(Ticket, &'a TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
+    let mut wrong = 0;
     let mut speech = Speech::new(tell, "The one who offers the code has not answered yet.".to_owned());
     for place in places {
         for _ in 0..TRIES {
@@ -65,11 +68,13 @@ pub async fn redeem<'a>(
             }
             speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
         }
-        if failure == RedeemError::Wrong {
+        // On the local network, another sharer may have the same number, and whoever answers has had a guess at the code.
+        wrong += usize::from(failure == RedeemError::Wrong);
+        if wrong >= WRONG {
             break;
         }
     }
-    Err(refused(&failure))
+    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }))
 }
 
 fn refused(error: &RedeemError) -> Failure {
