@@ -105,7 +105,7 @@ impl Network {
     /// Hears from now on, on a machine at this address, what is sent to the beacon's group.
     pub fn listen(&self, machine: &str, at: Ipv4Addr) -> Listener {
         let namespace = File::open(format!("/run/netns/{}", self.name(machine))).expect("a namespace");
-        let heard = Arc::<Mutex<Heard>>::default();
+        let heard = Arc::<Mutex<Vec<(IpAddr, Vec<u8>)>>>::default();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let kept = Arc::downgrade(&heard);
         // The namespace is the thread's alone.
@@ -135,11 +135,11 @@ impl Drop for Network {
     }
 }
 
-/// Who hears what is sent to the beacon's group, as anyone in the network can.
-pub struct Listener(Arc<Mutex<Heard>>);
-
 /// Packets, and where each came from.
-type Heard = Vec<(IpAddr, Vec<u8>)>;
+type Packets = Vec<(IpAddr, Vec<u8>)>;
+
+/// Who hears what is sent to the beacon's group, as anyone in the network can.
+pub struct Listener(Arc<Mutex<Packets>>);
 
 impl Listener {
     /// What has come from an address so far.

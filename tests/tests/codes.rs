@@ -301,7 +301,8 @@ impl Stranger {
         let (mut send, mut recv) = connection.open().await.unwrap();
         for message in messages {
             let bytes = TrackerRequest::Mailbox(message.clone()).encode().unwrap();
-            send.send(frame(&bytes)).await.unwrap();
+            // The connection may have ended by what was said before.
+            let _ = send.send(frame(&bytes)).await;
         }
         let mut heard = Vec::new();
         while let Ok(Ok(Some(bytes))) = tokio::time::timeout(DEADLINE, read_frame(&mut *recv, MAX_FRAME)).await {

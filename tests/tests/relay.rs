@@ -32,11 +32,12 @@ fn peers_without_any_path_get_a_file_through_the_relay() {
         }
         let open: &[&str] = if private { &[] } else { &["--open"] };
         let (mut sharer, ticket) = share(&halves, &id, open);
-        let mut getter = halves.peer("a", &["get", &ticket, "--json", "-o", "here", "--force"]);
+        let folder = if udp { "first" } else { "second" };
+        let mut getter = halves.peer("a", &["get", &ticket, "--json", "-o", folder]);
         assert_eq!(getter.event::<Connected>().transport, "relay");
         assert_eq!(sharer.event::<Connected>().transport, "relay");
         getter.ends_with(0);
-        assert!(halves.read("a", "here/file") == bytes);
+        assert!(halves.read("a", &format!("{folder}/file")) == bytes);
         sharer.kill();
     }
     tracker.type_line("status");

@@ -11,9 +11,9 @@ use std::time::Duration;
 use protocol::PeerId;
 use tokio::sync::mpsc;
 
-use crate::key::{Card, ContentKey, KeyId, Use};
+use crate::key::{Card, ContentKey, KeyId, Salt, Use};
 use crate::limits::{Intake, Introductions, Pace};
-use crate::packet::{Body, MOST, Packet, Record, Salt, Trackers};
+use crate::packet::{Body, MOST, Packet, Record, Trackers};
 use crate::{FoundTracker, Holder, Offers, Wanted};
 
 /// Most contents that a process answers for here, and that it asks for.
@@ -162,8 +162,8 @@ struct Node {
     met: mpsc::Sender<Holder>,
 }
 
-/// Fills with bytes that nobody can guess.
-type Secure = Box<dyn FnMut(&mut [u8]) + Send>;
+/// Fills bytes with randomness that nobody else knows.
+pub(crate) type Secure = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// Decides what is said and heard on the local network.
 pub(crate) struct Beacon {
@@ -183,7 +183,7 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// Nothing is said or heard yet.
+    /// `secure` fills with bytes that nobody can guess.
     pub(crate) fn new(mut secure: Secure) -> Self {
         let mut seeds = [0; 16];
         secure(&mut seeds);

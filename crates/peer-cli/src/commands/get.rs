@@ -28,8 +28,8 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli get p2p…                     what `peer-cli share` printed, into here
   peer-cli get p2p… -o /data            into another folder
-  peer-cli get -i 192.168.1.5 7-violin-tadpole   by the code that it printed
-  peer-cli get a.bin                    what is shared openly on this network
+  peer-cli get p2p… -o - | tar x        to standard output
+  peer-cli get 7-violin-tadpole         by a code, on this network
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker there";
 
 const MORE_EXAMPLES: &str = "\
@@ -66,10 +66,10 @@ const MOVED: usize = 8;
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, before_long_help = MORE_EXAMPLES, after_long_help = notes())]
 pub struct GetArguments {
-    /// A ticket; or a code, an id or a name
+    /// A ticket, a code, an id or a name
     ///
-    /// A ticket; or a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name, which
-    /// the tracker of -i is asked for, or else this network
+    /// A ticket; or a code that `peer-cli share` printed, a content's id, the first six or more characters of one, or a name, for which
+    /// the tracker of -i is asked, or else this network
     #[arg(value_name = "TICKET|CODE|ID|NAME", required = true, num_args = 1..)]
     what: Vec<String>,
     /// Take it as a name, whatever it looks like
@@ -367,7 +367,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let found = match what {
         What::Code(code) => {
             let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
-            let places = rendezvous::places(&code, (host, port, lan), &arguments.peer, patience, &tell).await?;
+            let places = rendezvous::places(&code, host, lan, port, &arguments.peer, patience, &tell).await?;
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
             let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
             session.joined(joined.tracker);

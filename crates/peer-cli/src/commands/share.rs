@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use lan::Offers;
+use lan::{Lan, Offers};
 use peer::{CodeEvent, CodeOptions, NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
 use protocol::{ContentId, PeerId, Query, Secret, Ticket};
 use tokio::sync::broadcast;
@@ -210,13 +210,13 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
     let result = Session::run(node, options, face, async |session: &Session| {
         let mut events = session.node.events();
-        let mut shared = begin(session, &arguments, tracker, (secrets, shares.clone()), spool.as_ref()).await?;
+        let mut shared =
+            begin(session, &arguments, tracker, lan.as_ref(), (secrets, shares.clone()), spool.as_ref()).await?;
         shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
-        let is_near = Audience::of(&arguments.peer) != Audience::ThisMachine && lan.is_some();
-        if arguments.open && is_near && shared.is_own {
+        if arguments.open && shared.is_near {
             shared.say_names(session);
         }
         let over = tokio::select! {
@@ -339,6 +339,7 @@ async fn begin(
     session: &Session,
     arguments: &ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
+    lan: Option<&Lan>,
     (secrets, shares): (Option<Secrets>, Arc<Shares>),
     spool: Option<&TempFolder>,
 ) -> Result<Shared, Failure> {
@@ -360,6 +361,9 @@ async fn begin(
     let mut shared = Shared {
         tracker: tracker.id,
         is_own: arguments.tracker_ip.is_none(),
+        is_near: arguments.tracker_ip.is_none()
+            && lan.is_some()
+            && Audience::of(&arguments.peer) != Audience::ThisMachine,
         told: place.for_ticket(),
         place,
         qr: arguments.qr,
@@ -410,6 +414,8 @@ struct Shared {
     tracker: PeerId,
     /// Whether the tracker runs in this process.
     is_own: bool,
+    /// Whether machines on this network find that tracker.
+    is_near: bool,
     place: Place,
     /// The addresses in the tickets.
     told: Vec<OwnAddress>,
@@ -429,6 +435,14 @@ struct Shared {
     host: Option<String>,
     /// Nothing if there are to be none.
     codes: Option<Codes>,
+}
+
+/// Whether an address means something only within a network.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 /// Where the tracker is.
@@ -493,8 +507,11 @@ impl Shared {
         Ok(())
     }
 
-    /// What is typed elsewhere before a code: it has to name a tracker that both know.
+    /// What is typed elsewhere before a code: it has to name a tracker that both know, unless that is found on the network.
     fn before_code(&self) -> String {
+        if self.is_near && self.told.first().is_some_and(|own| is_private(own.address.ip())) {
+            return "peer-cli get".to_owned();
+        }
         let is_here = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         let told = self.told.first().map(|own| own.address);
         let port = match &self.place {

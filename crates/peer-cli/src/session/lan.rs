@@ -68,8 +68,48 @@ impl Sharer {
     }
 }
 
-/// Trackers in processes of sharers on the local network, each once with the id that it has proven.
-pub async fn trackers(lan: &Lan, arguments: &PeerArguments, wanted: Wanted) -> Result<Vec<TrackerAddress>, Failure> {
+/// Sharers on the local network that share something openly, with what each answers to `ask`. Only those of this id, if one is
+/// given: nothing is said to others.
+pub async fn sharers(
+    lan: &Lan,
+    arguments: &PeerArguments,
+    ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
+) -> Result<Vec<Sharer>, Failure> {
+    let mut sharers = Vec::new();
+    for (id, addresses) in trackers(lan, Wanted::Open, arguments).await? {
+        if arguments.tracker_id.is_some_and(|wanted| wanted != id) {
+            continue;
+        }
+        let tracker = TrackerAddress { addresses, id, name: None };
+        let node = connect::start(arguments, 0, 1, Path::new("output"))?;
+        let asked = async {
+            node.join(tracker.clone()).await?;
+            ask(&node).await
+        };
+        // Whoever does not answer shares nothing.
+        let answer = timeout(ASKED, asked).await;
+        node.shutdown().await;
+        match answer {
+            Ok(Ok(contents)) => sharers.push(Sharer { tracker, contents }),
+            Ok(Err(failure)) => tracing::info!(reason = failure.message, "a sharer on the local network"),
+            Err(_) => {}
+        }
+    }
+    Ok(sharers)
+}
+
+/// Trackers of sharers on the local network that may know a code.
+pub async fn knowing_codes(lan: &Lan, arguments: &PeerArguments) -> Result<Vec<TrackerAddress>, Failure> {
+    let found = trackers(lan, Wanted::Codes, arguments).await?;
+    Ok(found.into_iter().map(|(id, addresses)| TrackerAddress { addresses, id, name: None }).collect())
+}
+
+/// Trackers of sharers on the local network, by the ids that they prove to have.
+async fn trackers(
+    lan: &Lan,
+    wanted: Wanted,
+    arguments: &PeerArguments,
+) -> Result<BTreeMap<PeerId, Vec<SocketAddr>>, Failure> {
     let trust = connect::trust(arguments)?;
     let mut found = lan.trackers(wanted);
     let mut trackers: BTreeMap<u64, Vec<SocketAddr>> = BTreeMap::new();
@@ -103,36 +143,7 @@ pub async fn trackers(lan: &Lan, arguments: &PeerArguments, wanted: Wanted) -> R
             None => break,
         }
     }
-    Ok(ids.into_iter().map(|(id, addresses)| TrackerAddress { addresses, id, name: None }).collect())
-}
-
-/// Sharers on the local network that share something openly, with what each answers to `ask`. Only those of this id, if one is
-/// given: nothing is said to others.
-pub async fn sharers(
-    lan: &Lan,
-    arguments: &PeerArguments,
-    ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
-) -> Result<Vec<Sharer>, Failure> {
-    let mut sharers = Vec::new();
-    for tracker in trackers(lan, arguments, Wanted::Open).await? {
-        if arguments.tracker_id.is_some_and(|wanted| wanted != tracker.id) {
-            continue;
-        }
-        let node = connect::start(arguments, 0, 1, Path::new("output"))?;
-        let asked = async {
-            node.join(tracker.clone()).await?;
-            ask(&node).await
-        };
-        // Whoever does not answer shares nothing.
-        let answer = timeout(ASKED, asked).await;
-        node.shutdown().await;
-        match answer {
-            Ok(Ok(contents)) => sharers.push(Sharer { tracker, contents }),
-            Ok(Err(failure)) => tracing::info!(reason = failure.message, "a sharer on the local network"),
-            Err(_) => {}
-        }
-    }
-    Ok(sharers)
+    Ok(ids)
 }
 
 /// Listens for those who hold what a ticket is of.

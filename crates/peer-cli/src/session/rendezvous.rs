@@ -3,7 +3,7 @@
 //! A place is the address of a tracker with its id, wherever it was learnt. Who it is need not be known before, as it must be for a
 //! name: whoever answers has one guess at the code, and can do nothing else.
 
-use ::lan::{Lan, Wanted};
+use lan::Lan;
 use peer::{Node, RedeemError, TrackerAddress};
 use protocol::{Code, Ticket, printable};
 
@@ -11,7 +11,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::Speech;
 use crate::session::connect::{self, NamedBy};
-use crate::session::lan;
+use crate::session::lan::knowing_codes;
 use crate::session::patience::Patience;
 use crate::session::trust;
 
@@ -20,28 +20,28 @@ const WRONG: usize = 3;
 /// Tries of a sharer that is busy or away for a moment.
 const TRIES: usize = 10;
 
-/// The trackers at a host, likeliest first; or where none is named, those on the local network that offer codes.
+/// The trackers at a host, or else those of sharers on this network, likeliest first.
 pub async fn places(
     code: &Code,
-    (host, port, lan): (Option<&str>, u16, Option<&Lan>),
+    host: Option<&str>,
+    lan: Option<&Lan>,
+    port: u16,
     arguments: &PeerArguments,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<TrackerAddress>, Failure> {
     let Some(host) = host else {
-        let near = match lan {
-            Some(lan) => lan::trackers(lan, arguments, Wanted::Codes).await?,
-            None => Vec::new(),
+        let advice = "Say with -i which tracker offers it, as the line that `peer-cli share` printed does, or as tracker-ip in \
+                      p2p-fileshare.toml";
+        let Some(lan) = lan else {
+            return Err(Failure::new(ExitCode::Usage, format!("which tracker offers the code {code}? {advice}")));
         };
-        if !near.is_empty() {
-            return Ok(near);
+        let places = knowing_codes(lan, arguments).await?;
+        if places.is_empty() {
+            let sentence = format!("nobody on this network offers the code {code}. {advice}");
+            return Err(Failure::new(ExitCode::NotFound, sentence));
         }
-        let where_not = if lan.is_some() { "nobody on this network offers codes, and " } else { "" };
-        let sentence = format!(
-            "{where_not}which tracker offers the code {code}? Say it with -i, as the line that `peer-cli share` printed does, or as \
-             tracker-ip in p2p-fileshare.toml"
-        );
-        return Err(Failure::new(ExitCode::Usage, sentence));
+        return Ok(places);
     };
     trust::whoever_answers(host, port, arguments, NamedBy::Flags, patience, tell).await
 }

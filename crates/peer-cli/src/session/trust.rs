@@ -115,6 +115,55 @@ pub async fn tracker_id(
     }
 }
 
+/// Refuses what answers in place of a tracker that was known before.
+fn changed(known: Option<&KnownTrackers>, place: &str, (before, found): (PeerId, PeerId), line: usize) -> Failure {
+    let file = known.map_or_else(String::new, |known| known.path().display().to_string());
+    let sentence = format!(
+        "THE TRACKER AT {place} IS NOT THE ONE IT WAS. Its id was {before}, and what answers there now has {found}: somebody \
+         may be between you and it. Nothing was said to it. If it was set up anew, and prints this id at its start, \
+         remove line {line} of {file} and try again"
+    );
+    Failure::new(ExitCode::TrackerUnreachable, sentence)
+}
+
+/// The trackers at a place, where what follows is worth nothing to any but the right one: nobody is asked whether to trust it, and
+/// nothing is kept. One that is known is meant, as ever.
+pub async fn whoever_answers(
+    host: &str,
+    port: u16,
+    arguments: &PeerArguments,
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Vec<TrackerAddress>, Failure> {
+    if let Some(id) = arguments.tracker_id {
+        return Ok(vec![connect::tracker_of(id, host, port, patience, tell).await?]);
+    }
+    let (place, known) = (place(host, port), known_trackers(arguments)?);
+    let entry = known.as_ref().and_then(|known| known.id_at(&place));
+    let vouched: Vec<_> = pinned(arguments)?.into_iter().collect();
+    let trust = connect::trust(arguments)?;
+    let addresses = connect::addresses(host, port, patience, tell).await?;
+    let answers = ask(&addresses, arguments.transport, &trust, named_by, patience, tell).await?;
+    let ids = match judge(&answers, &vouched, entry) {
+        Judgement::Changed { found, known: before, line } => {
+            return Err(changed(known.as_ref(), &place, (before, found), line));
+        }
+        Judgement::Known(id) | Judgement::New(id) => vec![id],
+        Judgement::Several(answers) => {
+            let mut ids: Vec<PeerId> = Vec::new();
+            for (_, id) in answers {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            ids
+        }
+    };
+    let at = |id| answers.iter().filter(move |(_, other)| *other == id).map(|(address, _)| *address).collect();
+    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: None }).collect())
+}
+
 /// How what was trusted on the local network is called in the file: addresses there come and go.
 const ON_LAN: &str = "lan";
 
@@ -168,55 +217,6 @@ pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArgu
     }
     remember(known.as_ref(), ON_LAN, id);
     Ok(sharer)
-}
-
-/// Refuses what answers in place of a tracker that was known before.
-fn changed(known: Option<&KnownTrackers>, place: &str, (before, found): (PeerId, PeerId), line: usize) -> Failure {
-    let file = known.map_or_else(String::new, |known| known.path().display().to_string());
-    let sentence = format!(
-        "THE TRACKER AT {place} IS NOT THE ONE IT WAS. Its id was {before}, and what answers there now has {found}: somebody \
-         may be between you and it. Nothing was said to it. If it was set up anew, and prints this id at its start, \
-         remove line {line} of {file} and try again"
-    );
-    Failure::new(ExitCode::TrackerUnreachable, sentence)
-}
-
-/// The trackers at a place, where what follows is worth nothing to any but the right one: nobody is asked whether to trust it, and
-/// nothing is kept. One that is known is meant, as ever.
-pub async fn whoever_answers(
-    host: &str,
-    port: u16,
-    arguments: &PeerArguments,
-    named_by: NamedBy,
-    patience: Patience,
-    tell: &dyn Fn(String),
-) -> Result<Vec<TrackerAddress>, Failure> {
-    if let Some(id) = arguments.tracker_id {
-        return Ok(vec![connect::tracker_of(id, host, port, patience, tell).await?]);
-    }
-    let (place, known) = (place(host, port), known_trackers(arguments)?);
-    let entry = known.as_ref().and_then(|known| known.id_at(&place));
-    let vouched: Vec<_> = pinned(arguments)?.into_iter().collect();
-    let trust = connect::trust(arguments)?;
-    let addresses = connect::addresses(host, port, patience, tell).await?;
-    let answers = ask(&addresses, arguments.transport, &trust, named_by, patience, tell).await?;
-    let ids = match judge(&answers, &vouched, entry) {
-        Judgement::Changed { found, known: before, line } => {
-            return Err(changed(known.as_ref(), &place, (before, found), line));
-        }
-        Judgement::Known(id) | Judgement::New(id) => vec![id],
-        Judgement::Several(answers) => {
-            let mut ids: Vec<PeerId> = Vec::new();
-            for (_, id) in answers {
-                if !ids.contains(&id) {
-                    ids.push(id);
-                }
-            }
-            ids
-        }
-    };
-    let at = |id| answers.iter().filter(move |(_, other)| *other == id).map(|(address, _)| *address).collect();
-    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: None }).collect())
 }
 
 /// The id by the tracker's certificate, where the folder of certificates says who the tracker is.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use transport::{Connection, Transport, TransportError};
 
-use crate::net::tracker::{Passage, ToClient};
+use crate::net::tracker::request::{Passage, ToClient};
 
 /// The tracker answers within this time.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -6,15 +6,16 @@
 //! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
 //! again. Nothing else of the peer waits for it.
 
+pub(crate) mod request;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, Carried, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, PeerProgress, ProvenShare,
-    Secret, Ticket, TrackerEvent, TrackerRequest, Turn, VERSION, WatchedPeer, check_name, printable, relay_mark,
-    report_mark,
+    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, Ticket, TrackerEvent,
+    TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
 };
 use swarm::{Event, Shares};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,9 @@ use crate::net::dial::{self, For};
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::{DialFilter, Source, nearest_first};
 use crate::report::Report;
+pub(crate) use request::ToClient;
+pub use request::{Page, WatchedPage};
+use request::{Passage, Refusal};
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,83 +61,6 @@ impl From<&Ticket> for TrackerAddress {
     fn from(ticket: &Ticket) -> Self {
         TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker(), name: None }
     }
-}
-
-/// That the tracker carries a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Passage {
-    /// Where its relay is.
-    pub(crate) relay: SocketAddr,
-    pub(crate) carried: Carried,
-}
-
-/// Why there is none: a sentence, or nothing if the tracker is no relay.
-pub(crate) type Refusal = Option<String>;
-
-/// What the driver asks of the client.
-pub(crate) enum ToClient {
-    Announce(Announce),
-    Leave(ContentId),
-    Find {
-        query: String,
-        reply: oneshot::Sender<Result<Vec<ContentMatch>, PeerError>>,
-    },
-    List {
-        before: Option<u64>,
-        reply: oneshot::Sender<Result<Page, PeerError>>,
-    },
-    Watch {
-        content: ContentId,
-        after: Option<u64>,
-        reply: oneshot::Sender<Result<WatchedPage, PeerError>>,
-    },
-    /// How we stand, since somebody watches.
-    Progress {
-        content: ContentId,
-        progress: PeerProgress,
-    },
-    /// Carry a connection to this peer.
-    Relay {
-        peer: PeerId,
-        content: ContentId,
-        reply: oneshot::Sender<Result<Passage, Refusal>>,
-    },
-    Bye {
-        done: oneshot::Sender<()>,
-    },
-}
-
-impl ToClient {
-    /// No tracker hears it: a caller that waits for an answer is told so.
-    pub(crate) fn unheard(self) {
-        match self {
-            ToClient::Find { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
-            ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
-            ToClient::Watch { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
-            ToClient::Relay { reply, .. } => drop(reply.send(Err(None))),
-            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Progress { .. } | ToClient::Bye { .. } => {}
-        }
-    }
-}
-
-/// A page of what a tracker knows, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Page {
-    /// At most [`protocol::MAX_MATCHES`] contents.
-    pub contents: Vec<ContentMatch>,
-    /// What to ask for the next page; nothing on the last one.
-    pub next: Option<u64>,
-}
-
-/// A page of those who take part in a content that is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WatchedPage {
-    /// At most [`protocol::MAX_WATCHED`] peers.
-    pub peers: Vec<WatchedPeer>,
-    /// What to ask for the next page; nothing on the last one.
-    pub next: Option<u64>,
 }
 
 /// Who asked the same.
