@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Answer, Code, CodeError, CodeMessage, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, TrackerEvent, TrackerRequest, Wire,
-    case_collision, check_local_name, check_name, decorated_name, is_unprintable, mapped_name, unmapped_name,
+    Answer, Code, CodeError, CodeMessage, Manifest, ManifestHeader, PeerMessage, Query, Request, Ticket, TrackerEvent,
+    TrackerRequest, Wire, case_collision, check_local_name, check_name, decorated_name, is_unprintable, mapped_name,
+    unmapped_name,
 };
 
 /// Any bytes are a message or an error; a message has an encoding, which is the same message.
