@@ -11,9 +11,9 @@ use std::time::Duration;
 use protocol::PeerId;
 use tokio::sync::mpsc;
 
-use crate::key::{Card, ContentKey, KeyId, Use};
+use crate::key::{Card, ContentKey, KeyId, Salt, Use};
 use crate::limits::{Intake, Introductions, Pace};
-use crate::packet::{Body, MOST, Packet, Record, Salt, Trackers};
+use crate::packet::{Body, MOST, Packet, Record, Trackers};
 use crate::{FoundTracker, Holder, Offers, Wanted};
 
 /// Most contents that a process answers for here, and that it asks for.

@@ -10,8 +10,6 @@ use integrity::Key;
 use protocol::{Digest, PeerId};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, MAX_TAG_LEN, Nonce, UnboundKey};
 
-use crate::packet::{SALT, Salt};
-
 const TAGS: &str = "p2p-fileshare 2026-11-29 local network: key for tags";
 const CARDS: &str = "p2p-fileshare 2026-11-29 local network: key for cards";
 
@@ -19,6 +17,12 @@ const CARDS: &str = "p2p-fileshare 2026-11-29 local network: key for cards";
 pub(crate) const TAG: usize = 16;
 const CARD: usize = 36;
 pub(crate) const SEALED: usize = CARD + MAX_TAG_LEN;
+
+/// Bytes of the salt, which is the nonce of what is sealed, too.
+pub(crate) const SALT: usize = 12;
+
+/// Random bytes, anew in each packet.
+pub(crate) type Salt = [u8; SALT];
 
 /// By what a packet names a content.
 pub(crate) type Tag = [u8; TAG];

@@ -1,11 +1,9 @@
 //! The packets of the beacon, byte for byte as docs/protocol.md has them.
 
-use crate::key::{SEALED, TAG, Tag};
+use crate::key::{SALT, SEALED, Salt, TAG, Tag};
 
 /// Every packet begins so: the name of the protocol, and its version.
 const MARK: [u8; 5] = *b"p2pl\x01";
-/// Bytes of the salt, which is the nonce of what is sealed, too.
-pub(crate) const SALT: usize = 12;
 /// Most contents that one packet asks for or answers for.
 pub(crate) const MOST: usize = 16;
 /// The longest packet: it fits any network's datagram.
@@ -17,9 +15,6 @@ const QUESTION: u8 = 1;
 const ANSWER: u8 = 2;
 const OPEN: u8 = 1;
 const CODES: u8 = 2;
-
-/// Random bytes, anew in each packet.
-pub(crate) type Salt = [u8; SALT];
 
 /// Which trackers in processes of sharers are meant, or there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
