@@ -114,7 +114,7 @@ impl Link {
 }
 
 /// As `50ms`, `5s`, or a plain number of seconds.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+pub(crate) fn duration(text: &str) -> anyhow::Result<Duration> {
     let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("", 1.0)];
     let read = |(unit, factor): (&str, f64)| Some(text.strip_suffix(unit)?.trim().parse::<f64>().ok()? * factor);
     let seconds = units.into_iter().find_map(read).filter(|seconds| (0.0..=86_400.0).contains(seconds));

@@ -9,5 +9,5 @@ mod link;
 
 pub use direction::Counts;
 pub use forward::{Relay, Traffic};
-pub(crate) use link::rate;
 pub use link::{Blackout, Link};
+pub(crate) use link::{duration, rate};

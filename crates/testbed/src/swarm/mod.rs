@@ -11,12 +11,13 @@ mod scenario;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 
 pub use live::Live;
-pub use network::{LinkOutcome, Network, try_namespaces};
+pub use network::{LinkOutcome, Network, Rates, try_namespaces};
 pub use optimum::{Optimum, Took};
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};
@@ -25,7 +26,7 @@ pub use run::conduct;
 use crate::files::{random_file, run_folder};
 use crate::interrupt::{Interrupted, watch_interrupts};
 use crate::programs;
-use crate::relay::{Link, rate};
+use crate::relay::{Link, duration, rate};
 
 /// What the swarm is made of.
 #[derive(Debug, clap::Args)]
@@ -86,6 +87,15 @@ pub struct Arguments {
     /// Most that each peer's network carries away from it, as 50mbit; unlimited if not given
     #[arg(long, value_name = "RATE", value_parser = rate, requires = "netns")]
     pub uplink: Option<f64>,
+    /// The same of seeders, if it is something else
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "uplink")]
+    pub seeder_uplink: Option<f64>,
+    /// Most that is carried to each downloader
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "netns")]
+    pub downlink: Option<f64>,
+    /// How long a datagram may wait for one of these links
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "netns", default_value = "50ms")]
+    pub queue: Duration,
     /// First port of the peers, each taking as many as it has listeners; free ones if not given
     #[arg(short, long)]
     pub port: Option<u16>,

@@ -1,7 +1,7 @@
-//! How close a swarm with equal uplinks came to the best that any swarm can do, and to the same swarm in virtual time.
+//! How close a swarm with limited uplinks came to the best that any swarm can do, and to the same swarm in virtual time.
 //!
-//! What the best is stands in `sim::bound`, which simulated swarms are judged by too. A real run never names its
-//! downlinks: they are taken to be wide enough. Beside what the simulation says, whatever a real run takes longer is
+//! What the best is stands in `sim::bound`, which simulated swarms are judged by too. Downlinks that a run does not name
+//! are taken to be wide enough. Beside what the simulation says, whatever a real run takes longer is
 //! headers, handshakes, the start of processes and what transports make of a link: the decisions are the same engine's.
 
 #[cfg(feature = "optimum")]
@@ -23,7 +23,7 @@ pub struct Optimum {
     pub bound: f64,
     /// What these peers took, from the start of the first downloader's process.
     pub real: Took,
-    /// What the simulation says of as many peers with the same uplinks; nothing where it has no such plan.
+    /// What the simulation says of as many peers with the same uplinks; nothing where it has no such plan, or not all are alike.
     pub simulated: Option<Took>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Arguments, Network};
+use super::{Arguments, Network, Rates};
 
 /// A swarm to run.
 #[derive(Debug, Clone)]
@@ -83,7 +83,12 @@ impl Plan {
         }
         let network = match &arguments.link {
             Some(link) => Network::Links(link.clone()),
-            None if arguments.netns => Network::Namespaces { uplink: arguments.uplink },
+            None if arguments.netns => Network::Namespaces(Rates {
+                uplink: arguments.uplink,
+                seeder_uplink: arguments.seeder_uplink,
+                downlink: arguments.downlink,
+                queue: arguments.queue,
+            }),
             None => Network::Loopback,
         };
         let (tracker_port, closed) = (arguments.tracker_port.unwrap_or(0), arguments.closed);

@@ -8,6 +8,7 @@ mod relays;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::Plan;
 use crate::relay::Link;
@@ -24,11 +25,21 @@ pub enum Network {
     Loopback,
     /// A relay before each listener, so that each connection has a link like this.
     Links(Link),
-    /// A network namespace for each, with uplinks that carry so many bytes a second.
-    Namespaces {
-        /// Unlimited if not given.
-        uplink: Option<f64>,
-    },
+    /// A network namespace for each, with links like these.
+    Namespaces(Rates),
+}
+
+/// What the links of peers carry, in bytes a second; unlimited where it is not given.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rates {
+    /// Of what a peer sends.
+    pub uplink: Option<f64>,
+    /// Of what a seeder sends, if that is something else.
+    pub seeder_uplink: Option<f64>,
+    /// Of what a downloader receives.
+    pub downlink: Option<f64>,
+    /// How long a datagram may wait for a link.
+    pub queue: Duration,
 }
 
 /// A network that stands. It is taken down when it is dropped.
@@ -44,7 +55,7 @@ impl Network {
         Ok(match self {
             Network::Loopback => Standing::Loopback,
             Network::Links(link) => Standing::Links(Relays::start(link, plan)?),
-            Network::Namespaces { uplink } => Standing::Namespaces(Namespaces::set_up(plan, *uplink)?),
+            Network::Namespaces(rates) => Standing::Namespaces(Namespaces::set_up(plan, rates)?),
         })
     }
 }

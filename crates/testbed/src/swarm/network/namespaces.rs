@@ -1,24 +1,24 @@
 //! Linux's network namespaces: the tracker and each peer have a network stack of their own, joined by a bridge in one
-//! more, and each peer's uplink may be as slow as a home's. The machine's own network is not touched.
+//! more, and each peer's uplink and downlink may be as slow as a home's. The machine's own network is not touched.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::swarm::Plan;
+use super::Rates;
+use crate::swarm::{Plan, Sharing};
 
 /// The network inside the namespaces; it leads nowhere else.
 const NETWORK: [u8; 2] = [10, 77];
 /// The tracker's number in it; peers have those that follow.
 const TRACKER: usize = 1;
-/// How long a datagram may wait for an uplink: as in a home router that is not bloated.
-const LONGEST_QUEUE: &str = "50ms";
-/// Bytes that an uplink sends at once at least. QUIC hands over up to ten datagrams as one, some 15,000 bytes, and `tbf`
+/// Bytes that a link sends at once at least. QUIC hands over up to ten datagrams as one, some 15,000 bytes, and `tbf`
 /// cuts up what is larger than this (as TCP's segments of up to 64 KiB), which costs time but loses nothing.
 const SMALLEST_BURST: f64 = 16_384.0;
-/// A faster uplink may send as much at once as it does in this many seconds: a timer's precision.
+/// A faster link may send as much at once as it does in this many seconds: a timer's precision.
 const BURST: f64 = 0.002;
 
 /// The namespaces of a run. They are removed when it is dropped, and nothing else is.
@@ -29,8 +29,8 @@ pub(in crate::swarm) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Makes them. Each peer sends at most so many bytes a second.
-    pub(super) fn set_up(plan: &Plan, uplink: Option<f64>) -> anyhow::Result<Self> {
+    /// Makes them. Each peer's links carry so much.
+    pub(super) fn set_up(plan: &Plan, rates: &Rates) -> anyhow::Result<Self> {
         let mut namespaces = Namespaces::none();
         let switch = namespaces.add("switch")?;
         ip(&["-n", &switch, "link", "add", "bridge", "type", "bridge"])?;
@@ -38,12 +38,15 @@ impl Namespaces {
         namespaces.join("tracker", TRACKER)?;
         for (number, peer) in plan.peers.iter().enumerate() {
             let own = namespaces.join(&peer.name, TRACKER + 1 + number)?;
+            let (uplink, downlink) = match peer.files {
+                Sharing::Seeds => (rates.seeder_uplink.or(rates.uplink), None),
+                Sharing::Wants(_) => (rates.uplink, rates.downlink),
+            };
             if let Some(rate) = uplink {
-                let burst = (rate * BURST).max(SMALLEST_BURST);
-                let (rate, burst) = (format!("{:.0}bit", rate * 8.0), format!("{burst:.0}"));
-                let queue = ["rate", &rate, "burst", &burst, "latency", LONGEST_QUEUE];
-                let tbf = [&["-n", &own, "qdisc", "add", "dev", "uplink", "root", "tbf"], &queue[..]].concat();
-                call("tc", &tbf)?;
+                limit(&own, "uplink", rate, rates.queue)?;
+            }
+            if let Some(rate) = downlink {
+                limit(&switch, &port(TRACKER + 1 + number), rate, rates.queue)?;
             }
         }
         Ok(namespaces)
@@ -69,7 +72,7 @@ impl Namespaces {
 
     /// Makes a namespace with this address, plugged into the switch.
     fn join(&mut self, name: &str, number: usize) -> anyhow::Result<String> {
-        let (own, switch, port) = (self.add(name)?, self.name("switch"), format!("port-{number}"));
+        let (own, switch, port) = (self.add(name)?, self.name("switch"), port(number));
         let [a, b] = NETWORK;
         let address = format!("{a}.{b}.{}.{}/16", number >> 8, number & 0xff);
         // Made where it belongs: it never lies among the machine's own interfaces.
@@ -113,6 +116,21 @@ pub fn try_namespaces() -> anyhow::Result<()> {
         "tc",
         &["-n", &name, "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1mbit", "burst", "16384", "latency", "1s"],
     )
+}
+
+/// The switch's interface that leads to a namespace.
+fn port(number: usize) -> String {
+    format!("port-{number}")
+}
+
+/// Lets an interface send at most so many bytes a second.
+fn limit(namespace: &str, interface: &str, rate: f64, queue: Duration) -> anyhow::Result<()> {
+    let burst = (rate * BURST).max(SMALLEST_BURST);
+    let (rate, burst) = (format!("{:.0}bit", rate * 8.0), format!("{burst:.0}"));
+    let latency = format!("{}us", queue.as_micros());
+    let queue = ["rate", &rate, "burst", &burst, "latency", &latency];
+    let tbf = [&["-n", namespace, "qdisc", "add", "dev", interface, "root", "tbf"], &queue[..]].concat();
+    call("tc", &tbf)
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {
