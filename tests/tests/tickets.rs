@@ -2,9 +2,11 @@
 
 use testbed::event::Ready;
 use tests::machines::{Machines, ticket};
+#[cfg(target_os = "linux")]
 use tests::terminal::Terminal;
 use tests::{Process, noise};
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_qr_code_is_drawn_whole_or_not_at_all() {
     let machines = Machines::new();
