@@ -1,19 +1,22 @@
 //! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod expiry;
+mod own_tracker;
+mod place;
+mod secrets;
+
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use lan::{Lan, Offers};
-use peer::{CodeEvent, CodeOptions, NodeBuilder, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
+use peer::{CodeEvent, CodeOptions, PeerEvent, ScanOptions, ShareBuilder, Shares, TrackerAddress};
 use protocol::{ContentId, PeerId, Query, Secret, Ticket};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
-use transport::{Certs, Identity, Likelihood, OwnAddress, Transport, TransportError, Trust, own_addresses};
+use transport::{Likelihood, OwnAddress};
 
 use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
@@ -34,14 +37,10 @@ use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
-
-/// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
-/// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
-/// it long for nothing.
-const LIKELY: usize = 16;
-const ADDRESSES: usize = 8;
-/// How often the clock of the machine is looked at while something is to expire: it may have slept.
-const CLOCK: Duration = Duration::from_secs(5);
+use expiry::{Moment, expired};
+use own_tracker::OwnTracker;
+use place::{Place, is_better, is_private};
+use secrets::{Secrets, random_secrets, secrets_of};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -243,57 +242,6 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     result
 }
 
-/// The secret of each content.
-type Secrets = Arc<dyn Fn(ContentId) -> Secret + Send + Sync>;
-
-/// Secrets that follow from the tracker's key: shared again from the same folder, a content has the same ticket.
-fn secrets_of(identity: Identity) -> Secrets {
-    const PURPOSE: &str = "p2p-fileshare 2026-11-28 private share: secret of a content";
-    Arc::new(move |content| first_half(identity.derive_key(PURPOSE, &content.0.0)))
-}
-
-/// Secrets of this run alone.
-fn random_secrets() -> Secrets {
-    let known = Mutex::new(HashMap::new());
-    Arc::new(move |content| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.entry(content).or_insert_with(|| {
-            let mut bytes = [0; 32];
-            transport::random(&mut bytes);
-            first_half(bytes)
-        })
-    })
-}
-
-fn first_half(bytes: [u8; 32]) -> Secret {
-    let mut half = [0; Secret::BYTES];
-    half.copy_from_slice(&bytes[..Secret::BYTES]);
-    Secret::new(half)
-}
-
-/// Waits until this time is over since then; for ever if there is none.
-async fn expired(expires: Option<Duration>, since: Moment) {
-    let Some(time) = expires else { return std::future::pending().await };
-    while let Some(left) = time.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) {
-        tokio::time::sleep(left.min(CLOCK)).await;
-    }
-}
-
-/// A moment, by both clocks.
-#[derive(Clone, Copy)]
-struct Moment(Instant, SystemTime);
-
-impl Moment {
-    fn now() -> Self {
-        Moment(Instant::now(), SystemTime::now())
-    }
-
-    /// The time since then: one clock stands still while the machine sleeps, and the other may be set back.
-    fn elapsed(self) -> Duration {
-        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
-    }
-}
-
 fn spool_folder() -> Result<TempFolder, Failure> {
     TempFolder::for_spool().map_err(|error| {
         let variable = temp_folder::parent_variable();
@@ -435,45 +383,6 @@ struct Shared {
     host: Option<String>,
     /// Nothing if there are to be none.
     codes: Option<Codes>,
-}
-
-/// Whether an address means something only within a network.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
-}
-
-/// Where the tracker is.
-enum Place {
-    /// At these addresses, whatever this machine knows.
-    Told(Vec<SocketAddr>),
-    /// In this process, which listens there.
-    Here(Vec<SocketAddr>),
-    /// At these addresses, as a name or the user says.
-    Known(Vec<SocketAddr>),
-}
-
-impl Place {
-    /// The addresses in a ticket, likeliest first, each once and not too many.
-    fn for_ticket(&self) -> Vec<OwnAddress> {
-        match self {
-            Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
-            Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
-            Place::Known(known) => {
-                let mut told = without_needless_ipv6(likeliest(seen_from_elsewhere(known)));
-                // A tracker on this machine may listen on loopback alone.
-                let here =
-                    known.iter().filter(|address| address.ip().is_loopback()).min_by_key(|address| address.is_ipv6());
-                if let Some(&here) = here.filter(|here| told.iter().all(|own| own.address != **here)) {
-                    told.truncate(LIKELY - 1);
-                    told.push(elsewhere(here));
-                }
-                told
-            }
-        }
-    }
 }
 
 impl Shared {
@@ -623,261 +532,5 @@ async fn next_code(codes: &mut Option<Codes>) -> (ContentId, CodeEvent) {
     match codes {
         Some(codes) => codes.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether others reach this machine at these addresses, and not at those any more. What counts are the likeliest ones: bridges
-/// of containers stay wherever a machine goes.
-fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
-    let likeliest = |all: &[OwnAddress]| all.iter().map(|own| own.likelihood).min().unwrap_or(Likelihood::Loopback);
-    let (now, before) = (likeliest(new), likeliest(old));
-    let is_still_there = |own: &OwnAddress| new.iter().any(|other| other.address == own.address);
-    let holds = old.iter().any(|own| own.likelihood == before && is_still_there(own));
-    // Several networks may be as good as the one with the default route.
-    let reaches = |likelihood: Likelihood| likelihood <= Likelihood::Network;
-    now != Likelihood::Loopback && (reaches(now) || now <= before) && (!holds || (reaches(now) && !reaches(before)))
-}
-
-/// An address that may be another machine's.
-fn elsewhere(address: SocketAddr) -> OwnAddress {
-    let loopback = address.ip().to_canonical().is_loopback();
-    OwnAddress { address, likelihood: if loopback { Likelihood::Loopback } else { Likelihood::Network } }
-}
-
-/// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for somebody who reads it there, so
-/// the addresses of this one come with it.
-fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
-    let mut addresses: Vec<_> = found.iter().map(|&address| elsewhere(address)).collect();
-    for address in found.iter().filter(|address| address.ip().is_loopback()) {
-        let everywhere = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        addresses.extend(own_addresses(&[SocketAddr::new(everywhere, address.port())]));
-    }
-    addresses
-}
-
-/// The addresses that others likeliest reach, each once and not too many. Loopback only makes a ticket longer where there is any
-/// other: it leads to this machine as well.
-fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
-    // IPv4 first: where both lead to it, it is the one that works in more networks.
-    addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
-    let mut seen = HashSet::new();
-    addresses.retain(|own| seen.insert(own.address));
-    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count();
-    addresses.truncate(if likely > 0 { likely.min(LIKELY) } else { ADDRESSES });
-    addresses
-}
-
-/// An address of IPv6 makes a ticket longer by a third. Where there is one of IPv4, the networks of this machine need no other;
-/// the first that leads here from everywhere stays, unless one of IPv4 does.
-fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
-    if addresses.iter().all(|own| own.address.is_ipv6()) {
-        return addresses;
-    }
-    let is_global = |own: &OwnAddress| match own.address.ip() {
-        IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local() && !is_shared(ip),
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
-    };
-    let mut global = addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
-    addresses.retain(|own| own.address.is_ipv4() || (is_global(own) && !std::mem::replace(&mut global, true)));
-    addresses
-}
-
-/// Behind a router of the provider's (RFC 6598).
-fn is_shared(ip: Ipv4Addr) -> bool {
-    ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64
-}
-
-/// A tracker in this process.
-struct OwnTracker {
-    transport: Arc<dyn Transport>,
-    identity: Identity,
-    id: PeerId,
-}
-
-impl OwnTracker {
-    /// Binds its port, which is that of the node too unless two were named.
-    fn bind(arguments: &ShareArguments) -> Result<(NodeBuilder, Self), Failure> {
-        let (identity, trust) = tracker_identity(&arguments.peer)?;
-        let id = identity.peer_id();
-        let (node, transport) = match arguments.two_ports() {
-            Some((port, own)) => {
-                let listener = SocketAddr::new(connect::address(&arguments.peer), own);
-                let transport = arguments.peer.transport.bind(transport_config(identity.clone(), trust, listener));
-                (connect::bind(&arguments.peer, port, 1)?, transport.map_err(not_bound)?)
-            }
-            None => {
-                let port = arguments.port.or(arguments.tracker_port);
-                connect::bind_with_tracker(&arguments.peer, port, identity.clone())?
-            }
-        };
-        Ok((node, OwnTracker { transport, identity, id }))
-    }
-
-    /// Starts it on the current runtime.
-    fn start(&self, arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) {
-        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: self.id, owner });
-        let config = ServerConfig::default().memory(arguments.tracker_memory).private(private);
-        let server = Server::new(self.transport.clone(), config);
-        tokio::spawn(async move { server.run().await });
-    }
-
-    /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
-    /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
-    fn address(&self) -> TrackerAddress {
-        let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
-        TrackerAddress { addresses, id: self.id, name: None }
-    }
-}
-
-fn not_bound(error: TransportError) -> Failure {
-    match error {
-        TransportError::AddressInUse(address) => {
-            let port = address.port();
-            let sentence = format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
-            Failure::new(ExitCode::AddressInUse, sentence)
-        }
-        error => Failure::new(ExitCode::Other, error.to_string()),
-    }
-}
-
-/// Where this machine reaches what listens at an address.
-fn here(address: SocketAddr) -> Vec<SocketAddr> {
-    let port = address.port();
-    match address.ip() {
-        ip if !ip.is_unspecified() => vec![address],
-        IpAddr::V4(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-        IpAddr::V6(_) => {
-            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
-        }
-    }
-}
-
-/// The key that the program `tracker` would have in this folder, so that tickets outlive a restart; a fresh one where it
-/// cannot be kept.
-fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
-    let certs = Certs::new(arguments.certs());
-    if !arguments.ca.is_empty() {
-        let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
-        return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
-    }
-    let kept = match arguments.own.lacking {
-        None => std::fs::create_dir_all(arguments.certs()).ok().map(|()| certs.open_tracker()),
-        Some(_) => None,
-    };
-    let identity = match kept {
-        Some(Ok(Some(identity))) => identity,
-        Some(Ok(None)) => {
-            let folder = arguments.certs().display();
-            let sentence =
-                format!("{folder} is of a closed swarm: give --ca {folder}/ca.pem, or another folder with --certs");
-            return Err(Failure::new(ExitCode::VerificationFailed, sentence));
-        }
-        Some(Err(transport::IdentityError::File { .. })) | None => {
-            let folder = || format!("{} cannot be written", arguments.certs().display());
-            let reason = arguments.own.lacking.clone().unwrap_or_else(folder);
-            if !arguments.quiet && !arguments.json {
-                screen::complain(&format!("the ticket ends with this run, since no key can be kept: {reason}"));
-            }
-            Identity::generate().map_err(connect::unusable)?
-        }
-        Some(Err(error)) => return Err(connect::unusable(error)),
-    };
-    Ok((identity, Trust::Anyone))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(all: &[&str]) -> Vec<SocketAddr> {
-        all.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    fn ticket(all: &[(&str, Likelihood)]) -> Vec<String> {
-        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
-        likeliest(all.iter().map(own).collect()).iter().map(|own| own.address.to_string()).collect()
-    }
-
-    fn told(place: &Place) -> Vec<SocketAddr> {
-        place.for_ticket().iter().map(|own| own.address).collect()
-    }
-
-    #[test]
-    fn a_ticket_has_each_likely_address_once() {
-        let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
-        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9"]));
-        assert_eq!(told(&Place::Told(parse(&["127.0.0.1:9"]))), parse(&["127.0.0.1:9"]), "if there is no other");
-    }
-
-    #[test]
-    fn container_bridges_never_push_the_way_out_from_a_ticket() {
-        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
-        let bridges: Vec<_> = (16..28).map(|n| format!("172.{n}.0.1:9")).collect();
-        let mut all: Vec<_> = bridges.iter().map(|text| (text.as_str(), Inner)).collect();
-        all.extend([("127.0.0.1:9", Loopback), ("[2001:db8::1]:9", Network), ("10.9.9.1:9", DefaultRoute)]);
-        let told = ticket(&all);
-        assert_eq!(told, ["10.9.9.1:9", "[2001:db8::1]:9"]);
-        // As many real ones as a ticket may have.
-        let real: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1:9")).collect();
-        assert_eq!(ticket(&real.iter().map(|text| (text.as_str(), Network)).collect::<Vec<_>>()).len(), LIKELY);
-        assert_eq!(ticket(&all[..3]).len(), 3, "where there are only bridges, they are told");
-    }
-
-    #[test]
-    fn ipv6_is_in_a_ticket_only_where_it_leads_further() {
-        let kept = |all: &[&str]| {
-            let all = parse(all).into_iter().map(elsewhere).collect();
-            without_needless_ipv6(all).iter().map(|own| own.address).collect::<Vec<_>>()
-        };
-        let (private, public) = ("10.0.0.1:9", "192.0.2.1:9");
-        let (local, global, other) = ("[fd00::1]:9", "[2001:db8::1]:9", "[2001:db8::2]:9");
-        assert_eq!(kept(&[private, local, global, other]), parse(&[private, global]));
-        assert_eq!(kept(&[public, local, global]), parse(&[public]));
-        assert_eq!(kept(&[private, public, global]), parse(&[private, public]));
-        assert_eq!(kept(&[local, global]), parse(&[local, global]));
-    }
-
-    #[test]
-    fn a_tracker_on_every_address_is_reached_without_ipv6() {
-        assert_eq!(here("[::]:9".parse().unwrap()), parse(&["127.0.0.1:9", "[::1]:9"]));
-        assert_eq!(here("0.0.0.0:9".parse().unwrap()), parse(&["127.0.0.1:9"]));
-        assert_eq!(here("10.0.0.1:9".parse().unwrap()), parse(&["10.0.0.1:9"]));
-    }
-
-    #[test]
-    fn new_tickets_are_given_when_the_old_ones_lead_nowhere() {
-        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
-        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
-        let better = |new: &[(&str, Likelihood)], old: &[(&str, Likelihood)]| {
-            is_better(&new.iter().map(own).collect::<Vec<_>>(), &old.iter().map(own).collect::<Vec<_>>())
-        };
-        let (here, bridge) = (("127.0.0.1:9", Loopback), ("172.17.0.1:9", Inner));
-        let [one, two] = [("10.0.0.1:9", DefaultRoute), ("10.0.0.2:9", DefaultRoute)];
-        assert!(better(&[two, here], &[one, here]), "it has moved");
-        assert!(better(&[two, here], &[here]), "its network is up");
-        assert!(better(&[two, bridge, here], &[one, bridge, here]), "it has moved with a network of containers");
-        assert!(better(&[two, bridge, here], &[bridge, here]), "its network is up beside one of containers");
-        assert!(!better(&[one, ("10.0.0.2:9", Network)], &[one]), "the old one is still good");
-        assert!(!better(&[("10.0.0.1:9", Network), two], &[one]), "the old one is still good on another network");
-        assert!(!better(&[here], &[one]), "nobody reaches it now");
-        assert!(!better(&[bridge, here], &[one, bridge, here]), "containers alone reach it now");
-        assert!(better(&[("172.18.0.1:9", Inner)], &[bridge]), "there is no other network");
-    }
-
-    #[test]
-    fn time_passes_by_either_clock() {
-        let hour = Duration::from_secs(3600);
-        let (now, slept) = (Moment::now(), Moment(Instant::now(), SystemTime::now() - hour));
-        assert!(now.elapsed() < hour && slept.elapsed() >= hour);
-        let set_back = Moment(Instant::now(), SystemTime::now() + hour);
-        assert!(set_back.elapsed() < hour);
-    }
-
-    #[test]
-    fn loopback_stands_for_the_addresses_of_this_machine() {
-        let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
-        let others = likeliest(own_addresses(&parse(&["0.0.0.0:9"])));
-        assert!(others.iter().all(|own| known.contains(&own.address)), "{known:?}");
-        assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
     }
 }

@@ -1,0 +1,129 @@
+//! The tracker in the process of a share.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use peer::{NodeBuilder, Shares, TrackerAddress};
+use protocol::PeerId;
+use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
+use transport::{Certs, Identity, Transport, TransportError, Trust};
+
+use super::ShareArguments;
+use crate::error::{ExitCode, Failure};
+use crate::flags::peer::PeerArguments;
+use crate::session::connect;
+use crate::ui::screen;
+
+/// A tracker in this process.
+pub(super) struct OwnTracker {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) identity: Identity,
+    id: PeerId,
+}
+
+impl OwnTracker {
+    /// Binds its port, which is that of the node too unless two were named.
+    pub(super) fn bind(arguments: &ShareArguments) -> Result<(NodeBuilder, Self), Failure> {
+        let (identity, trust) = tracker_identity(&arguments.peer)?;
+        let id = identity.peer_id();
+        let (node, transport) = match arguments.two_ports() {
+            Some((port, own)) => {
+                let listener = SocketAddr::new(connect::address(&arguments.peer), own);
+                let transport = arguments.peer.transport.bind(transport_config(identity.clone(), trust, listener));
+                (connect::bind(&arguments.peer, port, 1)?, transport.map_err(not_bound)?)
+            }
+            None => {
+                let port = arguments.port.or(arguments.tracker_port);
+                connect::bind_with_tracker(&arguments.peer, port, identity.clone())?
+            }
+        };
+        Ok((node, OwnTracker { transport, identity, id }))
+    }
+
+    /// Starts it on the current runtime.
+    pub(super) fn start(&self, arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) {
+        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: self.id, owner });
+        let config = ServerConfig::default().memory(arguments.tracker_memory).private(private);
+        let server = Server::new(self.transport.clone(), config);
+        tokio::spawn(async move { server.run().await });
+    }
+
+    /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
+    /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
+    pub(super) fn address(&self) -> TrackerAddress {
+        let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
+        TrackerAddress { addresses, id: self.id, name: None }
+    }
+}
+
+fn not_bound(error: TransportError) -> Failure {
+    match error {
+        TransportError::AddressInUse(address) => {
+            let port = address.port();
+            let sentence = format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
+            Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        error => Failure::new(ExitCode::Other, error.to_string()),
+    }
+}
+
+/// Where this machine reaches what listens at an address.
+fn here(address: SocketAddr) -> Vec<SocketAddr> {
+    let port = address.port();
+    match address.ip() {
+        ip if !ip.is_unspecified() => vec![address],
+        IpAddr::V4(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        IpAddr::V6(_) => {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        }
+    }
+}
+
+/// The key that the program `tracker` would have in this folder, so that tickets outlive a restart; a fresh one where it
+/// cannot be kept.
+fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
+    let certs = Certs::new(arguments.certs());
+    if !arguments.ca.is_empty() {
+        let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
+        return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
+    }
+    let kept = match arguments.own.lacking {
+        None => std::fs::create_dir_all(arguments.certs()).ok().map(|()| certs.open_tracker()),
+        Some(_) => None,
+    };
+    let identity = match kept {
+        Some(Ok(Some(identity))) => identity,
+        Some(Ok(None)) => {
+            let folder = arguments.certs().display();
+            let sentence =
+                format!("{folder} is of a closed swarm: give --ca {folder}/ca.pem, or another folder with --certs");
+            return Err(Failure::new(ExitCode::VerificationFailed, sentence));
+        }
+        Some(Err(transport::IdentityError::File { .. })) | None => {
+            let folder = || format!("{} cannot be written", arguments.certs().display());
+            let reason = arguments.own.lacking.clone().unwrap_or_else(folder);
+            if !arguments.quiet && !arguments.json {
+                screen::complain(&format!("the ticket ends with this run, since no key can be kept: {reason}"));
+            }
+            Identity::generate().map_err(connect::unusable)?
+        }
+        Some(Err(error)) => return Err(connect::unusable(error)),
+    };
+    Ok((identity, Trust::Anyone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_tracker_on_every_address_is_reached_without_ipv6() {
+        assert_eq!(here("[::]:9".parse().unwrap()), parse(&["127.0.0.1:9", "[::1]:9"]));
+        assert_eq!(here("0.0.0.0:9".parse().unwrap()), parse(&["127.0.0.1:9"]));
+        assert_eq!(here("10.0.0.1:9".parse().unwrap()), parse(&["10.0.0.1:9"]));
+    }
+}

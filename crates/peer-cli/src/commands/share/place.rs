@@ -1,0 +1,193 @@
+//! Where the tracker of a share is: the addresses in a ticket, and when they are worth a new one.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use transport::{Likelihood, OwnAddress, own_addresses};
+
+/// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
+/// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
+/// it long for nothing.
+const LIKELY: usize = 16;
+const ADDRESSES: usize = 8;
+
+/// Whether an address means something only within a network.
+pub(super) fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Where the tracker is.
+pub(super) enum Place {
+    /// At these addresses, whatever this machine knows.
+    Told(Vec<SocketAddr>),
+    /// In this process, which listens there.
+    Here(Vec<SocketAddr>),
+    /// At these addresses, as a name or the user says.
+    Known(Vec<SocketAddr>),
+}
+
+impl Place {
+    /// The addresses in a ticket, likeliest first, each once and not too many.
+    pub(super) fn for_ticket(&self) -> Vec<OwnAddress> {
+        match self {
+            Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
+            Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
+            Place::Known(known) => {
+                let mut told = without_needless_ipv6(likeliest(seen_from_elsewhere(known)));
+                // A tracker on this machine may listen on loopback alone.
+                let here =
+                    known.iter().filter(|address| address.ip().is_loopback()).min_by_key(|address| address.is_ipv6());
+                if let Some(&here) = here.filter(|here| told.iter().all(|own| own.address != **here)) {
+                    told.truncate(LIKELY - 1);
+                    told.push(elsewhere(here));
+                }
+                told
+            }
+        }
+    }
+}
+
+/// Whether others reach this machine at these addresses, and not at those any more. What counts are the likeliest ones: bridges
+/// of containers stay wherever a machine goes.
+pub(super) fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
+    let likeliest = |all: &[OwnAddress]| all.iter().map(|own| own.likelihood).min().unwrap_or(Likelihood::Loopback);
+    let (now, before) = (likeliest(new), likeliest(old));
+    let is_still_there = |own: &OwnAddress| new.iter().any(|other| other.address == own.address);
+    let holds = old.iter().any(|own| own.likelihood == before && is_still_there(own));
+    // Several networks may be as good as the one with the default route.
+    let reaches = |likelihood: Likelihood| likelihood <= Likelihood::Network;
+    now != Likelihood::Loopback && (reaches(now) || now <= before) && (!holds || (reaches(now) && !reaches(before)))
+}
+
+/// An address that may be another machine's.
+fn elsewhere(address: SocketAddr) -> OwnAddress {
+    let loopback = address.ip().to_canonical().is_loopback();
+    OwnAddress { address, likelihood: if loopback { Likelihood::Loopback } else { Likelihood::Network } }
+}
+
+/// Where a tracker at these addresses is, as seen from elsewhere. Loopback is another machine for somebody who reads it there, so
+/// the addresses of this one come with it.
+fn seen_from_elsewhere(found: &[SocketAddr]) -> Vec<OwnAddress> {
+    let mut addresses: Vec<_> = found.iter().map(|&address| elsewhere(address)).collect();
+    for address in found.iter().filter(|address| address.ip().is_loopback()) {
+        let everywhere = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        addresses.extend(own_addresses(&[SocketAddr::new(everywhere, address.port())]));
+    }
+    addresses
+}
+
+/// The addresses that others likeliest reach, each once and not too many. Loopback only makes a ticket longer where there is any
+/// other: it leads to this machine as well.
+fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
+    // IPv4 first: where both lead to it, it is the one that works in more networks.
+    addresses.sort_by_key(|own| (own.likelihood, own.address.is_ipv6()));
+    let mut seen = HashSet::new();
+    addresses.retain(|own| seen.insert(own.address));
+    let likely = addresses.iter().take_while(|own| own.likelihood <= Likelihood::Network).count();
+    addresses.truncate(if likely > 0 { likely.min(LIKELY) } else { ADDRESSES });
+    addresses
+}
+
+/// An address of IPv6 makes a ticket longer by a third. Where there is one of IPv4, the networks of this machine need no other;
+/// the first that leads here from everywhere stays, unless one of IPv4 does.
+fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
+    if addresses.iter().all(|own| own.address.is_ipv6()) {
+        return addresses;
+    }
+    let is_global = |own: &OwnAddress| match own.address.ip() {
+        IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local() && !is_shared(ip),
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    };
+    let mut global = addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
+    addresses.retain(|own| own.address.is_ipv4() || (is_global(own) && !std::mem::replace(&mut global, true)));
+    addresses
+}
+
+/// Behind a router of the provider's (RFC 6598).
+fn is_shared(ip: Ipv4Addr) -> bool {
+    ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn ticket(all: &[(&str, Likelihood)]) -> Vec<String> {
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        likeliest(all.iter().map(own).collect()).iter().map(|own| own.address.to_string()).collect()
+    }
+
+    fn told(place: &Place) -> Vec<SocketAddr> {
+        place.for_ticket().iter().map(|own| own.address).collect()
+    }
+
+    #[test]
+    fn a_ticket_has_each_likely_address_once() {
+        let found = parse(&["127.0.0.1:9", "[2001:db8::1]:9", "10.0.0.1:9", "10.0.0.1:9"]);
+        assert_eq!(told(&Place::Told(found)), parse(&["10.0.0.1:9", "[2001:db8::1]:9"]));
+        assert_eq!(told(&Place::Told(parse(&["127.0.0.1:9"]))), parse(&["127.0.0.1:9"]), "if there is no other");
+    }
+
+    #[test]
+    fn container_bridges_never_push_the_way_out_from_a_ticket() {
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let bridges: Vec<_> = (16..28).map(|n| format!("172.{n}.0.1:9")).collect();
+        let mut all: Vec<_> = bridges.iter().map(|text| (text.as_str(), Inner)).collect();
+        all.extend([("127.0.0.1:9", Loopback), ("[2001:db8::1]:9", Network), ("10.9.9.1:9", DefaultRoute)]);
+        let told = ticket(&all);
+        assert_eq!(told, ["10.9.9.1:9", "[2001:db8::1]:9"]);
+        // As many real ones as a ticket may have.
+        let real: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1:9")).collect();
+        assert_eq!(ticket(&real.iter().map(|text| (text.as_str(), Network)).collect::<Vec<_>>()).len(), LIKELY);
+        assert_eq!(ticket(&all[..3]).len(), 3, "where there are only bridges, they are told");
+    }
+
+    #[test]
+    fn ipv6_is_in_a_ticket_only_where_it_leads_further() {
+        let kept = |all: &[&str]| {
+            let all = parse(all).into_iter().map(elsewhere).collect();
+            without_needless_ipv6(all).iter().map(|own| own.address).collect::<Vec<_>>()
+        };
+        let (private, public) = ("10.0.0.1:9", "192.0.2.1:9");
+        let (local, global, other) = ("[fd00::1]:9", "[2001:db8::1]:9", "[2001:db8::2]:9");
+        assert_eq!(kept(&[private, local, global, other]), parse(&[private, global]));
+        assert_eq!(kept(&[public, local, global]), parse(&[public]));
+        assert_eq!(kept(&[private, public, global]), parse(&[private, public]));
+        assert_eq!(kept(&[local, global]), parse(&[local, global]));
+    }
+
+    #[test]
+    fn new_tickets_are_given_when_the_old_ones_lead_nowhere() {
+        use Likelihood::{DefaultRoute, Inner, Loopback, Network};
+        let own = |&(text, likelihood): &(&str, Likelihood)| OwnAddress { address: text.parse().unwrap(), likelihood };
+        let better = |new: &[(&str, Likelihood)], old: &[(&str, Likelihood)]| {
+            is_better(&new.iter().map(own).collect::<Vec<_>>(), &old.iter().map(own).collect::<Vec<_>>())
+        };
+        let (here, bridge) = (("127.0.0.1:9", Loopback), ("172.17.0.1:9", Inner));
+        let [one, two] = [("10.0.0.1:9", DefaultRoute), ("10.0.0.2:9", DefaultRoute)];
+        assert!(better(&[two, here], &[one, here]), "it has moved");
+        assert!(better(&[two, here], &[here]), "its network is up");
+        assert!(better(&[two, bridge, here], &[one, bridge, here]), "it has moved with a network of containers");
+        assert!(better(&[two, bridge, here], &[bridge, here]), "its network is up beside one of containers");
+        assert!(!better(&[one, ("10.0.0.2:9", Network)], &[one]), "the old one is still good");
+        assert!(!better(&[("10.0.0.1:9", Network), two], &[one]), "the old one is still good on another network");
+        assert!(!better(&[here], &[one]), "nobody reaches it now");
+        assert!(!better(&[bridge, here], &[one, bridge, here]), "containers alone reach it now");
+        assert!(better(&[("172.18.0.1:9", Inner)], &[bridge]), "there is no other network");
+    }
+
+    #[test]
+    fn loopback_stands_for_the_addresses_of_this_machine() {
+        let known = told(&Place::Known(parse(&["127.0.0.1:9"])));
+        let others = likeliest(own_addresses(&parse(&["0.0.0.0:9"])));
+        assert!(others.iter().all(|own| known.contains(&own.address)), "{known:?}");
+        assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
+    }
+}
