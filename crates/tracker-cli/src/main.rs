@@ -135,7 +135,7 @@ const LAYOUT: Layout = Layout {
         ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
         ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
     ],
-    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "memory", "relay", "help"])],
+    short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "relay", "help"])],
     idle: &[],
 };
 
