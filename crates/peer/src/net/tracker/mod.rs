@@ -314,6 +314,17 @@ impl Client {
         let connection = dial::first(self.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
         let (send, recv) = connection.open().await?;
         let mut session = Session { connection, send, recv };
+        match self.introduce(&mut session).await {
+            Ok(None) => Ok(Greeting::Welcome(session)),
+            Ok(Some(reason)) => Ok(Greeting::Refused(reason)),
+            Err(error @ TransportError::Handshake(_)) => Err(error),
+            // A stream may end before the connection does, and only that says why.
+            Err(error) => Err(timeout(Duration::from_secs(1), session.connection.closed()).await.unwrap_or(error)),
+        }
+    }
+
+    /// Says who we are and what we take part in, or the tracker says why it refuses us.
+    async fn introduce(&mut self, session: &mut Session) -> Result<Option<String>, TransportError> {
         let listeners = self.listeners.borrow_and_update().clone();
         let proof = self.first_proof(&*session.connection)?;
         if let Some(proof) = &proof {
@@ -324,7 +335,7 @@ impl Client {
         if let Some(proof) = proof {
             match heard {
                 TrackerEvent::Proven { shares } => self.told = proof.told(shares),
-                TrackerEvent::Refused(reason) => return Ok(Greeting::Refused(reason)),
+                TrackerEvent::Refused(reason) => return Ok(Some(reason)),
                 _ => {}
             }
             if self.told.is_none() {
@@ -334,13 +345,13 @@ impl Client {
         }
         match heard {
             TrackerEvent::Welcome { .. } => {}
-            TrackerEvent::Refused(reason) => return Ok(Greeting::Refused(reason)),
+            TrackerEvent::Refused(reason) => return Ok(Some(reason)),
             _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
         }
         for announce in self.announced.values() {
             session.say(&TrackerRequest::Announce(announce.clone())).await?;
         }
-        Ok(Greeting::Welcome(session))
+        Ok(None)
     }
 
     /// What is proven to the tracker before anything else, if it is the sharer's own.
