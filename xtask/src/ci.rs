@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("swarm", &["protocol"]),
     ("storage", &["protocol", "atomic-file"]),
     ("transport", &["protocol", "atomic-file"]),
-    ("lan", &["protocol"]),
+    ("lan", &["transport"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use if_addrs::{IfAddr, IfOperStatus, Interface};
+use transport::is_inner_interface;
 
 /// Most addresses of this machine that packets are sent from: systems limit how many groups a socket may join.
 const MOST: usize = 16;
@@ -43,7 +44,7 @@ fn of(interfaces: &[Interface], listening: &[IpAddr]) -> Vec<Network> {
     let is_up = |interface: &&Interface| !interface.is_p2p && interface.oper_status == IfOperStatus::Up;
     let mut up: Vec<_> = interfaces.iter().filter(is_up).collect();
     // Where there are many, those of containers and virtual machines are left out first.
-    up.sort_by_key(|interface| is_virtual(&interface.name));
+    up.sort_by_cached_key(|interface| is_inner_interface(&interface.name));
     let mut networks: Vec<_> = up.into_iter().filter_map(|interface| network(interface, listening)).collect();
     let mut seen = std::collections::BTreeSet::new();
     networks.retain(|network| seen.insert(network.clone()));
@@ -75,10 +76,6 @@ fn network(interface: &Interface, listening: &[IpAddr]) -> Option<Network> {
             listens(found.ip.into(), Ipv6Addr::UNSPECIFIED.into()).then_some(Network::V6(found.ip, bits, index))
         }
     }
-}
-
-fn is_virtual(name: &str) -> bool {
-    ["docker", "br-", "veth", "virbr", "cni", "flannel", "vEthernet"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
