@@ -367,8 +367,10 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let found = match what {
         What::Code(code) => {
             let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
+            let named_by = if host.is_some() { NamedBy::Flags } else { NamedBy::Lan };
             let places = rendezvous::places(&code, host, lan, port, &arguments.peer, patience, &tell).await?;
-            let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
+            let (ticket, place) =
+                rendezvous::redeem(&session.node, (&places, named_by), &code, patience, &tell).await?;
             let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?

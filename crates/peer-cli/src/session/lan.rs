@@ -86,7 +86,7 @@ pub async fn sharers(
             node.join(tracker.clone()).await?;
             ask(&node).await
         };
-        // Whoever does not answer shares nothing.
+        // One that does not answer shares nothing.
         let answer = timeout(ASKED, asked).await;
         node.shutdown().await;
         match answer {

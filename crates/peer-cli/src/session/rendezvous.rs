@@ -1,7 +1,7 @@
 //! Where a code is redeemed: the trackers that its sharer may have meant, and the ticket from one of them.
 //!
 //! A place is the address of a tracker with its id, wherever it was learnt. Who it is need not be known before, as it must be for a
-//! name: whoever answers has one guess at the code, and can do nothing else.
+//! name: the one that answers has one guess at the code, and can do nothing else.
 
 use lan::Lan;
 use peer::{Node, RedeemError, TrackerAddress};
@@ -43,20 +43,20 @@ pub async fn places(
         }
         return Ok(places);
     };
-    trust::whoever_answers(host, port, arguments, NamedBy::Flags, patience, tell).await
+    trust::trackers_at(host, port, arguments, NamedBy::Flags, patience, tell).await
 }
 
 /// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
 pub async fn redeem<'a>(
     node: &Node,
-    places: &'a [TrackerAddress],
+    (places, named_by): (&'a [TrackerAddress], NamedBy),
     code: &Code,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(Ticket, &'a TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
     let mut wrong = 0;
-    let mut speech = Speech::new(tell, "The one who offers the code has not answered yet.".to_owned());
+    let mut speech = Speech::new(tell, "The sharer of the code has not answered yet.".to_owned());
     for place in places {
         for _ in 0..TRIES {
             failure = match speech.during(node.redeem_code(place, code)).await {
@@ -68,16 +68,16 @@ pub async fn redeem<'a>(
             }
             speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
         }
-        // On the local network, another sharer may have the same number, and whoever answers has had a guess at the code.
+        // On the local network, another sharer may have the same number; each that answers has had a guess at the code.
         wrong += usize::from(failure == RedeemError::Wrong);
         if wrong >= WRONG {
             break;
         }
     }
-    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }))
+    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, named_by))
 }
 
-fn refused(error: &RedeemError) -> Failure {
+fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {
     let (code, sentence) = match error {
         RedeemError::Wrong | RedeemError::NoMailbox => (
             ExitCode::Refused,
@@ -85,13 +85,14 @@ fn refused(error: &RedeemError) -> Failure {
         ),
         RedeemError::Busy => (
             ExitCode::Refused,
-            "too many are trying codes there, or the one who offers this one does not answer. Try again, or ask for the ticket"
+            "too many are trying codes there, or the sharer does not answer. Try again, or ask for the ticket"
                 .to_owned(),
         ),
-        RedeemError::OldTracker => {
-            (ExitCode::Refused, "the tracker knows no codes: it is of an earlier version. Ask for the ticket".to_owned())
-        }
-        error => (ExitCode::TrackerUnreachable, format!("{error}. {}", connect::unreached(NamedBy::Flags))),
+        RedeemError::OldTracker => (
+            ExitCode::Refused,
+            "the tracker knows no codes: it is of an earlier version. Ask for the ticket".to_owned(),
+        ),
+        error => (ExitCode::TrackerUnreachable, format!("{error}. {}", connect::unreached(named_by))),
     };
     Failure::new(code, printable(&sentence))
 }

@@ -75,9 +75,7 @@ pub async fn tracker_id(
         _ => {}
     }
     let own = arguments.own.own_tracker.as_deref().and_then(|path| peer_id_of_certificate_pem(path).ok());
-    let trust = connect::trust(arguments)?;
-    let addresses = connect::addresses(host, port, patience, tell).await?;
-    let answers = ask(&addresses, arguments.transport, &trust, named_by, patience, tell).await?;
+    let answers = ask(host, port, arguments, named_by, patience, tell).await?;
     match judge(&answers, &pinned.into_iter().chain(own).collect::<Vec<_>>(), entry) {
         Judgement::Known(id) => Ok(id),
         Judgement::Changed { found, known: before, line } => {
@@ -128,7 +126,7 @@ fn changed(known: Option<&KnownTrackers>, place: &str, (before, found): (PeerId,
 
 /// The trackers at a place, where what follows is worth nothing to any but the right one: nobody is asked whether to trust it, and
 /// nothing is kept. One that is known is meant, as ever.
-pub async fn whoever_answers(
+pub async fn trackers_at(
     host: &str,
     port: u16,
     arguments: &PeerArguments,
@@ -142,9 +140,7 @@ pub async fn whoever_answers(
     let (place, known) = (place(host, port), known_trackers(arguments)?);
     let entry = known.as_ref().and_then(|known| known.id_at(&place));
     let vouched: Vec<_> = pinned(arguments)?.into_iter().collect();
-    let trust = connect::trust(arguments)?;
-    let addresses = connect::addresses(host, port, patience, tell).await?;
-    let answers = ask(&addresses, arguments.transport, &trust, named_by, patience, tell).await?;
+    let answers = ask(host, port, arguments, named_by, patience, tell).await?;
     let ids = match judge(&answers, &vouched, entry) {
         Judgement::Changed { found, known: before, line } => {
             return Err(changed(known.as_ref(), &place, (before, found), line));
@@ -250,22 +246,24 @@ fn remember(known: Option<&KnownTrackers>, place: &str, id: PeerId) {
     }
 }
 
-/// Who answers at these addresses, each asked at the same time.
+/// The answers at a host, of which all addresses are asked at the same time.
 async fn ask(
-    addresses: &[SocketAddr],
-    transport: Kind,
-    trust: &Trust,
+    host: &str,
+    port: u16,
+    arguments: &PeerArguments,
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<Answer>, Failure> {
+    let trust = connect::trust(arguments)?;
+    let addresses = connect::addresses(host, port, patience, tell).await?;
     let places: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
     let (places, most) = (places.join(", "), patience.at_most(ONE_TRY));
     let mut speech =
         Speech::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
     loop {
         let silent = || addresses.first().copied().map_or(TransportError::Closed, TransportError::Unreachable);
-        let tried = timeout(patience.bound(ONE_TRY), answers(addresses, transport, trust));
+        let tried = timeout(patience.bound(ONE_TRY), answers(&addresses, arguments.transport, &trust));
         let error = match speech.during(tried).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
