@@ -261,7 +261,7 @@ fn attack(count: usize) {
         let Some(CodeEvent::Burnt { code: burnt, from, wait }) = burnt else { panic!("{burnt:?}") };
         assert_eq!((burnt, from.len()), (code, 3));
         assert!(wait > Duration::ZERO, "the next one is not at once");
-        // Whoever has the right one is too late, and nothing else has become of it.
+        // The holder of the right code is too late, and nothing else has become of it.
         assert_eq!(redeem(&node, &place, &code).await, Err(RedeemError::Wrong));
     });
 }

@@ -207,7 +207,7 @@ fn with_no_lan_in_closed_swarms_and_as_the_original_nothing_is_sent() {
     ] {
         let mut sharer = network.start_for_user(&machines, "a", silent);
         sharer.event::<testbed::event::Sharing>();
-        // Whoever asks is heard, and nobody answers.
+        // The question is heard, and nobody answers.
         network.start_for_user(&machines, "b", &["ls"]).line("Nobody on this network");
         assert_eq!(listener.from(A), Vec::<Vec<u8>>::new(), "{silent:?}");
     }

@@ -112,8 +112,8 @@ impl Node {
         Ok(self.download(content).private(secret))
     }
 
-    /// Offers a short code for a ticket at a tracker, for as long as what this returns is kept. The ticket is told to whoever proves
-    /// to have the code, once; then there is another code. The tracker learns neither.
+    /// Offers a short code for a ticket at a tracker, for as long as what this returns is kept. The first peer that
+    /// proves to have the code is told the ticket; then there is another code. The tracker learns neither.
     pub fn offer_code(&self, place: TrackerAddress, ticket: Ticket, options: CodeOptions) -> CodeOffer {
         code::offer(self.transport.clone(), place, ticket, options)
     }

@@ -51,7 +51,7 @@ async fn peers_of_an_open_content_meet_without_a_tracker() {
     let (one, two, three) = (world.node(1, false), world.node(2, false), world.node(3, false));
     let content = one.share(world.folder.path().join("file")).await.unwrap().content();
     within(two.download(content).start().await.unwrap()).await.unwrap();
-    // Whoever has received it is found as well.
+    // A peer that has received it is found as well.
     one.shutdown().await;
     within(three.download(content).start().await.unwrap()).await.unwrap();
 }

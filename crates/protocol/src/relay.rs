@@ -26,7 +26,7 @@ pub struct LegKey(pub [u8; 16]);
 pub struct RelayKey(pub [u8; 16]);
 
 impl RelayKey {
-    /// The key of the leg of this number. Whoever sees some of them on the way cannot tell the others.
+    /// The key of the leg of this number. Some of them, seen on the way, do not tell the others.
     pub fn leg(&self, number: u32) -> LegKey {
         let mac = Key::derive(LEGS, &self.0).mac(&[&number.to_le_bytes()]).bytes();
         let mut key = [0; 16];

@@ -191,7 +191,7 @@ impl Shares {
     }
 
     /// Which of these shares the other end has proven in its second turn, after this end's first, and its place among the
-    /// receivers of each, or why it has none: it may be one, whoever has dialled.
+    /// receivers of each, or why it has none: a peer that was dialled may be a receiver, too.
     pub fn answered(
         &self,
         channel: &Channel,

@@ -1,4 +1,4 @@
-//! Mailboxes for codes: a sharer owns one for as long as its connection stands, and whoever opens it says two things to the owner
+//! Mailboxes for codes: a sharer owns one for as long as its connection stands; a getter that opens it says two things to the owner
 //! and hears two answers. The tracker hands them on and understands none of them.
 //!
 //! A mailbox costs next to nothing and its number is public, so what is scarce is the owner's attention: exchanges of a mailbox

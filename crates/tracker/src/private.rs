@@ -8,7 +8,7 @@ use transport::{Connection, TransportError};
 
 /// What a stranger is told.
 pub(crate) const REFUSED: &str = "this share is private: only its ticket opens it";
-/// What whoever proves something to a tracker is told that is for no private shares.
+/// What a tracker that has no private shares tells a peer that proves something.
 pub(crate) const OPEN: &str =
     "this ticket is of a private share, and what is shared there now is open to everyone: ask for a new ticket";
 /// Why a connection ends while something is still being hashed.

@@ -20,7 +20,7 @@ use crate::net::tracker::TrackerAddress;
 
 /// A tracker answers within this time, and takes what is said.
 const ANSWER: Duration = Duration::from_secs(10);
-/// After a burnt code there is no new one before the burnt one is so old: whoever guesses is not given more to guess.
+/// A new code follows a burnt one after this time at the earliest: an attacker is not given more to guess.
 const BETWEEN: Duration = Duration::from_secs(60);
 /// After so many burnt codes there are no more: someone keeps guessing, and would be right one day.
 const BURNT: u32 = 10;

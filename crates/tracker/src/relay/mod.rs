@@ -2,8 +2,8 @@
 //!
 //! Who has a session here, and takes part in a content, may ask for a connection to another peer of that content. It then
 //! opens legs (`protocol::relay`), each with a key that follows from the one that it was told. For each the other peer is
-//! told to open one too, and both are coupled: what comes over one goes over the other. Whoever sends pays for what it
-//! sends, and whoever asked for the connection pays for all of it.
+//! told to open one too, and both are coupled: what comes over one goes over the other. A peer pays for what it
+//! sends, and the one that asked for the connection pays for all of it.
 
 mod account;
 mod couple;

@@ -138,7 +138,7 @@ async fn a_leg_of_peers_that_have_left_the_content_is_cut() {
 }
 
 #[tokio::test]
-async fn whoever_has_spent_its_bytes_is_cut_and_told_so() {
+async fn a_peer_that_has_spent_its_bytes_is_cut_and_told_so() {
     let limits = RelayLimits::default().bytes(Some(1 << 20));
     let relay = Relay::new(limits);
     let other = party(2);

@@ -1,8 +1,8 @@
 //! Peers that the tracker has just introduced for a content that is not wanted here: they are dialled unless they come first.
 //!
-//! A peer behind a router lets in only whom it has sent something to. It dials those who have what it wants, and where these
-//! are behind routers too, nothing comes of that unless they dial at the same time. Whoever is reached directly has come by
-//! itself by then. A tracker, or a crowd that announces itself there, must not make us dial at its will: few wait, they are
+//! A peer behind a router gets packets only from addresses that it has sent something to. It dials the holders of what it wants,
+//! and where these are behind routers too, that fails unless they dial at the same time. A peer that can reach us has come by
+//! then. A tracker, or a crowd that announces itself there, must not make us dial at its will: few wait, they are
 //! dialled at a bounded rate, each a few times, and none while there are enough who take pieces.
 
 use std::collections::VecDeque;

@@ -15,7 +15,7 @@ use crate::engine::{Engine, TICK};
 use crate::event::ConnId;
 
 /// Two connections that were made within this time of each other are of two peers that dialled at once. It is longer than a dial
-/// takes that succeeds; later, whoever dials does so because the old connection is dead.
+/// takes that succeeds; later, a peer dials because the old connection is dead.
 const CROSSING: Duration = Duration::from_secs(2);
 /// A peer crawls that gives fewer bytes a second than this, and than this part of what another gives.
 const CRAWL: f64 = 4096.0;

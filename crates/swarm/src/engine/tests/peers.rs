@@ -216,7 +216,7 @@ fn dialled(actions: &[Action]) -> Vec<PeerAddress> {
     actions.iter().filter_map(dialled).collect()
 }
 
-/// Lets time pass, as whoever drives the engine does.
+/// Lets time pass, as the driver of the engine does.
 fn pass(engine: &mut Engine, until: Duration, actions: &mut Vec<Action>) {
     while engine.next_timeout() <= until {
         let now = engine.next_timeout();
@@ -335,7 +335,7 @@ fn a_later_connection_replaces_the_old_one_whichever_side_dialled() {
     }
 }
 
-/// Whichever came first, and whoever dialled: the other rules are for connections of one kind.
+/// It does not matter which came first or which side dialled: the other rules are for connections of one kind.
 #[test]
 fn a_direct_connection_is_kept_and_a_relayed_one_is_not() {
     for dialled in [true, false] {
