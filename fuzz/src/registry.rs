@@ -42,7 +42,8 @@ pub fn registry(bytes: &[u8]) {
             let listeners: Vec<_> = (0..input.below(5)).map(|_| address(&mut input)).collect();
             let role = [Role::Seeder, Role::Partial, Role::Downloader][input.below(3)];
             let about = input.flag().then(|| (String::from_utf8_lossy(&[input.byte(); 3]).into_owned(), 5));
-            let addresses = Arc::new(Addresses::new(came_from.ip(), input.flag().then(|| came_from.port()), &listeners));
+            let addresses =
+                Arc::new(Addresses::new(came_from.ip(), input.flag().then(|| came_from.port()), &listeners));
             let introductions = registry.announce(who, &addresses, role, about);
             members.insert(who);
             from.insert(who, came_from);
