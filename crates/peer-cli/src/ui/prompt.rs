@@ -187,6 +187,7 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
         let ends = matches!(end, End::Done | End::Shared { .. }) && source == Source::Terminal;
         let prompt = if ends { "" } else { "> " };
         std::thread::spawn(move || edit(&mut editor, prompt, &typed));
+        terminal::wait_until_lent();
         let mut screen = Screen::terminal(Canvas::AbovePrompt(Box::new(printer)), output_stream, verbosity);
         screen.takes_commands = true;
         return Face { screen, typed: receiver, signals };

@@ -36,6 +36,23 @@ pub fn lend<T>(read: impl FnOnce() -> T) -> Option<T> {
     read
 }
 
+/// Waits until the editor has the terminal, unless another job has it: keys that are pressed before are echoed among the rows, and
+/// those that end a program do not.
+#[cfg(unix)]
+pub fn wait_until_lent() {
+    use rustix::termios::{LocalModes, tcgetattr};
+    use settings::terminal::{Turn, turn};
+    let is_lent = || tcgetattr(std::io::stdin()).is_ok_and(|now| !now.local_modes.contains(LocalModes::ICANON));
+    let until = Instant::now() + PATIENCE;
+    while !is_lent() && turn() == Turn::Ours && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The console has modes of its own.
+#[cfg(not(unix))]
+pub fn wait_until_lent() {}
+
 /// Whether nobody is to read from the terminal any more.
 pub fn is_closed() -> bool {
     CLOSED.load(SeqCst)
