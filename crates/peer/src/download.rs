@@ -110,7 +110,8 @@ impl Download {
     }
 
     /// Its status: updated several times a second while bytes flow, and at once when the state changes. The last value stays
-    /// readable after the download has ended.
+    /// readable after the download has ended. Clone what `borrow` or `wait_for` gives, as above: while it is held, the node can't
+    /// say anything newer, and waits.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.0.status.clone()
     }

@@ -65,11 +65,14 @@ impl World {
 async fn get(node: &Node, content: ContentId, from: &Node) -> (u32, Result<PathBuf, Arc<PeerError>>) {
     let download = node.download(content).start().await.unwrap();
     let mut status = download.status();
-    let opened = status.wait_for(|status| status.pieces > 0 || matches!(status.state, State::Failed(_)));
+    // What is seen is copied at once: it can't change while it is looked at.
+    let had = async {
+        let opened = status.wait_for(|status| status.pieces > 0 || matches!(status.state, State::Failed(_))).await;
+        opened.unwrap().had
+    };
     let address = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
-    let (added, opened) = tokio::join!(node.add_peer(content, address), opened);
+    let (added, had) = tokio::join!(node.add_peer(content, address), had);
     added.unwrap();
-    let had = opened.unwrap().had;
     let ended = tokio::time::timeout(Duration::from_secs(60), download).await.expect("it ends");
     (had, ended.map(|completed| completed.path))
 }
