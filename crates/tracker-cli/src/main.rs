@@ -216,6 +216,15 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         }
         error => (ExitCode::Other, error.into()),
     })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (ExitCode::Other, error.into()))?;
+    // Before anything is said: what reads it may tell it to end at once.
+    let signals = runtime.block_on(async {
+        settings::end_when_stuck(|_| true, |_| 0);
+        Signals::listen()
+    });
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
@@ -232,10 +241,6 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         ));
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| (ExitCode::Other, error.into()))?;
     runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied();
         let config = ServerConfig::default().memory(arguments.memory).publishers(publishers);
@@ -246,7 +251,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         }
         tokio::select! {
             () = server.run() => {}
-            () = told_to_stop(&server, arguments.commands) => {}
+            () = told_to_stop(&server, arguments.commands, signals) => {}
         }
         say(format_args!("Exited swarm."));
         transport.close().await;
@@ -307,9 +312,7 @@ fn host(bound: SocketAddr) -> String {
 
 /// Answers what is typed, if standard input is a terminal or is to be read, until it is told to end, by that or by a signal. The
 /// end of input is no reason to stop: a service has none. Ctrl-D on a terminal is one.
-async fn told_to_stop(server: &Server, commands: bool) {
-    let mut signals = Signals::listen();
-    settings::end_when_stuck(|_| true, |_| 0);
+async fn told_to_stop(server: &Server, commands: bool, mut signals: Signals) {
     let (said, mut heard) = tokio::sync::mpsc::channel(16);
     if commands || std::io::stdin().is_terminal() {
         std::thread::spawn(move || {
