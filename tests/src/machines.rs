@@ -1,10 +1,12 @@
 //! `peer-cli share` and `peer-cli get` on machines that know nothing of each other but a ticket: each a folder of its own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use protocol::{ContentId, PeerId};
 use tempfile::TempDir;
-use testbed::event::Ticket;
+use testbed::event::{Ready, Sharing};
 use testbed::programs::at_home;
 
 use crate::{Process, peer_cli};
@@ -75,7 +77,36 @@ impl Machines {
     }
 }
 
+/// A sharer, as everyone knows it who has seen its ports.
+pub struct Sharer {
+    /// The program.
+    pub process: Process,
+    /// Where it listens, and who it is.
+    pub peer: (SocketAddr, PeerId),
+    /// The same of its tracker.
+    pub tracker: (SocketAddr, PeerId),
+    /// What it shares.
+    pub contents: Vec<ContentId>,
+    /// A ticket for each of them.
+    pub tickets: Vec<protocol::Ticket>,
+}
+
+/// Starts `peer-cli share` of these files with a tracker of its own, and waits for their tickets.
+pub fn share(machines: &Machines, machine: &str, flags: &[&str], files: &[&str]) -> Sharer {
+    let arguments: Vec<_> = ["-d=0"].iter().chain(flags).chain(files).copied().collect();
+    let mut process = machines.share(machine, &arguments);
+    let ready = process.event::<Ready>();
+    let peer = (ready.listeners[0].parse().unwrap(), ready.id.parse().unwrap());
+    let (mut contents, mut tickets) = (Vec::new(), Vec::new());
+    for _ in files {
+        contents.push(process.event::<Sharing>().content.parse().unwrap());
+        tickets.push(ticket(&mut process).parse::<protocol::Ticket>().unwrap());
+    }
+    let tracker = (tickets[0].addresses()[0], ready.tracker.parse().unwrap());
+    Sharer { process, peer, tracker, contents, tickets }
+}
+
 /// The next ticket that a sharer says.
 pub fn ticket(sharer: &mut Process) -> String {
-    sharer.event::<Ticket>().ticket
+    sharer.event::<testbed::event::Ticket>().ticket
 }

@@ -1,16 +1,13 @@
 //! Events as programs read them: one JSON object a line, version 1, as `peer-cli --json` prints them. `docs/events.md` is the
 //! reference; events and fields are only ever added.
 
+mod of_node;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use protocol::{ContentId, is_unprintable};
+use protocol::is_unprintable;
 use serde::{Deserialize, Serialize};
-
-use crate::disk::left_out::LeftOut;
-use crate::event::PeerEvent;
-use crate::stats::Bottleneck;
-use crate::status;
 
 /// Version of the schema. It changes when a field goes or means something else, never when one is added.
 pub const VERSION: u32 = 1;
@@ -423,84 +420,6 @@ impl Event {
         serde_json::from_str(line)
     }
 
-    /// What a node has told of, as programs read it: nothing where they read it elsewhere. How a download ends they read from
-    /// its status, whose `completed` is [`Event::completed`].
-    pub fn of(event: &PeerEvent) -> Vec<Self> {
-        match event {
-            PeerEvent::Hashing { path, done, total } => {
-                vec![Event::Hashing(Hashing { path: path.display().to_string(), done: *done, total: *total })]
-            }
-            PeerEvent::Skipped { left_out } => {
-                let skipped = |LeftOut { path, reason }: &LeftOut| {
-                    Event::Skipped(Skipped { path: path.display().to_string(), reason: reason.to_string() })
-                };
-                left_out.iter().map(skipped).collect()
-            }
-            PeerEvent::Manifest { content, name, size, pieces, have, files, all_files, all_size } => {
-                vec![Event::Manifest(Manifest {
-                    content: content.to_string(),
-                    name: name.clone(),
-                    size: *size,
-                    pieces: *pieces,
-                    have: *have,
-                    files: *files,
-                    all_files: *all_files,
-                    all_size: *all_size,
-                })]
-            }
-            PeerEvent::LeftOver { content, left_over } => vec![Event::LeftOver(LeftOver {
-                content: content.to_string(),
-                path: left_over.path.display().to_string(),
-                size: left_over.size,
-                reused: left_over.reused,
-            })],
-            PeerEvent::Connected { peer, address, transport } => vec![Event::Connected(Connected {
-                peer: peer.to_string(),
-                address: address.to_string(),
-                transport: (*transport).into(),
-            })],
-            PeerEvent::Lacking { content, runs } => {
-                let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
-                vec![Event::Lacking(Lacking { content: content.to_string(), pieces })]
-            }
-            PeerEvent::Sent { content, peer, address, bytes, elapsed, complete, .. } => vec![Event::Sent(Sent {
-                content: content.to_string(),
-                peer: peer.to_string(),
-                address: address.to_string(),
-                bytes: *bytes,
-                seconds: elapsed.as_secs_f64(),
-                complete: *complete,
-            })],
-            PeerEvent::ShareOver { content, reason } => {
-                vec![Event::ShareOver(ShareOver { content: content.to_string(), reason: reason.clone() })]
-            }
-            PeerEvent::Verified { content } => vec![Event::Verified(Verified { content: content.to_string() })],
-            PeerEvent::Withdrawn { content, reason } => {
-                vec![Event::Withdrawn(Withdrawn { content: content.to_string(), reason: reason.clone() })]
-            }
-            PeerEvent::Banned { peer } => vec![Event::Banned(Banned { peer: peer.to_string() })],
-            PeerEvent::TrackerLost => vec![Event::TrackerLost(TrackerLost {})],
-            PeerEvent::TrackerBack => vec![Event::TrackerBack(TrackerBack {})],
-            PeerEvent::TrackerUnfit { error } => vec![Event::TrackerUnfit(TrackerUnfit { reason: error.to_string() })],
-            PeerEvent::StillWritten { .. } | PeerEvent::Completed { .. } | PeerEvent::Failed { .. } => Vec::new(),
-        }
-    }
-
-    /// A download that is complete.
-    pub fn completed(content: ContentId, completed: &status::Completed) -> Self {
-        let status::Completed { path, stats } = completed;
-        Event::Completed(Completed {
-            content: content.to_string(),
-            path: path.display().to_string(),
-            size: stats.size,
-            seconds_verified: stats.verified.as_secs_f64(),
-            seconds_durable: stats.durable.as_secs_f64(),
-            sources: stats.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
-            limiter: stats.bottleneck.map_or("", Bottleneck::name).into(),
-            executable: stats.executable.to_vec(),
-        })
-    }
-
     /// The line, without its end. What JSON may have as it is, and a terminal takes for more than text, is escaped too: it
     /// means the same to programs.
     pub fn line(&self) -> String {
@@ -522,152 +441,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn a_line_moves_no_cursor_and_says_the_same() {
-        let name = "\u{1b}[2J\u{9b}2J\u{202e}\u{7f}\n\u{e0041}ü";
-        let event = Event::Wanted(Wanted { content: String::new(), name: name.to_owned() });
-        assert!(!event.line().chars().any(is_unprintable), "{}", event.line());
-        let read: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
-        assert_eq!(read["name"], name);
-    }
-
-    #[test]
-    fn a_line_has_version_and_name_first() {
-        let line = Event::Lacking(Lacking { content: "ab".to_owned(), pieces: vec![[3, 2]] }).line();
-        assert_eq!(line, r#"{"v":1,"event":"lacking","content":"ab","pieces":[[3,2]]}"#);
-        assert_eq!(Event::TrackerLost(TrackerLost {}).line(), r#"{"v":1,"event":"tracker_lost"}"#);
-    }
-
-    /// Every event, with lists that are not empty: their items are part of the schema.
-    fn samples() -> Vec<Event> {
-        let text = || "x".to_owned();
-        let file = InspectedFile { path: text(), size: 1, root: text(), executable: false };
-        vec![
-            Event::Ready(Ready { id: text(), listeners: vec![text()], tracker: text() }),
-            Event::Hashing(Hashing { path: text(), done: 1, total: 2 }),
-            Event::Skipped(Skipped { path: text(), reason: text() }),
-            Event::Sharing(Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 }),
-            Event::Ticket(Ticket { content: text(), ticket: text(), command: text() }),
-            Event::Code(Code { content: text(), code: text(), command: text(), seconds: 1.5 }),
-            Event::CodeOver(CodeOver { content: text(), code: text(), reason: text(), message: text() }),
-            Event::Sent(Sent {
-                content: text(),
-                peer: text(),
-                address: text(),
-                bytes: 1,
-                seconds: 1.5,
-                complete: true,
-            }),
-            Event::ShareOver(ShareOver { content: text(), reason: text() }),
-            Event::Wanted(Wanted { content: text(), name: text() }),
-            Event::Manifest(Manifest {
-                content: text(),
-                name: text(),
-                size: 1,
-                pieces: 1,
-                have: 1,
-                files: 1,
-                all_files: 1,
-                all_size: 1,
-            }),
-            Event::LeftOver(LeftOver { content: text(), path: text(), size: 1, reused: 1 }),
-            Event::Progress(Progress {
-                content: text(),
-                name: text(),
-                have: 1,
-                pieces: 1,
-                received: 1,
-                sent: 1,
-                peers: 1,
-            }),
-            Event::Connected(Connected { peer: text(), address: text(), transport: "quic".into() }),
-            Event::Lacking(Lacking { content: text(), pieces: vec![[1, 1]] }),
-            Event::Verified(Verified { content: text() }),
-            Event::Completed(Completed {
-                content: text(),
-                path: text(),
-                size: 1,
-                seconds_verified: 1.0,
-                seconds_durable: 1.0,
-                sources: BTreeMap::from([(text(), 1)]),
-                limiter: "disk".into(),
-                executable: vec![text()],
-            }),
-            Event::Limiter(Limiter { limiter: "disk".into() }),
-            Event::Names(Names { content: text(), skipped: vec![], renamed: vec![], unprintable: vec![] }),
-            Event::Withdrawn(Withdrawn { content: text(), reason: text() }),
-            Event::Banned(Banned { peer: text() }),
-            Event::TrackerLost(TrackerLost {}),
-            Event::TrackerBack(TrackerBack {}),
-            Event::TrackerUnfit(TrackerUnfit { reason: text() }),
-            Event::Waiting(Waiting { content: text(), reason: text() }),
-            Event::Listed(Listed {
-                content: text(),
-                name: text(),
-                size: 1,
-                seeders: 1,
-                partial: 1,
-                downloaders: 1,
-                copies_at_least: 1,
-                copies_exact: true,
-            }),
-            Event::Watched(Watched {
-                content: text(),
-                name: text(),
-                peer: text(),
-                address: text(),
-                role: "seeder".into(),
-                reports: true,
-                have: 1,
-                pieces: 1,
-                size: 1,
-                down: 1,
-                up: 1,
-                from: BTreeMap::from([(text(), 1)]),
-            }),
-            Event::Check(Check { check: "disk".into(), status: "good".into(), found: text(), advice: text() }),
-            Event::Inspected(Inspected {
-                content: text(),
-                name: text(),
-                folder: false,
-                size: 1,
-                hash: text(),
-                piece_size: 1,
-                pieces: 1,
-                files: vec![file],
-                empty_folders: vec![text()],
-            }),
-            Event::Error(Error { code: 1, message: text() }),
-            Event::Bye(Bye { sent: 1, received: 1 }),
-        ]
-    }
-
-    #[test]
-    fn a_line_reads_back_as_the_event_it_was() {
-        for event in samples() {
-            assert_eq!(Event::parse(&event.line()).unwrap(), event);
-        }
-        let added = r#"{"v":1,"event":"tracker_lost","added":"later"}"#;
-        assert_eq!(Event::parse(added).unwrap(), Event::TrackerLost(TrackerLost {}));
-        assert_eq!(Event::parse(r#"{"v":1,"event":"of tomorrow","size":7}"#).unwrap(), Event::Unknown);
-        assert!(Event::parse("no JSON").is_err());
-    }
-
-    #[test]
-    fn the_schema_is_what_is_written() {
-        let mut written = BTreeMap::new();
-        for event in samples() {
-            let line: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
-            let fields = line.as_object().unwrap().keys().filter(|key| !["v", "event"].contains(&key.as_str()));
-            written.insert(line["event"].as_str().unwrap().to_owned(), fields.cloned().collect::<BTreeSet<_>>());
-        }
-        let owned = |fields: &[&str]| fields.iter().map(|&field| field.to_owned()).collect();
-        let schema = SCHEMA.iter().map(|(name, fields)| ((*name).to_owned(), owned(fields))).collect();
-        assert_eq!(written, schema);
-    }
-}
+mod tests;

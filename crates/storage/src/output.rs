@@ -3,6 +3,9 @@
 //! The folder that it is built in is opened once, and all is reached from there (`folder`); until it is finished, a folder is
 //! for its owner alone, and so is a file that stands by itself.
 
+mod finish;
+mod place;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
@@ -10,21 +13,21 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::{ContentId, NameError, PathTree, case_collision, check_local_name, check_path, decorated_name};
+use protocol::{ContentId, decorated_name};
 
-use crate::changes::Clock;
-use crate::error::{error_at, error_in, error_of_new, error_of_rename};
+use crate::error::{error_at, error_of_new, error_of_rename};
 use crate::file::FileBackend;
-use crate::folder::{Folder, How, Seen};
-use crate::folder_merge::{FolderMerge, folders_in};
+use crate::folder::{Folder, How};
+use crate::folder_merge::folders_in;
 use crate::held::Held;
 use crate::holes;
 use crate::journal::JournalFile;
 use crate::left_over::{self, Claimed, bytes_at, is_journal_at};
-use crate::open::{gone, has_other_names, make_late};
+use crate::open::has_other_names;
 use crate::room::Room;
-use crate::state_names::{STATE, is_state_name};
+use crate::state_names::STATE;
 use crate::{Access, Backend, FileSpec, Journal, Storage, StorageError};
+use place::{check_names, is_listed, lock, make_output_folder};
 
 /// A download that is being built.
 pub struct Output {
@@ -332,103 +335,6 @@ impl Output {
         }
     }
 
-    /// Gives the download its name. What was written must be durable already, and what reads or wrote it
-    /// [released](Storage::release), for Windows renames no folder of which a file is open. Replaces nothing, unless it was said to be
-    /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
-    pub fn finish(self) -> Result<PathBuf, StorageError> {
-        let held = self.held.clone();
-        let folder = held.folder();
-        self.make_empty()?;
-        self.finish_files()?;
-        let files = self.files.iter().map(|file| file.path.as_str());
-        let paths = PathTree::new(files, self.empty_folders.iter().map(String::as_str));
-        let merge = FolderMerge { folder, part: &self.part, target: &self.name, paths };
-        let leaves_something = self.is_folder && merge.leaves_something()?;
-        let done = if self.is_folder && (self.merges || leaves_something) {
-            merge.run(self.replaces)?
-        } else {
-            self.rename()?;
-            true
-        };
-        folder.sync(Path::new("")).map_err(|source| error_at(folder.path(), source))?;
-        // The names are durable: what helped to get there may go, unless it helps with the rest.
-        if done {
-            self.journal_file.close();
-            let _ = folder.remove_file(&self.journal);
-            let _ = folder.remove_file(&self.lock_name);
-        }
-        self.check_place()?;
-        drop(self.lock);
-        Ok(folder.path().join(&self.name))
-    }
-
-    /// Looks at all files once more, and gives them the rights and times that they will have. No folder is held open
-    /// afterwards: Windows would not rename it.
-    fn finish_files(&self) -> Result<(), StorageError> {
-        let folder = self.folder();
-        let error = |path: &Path, source| error_at(&folder.path().join(path), source);
-        let mut walk = folder.walk();
-        let mut identities = HashSet::new();
-        for file in &self.files {
-            let inside = self.inside(file);
-            // What was verified was written; a program that has cut the file since then, or put something else in its place, takes
-            // its name from it.
-            let seen = walk.look(&inside).map_err(|source| error(&inside, source))?;
-            let seen = seen.ok_or_else(|| gone(Some(&self.held), &file.spec))?;
-            if !seen.is_file || seen.len != file.spec.size {
-                return Err(StorageError::Changed(file.spec.path.clone()));
-            }
-            if seen.has_identity() && !identities.insert(seen.identity) {
-                return Err(StorageError::SameFile(file.spec.path.clone()));
-            }
-            if Clock::may_be_back(seen.modified) {
-                let touched = walk.touch(&inside);
-                touched.map_err(|source| error(&inside, source))?;
-            }
-            // Who could read and write the old one can the new one.
-            let old =
-                self.replaces.then(|| if self.is_folder { self.name.join(&file.path) } else { self.name.clone() });
-            let result = folder.finish_file(&inside, old.as_deref(), file.executable);
-            result.map_err(|source| error(&inside, source))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the files that have no bytes, and the folders that have no files: nothing of them ever comes.
-    fn make_empty(&self) -> Result<(), StorageError> {
-        for file in self.files.iter().filter(|file| file.spec.size == 0) {
-            // A run before this one may have made it.
-            make_late(Some(&self.held), &file.spec, true, &mut true)?;
-        }
-        for path in &self.empty_folders {
-            let inside = self.part.join(path);
-            let made = self.folder().make_parents(&inside).and_then(|()| self.folder().make_folder(&inside, false));
-            made.map_err(|source| error_of_new(&self.path_of(&inside), source))?;
-        }
-        Ok(())
-    }
-
-    /// Gives what was built its name, and makes sure that it was that which got it.
-    fn rename(&self) -> Result<(), StorageError> {
-        let (folder, target) = (self.folder(), self.target());
-        let look = |path: &Path| folder.look(path).map_err(|source| error_at(&self.path_of(path), source));
-        if self.is_folder {
-            folder.open_to_others(&self.part).map_err(|source| error_at(&self.path_of(&self.part), source))?;
-        }
-        let built = look(&self.part)?;
-        let renamed = folder.walk().rename(&self.part, &mut folder.walk(), &self.name, self.replaces);
-        renamed.map_err(|source| error_of_rename(&target, source))?;
-        let is_built = match (built, look(&self.name)?) {
-            (Some(built), Some(now)) if built.identity == now.identity => true,
-            (Some(built), Some(now)) => {
-                let alike = |seen: &Seen| (seen.is_file, seen.is_folder, seen.len, seen.modified, seen.mode);
-                alike(&built) == alike(&now) && !keeps_identity(folder, self.is_folder)
-            }
-            _ => false,
-        };
-        if is_built { Ok(()) } else { Err(StorageError::Changed(target)) }
-    }
-
     fn folder(&self) -> &Arc<Folder> {
         self.held.folder()
     }
@@ -441,105 +347,6 @@ impl Output {
     fn path_of(&self, inside: &Path) -> PathBuf {
         self.folder().path().join(inside)
     }
-}
-
-fn check_names(
-    folder: &Path,
-    name: &str,
-    files: &[(String, u64, bool)],
-    empty_folders: &[String],
-) -> Result<(), StorageError> {
-    let bad_name = |error: NameError| StorageError::Io {
-        path: folder.join("…"),
-        source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
-    };
-    let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
-    check_local_name(name, cfg!(windows)).map_err(bad_name)?;
-    for path in paths.clone() {
-        check_path(path).map_err(bad_name)?;
-        path.split('/').try_for_each(|part| check_local_name(part, cfg!(windows))).map_err(bad_name)?;
-    }
-    if is_state_name(name) {
-        return Err(bad_name(NameError::State(name.to_owned())));
-    }
-    // Which names are one there, a file system that folds them says itself, if they were not changed before.
-    if cfg!(windows) {
-        case_collision(paths.map(String::as_str)).map_err(bad_name)?;
-    }
-    Ok(())
-}
-
-/// A folder that cannot be made is not a file that is missing: who chose it is to choose another.
-fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(folder).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error_in(above(folder), folder, source),
-        io::ErrorKind::AlreadyExists => {
-            StorageError::NoFolder { path: folder.to_owned(), source: io::ErrorKind::NotADirectory.into() }
-        }
-        _ => match error_at(folder, source) {
-            StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },
-            StorageError::Io { path, source } => StorageError::NoFolder { path, source },
-            known => known,
-        },
-    })
-}
-
-/// The nearest folder above one that is there.
-fn above(folder: &Path) -> &Path {
-    let mut above = folder.ancestors().skip(1);
-    above.find(|above| above.is_dir()).unwrap_or(Path::new("."))
-}
-
-fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
-    let path = folder.path().join(name);
-    let error = |source| error_at(&path, source);
-    let file = folder.open_file(name, How::Make { private: false });
-    let file = file.map_err(|source| error_in(folder.path(), &path, source))?;
-    // Ours are empty, and go in the end.
-    let there = file.metadata().map_err(error)?;
-    if !there.is_file() || there.len() > 0 {
-        return Err(StorageError::NotOurs(path));
-    }
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path)),
-        // Without locks two downloads of one name must not meet, and they seldom do.
-        Err(fs::TryLockError::Error(source)) if has_no_locks(&source) => Ok(file),
-        Err(fs::TryLockError::Error(source)) => Err(error(source)),
-    }
-}
-
-/// Whether something of this name lies in a folder, spelt like this.
-fn is_listed(folder: &Folder, name: &Path) -> io::Result<bool> {
-    Ok(folder.entries(Path::new(""))?.iter().any(|(listed, _)| listed == name.as_os_str()))
-}
-
-/// Whether a file system has no locks.
-fn has_no_locks(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let is_known = matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::ENOTSUP));
-    #[cfg(not(unix))]
-    let is_known = crate::durable::is_unknown_to_drive(error);
-    is_known || error.kind() == io::ErrorKind::Unsupported
-}
-
-/// Whether something keeps its number when it is renamed there: some file systems make numbers of paths. Tries it.
-fn keeps_identity(folder: &Folder, of_folder: bool) -> bool {
-    let [from, to] = ["a", "b"].map(|end| PathBuf::from(format!(".p2p-rename-{}-{end}", std::process::id())));
-    let make = || match of_folder {
-        true => folder.make_folder(&from, true),
-        false => folder.open_file(&from, How::MakeNew { private: true }).map(drop),
-    };
-    let identity = |path: &Path| folder.look(path).ok().flatten().map(|seen| seen.identity);
-    let tried = make().and_then(|()| {
-        let before = identity(&from);
-        folder.walk().rename(&from, &mut folder.walk(), &to, false)?;
-        Ok(before == identity(&to))
-    });
-    for path in [&from, &to] {
-        let _ = if of_folder { folder.remove_folder(path) } else { folder.remove_file(path) };
-    }
-    tried.unwrap_or(true)
 }
 
 /// Gives the disk back what lies between and behind these ranges of a file. Its size stays.

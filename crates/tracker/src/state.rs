@@ -6,18 +6,18 @@
 //!
 //! What each connection takes is in the ledger's books. A session that lets them grow makes room afterwards, holding no lock.
 
+mod asked;
+mod relayed;
+mod watched;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dashmap::DashMap;
-use protocol::{
-    Announce, COME_AGAIN, Carried, ContentId, ContentMatch, MAX_MATCHES, MAX_WATCHED, PeerAddress, PeerId,
-    PeerProgress, ProvenShare, Query, Role, TrackerEvent, WatchedPeer, relay_mark, report_mark,
-};
-use swarm::{Addresses, Introductions, Origin, Proof, Push, Registry};
-use tokio::time::Instant;
-use transport::{Connection, Leg};
+use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent};
+use swarm::{Addresses, Introductions, Origin, Push, Registry};
+use transport::Connection;
 
 use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
@@ -26,8 +26,8 @@ use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
-use crate::private::{Known, PrivateTracker};
-use crate::relay::{Parties, Party, Relay, RelayLimits};
+use crate::private::PrivateTracker;
+use crate::relay::Relay;
 use crate::watching::{Asking, Watched};
 
 /// A peer that is connected to a tracker.
@@ -332,107 +332,9 @@ impl State {
         self.catalogue().set(content, &names);
     }
 
-    /// What fits a question.
-    pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
-        let found = self.catalogue().find(query);
-        self.describe(found, Some(query))
-    }
-
-    /// A page of everything, and how to ask for the next one.
-    pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
-        let (page, next) = self.catalogue().page(before);
-        (self.describe(page, None), next)
-    }
-
     /// The private shares that this tracker is for.
     pub(crate) fn private(&self) -> Option<&PrivateTracker> {
         self.config.private.as_ref()
-    }
-
-    /// What a peer that has proven a private share is told of it.
-    pub(crate) fn proven(&self, private: &PrivateTracker, proof: &Proof) -> ProvenShare {
-        let (name, size) = private.shares.about(proof.content).unwrap_or_default();
-        let registry = self.contents.get(&proof.swarm);
-        let (seeders, others, downloaders) =
-            registry.map_or((0, 0, 0), |registry| (registry.seeders(), registry.others(), registry.downloaders()));
-        let found = ContentMatch { content: proof.content, name, size, seeders, others, downloaders };
-        ProvenShare { proof: proof.answer, found }
-    }
-
-    /// The private shares that a peer has proven.
-    pub(crate) fn list_of(&self, known: &Known) -> Vec<ContentMatch> {
-        let (Known::Proven(proven), Some(private)) = (known, self.private()) else { return Vec::new() };
-        proven.iter().map(|proof| self.proven(private, proof).found).take(MAX_MATCHES).collect()
-    }
-
-    /// Those of them that are asked for by their whole id.
-    pub(crate) fn find_among(&self, query: &str, known: &Known) -> Vec<ContentMatch> {
-        let Ok(Query::Id(id)) = query.parse() else { return Vec::new() };
-        self.list_of(known).into_iter().filter(|found| found.content == id).collect()
-    }
-
-    /// A page of those who take part in a content, for the member that watches it, and how to ask for the next one. Those who have
-    /// not said lately how they stand are asked to.
-    pub(crate) fn watch(
-        &self,
-        viewer: PeerId,
-        content: ContentId,
-        after: Option<u64>,
-    ) -> (Vec<WatchedPeer>, Option<u64>) {
-        let Some(addresses) = self.members.get(&viewer).map(|member| member.addresses.clone()) else {
-            return (Vec::new(), None);
-        };
-        let Some(registry) = self.contents.get(&content) else { return (Vec::new(), None) };
-        let from = after.and_then(|after| usize::try_from(after).ok()).unwrap_or(0);
-        let (page, next) = registry.page(&addresses, from, MAX_WATCHED);
-        let now = Instant::now();
-        let mut asked = Vec::new();
-        let watched = |(seen, role): (PeerAddress, Role)| {
-            let mut progress = None;
-            if let Some(mut member) = self.members.get_mut(&seen.id)
-                && let Some(membership) = member.contents.get_mut(&content)
-            {
-                progress = membership.watched.progress(now);
-                let mut asking = self.asking.lock().expect("no panic holds it");
-                if seen.id != viewer && membership.watched.ask(now, &mut asking) {
-                    asked.push(seen.id);
-                }
-            }
-            WatchedPeer { peer: seen.id, address: seen.addresses.first().copied(), role, progress }
-        };
-        let peers = page.into_iter().map(watched).collect();
-        let mark = |to| Push { to, joined: Vec::new(), gone: vec![report_mark()] };
-        self.push(content, asked.into_iter().map(mark).collect());
-        drop(registry);
-        self.make_room();
-        (peers, next.map(|next| next as u64))
-    }
-
-    /// A member says how it stands with a content.
-    pub(crate) fn progress(&self, session: u64, peer: PeerId, content: ContentId, progress: PeerProgress) {
-        {
-            let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else {
-                return;
-            };
-            let Some(membership) = member.contents.get_mut(&content) else { return };
-            let before = membership.progress_bytes();
-            membership.watched.say(Instant::now(), progress);
-            let after = membership.progress_bytes();
-            self.ledger().change(session, after as i64 - before as i64);
-        }
-        self.make_room();
-    }
-
-    /// What is known of contents, by the name that was asked for where they have it.
-    fn describe(&self, contents: Vec<ContentId>, asked: Option<&str>) -> Vec<ContentMatch> {
-        let describe = |content: ContentId| {
-            let registry = self.contents.get(&content)?;
-            let so_called = asked.and_then(|name| registry.about_as(name));
-            let (name, size) = so_called.or_else(|| registry.about()).unwrap_or_default();
-            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
-            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
-        };
-        contents.into_iter().filter_map(describe).collect()
     }
 
     /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
@@ -461,62 +363,6 @@ impl State {
         let joined: Vec<PeerAddress> =
             registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
         Some(TrackerEvent::Peers { content, joined, gone: news.gone })
-    }
-
-    /// Carries connections from now on.
-    pub(crate) fn carry(&self, limits: RelayLimits) {
-        let _ = self.relay.set(Relay::new(limits));
-    }
-
-    /// The mark of the relay, once for each session.
-    fn first_word_of_relay(&self, peer: PeerId) -> Vec<PeerId> {
-        let mut member = self.relay.get().and_then(|_| self.members.get_mut(&peer));
-        let first = member.as_mut().is_some_and(|member| !std::mem::replace(&mut member.knows_relay, true));
-        if first { vec![relay_mark()] } else { Vec::new() }
-    }
-
-    /// A peer opens legs when it is told to.
-    pub(crate) fn takes_legs(&self, session: u64, peer: PeerId) {
-        if let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) {
-            member.takes_legs = true;
-        }
-    }
-
-    /// A peer asks for a relayed connection to another one.
-    pub(crate) fn relay(&self, asker: PeerId, other: PeerId, content: ContentId) -> Result<Carried, String> {
-        let relay = self.relay.get().ok_or("this tracker carries no connections: it was started without --relay")?;
-        relay.ask(self.parties(asker, other, content), content)
-    }
-
-    /// A leg has come to the relay.
-    pub(crate) fn leg_came(&self, leg: Leg) {
-        if let Some(relay) = self.relay.get() {
-            relay.leg_came(leg, |asker, other, content| self.parties(asker, other, content));
-        }
-    }
-
-    /// Forgets relayed connections that nobody uses.
-    pub(crate) fn sweep_relay(&self) {
-        if let Some(relay) = self.relay.get() {
-            relay.sweep(|asker, other, content| self.parties(asker, other, content));
-        }
-    }
-
-    /// Relayed connections, if it is a relay.
-    pub(crate) fn relayed(&self) -> Option<usize> {
-        self.relay.get().map(Relay::connections)
-    }
-
-    /// Two different peers with sessions here, if both take part in a content.
-    fn parties(&self, asker: PeerId, other: PeerId, content: ContentId) -> Parties {
-        let party = |peer| {
-            let member = self.members.get(&peer).filter(|member| member.contents.contains_key(&content))?;
-            let (session, outbox, takes_legs) = (member.session, member.outbox.clone(), member.takes_legs);
-            drop(member);
-            let address = self.sessions.get(&session)?.remote_addr();
-            Some(Party { peer, address, takes_legs, outbox })
-        };
-        Some((party(asker)?, party(other)?)).filter(|_| asker != other)
     }
 
     /// How fast a connection may say the same again.

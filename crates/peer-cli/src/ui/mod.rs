@@ -15,6 +15,7 @@ pub mod qr;
 pub mod results;
 pub mod row;
 pub mod screen;
+pub mod sentence;
 pub mod sharing;
 pub mod signals;
 pub mod standard_output;

@@ -6,7 +6,9 @@
 //! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
 //! again. Nothing else of the peer waits for it.
 
+mod address;
 pub(crate) mod request;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, Ticket, TrackerEvent,
+    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, TrackerEvent,
     TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
 };
 use swarm::{Event, Shares};
@@ -28,116 +30,16 @@ use crate::net::dial::{self, For};
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::{DialFilter, Source, nearest_first};
 use crate::report::Report;
+pub use address::TrackerAddress;
+use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
-use request::{Passage, Refusal};
-
-/// Where a tracker is, and who it must prove to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrackerAddress {
-    /// Addresses to try side by side, likeliest first.
-    pub addresses: Vec<SocketAddr>,
-    /// Its id: the fingerprint that it prints at start.
-    pub id: PeerId,
-    /// Name and port, as `tracker.example:9999`, if it was named: a name is resolved again when the tracker is gone, since it may
-    /// be back at another address.
-    pub name: Option<String>,
-}
-
-impl TrackerAddress {
-    /// Asks the name servers again where it is, if it was named. What they do not know any more may still be right.
-    pub async fn resolve_again(&mut self) {
-        let Some(name) = &self.name else { return };
-        if let Ok(Ok(found)) = timeout(WELCOME, tokio::net::lookup_host(name)).await {
-            let found: Vec<_> = found.collect();
-            if !found.is_empty() {
-                self.addresses = found;
-            }
-        }
-    }
-}
-
-impl From<&Ticket> for TrackerAddress {
-    fn from(ticket: &Ticket) -> Self {
-        TrackerAddress { addresses: ticket.addresses().to_vec(), id: ticket.tracker(), name: None }
-    }
-}
-
-/// Who asked the same.
-type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
-
-/// What waits for the tracker's answers, by question.
-#[derive(Default)]
-struct Waiting {
-    finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
-    lists: BTreeMap<Option<u64>, Askers<Page>>,
-    watches: BTreeMap<(ContentId, Option<u64>), Askers<WatchedPage>>,
-    /// Connections that the relay is asked for. A new session is not asked again: who dials does so.
-    passages: BTreeMap<PeerId, oneshot::Sender<Result<Passage, Refusal>>>,
-}
-
-impl Waiting {
-    /// What the new connection is to be asked again.
-    fn questions(&self) -> Vec<TrackerRequest> {
-        let finds = self.finds.keys().map(|query| TrackerRequest::Find(query.clone()));
-        let watches = self.watches.keys().map(|&(content, after)| TrackerRequest::Watch { content, after });
-        finds.chain(self.lists.keys().map(|&before| TrackerRequest::List { before })).chain(watches).collect()
-    }
-
-    /// The tracker is gone: nobody answers.
-    fn give_up(&mut self) {
-        self.passages.clear();
-        for waiting in std::mem::take(&mut self.finds).into_values().flatten() {
-            let _ = waiting.send(Err(PeerError::NoTracker));
-        }
-        for waiting in std::mem::take(&mut self.lists).into_values().flatten() {
-            let _ = waiting.send(Err(PeerError::NoTracker));
-        }
-        for waiting in std::mem::take(&mut self.watches).into_values().flatten() {
-            let _ = waiting.send(Err(PeerError::NoTracker));
-        }
-    }
-}
-
-/// What is asked of the client.
-struct Inbox {
-    commands: mpsc::Receiver<ToClient>,
-    /// What came while it connected.
-    waiting: VecDeque<ToClient>,
-}
-
-impl Inbox {
-    async fn recv(&mut self) -> Option<ToClient> {
-        match self.waiting.pop_front() {
-            Some(command) => Some(command),
-            None => self.commands.recv().await,
-        }
-    }
-
-    /// What comes of `work`; nothing if this peer leaves meanwhile, which must not wait for a tracker that may not be there.
-    async fn unless_leaving<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Some(done),
-                command = self.commands.recv(), if self.waiting.len() < QUEUE => match command? {
-                    ToClient::Bye { done } => {
-                        let _ = done.send(());
-                        return None;
-                    }
-                    command => self.waiting.push_back(command),
-                },
-            }
-        }
-    }
-}
+use waiting::{Inbox, QUEUE, Waiting};
 
 /// A tracker must say welcome within this time, and name servers where it is.
 const WELCOME: Duration = Duration::from_secs(5);
 /// Most reasons why a tracker is not back that are told, each once: two addresses may take turns.
 const REASONS: usize = 8;
-/// Announcements that may wait to be sent: more than anyone shares at once.
-const QUEUE: usize = 1 << 16;
 /// Longest wait between two tries, and the shortest before the first.
 const LONGEST: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(200);

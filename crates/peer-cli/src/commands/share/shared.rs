@@ -1,0 +1,204 @@
+//! What is shared while it is: its tickets and codes, what is added, and when it is over.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares};
+use protocol::{ContentId, PeerId, Query, Secret, Ticket};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use transport::{Likelihood, OwnAddress};
+
+use super::expiry::Moment;
+use super::place::{Place, is_better, is_private};
+use super::secrets::Secrets;
+use crate::error::{ExitCode, Failure};
+use crate::flags::cut::Cut;
+use crate::flags::guess::quoted;
+use crate::session::Session;
+use crate::session::codes::Codes;
+use crate::session::connect::TRACKER_PORT;
+
+/// What is shared, and what its tickets say.
+pub(super) struct Shared {
+    pub(super) tracker: PeerId,
+    /// Whether the tracker runs in this process.
+    pub(super) is_own: bool,
+    /// Whether machines on this network find that tracker.
+    pub(super) is_near: bool,
+    pub(super) place: Place,
+    /// The addresses in the tickets.
+    pub(super) told: Vec<OwnAddress>,
+    /// Whether tickets are drawn, too.
+    pub(super) qr: bool,
+    pub(super) cut: Cut,
+    /// Nothing if all is open.
+    pub(super) secrets: Option<Secrets>,
+    pub(super) shares: Arc<Shares>,
+    /// As many receivers as each content is for.
+    pub(super) receivers: Option<u32>,
+    /// What is shared, and its secret unless it is open.
+    pub(super) contents: Vec<(ContentId, Option<Secret>)>,
+    /// When the first of it could be had. What takes long to hash does not expire meanwhile.
+    pub(super) since: Option<Moment>,
+    /// The tracker's host as it was named, if it runs elsewhere.
+    pub(super) host: Option<String>,
+    /// Nothing if there are to be none.
+    pub(super) codes: Option<Codes>,
+}
+
+impl Shared {
+    /// Says how what is shared openly can be had on this network.
+    pub(super) fn say_names(&self, session: &Session) {
+        let names = self.contents.iter().filter_map(|(content, _)| session.called(*content));
+        let names: Vec<_> = names.filter(|name| Query::is_name(name)).collect();
+        names.iter().for_each(|name| session.note(&format!("On this network: peer-cli get {}", quoted(name))));
+        if !names.is_empty() {
+            session.note(&format!("The id to compare there: {}", self.tracker));
+        }
+    }
+
+    /// Says with which ticket a content can be had.
+    pub(super) async fn give_ticket(
+        &mut self,
+        session: &Session,
+        number: usize,
+        of_several: Option<&str>,
+    ) -> Result<(), Failure> {
+        let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
+        let addresses = self.told.iter().map(|own| own.address).collect();
+        let (content, secret) = self.contents[number];
+        let ticket = match secret {
+            // This process cannot lie to itself: its tracker tells the content to holders of the ticket.
+            Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
+            None => Ticket::new(self.tracker, addresses, content),
+        };
+        let ticket = ticket.map_err(no_ticket)?;
+        session.ticket(content, &ticket, of_several, self.qr)?;
+        let command = self.before_code();
+        if let Some(codes) = &mut self.codes {
+            codes.set_command(command);
+            codes.offer(session, content, ticket).await;
+        }
+        Ok(())
+    }
+
+    /// What is typed elsewhere before a code: it has to name a tracker that both know, unless that is found on the network.
+    pub(super) fn before_code(&self) -> String {
+        if self.is_near && self.told.first().is_some_and(|own| is_private(own.address.ip())) {
+            return "peer-cli get".to_owned();
+        }
+        let is_here = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let told = self.told.first().map(|own| own.address);
+        let port = match &self.place {
+            Place::Known(known) => known.first().map(SocketAddr::port),
+            _ => told.map(|told| told.port()),
+        };
+        let host = match (&self.host, told) {
+            (Some(host), _) if !is_here(host) => host.clone(),
+            (_, Some(told)) => told.ip().to_string(),
+            (host, None) => host.clone().unwrap_or_else(|| "localhost".to_owned()),
+        };
+        match port.filter(|&port| port != TRACKER_PORT) {
+            Some(port) => format!("peer-cli get -i {host} -d {port}"),
+            None => format!("peer-cli get -i {host}"),
+        }
+    }
+
+    /// Whether everything has as many receivers as it is for. What was stopped meanwhile is for none.
+    fn all_received(&self) -> bool {
+        let shared = self.contents.iter().filter(|(content, _)| self.shares.contains(*content));
+        shared.clone().count() > 0 && shared.clone().all(|(content, _)| self.shares.is_complete(*content))
+    }
+
+    /// Whether no other machine can be meant to get here, though nobody has said so.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        let everywhere = |listening: &Vec<SocketAddr>| listening.iter().any(|address| address.ip().is_unspecified());
+        let here = matches!(&self.place, Place::Here(listening) if everywhere(listening));
+        here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
+    }
+
+    /// Shares something as all of this is shared.
+    pub(super) async fn share(
+        &mut self,
+        session: &Session,
+        path: &Path,
+        share: ShareBuilder,
+    ) -> Result<Option<ContentId>, Failure> {
+        let share = match self.secrets.clone() {
+            Some(secrets) => share.private(move |content| secrets(content)),
+            None => share,
+        };
+        let Some(content) = session.share_as(path, share).await? else { return Ok(None) };
+        self.since.get_or_insert_with(Moment::now);
+        self.shares.limit(content, self.receivers);
+        self.contents.push((content, self.secrets.as_ref().map(|secrets| secrets(content))));
+        Ok(Some(content))
+    }
+
+    /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good.
+    pub(super) async fn go_on(&mut self, session: &Session, events: &mut broadcast::Receiver<PeerEvent>) -> String {
+        let mut addresses = session.node.addresses();
+        loop {
+            if let Some(receivers) = self.receivers.filter(|_| self.all_received()) {
+                let all = match receivers {
+                    1 => "its receiver has it".to_owned(),
+                    _ => format!("all {receivers} receivers have it"),
+                };
+                return format!("this share is over: {all}");
+            }
+            tokio::select! {
+                changed = addresses.changed() => match changed {
+                    Ok(()) => self.renew(session).await,
+                    Err(_) => return std::future::pending().await,
+                },
+                path = session.next_addition() => self.add(session, &path).await,
+                (content, event) = next_code(&mut self.codes) => {
+                    if let Some(codes) = &mut self.codes {
+                        codes.say(session, content, event);
+                    }
+                }
+                event = events.recv(), if self.receivers.is_some() => {
+                    if let Err(RecvError::Closed) = event {
+                        return std::future::pending().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shares something that was added while it runs. What cannot be shared is told of, and nothing else is the worse for it.
+    async fn add(&mut self, session: &Session, path: &Path) {
+        let share = session.node.share(path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
+        let Ok(Some(content)) = self.share(session, path, share).await else { return };
+        let name = session.called(content);
+        let _ = self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await;
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    async fn renew(&mut self, session: &Session) {
+        let told = self.place.for_ticket();
+        if !is_better(&told, &self.told) {
+            return;
+        }
+        self.told = told;
+        let sentence =
+            "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
+        session.note(sentence);
+        for number in 0..self.contents.len() {
+            // What was stopped meanwhile has no name any more.
+            if let Some(name) = session.called(self.contents[number].0) {
+                let _ = self.give_ticket(session, number, Some(&name)).await;
+            }
+        }
+    }
+}
+
+/// What becomes of a code next; nothing ever if there are none.
+async fn next_code(codes: &mut Option<Codes>) -> (ContentId, CodeEvent) {
+    match codes {
+        Some(codes) => codes.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,55 @@
+//! What peers are told of contents that they ask for.
+
+use protocol::{ContentId, ContentMatch, MAX_MATCHES, ProvenShare, Query};
+use swarm::Proof;
+
+use super::State;
+use crate::private::{Known, PrivateTracker};
+
+impl State {
+    /// What fits a question.
+    pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
+        let found = self.catalogue().find(query);
+        self.describe(found, Some(query))
+    }
+
+    /// A page of everything, and how to ask for the next one.
+    pub(crate) fn list(&self, before: Option<u64>) -> (Vec<ContentMatch>, Option<u64>) {
+        let (page, next) = self.catalogue().page(before);
+        (self.describe(page, None), next)
+    }
+
+    /// What a peer that has proven a private share is told of it.
+    pub(crate) fn proven(&self, private: &PrivateTracker, proof: &Proof) -> ProvenShare {
+        let (name, size) = private.shares.about(proof.content).unwrap_or_default();
+        let registry = self.contents.get(&proof.swarm);
+        let (seeders, others, downloaders) =
+            registry.map_or((0, 0, 0), |registry| (registry.seeders(), registry.others(), registry.downloaders()));
+        let found = ContentMatch { content: proof.content, name, size, seeders, others, downloaders };
+        ProvenShare { proof: proof.answer, found }
+    }
+
+    /// The private shares that a peer has proven.
+    pub(crate) fn list_of(&self, known: &Known) -> Vec<ContentMatch> {
+        let (Known::Proven(proven), Some(private)) = (known, self.private()) else { return Vec::new() };
+        proven.iter().map(|proof| self.proven(private, proof).found).take(MAX_MATCHES).collect()
+    }
+
+    /// Those of them that are asked for by their whole id.
+    pub(crate) fn find_among(&self, query: &str, known: &Known) -> Vec<ContentMatch> {
+        let Ok(Query::Id(id)) = query.parse() else { return Vec::new() };
+        self.list_of(known).into_iter().filter(|found| found.content == id).collect()
+    }
+
+    /// What is known of contents, by the name that was asked for where they have it.
+    fn describe(&self, contents: Vec<ContentId>, asked: Option<&str>) -> Vec<ContentMatch> {
+        let describe = |content: ContentId| {
+            let registry = self.contents.get(&content)?;
+            let so_called = asked.and_then(|name| registry.about_as(name));
+            let (name, size) = so_called.or_else(|| registry.about()).unwrap_or_default();
+            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
+            Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
+        };
+        contents.into_iter().filter_map(describe).collect()
+    }
+}
