@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use if_addrs::{IfAddr, IfOperStatus, Interface};
-use transport::is_inner_interface;
+use transport::{have_in_common, is_inner_interface, network_bits};
 
 /// Most addresses of this machine that packets are sent from: systems limit how many groups a socket may join.
 const MOST: usize = 16;
@@ -21,12 +21,10 @@ impl Network {
     /// Whether packets from this address come from this network.
     pub(crate) fn has(&self, from: SocketAddr) -> bool {
         match (self, from) {
-            (Network::V4(own, bits), SocketAddr::V4(from)) => {
-                (own.to_bits() ^ from.ip().to_bits()).leading_zeros() >= *bits
-            }
-            (Network::V6(own, bits, index), SocketAddr::V6(from)) => match from.ip().is_unicast_link_local() {
-                true => from.scope_id() == *index,
-                false => !own.is_unicast_link_local() && (own.to_bits() ^ from.ip().to_bits()).leading_zeros() >= *bits,
+            (Network::V4(own, bits), SocketAddr::V4(_)) => have_in_common(*bits, (*own).into(), from.ip()),
+            (Network::V6(own, bits, index), SocketAddr::V6(v6)) => match v6.ip().is_unicast_link_local() {
+                true => v6.scope_id() == *index,
+                false => !own.is_unicast_link_local() && have_in_common(*bits, (*own).into(), from.ip()),
             },
             _ => false,
         }
@@ -63,14 +61,14 @@ fn network(interface: &Interface, listening: &[IpAddr]) -> Option<Network> {
     };
     match &interface.addr {
         IfAddr::V4(found) => {
-            let bits = found.netmask.to_bits().leading_ones();
+            let bits = network_bits(&interface.addr);
             let is_network = (1..32).contains(&bits);
             (is_network && listens(found.ip.into(), Ipv4Addr::UNSPECIFIED.into()))
                 .then_some(Network::V4(found.ip, bits))
         }
         // Packets leave from the interface's address of the link, so who listens at another alone cannot be reached there.
         IfAddr::V6(found) => {
-            let bits = found.netmask.to_bits().leading_ones();
+            let bits = network_bits(&interface.addr);
             let is_network = !found.ip.is_loopback() && (1..128).contains(&bits);
             let index = interface.index.filter(|_| is_network)?;
             listens(found.ip.into(), Ipv6Addr::UNSPECIFIED.into()).then_some(Network::V6(found.ip, bits, index))

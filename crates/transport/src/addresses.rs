@@ -155,20 +155,30 @@ fn is_bridge_of_nothing(_: &str) -> bool {
     false
 }
 
+/// Whether two addresses have their first `bits` bits in common, as those of one network have.
+pub fn have_in_common(bits: u32, one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
+        _ => false,
+    }
+}
+
+/// Of how many bits the network of an interface is.
+pub fn network_bits(address: &IfAddr) -> u32 {
+    match address {
+        IfAddr::V4(own) => own.netmask.to_bits().leading_ones(),
+        IfAddr::V6(own) => own.netmask.to_bits().leading_ones(),
+    }
+}
+
 /// Whether an address is on this machine, or in a network that it is plugged into: no router is on the way there.
 pub(crate) fn is_near(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback()
-        || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| match (&interface.addr, ip) {
-            (IfAddr::V4(own), IpAddr::V4(ip)) => {
-                let mask = own.netmask.to_bits();
-                mask != 0 && (own.ip.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            (IfAddr::V6(own), IpAddr::V6(ip)) => {
-                let mask = own.netmask.to_bits();
-                mask != 0 && (own.ip.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            _ => false,
+        || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| {
+            let bits = network_bits(&interface.addr);
+            bits != 0 && have_in_common(bits, interface.ip(), ip)
         })
 }
 
@@ -256,6 +266,24 @@ mod tests {
     #[test]
     fn a_bridge_with_the_default_route_comes_first() {
         assert_eq!(order(&[("eth1", "10.0.0.1", true), ("virbr0", "10.1.0.1", true)], &["10.1.0.1"])[0], "10.1.0.1");
+    }
+
+    #[test]
+    fn addresses_of_one_network_have_its_bits_in_common() {
+        for (bits, one, other, expected) in [
+            (24, "192.168.1.5", "192.168.1.200", true),
+            (24, "192.168.1.5", "192.168.2.5", false),
+            (23, "192.168.2.5", "192.168.3.5", true),
+            (24, "::ffff:192.168.1.5", "192.168.1.200", true),
+            (32, "10.0.0.1", "10.0.0.2", false),
+            (0, "10.0.0.1", "8.8.8.8", true),
+            (64, "2001:db8::5", "2001:db8::9", true),
+            (64, "2001:db8::5", "2001:db8:0:1::5", false),
+            (0, "10.0.0.1", "fe80::1", false),
+        ] {
+            let [from, to] = [one, other].map(|ip| ip.parse().unwrap());
+            assert_eq!(have_in_common(bits, from, to), expected, "{one} and {other} in {bits}");
+        }
     }
 
     #[test]

@@ -51,7 +51,9 @@ mod shared_port;
 mod tcp;
 mod thread;
 
-pub use addresses::{Likelihood, OwnAddress, interface_addresses, is_inner_interface, own_addresses};
+pub use addresses::{
+    Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, network_bits, own_addresses,
+};
 pub use auto::Auto;
 pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{

@@ -168,16 +168,16 @@ impl GetArguments {
 /// Downloads until it is done, or was shared on as asked.
 pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
-    let what = what(&arguments)?;
+    let asked = asked(&arguments)?;
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
     temp_folder::sweep_left();
-    trust_tracker(&mut arguments, &what).await?;
+    trust_tracker(&mut arguments, &asked).await?;
     let lan = network::start(&arguments.peer, ByDefault::On);
-    let what = match what {
-        What::Unplaced(query) => nearby(lan.as_ref(), &arguments, query).await?,
-        what => what,
+    let what = match asked {
+        Asked::Placed(what) => what,
+        Asked::Unplaced(query) => nearby(lan.as_ref(), &arguments, query).await?,
     };
     let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private()).lan(lan.clone());
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
@@ -199,8 +199,8 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
 }
 
 /// Settles who the tracker is, while the terminal can be asked: later it is the prompt's.
-async fn trust_tracker(arguments: &mut GetArguments, what: &What) -> Result<(), Failure> {
-    let host = arguments.tracker_ip.as_deref().filter(|_| matches!(what, What::Text(_)));
+async fn trust_tracker(arguments: &mut GetArguments, asked: &Asked) -> Result<(), Failure> {
+    let host = arguments.tracker_ip.as_deref().filter(|_| matches!(asked, Asked::Placed(What::Text(_))));
     if let Some(host) = host {
         let patience = Patience::new(arguments.peer.wait);
         let (port, peer) = (arguments.tracker_port, &arguments.peer);
@@ -218,15 +218,20 @@ fn temporary_folder() -> Result<TempFolder, Failure> {
     })
 }
 
-/// What is asked for.
+/// What is asked for on the command line.
+enum Asked {
+    Placed(What),
+    /// An id or a name, and no tracker to ask for it.
+    Unplaced(Query),
+}
+
+/// What is to be had, and where that is known.
 enum What {
     Ticket(Ticket),
     /// A code, which becomes a ticket.
     Code(Code),
-    /// An id or a name, which a tracker must be asked for.
+    /// An id or a name, which the tracker that is named must be asked for.
     Text(String),
-    /// The same where no tracker is named.
-    Unplaced(Query),
     /// What a tracker on this network knows of it.
     Nearby(TrackerAddress, ContentMatch, Query),
     /// An id, which nobody needs to be asked for.
@@ -239,13 +244,13 @@ impl What {
         match self {
             What::Ticket(ticket) => ticket.secret().is_some(),
             What::Code(_) => true,
-            What::Text(_) | What::Unplaced(_) | What::Nearby(..) | What::Id(_) => false,
+            What::Text(_) | What::Nearby(..) | What::Id(_) => false,
         }
     }
 }
 
 /// A ticket, which may have come as several words and with some around it, or else one word.
-fn what(arguments: &GetArguments) -> Result<What, Failure> {
+fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
     // A tracker may stand in the settings; the ticket knows better.
     match Ticket::find(&arguments.what.join(" ")) {
@@ -254,14 +259,14 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
                 Some(other) => usage(format!(
                     "{other:?} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder"
                 )),
-                None => Ok(What::Ticket(ticket)),
+                None => Ok(Asked::Placed(What::Ticket(ticket))),
             };
         }
         Some(Err(error)) => return usage(error.to_string()),
         None => {}
     }
     match Code::find(&arguments.what.join(" ")).filter(|_| !arguments.as_name) {
-        Some(Ok(code)) => return Ok(What::Code(code)),
+        Some(Ok(code)) => return Ok(Asked::Placed(What::Code(code))),
         // Nothing is sent: what is nearly the secret would be.
         Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
@@ -275,8 +280,8 @@ fn what(arguments: &GetArguments) -> Result<What, Failure> {
         Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
             usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
         }
-        Ok(query) if arguments.tracker_ip.is_none() => Ok(What::Unplaced(query)),
-        Ok(_) => Ok(What::Text(what.clone())),
+        Ok(query) if arguments.tracker_ip.is_none() => Ok(Asked::Unplaced(query)),
+        Ok(_) => Ok(Asked::Placed(What::Text(what.clone()))),
     }
 }
 
@@ -384,7 +389,6 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let asked = matches!(query, Query::Name(_)).then(|| name.clone());
             Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
         }
-        What::Unplaced(_) => unreachable!("it was looked for on this network before"),
         What::Id(content) => {
             let holder = match lan {
                 Some(lan) => Holders::of(lan, &content.lan_key()).soon(|_| true).await,

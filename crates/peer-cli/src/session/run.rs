@@ -15,6 +15,7 @@ use crate::session::state::{Session, SessionOptions};
 use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
 use crate::ui::prompt::{Face, Typed};
+use crate::ui::sentence::capitalised;
 use crate::ui::signals::{Stop, heard, settle};
 
 /// Time between two looks at how everything stands.
@@ -228,7 +229,6 @@ fn tracker_unfit_words(error: &PeerError) -> String {
         }
         _ => "It will be asked again",
     };
-    let mut error = error.to_string();
-    error.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    let error = capitalised(error);
     format!("{error}. {advice}; until then it goes on with the peers that are known.")
 }

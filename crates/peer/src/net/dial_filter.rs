@@ -24,7 +24,7 @@ use if_addrs::IfAddr;
 use protocol::PeerAddress;
 use swarm::Scope;
 use tokio::time::Instant;
-use transport::is_inner_interface;
+use transport::{have_in_common, is_inner_interface, network_bits};
 
 use crate::lock::lock;
 
@@ -148,10 +148,7 @@ fn sort_by_nearness(addresses: &mut [SocketAddr], networks: &[(Own, bool)]) {
 }
 
 fn with_mask(found: &IfAddr) -> Own {
-    match found {
-        IfAddr::V4(found) => (found.ip.into(), found.netmask.to_bits().leading_ones()),
-        IfAddr::V6(found) => (found.ip.into(), found.netmask.to_bits().leading_ones()),
-    }
+    (found.ip(), network_bits(found))
 }
 
 /// Whether an address is private and in the network of this one, which is private too. A mask of a few bits tells no network.
@@ -159,15 +156,8 @@ fn same_network((own, bits): Own, other: IpAddr) -> bool {
     if !same_block(own, other) {
         return false;
     }
-    match (own.to_canonical(), other.to_canonical()) {
-        (IpAddr::V4(own), IpAddr::V4(other)) => {
-            (8..=32).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
-        }
-        (IpAddr::V6(own), IpAddr::V6(other)) => {
-            (48..=128).contains(&bits) && (own.to_bits() ^ other.to_bits()).leading_zeros() >= bits
-        }
-        _ => false,
-    }
+    let tells = if own.to_canonical().is_ipv4() { 8..=32 } else { 48..=128 };
+    tells.contains(&bits) && have_in_common(bits, own, other)
 }
 
 /// Whether two private addresses are of one block that is set aside for private use.
