@@ -10,6 +10,7 @@ use socket2::{Protocol, Type};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::joining::Joining;
 use super::runtime::OnThread;
 use super::settings;
 use super::socket::Batching;
@@ -28,7 +29,8 @@ impl Endpoint {
         let socket = bind(address)?;
         let thread = NetworkThread::start(name)?;
         let runtime: Arc<dyn Runtime> = Arc::new(OnThread(thread.handle.clone()));
-        let socket = Batching::new(runtime.wrap_udp_socket(socket)?, settings::LARGEST_DATAGRAM.into());
+        let socket = Joining::new(runtime.wrap_udp_socket(socket)?, thread.handle.clone());
+        let socket = Batching::new(Arc::new(socket), settings::LARGEST_DATAGRAM.into());
         let quinn = quinn::Endpoint::new_with_abstract_socket(settings::endpoint(), server, Arc::new(socket), runtime)?;
         let bound = quinn.local_addr()?;
         Ok(Endpoint { quinn, thread, bound })

@@ -8,6 +8,7 @@ mod endpoint;
 
 #[cfg(test)]
 mod hostile;
+mod joining;
 pub(crate) mod kernel;
 mod path;
 mod probe;

@@ -16,7 +16,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
 /// Most bytes of a batch: 64 KiB less the headers of IPv4 and UDP.
-const BATCH: usize = 65_507;
+pub(super) const BATCH: usize = 65_507;
 /// For so many sends after one that was too large, batches stay small. Then one may be built large again, and is sent
 /// in parts: so the socket finds out that large datagrams are no longer in use, without a clock or a list of paths.
 const REMEMBER: u64 = 4096;
