@@ -4,12 +4,17 @@
 //! has more to send now hands over the next ten at once, in the same turn of its thread. So a batch is held if it is full, until
 //! the next one comes, and at the longest until the other tasks of the thread have had their turn. What pacing has let go is all
 //! that is ever held: it would have left in the same turn. What is not full is never held, and each path keeps its order.
+//!
+//! No more is joined than leaves in a moment at the rate of the last milliseconds, as TCP does it (Linux's `tcp_tso_autosize`). At
+//! low rates a call costs little of the processor, and a shaper whose bucket is smaller than what is joined has to cut it
+//! apart: through a bucket of 16 KiB that took 1.3 times the processor at 50 Mbit/s.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -21,6 +26,10 @@ use super::socket::BATCH;
 const FULL: usize = 10;
 /// Most datagrams that Linux cuts a batch into (UDP_MAX_SEGMENTS, 64 until version 6.9).
 const MOST_DATAGRAMS: usize = 64;
+/// No more is joined than leaves in so long: at 1 Gbit/s two batches of ten datagrams, from 2.2 Gbit/s on as much as one call takes.
+const MOMENT: Duration = Duration::from_micros(250);
+/// How long bytes are counted for a sample of the rate.
+const SAMPLE: Duration = Duration::from_millis(5);
 /// Most paths that something is held for. Each takes 64 KiB.
 const MOST_HELD: usize = 4;
 
@@ -39,6 +48,33 @@ struct State {
     spare: Vec<Vec<u8>>,
     /// Whether a task sends what is held.
     is_sending: bool,
+    rate: Rate,
+}
+
+/// How much the socket sends, over all paths.
+#[derive(Debug, Default)]
+struct Rate {
+    bytes_per_second: f64,
+    since: Option<Instant>,
+    bytes: usize,
+}
+
+impl Rate {
+    fn count(&mut self, bytes: usize, now: Instant) {
+        self.bytes += bytes;
+        let elapsed = now.saturating_duration_since(*self.since.get_or_insert(now));
+        if elapsed >= SAMPLE {
+            let sample = self.bytes as f64 / elapsed.as_secs_f64();
+            // What was before a pause tells nothing.
+            let before = if elapsed < 4 * SAMPLE { self.bytes_per_second } else { sample };
+            *self = Rate { bytes_per_second: (before + sample) / 2.0, since: Some(now), bytes: 0 };
+        }
+    }
+
+    /// Bytes that may be joined.
+    fn joined(&self) -> usize {
+        ((self.bytes_per_second * MOMENT.as_secs_f64()) as usize).min(BATCH)
+    }
 }
 
 /// Batches for one path, joined.
@@ -62,17 +98,17 @@ impl Held {
         }
     }
 
-    /// Whether this batch may stand behind what is held.
-    fn takes(&self, transmit: &Transmit) -> bool {
+    /// Whether this batch may stand behind what is held, if at most so many bytes may be joined.
+    fn takes(&self, transmit: &Transmit, most: usize) -> bool {
         let length = self.contents.len() + transmit.contents.len();
         (transmit.ecn, transmit.src_ip, transmit.segment_size) == (self.ecn, self.src_ip, Some(self.segment))
-            && length <= BATCH.min(MOST_DATAGRAMS * self.segment)
+            && length <= most.min(MOST_DATAGRAMS * self.segment)
     }
 }
 
-/// The size of the datagrams of a batch that is full, if another one has room behind it.
-fn segment_of_full(transmit: &Transmit) -> Option<usize> {
-    let full = |&segment: &usize| segment * FULL == transmit.contents.len() && 2 * transmit.contents.len() <= BATCH;
+/// The size of the datagrams of a batch that is full, if another one has room behind it where at most so many bytes may be joined.
+fn segment_of_full(transmit: &Transmit, most: usize) -> Option<usize> {
+    let full = |&segment: &usize| segment * FULL == transmit.contents.len() && 2 * transmit.contents.len() <= most;
     transmit.segment_size.filter(full)
 }
 
@@ -142,9 +178,11 @@ impl AsyncUdpSocket for Joining {
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
         let mut state = self.state.lock().expect("no panic holds it");
-        let segment = segment_of_full(transmit);
+        state.rate.count(transmit.contents.len(), Instant::now());
+        let most = state.rate.joined();
+        let segment = segment_of_full(transmit, most);
         if let Some(at) = state.held.iter().position(|held| held.destination == transmit.destination) {
-            if segment.is_some() && state.held[at].takes(transmit) {
+            if segment.is_some() && state.held[at].takes(transmit, most) {
                 state.held[at].contents.extend_from_slice(transmit.contents);
                 return Ok(());
             }

@@ -4,6 +4,9 @@ use tokio::sync::Notify;
 
 use super::*;
 
+/// A rate at which as much is joined as fits, in bytes a second.
+const FAST: f64 = 1e9;
+
 /// What one call of the kernel carried: each datagram with where it goes and how it is marked.
 type Call = Vec<(SocketAddr, Option<EcnCodepoint>, Vec<u8>)>;
 
@@ -80,6 +83,15 @@ fn peer(number: u16) -> SocketAddr {
     ([127, 0, 0, 1], 1000 + number).into()
 }
 
+/// On a socket that has sent so many bytes a second of late.
+fn joining(kept: &Arc<Kept>, bytes_per_second: f64) -> Joining {
+    let socket = Joining::new(kept.clone(), Handle::current());
+    // The test takes less than that.
+    let since = Some(Instant::now() + Duration::from_secs(1000));
+    socket.state.lock().unwrap().rate = Rate { bytes_per_second, since, bytes: 0 };
+    socket
+}
+
 /// A batch of so many datagrams of this size, numbered from here.
 fn batch(first: usize, count: usize, size: usize) -> Vec<u8> {
     let datagram = |number: usize| (0..size).map(move |at| if at < 8 { number.to_le_bytes()[at] } else { 7 });
@@ -102,7 +114,7 @@ async fn idle() {
 #[tokio::test]
 async fn full_batches_of_one_turn_leave_in_one_call() {
     let kept = Kept::with_room(usize::MAX);
-    let socket = Joining::new(kept.clone(), Handle::current());
+    let socket = joining(&kept, FAST);
     for first in [0, 10, 20, 30] {
         send(&socket, 1, &batch(first, 10, 1452), 1452).unwrap();
     }
@@ -121,7 +133,7 @@ async fn full_batches_of_one_turn_leave_in_one_call() {
 #[tokio::test]
 async fn nothing_is_held_once_the_other_tasks_have_had_their_turn() {
     let kept = Kept::with_room(usize::MAX);
-    let socket = Joining::new(kept.clone(), Handle::current());
+    let socket = joining(&kept, FAST);
     for round in 1..4 {
         send(&socket, 1, &batch(0, 10, 1200), 1200).unwrap();
         assert_eq!(kept.calls().len(), round - 1);
@@ -133,7 +145,7 @@ async fn nothing_is_held_once_the_other_tasks_have_had_their_turn() {
 #[tokio::test]
 async fn what_cannot_be_joined_is_sent_at_once() {
     let kept = Kept::with_room(usize::MAX);
-    let socket = Joining::new(kept.clone(), Handle::current());
+    let socket = joining(&kept, FAST);
     for (count, size) in [(1, 1452), (9, 1452), (2, 32_000), (10, 6_500), (11, 1200)] {
         send(&socket, 1, &batch(0, count, size), size).unwrap();
     }
@@ -146,7 +158,7 @@ async fn each_peer_gets_all_that_it_was_sent_in_order() {
     for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
         let kept = Kept::with_room(3);
-        let socket = Joining::new(kept.clone(), Handle::current());
+        let socket = joining(&kept, FAST);
         let mut sent = [(); 6].map(|()| Vec::new());
         for number in 0..100 {
             let (to, size) = (random.usize(..6), [1200, 1452, 9000][random.usize(..3)]);
@@ -177,7 +189,7 @@ async fn each_peer_gets_all_that_it_was_sent_in_order() {
 #[tokio::test]
 async fn a_full_socket_keeps_what_is_held_until_there_is_room() {
     let kept = Kept::with_room(0);
-    let socket = Joining::new(kept.clone(), Handle::current());
+    let socket = joining(&kept, FAST);
     send(&socket, 1, &batch(0, 10, 1452), 1452).unwrap();
     idle().await;
     assert!(kept.calls().is_empty());
@@ -186,4 +198,29 @@ async fn a_full_socket_keeps_what_is_held_until_there_is_room() {
     kept.empty(usize::MAX);
     idle().await;
     assert_eq!(kept.calls().iter().map(Vec::len).collect::<Vec<_>>(), [10]);
+}
+
+#[tokio::test]
+async fn no_more_is_joined_than_leaves_in_a_moment() {
+    for (megabits, joined) in [(50.0, vec![10; 4]), (500.0, vec![10; 4]), (1000.0, vec![20; 2]), (2500.0, vec![40])] {
+        let kept = Kept::with_room(usize::MAX);
+        let socket = joining(&kept, megabits * 1e6 / 8.0);
+        for first in [0, 10, 20, 30] {
+            send(&socket, 1, &batch(first, 10, 1452), 1452).unwrap();
+        }
+        idle().await;
+        assert_eq!(kept.calls().iter().map(Vec::len).collect::<Vec<_>>(), joined, "at {megabits} Mbit/s");
+    }
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_milliseconds() {
+    let (mut rate, mut now) = (Rate::default(), Instant::now());
+    for _ in 0..100 {
+        now += Duration::from_millis(1);
+        rate.count(500_000, now);
+    }
+    assert_eq!(rate.joined(), BATCH);
+    rate.count(1200, now + Duration::from_secs(1));
+    assert!(rate.joined() < 1200, "a pause: {}", rate.joined());
 }
