@@ -147,7 +147,14 @@ fn a_closed_standard_output_is_7() {
     let output = run(">&-");
     assert_eq!(output.status.code(), Some(7), "{}", errors(&output));
     assert!(errors(&output).contains("standard output is closed"), "{}", errors(&output));
-    assert!(run("> /dev/null").status.success(), "what is thrown away on purpose is no error");
+    for others in [">&- 2>&-", "<&- >&- 2>&-"] {
+        assert_eq!(run(others).status.code(), Some(7), "{others}");
+    }
+    // As shells open the null device, and as Python and Node do.
+    for thrown in ["> /dev/null", "> /dev/null 2>&1", "1<> /dev/null", "1<> /dev/null 2<> /dev/null"] {
+        let output = run(thrown);
+        assert!(output.status.success(), "{thrown} is no error: {}", errors(&output));
+    }
 }
 
 /// It once waited for a reader of the pipe for ever.

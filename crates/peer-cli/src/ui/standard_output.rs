@@ -3,6 +3,8 @@
 
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
+#[cfg(unix)]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{ExitCode, Failure};
 
@@ -59,24 +61,27 @@ pub fn must_be_open(what: &str) -> Result<(), Failure> {
     Err(Failure::new(ExitCode::CannotWrite, sentence))
 }
 
-/// Whether the program was started with its standard output closed, or open to be read only. The runtime opens the null device in
-/// place of a closed descriptor, to read and to write. A program that throws output away on purpose opens that device to be written
-/// alone, or gives it for standard error as well.
+/// Whether standard output was closed when the program was started.
+#[cfg(unix)]
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+// The runtime opens the null device in place of a closed descriptor before it calls main. Some programs give that very device, opened
+// to read and to write as the runtime does, to throw output away on purpose: afterwards the two look alike.
+#[cfg(unix)]
+ctor::declarative::ctor! {
+    /// Only asks the system.
+    #[ctor(unsafe)]
+    fn look_before_the_runtime() {
+        CLOSED.store(rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_err(), Ordering::Relaxed);
+    }
+}
+
+/// Whether the program was started with its standard output closed, or open to be read only.
 #[cfg(unix)]
 pub fn is_closed() -> bool {
-    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
-    let (out, errors) = (std::io::stdout(), std::io::stderr());
-    let Ok(flags) = fcntl_getfl(&out) else { return true };
-    if flags.intersection(OFlags::RWMODE) == OFlags::RDONLY {
-        return true;
-    }
-    fn stands_in(stream: impl std::os::fd::AsFd) -> bool {
-        let (Ok(there), Ok(null), Ok(flags)) = (fstat(&stream), stat("/dev/null"), fcntl_getfl(&stream)) else {
-            return true;
-        };
-        there.st_rdev == null.st_rdev && there.st_mode == null.st_mode && flags.contains(OFlags::RDWR)
-    }
-    stands_in(&out) && !stands_in(&errors)
+    use rustix::fs::{OFlags, fcntl_getfl};
+    let flags = fcntl_getfl(std::io::stdout());
+    CLOSED.load(Ordering::Relaxed) || flags.is_ok_and(|flags| flags.intersection(OFlags::RWMODE) == OFlags::RDONLY)
 }
 
 /// The same on Windows: a program without a window is given no handle, or one that is none, and what is written there is gone.
