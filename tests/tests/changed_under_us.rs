@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
+use testbed::event::ShareOver;
 use tests::machines::{Machines, ticket};
 use tests::noise;
 
@@ -31,6 +32,21 @@ fn a_part_file_that_is_cut_while_it_is_filled_is_status_9_and_the_next_run_compl
         assert!(machines.read("there", "output/file") == noise(SIZE, 1));
         fs::remove_file(machines.folder("there").join("output/file")).unwrap();
     }
+}
+
+/// They once heard only that nobody had the rest.
+#[test]
+fn receivers_are_told_that_a_shared_file_has_changed() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(SIZE, 1));
+    let mut sharer = machines.share("here", &["-d=0", "--piece-size=64KiB", "file"]);
+    let ticket = ticket(&mut sharer);
+    let mut get = machines.get("there", &[&ticket, "--json", "--down-rate=1MiB", "--wait=1s"]);
+    get.pieces(8);
+    machines.put("here", "file", &noise(SIZE, 2));
+    let reason = get.event::<ShareOver>().reason;
+    assert!(reason.contains("file was changed while it was shared"), "{reason}");
+    get.ends_with(5);
 }
 
 #[test]

@@ -144,6 +144,31 @@ fn a_code_that_nobody_uses_expires_and_none_is_printed_if_none_is_wanted() {
     });
 }
 
+/// Whether it was stopped or has changed: who has the code is told at once that it is none.
+#[test]
+fn what_is_not_shared_any_more_has_no_code() {
+    let machines = Machines::new();
+    for name in ["stopped", "changed", "kept"] {
+        machines.put("here", name, &noise(50_000, 1 + name.len() as u64));
+    }
+    let mut sharer = machines.share("here", &["-d=0", "stopped", "changed", "kept"]);
+    let codes: Vec<_> = (0..3).map(|_| words(&sharer.event::<event::Code>().command)).collect();
+    sharer.type_line("stop stopped");
+    assert_eq!(sharer.event::<CodeOver>().reason, "withdrawn");
+    machines.put("here", "changed", &noise(50_000, 9));
+    assert_eq!(sharer.event::<CodeOver>().reason, "withdrawn");
+    for code in &codes[..2] {
+        let late = |_| {
+            let mut late = get(&machines, "late", code);
+            late.wait();
+            late.errors()
+        };
+        // The tracker hears of it a moment later.
+        assert!((0..20).map(late).any(|errors| errors.contains(WRONG)), "{code:?}");
+    }
+    get(&machines, "there", &codes[2]).ends_with(0);
+}
+
 #[test]
 fn what_looks_like_a_code_is_taken_for_one_only_if_it_is() {
     let swarm = Swarm::new();

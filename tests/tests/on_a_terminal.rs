@@ -42,6 +42,19 @@ fn hash_and_verify_show_how_far_they_are() {
 }
 
 #[test]
+fn ctrl_c_leaves_no_row_of_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("large")).unwrap().set_len(1 << 40).unwrap();
+    let mut command = tests::peer_cli();
+    command.current_dir(folder.path()).args(["hash", "--piece-size=16MiB", "large"]);
+    let mut terminal = Terminal::controlling(&command, 80, 24);
+    terminal.shows("%");
+    terminal.press(CTRL_C);
+    terminal.ends_with(130);
+    assert!(!terminal.lines().iter().any(|line| line.contains('%')), "{:?}", terminal.lines());
+}
+
+#[test]
 fn ctrl_d_says_goodbye() {
     let (_swarm, _seeder, mut terminal) = done();
     terminal.press(CTRL_D);

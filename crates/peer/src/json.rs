@@ -142,7 +142,7 @@ events! {
         content: String,
         /// The code.
         code: String,
-        /// `used`, `burnt`, `expired` or `lost`.
+        /// `used`, `burnt`, `expired`, `lost` or `withdrawn`.
         reason: String,
         /// The same as a sentence, with who used it or from where it was guessed.
         message: String,

@@ -189,7 +189,10 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
-    let options = SessionOptions { folder, output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
+    let mut options = SessionOptions { folder, output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
+    if matches!(what, What::Id(_)) || (matches!(what, What::Code(_)) && arguments.tracker_ip.is_none()) {
+        options.first = "Looking for it on this network …";
+    }
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
     Session::run(node, options, face, async |session: &Session| {
         said.into_iter().for_each(|sentence| session.note(sentence));
@@ -374,6 +377,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
             let named_by = if host.is_some() { NamedBy::Flags } else { NamedBy::Lan };
             let places = rendezvous::places(&code, host, lan, port, &arguments.peer, patience, &tell).await?;
+            session.connects();
             let (ticket, place) =
                 rendezvous::redeem(&session.node, (&places, named_by), &code, patience, &tell).await?;
             let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;

@@ -26,7 +26,7 @@ pub struct Codes {
     /// What a getter says before the code, as `peer-cli get -i 10.0.0.1`.
     command: String,
     options: CodeOptions,
-    offers: Vec<(ContentId, JoinHandle<()>)>,
+    offers: Vec<Offered>,
     /// Contents whose ticket was just said, and no code for it yet.
     fresh: Vec<ContentId>,
     report: mpsc::Sender<(ContentId, CodeEvent)>,
@@ -35,9 +35,17 @@ pub struct Codes {
     none: bool,
 }
 
-impl Drop for Codes {
+/// The codes of one content, one after another.
+struct Offered {
+    content: ContentId,
+    /// The one that is good now.
+    code: Option<Code>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Offered {
     fn drop(&mut self) {
-        self.offers.iter().for_each(|(_, offer)| offer.abort());
+        self.task.abort();
     }
 }
 
@@ -56,7 +64,7 @@ impl Codes {
     /// Offers codes for a ticket, instead of those for the content's ticket from before. Says the first one, unless that takes a
     /// while.
     pub async fn offer(&mut self, session: &Session, content: ContentId, ticket: Ticket) {
-        let known = self.offers.iter().position(|(other, _)| *other == content);
+        let known = self.offers.iter().position(|offered| offered.content == content);
         if self.none || (known.is_none() && self.offers.len() >= MOST) {
             return;
         }
@@ -69,13 +77,23 @@ impl Codes {
                 }
             }
         });
+        let offered = Offered { content, code: None, task };
         match known {
-            Some(known) => std::mem::replace(&mut self.offers[known].1, task).abort(),
-            None => self.offers.push((content, task)),
+            Some(known) => self.offers[known] = offered,
+            None => self.offers.push(offered),
         }
         self.fresh.push(content);
         if let Ok((content, event)) = timeout(FIRST, self.next()).await {
             self.say(session, content, event);
+        }
+    }
+
+    /// What is not shared any more has no code: its number is free for others.
+    pub fn withdraw(&mut self, session: &Session, content: ContentId) {
+        self.fresh.retain(|fresh| *fresh != content);
+        let Some(known) = self.offers.iter().position(|offered| offered.content == content) else { return };
+        if let Some(code) = self.offers.swap_remove(known).code.take() {
+            self.over(session, content, code, "withdrawn", format!("The code {code} is void, too."));
         }
     }
 
@@ -89,6 +107,9 @@ impl Codes {
 
     /// Says what has become of a code.
     pub fn say(&mut self, session: &Session, content: ContentId, event: CodeEvent) {
+        // Of one that was withdrawn.
+        let Some(offered) = self.offers.iter_mut().find(|offered| offered.content == content) else { return };
+        offered.code = if let CodeEvent::New { code, .. } = event { Some(code) } else { None };
         let of = match self.offers.len() {
             0 | 1 => String::new(),
             _ => session.called(content).map_or_else(String::new, |name| format!(" for {}", printable(&name))),

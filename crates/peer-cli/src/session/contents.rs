@@ -14,7 +14,7 @@ use crate::flags::end::End;
 use crate::session::find::{Found, Wanted};
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
-use crate::session::state::{Content, Handle, Session};
+use crate::session::state::{CONNECTING, Content, Handle, Session};
 use crate::ui::amounts::amount;
 use crate::ui::names::report_words;
 use crate::ui::qr;
@@ -42,6 +42,12 @@ impl Session {
         let id = self.node.id().to_string();
         self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: String::new() }));
         self.state.borrow_mut().doing = None;
+        self.draw();
+    }
+
+    /// Where the tracker is has been found.
+    pub fn connects(&self) {
+        self.state.borrow_mut().doing = Some(CONNECTING.to_owned());
         self.draw();
     }
 
@@ -294,6 +300,16 @@ impl Session {
         Ok(next)
     }
 
+    /// Waits until something is not shared any more.
+    pub async fn next_end(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Whether a content is shared or downloaded here still.
+    pub fn is_here(&self, content: ContentId) -> bool {
+        self.state.borrow().contents.get(&content).is_some_and(|content| !content.said_withdrawn)
+    }
+
     fn withdrawn(&self, content: ContentId, reason: &str) {
         if let Some(entry) = self.state.borrow_mut().contents.get_mut(&content)
             && std::mem::replace(&mut entry.said_withdrawn, true)
@@ -301,6 +317,7 @@ impl Session {
             return;
         }
         self.say_withdrawn(content, reason);
+        self.ended.notify_one();
     }
 
     pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
@@ -454,6 +471,7 @@ mod tests {
             transport,
             folder,
             output_stream: OutputStream::Output,
+            first: CONNECTING,
         };
         let verbosity = Verbosity { words: false, progress: false };
         Session::new(node, options, Screen::plain(OutputStream::Output, verbosity))

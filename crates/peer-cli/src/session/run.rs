@@ -39,7 +39,7 @@ impl Session {
         let events = node.events();
         let session = Session::new(node, options, screen);
         // Until the first step is done there is nothing else to see.
-        session.state.borrow_mut().doing = Some("Connecting to the tracker …".to_owned());
+        session.state.borrow_mut().doing = Some(session.options.first.to_owned());
         session.draw();
         let result = tokio::select! {
             result = session.life(events, typed, work) => result,

@@ -36,7 +36,12 @@ pub struct SessionOptions {
     pub folder: PathBuf,
     /// Where its words go: to standard error where the content goes to standard output.
     pub output_stream: OutputStream,
+    /// What it does first.
+    pub first: &'static str,
 }
+
+/// What is done first where the tracker is known.
+pub(super) const CONNECTING: &str = "Connecting to the tracker …";
 
 impl SessionOptions {
     /// A downloader's, with words on standard output.
@@ -50,6 +55,7 @@ impl SessionOptions {
             transport: peer.transport,
             folder: PathBuf::new(),
             output_stream: OutputStream::Output,
+            first: CONNECTING,
         }
     }
 }
@@ -64,6 +70,8 @@ pub struct Session {
     pub(super) began: Instant,
     /// Wakes who shares what was added.
     pub(super) added: Notify,
+    /// Wakes who keeps tickets and codes of what is shared.
+    pub(super) ended: Notify,
     pub(super) state: RefCell<State>,
 }
 
@@ -193,8 +201,8 @@ impl Session {
             waits_for_files: false,
             said_loss: false,
         };
-        let added = Notify::new();
-        Session { node, options, screen, began: now(), added, state: RefCell::new(state) }
+        let (added, ended) = (Notify::new(), Notify::new());
+        Session { node, options, screen, began: now(), added, ended, state: RefCell::new(state) }
     }
 
     /// The downloads that are not complete.

@@ -194,6 +194,7 @@ impl Session {
         };
         // A node that has ended has stopped it, too.
         let _ = tokio::time::timeout(STOPPING, stopping).await;
+        self.ended.notify_one();
         self.draw();
         self.screen.answer(&format!("{} {what}.", entry.wanted.name));
         if self.options.seeder || !entry.pending {

@@ -2,14 +2,16 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use settings::Signals;
 use settings::terminal::{in_background, takes_codes};
 
 use crate::ui::pace::Meter;
 use crate::ui::paint::size;
 use crate::ui::row::{Bar, Label, Row};
+use crate::ui::signals::code;
 
 /// Time between two looks.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -18,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Counter {
     label: String,
     /// None if nobody watches.
-    drawn: Option<Mutex<Drawn>>,
+    drawn: Option<Arc<Mutex<Drawn>>>,
 }
 
 #[derive(Default)]
@@ -32,7 +34,11 @@ impl Counter {
     pub fn new(what: &str, file: &Path) -> Self {
         let drawn = std::io::stderr().is_terminal() && takes_codes();
         let label = protocol::printable(&format!("{what} {}", file.display()));
-        Counter { label, drawn: drawn.then(Mutex::default) }
+        let drawn = drawn.then(Arc::<Mutex<Drawn>>::default);
+        if let Some(drawn) = drawn.clone() {
+            clear_when_stopped(drawn);
+        }
+        Counter { label, drawn }
     }
 
     /// Takes how many bytes are done, and of how many.
@@ -55,8 +61,31 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        if self.drawn.is_some() && !in_background() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        if self.drawn.is_some() {
+            clear();
         }
     }
+}
+
+fn clear() {
+    if !in_background() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}
+
+/// A signal ends the program, and no row stays that looks as if it went on.
+fn clear_when_stopped(drawn: Arc<Mutex<Drawn>>) {
+    let hear = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let signal = Signals::listen().next().await;
+            // Held until the end: nothing is drawn again.
+            let _drawn = drawn.lock().expect("no panic holds it");
+            clear();
+            std::process::exit(code(signal) as i32);
+        });
+    };
+    // Where the system grants no thread, the row stays.
+    let _ = std::thread::Builder::new().spawn(hear);
 }

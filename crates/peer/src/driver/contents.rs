@@ -375,7 +375,10 @@ impl Driver {
 
     /// A shared file is not what it was any more.
     fn withdraw(&mut self, content: ContentId, reason: String) {
-        if self.items.contains_key(&content) {
+        if let Some(item) = self.items.get(&content) {
+            if !item.wanted {
+                self.tell_changed(content);
+            }
             self.drop_content(content, State::Withdrawn(reason.clone()));
             self.tell(PeerEvent::Withdrawn { content, reason });
         }

@@ -181,6 +181,16 @@ impl Driver {
         self.tell(PeerEvent::Sent { content, peer, address, bytes, elapsed, complete, last });
     }
 
+    /// What is shared is not what it was any more: those who get nothing else here are told why nothing more of it comes.
+    pub(super) fn tell_changed(&mut self, content: ContentId) {
+        let Some(item) = self.items.get(&content) else { return };
+        let reason =
+            format!("{} was changed while it was shared, and is not shared any more", item.status.borrow().name);
+        for link in self.links.values().filter(|link| link.admitted.iter().eq([&content])) {
+            link.connection.close(SHARE_OVER, &reason);
+        }
+    }
+
     /// A private share is over: nobody takes it any more, and who was about to is told why.
     pub(super) fn end_share(&mut self, content: ContentId, reason: &str) {
         self.setup.gate.shares.end(content, reason);

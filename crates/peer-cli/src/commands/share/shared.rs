@@ -153,6 +153,7 @@ impl Shared {
                     Ok(()) => self.renew(session).await,
                     Err(_) => return std::future::pending().await,
                 },
+                () = session.next_end() => self.forget_ended(session),
                 path = session.next_addition() => self.add(session, &path).await,
                 (content, event) = next_code(&mut self.codes) => {
                     if let Some(codes) = &mut self.codes {
@@ -164,6 +165,15 @@ impl Shared {
                         return std::future::pending().await;
                     }
                 }
+            }
+        }
+    }
+
+    /// What was stopped, or changed under us, has no code any more, and gets no new ticket.
+    fn forget_ended(&mut self, session: &Session) {
+        for (content, _) in self.contents.extract_if(.., |(content, _)| !session.is_here(*content)) {
+            if let Some(codes) = &mut self.codes {
+                codes.withdraw(session, content);
             }
         }
     }
