@@ -67,8 +67,15 @@ impl Addresses {
         let seen = seen.to_canonical();
         let (loopback, link, private, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut addresses = Addresses { seen, loopback, link, private, open };
-        // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials.
-        let translated = !listeners.iter().any(|listener| listener.ip().to_canonical() == seen);
+        // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials. A peer
+        // whose router forwards a port names that behind its own address.
+        let own = listeners.iter().position(|listener| listener.ip().to_canonical() == seen);
+        let before = &listeners[..own.unwrap_or(0)];
+        let inside = |listener: &SocketAddr| {
+            let ip = listener.ip().to_canonical();
+            ip.is_ipv4() == seen.is_ipv4() && Scope::of(ip) == Scope::Private
+        };
+        let translated = own.is_none() || (Scope::of(seen) == Scope::Public && before.iter().any(inside));
         if let Some(port) = port.filter(|_| translated && !listeners.is_empty()) {
             addresses.add(SocketAddr::new(seen, port));
         }
