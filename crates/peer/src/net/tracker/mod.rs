@@ -463,7 +463,12 @@ impl Client {
                         }
                     }
                     Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. } | TrackerEvent::Mailbox(_)) => {}
+                    Some(
+                        TrackerEvent::Welcome { .. }
+                        | TrackerEvent::Proven { .. }
+                        | TrackerEvent::Mailbox(_)
+                        | TrackerEvent::Probe(_),
+                    ) => {}
                 },
             }
         };
