@@ -154,7 +154,8 @@ impl State {
 
     /// What tells peers how they are reached, and what it is to know.
     pub(crate) fn prober(&self) -> Option<(&Prober, probe::Known)> {
-        let known = probe::Known { relays: self.relay.get().is_some(), udp_works: self.udp_works.load(Ordering::Relaxed) };
+        let known =
+            probe::Known { relays: self.relay.get().is_some(), udp_works: self.udp_works.load(Ordering::Relaxed) };
         self.prober.get().map(|prober| (prober, known))
     }
 

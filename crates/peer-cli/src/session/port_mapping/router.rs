@@ -76,7 +76,10 @@ impl Router {
             Some(gateway) => gateway,
             None => search.await,
         };
-        let router = gateway.map(Router::Upnp).map_err(|second| format!("{first}; {second}"))?;
+        let router = gateway.map(Router::Upnp).map_err(|second| {
+            tracing::debug!(pmp = %first, upnp = %second, "no router forwards ports on request");
+            "the router answers neither PCP, NAT-PMP nor UPnP".to_owned()
+        })?;
         let granted = router.ask(lan, port, carrier).await?;
         Ok((router, granted))
     }
