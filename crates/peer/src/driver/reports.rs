@@ -1,5 +1,6 @@
 //! Hands the reports of tasks to the engine, and keeps what the driver itself must remember.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -189,6 +190,7 @@ impl Driver {
         {
             let source = Source::Peer(link.connection.remote_addr().ip());
             self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
+            peers.retain(|peer| !peer.addresses.is_empty());
             named = Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
         }
         match message {
@@ -239,6 +241,9 @@ impl Driver {
         self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), control, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
+        // Nobody is reached at a port from which one dials over TCP.
+        let is_listener = !relayed && (dialled || connection.transport() != "tcp");
+        let remote = SocketAddr::new(remote.ip(), if is_listener { remote.port() } else { 0 });
         self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
             self.event(Event::Admitted { conn, content, late: false });
