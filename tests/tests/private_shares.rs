@@ -292,7 +292,10 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     }
                     TrackerEvent::Watched { peers, .. } => assert_eq!(peers, []),
                     TrackerEvent::Welcome { .. } => {}
-                    other @ (TrackerEvent::Relayed { .. } | TrackerEvent::Leg { .. } | TrackerEvent::Mailbox(_)) => {
+                    other @ (TrackerEvent::Relayed { .. }
+                    | TrackerEvent::Leg { .. }
+                    | TrackerEvent::Mailbox(_)
+                    | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")
                     }
                 }

@@ -60,7 +60,7 @@ impl DialFilter {
     }
 
     /// Leaves only addresses that may be dialled, perhaps none of a peer. Gives those that may not, but would with `--dial-private`.
-    pub(crate) fn keep(&self, source: Source, peers: &mut Vec<PeerAddress>) -> Vec<SocketAddr> {
+    pub(crate) fn keep(&self, source: Source, peers: &mut [PeerAddress]) -> Vec<SocketAddr> {
         let mut left_out = Vec::new();
         let scoped = |address: &SocketAddr| Scope::of(address.ip()) == Scope::Private;
         // Few messages have any, and to ask for the interfaces costs a look at the system.

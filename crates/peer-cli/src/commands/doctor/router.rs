@@ -284,8 +284,8 @@ mod tests {
         assert!(verdict == Verdict::Poor && said.contains("are not reached"), "{said}");
         let (verdict, said) = way_of(&seen(symmetric, Some(Closed), false, true), BOTH, None);
         assert!(verdict == Verdict::Good && said.contains("through the tracker's relay"), "{said}");
-        let mut mapped = Mapped::default();
-        mapped.ports = vec![MappedPort { port: 9000, address: "192.0.2.1:9000".parse().unwrap() }];
+        let port = MappedPort { port: 9000, address: "192.0.2.1:9000".parse().unwrap() };
+        let mapped = Mapped { ports: vec![port], ..Mapped::default() };
         let (_, said) = way_of(&seen(symmetric, Some(Closed), false, false), BOTH, Some(&mapped));
         assert!(said.contains("directly with everyone"), "{said}");
         let (_, said) = way_of(&seen(symmetric, Some(Open), false, false), BOTH, None);

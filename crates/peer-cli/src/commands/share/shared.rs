@@ -204,7 +204,8 @@ impl Shared {
     /// when a router lets others in.
     async fn renew(&mut self, session: &Session) {
         let told = self.addresses();
-        let is_mapped = |own: &OwnAddress| self.mapped.borrow().ports.iter().any(|mapped| mapped.address == own.address);
+        let is_mapped =
+            |own: &OwnAddress| self.mapped.borrow().ports.iter().any(|mapped| mapped.address == own.address);
         let is_new = |own: &OwnAddress| is_mapped(own) && self.told.iter().all(|other| other.address != own.address);
         let sentence = if is_better(&told, &self.told) {
             "This machine has other addresses now. Tickets from before may not lead here any more; these do:"
