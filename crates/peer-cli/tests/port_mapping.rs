@@ -174,10 +174,13 @@ fn no_router_is_asked_where_that_is_not_wanted() {
     if !home.forward(true) {
         return;
     }
-    let mut sharer = home.share(&["--no-port-mapping"]);
-    let ticket: Ticket = sharer.event::<Said>().ticket.parse().unwrap();
-    assert!(ticket.addresses().iter().all(|address| address.ip().to_string() != OUTSIDE), "{ticket:?}");
-    assert!(!home.forwards());
-    sharer.signal("TERM");
-    sharer.ends_with(0);
+    // Nor for those who are nobody in particular.
+    for flag in ["--no-port-mapping", "--open"] {
+        let mut sharer = home.share(&[flag]);
+        let ticket: Ticket = sharer.event::<Said>().ticket.parse().unwrap();
+        assert!(ticket.addresses().iter().all(|address| address.ip().to_string() != OUTSIDE), "{flag}: {ticket:?}");
+        assert!(!home.forwards(), "{flag}");
+        sharer.signal("TERM");
+        sharer.ends_with(0);
+    }
 }

@@ -160,9 +160,17 @@ mod tests {
     #[test]
     fn the_port_that_a_router_gives_comes_first() {
         type Row<'a> = (&'a str, Option<u16>, &'a [&'a str], &'a [&'a str]);
-        let rows: [Row; 7] = [
+        let rows: [Row; 9] = [
             ("1.2.3.4", Some(40001), &["192.168.1.7:9000"], &["1.2.3.4:40001", "1.2.3.4:9000"]),
             ("1.2.3.4", Some(9000), &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
+            // The router forwards a port, or pretends so: the one that was seen is tried as well.
+            ("1.2.3.4", Some(40001), &["192.168.1.7:9000", "1.2.3.4:9000"], &["1.2.3.4:40001", "1.2.3.4:9000"]),
+            (
+                "1.2.3.4",
+                Some(40001),
+                &["192.168.1.7:9000", "1.2.3.4:5555"],
+                &["1.2.3.4:40001", "1.2.3.4:9000", "1.2.3.4:5555"],
+            ),
             // Where the tracker could not see the port: over TCP.
             ("1.2.3.4", None, &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
             // No router changes anything: the other port is one that is only dialled from.

@@ -97,7 +97,7 @@ pub struct ShareArguments {
     ticket_address: Vec<SocketAddr>,
     /// Ask no router to let others in
     ///
-    /// Do not ask the router in front of this machine to forward ports (PCP, NAT-PMP, UPnP)
+    /// Do not ask the router in front of this machine to forward ports (PCP, NAT-PMP, UPnP); with --open none is asked
     #[arg(long)]
     no_port_mapping: bool,
     /// Most memory of a tracker in this process [default: 1GiB]
@@ -264,9 +264,12 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 impl ShareArguments {
-    /// Asks the router to forward what listens here, unless somebody has said where this machine is reached.
+    /// Asks the router to forward what listens here, unless somebody has said where this machine is reached, or everyone gets what
+    /// is shared who reaches it: a router is not opened for that unasked.
     fn port_mapping(&self, node: &[SocketAddr], tracker: &[SocketAddr]) -> PortMapping {
-        if self.no_port_mapping || !self.peer.announce.is_empty() || !self.ticket_address.is_empty() {
+        let for_anyone = self.open && self.peer.ca.is_empty();
+        let is_told = !self.peer.announce.is_empty() || !self.ticket_address.is_empty();
+        if self.no_port_mapping || for_anyone || is_told {
             return PortMapping::none();
         }
         PortMapping::of(&[node, tracker].concat())
