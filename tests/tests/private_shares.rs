@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{
     Announce, ContentId, ContentMatch, Digest, MAX_FRAME, MailboxRequest, PROOF_LABEL, PeerAddress, PeerId,
-    PeerMessage, PieceRange, Request, Role, Secret, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
+    PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
 };
 use testbed::event::Sharing;
 use tests::false_tracker::FalseTracker;
@@ -108,6 +108,7 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Prove { proofs: vec![] },
         TrackerRequest::Prove { proofs: vec![[7; 32]; 16] },
         TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) }),
+        TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: Some(9000) }),
     ];
     all.iter().map(|message| message.encode().unwrap()).collect()
 }
@@ -292,7 +293,10 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     }
                     TrackerEvent::Watched { peers, .. } => assert_eq!(peers, []),
                     TrackerEvent::Welcome { .. } => {}
-                    other @ (TrackerEvent::Relayed { .. } | TrackerEvent::Leg { .. } | TrackerEvent::Mailbox(_)) => {
+                    other @ (TrackerEvent::Relayed { .. }
+                    | TrackerEvent::Leg { .. }
+                    | TrackerEvent::Mailbox(_)
+                    | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")
                     }
                 }

@@ -169,6 +169,25 @@ fn one_receiver_more_is_told_so() {
 }
 
 #[test]
+fn a_receiver_that_is_killed_gives_its_place_back() {
+    let machines = Machines::new();
+    let bytes = noise(3_000_000, 1);
+    machines.put("here", "file", &bytes);
+    // Over TCP the kernel says at once that it is gone; over QUIC its silence does, after some seconds.
+    let flags = ["--receivers=1", "--up-rate=1MiB", "--transport=tcp"];
+    let sharer = share(&machines, "here", &flags, &["file"]);
+    let ticket = sharer.tickets[0].to_string();
+    let mut first = machines.get("first", &["--json", &ticket]);
+    first.event::<testbed::event::Manifest>();
+    first.kill();
+    let until = std::time::Instant::now() + tests::PATIENCE;
+    while !machines.command("second", "get", &[&ticket]).output().unwrap().status.success() {
+        assert!(std::time::Instant::now() < until, "its place is still taken");
+    }
+    assert!(machines.read("second", "output/file") == bytes);
+}
+
+#[test]
 fn a_share_expires_with_a_sentence_on_both_sides() {
     let machines = Machines::new();
     machines.put("here", "file", &noise(30_000_000, 1));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::event::Ready;
 use testbed::event::{Check, Kind, TrackerLost, TrackerUnfit, Waiting};
 use tests::machines::{Machines, ticket};
-use tests::{Process, Swarm, noise};
+use tests::{Process, Swarm, noise, peer_cli};
 
 /// A port that is open and silent: what a firewall makes of one that drops what comes.
 struct Silent {
@@ -52,27 +52,76 @@ fn get_says_which_address_does_not_answer_and_ends_after_the_wait() {
     machines.get("there", &[&ticket, "-o", "-", "--wait=1s", "--announce", &silent.address]).ends_with(5);
 }
 
+/// The first thing of this name that a doctor says, who ends with this status.
+fn check_of(command: std::process::Command, name: &str, code: i32) -> Check {
+    let mut doctor = Process::start("doctor", command);
+    let found = doctor.find_event(name, |event| Check::from_event(event).filter(|check| check.check == name));
+    doctor.ends_with(code);
+    found
+}
+
 #[test]
 fn doctor_tries_the_ports_of_peers() {
     let (machines, silent) = (Machines::new(), silent());
     let (mut sharer, ticket_of_silent) = behind_a_firewall(&machines, &silent);
-    let doctor = |ticket: &str, code: i32| {
-        let mut doctor = Process::start("doctor", machines.command("there", "doctor", &["--json", ticket]));
-        let found = doctor.find_event("a peer", |event| Check::from_event(event).filter(|check| check.check == "peer"));
-        doctor.ends_with(code);
-        found
-    };
-    let found = doctor(&ticket_of_silent, 5);
-    assert_eq!(found.status, "bad", "{found:?}");
-    assert!(found.found.contains(&silent.address), "{found:?}");
-    assert!(found.advice.contains("firewall"), "{found:?}");
+    let doctor = |ticket: &str| check_of(machines.command("there", "doctor", &["--json", ticket]), "peer", 0);
+    // Who can be dialled itself is reached all the same.
+    let found = doctor(&ticket_of_silent);
+    assert!(found.status == "good" && found.found.contains("as it dials this machine"), "{found:?}");
     sharer.kill();
     let mut sharer = machines.share("here", &["-d=0", "file"]);
     let ticket = ticket(&mut sharer);
-    assert_eq!(doctor(&ticket, 0).status, "good");
+    assert_eq!(doctor(&ticket).status, "good");
     // Nor does it matter that the manifest is here already.
     machines.get("there", &[&ticket]).ends_with(0);
-    assert_eq!(doctor(&ticket, 0).status, "good");
+    assert_eq!(doctor(&ticket).status, "good");
+}
+
+/// Neither can dial the other: one has TCP alone, and the other QUIC.
+#[test]
+fn doctor_names_the_port_that_does_not_answer() {
+    let (swarm, silent) = (Swarm::new(), silent());
+    swarm.put("seeder", "file", &noise(100_000, 1));
+    let _seeder = swarm.seeder("seeder", 1, &["--transport=tcp", "--announce", &silent.address]);
+    let mut command = peer_cli();
+    command.current_dir(swarm.folder("there")).args(["doctor", "--json", "--bind=127.0.0.1", "--transport=quic"]);
+    command.args(["-i=127.0.0.1", "-d", &swarm.port.to_string(), "--output=."]);
+    command.args(["--tracker-id", &swarm.tracker_address().id.to_string()]);
+    let found = check_of(command, "peer", 5);
+    assert_eq!(found.status, "bad", "{found:?}");
+    assert!(found.found.contains(&silent.address), "{found:?}");
+    assert!(found.advice.contains("firewall"), "{found:?}");
+}
+
+/// What is in front of machines is tried by `cargo xtask nat --doctor`, in namespaces.
+#[test]
+fn doctor_asks_the_tracker_how_this_machine_is_reached() {
+    let mut swarm = Swarm::new();
+    let look = |swarm: &Swarm| {
+        let id = swarm.tracker_address().id.to_string();
+        let mut command = peer_cli();
+        command.current_dir(swarm.folder("there")).args(["doctor", "--json", "--bind=127.0.0.1", "-i=127.0.0.1", "-d"]);
+        command.arg(swarm.port.to_string()).args(["--tracker-id", &id, "--output=."]);
+        let mut doctor = Process::start("doctor", command);
+        let mut checks = Vec::new();
+        doctor.find_event("the relay", |event| {
+            checks.extend(Check::from_event(event));
+            checks.last().is_some_and(|check| check.check == "relay").then_some(())
+        });
+        doctor.ends_with(0);
+        checks
+    };
+    let status = |checks: &[Check], name: &str| {
+        let check = checks.iter().find(|check| check.check == name).unwrap_or_else(|| panic!("no {name}"));
+        (check.status.to_string(), check.found.to_string())
+    };
+    let checks = look(&swarm);
+    let (router, relay) = (status(&checks, "router"), status(&checks, "relay"));
+    assert!(router.0 == "skipped" && router.1.contains("on this machine"), "{router:?}");
+    assert!(relay.0 == "skipped" && relay.1.contains("carries nothing"), "{relay:?}");
+    swarm.restart_tracker_with(&["--relay"]);
+    let relay = status(&look(&swarm), "relay");
+    assert!(relay.0 == "good", "{relay:?}");
 }
 
 /// What the disk is tried with is 64 MiB of a hidden file.

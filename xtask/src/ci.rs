@@ -28,6 +28,11 @@ const AFTER: [&[&str]; 6] = [
     // What is fuzzed, with seeded random bytes: a workspace of its own, which any compiler builds.
     &["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"],
 ];
+/// Optional parts, which no other step builds.
+const WITH_FEATURES: [&[&str]; 2] = [
+    &["clippy", "-p", "peer-cli", "--all-targets", "--features", "port-mapping", "--", "-D", "warnings"],
+    &["test", "-p", "peer-cli", "--features", "port-mapping", "--bin", "peer-cli", "--test", "port_mapping"],
+];
 /// Each is fuzzed for this long: enough to see that it still runs.
 const FUZZING: &str = "-max_total_time=10";
 
@@ -66,7 +71,7 @@ pub fn run() -> anyhow::Result<()> {
     eprintln!("rings of modules");
     check_rings(&packages)?;
     pack(&packages)?;
-    AFTER.iter().try_for_each(|check| cargo(check))?;
+    AFTER.iter().chain(&WITH_FEATURES).try_for_each(|check| cargo(check))?;
     let mut skipped = Skipped::default();
     eprintln!("other platforms");
     let result = cross::run_in_ci(&mut skipped).and_then(|()| fuzz(&mut skipped));

@@ -95,6 +95,11 @@ impl Lab {
         ip(&["-n", &own, "link", "set", "wan", "up"])
     }
 
+    /// Gives the tracker's machine a second address.
+    pub fn give_tracker_another_address(&self) -> anyhow::Result<()> {
+        ip(&["-n", &self.name("tracker"), "address", "add", "203.0.113.2/24", "dev", "wan"])
+    }
+
     fn put_behind(&self, router: &str, machine: &str, number: u8) -> anyhow::Result<()> {
         let (router, machine) = (self.name(router), self.name(machine));
         let (inside, own) = (format!("10.0.{number}.1"), format!("10.0.{number}.2"));

@@ -1,6 +1,7 @@
 //! `cargo xtask nat`: a sharer and a getter, each in a place of its own, and a tracker that both reach. Whether the file
 //! arrives, by which way, and how soon.
 
+mod doctor;
 mod lab;
 mod pairs;
 mod places;
@@ -51,6 +52,9 @@ struct Arguments {
     /// The sharer gets another address once the first piece has come; give a --size of some seconds at 4 MiB/s
     #[arg(long)]
     moves: bool,
+    /// Ask `peer-cli doctor` at each place what is in front of it, instead
+    #[arg(long)]
+    doctor: bool,
     /// Fail where the lab cannot be built, instead of saying so and ending well
     #[arg(long)]
     must_run: bool,
@@ -85,6 +89,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let own = std::env::current_exe().context("this program has no path")?;
     let folder = run_folder(&own)?;
+    if arguments.doctor {
+        doctor::run(&programs, &folder)?;
+        return std::fs::remove_dir_all(&folder).context("cannot remove what the runs have left");
+    }
     let file = random_file(&folder, arguments.size.as_u64())?;
     let scene = Scene {
         programs: &programs,

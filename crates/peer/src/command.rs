@@ -1,6 +1,7 @@
 //! What the handles ask of the driver.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,6 +92,11 @@ pub(crate) enum Command {
     WaitingFor {
         content: ContentId,
         reply: oneshot::Sender<Option<WaitingFor>>,
+    },
+    /// Others reach this node at these addresses, too.
+    AnnounceAlso {
+        addresses: Vec<SocketAddr>,
+        reply: oneshot::Sender<()>,
     },
     EndShare {
         content: ContentId,

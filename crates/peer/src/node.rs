@@ -90,6 +90,12 @@ impl Node {
         self.events.subscribe()
     }
 
+    /// Announces these addresses beside those of this machine from now on, instead of what was given here before: ports that a
+    /// router forwards, say. Of no effect where [`NodeBuilder::announce`] says what is announced.
+    pub async fn announce_also(&self, addresses: Vec<SocketAddr>) {
+        let _ = self.commands.ask(|reply| Command::AnnounceAlso { addresses, reply }).await;
+    }
+
     /// Connects to a tracker and announces all contents to it, now and after each reconnection. Fails if the first connection
     /// does.
     pub async fn join(&self, tracker: TrackerAddress) -> Result<(), PeerError> {

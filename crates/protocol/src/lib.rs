@@ -31,6 +31,7 @@ mod paths;
 mod pieces;
 mod printable;
 mod private;
+mod probe;
 mod query;
 mod relay;
 mod stream_pieces;
@@ -56,6 +57,7 @@ pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, case_collision, check_
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{has_unprintable, is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};
+pub use probe::{MAX_PROBE_PLACES, ProbeEvent, ProbeReport, ProbeRequest};
 pub use query::{Query, QueryError};
 pub use relay::{Carried, LEG_MARK, LegKey, RelayKey, relay_mark};
 pub use stream_pieces::{StreamPieces, StreamedPieces};

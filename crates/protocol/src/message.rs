@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
 use crate::private::MAX_PROOFS;
+use crate::probe::{ProbeEvent, ProbeRequest};
 use crate::relay::{Carried, LegKey};
 use crate::{ContentId, PeerId, PieceRange};
 
@@ -363,6 +364,8 @@ pub enum TrackerRequest {
     TakesLegs,
     /// About a mailbox for codes: on a connection of its own, and nothing else on that.
     Mailbox(MailboxRequest),
+    /// How is the sender reached? First on a connection of its own, and nothing else on that.
+    Probe(ProbeRequest),
 }
 
 impl Wire for TrackerRequest {
@@ -461,6 +464,8 @@ pub enum TrackerEvent {
     },
     /// About a mailbox for codes.
     Mailbox(MailboxEvent),
+    /// About how the receiver is reached.
+    Probe(ProbeEvent),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.

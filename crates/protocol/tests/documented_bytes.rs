@@ -2,8 +2,8 @@
 
 use p2p_fileshare_protocol::{
     Announce, Answer, Carried, CodeMessage, ContentId, Digest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
-    PeerId, PeerMessage, PeerProgress, PieceRange, RefusalReason, RelayKey, Request, Role, TrackerEvent,
-    TrackerRequest, VERSION, Wire,
+    PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey,
+    Request, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -69,6 +69,14 @@ fn the_document_shows_what_the_codec_writes() {
     is(claimed, "from the tracker: `Mailbox`, 7 is claimed");
     let refused = TrackerEvent::Mailbox(MailboxEvent::Refused(MailboxRefusal::None));
     is(refused, "from the tracker: `Mailbox`, there is none");
+    let probe = ProbeRequest { dialled: "192.0.2.1".parse().unwrap(), tcp: Some(9000) };
+    is(TrackerRequest::Probe(probe), "tracker: `Probe`, of who dialled 192.0.2.1 and has port 9000");
+    let (seen, let_in) = (vec![Some("192.0.2.7:9000".parse().unwrap())], vec![false]);
+    let report = ProbeReport { seen, let_in, tcp: Some(true), relays: true, udp_works: true };
+    is(
+        TrackerEvent::Probe(ProbeEvent::Found(report)),
+        "from the tracker: `Probe`, seen at 192.0.2.7:9000, TCP gets in",
+    );
     is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

@@ -1,13 +1,13 @@
 //! What holds for any content, any message and any bytes.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use p2p_fileshare_protocol::{
     Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LegKey,
     MAX_CODE_MESSAGE, MAX_MATCHES, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, PeerAddress,
-    PeerId, PeerMessage, PieceRange, PieceSet, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerRequest,
-    Wire, default_piece_size,
+    PeerId, PeerMessage, PieceRange, PieceSet, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request,
+    Role, TrackerEvent, TrackerRequest, Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -78,6 +78,8 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
         (digest(), content()).prop_map(|(id, content)| TrackerRequest::Relay { peer: PeerId(id), content }),
         Just(TrackerRequest::TakesLegs),
         to_mailbox().prop_map(TrackerRequest::Mailbox),
+        (any::<IpAddr>(), option::of(any::<u16>()))
+            .prop_map(|(dialled, tcp)| TrackerRequest::Probe(ProbeRequest { dialled, tcp })),
     ]
 }
 
@@ -108,6 +110,18 @@ fn of_mailbox() -> impl Strategy<Value = MailboxEvent> {
         any::<u32>().prop_map(|exchange| MailboxEvent::Over { exchange }),
         handed_on().prop_map(|message| MailboxEvent::Answered { message }),
         Just(MailboxEvent::Refused(MailboxRefusal::Busy)),
+    ]
+}
+
+fn of_probe() -> impl Strategy<Value = ProbeEvent> {
+    let place = || any::<SocketAddr>().prop_map(plain);
+    let seen = vec(option::of(place()), 0..=2);
+    let report = (seen, vec(any::<bool>(), 0..=2), option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    prop_oneof![
+        (place(), vec(place(), 0..=2)).prop_map(|(seen, places)| ProbeEvent::Places { seen, places }),
+        report.prop_map(|(seen, let_in, tcp, relays, udp_works)| {
+            ProbeEvent::Found(ProbeReport { seen, let_in, tcp, relays, udp_works })
+        }),
     ]
 }
 
@@ -151,6 +165,7 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
             key: LegKey(key)
         }),
         of_mailbox().prop_map(TrackerEvent::Mailbox),
+        of_probe().prop_map(TrackerEvent::Probe),
     ]
 }
 

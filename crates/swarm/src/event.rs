@@ -83,7 +83,7 @@ pub enum Event {
         conn: ConnId,
         /// The peer at the other end, proven.
         peer: PeerId,
-        /// Where.
+        /// Where; its port is 0 if it takes no connections there, as at one from which it dials over TCP.
         remote: SocketAddr,
         /// Whether this side dialled.
         dialled: bool,

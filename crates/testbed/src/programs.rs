@@ -57,11 +57,21 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
 
 /// The profile of what is handed out: optimised, and without symbols.
 pub const FOR_PEOPLE: &str = "dist";
+/// What it has beside what every build has.
+pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/port-mapping"];
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
-    let executables = cargo_build(&PROGRAMS, profile)?;
-    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+    built(&cargo_build(&PROGRAMS, profile)?)
+}
+
+/// Builds both with this profile, as they are handed out.
+pub fn build_for_people(profile: &str) -> anyhow::Result<Programs> {
+    built(&cargo_build(&[&PROGRAMS[..], &FEATURES_FOR_PEOPLE].concat(), profile)?)
+}
+
+fn built(executables: &[PathBuf]) -> anyhow::Result<Programs> {
+    Ok(Programs { tracker: find(executables, "tracker")?, peer: find(executables, "peer-cli")? })
 }
 
 /// Builds the floors that the data path is measured against.
@@ -86,8 +96,7 @@ fn cargo_build(what: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Both programs, as a command that is about to build them makes them.
 pub fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
-    let executables = executables(command.args(PROGRAMS))?;
-    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
+    built(&executables(command.args(PROGRAMS))?)
 }
 
 /// Programs that a build which is about to start makes.

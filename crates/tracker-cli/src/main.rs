@@ -208,7 +208,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     }
     let (legs, arrivals) = transport::legs();
     let config = transport_config(identity, trust, address).legs(arguments.relay.then_some(legs));
-    let transport = arguments.transport.bind(config).map_err(|error| match error {
+    let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
             let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
@@ -243,8 +243,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
 
     runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied();
-        let config = ServerConfig::default().memory(arguments.memory).publishers(publishers);
-        let mut server = Server::new(transport.clone(), config);
+        let settings = ServerConfig::default().memory(arguments.memory).publishers(publishers);
+        let mut server = Server::new(transport.clone(), settings).with_probing(config);
         if arguments.relay {
             let limits = RelayLimits::default().rate(arguments.relay_rate).bytes(Some(arguments.relay_bytes));
             server = server.with_relay(limits.connections(arguments.relay_connections as usize), arrivals);

@@ -26,6 +26,7 @@ mod mailboxes;
 mod outbox;
 mod pace;
 mod private;
+mod probe;
 mod relay;
 mod server;
 mod session;

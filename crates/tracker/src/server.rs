@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::ContentMatch;
 use tokio::sync::mpsc;
-use transport::{Leg, Transport};
+use transport::{Config, Leg, Transport};
 
 use crate::config::ServerConfig;
 use crate::relay::RelayLimits;
@@ -39,6 +39,12 @@ impl Server {
     pub fn with_relay(mut self, limits: RelayLimits, legs: mpsc::Receiver<Leg>) -> Self {
         self.state.carry(limits);
         self.legs = tokio::sync::Mutex::new(Some(legs));
+        self
+    }
+
+    /// Tells peers how they are reached, with sockets of its own that this sets up: the tracker's transport as it was bound.
+    pub fn with_probing(self, config: Config) -> Self {
+        self.state.look_at_peers(config.legs(None));
         self
     }
 

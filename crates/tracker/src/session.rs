@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, MailboxRequest, NOT_YET, PeerId, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -13,6 +13,7 @@ use crate::cost;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
 use crate::private::{self, Known};
+use crate::probe;
 use crate::state::State;
 
 /// A peer must say hello within this time.
@@ -56,6 +57,13 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
                 state.mailboxes.serve(session, &**connection, &mut send, recv, first).await?;
                 return last_words(&mut send, connection).await;
             }
+            Greeted::Probe(mut send, _recv, request) => {
+                match state.prober() {
+                    Some((prober, known)) => prober.serve(&**connection, &mut send, request, known).await?,
+                    None => send.send(&TrackerEvent::Refused(probe::NONE.to_owned())).await?,
+                }
+                return last_words(&mut send, connection).await;
+            }
             Greeted::Refused(mut send, _recv, sentence) => {
                 send.send(&TrackerEvent::Refused(sentence)).await?;
                 return last_words(&mut send, connection).await;
@@ -95,6 +103,8 @@ enum Greeted {
     Hello(Greeting),
     /// It is here for a mailbox, and for nothing else.
     Mailbox(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, MailboxRequest),
+    /// It is here to learn how it is reached, and for nothing else.
+    Probe(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, ProbeRequest),
     /// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first,
     /// and never read why.
     Refused(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String),
@@ -113,6 +123,12 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
             return Ok(Greeted::Refused(send, recv, private::REFUSED.to_owned()));
         }
         return Ok(Greeted::Mailbox(send, recv, first));
+    }
+    if let Some(TrackerRequest::Probe(request)) = hello {
+        return Ok(match state.private() {
+            Some(_) => Greeted::Refused(send, recv, private::REFUSED.to_owned()),
+            None => Greeted::Probe(send, recv, request),
+        });
     }
     if let Some(private) = state.private() {
         if let Some(TrackerRequest::Prove { proofs }) = &hello {
@@ -260,6 +276,9 @@ async fn read(
             }
             TrackerRequest::Bye => return Ok(()),
             TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
+            TrackerRequest::Probe(_) => {
+                return Err(TransportError::Lost("it asks how it is reached after its hello".to_owned()));
+            }
             TrackerRequest::Mailbox(_) => {
                 return Err(TransportError::Lost("mailboxes are had by connections of their own".to_owned()));
             }

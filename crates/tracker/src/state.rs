@@ -12,12 +12,13 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dashmap::DashMap;
 use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
-use transport::Connection;
+use transport::{Config, Connection};
 
 use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
@@ -27,6 +28,7 @@ use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::PrivateTracker;
+use crate::probe::{self, Prober};
 use crate::relay::Relay;
 use crate::watching::{Asking, Watched};
 
@@ -51,6 +53,10 @@ pub(crate) struct State {
     asking: Mutex<Asking>,
     /// Carries connections, if it is to.
     relay: OnceLock<Relay>,
+    /// Tells peers how they are reached, if it is to.
+    prober: OnceLock<Prober>,
+    /// Whether somebody on another machine has reached it over UDP.
+    udp_works: AtomicBool,
     /// Mailboxes for codes.
     pub(crate) mailboxes: Mailboxes,
 }
@@ -115,6 +121,8 @@ impl State {
             ledger: Mutex::new(Ledger::new(room)),
             asking: Mutex::default(),
             relay: OnceLock::new(),
+            prober: OnceLock::new(),
+            udp_works: AtomicBool::new(false),
             mailboxes: Mailboxes::default(),
         }
     }
@@ -139,9 +147,24 @@ impl State {
         self.ledger().bytes()
     }
 
+    /// Tells peers from now on how they are reached.
+    pub(crate) fn look_at_peers(&self, config: Config) {
+        let _ = self.prober.set(Prober::new(config));
+    }
+
+    /// What tells peers how they are reached, and what it is to know.
+    pub(crate) fn prober(&self) -> Option<(&Prober, probe::Known)> {
+        let known =
+            probe::Known { relays: self.relay.get().is_some(), udp_works: self.udp_works.load(Ordering::Relaxed) };
+        self.prober.get().map(|prober| (prober, known))
+    }
+
     /// A connection is here. False if it cannot stay.
     pub(crate) fn open(&self, session: u64, connection: &Arc<dyn Connection>) -> bool {
         self.sessions.insert(session, connection.clone());
+        if connection.transport() == "quic" && !connection.remote_addr().ip().to_canonical().is_loopback() {
+            self.udp_works.store(true, Ordering::Relaxed);
+        }
         self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
         self.make_room();
         self.sessions.contains_key(&session)

@@ -110,10 +110,11 @@ impl Compiler {
         Ok(())
     }
 
-    /// Builds the programs with this profile.
-    pub(crate) fn build(&self, profile: &str) -> anyhow::Result<Programs> {
+    /// Builds the programs with this profile, and with these features.
+    pub(crate) fn build(&self, profile: &str, features: &[&str]) -> anyhow::Result<Programs> {
         let mut command = self.command(self.build);
-        programs::build_by(command.args(["--profile", profile])).with_context(|| format!("for {}", self.target))
+        programs::build_by(command.args(["--profile", profile]).args(features))
+            .with_context(|| format!("for {}", self.target))
     }
 
     /// Builds those tests of these packages that `which` says, with this profile. Gives the programs that run them.

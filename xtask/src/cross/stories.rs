@@ -37,7 +37,7 @@ pub(super) fn build_and_run(
     if !time.is_enough("the programs for Windows, and what is run under Wine", BUILD, skipped) {
         return Ok(());
     }
-    run(&compiler.build(PROFILE)?, tools, time, skipped)
+    run(&compiler.build(PROFILE, &[])?, tools, time, skipped)
 }
 
 /// Runs every story that there is time for with programs that are built.

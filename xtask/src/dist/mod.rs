@@ -49,7 +49,7 @@ const TARGETS: [&str; 5] = [cross::WINDOWS, cross::MUSL, cross::MUSL_ARM, cross:
 /// Builds, gathers, packs and checks. What cannot be built for another platform is skipped, loudly.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let profile = if arguments.quick { "quick" } else { programs::FOR_PEOPLE };
-    let here = programs::build_as(profile)?;
+    let here = programs::build_for_people(profile)?;
     let output = &arguments.output;
     if output.exists() {
         fs::remove_dir_all(output).with_context(|| format!("{} cannot be replaced", output.display()))?;
@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools, cross::From::Anywhere)) else {
             continue;
         };
-        let made = pack(&compiler.build(profile)?, &here, output, target)?;
+        let made = pack(&compiler.build(profile, &programs::FEATURES_FOR_PEOPLE)?, &here, output, target)?;
         trial::run(&made.archive, target, &triple, &tools, &mut skipped)?;
         all.push(made.archive);
         if target == cross::MUSL_ARM {

@@ -17,6 +17,7 @@ pub const LAYOUT: Layout = Layout {
                 "bind",
                 "announce",
                 "ticket-address",
+                "no-port-mapping",
                 "dial-private",
                 "lan",
                 "no-lan",

@@ -11,6 +11,11 @@ pub mod known_trackers;
 pub mod lan;
 pub mod patience;
 pub mod pipe;
+#[cfg(feature = "port-mapping")]
+pub mod port_mapping;
+#[cfg(not(feature = "port-mapping"))]
+#[path = "no_port_mapping.rs"]
+pub mod port_mapping;
 pub mod query;
 pub mod rendezvous;
 mod rows;

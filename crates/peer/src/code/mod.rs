@@ -14,5 +14,5 @@ mod sharer;
 
 pub use getter::RedeemError;
 pub(crate) use getter::redeem;
-pub(crate) use sharer::offer;
 pub use sharer::{CodeEvent, CodeOffer, CodeOptions, NoCode};
+pub(crate) use sharer::{is_old, offer};

@@ -398,7 +398,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Whether a tracker that says nothing is of an earlier version: it has ended the connection itself, as on any message that it does
 /// not know.
-pub(super) async fn is_old(error: &TransportError, connection: &dyn Connection) -> bool {
+pub(crate) async fn is_old(error: &TransportError, connection: &dyn Connection) -> bool {
     let ended = match timeout(Duration::from_secs(1), connection.closed()).await {
         Ok(ended) => ended,
         Err(_) => error.clone(),

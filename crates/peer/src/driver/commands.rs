@@ -75,6 +75,13 @@ impl Driver {
             Command::WaitingFor { content, reply } => {
                 let _ = reply.send(self.waiting_for(content));
             }
+            Command::AnnounceAlso { addresses, reply } => {
+                if self.setup.announces_own {
+                    self.announced.1 = addresses;
+                    self.announce_addresses();
+                }
+                let _ = reply.send(());
+            }
             Command::EndShare { content, reason, reply } => {
                 self.end_share(content, &reason);
                 let _ = reply.send(());

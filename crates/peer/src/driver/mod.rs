@@ -126,12 +126,14 @@ impl Driver {
         let engine = Engine::new(builder.engine, transport.peer_id(), hello, seed);
         let dialled = Arc::new(DialFilter::new(dial_private, &transport.listeners()));
         let gate = Arc::new(Gate::new(transport.peer_id(), shares));
+        let announced = (listeners.borrow().clone(), Vec::new());
         let setup = Setup {
             transport,
             storage,
             downloads,
             scan,
             manifests_by_place,
+            announces_own: builder.announce.is_empty(),
             listeners,
             site,
             up: Arc::new(RateCap::new(up)),
@@ -168,6 +170,7 @@ impl Driver {
             unproven: None,
             tracker: None,
             tracker_lost: false,
+            announced,
             watch: Watch::new(reports.clone()),
             reports,
             events,

@@ -1,5 +1,6 @@
 //! Hands the reports of tasks to the engine, and keeps what the driver itself must remember.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use transport::{Connection, RELAY, TransportError};
 
 use super::private::NOTHING;
 use super::state::{Driver, Link, PendingServe};
+use crate::config::MOST_ANNOUNCED;
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
 use crate::net::let_in::LetIn;
@@ -85,12 +87,23 @@ impl Driver {
             Report::Met(holder) => self.met_on_lan(holder),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");
-                let (listeners, site) = (addresses.clone(), self.setup.site.clone());
-                self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
-                // The task that announces them to the tracker is woken.
-                self.setup.listeners.send_replace(addresses);
+                self.announced.0 = addresses;
+                self.announce_addresses();
             }
         }
+    }
+
+    /// Tells others where this node is reached: at the addresses of this machine, and at those that were named beside them.
+    pub(super) fn announce_addresses(&mut self) {
+        let (own, also) = &self.announced;
+        let mut addresses = own.clone();
+        addresses.truncate(MOST_ANNOUNCED.saturating_sub(also.len()));
+        addresses.extend(also.iter().filter(|address| !own.contains(address)));
+        addresses.truncate(MOST_ANNOUNCED);
+        let (listeners, site) = (addresses.clone(), self.setup.site.clone());
+        self.engine.set_hello(PeerMessage::Hello { version: VERSION, listeners, site });
+        // The task that announces them to the tracker is woken.
+        self.setup.listeners.send_if_modified(|before| std::mem::replace(before, addresses.clone()) != addresses);
     }
 
     /// A connection has ended, and nobody waits for answers over it. The engine forgets its questions without a word; the
@@ -177,6 +190,7 @@ impl Driver {
         {
             let source = Source::Peer(link.connection.remote_addr().ip());
             self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
+            peers.retain(|peer| !peer.addresses.is_empty());
             named = Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
         }
         match message {
@@ -227,6 +241,9 @@ impl Driver {
         self.links.insert(conn, link);
         let talk = link::run(conn, connection.clone(), control, messages, self.reports.clone());
         connection.spawn(Box::pin(talk));
+        // Nobody is reached at a port from which one dials over TCP.
+        let is_listener = !relayed && (dialled || connection.transport() != "tcp");
+        let remote = SocketAddr::new(remote.ip(), if is_listener { remote.port() } else { 0 });
         self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
             self.event(Event::Admitted { conn, content, late: false });

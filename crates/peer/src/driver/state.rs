@@ -66,6 +66,8 @@ pub(super) struct Driver {
     pub(super) tracker_lost: bool,
     /// Notices when files are changed that are shared.
     pub(super) watch: Watch,
+    /// The addresses of this machine, and those that were named beside them.
+    pub(super) announced: (Vec<SocketAddr>, Vec<SocketAddr>),
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) events: broadcast::Sender<PeerEvent>,
 }
@@ -146,6 +148,8 @@ pub(super) struct Setup {
     pub(super) manifests_by_place: bool,
     /// Where others may reach us.
     pub(super) listeners: watch::Sender<Vec<SocketAddr>>,
+    /// Whether these are the addresses of this machine: nobody has said which to announce.
+    pub(super) announces_own: bool,
     pub(super) site: String,
     pub(super) up: Arc<RateCap>,
     pub(super) down: Arc<RateCap>,

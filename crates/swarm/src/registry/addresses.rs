@@ -67,8 +67,15 @@ impl Addresses {
         let seen = seen.to_canonical();
         let (loopback, link, private, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut addresses = Addresses { seen, loopback, link, private, open };
-        // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials.
-        let translated = !listeners.iter().any(|listener| listener.ip().to_canonical() == seen);
+        // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials. A peer
+        // whose router forwards a port names that behind its own address.
+        let own = listeners.iter().position(|listener| listener.ip().to_canonical() == seen);
+        let before = &listeners[..own.unwrap_or(0)];
+        let inside = |listener: &SocketAddr| {
+            let ip = listener.ip().to_canonical();
+            ip.is_ipv4() == seen.is_ipv4() && Scope::of(ip) == Scope::Private
+        };
+        let translated = own.is_none() || (Scope::of(seen) == Scope::Public && before.iter().any(inside));
         if let Some(port) = port.filter(|_| translated && !listeners.is_empty()) {
             addresses.add(SocketAddr::new(seen, port));
         }
@@ -153,9 +160,17 @@ mod tests {
     #[test]
     fn the_port_that_a_router_gives_comes_first() {
         type Row<'a> = (&'a str, Option<u16>, &'a [&'a str], &'a [&'a str]);
-        let rows: [Row; 7] = [
+        let rows: [Row; 9] = [
             ("1.2.3.4", Some(40001), &["192.168.1.7:9000"], &["1.2.3.4:40001", "1.2.3.4:9000"]),
             ("1.2.3.4", Some(9000), &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
+            // The router forwards a port, or pretends so: the one that was seen is tried as well.
+            ("1.2.3.4", Some(40001), &["192.168.1.7:9000", "1.2.3.4:9000"], &["1.2.3.4:40001", "1.2.3.4:9000"]),
+            (
+                "1.2.3.4",
+                Some(40001),
+                &["192.168.1.7:9000", "1.2.3.4:5555"],
+                &["1.2.3.4:40001", "1.2.3.4:9000", "1.2.3.4:5555"],
+            ),
             // Where the tracker could not see the port: over TCP.
             ("1.2.3.4", None, &["192.168.1.7:9000"], &["1.2.3.4:9000"]),
             // No router changes anything: the other port is one that is only dialled from.

@@ -4,6 +4,7 @@ mod finding;
 mod machine;
 mod network;
 mod peers;
+mod router;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use transport::{Config, Connection, Kind, Transport, TransportError, first_hop_datagram};
 
 use super::finding::Finding;
+use super::router::{self, Over};
 use crate::error::{ExitCode, Failure};
+use crate::session::audience::Audience;
 use crate::session::connect;
 use crate::session::query::TrackerQuery;
 
@@ -27,10 +29,21 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
     };
     let reached_udp = dial(udp.clone(), &tracker.addresses, tracker.id, Whom::Tracker).await;
     let reached_tcp = dial(tcp.clone(), &tracker.addresses, tracker.id, Whom::Tracker).await;
-    let mut findings = judge(&reached_udp, &reached_tcp);
+    let over = Over { udp: reached_udp.is_ok(), tcp: reached_tcp.is_ok() };
+    let probed = match reached_udp.as_ref().or(reached_tcp.as_ref()) {
+        Ok(reached) => {
+            // The largest datagram is searched for meanwhile.
+            let asks_router = Audience::of(&query.peer) != Audience::ThisMachine;
+            Some(router::in_front(reached, over, [udp.clone(), tcp.clone()], asks_router).await)
+        }
+        Err(_) => None,
+    };
+    let udp_works = probed.as_ref().and_then(|probed| probed.udp_works);
+    let mut findings = judge(&reached_udp, &reached_tcp, udp_works);
     if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
     }
+    findings.extend(probed.into_iter().flat_map(|probed| probed.findings));
     for reached in [reached_udp, reached_tcp].into_iter().flatten() {
         reached.connection.close(0, "only looking");
     }
@@ -95,7 +108,11 @@ pub(super) async fn dial(
 }
 
 /// What two tries say about the way and about who answered.
-fn judge(udp: &Result<Reached, TransportError>, tcp: &Result<Reached, TransportError>) -> Vec<Finding> {
+fn judge(
+    udp: &Result<Reached, TransportError>,
+    tcp: &Result<Reached, TransportError>,
+    udp_works: Option<bool>,
+) -> Vec<Finding> {
     let where_is = |reached: &Reached| {
         let (address, rtt) = (reached.connection.remote_addr(), reached.connection.stats().rtt);
         format!("{address} answers, round trip {:.1} ms", rtt.as_secs_f64() * 1e3)
@@ -103,11 +120,7 @@ fn judge(udp: &Result<Reached, TransportError>, tcp: &Result<Reached, TransportE
     let mut findings = Vec::new();
     findings.push(match (udp, tcp) {
         (Ok(reached), _) => Finding::good("udp", where_is(reached)),
-        (Err(error), Ok(_)) => Finding::poor(
-            "udp",
-            format!("QUIC does not get through, TCP does: {error}"),
-            "Let UDP pass in the firewall, on the tracker's port and on those of peers; until then TCP is used",
-        ),
+        (Err(error), Ok(_)) => router::whose_firewall(error, udp_works),
         (Err(error), Err(_)) => Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error)),
     });
     findings.push(match tcp {

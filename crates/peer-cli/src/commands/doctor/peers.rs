@@ -1,16 +1,18 @@
-//! The way to peers: whether those that share something answer at the ports that they announce.
+//! The way to peers: whether those that share something answer at the ports that they announce, or by which other way they are
+//! reached.
 //!
 //! A tracker may be reached while no peer with the content can be: a firewall that lets in the port of a ticket lets in that of a
-//! tracker, and not those of peers.
+//! tracker, and not those of peers. Behind a router, both sides have to dial at once, or the tracker carries what they say.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{DialledPeer, Node, TrackerAddress};
-use protocol::{ContentId, Secret, Ticket};
+use peer::{DialledPeer, Node, PeerEvent, TrackerAddress};
+use protocol::{ContentId, PeerId, Secret, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use transport::{Transport, TransportError};
+use transport::{RELAY, Transport, TransportError};
 
 use super::finding::Finding;
 use super::network::{Reached, Whom, dial, transports};
@@ -25,6 +27,8 @@ const PEERS: usize = 8;
 /// For so long peers are heard of, and no longer than this after the first.
 const HEARD_OF: Duration = Duration::from_secs(3);
 const AFTER_FIRST: Duration = Duration::from_millis(500);
+/// For so long after the first was heard of, connections to them may take: there may be a relay.
+const CONNECTED: Duration = Duration::from_millis(2500);
 
 /// Tries the ports of peers: those of one content, or some of those that the tracker knows.
 pub(super) async fn ways_to_peers(
@@ -52,14 +56,14 @@ pub(super) async fn ways_to_peers(
         Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
     };
     let mut tries = JoinSet::new();
-    for peer in peers {
-        tries.spawn(try_peer(peer, udp.clone(), tcp.clone()));
+    for (peer, met) in peers {
+        tries.spawn(try_peer(peer, met, udp.clone(), tcp.clone()));
     }
     let mut tried = tries.join_all().await;
     tried.sort_by_key(|tried| tried.peer.peer);
     udp.close().await;
     tcp.close().await;
-    let some = tried.iter().any(|tried| tried.udp.is_ok() || tried.tcp.is_ok());
+    let some = tried.iter().any(|tried| tried.udp.is_ok() || tried.tcp.is_ok() || tried.met.is_some());
     tried.iter().map(|tried| tried.finding(some)).collect()
 }
 
@@ -68,7 +72,7 @@ async fn some_peers(
     query: &TrackerQuery,
     tracker: TrackerAddress,
     ticket: Option<&Ticket>,
-) -> Result<Vec<DialledPeer>, Failure> {
+) -> Result<Vec<(DialledPeer, Met)>, Failure> {
     // Peers are dialled for a manifest only where it is not here already.
     let nowhere = query.peer.hashes().join("none");
     let private = ticket.is_some_and(|ticket| ticket.secret().is_some());
@@ -95,9 +99,12 @@ async fn some_peers(
     result
 }
 
-/// The peers that are dialled when the manifests of these are asked for. Nothing is downloaded.
-async fn heard_of(node: &Node, contents: &[ContentId], secret: Option<Secret>) -> Vec<DialledPeer> {
-    let mut asking = JoinSet::new();
+/// What carries a connection that the node itself has had with a peer, if it has: `quic`, `tcp`, or `relay`.
+type Met = Option<&'static str>;
+
+/// The peers that are dialled when the manifests of these are asked for, and by which way each was reached. Nothing is downloaded.
+async fn heard_of(node: &Node, contents: &[ContentId], secret: Option<Secret>) -> Vec<(DialledPeer, Met)> {
+    let (mut asking, mut events) = (JoinSet::new(), node.events());
     for &content in contents {
         let node = node.clone();
         asking.spawn(async move {
@@ -107,35 +114,61 @@ async fn heard_of(node: &Node, contents: &[ContentId], secret: Option<Secret>) -
             }
         });
     }
-    let mut until = Instant::now() + if contents.is_empty() { Duration::ZERO } else { HEARD_OF };
-    let mut first = true;
-    while Instant::now() < until {
-        sleep(Duration::from_millis(50)).await;
-        if first && !node.dialled().is_empty() {
-            first = false;
-            until = until.min(Instant::now() + AFTER_FIRST);
+    let mut met: BTreeMap<PeerId, &'static str> = BTreeMap::new();
+    let until = Instant::now() + if contents.is_empty() { Duration::ZERO } else { HEARD_OF };
+    let mut first: Option<Instant> = None;
+    loop {
+        while let Ok(event) = events.try_recv() {
+            if let PeerEvent::Connected { peer, transport, .. } = event {
+                let way = met.entry(peer).or_insert(transport);
+                // A direct way that is found later is the one that is used.
+                if *way == RELAY {
+                    *way = transport;
+                }
+            }
         }
+        let dialled = node.dialled();
+        if first.is_none() && !dialled.is_empty() {
+            first = Some(Instant::now());
+        }
+        let direct = |peer: &DialledPeer| met.get(&peer.peer).is_some_and(|way| *way != RELAY);
+        let is_over = match first {
+            None => Instant::now() >= until,
+            Some(first) => {
+                let since = first.elapsed();
+                since >= CONNECTED || (since >= AFTER_FIRST && dialled.iter().all(direct))
+            }
+        };
+        if is_over {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
     }
-    let mut peers = node.dialled();
-    peers.truncate(PEERS);
+    let peers = node.dialled().into_iter().take(PEERS);
     peers
+        .map(|peer| {
+            let met = met.get(&peer.peer).copied();
+            (peer, met)
+        })
+        .collect()
 }
 
 /// How a peer answered.
 struct Tried {
     peer: DialledPeer,
+    met: Met,
     udp: Result<(), TransportError>,
     tcp: Result<(), TransportError>,
 }
 
-async fn try_peer(peer: DialledPeer, udp: Arc<dyn Transport>, tcp: Arc<dyn Transport>) -> Tried {
+async fn try_peer(peer: DialledPeer, met: Met, udp: Arc<dyn Transport>, tcp: Arc<dyn Transport>) -> Tried {
     let over = async |transport: Arc<dyn Transport>| {
         let Reached { connection, .. } = dial(transport, &peer.addresses, peer.peer, Whom::Peer).await?;
         connection.close(0, "only looking");
         Ok(())
     };
     let (udp, tcp) = tokio::join!(over(udp), over(tcp));
-    Tried { peer, udp, tcp }
+    Tried { peer, met, udp, tcp }
 }
 
 impl Tried {
@@ -143,10 +176,22 @@ impl Tried {
     fn finding(&self, some: bool) -> Finding {
         let addresses = &self.peer.addresses;
         let more = if addresses.len() > 1 { format!(" (or at {} more)", addresses.len() - 1) } else { String::new() };
-        let at = format!("{}{more}", addresses.first().map(ToString::to_string).unwrap_or_default());
+        let at = match addresses.first() {
+            Some(address) => format!("{address}{more}"),
+            None => "a peer at no address that is dialled".to_owned(),
+        };
         let firewall = "Does a firewall there let that port in? There, -p chooses the port to let in, UDP and TCP";
         match (&self.udp, &self.tcp) {
             (Ok(()), Ok(())) => Finding::good("peer", format!("{at} answers over UDP and TCP")),
+            (Err(_), Err(_)) if self.met == Some(RELAY) => Finding::poor(
+                "peer",
+                format!("{at} is reached through the tracker's relay, and not directly"),
+                "A port that is open or forwarded on one of both sides makes it direct",
+            ),
+            (Err(_), Err(_)) if self.met.is_some() => {
+                let carrier = if self.met == Some("tcp") { "TCP" } else { "QUIC" };
+                Finding::good("peer", format!("{at} is reached directly over {carrier}, as it dials this machine, too"))
+            }
             (Err(_), Ok(())) => Finding::poor(
                 "peer",
                 format!("{at} answers over TCP, and not over UDP"),
@@ -190,13 +235,15 @@ mod tests {
         let at = "10.0.0.5:42347".parse().unwrap();
         let peer = || DialledPeer { peer: PeerId::of_public_key(b"peer"), addresses: vec![at] };
         let no = || Err(TransportError::Unreachable(at));
-        let verdict = |udp, tcp, some| Tried { peer: peer(), udp, tcp }.finding(some).verdict;
+        let verdict = |udp, tcp, some| Tried { peer: peer(), met: None, udp, tcp }.finding(some).verdict;
         assert_eq!(verdict(Ok(()), Ok(()), true), Verdict::Good);
         assert_eq!(verdict(no(), Ok(()), true), Verdict::Poor);
         assert_eq!(verdict(Ok(()), no(), true), Verdict::Poor);
         assert_eq!(verdict(no(), no(), true), Verdict::Poor);
         assert_eq!(verdict(no(), no(), false), Verdict::Bad(ExitCode::NobodyHasAPiece));
-        let said = Tried { peer: peer(), udp: no(), tcp: no() }.finding(false).words().join(" ");
+        let met = |met| Tried { peer: peer(), met: Some(met), udp: no(), tcp: no() }.finding(true).verdict;
+        assert_eq!((met("quic"), met(RELAY)), (Verdict::Good, Verdict::Poor), "behind a router");
+        let said = Tried { peer: peer(), met: None, udp: no(), tcp: no() }.finding(false).words().join(" ");
         assert!(said.contains("10.0.0.5:42347 answers neither UDP nor TCP") && said.contains("firewall"), "{said}");
     }
 }

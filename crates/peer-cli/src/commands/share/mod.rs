@@ -28,6 +28,7 @@ use crate::session::codes::Codes;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::patience::Patience;
+use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, stdin, trust};
@@ -55,6 +56,9 @@ everyone who reaches this machine.
 Without -i the tracker runs in this process, and listens on the same port as all of it: 9999 or a free one, UDP and TCP. A \
 firewall or a router needs to let in that port alone. Its key is kept in a folder of the user's own: started \
 again on the same port, it is the same tracker, and the tickets from before still hold, unless --expires or --receivers is given.";
+
+/// The first ticket waits for the router no longer than this.
+const ROUTER: Duration = Duration::from_millis(500);
 
 /// What is shared, and how.
 #[derive(Debug, Args)]
@@ -91,6 +95,11 @@ pub struct ShareArguments {
     /// forwards to it; several with several --ticket-address
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
     ticket_address: Vec<SocketAddr>,
+    /// Ask no router to let others in
+    ///
+    /// Do not ask the router in front of this machine to forward ports (PCP, NAT-PMP, UPnP); with --open none is asked
+    #[arg(long)]
+    no_port_mapping: bool,
     /// Most memory of a tracker in this process [default: 1GiB]
     ///
     /// Most memory of a tracker in this process; where it is reached, those who are of least use to others make room [default:
@@ -205,10 +214,12 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     }
     let spool = if arguments.takes_stdin() { Some(spool_folder()?) } else { None };
     let tracker = own.as_ref().map(|own| (own.address(), own.transport.listeners()));
+    let mapping = arguments.port_mapping(node.listeners(), tracker.as_ref().map_or(&[], |(_, listening)| listening));
     let result = Session::run(node, options, face, async |session: &Session| {
         let mut events = session.node.events();
         let mut shared =
-            begin(session, &arguments, tracker, lan.as_ref(), (secrets, shares.clone()), spool.as_ref()).await?;
+            begin(session, &arguments, tracker, lan.as_ref(), (secrets, shares.clone()), spool.as_ref(), &mapping)
+                .await?;
         shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
@@ -228,6 +239,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         Ok(())
     });
     let result = result.await;
+    mapping.end().await;
     if spool.is_some() {
         drop(spool);
         temp_folder::forget_parent();
@@ -252,6 +264,17 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 impl ShareArguments {
+    /// Asks the router to forward what listens here, unless somebody has said where this machine is reached, or everyone gets what
+    /// is shared who reaches it: a router is not opened for that unasked.
+    fn port_mapping(&self, node: &[SocketAddr], tracker: &[SocketAddr]) -> PortMapping {
+        let for_anyone = self.open && self.peer.ca.is_empty();
+        let is_told = !self.peer.announce.is_empty() || !self.ticket_address.is_empty();
+        if self.no_port_mapping || for_anyone || is_told {
+            return PortMapping::none();
+        }
+        PortMapping::of(&[node, tracker].concat())
+    }
+
     fn takes_stdin(&self) -> bool {
         self.paths.iter().any(|path| is_stdin(path))
     }
@@ -286,6 +309,7 @@ async fn begin(
     lan: Option<&Lan>,
     (secrets, shares): (Option<Secrets>, Arc<Shares>),
     spool: Option<&TempFolder>,
+    mapping: &PortMapping,
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (tracker, listening) = match (own, &arguments.tracker_ip) {
@@ -308,8 +332,9 @@ async fn begin(
         is_near: arguments.tracker_ip.is_none()
             && lan.is_some()
             && Audience::of(&arguments.peer) != Audience::ThisMachine,
-        told: place.for_ticket(),
+        told: Vec::new(),
         place,
+        mapped: mapping.mapped(),
         qr: arguments.qr,
         cut: arguments.cut.clone(),
         secrets,
@@ -320,6 +345,7 @@ async fn begin(
         host: arguments.tracker_ip.clone(),
         codes: None,
     };
+    shared.told = shared.addresses();
     if !arguments.no_code {
         let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers).own_tracker(shared.is_own);
         shared.codes = Some(Codes::new(session.node.clone(), meeting, shared.before_code(), options));
@@ -347,6 +373,9 @@ async fn begin(
         };
         if let Some(content) = shared.share(session, &at, share).await? {
             let name = session.called(content).filter(|_| arguments.paths.len() > 1);
+            // The router may have answered meanwhile, or answers at once; what it grants later makes a new ticket.
+            mapping.asked(ROUTER).await;
+            shared.told = shared.addresses();
             shared.give_ticket(session, shared.contents.len() - 1, name.as_deref()).await?;
         }
     }

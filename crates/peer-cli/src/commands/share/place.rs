@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use transport::{Likelihood, OwnAddress, own_addresses};
 
+use crate::session::port_mapping::MappedPort;
+
 /// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
 /// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make
 /// it long for nothing.
@@ -47,6 +49,21 @@ impl Place {
                 told
             }
         }
+    }
+}
+
+impl Place {
+    /// The addresses in a ticket where a router forwards these ports, too.
+    pub(super) fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
+        let mut all = self.for_ticket();
+        let Place::Here(listening) = self else { return all };
+        let is_tracker = |mapped: &&MappedPort| listening.iter().any(|listener| listener.port() == mapped.port);
+        let mapped: Vec<_> = mapped.iter().filter(is_tracker).map(|mapped| elsewhere(mapped.address)).collect();
+        // Of those of this machine, the likeliest stay.
+        all.truncate(LIKELY.saturating_sub(mapped.len()));
+        all.retain(|own| mapped.iter().all(|mapped| mapped.address != own.address));
+        all.extend(mapped);
+        all
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares};
 use protocol::{ContentId, PeerId, Query, Secret, Ticket};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
 
 use super::expiry::Moment;
@@ -19,6 +19,7 @@ use crate::flags::guess::quoted;
 use crate::session::Session;
 use crate::session::codes::Codes;
 use crate::session::connect::TRACKER_PORT;
+use crate::session::port_mapping::{Mapped, MappedPort};
 
 /// What is shared, and what its tickets say.
 pub(super) struct Shared {
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     /// Whether machines on this network find that tracker.
     pub(super) is_near: bool,
     pub(super) place: Place,
+    /// The ports that a router forwards.
+    pub(super) mapped: watch::Receiver<Mapped>,
     /// The addresses in the tickets.
     pub(super) told: Vec<OwnAddress>,
     /// Whether tickets are drawn, too.
@@ -57,6 +60,11 @@ impl Shared {
         if !names.is_empty() {
             session.note(&format!("The id to compare there: {}", self.tracker));
         }
+    }
+
+    /// The addresses that a ticket has: those of this machine, and those at which a router forwards the tracker's port.
+    pub(super) fn addresses(&self) -> Vec<OwnAddress> {
+        self.place.with_mapped(&self.mapped.borrow().ports)
     }
 
     /// Says with which ticket a content can be had.
@@ -140,6 +148,8 @@ impl Shared {
     /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good.
     pub(super) async fn go_on(&mut self, session: &Session, events: &mut broadcast::Receiver<PeerEvent>) -> String {
         let mut addresses = session.node.addresses();
+        let mut mapped = self.mapped.clone();
+        self.announce_mapped(session).await;
         loop {
             if let Some(receivers) = self.receivers.filter(|_| self.all_received()) {
                 let all = match receivers {
@@ -154,6 +164,11 @@ impl Shared {
                     Err(_) => return std::future::pending().await,
                 },
                 () = session.next_end() => self.forget_ended(session),
+                // A router that has granted nothing says nothing more.
+                Ok(()) = mapped.changed() => {
+                    self.announce_mapped(session).await;
+                    self.renew(session).await;
+                }
                 path = session.next_addition() => self.add(session, &path).await,
                 (content, event) = next_code(&mut self.codes) => {
                     if let Some(codes) = &mut self.codes {
@@ -186,15 +201,30 @@ impl Shared {
         let _ = self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await;
     }
 
-    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now.
+    /// Tells others where a router forwards the ports of this node.
+    async fn announce_mapped(&self, session: &Session) {
+        let listeners = session.node.listeners();
+        let is_peer = |mapped: &&MappedPort| listeners.iter().any(|listener| listener.port() == mapped.port);
+        let ports = self.mapped.borrow().ports.clone();
+        let addresses = ports.iter().filter(is_peer).map(|mapped| mapped.address).collect();
+        session.node.announce_also(addresses).await;
+    }
+
+    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now; or
+    /// when a router lets others in.
     async fn renew(&mut self, session: &Session) {
-        let told = self.place.for_ticket();
-        if !is_better(&told, &self.told) {
+        let told = self.addresses();
+        let is_mapped =
+            |own: &OwnAddress| self.mapped.borrow().ports.iter().any(|mapped| mapped.address == own.address);
+        let is_new = |own: &OwnAddress| is_mapped(own) && self.told.iter().all(|other| other.address != own.address);
+        let sentence = if is_better(&told, &self.told) {
+            "This machine has other addresses now. Tickets from before may not lead here any more; these do:"
+        } else if told.iter().any(is_new) {
+            "The router lets others in now. These tickets lead here from other networks, too:"
+        } else {
             return;
-        }
+        };
         self.told = told;
-        let sentence =
-            "This machine has other addresses now. Tickets from before may not lead here any more; these do:";
         session.note(sentence);
         for number in 0..self.contents.len() {
             // What was stopped meanwhile has no name any more.

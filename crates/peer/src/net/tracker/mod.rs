@@ -425,6 +425,10 @@ impl Client {
                         }
                         let source = Source::Tracker(connection.remote_addr().ip());
                         self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
+                        if !is_relay {
+                            // Others are reached through the relay at most.
+                            joined.retain(|peer| !peer.addresses.is_empty());
+                        }
                         let found = Report::Event(Event::Found { content, peers: joined });
                         let gone = Report::Event(Event::Gone { content, peers: gone });
                         if reports.send(found).await.is_err() || reports.send(gone).await.is_err() {
@@ -463,7 +467,12 @@ impl Client {
                         }
                     }
                     Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
-                    Some(TrackerEvent::Welcome { .. } | TrackerEvent::Proven { .. } | TrackerEvent::Mailbox(_)) => {}
+                    Some(
+                        TrackerEvent::Welcome { .. }
+                        | TrackerEvent::Proven { .. }
+                        | TrackerEvent::Mailbox(_)
+                        | TrackerEvent::Probe(_),
+                    ) => {}
                 },
             }
         };

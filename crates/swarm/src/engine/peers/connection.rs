@@ -54,6 +54,7 @@ impl Relayed {
 #[derive(Debug)]
 pub(crate) struct ConnectedPeer {
     pub(crate) id: PeerId,
+    /// Where it is; the port is 0 if it takes no connections there.
     pub(crate) address: SocketAddr,
     /// Whether we dialled it.
     pub(crate) dialled: bool,
@@ -92,16 +93,20 @@ impl ConnectedPeer {
         self
     }
 
-    /// Where this peer can be reached by someone at `asker`: the address that we see with the ports it named, and
-    /// the addresses it named, but loopback only for loopback.
+    /// Where this peer can be reached by someone at `asker`: where we see it, if it takes connections there; the address that we
+    /// see with the ports it named; and the addresses it named, but loopback only for loopback. Who takes none is told to nobody.
     pub(crate) fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
         let seen = self.address.ip();
+        // As for trackers: whose own address is seen is behind no router that changes ports.
+        let translated = !self.listeners.iter().any(|own| own.ip().to_canonical() == seen.to_canonical());
+        let is_listener = self.address.port() != 0 && !self.listeners.is_empty() && translated;
+        let seen_port = is_listener.then_some(self.address);
         let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
         let mut listed = BTreeSet::new();
         // In the order in which it named them, which is likeliest first.
-        let addresses: Vec<SocketAddr> = ports
+        let addresses: Vec<SocketAddr> = seen_port
             .into_iter()
-            .map(|port| SocketAddr::new(seen, port))
+            .chain(ports.into_iter().map(|port| SocketAddr::new(seen, port)))
             .chain(self.listeners.iter().copied())
             .filter(|address| !address.ip().is_unspecified() && (!address.ip().is_loopback() || asker.is_loopback()))
             .filter(|&address| listed.insert(address))
@@ -159,9 +164,19 @@ mod tests {
     #[test]
     fn loopback_addresses_are_told_to_loopback_alone() {
         let peer = peer(&["127.0.0.1:9000", "10.0.0.1:9000", "0.0.0.0:9001"]);
-        let beyond = ["192.0.2.1:9000", "192.0.2.1:9001", "10.0.0.1:9000"];
+        let beyond = ["192.0.2.1:5000", "192.0.2.1:9000", "192.0.2.1:9001", "10.0.0.1:9000"];
         assert_eq!(told(&peer, "192.0.2.7"), beyond);
         assert_eq!(told(&peer, "127.0.0.1").len(), beyond.len() + 1);
+    }
+
+    #[test]
+    fn the_port_that_was_seen_is_passed_on_where_a_router_gives_it() {
+        let mut behind = peer(&["10.0.0.1:9000"]);
+        assert_eq!(told(&behind, "192.0.2.7"), ["192.0.2.1:5000", "192.0.2.1:9000", "10.0.0.1:9000"]);
+        // It came over TCP, or through a relay.
+        behind.address.set_port(0);
+        assert_eq!(told(&behind, "192.0.2.7"), ["192.0.2.1:9000", "10.0.0.1:9000"]);
+        assert_eq!(told(&peer(&["192.0.2.1:9000"]), "192.0.2.7"), ["192.0.2.1:9000"], "no router is in between");
     }
 
     #[test]

@@ -30,8 +30,11 @@ impl Engine {
     pub(crate) fn found(&mut self, content_id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
         let Some(content) = self.contents.get_mut(&content_id) else { return };
         for PeerAddress { id, addresses } in found {
-            if id != self.me && !self.peers.is_banned(&id) && !addresses.is_empty() {
-                if source == PeerSource::Tracker && !content.wanted && !self.peers.is_connected(&id) {
+            // One that is dialled nowhere may be reached through the tracker's relay.
+            let is_somewhere = !addresses.is_empty() || source == PeerSource::Tracker;
+            if id != self.me && !self.peers.is_banned(&id) && is_somewhere {
+                let is_new = !content.wanted && !addresses.is_empty() && !self.peers.is_connected(&id);
+                if source == PeerSource::Tracker && is_new {
                     self.dial_backs.introduced(content_id, id, self.now);
                 }
                 content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
@@ -149,8 +152,16 @@ impl Engine {
             relayed.dialled(self.now);
             let id = state.peer.id;
             let known = self.contents.values().find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec);
-            let told = || state.peer.address_for(state.peer.address.ip()).map(|peer| peer.addresses);
-            let Some(addresses) = known.or_else(told) else { continue };
+            let seen = state.peer.address.ip();
+            // What it names itself may be anywhere.
+            let told = || {
+                let addresses = state.peer.address_for(seen).map(|peer| peer.addresses).unwrap_or_default();
+                addresses.into_iter().filter(|address| address.ip() == seen).collect::<Vec<_>>()
+            };
+            let addresses = known.filter(|known| !known.is_empty()).unwrap_or_else(told);
+            if addresses.is_empty() {
+                continue;
+            }
             if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now) {
                 self.actions.dial(PeerAddress { id, addresses });
             }

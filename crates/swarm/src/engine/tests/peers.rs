@@ -122,6 +122,26 @@ fn made_up_peers_do_not_hide_one_that_the_tracker_names() {
     assert!(dialled);
 }
 
+/// All of its addresses are in networks that one lets nobody choose: the relay may lead to it.
+#[test]
+fn a_peer_that_the_tracker_names_without_an_address_is_dialled_and_one_that_a_peer_names_is_not() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let nowhere = |n| vec![PeerAddress { id: peer(n), addresses: vec![] }];
+    let message = PeerMessage::Peers { content: content(), peers: nowhere(3) };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers: nowhere(2) }, &mut actions);
+    (1..20).for_each(|s| engine.handle(Duration::from_secs(s), Event::Tick, &mut actions));
+    let dialled: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Dial { peer } => Some((peer.id, peer.addresses.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dialled, [(peer(2), 0)]);
+}
+
 #[test]
 fn no_peer_rewrites_the_addresses_that_the_tracker_gave() {
     let (mut engine, mut actions) = (lone_engine(true), Vec::new());

@@ -1,0 +1,233 @@
+//! The router in front of this machine is asked to let others in: by PCP, NAT-PMP or UPnP, whichever it knows.
+//!
+//! Asked in the background, so that nothing waits for it for long. What it grants is renewed while this runs, asked for anew when
+//! this machine is in another network, and given back at the end.
+
+mod lan;
+mod router;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use lan::Lan;
+use router::{Carrier, Granted, Router};
+
+/// The router has answered everything within this time. Those that know UPnP alone may be slow.
+const ANSWER: Duration = Duration::from_secs(12);
+/// One answer, of several that may be needed for a port.
+const ONE_ANSWER: Duration = Duration::from_secs(5);
+/// What is given back is given back within this time, all of it together.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+/// Longest time until a renewal, whatever the router grants: it may have been switched off meanwhile, and have forgotten.
+const RENEW: Duration = Duration::from_secs(600);
+/// Shortest time until a renewal.
+const SOONEST: Duration = Duration::from_secs(30);
+/// How often is looked whether this machine is in another network.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// A port of this machine that others reach at another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedPort {
+    /// The port here.
+    pub port: u16,
+    /// Where others reach it.
+    pub address: SocketAddr,
+}
+
+/// What the router has said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mapped {
+    /// What it forwards at present.
+    pub ports: Vec<MappedPort>,
+    /// The protocol that it speaks, once it has granted something.
+    pub by: Option<&'static str>,
+    /// Whether it has been asked: it has granted what it grants, or has said no, or has not answered.
+    pub asked: bool,
+    /// Why it forwards nothing.
+    pub reason: Option<String>,
+}
+
+/// What the router lets in, for as long as this is kept.
+pub struct PortMapping {
+    mapped: watch::Receiver<Mapped>,
+    task: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl PortMapping {
+    /// Nothing is asked.
+    pub fn none() -> Self {
+        let mapped = watch::channel(Mapped { asked: true, ..Mapped::default() }).1;
+        PortMapping { mapped, task: None }
+    }
+
+    /// Asks for all ports on which something listens at every address of this machine.
+    pub fn of(listeners: &[SocketAddr]) -> Self {
+        let everywhere = listeners.iter().filter(|listener| listener.ip().is_unspecified());
+        let ports: BTreeSet<u16> = everywhere.map(SocketAddr::port).collect();
+        match ports.is_empty() {
+            true => PortMapping::none(),
+            false => PortMapping::by(Lan::find, ports),
+        }
+    }
+
+    fn by(find: fn() -> Option<Lan>, ports: BTreeSet<u16>) -> Self {
+        let (told, mapped) = watch::channel(Mapped::default());
+        let (end, ended) = oneshot::channel();
+        let task = tokio::spawn(run(find, ports, told, ended));
+        PortMapping { mapped, task: Some((end, task)) }
+    }
+
+    /// What is granted at present.
+    pub fn mapped(&self) -> watch::Receiver<Mapped> {
+        self.mapped.clone()
+    }
+
+    /// Waits until the router has been asked, for this long at most.
+    pub async fn asked(&self, patience: Duration) {
+        let _ = timeout(patience, self.mapped().wait_for(|mapped| mapped.asked)).await;
+    }
+
+    /// Gives everything back.
+    pub async fn end(self) {
+        if let Some((end, task)) = self.task {
+            let _ = end.send(());
+            let _ = timeout(GIVE_BACK, task).await;
+        }
+    }
+}
+
+async fn run(
+    find: fn() -> Option<Lan>,
+    ports: BTreeSet<u16>,
+    told: watch::Sender<Mapped>,
+    mut ended: oneshot::Receiver<()>,
+) {
+    loop {
+        let lan = find();
+        let mut granted = Vec::new();
+        let reason = match &lan {
+            Some(lan) => {
+                let asking = ask_for_all(lan, &ports, &mut granted, &mut ended);
+                timeout(ANSWER, asking)
+                    .await
+                    .unwrap_or_else(|_| Err("the router does not answer in time".to_owned()))
+                    .err()
+            }
+            None => Some("no router translates the addresses of this machine".to_owned()),
+        };
+        if let Some(reason) = &reason {
+            tracing::debug!(%reason, "the router forwards no port");
+        }
+        for one in &granted {
+            tracing::info!(port = one.port, address = %one.address, by = one.by(), "the router forwards a port");
+        }
+        // What is granted over one carrier alone is still reached over that one.
+        let by = granted.first().map(Granted::by);
+        told.send_replace(Mapped { ports: addresses(&granted), by, asked: true, reason });
+        let stays = hold(find, lan, &mut granted, &told, &mut ended).await;
+        for one in granted {
+            one.give_back().await;
+        }
+        if !stays {
+            return;
+        }
+        told.send_replace(Mapped { asked: true, ..Mapped::default() });
+    }
+}
+
+/// Asks for every port, over both carriers. One that grants nothing for one port grants nothing for others.
+async fn ask_for_all(
+    lan: &Lan,
+    ports: &BTreeSet<u16>,
+    granted: &mut Vec<Granted>,
+    ended: &mut oneshot::Receiver<()>,
+) -> Result<(), String> {
+    let mut router: Option<Router> = None;
+    for (&port, carrier) in ports.iter().flat_map(|port| [(port, Carrier::Udp), (port, Carrier::Tcp)]) {
+        // What is being asked is waited for: it is given back only if it is known.
+        if is_over(ended) {
+            return Ok(());
+        }
+        let asking = async {
+            match &router {
+                Some(router) => router.ask(lan, port, carrier).await.map(|one| (None, one)),
+                None => Router::find(lan, port, carrier).await.map(|(found, one)| (Some(found), one)),
+            }
+        };
+        let (found, one) = timeout(ONE_ANSWER, asking).await.map_err(|_| "the router does not answer".to_owned())??;
+        router = router.or(found);
+        granted.push(one);
+    }
+    Ok(())
+}
+
+/// Whether nothing is to be forwarded any more. A receiver that has once said so may not be asked again.
+fn is_over(ended: &mut oneshot::Receiver<()>) -> bool {
+    ended.is_terminated() || !matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+}
+
+/// Renews what is granted, for as long as this machine is in the same network. Says whether it is in another one; if not, it is to
+/// end.
+async fn hold(
+    find: fn() -> Option<Lan>,
+    lan: Option<Lan>,
+    granted: &mut Vec<Granted>,
+    told: &watch::Sender<Mapped>,
+    ended: &mut oneshot::Receiver<()>,
+) -> bool {
+    let mut asked = Instant::now();
+    loop {
+        if ended.is_terminated() {
+            return false;
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            _ = &mut *ended => return false,
+        }
+        if find() != lan {
+            return true;
+        }
+        let lease = granted.iter().map(Granted::lease).min().map_or(RENEW, |left| left / 2);
+        let Some(lan) = lan.filter(|_| asked.elapsed() >= lease.clamp(SOONEST, RENEW)) else { continue };
+        if granted.is_empty() {
+            // It may let others in by now.
+            return true;
+        }
+        asked = Instant::now();
+        let mut kept = Vec::new();
+        for mut one in std::mem::take(granted) {
+            match timeout(ONE_ANSWER, one.renew(&lan)).await {
+                Ok(Ok(())) => kept.push(one),
+                failed => tracing::info!(port = one.port, ?failed, "the router forwards a port no longer"),
+            }
+        }
+        *granted = kept;
+        let by = granted.first().map(Granted::by);
+        told.send_if_modified(|before| {
+            let ports = addresses(granted);
+            let differs = before.ports != ports;
+            (before.ports, before.by) = (ports, by);
+            differs
+        });
+    }
+}
+
+/// Where each port is reached, each place once.
+fn addresses(granted: &[Granted]) -> Vec<MappedPort> {
+    let mut all: Vec<MappedPort> = Vec::new();
+    for one in granted {
+        let mapped = MappedPort { port: one.port, address: one.address };
+        if !all.contains(&mapped) {
+            all.push(mapped);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

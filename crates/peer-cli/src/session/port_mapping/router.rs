@@ -1,0 +1,209 @@
+//! One port that a router forwards: asked for, renewed and given back in the protocol that the router speaks.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
+use igd_next::aio::Gateway;
+use igd_next::aio::tokio::{Tokio, search_gateway};
+use igd_next::{PortMappingProtocol, SearchOptions};
+
+use super::lan::{Lan, is_inner};
+
+/// For how long a port is asked for, in seconds. It is renewed before.
+const LEASE: u32 = 3600;
+/// How PCP and NAT-PMP are asked: twice, within less than a second.
+const TIMES: TimeoutConfig = TimeoutConfig {
+    initial_timeout: Duration::from_millis(250),
+    max_retries: 1,
+    max_retry_timeout: Some(Duration::from_millis(500)),
+};
+/// A router that knows UPnP says so, and what it can do, within this time: they are slow.
+const SEARCH: Duration = Duration::from_secs(4);
+/// How the reason begins where what is granted leads nowhere.
+const BEHIND_ANOTHER: &str = "the router is behind another one";
+/// What the port is for, as the router shows it.
+const DESCRIPTION: &str = "p2p-fileshare";
+
+/// What carries packets to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Udp,
+    Tcp,
+}
+
+/// A port that is forwarded.
+pub(super) struct Granted {
+    pub(super) port: u16,
+    /// Where others reach it.
+    pub(super) address: SocketAddr,
+    how: How,
+}
+
+enum How {
+    /// By PCP or NAT-PMP.
+    Pmp(PortMapping),
+    /// By UPnP.
+    Upnp { router: Gateway<Tokio>, carrier: PortMappingProtocol },
+}
+
+/// What the router speaks.
+#[derive(Clone)]
+pub(super) enum Router {
+    Pmp,
+    Upnp(Gateway<Tokio>),
+}
+
+impl Router {
+    /// Finds out by asking for a port: by PCP or NAT-PMP, and if it knows neither by UPnP, for which is searched meanwhile.
+    pub(super) async fn find(lan: &Lan, port: u16, carrier: Carrier) -> Result<(Self, Granted), String> {
+        let (pmp, search) = (by_pmp(lan, port, carrier), search(lan));
+        tokio::pin!(pmp, search);
+        let mut found = None;
+        let first = loop {
+            tokio::select! {
+                granted = &mut pmp => match granted {
+                    Ok(granted) => return Ok((Router::Pmp, granted)),
+                    // It would forward a port to itself by another protocol too.
+                    Err(error) if error.starts_with(BEHIND_ANOTHER) => return Err(error),
+                    Err(error) => break error,
+                },
+                gateway = &mut search, if found.is_none() => found = Some(gateway),
+            }
+        };
+        let gateway = match found {
+            Some(gateway) => gateway,
+            None => search.await,
+        };
+        let router = gateway.map(Router::Upnp).map_err(|second| {
+            tracing::debug!(pmp = %first, upnp = %second, "no router forwards ports on request");
+            "the router answers neither PCP, NAT-PMP nor UPnP".to_owned()
+        })?;
+        let granted = router.ask(lan, port, carrier).await?;
+        Ok((router, granted))
+    }
+
+    /// Asks for a port.
+    pub(super) async fn ask(&self, lan: &Lan, port: u16, carrier: Carrier) -> Result<Granted, String> {
+        match self {
+            Router::Pmp => by_pmp(lan, port, carrier).await,
+            Router::Upnp(gateway) => by_upnp(lan, gateway.clone(), port, carrier).await,
+        }
+    }
+}
+
+async fn by_pmp(lan: &Lan, port: u16, carrier: Carrier) -> Result<Granted, String> {
+    let protocol = match carrier {
+        Carrier::Udp => InternetProtocol::Udp,
+        Carrier::Tcp => InternetProtocol::Tcp,
+    };
+    let wanted = NonZeroU16::new(port).ok_or("port 0 is none")?;
+    let options =
+        PortMappingOptions { external_port: Some(wanted), lifetime_seconds: Some(LEASE), timeout_config: Some(TIMES) };
+    let router = lan.router.into();
+    let mapping = match PortMapping::new(router, lan.own.into(), protocol, wanted, options).await {
+        Ok(mapping) => mapping,
+        // Some routers know NAT-PMP alone, and say nothing at all to what they do not know.
+        Err(_) => natpmp::port_mapping(router, protocol, wanted, options).await.map_err(|error| error.to_string())?,
+    };
+    let outside = match mapping.mapping_type() {
+        PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
+        PortMappingType::NatPmp => {
+            IpAddr::V4(natpmp::external_address(router, Some(TIMES)).await.map_err(|error| error.to_string())?)
+        }
+    };
+    let address = SocketAddr::new(outside, mapping.external_port().get());
+    granted(port, address, How::Pmp(mapping)).await
+}
+
+/// A router that knows UPnP.
+async fn search(lan: &Lan) -> Result<Gateway<Tokio>, String> {
+    let mut options = SearchOptions::default();
+    options.bind_addr = SocketAddr::from((lan.own, 0));
+    (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
+    search_gateway(options).await.map_err(|error| error.to_string())
+}
+
+async fn by_upnp(lan: &Lan, router: Gateway<Tokio>, port: u16, carrier: Carrier) -> Result<Granted, String> {
+    let outside = router.get_external_ip().await.map_err(|error| error.to_string())?;
+    let carrier = match carrier {
+        Carrier::Udp => PortMappingProtocol::UDP,
+        Carrier::Tcp => PortMappingProtocol::TCP,
+    };
+    let here = SocketAddr::from((lan.own, port));
+    let there = match router.add_port(carrier, port, here, LEASE, DESCRIPTION).await {
+        Ok(()) => port,
+        // Another machine has that one.
+        Err(_) => router.add_any_port(carrier, here, LEASE, DESCRIPTION).await.map_err(|error| error.to_string())?,
+    };
+    granted(port, SocketAddr::new(outside, there), How::Upnp { router, carrier }).await
+}
+
+/// A port that others can reach. One at an address that is translated again leads nowhere, and is given back.
+async fn granted(port: u16, address: SocketAddr, how: How) -> Result<Granted, String> {
+    let granted = Granted { port, address, how };
+    let leads_nowhere = match address.ip() {
+        IpAddr::V4(ip) => is_inner(ip) || ip.is_unspecified() || ip.is_loopback() || ip.is_link_local(),
+        // The addresses of this machine that are asked for are those of IPv4.
+        IpAddr::V6(_) => true,
+    };
+    if leads_nowhere {
+        granted.give_back().await;
+        return Err(format!("{BEHIND_ANOTHER}: its own address is {}", address.ip()));
+    }
+    Ok(granted)
+}
+
+impl Granted {
+    /// For how long it is granted.
+    pub(super) fn lease(&self) -> Duration {
+        match &self.how {
+            How::Pmp(mapping) => mapping.expiration().saturating_duration_since(Instant::now()),
+            How::Upnp { .. } => Duration::from_secs(LEASE.into()),
+        }
+    }
+
+    /// The protocol that the router speaks.
+    pub(super) fn by(&self) -> &'static str {
+        match &self.how {
+            How::Pmp(mapping) => match mapping.mapping_type() {
+                PortMappingType::NatPmp => "NAT-PMP",
+                PortMappingType::Pcp { .. } => "PCP",
+            },
+            How::Upnp { .. } => "UPnP",
+        }
+    }
+
+    /// Asks for it again. The router may have another address by then, or another port.
+    pub(super) async fn renew(&mut self, lan: &Lan) -> Result<(), String> {
+        match &mut self.how {
+            How::Pmp(mapping) => {
+                mapping.renew().await.map_err(|error| error.to_string())?;
+                self.address.set_port(mapping.external_port().get());
+                if let PortMappingType::Pcp { external_ip, .. } = mapping.mapping_type() {
+                    self.address.set_ip(external_ip.to_canonical());
+                } else if let Ok(outside) = natpmp::external_address(lan.router.into(), Some(TIMES)).await {
+                    self.address.set_ip(outside.into());
+                }
+            }
+            How::Upnp { router, carrier } => {
+                let here = SocketAddr::from((lan.own, self.port));
+                let again = router.add_port(*carrier, self.address.port(), here, LEASE, DESCRIPTION).await;
+                again.map_err(|error| error.to_string())?;
+                if let Ok(outside) = router.get_external_ip().await {
+                    self.address.set_ip(outside);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The router need not forward it any more.
+    pub(super) async fn give_back(self) {
+        match self.how {
+            How::Pmp(mapping) => drop(mapping.try_drop().await),
+            How::Upnp { router, carrier } => drop(router.remove_port(carrier, self.address.port()).await),
+        }
+    }
+}

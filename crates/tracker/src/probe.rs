@@ -1,0 +1,202 @@
+//! Telling peers how they are reached: from ports, and if there is one from an address, that they have never talked to.
+//!
+//! Sockets are opened for that, so it is done for a few at a time. Nothing is sent anywhere but to where the peer's own connection
+//! comes from, as its handshake has proved, and only the peer itself is taken for an answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{PeerId, ProbeEvent, ProbeReport, ProbeRequest, TrackerEvent};
+use swarm::Scope;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use transport::frame::MessageSender;
+use transport::{Config, Connection, Kind, Likelihood, Transport, TransportError, own_addresses};
+
+/// Peers that are looked at at once.
+const MOST: usize = 4;
+/// For so long a peer is tried that has to be let through by its router, or not.
+const UNASKED: Duration = Duration::from_millis(2500);
+/// For so long it is waited for.
+const AWAITED: Duration = Duration::from_millis(3500);
+/// Until then the peer alone sends; later this side does too, in case a firewall of its own lets in only answers.
+const ALONE: Duration = Duration::from_millis(1200);
+
+/// What a refused peer is told.
+pub(crate) const BUSY: &str = "others are being looked at just now: try again in a few seconds";
+/// What a peer is told that asks a tracker that looks at nobody.
+pub(crate) const NONE: &str = "this tracker does not try ports";
+
+/// Looks at peers.
+pub(crate) struct Prober {
+    config: Config,
+    room: Semaphore,
+}
+
+/// What the rest of the tracker knows of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) relays: bool,
+    pub(crate) udp_works: bool,
+}
+
+impl Prober {
+    /// With sockets as this says, but on other ports.
+    pub(crate) fn new(config: Config) -> Self {
+        Prober { config, room: Semaphore::new(MOST) }
+    }
+
+    /// Looks at the peer at the other end, and tells it.
+    pub(crate) async fn serve(
+        &self,
+        connection: &dyn Connection,
+        send: &mut MessageSender<TrackerEvent>,
+        request: ProbeRequest,
+        known: Known,
+    ) -> Result<(), TransportError> {
+        let Ok(_room) = self.room.try_acquire() else {
+            return send.send(&TrackerEvent::Refused(BUSY.to_owned())).await;
+        };
+        let (peer, seen) = (connection.peer_id(), canonical(connection.remote_addr()));
+        let over_udp = connection.transport() == "quic";
+        let own = if over_udp { self.own(request.dialled.to_canonical(), seen.ip()) } else { Vec::new() };
+        // None of them is one that the peer is told of later: what it sends would let this side in.
+        let unused = own.iter().filter_map(|&ip| self.bind(Kind::Quic, ip).ok()).collect::<Vec<_>>();
+        let udp = async {
+            let mut tries = tokio::task::JoinSet::new();
+            for (number, transport) in unused.iter().cloned().enumerate() {
+                tries.spawn(async move { (number, reaches(&*transport, seen, peer).await) });
+            }
+            let mut let_in = vec![false; unused.len()];
+            for (number, reached) in tries.join_all().await {
+                let_in[number] = reached;
+            }
+            let_in
+        };
+        let tcp = async {
+            let port = request.tcp.filter(|&port| port != 0)?;
+            let transport = self.bind(Kind::Tcp, self.base()).ok()?;
+            let reached = reaches(&*transport, SocketAddr::new(seen.ip(), port), peer).await;
+            transport.close().await;
+            Some(reached)
+        };
+        let (let_in, tcp) = tokio::join!(udp, tcp);
+        let mut places = Vec::new();
+        for (number, &ip) in own.iter().enumerate() {
+            let Ok(transport) = self.bind(Kind::Quic, ip) else { break };
+            let port = transport.listeners().first().map_or(0, SocketAddr::port);
+            let told = if number == 0 { request.dialled.to_canonical() } else { ip };
+            places.push((SocketAddr::new(told, port), transport));
+        }
+        let told = places.iter().map(|(place, _)| *place).collect();
+        send.send(&TrackerEvent::Probe(ProbeEvent::Places { seen, places: told })).await?;
+        let mut arrivals = tokio::task::JoinSet::new();
+        for (number, (_, transport)) in places.iter().enumerate() {
+            let transport = transport.clone();
+            arrivals.spawn(async move { (number, arrival(transport, seen, peer).await) });
+        }
+        let mut seen_there = vec![None; places.len()];
+        for (number, seen) in arrivals.join_all().await {
+            seen_there[number] = seen;
+        }
+        let Known { relays, udp_works } = known;
+        let report = ProbeReport { seen: seen_there, let_in, tcp, relays, udp_works };
+        let sent = send.send(&TrackerEvent::Probe(ProbeEvent::Found(report))).await;
+        for transport in places.into_iter().map(|(_, transport)| transport).chain(unused) {
+            transport.close().await;
+        }
+        sent
+    }
+
+    /// What the tracker itself is bound to.
+    fn base(&self) -> IpAddr {
+        self.config.listeners.first().map_or(IpAddr::from([0; 16]), SocketAddr::ip)
+    }
+
+    fn bind(&self, kind: Kind, ip: IpAddr) -> Result<Arc<dyn Transport>, TransportError> {
+        kind.bind(self.config.clone().listeners(vec![SocketAddr::new(ip, 0)]))
+    }
+
+    /// Where this machine looks at a peer from: what it is bound to, and an address beside the one that was dialled, if it has one
+    /// that the peer reaches as well.
+    fn own(&self, dialled: IpAddr, seen: IpAddr) -> Vec<IpAddr> {
+        let base = self.base();
+        let mut own = vec![base];
+        if base.is_unspecified() {
+            let listener = SocketAddr::new(base, 1);
+            let known = own_addresses(&[listener]);
+            let reached = known.iter().filter(|own| own.likelihood <= Likelihood::Network);
+            let ips: Vec<_> = reached.map(|own| own.address.ip().to_canonical()).collect();
+            own.extend(other_address(&ips, dialled, seen));
+        }
+        own
+    }
+}
+
+/// An address beside the dialled one. Where that is none of this machine's own, a router in front of it has it alone.
+fn other_address(own: &[IpAddr], dialled: IpAddr, seen: IpAddr) -> Option<IpAddr> {
+    let alike = |ip: &&IpAddr| ip.is_ipv4() == seen.is_ipv4() && Scope::of(**ip) == Scope::of(seen);
+    own.contains(&dialled).then(|| own.iter().filter(alike).find(|ip| **ip != dialled).copied()).flatten()
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether the peer is reached at this address, unasked.
+async fn reaches(transport: &dyn Transport, address: SocketAddr, peer: PeerId) -> bool {
+    match timeout(UNASKED, transport.dial(address, peer)).await {
+        Ok(Ok(connection)) => {
+            connection.close(0, "only looking");
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Where the peer comes from, if it does.
+async fn arrival(transport: Arc<dyn Transport>, seen: SocketAddr, peer: PeerId) -> Option<SocketAddr> {
+    let comes = async {
+        while let Some(connection) = transport.accept().await {
+            if connection.peer_id() == peer {
+                return Some(canonical(connection.remote_addr()));
+            }
+            connection.close(0, "somebody else is meant");
+        }
+        None
+    };
+    let open = async {
+        sleep(ALONE).await;
+        // Whichever of both arrives says the same.
+        match transport.dial(seen, peer).await {
+            Ok(connection) => Some(canonical(connection.remote_addr())),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let first = async {
+        tokio::select! {
+            found = comes => found,
+            found = open => found,
+        }
+    };
+    timeout(AWAITED, first).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_address_is_one_that_the_peer_reaches_as_well() {
+        let parse = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let other = |own: &[&str], dialled: &str, seen: &str| {
+            other_address(&parse(own), dialled.parse().unwrap(), seen.parse().unwrap()).map(|ip| ip.to_string())
+        };
+        let own = ["198.51.100.1", "10.0.0.1", "2001:db8::1", "198.51.100.2", "10.0.0.2"];
+        assert_eq!(other(&own, "198.51.100.1", "8.8.8.8").as_deref(), Some("198.51.100.2"));
+        assert_eq!(other(&own, "10.0.0.2", "10.0.0.9").as_deref(), Some("10.0.0.1"));
+        assert_eq!(other(&own, "2001:db8::1", "2001:db8::9"), None);
+        assert_eq!(other(&own, "192.0.2.1", "8.8.8.8"), None, "a router has it, and forwards the tracker's port alone");
+    }
+}
