@@ -34,7 +34,7 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
         Ok(reached) => {
             // The largest datagram is searched for meanwhile.
             let asks_router = Audience::of(&query.peer) != Audience::ThisMachine;
-            Some(router::in_front(reached, over, [udp.clone(), tcp.clone()], asks_router).await)
+            Some(router::in_front(&*reached.connection, over, [udp.clone(), tcp.clone()], asks_router).await)
         }
         Err(_) => None,
     };

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{Filtering, Mapping, Reachability, ReachabilityError, reachability};
-use transport::{Transport, TransportError, interface_addresses};
+use transport::{Connection, Transport, TransportError, interface_addresses};
 
 use super::finding::{Finding, Verdict};
-use super::network::Reached;
 use crate::session::port_mapping::{Mapped, PortMapping};
 
 /// A router that forwards ports has said so within this time.
@@ -30,14 +29,14 @@ pub(super) struct Probed {
 
 /// Finds out, by the connection to the tracker that stands.
 pub(super) async fn in_front(
-    reached: &Reached,
+    connection: &dyn Connection,
     over: Over,
     [udp, tcp]: [Arc<dyn Transport>; 2],
     asks_router: bool,
 ) -> Probed {
     let listeners = udp.listeners();
     let own: Vec<IpAddr> = interface_addresses(&listeners).iter().map(|own| own.ip().to_canonical()).collect();
-    let found = reachability(&*reached.connection, udp, tcp).await;
+    let found = reachability(connection, udp, tcp).await;
     let mapped = match &found {
         // Nobody in front translates anything, so there is nothing to forward.
         Ok(found) if own.contains(&found.seen.ip()) => None,
