@@ -169,6 +169,26 @@ fn what_is_not_shared_any_more_has_no_code() {
     get(&machines, "there", &codes[2]).ends_with(0);
 }
 
+/// The second code once took the place of the first, which nobody was told of.
+#[test]
+fn what_is_given_twice_is_shared_once() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(50_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "file", "./file"]);
+    let code = sharer.event::<event::Code>();
+    sharer.event::<event::Sharing>();
+    sharer.type_line("add file");
+    sharer.event::<event::Sharing>();
+    get(&machines, "there", &words(&code.command)).ends_with(0);
+    sharer.type_line("exit");
+    let tickets = sharer.find_event("the end", |event| match event {
+        event::Event::Ticket(ticket) => Some(Err(ticket)),
+        event::Event::Bye(_) => Some(Ok(())),
+        _ => None,
+    });
+    assert!(tickets.is_ok(), "{tickets:?}");
+}
+
 #[test]
 fn what_looks_like_a_code_is_taken_for_one_only_if_it_is() {
     let swarm = Swarm::new();

@@ -27,7 +27,7 @@ fn refused(command: Command, code: i32, sentence: &str) {
 fn values_that_make_no_sense_are_usage_errors() {
     let machines = Machines::new();
     machines.put("here", "file", b"bytes");
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["share", "--log-level=nonsense", "file"], "off, error, warn, info, debug or trace"),
         (&["share", "--log-level=peer=loud", "file"], "off, error, warn, info, debug or trace"),
         (&["share", "--budget=0", "file"], "1MiB to 1TiB"),
@@ -38,6 +38,14 @@ fn values_that_make_no_sense_are_usage_errors() {
         (&["share", "-i=localhost", "-d=0", "file"], "not at port 0"),
         (&["get", "-i=localhost", "-d=0", "file"], "0 is not in 1..=65535"),
         (&["ls", "localhost:0"], "is no HOST or HOST:PORT"),
+        (&["share", "-p=x", "file"], "that is no whole number"),
+        (&["share", "--bind=x", "file"], "that is no IP address"),
+        (&["share", "--expires=0s", "file"], "it must be there for a while"),
+        (&["share", "-i=tracker.test:10", "file"], "-i tracker.test -d 10"),
+        (&["get", "-i=10.0.0.1:10", "file"], "-i 10.0.0.1 -d 10"),
+        (&["get", "-i= ", "file"], "the tracker's name is missing"),
+        (&["get", " "], "it needs a ticket, a name or a content id"),
+        (&["get", "\n"], "it needs a ticket, a name or a content id"),
         (&["-i=localhost", "-S", "-m", "99999999"], "99999999 is not in 0..1048576"),
     ];
     for (words, sentence) in cases {
@@ -127,5 +135,25 @@ fn every_command_ends_its_events_with_the_error() {
         let last = events.iter().rfind(|event| Bye::of(event).is_none()).unwrap();
         assert!(Error::of(last).is_some(), "{words:?}: {lines}");
         assert!(text(&output.stderr).contains(errors[0].message.lines().next().unwrap()));
+    }
+}
+
+/// What cannot be shared was once said twice, and between that what had been sent.
+#[test]
+fn a_refusal_is_said_last_and_alone() {
+    let machines = Machines::new();
+    for (flags, code, sentence) in [
+        (&["-d=0", "/"][..], 1, "it has no name: choose something in it"),
+        (&["-d=0", "--bind=203.0.113.1", "file"], 1, "this machine has no address 203.0.113.1"),
+    ] {
+        machines.put("here", "file", b"bytes");
+        let mut command = peer_cli();
+        command.current_dir(machines.folder("here")).arg("share").args(flags);
+        testbed::programs::at_home(&mut command, &machines.home("here"));
+        let Output { status, stdout, stderr } = run(command);
+        let (words, errors) = (text(&stdout), text(&stderr));
+        assert_eq!(status.code(), Some(code), "{flags:?}: {errors}");
+        assert!(errors.lines().last().unwrap_or_default().contains(sentence), "{errors}");
+        assert!(!words.contains("Stopped sharing") && !words.contains("is not shared"), "{flags:?}: {words}");
     }
 }

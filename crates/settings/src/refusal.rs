@@ -48,8 +48,22 @@ pub fn sentence(error: &clap::Error) -> String {
             }
             _ => as_one_line(error),
         },
+        ErrorKind::ValueValidation => in_plain_words(&as_one_line(error)),
         _ => as_one_line(error),
     }
+}
+
+/// Without what the standard library says of texts that are no values.
+fn in_plain_words(sentence: &str) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        ("invalid digit found in string", "that is no whole number"),
+        ("cannot parse integer from empty string", "that is no whole number"),
+        ("number too large to fit in target type", "that number is too large"),
+        ("invalid float literal", "that is no number"),
+        ("invalid IP address syntax", "that is no IP address"),
+    ];
+    let known = WORDS.iter().find_map(|(said, plain)| Some(format!("{}{plain}", sentence.strip_suffix(said)?)));
+    known.unwrap_or_else(|| sentence.to_owned())
 }
 
 /// The first paragraph of what clap says, and notes about where something stands.

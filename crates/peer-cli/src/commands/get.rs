@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::Lan;
 use peer::{Glob, NamePolicy, TrackerAddress, received_manifest};
-use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
+use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
@@ -190,7 +190,8 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
     let mut options = SessionOptions { folder, output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
-    if matches!(what, What::Id(_)) || (matches!(what, What::Code(_)) && arguments.tracker_ip.is_none()) {
+    let is_unplaced = matches!(what, What::Id(_)) || (matches!(what, What::Code(_)) && arguments.tracker_ip.is_none());
+    if is_unplaced && lan.is_some() {
         options.first = "Looking for it on this network …";
     }
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
@@ -279,6 +280,7 @@ fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
         return usage(format!("{what:?} is no ticket. Put a name with spaces in quotes"));
     };
     match what.parse::<Query>() {
+        _ if what.trim().is_empty() => usage(QueryError::Empty.to_string()),
         Err(error) => usage(error.to_string()),
         Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
             usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))

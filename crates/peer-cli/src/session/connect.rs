@@ -1,6 +1,6 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,8 +62,22 @@ fn config(arguments: &PeerArguments, ports: impl Iterator<Item = u16>) -> Result
     let (identity, trust) = who(arguments)?;
     peer::sweep_manifests(arguments.hashes());
     let ip = address(arguments);
+    must_be_here(ip)?;
     let listeners = ports.map(|port| SocketAddr::new(ip, port)).collect();
     Ok(Config::new(identity, listeners).trust(trust).mtu(arguments.mtu).congestion(arguments.congestion))
+}
+
+/// Fails if this machine has no such address.
+fn must_be_here(ip: IpAddr) -> Result<(), Failure> {
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+    match std::net::UdpSocket::bind((ip, 0)).is_err_and(is_missing) {
+        true => {
+            let sentence =
+                format!("this machine has no address {ip}. --bind takes one that it has, or 0.0.0.0 for all of them");
+            Err(Failure::new(ExitCode::Other, sentence))
+        }
+        false => Ok(()),
+    }
 }
 
 fn not_bound(error: TransportError) -> Failure {
@@ -368,6 +382,16 @@ fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
+/// What to say of a text that no name server need be asked for.
+fn no_host(text: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        return Some("the tracker's name is missing: -i takes a name or an address".to_owned());
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port: u16 = port.parse().ok().filter(|_| !host.contains(':'))?;
+    Some(format!("{text:?} is no name of a machine. Its port stands apart: -i {host} -d {port}"))
+}
+
 /// Where a host is. A name that nobody knows is asked for again while `patience` lasts: a machine may start before its network.
 pub async fn addresses(
     host: &str,
@@ -381,6 +405,9 @@ pub async fn addresses(
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
     let host = without_brackets(host);
+    if let Some(sentence) = no_host(host) {
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
     let most = patience.at_most(ONE_TRY);
     let mut speech =
         Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));

@@ -170,12 +170,21 @@ impl Session {
 
     fn not_shared(&self, path: &Path, error: &PeerError) -> Result<(), Failure> {
         let failure = failure(error);
+        if self.options.strict {
+            // The last line says so.
+            self.tell_not_shared(path, &failure.message);
+            return Err(failure);
+        }
         self.say_not_shared(path, &failure.message);
-        if self.options.strict { Err(failure) } else { Ok(()) }
+        Ok(())
     }
 
     pub(super) fn say_not_shared(&self, path: &Path, message: &str) {
         self.screen.say(&format!("{} is not shared: {message}", path.display()));
+        self.tell_not_shared(path, message);
+    }
+
+    fn tell_not_shared(&self, path: &Path, message: &str) {
         let content = String::new();
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content, reason: format!("{}: {message}", path.display()) }));

@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Leaves the swarm in good order.
-    pub(super) async fn goodbye(&self) {
+    pub(super) async fn goodbye(&self, has_failed: bool) {
         // Some may have got all of it just now: what was heard last is still to be said.
         self.ids().into_iter().for_each(|content| self.tell_of_takers_at_end(content));
         let (mut sent, mut received) = (0, 0);
@@ -145,6 +145,8 @@ impl Session {
         let to = results::given(given, &takers);
         match self.options.end {
             _ if self.options.original => self.screen.say("Shutdown complete."),
+            // What went wrong is the only word of what never began.
+            End::AtWill if has_failed && given == 0 => {}
             End::AtWill => self.screen.say(&stopped_words(given, &to)),
             End::Shared { .. } if given > 0 => self.screen.say(&format!("Gave {to}.")),
             End::Never | End::Done | End::Shared { .. } => {}

@@ -62,7 +62,7 @@ impl Session {
         });
         // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
         tokio::select! {
-            () = session.goodbye() => {}
+            () = session.goodbye(result.is_err()) => {}
             _ = heard(&mut signals) => {}
         }
         result.and_then(|()| session.words_arrived())

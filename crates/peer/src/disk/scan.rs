@@ -161,7 +161,8 @@ impl Scan {
             Some(_) => path.to_owned(),
             None => path.canonicalize().map_err(|source| error_at(path, source))?,
         };
-        let name = safe_name(&named, named.file_name().unwrap_or_default())?;
+        let name = named.file_name().ok_or_else(|| unfit(path, "it has no name: choose something in it"))?;
+        let name = safe_name(&named, name)?;
         let folder = metadata.is_dir();
         let (files, empty_folders, left_out) = Default::default();
         let mut scan = Scan { name, folder, files, empty_folders, left_out, stale: false };

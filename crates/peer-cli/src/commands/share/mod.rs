@@ -114,7 +114,7 @@ pub struct ShareArguments {
     /// End after this time, as 30m or 2h
     ///
     /// End after this time, as 30m or 2h, since the first ticket was given
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = share_life)]
     expires: Option<Duration>,
     /// End when so many receivers have it
     ///
@@ -138,6 +138,14 @@ pub struct ShareArguments {
     cut: Cut,
     #[command(flatten)]
     pub peer: PeerArguments,
+}
+
+fn share_life(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(life) if life.is_zero() => Err("it must be there for a while".to_owned()),
+        Ok(life) => Ok(life),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A code that lives longer than a day is no code to be said aloud.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares};
-use protocol::{ContentId, PeerId, Query, Secret, Ticket};
+use protocol::{ContentId, PeerId, Query, Secret, Ticket, printable};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
@@ -139,6 +139,11 @@ impl Shared {
             None => share,
         };
         let Some(content) = session.share_as(path, share).await? else { return Ok(None) };
+        if self.contents.iter().any(|(shared, _)| *shared == content) {
+            // Another ticket would void the code of before.
+            session.note(&format!("{} is shared already.", printable(&path.display().to_string())));
+            return Ok(None);
+        }
         self.since.get_or_insert_with(Moment::now);
         self.shares.limit(content, self.receivers);
         self.contents.push((content, self.secrets.as_ref().map(|secrets| secrets(content))));
