@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use testbed::event::{Check, Kind};
+use testbed::event::{Check, Kind, Ticket};
 use testbed::interrupt::check_interrupted;
 use testbed::program::Program;
 use testbed::programs::Programs;
@@ -50,6 +50,14 @@ fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
     all
 }
 
+/// How a sharer is reached from elsewhere: its place, that of who asks, how the finding is, and words of it.
+const PEERS: [(Place, Place, &str, &str); 4] = [
+    (Place::Public, Place::Home, "good", "answers over UDP and TCP"),
+    (Place::Home, Place::Masq, "good", "is reached directly over QUIC"),
+    (Place::Home, Place::Sym, "poor", "through the tracker's relay"),
+    (Place::NoUdp, Place::Home, "poor", "through the tracker's relay"),
+];
+
 /// Asks at each place. Fails if something else is found than there is.
 pub fn run(programs: &Programs, folder: &Path) -> anyhow::Result<()> {
     let mut wrong = 0;
@@ -57,7 +65,7 @@ pub fn run(programs: &Programs, folder: &Path) -> anyhow::Result<()> {
         for place in ALL {
             check_interrupted()?;
             let relay = two_addresses;
-            let said = ask(programs, folder, place, two_addresses, relay)?;
+            let said = look(programs, folder, place, Asked { sharer: None, relay, two_addresses })?;
             println!("{place}, {} of the tracker:", if two_addresses { "two addresses" } else { "one address" });
             for check in said
                 .iter()
@@ -75,22 +83,41 @@ pub fn run(programs: &Programs, folder: &Path) -> anyhow::Result<()> {
             }
         }
     }
+    for (sharer, getter, status, words) in PEERS {
+        check_interrupted()?;
+        let said = look(programs, folder, getter, Asked { sharer: Some(sharer), relay: true, two_addresses: false })?;
+        let peer = said.iter().find(|check| check.check == "peer");
+        println!("{sharer} as {getter} sees it:");
+        println!(
+            "  {}",
+            peer.map_or("nothing".to_owned(), |peer| format!("{:8} peer      {}", peer.status, peer.found))
+        );
+        if !peer.is_some_and(|peer| peer.status == status && peer.found.contains(words)) {
+            wrong += 1;
+            println!("  WRONG: no peer that is {status} and says {words:?}");
+        }
+    }
     ensure!(wrong == 0, "doctor is wrong in {wrong} things");
     Ok(())
 }
 
-fn ask(
-    programs: &Programs,
-    folder: &Path,
-    place: Place,
-    two_addresses: bool,
+/// What is looked at.
+struct Asked {
+    /// Where somebody shares a file whose ticket is tried; if nowhere, only the tracker is.
+    sharer: Option<Place>,
     relay: bool,
-) -> anyhow::Result<Vec<Check>> {
-    let folder = folder.join(format!("doctor-{place}-{two_addresses}"));
-    let (at_tracker, at_home) = (folder.join("tracker"), folder.join("home"));
-    std::fs::create_dir_all(&at_tracker)?;
-    std::fs::create_dir_all(&at_home)?;
-    let lab = Lab::build(Place::Public, place)?;
+    two_addresses: bool,
+}
+
+fn look(programs: &Programs, folder: &Path, place: Place, asked: Asked) -> anyhow::Result<Vec<Check>> {
+    let Asked { sharer, relay, two_addresses } = asked;
+    let folder = folder.join(format!("doctor-{place}-{two_addresses}-{}", sharer.is_some()));
+    let own = |name: &str| {
+        let own = folder.join(name);
+        std::fs::create_dir_all(&own).map(|()| own)
+    };
+    let (at_tracker, at_sharer, at_home) = (own("tracker")?, own("sharer")?, own("home")?);
+    let lab = Lab::build(sharer.unwrap_or(Place::Public), place)?;
     if two_addresses {
         lab.give_tracker_another_address()?;
     }
@@ -99,20 +126,33 @@ fn ask(
     let mut tracker = Program::start("the tracker", command, &at_tracker)?;
     let id = tracker.find("its id", PATIENCE, |line| line.strip_prefix("Tracker id: ").map(str::to_owned))?;
     let mut command = lab.command(Side::Getter, &programs.peer);
-    command.args(["doctor", "-i", TRACKER, "--tracker-id", &id, "--json", "--output", "."]);
+    command.args(["doctor", "--json", "--output", "."]);
+    let mut share = None;
+    if sharer.is_some() {
+        std::fs::write(at_sharer.join("file"), [7; 10_000])?;
+        let mut sharing = lab.command(Side::Sharer, &programs.peer);
+        sharing.args(["share", "-i", TRACKER, "--tracker-id", &id, "--json", "file"]);
+        let mut program = Program::start("the sharer", sharing, &at_sharer)?;
+        command.arg(program.event::<Ticket>(PATIENCE)?.ticket);
+        share = Some(program);
+    } else {
+        command.args(["-i", TRACKER, "--tracker-id", &id]);
+    }
+    let last = if share.is_some() { "peer" } else { "way" };
     let mut doctor = Program::start("doctor", command, &at_home)?;
     let mut said = Vec::new();
-    let way = doctor.find_event("what is used", PATIENCE, |event| {
+    let heard = doctor.find_event("what is looked at last", PATIENCE, |event| {
         let check = Check::from_event(event)?;
-        let is_last = check.check == "way";
+        let is_last = check.check == last;
         said.push(check);
         is_last.then_some(())
     });
-    if way.is_err() {
-        println!("  {:?}", doctor.complaint("ended"));
+    if heard.is_err() {
+        println!("  {}", doctor.complaint("ended"));
     }
+    // Its exit status says whether it found something bad.
     let _ = doctor.end(PATIENCE);
-    drop((doctor, tracker, lab));
+    drop((doctor, share, tracker, lab));
     std::fs::remove_dir_all(&folder)?;
     Ok(said)
 }
