@@ -85,6 +85,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(tick) => driver.tick(),
             _ = statuses.tick(), if !driver.items.is_empty() => {
                 driver.publish_all();
+                driver.sweep_readers();
                 driver.report_progress();
             }
         }

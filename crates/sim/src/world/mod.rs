@@ -363,7 +363,9 @@ impl World {
             // What comes all the same is of no use to anyone.
             Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => self.fetch_manifest(peer, conn, content),
-            Action::Fetch { conn, request, content, run } => self.ask(peer, conn, request, content, run),
+            Action::Fetch { conn, request, content, run, awaited } => {
+                self.ask(peer, conn, (request, awaited), content, run)
+            }
             Action::Cancel { request } => self.cancel(peer, request),
             Action::Serve { serve } => self.serve(peer, serve),
             Action::Refuse { serve, reason } => self.refuse(serve, reason),

@@ -2,6 +2,7 @@
 
 use protocol::{ContentId, MAX_PIECES, PieceRange};
 
+use super::request::Cause;
 use super::{Offer, REQUESTS};
 use crate::engine::Engine;
 use crate::engine::STARVING;
@@ -41,6 +42,7 @@ impl Engine {
         offers.extend(kept.iter().map(|&run| Offer { content: id, run, at: now }));
         self.actions.decline(conn, id, dropped);
         self.downloads.offering.insert(conn);
+        self.ask_for_readers();
         self.take_offers(conn);
     }
 
@@ -62,6 +64,9 @@ impl Engine {
             if !run.lies_within(geometry.pieces()) {
                 self.close(conn, "it offers pieces that do not exist");
                 return;
+            }
+            if self.is_kept_for_readers(conn, id) {
+                break;
             }
             let Some(state) = self.conns.get(&conn) else { break };
             let size = u64::from(geometry.piece_size());
@@ -99,7 +104,7 @@ impl Engine {
             } else {
                 state.download.offers.pop_front();
             }
-            self.request(conn, id, PieceRange { first, count }, true);
+            self.request(conn, id, PieceRange { first, count }, Cause::Offered);
         }
         self.actions.decline_each(conn, declined);
     }
@@ -121,6 +126,7 @@ impl Engine {
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is
     /// little room, then from those whose debt is paid soonest.
     pub(crate) fn take_waiting_offers(&mut self) {
+        self.ask_for_readers();
         if self.downloads.offering.is_empty() {
             return;
         }
