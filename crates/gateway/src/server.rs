@@ -8,7 +8,8 @@ use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -95,7 +96,12 @@ impl Gateway {
             };
             let router = router.clone();
             connections.spawn(async move {
-                if let Err(error) = converse(stream, router).await {
+                let dialled = match stream.local_addr() {
+                    Ok(address) => Dialled(address),
+                    Err(_) => return,
+                };
+                let _ = stream.set_nodelay(true);
+                if let Err(error) = converse(stream, dialled, router).await {
                     tracing::debug!(%error, "a client's connection");
                 }
                 drop(permit);
@@ -105,12 +111,47 @@ impl Gateway {
 }
 
 /// Answers on one connection until it ends.
-async fn converse(stream: TcpStream, router: axum::Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let dialled = Dialled(stream.local_addr()?);
-    stream.set_nodelay(true)?;
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    dialled: Dialled,
+    router: axum::Router,
+) -> Result<(), hyper::Error> {
     let service = TowerToHyperService::new(router.layer(Extension(dialled)));
     let mut settings = http1::Builder::new();
     settings.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
-    settings.serve_connection(TokioIo::new(Patient::new(stream)), service).await?;
-    Ok(())
+    settings.serve_connection(TokioIo::new(Patient::new(stream)), service).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// Says something, and reads until the gateway ends the connection.
+    async fn ends(said: &str) -> String {
+        let access = Access { hosts: Vec::new(), token: None };
+        let contents = Contents::new(Vec::new(), WAIT);
+        let router = router(Arc::new(Served { access, contents, wait: WAIT }));
+        let (mut client, server) = duplex(64 << 10);
+        client.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let dialled = Dialled("127.0.0.1:80".parse().unwrap());
+        let (_, read) = tokio::join!(converse(server, dialled, router), client.read_to_string(&mut answer));
+        read.unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_that_do_not_come_end_a_connection() {
+        for said in ["", "GET", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+            assert!(!ends(said).await.contains("200 OK"), "{said:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_more_is_asked_ends() {
+        let answer = ends("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
 }

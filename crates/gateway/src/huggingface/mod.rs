@@ -31,6 +31,9 @@ use revisions::{Revision, resolve};
 const PATHS_BYTES: usize = 1 << 20;
 const PATHS_WITHIN: Duration = Duration::from_secs(10);
 
+/// Where clients keep notes of their own in a folder that they download into.
+const KEPT: &str = ".cache/huggingface";
+
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
@@ -115,7 +118,7 @@ fn missing(code: &'static str, sentence: &'static str) -> Response {
 }
 
 fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Response {
-    let siblings: Vec<Value> = open.files().map(|file| json!({ "rfilename": file.entry.path })).collect();
+    let siblings: Vec<Value> = files_of(open).map(|file| json!({ "rfilename": file.entry.path })).collect();
     let id = &repository.id;
     let author = id.split_once('/').map(|(author, _)| author);
     let mut info = json!({
@@ -137,6 +140,11 @@ fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Response {
     json(&info)
 }
 
+/// The files of a repository. What the hub's own clients keep beside a download is none of them.
+fn files_of(open: &OpenContent) -> impl Iterator<Item = OpenFile<'_>> {
+    open.files().filter(|file| below(&file.entry.path, KEPT).is_none())
+}
+
 /// What the hub calls an object's id: here the digest of the file, cut to that length.
 fn object_id(file: OpenFile<'_>) -> String {
     file.entry.root.to_string()[..40].to_owned()
@@ -155,7 +163,7 @@ fn folder_entry(path: &str) -> Value {
 fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>> {
     let (mut folders, mut files) = (BTreeSet::new(), Vec::new());
     let mut is_there = folder.is_empty();
-    for file in open.files() {
+    for file in files_of(open) {
         let Some(path) = below(&file.entry.path, folder) else { continue };
         is_there = true;
         let base = file.entry.path.len() - path.len();
@@ -175,10 +183,10 @@ fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>>
 /// What some paths lead to; those that lead nowhere are left out.
 fn paths_info(open: &OpenContent, paths: &[String]) -> Vec<Value> {
     let wanted: BTreeSet<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
-    let files = open.files().filter(|file| wanted.contains(file.entry.path.as_str())).map(entry);
+    let files = files_of(open).filter(|file| wanted.contains(file.entry.path.as_str())).map(entry);
     let folders = wanted
         .iter()
-        .filter(|folder| !folder.is_empty() && open.files().any(|file| below(&file.entry.path, folder).is_some()));
+        .filter(|folder| !folder.is_empty() && files_of(open).any(|file| below(&file.entry.path, folder).is_some()));
     files.chain(folders.map(|folder| folder_entry(folder))).collect()
 }
 

@@ -58,7 +58,7 @@ pub const LAYOUT: Layout = Layout {
         ),
         ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "wait", "json", "help"]),
         ("share", &["open", "expires", "receivers", "qr", "name", "tracker-ip", "up-rate", "json", "help"]),
-        ("gateway", &["open", "tracker-ip", "output", "gateway", "gateway-token", "ca", "json", "help"]),
+        ("gateway", &["open", "tracker-ip", "output", "gateway", "help"]),
         ("ls", &["only", "watch", "tracker-id", "wait", "json", "help"]),
         ("watch", &["only", "until-complete", "copies", "tracker-id", "wait", "json", "help"]),
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),

@@ -309,6 +309,9 @@ impl World {
             let stored = Event::Stored { content: id, request, piece };
             self.tell(peer, if right { stored } else { Event::Corrupt { request, piece } });
             self.check_piece(peer, content, piece);
+            if content == 0 {
+                self.read_on(peer);
+            }
         }
         if last {
             self.finish_asking(id, None);

@@ -50,7 +50,7 @@ impl Engine {
     fn take_offers(&mut self, conn: ConnId) {
         let mut declined: Vec<(ContentId, PieceRange)> = Vec::new();
         while let Some(state) = self.conns.get_mut(&conn) {
-            let Some(&Offer { content: id, run, .. }) = state.download.offers.front() else {
+            let Some(&Offer { content: id, run, at }) = state.download.offers.front() else {
                 self.downloads.offering.remove(&conn);
                 break;
             };
@@ -67,6 +67,12 @@ impl Engine {
             }
             if self.is_kept_for_readers(conn, id) {
                 break;
+            }
+            if self.is_stale_for_readers(id, at) {
+                let Some(state) = self.conns.get_mut(&conn) else { break };
+                state.download.offers.pop_front();
+                declined.push((id, run));
+                continue;
             }
             let Some(state) = self.conns.get(&conn) else { break };
             let size = u64::from(geometry.piece_size());

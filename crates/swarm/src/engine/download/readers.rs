@@ -11,6 +11,7 @@ use super::request::Cause;
 use crate::engine::Engine;
 use crate::engine::content::Content;
 use crate::engine::peers::connection::Connection;
+use crate::engine::upload::promises::ANSWER;
 use crate::event::{ConnId, RequestId};
 
 /// Most requests for readers that wait at one peer for their turn: more of them it refuses.
@@ -149,6 +150,12 @@ impl Engine {
         }
         let brings = |piece: u32| content.picker.is_open(piece) && state.has(&id, piece);
         content.readers.in_turn().any(|(_, window)| window.pieces().any(brings))
+    }
+
+    /// Whether an offer has waited for readers for so long that the other side may have taken it back.
+    pub(super) fn is_stale_for_readers(&self, id: ContentId, at: Duration) -> bool {
+        let is_read = self.contents.get(&id).is_some_and(|content| !content.readers.is_empty());
+        is_read && self.now.saturating_sub(at) > ANSWER / 2
     }
 
     /// Whether somebody reads something that is downloaded.
