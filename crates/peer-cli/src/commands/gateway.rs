@@ -24,7 +24,6 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli gateway p2p…                 what the ticket is of, at 127.0.0.1:8642
   peer-cli gateway -i HOST --ca ca.pem  all of a closed swarm
-  curl http://127.0.0.1:8642/name/a.bin -o a.bin
   HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
 
 const NOTES: &str = "\
