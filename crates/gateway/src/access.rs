@@ -103,7 +103,7 @@ impl Access {
         }
     }
 
-    fn knows(&self, host: &String, dialled: IpAddr) -> bool {
+    fn knows(&self, host: &str, dialled: IpAddr) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse::<IpAddr>() {
             let (address, dialled) = (address.to_canonical(), dialled.to_canonical());

@@ -8,6 +8,7 @@ use peer::OpenContent;
 use tar::{Builder, EntryType, Header};
 
 use crate::body::{Part, Parts};
+use crate::paths::below;
 
 /// Archives are made of blocks of so many bytes, and end with two that are empty.
 const BLOCK: u64 = 512;
@@ -24,11 +25,11 @@ struct Entry {
 pub(crate) fn parts(open: &Arc<OpenContent>, folder: &str, name: &str) -> io::Result<Parts> {
     let mut entries = Vec::new();
     for file in open.files() {
-        let Some(path) = crate::files::below(&file.entry.path, folder) else { continue };
+        let Some(path) = below(&file.entry.path, folder) else { continue };
         let (size, executable) = (file.entry.size, file.entry.executable);
         entries.push(Entry { path: format!("{name}/{path}"), size, offset: file.offset, executable });
     }
-    let empty = open.manifest().header().empty_folders.iter().filter_map(|path| crate::files::below(path, folder));
+    let empty = open.manifest().header().empty_folders.iter().filter_map(|path| below(path, folder));
     let folders: Vec<String> = empty.map(|path| format!("{name}/{path}/")).collect();
     // What cannot be said in an archive is known before it begins.
     entries.iter().try_for_each(|entry| head(&entry.path, entry.size, EntryType::Regular, 0o644).map(drop))?;

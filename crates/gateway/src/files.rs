@@ -18,6 +18,7 @@ use crate::archive;
 use crate::body::{ContentBody, Part, Parts};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
+use crate::paths::below;
 use crate::range::{Wanted, wanted};
 
 /// What need not be escaped in a file's name (RFC 8187).
@@ -51,14 +52,6 @@ impl Served {
         let OpenFile { entry, offset, .. } = file;
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
         Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), name }
-    }
-}
-
-/// The path of a file below a folder, if it is there. Everything is below the folder without a name.
-pub(crate) fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
-    match folder {
-        "" => Some(path),
-        folder => path.strip_prefix(folder)?.strip_prefix('/'),
     }
 }
 
@@ -241,13 +234,5 @@ mod tests {
         assert_eq!(disposition("a b.bin"), "attachment; filename=\"a b.bin\"");
         assert_eq!(disposition("ö\".bin"), "attachment; filename=\"__.bin\"; filename*=UTF-8''%C3%B6%22.bin");
         assert_eq!(disposition("a\r\nx: y"), "attachment; filename=\"a__x: y\"; filename*=UTF-8''a%0D%0Ax%3A%20y");
-    }
-
-    #[test]
-    fn what_is_below_a_folder_is_told_by_whole_names() {
-        assert_eq!(below("a/b", ""), Some("a/b"));
-        assert_eq!(below("a/b", "a"), Some("b"));
-        assert_eq!(below("ab/c", "a"), None);
-        assert_eq!(below("a", "a"), None);
     }
 }

@@ -29,11 +29,15 @@ mod huggingface;
 #[cfg(feature = "http")]
 mod pages;
 #[cfg(feature = "http")]
+mod paths;
+#[cfg(feature = "http")]
 mod patient;
 #[cfg(feature = "http")]
 mod range;
 #[cfg(feature = "http")]
 mod routes;
+#[cfg(feature = "http")]
+mod served;
 #[cfg(feature = "http")]
 mod server;
 #[cfg(feature = "http")]

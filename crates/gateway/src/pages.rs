@@ -10,7 +10,8 @@ use peer::{OpenContent, Query};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::contents::Contents;
-use crate::files::{ASK_AGAIN, below};
+use crate::files::ASK_AGAIN;
+use crate::paths::below;
 
 /// What need not be escaped in one segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');

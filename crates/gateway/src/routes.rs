@@ -1,7 +1,6 @@
 //! What is where: `/content/ID`, `/name/NAME`, a page of what is here, and what the clients of Hugging Face ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::http::header::{HeaderName, LOCATION};
@@ -13,19 +12,11 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use peer::{ContentId, OpenContent, Query};
 
-use crate::access::{Access, Dialled};
-use crate::contents::Contents;
+use crate::access::Dialled;
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner};
+use crate::served::Served;
 use crate::{huggingface, pages};
-
-/// What is served, to whom.
-pub(crate) struct Served {
-    pub(crate) access: Access,
-    pub(crate) contents: Contents,
-    /// How long what is not here is waited for.
-    pub(crate) wait: Duration,
-}
 
 type Shared = State<Arc<Served>>;
 

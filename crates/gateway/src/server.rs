@@ -18,7 +18,8 @@ use crate::access::{Access, Dialled, Token};
 use crate::contents::Contents;
 use crate::error::GatewayError;
 use crate::patient::Patient;
-use crate::routes::{Served, router};
+use crate::routes::router;
+use crate::served::Served;
 use crate::swarm::Swarm;
 
 /// Most connections at once; more wait until one has ended.

@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, below, set};
-use crate::routes::Served;
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
+use crate::paths::below;
+use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
 use revisions::{Revision, resolve};
 

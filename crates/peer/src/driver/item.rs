@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::participants::Participants;
 use super::progress::Told;
-use super::reader::Readers;
+use super::reading::Readers;
 use crate::config::DownloadOptions;
 use crate::disk::content::ContentStore;
 use crate::net::rate::RateCap;

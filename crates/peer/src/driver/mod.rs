@@ -12,6 +12,7 @@ mod participants;
 mod private;
 mod progress;
 mod reader;
+mod reading;
 mod receiving;
 mod reports;
 mod state;

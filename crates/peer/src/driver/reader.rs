@@ -1,16 +1,12 @@
 //! Reads a content in order while it arrives: each block is handed out as soon as its pieces are here, and the engine is told
 //! which pieces each reader waits for, and which it will want next.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Weak;
-use std::time::Duration;
-
 use bytes::Bytes;
 use protocol::{ContentId, PieceRange};
 use swarm::Event;
 use tokio::time::Instant;
 
+use super::reading::ReaderState;
 use super::state::Driver;
 use crate::command::{OpenedContent, ReaderPlace, Reply};
 use crate::error::PeerError;
@@ -18,59 +14,6 @@ use crate::report::{Begun, ContentKey};
 
 /// Most bytes that are read at once, or one piece where that is larger.
 const READ: u64 = 1 << 20;
-/// What is fetched ahead of a reader: what it reads in this time, within these bounds.
-const AHEAD: Duration = Duration::from_secs(8);
-const LEAST_AHEAD: u64 = 4 << 20;
-const MOST_AHEAD: u64 = 32 << 20;
-
-/// Those who read one content, by their numbers.
-pub(super) type Readers = BTreeMap<u64, ReaderState>;
-
-/// How far a reader is.
-pub(super) struct ReaderState {
-    alive: Weak<()>,
-    /// The pieces of its file from where it is, and the bytes of the first one before that; found once for each block.
-    at: Option<(Range<u32>, usize)>,
-    offset: u64,
-    end: u64,
-    /// Where the block goes that it waits for.
-    waiting: Option<Reply<Bytes>>,
-    /// When it was given a block last, and how large that was.
-    given: Option<(Instant, u64)>,
-    /// Bytes that are fetched ahead of it.
-    ahead: u64,
-    /// What the engine knows of it.
-    told: Option<PieceRange>,
-}
-
-impl ReaderState {
-    fn new(place: &ReaderPlace) -> Self {
-        ReaderState {
-            alive: place.alive.clone(),
-            at: None,
-            offset: place.offset,
-            end: place.end,
-            waiting: None,
-            given: None,
-            ahead: LEAST_AHEAD,
-            told: None,
-        }
-    }
-
-    /// It wants the block at this place.
-    fn asks(&mut self, place: &ReaderPlace, reply: Reply<Bytes>) {
-        if let Some((since, bytes)) = self.given.take() {
-            let pace = bytes as f64 / since.elapsed().as_secs_f64().max(0.001);
-            self.ahead = ((pace * AHEAD.as_secs_f64()) as u64).clamp(LEAST_AHEAD, MOST_AHEAD);
-        }
-        (self.offset, self.end, self.at, self.waiting) = (place.offset, place.end, None, Some(reply));
-    }
-
-    fn is_gone(&self) -> bool {
-        self.alive.strong_count() == 0
-    }
-}
-
 impl Driver {
     /// The next bytes for a reader, now or once they are here.
     pub(super) fn read(&mut self, key: ContentKey, place: ReaderPlace, reply: Reply<Bytes>) {
@@ -146,11 +89,12 @@ impl Driver {
     pub(super) fn sweep_readers(&mut self) {
         let mut gone = Vec::new();
         for (&content, item) in &mut self.items {
-            for (reader, state) in item.readers.extract_if(.., |_, state| state.is_gone()) {
-                if state.told.is_some() {
+            item.readers.retain(|&reader, state| {
+                if state.is_gone() && state.told.is_some() {
                     gone.push((content, reader));
                 }
-            }
+                !state.is_gone()
+            });
         }
         for (content, reader) in gone {
             self.event(Event::Reading { content, reader, window: None });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::{Geometry, PieceRange, PieceSet};
 
 use super::download::picker::Picker;
-use super::download::readers::Readers;
+use super::download::windows::Readers;
 use super::in_flight::InFlight;
 use super::manifest_fetches::ManifestFetches;
 use super::participation::Participation;

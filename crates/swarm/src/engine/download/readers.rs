@@ -1,7 +1,6 @@
 //! Pieces with a deadline: somebody reads a content while it is downloaded. What readers wait for, and a window ahead of each,
 //! is asked for before anything else, on our own account. Without readers nothing here does anything.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
@@ -19,38 +18,10 @@ const UNBEGUN: usize = 2;
 /// A request for a reader is as large as what comes in this time, and at least so many bytes.
 const RUN: Duration = Duration::from_millis(50);
 const LEAST_RUN: u64 = 512 << 10;
-/// Most readers of one content that are looked at in one go: the others have their turn next time.
-const LOOKS: usize = 32;
 /// Most requests for readers that are made in one go.
 const AT_ONCE: usize = 32;
 /// A peer that has refused to bring something for a reader is asked for nothing of that kind for so long.
 const REFUSED: Duration = Duration::from_secs(5);
-
-/// What the readers of one content want.
-#[derive(Debug, Default)]
-pub(crate) struct Readers {
-    /// By the number of the reader: the pieces that it wants next.
-    windows: BTreeMap<u64, PieceRange>,
-    /// The reader that had its turn last.
-    last: u64,
-}
-
-impl Readers {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.windows.is_empty()
-    }
-
-    /// Whether some reader will want a piece soon.
-    fn want(&self, piece: u32) -> bool {
-        self.windows.values().any(|window| window.pieces().contains(&piece))
-    }
-
-    /// Those whose turn it is, and what each wants next.
-    fn in_turn(&self) -> impl Iterator<Item = (u64, PieceRange)> {
-        let (before, after) = (self.windows.range(..=self.last), self.windows.range(self.last.saturating_add(1)..));
-        after.chain(before).take(LOOKS).map(|(&reader, &window)| (reader, window))
-    }
-}
 
 impl Engine {
     /// A reader wants these pieces next, or is gone.
@@ -58,10 +29,10 @@ impl Engine {
         let Some(content) = self.contents.get_mut(&id) else { return };
         let pieces = content.pieces();
         let Some(window) = window.filter(|window| window.lies_within(pieces)) else {
-            content.readers.windows.remove(&reader);
+            content.readers.remove(reader);
             return self.take_waiting_offers();
         };
-        content.readers.windows.insert(reader, window);
+        content.readers.insert(reader, window);
         let waits = content.picker.is_open(window.first);
         if content.wanted && waits {
             self.make_way(id);
@@ -90,7 +61,7 @@ impl Engine {
             for _ in 0..AT_ONCE {
                 let Some((conn, reader, run)) = self.next_for_readers(id) else { break };
                 if let Some(content) = self.contents.get_mut(&id) {
-                    content.readers.last = reader;
+                    content.readers.had_turn(reader);
                 }
                 self.request(conn, id, run, Cause::Awaited);
             }
@@ -168,40 +139,5 @@ impl Download {
     /// It refused to bring something for a reader: it is left alone with that for a while.
     pub(super) fn refuse_readers(&mut self, now: Duration) {
         self.readers_after = now + REFUSED;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readers_take_turns() {
-        let mut readers = Readers::default();
-        assert!(readers.is_empty());
-        for reader in 1..=3 {
-            readers.windows.insert(reader, PieceRange { first: reader as u32 * 10, count: 5 });
-        }
-        let turns = |readers: &Readers| readers.in_turn().map(|(reader, _)| reader).collect::<Vec<_>>();
-        assert_eq!(turns(&readers), [1, 2, 3]);
-        readers.last = 1;
-        assert_eq!(turns(&readers), [2, 3, 1]);
-        readers.last = 3;
-        assert_eq!(turns(&readers), [1, 2, 3]);
-        assert!(readers.want(14) && !readers.want(15));
-    }
-
-    #[test]
-    fn a_thousand_readers_are_looked_at_in_parts() {
-        let mut readers = Readers::default();
-        readers.windows.extend((0..1000).map(|reader| (reader, PieceRange { first: 0, count: 1 })));
-        let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..1000_usize.div_ceil(LOOKS) {
-            let turns: Vec<_> = readers.in_turn().map(|(reader, _)| reader).collect();
-            assert_eq!(turns.len(), LOOKS);
-            readers.last = turns[LOOKS - 1];
-            seen.extend(turns);
-        }
-        assert_eq!(seen.len(), 1000);
     }
 }
