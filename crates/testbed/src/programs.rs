@@ -58,9 +58,7 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
 /// The profile of what is handed out: optimised, and without symbols.
 pub const FOR_PEOPLE: &str = "dist";
 /// What it has beside what every build has.
-pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/port-mapping"];
-/// The optional parts that are in what is handed out.
-pub const PARTS_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/gateway"];
+pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/port-mapping,peer-cli/gateway"];
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
@@ -74,12 +72,6 @@ pub fn build_for_people(profile: &str) -> anyhow::Result<Programs> {
 
 fn built(executables: &[PathBuf]) -> anyhow::Result<Programs> {
     Ok(Programs { tracker: find(executables, "tracker")?, peer: find(executables, "peer-cli")? })
-}
-
-/// Builds both with this profile and all that is handed out.
-pub fn build_for_people(profile: &str) -> anyhow::Result<Programs> {
-    let executables = cargo_build(&[&PROGRAMS[..], &PARTS_FOR_PEOPLE].concat(), profile)?;
-    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
 }
 
 /// Builds the floors that the data path is measured against.

@@ -117,13 +117,6 @@ impl Compiler {
             .with_context(|| format!("for {}", self.target))
     }
 
-    /// Builds the programs with this profile and all that is handed out.
-    pub(crate) fn build_for_people(&self, profile: &str) -> anyhow::Result<Programs> {
-        let mut command = self.command(self.build);
-        command.args(["--profile", profile]).args(programs::PARTS_FOR_PEOPLE);
-        programs::build_by(&mut command).with_context(|| format!("for {}", self.target))
-    }
-
     /// Builds those tests of these packages that `which` says, with this profile. Gives the programs that run them.
     pub(super) fn build_tests(&self, packages: &[&str], which: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut command = self.command("test");

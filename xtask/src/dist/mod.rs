@@ -67,7 +67,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             continue;
         };
         let made = pack(&compiler.build(profile, &programs::FEATURES_FOR_PEOPLE)?, &here, output, target)?;
-        let made = pack(&compiler.build_for_people(profile)?, &here, output, target)?;
         trial::run(&made.archive, target, &triple, &tools, &mut skipped)?;
         all.push(made.archive);
         if target == cross::MUSL_ARM {
