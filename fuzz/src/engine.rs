@@ -194,7 +194,7 @@ impl World {
                 let conn = some(&self.conns, input)?;
                 let run = run(input, geometry(number).pieces());
                 self.asked.insert(self.next, (id, run));
-                Event::Requested { conn, serve: self.next, content: id, run }
+                Event::Requested { conn, serve: self.next, content: id, run, awaited: false }
             }
             17 => {
                 let at = input.below(self.serving.len());
@@ -262,7 +262,7 @@ impl World {
             Action::FetchManifest { conn, .. } | Action::CancelManifest { conn, .. } => {
                 assert!(self.conns.contains_key(&conn))
             }
-            Action::Fetch { conn, request, content: id, run } => {
+            Action::Fetch { conn, request, content: id, run, .. } => {
                 assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
                 let number = (0..CONTENTS).find(|&number| content(number) == id).expect("it is known");
                 let geometry = geometry(number);

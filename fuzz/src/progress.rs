@@ -212,12 +212,12 @@ impl World<'_> {
                     self.after(wait, Due::Tell(who, event));
                 }
             }
-            Action::Fetch { conn, request, content, run } => match self.ends.get(&(who, conn)) {
+            Action::Fetch { conn, request, content, run, awaited } => match self.ends.get(&(who, conn)) {
                 Some(&End::Honest(other, conn)) => {
                     self.next += 1;
                     let serve = self.next;
                     self.serves.insert((other, serve), Some((request, run)));
-                    self.after(LATENCY, Due::Tell(other, Event::Requested { conn, serve, content, run }));
+                    self.after(LATENCY, Due::Tell(other, Event::Requested { conn, serve, content, run, awaited }));
                 }
                 Some(End::Third) => drop(self.asked.insert(request, Asked { run, came: 0, judged: 0 })),
                 None => self.finish(request, Some(Failure::Broken)),
@@ -318,7 +318,7 @@ impl World<'_> {
                 self.next += 1;
                 let (serve, run) = (self.next, self.any_run());
                 self.serves.insert((who, serve), None);
-                self.tell(who, Event::Requested { conn, serve, content: content(), run });
+                self.tell(who, Event::Requested { conn, serve, content: content(), run, awaited: false });
             }
             _ => {}
         }

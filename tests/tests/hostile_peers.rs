@@ -193,7 +193,7 @@ fn two_contents_are_never_mixed_up() {
     let manifest = Manifest::build(of_one, &digests).unwrap();
     let wrong_manifest = Script::answers(content, pieces, move |_| Some(answer(manifest.bytes())));
     let mut wrong_pieces = Script::answers(content, pieces, move |request| match request {
-        Request::Pieces { run, .. } => {
+        Request::Pieces { run, .. } | Request::AwaitedPieces { run, .. } => {
             let part = run.first as usize * PIECE..(run.first + run.count) as usize * PIECE;
             Some(answer(&other[part]))
         }

@@ -36,7 +36,7 @@ fn announced_so(swarm: &Swarm, name: &str, bytes: &[u8]) -> Hostile {
     let (content, manifest, bytes) = (manifest.id(), manifest.bytes().clone(), bytes.to_vec());
     let script = Script::answers(content, 1, move |request| match request {
         Request::Manifest { .. } => Some(answer(&manifest)),
-        Request::Pieces { .. } => Some(answer(&bytes)),
+        Request::Pieces { .. } | Request::AwaitedPieces { .. } => Some(answer(&bytes)),
         Request::UpRate { .. } => None,
     });
     Hostile::seeder(&swarm.tracker_address(), content, name, script)

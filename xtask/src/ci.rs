@@ -1,6 +1,8 @@
 //! What CI runs, in order. Each step is a cargo command, but for the arrows between crates and between
 //! modules, which cargo does not check.
 
+mod optional;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
@@ -37,7 +39,7 @@ const WITH_FEATURES: [&[&str]; 2] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -46,11 +48,12 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("transport", &["protocol", "atomic-file"]),
     ("lan", &["transport"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
+    ("gateway", &["peer"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
     ("tracker-cli", &["tracker", "settings"]),
     ("sim", &["swarm"]),
-    ("peer-cli", &["peer", "tracker", "settings"]),
+    ("peer-cli", &["peer", "tracker", "settings", "gateway"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
     ("testbed", &["launcher", "peer", "sim"]),
@@ -73,6 +76,8 @@ pub fn run() -> anyhow::Result<()> {
     pack(&packages)?;
     AFTER.iter().chain(&WITH_FEATURES).try_for_each(|check| cargo(check))?;
     let mut skipped = Skipped::default();
+    eprintln!("optional parts");
+    optional::run(&mut skipped)?;
     eprintln!("other platforms");
     let result = cross::run_in_ci(&mut skipped).and_then(|()| fuzz(&mut skipped));
     skipped.sum_up();

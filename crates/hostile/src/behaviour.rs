@@ -300,7 +300,7 @@ impl Conversation {
         let Victim { piece_size, size, .. } = self.victim;
         let (answers, begin, len) = match *request {
             Request::Manifest { .. } => (self.behaviour.manifest, None, MAX_MANIFEST_BYTES as u64),
-            Request::Pieces { run, .. } => {
+            Request::Pieces { run, .. } | Request::AwaitedPieces { run, .. } => {
                 self.tally.asked.fetch_add(1, Ordering::Relaxed);
                 let begin = u64::from(run.first) * piece_size;
                 let len = (u64::from(run.count) * piece_size).min(size.saturating_sub(begin));

@@ -10,6 +10,7 @@ use protocol::{ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 
 use crate::commands::doctor::DoctorArguments;
+use crate::commands::gateway::GatewayCommand;
 use crate::commands::get::GetArguments;
 use crate::commands::inspect::InspectArguments;
 use crate::commands::join::JoinArguments;
@@ -138,6 +139,8 @@ pub enum Command {
     /// Get what someone shares: paste the line that they were given
     #[command(aliases = ["receive", "download"])]
     Get(Box<GetArguments>),
+    /// Serve what a swarm has over HTTP
+    Gateway(Box<GatewayCommand>),
     /// Share or download as the original; the same without `join`
     #[command(before_help = JOIN_EXAMPLES)]
     Join(Box<JoinArguments>),
@@ -234,6 +237,7 @@ impl Cli {
             None => (&self.join.peer, OutputStream::Output),
             Some(Command::Share(arguments)) => (&arguments.peer, OutputStream::Output),
             Some(Command::Get(arguments)) => (&arguments.peer, arguments.output_stream()),
+            Some(Command::Gateway(arguments)) => (&arguments.peer, OutputStream::Output),
             Some(Command::Ls(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Watch(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),

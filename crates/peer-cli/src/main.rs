@@ -13,7 +13,7 @@ use settings::Parsed;
 
 use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
-use crate::commands::{doctor, get, hash, inspect, join, ls, share, watch};
+use crate::commands::{doctor, gateway, get, hash, inspect, join, ls, share, watch};
 use crate::error::Failure;
 use crate::flags::own_folders::Keeps;
 use crate::session::patience;
@@ -79,6 +79,7 @@ fn run(arguments: Cli) -> Result<(), Failure> {
         }
         Some(Command::Share(arguments)) => in_runtime(share::run(*arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(*arguments)),
+        Some(Command::Gateway(arguments)) => in_runtime(gateway::run(*arguments)),
         Some(Command::Ls(arguments)) => in_runtime(ls::run(*arguments)),
         Some(Command::Watch(arguments)) => in_runtime(watch::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
@@ -96,6 +97,7 @@ fn settle_folders(arguments: &mut Cli, temporary: &mut Option<TempFolder>) {
     let (peer, keeps) = match &mut arguments.command {
         Some(Command::Share(share)) => (&mut share.peer, Keeps::KeyAndManifests),
         Some(Command::Get(get)) => (&mut get.peer, Keeps::Manifests),
+        Some(Command::Gateway(gateway)) => (&mut gateway.peer, Keeps::Manifests),
         Some(Command::Ls(ls)) => (&mut ls.query.peer, Keeps::Nothing),
         Some(Command::Watch(watch)) => (&mut watch.query.peer, Keeps::Nothing),
         Some(Command::Doctor(doctor)) => (&mut doctor.query.peer, Keeps::Nothing),

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerAddress, PeerId, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DownloadOptions;
+use crate::disk::content::FileTable;
 use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
@@ -21,6 +22,23 @@ use crate::status::Status;
 pub(crate) enum Rates {
     Up(Option<u64>),
     Down(Option<u64>),
+}
+
+/// Where a reader is, and how far it will read.
+pub(crate) struct ReaderPlace {
+    /// Which reader it is, of all that there were in this process.
+    pub(crate) reader: u64,
+    /// Gone when the reader is.
+    pub(crate) alive: Weak<()>,
+    pub(crate) offset: u64,
+    pub(crate) end: u64,
+}
+
+/// What a handle to an open content needs.
+pub(crate) struct OpenedContent {
+    pub(crate) begun: Begun,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) files: FileTable,
 }
 
 /// Where an answer goes.
@@ -79,11 +97,20 @@ pub(crate) enum Command {
         key: ContentKey,
         reply: oneshot::Sender<()>,
     },
-    /// The next bytes of a content from an offset on, once they are verified; nothing behind its end.
+    /// The next bytes of a content for a reader, once they are verified; nothing behind its end.
     Read {
         key: ContentKey,
-        offset: u64,
+        place: ReaderPlace,
         reply: Reply<Bytes>,
+    },
+    /// A handle to a content whose files are open.
+    Open {
+        content: ContentId,
+        reply: oneshot::Sender<Option<OpenedContent>>,
+    },
+    /// The contents that this node takes part in.
+    Contents {
+        reply: oneshot::Sender<Vec<ContentId>>,
     },
     Status {
         content: ContentId,

@@ -1,5 +1,7 @@
 //! What a download and a share have in common: a content in the node, which goes on without its handle.
 
+use std::ops::Range;
+
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
@@ -22,7 +24,11 @@ impl Handle {
     }
 
     pub(crate) fn read_from(&self, offset: u64) -> Reader {
-        Reader::new(self.commands.clone(), self.key, self.status.clone(), offset)
+        self.read_range(offset..u64::MAX)
+    }
+
+    pub(crate) fn read_range(&self, range: Range<u64>) -> Reader {
+        Reader::new(self.commands.clone(), self.key, self.status.clone(), range)
     }
 
     pub(crate) async fn stop(self) -> Result<(), PeerError> {

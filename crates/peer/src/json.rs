@@ -85,6 +85,13 @@ events! {
         /// The tracker's id.
         tracker: String,
     }
+    /// A gateway serves over HTTP.
+    "gateway" Gateway {
+        /// Where it is.
+        url: String,
+        /// What it serves: each swarm in a few words.
+        swarms: Vec<String>,
+    }
     /// A file is being hashed; ten times a second at most.
     "hashing" Hashing {
         /// What is hashed.

@@ -72,6 +72,7 @@ pub mod json;
 mod lock;
 mod net;
 mod node;
+mod open_content;
 mod reachability;
 mod reader;
 mod report;
@@ -98,6 +99,7 @@ pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 pub use node::Node;
+pub use open_content::{OpenContent, OpenFile};
 pub use reachability::{Filtering, Mapping, Reachability, ReachabilityError, reachability};
 pub use reader::Reader;
 pub use share::{Share, ShareBuilder};
@@ -107,8 +109,8 @@ pub use status::{Completed, DownloadStats, Participant, State, Status};
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
-    Algorithm, Code, CodeError, ContentId, ContentMatch, Manifest, PeerAddress, PeerId, PieceRange, PieceSet, Query,
-    QueryError, Secret, Ticket,
+    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, PeerAddress, PeerId, PieceRange,
+    PieceSet, Query, QueryError, Secret, Ticket,
 };
 pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
 pub use swarm::Shares;

@@ -19,6 +19,7 @@ use crate::event::PeerEvent;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
+use crate::open_content::OpenContent;
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
@@ -196,6 +197,18 @@ impl Node {
     /// The current status of a content, or `None` if this node takes no part in it.
     pub async fn status(&self, content: ContentId) -> Option<Status> {
         self.commands.ask(|reply| Command::Status { content, reply }).await.ok().flatten()
+    }
+
+    /// A handle to a content that this node shares or downloads, by which any of its bytes can be read. `None` while its manifest is
+    /// not known, or its files are not open yet: its [`Status`] says when they are ([`State::Fetching`](crate::State)).
+    pub async fn open(&self, content: ContentId) -> Option<OpenContent> {
+        let opened = self.commands.ask(|reply| Command::Open { content, reply }).await.ok().flatten()?;
+        Some(OpenContent::new(self.commands.clone(), opened))
+    }
+
+    /// The contents that this node takes part in, in no order.
+    pub async fn contents(&self) -> Vec<ContentId> {
+        self.commands.ask(|reply| Command::Contents { reply }).await.unwrap_or_default()
     }
 
     /// What a download waits for at the moment; nothing if it is complete, or this node takes no part in it. While bytes flow it

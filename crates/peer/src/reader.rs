@@ -1,28 +1,41 @@
 //! Reading a content in order while it is downloaded.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
-use crate::command::{Command, Commands};
+use crate::command::{Command, Commands, ReaderPlace};
 use crate::error::PeerError;
 use crate::report::ContentKey;
 use crate::status::Status;
 
+/// The number of the next reader in this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// Reads a content in order: see [`Download::read_from`](crate::Download::read_from). It is woken when the next piece is stored,
-/// and ends at the end of the content. If the download fails, so does the next read.
+/// and ends at the end of the content, or of the range that it was made for. If the download fails, so does the next read.
+///
+/// While it is read, the pieces that it waits for and those next after them are fetched before others. Drop it when nothing
+/// more is to be read.
 #[must_use = "nothing is read until it is polled"]
 pub struct Reader {
     commands: Commands,
     key: ContentKey,
     status: watch::Receiver<Status>,
-    /// Where the next block begins.
+    number: u64,
+    /// Gone when this is: then nothing is fetched for it any more.
+    alive: Arc<()>,
+    /// Where the next block begins, and where the last one ends.
     offset: u64,
+    end: u64,
     /// What was read and not yet taken.
     block: Bytes,
     asked: Option<Asked>,
@@ -32,13 +45,54 @@ pub struct Reader {
 type Asked = Pin<Box<dyn Future<Output = Result<Bytes, PeerError>> + Send>>;
 
 impl Reader {
-    pub(crate) fn new(commands: Commands, key: ContentKey, status: watch::Receiver<Status>, offset: u64) -> Self {
-        Reader { commands, key, status, offset, block: Bytes::new(), asked: None }
+    pub(crate) fn new(
+        commands: Commands,
+        key: ContentKey,
+        status: watch::Receiver<Status>,
+        Range { start, end }: Range<u64>,
+    ) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (alive, block) = (Arc::new(()), Bytes::new());
+        Reader { commands, key, status, number, alive, offset: start, end, block, asked: None }
+    }
+
+    /// The next block without a copy, as large as it comes; empty at the end. What is dropped before it is ready is not lost.
+    pub async fn block(&mut self) -> io::Result<Bytes> {
+        poll_fn(|context| self.poll_block(context)).await
+    }
+
+    /// The same, polled.
+    pub fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if !self.block.is_empty() {
+            return Poll::Ready(Ok(std::mem::take(&mut self.block)));
+        }
+        if self.offset >= self.end {
+            return Poll::Ready(Ok(Bytes::new()));
+        }
+        let mut asked = self.asked.take().unwrap_or_else(|| self.ask());
+        let Poll::Ready(answer) = asked.as_mut().poll(context) else {
+            self.asked = Some(asked);
+            return Poll::Pending;
+        };
+        let mut block = answer.map_err(|error| self.failure(error))?;
+        block.truncate(usize::try_from(self.end - self.offset).unwrap_or(usize::MAX));
+        self.offset += block.len() as u64;
+        if !block.is_empty() && self.offset < self.end {
+            // The next one is read while this one is used.
+            let mut next = self.ask();
+            self.asked = Some(match next.as_mut().poll(context) {
+                Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
+                Poll::Pending => next,
+            });
+        }
+        Poll::Ready(Ok(block))
     }
 
     fn ask(&self) -> Asked {
-        let (commands, key, offset) = (self.commands.clone(), self.key, self.offset);
-        Box::pin(async move { commands.ask(|reply| Command::Read { key, offset, reply }).await? })
+        let (commands, key) = (self.commands.clone(), self.key);
+        let alive = Arc::downgrade(&self.alive);
+        let place = ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end };
+        Box::pin(async move { commands.ask(|reply| Command::Read { key, place, reply }).await? })
     }
 
     /// Why nothing was answered: the content's own reason, if it has ended.
@@ -55,18 +109,12 @@ impl AsyncRead for Reader {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if self.block.is_empty() {
-            let mut asked = self.asked.take().unwrap_or_else(|| self.ask());
-            let Poll::Ready(answer) = asked.as_mut().poll(context) else {
-                self.asked = Some(asked);
-                return Poll::Pending;
-            };
-            self.block = answer.map_err(|error| self.failure(error))?;
-            self.offset += self.block.len() as u64;
-        }
-        let len = buf.remaining().min(self.block.len());
-        buf.put_slice(&self.block[..len]);
-        self.block.advance(len);
+        let Poll::Ready(block) = self.poll_block(context) else { return Poll::Pending };
+        let mut block = block?;
+        let len = buf.remaining().min(block.len());
+        buf.put_slice(&block[..len]);
+        block.advance(len);
+        self.block = block;
         Poll::Ready(Ok(()))
     }
 }

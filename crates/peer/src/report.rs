@@ -21,7 +21,7 @@ pub(crate) enum Question {
     /// For a manifest.
     Manifest { content: ContentId, stream: Box<dyn SendStream> },
     /// For pieces.
-    Pieces { content: ContentId, run: PieceRange, stream: Box<dyn SendStream> },
+    Pieces { content: ContentId, run: PieceRange, awaited: bool, stream: Box<dyn SendStream> },
     /// For the cap on what is sent.
     UpRate { content: ContentId, stream: Box<dyn SendStream> },
 }

@@ -208,6 +208,14 @@ pub enum Request {
         /// The content.
         content: ContentId,
     },
+    /// The same as `Pieces`, for pieces that somebody waits for: the receiver lets a few such questions wait for their turn though
+    /// it has offered something else. A peer that does not know the question drops its stream.
+    AwaitedPieces {
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: PieceRange,
+    },
 }
 
 impl Wire for Request {

@@ -175,6 +175,8 @@ fn request() -> impl Strategy<Value = Request> {
         (content(), any::<u32>(), any::<u32>())
             .prop_map(|(content, first, count)| Request::Pieces { content, run: PieceRange { first, count } }),
         content().prop_map(|content| Request::UpRate { content }),
+        (content(), any::<u32>(), any::<u32>())
+            .prop_map(|(content, first, count)| Request::AwaitedPieces { content, run: PieceRange { first, count } }),
     ]
 }
 

@@ -55,7 +55,7 @@ impl ActionLog {
                 self.content(*content);
                 "cancel-manifest"
             }
-            Action::Fetch { conn, request, content, run } => {
+            Action::Fetch { conn, request, content, run, .. } => {
                 self.number(*conn);
                 self.number(*request);
                 self.content(*content);

@@ -44,6 +44,7 @@ impl Equal {
             download: self.downlink / self.uplink,
             latency_ms: 0.0,
             loss: 0.0,
+            reads: None,
             hostile: Vec::new(),
             addresses: None,
             address_of: None,

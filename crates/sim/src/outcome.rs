@@ -20,6 +20,16 @@ pub struct Sample {
     pub seeded: f64,
 }
 
+/// How it went for a peer that read in order while it downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Seconds from the manifest to its first piece; nothing if it never had one.
+    pub first: Option<f64>,
+    /// Seconds that it waited after that, in all.
+    pub stalled: f64,
+}
+
 /// The end of a run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -47,6 +57,8 @@ pub struct Outcome {
     pub lost: u64,
     /// Of those, bytes that were lost, that were there already, were wrong, or came to their end with their request.
     pub wasted: u64,
+    /// How it went for each that read in order.
+    pub reading: Vec<Reading>,
     /// The swarm over time.
     pub samples: Vec<Sample>,
     /// A digest of everything that was told to any engine, in order.

@@ -103,6 +103,8 @@ pub struct Group {
     /// Part of what is sent to and from them that is lost, beyond the plan's.
     #[serde(default)]
     pub loss: f64,
+    /// They read the content in order while they download it.
+    pub reads: Option<Reads>,
     /// They mean harm, each in one of these ways, in turn. They hold everything, or so they say.
     #[serde(default)]
     pub hostile: Vec<Hostile>,
@@ -110,6 +112,19 @@ pub struct Group {
     pub addresses: Option<u32>,
     /// The group at whose first peer's address they all are.
     pub address_of: Option<String>,
+}
+
+/// How a peer reads a content in order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reads {
+    /// Where it begins, as a share of the whole.
+    #[serde(default)]
+    pub from: f64,
+    /// How fast, in multiples of a normal uplink.
+    pub rate: f64,
+    /// Pieces that are fetched ahead of it.
+    pub ahead: u32,
 }
 
 /// How a hostile peer behaves. It joins the tracker as a seeder, dials everyone that it hears of, says that it has every piece,
@@ -253,6 +268,9 @@ impl Plan {
             }
             if group.upload <= 0.0 || group.download <= 0.0 {
                 return bad("upload or download");
+            }
+            if group.reads.as_ref().is_some_and(|reads| !(0.0..1.0).contains(&reads.from) || reads.rate <= 0.0) {
+                return bad("reads");
             }
             if group.latency_ms < 0.0 || !(0.0..1.0).contains(&group.loss) {
                 return bad("latency_ms or loss");

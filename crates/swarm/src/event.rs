@@ -58,6 +58,15 @@ pub enum Event {
         /// Whether what came was wrong rather than missing.
         lied: bool,
     },
+    /// Somebody reads the content here in order: these pieces are to come first, in this order. Nothing if the reader is gone.
+    Reading {
+        /// The content.
+        content: ContentId,
+        /// The number of the reader.
+        reader: u64,
+        /// The piece that it waits for, and those that it will want next.
+        window: Option<PieceRange>,
+    },
     /// The content is not shared or wanted any more.
     Withdraw {
         /// The content.
@@ -127,6 +136,8 @@ pub enum Event {
         content: ContentId,
         /// The pieces.
         run: PieceRange,
+        /// Whether somebody waits for them.
+        awaited: bool,
     },
     /// A serve has ended, well or not.
     Served {
@@ -236,6 +247,8 @@ pub enum Action {
         content: ContentId,
         /// The pieces.
         run: PieceRange,
+        /// Whether somebody waits for them.
+        awaited: bool,
     },
     /// Give a request up; it still ends with `Finished`.
     Cancel {

@@ -10,6 +10,7 @@ use protocol::{Query, default_piece_size};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::LinkArguments;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
@@ -17,6 +18,7 @@ use crate::flags::peer::PeerArguments;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::find;
+use crate::session::gateway::{self, Source};
 use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
@@ -86,6 +88,8 @@ pub struct JoinArguments {
     #[arg(long)]
     pub exit_when_done: bool,
     #[command(flatten)]
+    pub gateway: GatewayArguments,
+    #[command(flatten)]
     pub peer: PeerArguments,
 }
 
@@ -115,6 +119,7 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
         .output(&arguments.output)
         .names(arguments.names.policy())
         .start();
+    let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what this peer has")).await?;
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
         seeder: arguments.seeder,
@@ -125,7 +130,9 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
     Session::run(node, options, face, async |session: &Session| {
-        if let Some(input) = begin(session, &arguments).await? {
+        let input = begin(session, &arguments).await?;
+        session.gateway(gateway.as_ref());
+        if let Some(input) = input {
             session.watch_input(input).await;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What the program can be told to do, a file each.
 
 pub mod doctor;
+pub mod gateway;
 pub mod get;
 pub mod hash;
 pub mod inspect;

@@ -27,6 +27,7 @@ pub const LAYOUT: Layout = Layout {
                 "congestion",
             ],
         ),
+        ("Over HTTP", &["gateway", "gateway-token", "gateway-host"]),
         ("Closed swarms", &["ca", "cert", "key", "identity"]),
         (
             "Tuning",
@@ -57,6 +58,7 @@ pub const LAYOUT: Layout = Layout {
         ),
         ("get", &["output", "only", "force", "seed-for", "tracker-ip", "up-rate", "wait", "json", "help"]),
         ("share", &["open", "expires", "receivers", "qr", "name", "tracker-ip", "up-rate", "json", "help"]),
+        ("gateway", &["open", "tracker-ip", "output", "gateway", "help"]),
         ("ls", &["only", "watch", "tracker-id", "wait", "json", "help"]),
         ("watch", &["only", "until-complete", "copies", "tracker-id", "wait", "json", "help"]),
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
@@ -90,6 +92,11 @@ pub const LAYOUT: Layout = Layout {
         Idle { commands: &["watch", "inspect", "doctor"], flags: &["lan", "no-lan"], why: "it asks the tracker alone" },
         Idle { commands: &["ls", "watch"], flags: &["dial-private"], why: "it talks to the tracker alone" },
         Idle { commands: &["ls", "watch", "doctor"], flags: &["hashes"], why: "it reads no manifests" },
+        Idle {
+            commands: &["gateway"],
+            flags: &["commands", "no-progress"],
+            why: "it draws nothing and takes no commands",
+        },
         Idle { commands: &["share"], flags: &["down-rate", "budget", "verify-on-disk"], why: "it downloads nothing" },
     ],
 };

@@ -2,6 +2,7 @@
 
 pub mod cut;
 pub mod end;
+pub mod gateway;
 pub mod guess;
 pub mod help;
 pub mod links;

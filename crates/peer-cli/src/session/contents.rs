@@ -12,6 +12,7 @@ use crate::error::{ExitCode, Failure, failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::session::find::{Found, Wanted};
+use crate::session::gateway::Running;
 use crate::session::patience::{how_long, now};
 use crate::session::run::Next;
 use crate::session::state::{CONNECTING, Content, Handle, Session};
@@ -110,6 +111,13 @@ impl Session {
             // Scripts take the last word of the first line as the ticket.
             false => self.screen.say(line),
         }
+    }
+
+    /// What is shared or downloaded is served over HTTP as well, if there is a gateway.
+    pub fn gateway(&self, gateway: Option<&Running>) {
+        let Some(gateway) = gateway else { return };
+        gateway.lines().iter().for_each(|line| self.screen.say(line));
+        self.screen.event(&gateway.event());
     }
 
     /// Something that happened, for programs.

@@ -6,6 +6,7 @@ pub mod connect;
 mod contents;
 mod ending;
 pub mod find;
+pub mod gateway;
 pub mod input;
 pub mod known_trackers;
 pub mod lan;

@@ -45,6 +45,10 @@ pub(crate) struct ContentStore {
     path: PathBuf,
     /// The files that are wanted, or shared.
     wanted: Vec<usize>,
+    /// Where they are in what readers read.
+    table: FileTable,
+    /// Pieces that were verified as they were read from this storage: it notices when a file is changed.
+    verified: Mutex<PieceSet>,
     /// That there was no room, and what holds nothing was given back: then nothing is written any more.
     given_back: RwLock<Option<StorageError>>,
     names: LocalNames,
@@ -55,6 +59,26 @@ pub(crate) struct ContentStore {
     watched: Mutex<Vec<WatchedFile>>,
     /// What lies in a shared folder and is no part of the content.
     left_out: u32,
+}
+
+/// The files of a content that are wanted or shared, one after another, as readers see them.
+#[derive(Debug, Clone)]
+pub(crate) struct FileTable {
+    /// Their numbers in the manifest.
+    pub(crate) files: Arc<[usize]>,
+    /// Where each of them ends.
+    pub(crate) ends: Arc<[u64]>,
+}
+
+impl FileTable {
+    fn new(manifest: &Manifest, wanted: &[usize]) -> Self {
+        let sizes = wanted.iter().map(|&file| manifest.header().files[file].size);
+        let ends = sizes.scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        FileTable { ends: ends.collect(), files: wanted.into() }
+    }
 }
 
 /// What a download needs until it is finished.
@@ -96,7 +120,6 @@ impl ContentStore {
     /// A content of which these files are where they stay, at `path`.
     pub(crate) fn new(manifest: Arc<Manifest>, storage: Arc<dyn Storage>, path: PathBuf, wanted: Vec<usize>) -> Self {
         ContentStore {
-            manifest,
             storage: RwLock::new(storage),
             naming: Mutex::default(),
             checkpoint: None,
@@ -106,6 +129,9 @@ impl ContentStore {
             finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
+            table: FileTable::new(&manifest, &wanted),
+            verified: Mutex::new(PieceSet::empty(manifest.geometry().pieces())),
+            manifest,
             wanted,
             given_back: RwLock::new(None),
             names: LocalNames::default(),
@@ -162,18 +188,21 @@ impl ContentStore {
 
     /// Where this byte of the files that are wanted is, one file after the other: the piece, those of its file from there on,
     /// and how many of the piece's bytes come before it. Nothing behind the end.
-    pub(crate) fn locate(&self, mut offset: u64) -> Option<(Range<u32>, usize)> {
-        let geometry = self.manifest.geometry();
-        for (&file, entry) in self.wanted.iter().zip(self.wanted_files()) {
-            if offset < entry.size {
-                let piece_size = u64::from(geometry.piece_size());
-                let pieces = geometry.pieces_of(file);
-                let first = pieces.start + (offset / piece_size) as u32;
-                return Some((first..pieces.end, (offset % piece_size) as usize));
-            }
-            offset -= entry.size;
-        }
-        None
+    pub(crate) fn locate(&self, offset: u64) -> Option<(Range<u32>, usize)> {
+        let FileTable { files, ends } = &self.table;
+        let at = ends.partition_point(|&end| end <= offset);
+        let &file = files.get(at)?;
+        let begin = if at == 0 { 0 } else { ends[at - 1] };
+        let (geometry, offset) = (self.manifest.geometry(), offset - begin);
+        let piece_size = u64::from(geometry.piece_size());
+        let pieces = geometry.pieces_of(file);
+        let first = pieces.start + (offset / piece_size) as u32;
+        Some((first..pieces.end, (offset % piece_size) as usize))
+    }
+
+    /// Where the files that are wanted are, one after the other.
+    pub(crate) fn table(&self) -> &FileTable {
+        &self.table
     }
 
     pub(crate) fn manifest(&self) -> &Arc<Manifest> {
@@ -200,6 +229,28 @@ impl ContentStore {
             if !pieces.all(|(piece, bytes)| self.manifest.verify(piece, bytes)) {
                 return Err(StorageError::Changed(self.names.spec(&self.manifest, &self.path, stretch.file).path));
             }
+        }
+        Ok(bytes)
+    }
+
+    /// The same for a reader. Pieces of files that stay where they are are verified once: the storage notices when such a file is
+    /// changed, and reads it no more.
+    pub(crate) fn load_for_reader(&self, block: &Block) -> Result<Bytes, StorageError> {
+        let pieces = || block.stretches.iter().flat_map(|stretch| stretch.run.pieces());
+        let is_settled = read(&self.doubtful).is_empty() && !self.is_being_built();
+        if is_settled {
+            let known = lock(&self.verified);
+            if pieces().all(|piece| known.contains(piece)) {
+                drop(known);
+                return self.load_as_is(block);
+            }
+        }
+        let bytes = self.load_verified(block)?;
+        if is_settled {
+            let mut known = lock(&self.verified);
+            pieces().for_each(|piece| {
+                known.insert(piece);
+            });
         }
         Ok(bytes)
     }
@@ -428,6 +479,7 @@ impl ContentStore {
                 // A file that is closed meanwhile is opened again by its name, which is a new one.
                 let settled = settled(&self.manifest, &self.names, &*backend, &self.path, &wanted)?;
                 *closed.unwrap_or_else(|| write(&self.storage)) = settled;
+                *lock(&self.verified) = PieceSet::empty(self.manifest.geometry().pieces());
             }
         }
         // What is kept in memory stays right whatever becomes of the files.
@@ -444,7 +496,7 @@ impl ContentStore {
 
     /// Bytes of the files that are wanted, or shared.
     pub(crate) fn wanted(&self) -> u64 {
-        self.wanted_files().map(|file| file.size).sum()
+        self.table.ends.last().copied().unwrap_or(0)
     }
 
     /// How many files they are.

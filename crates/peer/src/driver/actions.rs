@@ -75,7 +75,9 @@ impl Driver {
                     task.abort();
                 }
             }
-            Action::Fetch { conn, request, content, run } => self.fetch(conn, request, content, run),
+            Action::Fetch { conn, request, content, run, awaited } => {
+                self.fetch(conn, request, content, (run, awaited))
+            }
             Action::Cancel { request } => {
                 if let Some(fetching) = self.requests.get(&request) {
                     fetching.task.abort();
@@ -129,7 +131,13 @@ impl Driver {
         Manner::First(self.tracker.clone().zip(announced).map(|(tracker, announced)| Through { tracker, announced }))
     }
 
-    pub(super) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
+    pub(super) fn fetch(
+        &mut self,
+        conn: ConnId,
+        request: RequestId,
+        content: ContentId,
+        (run, awaited): (PieceRange, bool),
+    ) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(store) = item.store.clone() else { return };
         let came = Arc::new(AtomicU64::new(0));
@@ -138,6 +146,7 @@ impl Driver {
             connection: link.connection.clone(),
             store,
             run,
+            awaited,
             proven: link.proven,
             came: came.clone(),
             buffers: self.setup.buffers.clone(),

@@ -68,7 +68,13 @@ impl Driver {
                 let _ = reply.send(());
             }
             Command::Stop { key, reply } => self.stop(key, reply),
-            Command::Read { key, offset, reply } => self.read(key, offset, reply),
+            Command::Read { key, place, reply } => self.read(key, place, reply),
+            Command::Open { content, reply } => {
+                let _ = reply.send(self.open_content(content));
+            }
+            Command::Contents { reply } => {
+                let _ = reply.send(self.items.keys().copied().collect());
+            }
             Command::Status { content, reply } => {
                 let _ = reply.send(self.publish(content));
             }

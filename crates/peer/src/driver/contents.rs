@@ -176,7 +176,7 @@ impl Driver {
         }
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Fetching);
-        self.serve_readers(content);
+        self.readers_begin(content);
         if whole {
             self.finish(content);
         } else {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lan::ContentKey;
 use protocol::PeerId;
 use tokio::sync::{oneshot, watch};
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 
 use super::participants::Participants;
 use super::progress::Told;
-use crate::command::Reply;
+use super::reading::Readers;
 use crate::config::DownloadOptions;
 use crate::disk::content::ContentStore;
 use crate::net::rate::RateCap;
@@ -52,8 +51,8 @@ pub(super) struct Item {
     pub(super) waits: Arc<WaitStats>,
     pub(super) up: Arc<RateCap>,
     pub(super) down: Arc<RateCap>,
-    /// Readers in order, each waiting for what is at an offset.
-    pub(super) readers: Vec<(u64, Reply<Bytes>)>,
+    /// Those who read it in order.
+    pub(super) readers: Readers,
     /// What the tracker was told of how it stands, while somebody watches there.
     pub(super) told: Option<Told>,
     /// Callers that stopped it while its files got their names: they wait for that.
@@ -86,7 +85,7 @@ impl Item {
             waits: Arc::new(WaitStats::of_download(of_node)),
             up,
             down,
-            readers: Vec::new(),
+            readers: Readers::new(),
             told: None,
             stops: Vec::new(),
         }

@@ -12,6 +12,7 @@ mod participants;
 mod private;
 mod progress;
 mod reader;
+mod reading;
 mod receiving;
 mod reports;
 mod state;
@@ -85,6 +86,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(tick) => driver.tick(),
             _ = statuses.tick(), if !driver.items.is_empty() => {
                 driver.publish_all();
+                driver.sweep_readers();
                 driver.report_progress();
             }
         }

@@ -268,12 +268,12 @@ impl Driver {
                 Some(item) => drop(tokio::spawn(link::answer(stream, Answer::UpRate(item.up.slowest())))),
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
-            Question::Pieces { content, run, stream } => {
+            Question::Pieces { content, run, awaited, stream } => {
                 let content = known(content);
                 let serve = self.next_serve;
                 self.next_serve += 1;
                 self.questions.insert(serve, PendingServe { conn, content, run, stream });
-                self.event(Event::Requested { conn, serve, content, run });
+                self.event(Event::Requested { conn, serve, content, run, awaited });
             }
         }
     }

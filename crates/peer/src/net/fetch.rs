@@ -134,6 +134,8 @@ pub(crate) struct PieceFetch {
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) store: Arc<ContentStore>,
     pub(crate) run: PieceRange,
+    /// Whether somebody waits for it.
+    pub(crate) awaited: bool,
     /// Whether a piece came from there before.
     pub(crate) proven: bool,
     /// Payload bytes that have come: read by others now and then, so that no message is needed for each part.
@@ -158,7 +160,9 @@ impl PieceFetch {
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
         let geometry = self.store.manifest().geometry();
-        let question = Request::Pieces { content: self.store.id(), run: self.run };
+        let (content, run) = (self.store.id(), self.run);
+        let question =
+            if self.awaited { Request::AwaitedPieces { content, run } } else { Request::Pieces { content, run } };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
             Answer::Bytes(len) if len == geometry.bytes(self.run) => {}

@@ -126,7 +126,8 @@ async fn accept(
 async fn listen((stream, mut recv): Stream) -> Option<Question> {
     match receive_message(&mut *recv).await.ok()? {
         Request::Manifest { content } => Some(Question::Manifest { content, stream }),
-        Request::Pieces { content, run } => Some(Question::Pieces { content, run, stream }),
+        Request::Pieces { content, run } => Some(Question::Pieces { content, run, awaited: false, stream }),
+        Request::AwaitedPieces { content, run } => Some(Question::Pieces { content, run, awaited: true, stream }),
         Request::UpRate { content } => Some(Question::UpRate { content, stream }),
     }
 }

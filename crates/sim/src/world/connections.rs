@@ -274,6 +274,9 @@ impl World {
             let (have, wanted) = (PieceSet::empty(geometry.pieces()), PieceSet::full(geometry.pieces()));
             self.tell(peer, Event::Content { content: id, geometry, have, wanted });
             self.announce(peer, content);
+            if content == 0 {
+                self.begin_reading(peer);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The world: engines, what is under way between them, and the books that they are checked against.
 //!
 //! It is cut by what happens: `connections` (dial, say, close), `transfers` (ask, serve, cancel), `tracker`
-//! (announce, introduce), `peers` (who they are, how they come), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
+//! (announce, introduce), `peers` (who they are, how they come), `readers` (who reads what comes), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
 //! that are no engine and mean harm). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
 mod connections;
@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod invariants;
 mod peers;
+mod readers;
 mod tracker;
 mod transfers;
 mod verdict;
@@ -86,6 +87,8 @@ enum SimEvent {
     TrackerDies,
     /// The tracker is there again.
     TrackerReturns,
+    /// A peer has read a piece, and wants the next one.
+    Read(PeerIx),
     /// The swarm is looked at.
     Sample,
 }
@@ -248,6 +251,7 @@ impl World {
             sent: self.sent as u64,
             lost: self.lost as u64,
             wasted: (self.sent as u64).saturating_sub(self.useful),
+            reading: self.peers.iter().filter_map(|peer| peer.reader.as_ref()?.outcome(self.now)).collect(),
             samples: self.samples,
             trace: self.trace,
             events: self.events,
@@ -278,6 +282,7 @@ impl World {
             SimEvent::FreshId(peer) => self.take_fresh_id(peer),
             SimEvent::TrackerDies => self.tracker_dies(),
             SimEvent::TrackerReturns => self.tracker_returns(),
+            SimEvent::Read(peer) => self.has_read(peer),
             SimEvent::Sample => {
                 self.take_sample();
                 self.check_everyone();
@@ -363,7 +368,9 @@ impl World {
             // What comes all the same is of no use to anyone.
             Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => self.fetch_manifest(peer, conn, content),
-            Action::Fetch { conn, request, content, run } => self.ask(peer, conn, request, content, run),
+            Action::Fetch { conn, request, content, run, awaited } => {
+                self.ask(peer, conn, (request, awaited), content, run)
+            }
             Action::Cancel { request } => self.cancel(peer, request),
             Action::Serve { serve } => self.serve(peer, serve),
             Action::Refuse { serve, reason } => self.refuse(serve, reason),

@@ -7,6 +7,7 @@ use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, VERSION};
 use swarm::{Engine, Event, RequestId};
 
 use super::hostile::Brain;
+use super::readers::Reader;
 use super::transfers::TransferId;
 use super::{Holding, PeerIx, SECOND, SimEvent, World};
 use crate::bound::{Capacities, Demand, least_seconds, least_seconds_of_several};
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     pub(super) tick_at: Time,
     pub(super) requests: BTreeMap<RequestId, TransferId>,
     pub(super) holdings: Vec<Holding>,
+    /// How it reads the first content.
+    pub(super) reader: Option<Reader>,
 }
 
 impl Peer {
@@ -122,6 +125,7 @@ impl World {
                 tick_at: 0,
                 requests: BTreeMap::new(),
                 holdings,
+                reader: group.reads.as_ref().map(|reads| Reader::new(reads, pieces, normal)),
             });
             let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
             self.queue.push(arrives, SimEvent::Arrive(number as PeerIx));

@@ -22,6 +22,8 @@ pub(super) struct Transfer {
     request: RequestId,
     content: usize,
     run: PieceRange,
+    /// Whether somebody waits for them.
+    awaited: bool,
     /// Whether each side still has to do with it.
     asking: bool,
     serving: bool,
@@ -83,7 +85,14 @@ impl Transfers {
 }
 
 impl World {
-    pub(super) fn ask(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
+    pub(super) fn ask(
+        &mut self,
+        peer: PeerIx,
+        conn: ConnId,
+        (request, awaited): (RequestId, bool),
+        content: ContentId,
+        run: PieceRange,
+    ) {
         let content = self.content(content);
         let Some((state, end)) = self.connections.standing(conn) else {
             let event = Event::Finished { request, failure: Some(Failure::Broken) };
@@ -101,6 +110,7 @@ impl World {
             request,
             content,
             run,
+            awaited,
             asking: true,
             serving: true,
             flow: None,
@@ -133,6 +143,7 @@ impl World {
     pub(super) fn asked(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         let (conn, server, run, content) = (transfer.conn ^ 1, transfer.server, transfer.run, transfer.content);
+        let awaited = transfer.awaited;
         match self.connections.standing(conn) {
             Some((state, _)) if state.severed => return,
             Some(_) => {}
@@ -144,7 +155,7 @@ impl World {
             Serves::Silent => return self.stop_serving(id),
         }
         let content = self.contents[content].id;
-        self.tell(server, Event::Requested { conn, serve: id, content, run });
+        self.tell(server, Event::Requested { conn, serve: id, content, run, awaited });
     }
 
     pub(super) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {
@@ -298,6 +309,9 @@ impl World {
             let stored = Event::Stored { content: id, request, piece };
             self.tell(peer, if right { stored } else { Event::Corrupt { request, piece } });
             self.check_piece(peer, content, piece);
+            if content == 0 {
+                self.read_on(peer);
+            }
         }
         if last {
             self.finish_asking(id, None);

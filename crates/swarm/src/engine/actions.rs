@@ -62,8 +62,15 @@ impl Actions {
         self.0.push(Action::CancelManifest { conn, content });
     }
 
-    pub(crate) fn fetch(&mut self, conn: ConnId, request: RequestId, content: ContentId, run: PieceRange) {
-        self.0.push(Action::Fetch { conn, request, content, run });
+    pub(crate) fn fetch(
+        &mut self,
+        conn: ConnId,
+        request: RequestId,
+        content: ContentId,
+        run: PieceRange,
+        awaited: bool,
+    ) {
+        self.0.push(Action::Fetch { conn, request, content, run, awaited });
     }
 
     pub(crate) fn cancel(&mut self, request: RequestId) {

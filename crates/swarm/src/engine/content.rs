@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::{Geometry, PieceRange, PieceSet};
 
 use super::download::picker::Picker;
+use super::download::windows::Readers;
 use super::in_flight::InFlight;
 use super::manifest_fetches::ManifestFetches;
 use super::participation::Participation;
@@ -26,6 +27,8 @@ pub(crate) struct Content {
     pub(crate) lacked: u32,
     pub(crate) wanted: bool,
     pub(crate) picker: Picker,
+    /// What those want next who read it here.
+    pub(crate) readers: Readers,
     /// How many requests owe each piece.
     asked: Vec<u8>,
     /// Pieces that somebody was asked for in vain: they wait for nobody else who has not proven itself.
@@ -63,6 +66,7 @@ impl Content {
         have.iter().for_each(|piece| spread.list(piece));
         Content {
             asked: vec![0; have.len() as usize],
+            readers: Readers::default(),
             moved: BTreeSet::new(),
             given_up: VecDeque::new(),
             spread,

@@ -144,6 +144,7 @@ impl Engine {
             }
             Event::ManifestCame { content } => self.manifest_came(content),
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied),
+            Event::Reading { content, reader, window } => self.reading(content, reader, window),
             Event::Withdraw { content } => self.withdraw(content),
             Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
             Event::Gone { content, peers } => self.gone(content, &peers),
@@ -154,7 +155,9 @@ impl Engine {
             Event::Disconnected { conn } => self.disconnected(conn),
             Event::Admitted { conn, content, late } => self.admitted(conn, content, late),
             Event::Message { conn, message } => self.message(conn, message),
-            Event::Requested { conn, serve, content, run } => self.requested(conn, serve, content, run),
+            Event::Requested { conn, serve, content, run, awaited } => {
+                self.requested(conn, serve, content, run, awaited)
+            }
             Event::Served { serve } => self.served(serve),
             Event::Progress { request, bytes } => self.progress(request, bytes),
             Event::Stored { content, request, piece } => self.stored(content, request, piece),

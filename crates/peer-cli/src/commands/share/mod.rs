@@ -19,6 +19,7 @@ use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
@@ -26,6 +27,7 @@ use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
 use crate::session::codes::Codes;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::gateway::{self, Source};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::port_mapping::PortMapping;
@@ -137,6 +139,8 @@ pub struct ShareArguments {
     #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
+    gateway: GatewayArguments,
+    #[command(flatten)]
     pub peer: PeerArguments,
 }
 
@@ -216,6 +220,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         (false, _) => Some(random_secrets()),
     };
     let node = node.shares(shares.clone()).start();
+    let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what is shared here")).await?;
     let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
     if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
@@ -232,6 +237,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
         session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
+        session.gateway(gateway.as_ref());
         if arguments.open && shared.is_near {
             shared.say_names(session);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::SLOW;
-use super::request::{Open, Outgoing};
+use super::request::{Cause, Open, Outgoing};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
 use crate::event::ConnId;
@@ -19,7 +19,7 @@ const OWN_ACCOUNT: u64 = 1 << 20;
 
 impl Engine {
     /// Asks a peer for a run.
-    pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: PieceRange, offered: bool) {
+    pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: PieceRange, cause: Cause) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         run.pieces().for_each(|piece| content.ask(piece));
         content.announce_at.get_or_insert(self.now + self.config.have_delay);
@@ -30,9 +30,9 @@ impl Engine {
         }
         state.download.unanswered.get_or_insert(self.now);
         let (owed, open, heard) = (content.bytes(run), Open::new(run), self.now);
-        let outgoing = Outgoing { conn, content: id, run, open, owed, heard, began: false, offered };
+        let outgoing = Outgoing { conn, content: id, run, open, owed, heard, began: false, cause };
         let request = self.downloads.start(&mut state.download, outgoing);
-        self.actions.fetch(conn, request, id, run);
+        self.actions.fetch(conn, request, id, run, cause == Cause::Awaited);
     }
 
     /// Where nothing is under way and nobody offers anything, one peer is asked all the same.
@@ -49,7 +49,7 @@ impl Engine {
             } else if self.now.saturating_sub(content.busy) >= patience
                 && let Some((conn, run)) = self.pick_on_own_account(id)
             {
-                self.request(conn, id, run, false);
+                self.request(conn, id, run, Cause::OwnAccount);
             }
         }
     }
@@ -95,7 +95,7 @@ impl Engine {
             let (total, size) = (content.total(), content.piece_size());
             let room = self.conns.get(&conn).map_or(0, |state| self.room(state, total, size));
             if room >= size && content.asked(piece) == 1 {
-                self.request(conn, id, PieceRange { first: piece, count: 1 }, false);
+                self.request(conn, id, PieceRange { first: piece, count: 1 }, Cause::OwnAccount);
             }
         }
     }

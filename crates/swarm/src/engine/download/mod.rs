@@ -2,7 +2,7 @@
 //!
 //! [`Downloads`] owns the requests that are under way and the sums of what they owe; [`Download`] is the part of it that belongs
 //! to one connection. `offers` takes what is offered, `ask` asks on our own account, `outcome` is what becomes of requests,
-//! `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
+//! `readers` asks for what somebody reads here before anything else (`windows` knows what that is), `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
 //! rare, and `credit` what a peer has earned.
 
 mod ask;
@@ -12,8 +12,10 @@ mod offers;
 mod outcome;
 mod pace;
 pub(crate) mod picker;
+mod readers;
 mod request;
 mod room;
+pub(crate) mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub(crate) struct Download {
     /// After a refusal, ask again only from then on; and how many refusals came in a row.
     pub(crate) not_before: Duration,
     pub(crate) refusals: u32,
+    /// From when on it may be asked for what readers wait for.
+    pub(crate) readers_after: Duration,
 }
 
 impl Download {
@@ -76,6 +80,7 @@ impl Download {
             crawled: Duration::ZERO,
             not_before: Duration::ZERO,
             refusals: 0,
+            readers_after: Duration::ZERO,
         }
     }
 
@@ -215,7 +220,7 @@ impl Downloads {
 mod tests {
     use protocol::Digest;
 
-    use super::request::Open;
+    use super::request::{Cause, Open};
     use super::*;
 
     const CONTENT: ContentId = ContentId(Digest([1; 32]));
@@ -235,7 +240,7 @@ mod tests {
             owed: u64::from(count) * 10,
             heard: NOW,
             began: false,
-            offered: true,
+            cause: Cause::Offered,
         };
         downloads.start(download, outgoing)
     }

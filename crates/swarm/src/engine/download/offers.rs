@@ -2,6 +2,7 @@
 
 use protocol::{ContentId, MAX_PIECES, PieceRange};
 
+use super::request::Cause;
 use super::{Offer, REQUESTS};
 use crate::engine::Engine;
 use crate::engine::STARVING;
@@ -41,6 +42,7 @@ impl Engine {
         offers.extend(kept.iter().map(|&run| Offer { content: id, run, at: now }));
         self.actions.decline(conn, id, dropped);
         self.downloads.offering.insert(conn);
+        self.ask_for_readers();
         self.take_offers(conn);
     }
 
@@ -48,7 +50,7 @@ impl Engine {
     fn take_offers(&mut self, conn: ConnId) {
         let mut declined: Vec<(ContentId, PieceRange)> = Vec::new();
         while let Some(state) = self.conns.get_mut(&conn) {
-            let Some(&Offer { content: id, run, .. }) = state.download.offers.front() else {
+            let Some(&Offer { content: id, run, at }) = state.download.offers.front() else {
                 self.downloads.offering.remove(&conn);
                 break;
             };
@@ -62,6 +64,15 @@ impl Engine {
             if !run.lies_within(geometry.pieces()) {
                 self.close(conn, "it offers pieces that do not exist");
                 return;
+            }
+            if self.is_kept_for_readers(conn, id) {
+                break;
+            }
+            if self.is_stale_for_readers(id, at) {
+                let Some(state) = self.conns.get_mut(&conn) else { break };
+                state.download.offers.pop_front();
+                declined.push((id, run));
+                continue;
             }
             let Some(state) = self.conns.get(&conn) else { break };
             let size = u64::from(geometry.piece_size());
@@ -99,7 +110,7 @@ impl Engine {
             } else {
                 state.download.offers.pop_front();
             }
-            self.request(conn, id, PieceRange { first, count }, true);
+            self.request(conn, id, PieceRange { first, count }, Cause::Offered);
         }
         self.actions.decline_each(conn, declined);
     }
@@ -121,6 +132,7 @@ impl Engine {
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is
     /// little room, then from those whose debt is paid soonest.
     pub(crate) fn take_waiting_offers(&mut self) {
+        self.ask_for_readers();
         if self.downloads.offering.is_empty() {
             return;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange, RefusalReason};
 
+use super::request::Cause;
 use crate::engine::Engine;
 use crate::event::{ConnId, Failure, RequestId};
 
@@ -150,7 +151,8 @@ impl Engine {
 
     pub(crate) fn finished(&mut self, request: RequestId, failure: Option<Failure>) {
         let Some(outgoing) = self.downloads.requests.get(&request) else { return };
-        let (conn, id, run, offered) = (outgoing.conn, outgoing.content, outgoing.run, outgoing.offered);
+        let (conn, id, run) = (outgoing.conn, outgoing.content, outgoing.run);
+        let (cause, began) = (outgoing.cause, outgoing.began);
         // What we gave up ourselves is no failure of the other side.
         let failure = failure.filter(|_| !outgoing.open.is_empty());
         self.forget_request(request);
@@ -166,12 +168,16 @@ impl Engine {
                 download.not_before = self.now + REFUSED;
                 self.lacks_after_all(conn, id, run);
             }
+            // It has no room for what was not offered, or is of an older version. Its offers are good all the same.
+            Some(Failure::Refused(_) | Failure::Broken) if cause == Cause::Awaited && !began => {
+                download.refuse_readers(self.now);
+            }
             Some(Failure::Refused(_)) | Some(Failure::Broken) => {
                 let source = download.credit.verified > 0;
                 let most = if source { LONGEST_REFUSED_BY_SOURCE } else { LONGEST_REFUSED };
                 download.not_before = self.now + REFUSED * (1 << download.refusals.min(most));
                 // Who did not offer it may have had no time for it.
-                download.refusals += u32::from(offered);
+                download.refusals += u32::from(cause == Cause::Offered);
             }
             Some(Failure::Invalid) => {
                 download.not_before = self.now + REFUSED;

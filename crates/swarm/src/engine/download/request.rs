@@ -18,8 +18,18 @@ pub(crate) struct Outgoing {
     pub(super) heard: Duration,
     /// Whether the answer has begun to come.
     pub(super) began: bool,
-    /// Whether the other side had offered it.
-    pub(super) offered: bool,
+    pub(super) cause: Cause,
+}
+
+/// Why something was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The other side had offered it.
+    Offered,
+    /// Nobody offered anything, or somebody held it up.
+    OwnAccount,
+    /// A reader wants it.
+    Awaited,
 }
 
 /// Pieces of a run that have not come.

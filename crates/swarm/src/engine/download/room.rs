@@ -24,6 +24,8 @@ const UNLISTED: u64 = 8 << 20;
 const LEFT: u64 = 8;
 /// A peer owes no more than it brings in this time: the rest of the budget is for others.
 const HORIZON: Duration = Duration::from_secs(4);
+/// The same while somebody reads what comes.
+const READING: Duration = Duration::from_millis(250);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
 /// A peer this many times slower than the fastest counts among those who have to prove themselves.
 const BESIDE: f64 = 16.0;
@@ -31,7 +33,7 @@ const BESIDE: f64 = 16.0;
 impl Downloads {
     /// Bytes that may be asked of a peer now, of a content of `total` bytes in pieces of `size`, while pieces under way may
     /// take so much memory.
-    fn room(&self, state: &Connection, memory: u64, total: u64, size: u64) -> u64 {
+    fn room(&self, state: &Connection, memory: u64, total: u64, size: u64, horizon: Duration) -> u64 {
         let (download, credit) = (&state.download, &state.download.credit);
         if credit.proven {
             let left = if memory / LEFT_FOR_PROBES < size { 0 } else { memory / LEFT_FOR_PROBES };
@@ -39,7 +41,7 @@ impl Downloads {
             if free < size && self.proven + self.probing > 0 {
                 return 0;
             }
-            let lasting = state.rate.bytes_in(HORIZON).unwrap_or(u64::MAX);
+            let lasting = state.rate.bytes_in(horizon).unwrap_or(u64::MAX);
             let most = (FIRST + credit.earned).min(lasting).max(FIRST).max(2 * size);
             return free.min(most.saturating_sub(download.owed));
         }
@@ -82,7 +84,9 @@ impl Engine {
         if download.credit.stalled || self.downloads.rests(download, self.now) || download.refuses(self.now) {
             return 0;
         }
-        self.downloads.room(state, self.memory(size), total, size)
+        // What a reader asks for next should not wait for long behind what nobody waits for.
+        let horizon = if self.somebody_reads() { READING.max(state.round_trip() * 4) } else { HORIZON };
+        self.downloads.room(state, self.memory(size), total, size, horizon)
     }
 
     /// A verified piece of so many bytes came from a peer.

@@ -332,7 +332,11 @@ fn slow_takers_keep_no_slot_from_a_fast_one() {
                     for run in runs {
                         serve += 1;
                         asked.insert(serve, (conn, run));
-                        engine.handle(now, Event::Requested { conn, serve, content: content(), run }, &mut next);
+                        engine.handle(
+                            now,
+                            Event::Requested { conn, serve, content: content(), run, awaited: false },
+                            &mut next,
+                        );
                     }
                 }
                 Action::Serve { serve } if asked[&serve].0 == fast => {

@@ -158,12 +158,12 @@ impl World {
                 };
                 self.events.push_back((n, event));
             }
-            Action::Fetch { conn, request, content, run } => match self.ends.get(&(n, conn)) {
+            Action::Fetch { conn, request, content, run, awaited } => match self.ends.get(&(n, conn)) {
                 Some(&(other, theirs)) => {
                     self.next += 1;
                     self.serves.insert((other, self.next), (n, request, run));
                     let serve = self.next;
-                    self.events.push_back((other, Event::Requested { conn: theirs, serve, content, run }));
+                    self.events.push_back((other, Event::Requested { conn: theirs, serve, content, run, awaited }));
                 }
                 None => self.finish(n, request, Some(Failure::Broken)),
             },

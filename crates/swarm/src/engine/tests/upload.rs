@@ -38,7 +38,7 @@ fn questions_for_what_is_not_held_are_refused() {
         (PieceRange { first: u32::MAX, count: u32::MAX }, RefusalReason::Invalid),
     ] {
         let mut actions = Vec::new();
-        let event = Event::Requested { conn: 1, serve: 5, content: content(), run };
+        let event = Event::Requested { conn: 1, serve: 5, content: content(), run, awaited: false };
         engine.handle(Duration::ZERO, event, &mut actions);
         assert!(actions.contains(&Action::Refuse { serve: 5, reason }), "{run:?}: {actions:?}");
     }

@@ -44,19 +44,26 @@ impl Askers for Books<'_> {
 }
 
 impl Engine {
-    pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) {
+    pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange, awaited: bool) {
         if let Some(state) = self.conns.get_mut(&conn) {
             state.upload.answers(self.now);
         }
         self.recount(conn);
-        if let Err(reason) = self.admit(conn, serve, id, run) {
+        if let Err(reason) = self.admit(conn, serve, id, run, awaited) {
             return self.actions.refuse(serve, reason);
         }
         self.serve_next();
     }
 
     /// Lets a question wait for its turn, unless it is to be refused.
-    fn admit(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange) -> Result<(), RefusalReason> {
+    fn admit(
+        &mut self,
+        conn: ConnId,
+        serve: ServeId,
+        id: ContentId,
+        run: PieceRange,
+        awaited: bool,
+    ) -> Result<(), RefusalReason> {
         let content = self.contents.get(&id).ok_or(RefusalReason::NotHeld)?;
         let (_, target) = self.amounts(content.total(), content.piece_size());
         let state = self.conns.get_mut(&conn).ok_or(RefusalReason::Busy)?;
@@ -72,8 +79,10 @@ impl Engine {
             promise.is_some_and(|promise| promise.stage == Stage::Offered)
         };
         let offered = run.pieces().all(was_offered);
-        // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet.
-        let busy = || self.uploads.promised >= target || self.uploads.unasked(conn) >= UNASKED;
+        // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet. What somebody
+        // waits for may do so, a little at a time.
+        let full = !awaited && self.uploads.promised >= target;
+        let busy = || full || self.uploads.unasked(conn) >= UNASKED;
         if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {
             return Err(RefusalReason::Busy);
         }

@@ -1,0 +1,85 @@
+//! Which version a client has or means (RFC 9110, section 13): all by strong tags, since a content never changes.
+
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+
+/// What the conditions of a request come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is to be sent.
+    Send,
+    /// The client has it.
+    NotModified,
+    /// The client means another version.
+    Failed,
+}
+
+/// Judges the conditions for what has this tag, in quotes.
+pub(crate) fn judge(headers: &HeaderMap, tag: &str) -> Verdict {
+    if let Some(found) = names(headers, IF_MATCH, |other| other == tag)
+        && !found
+    {
+        return Verdict::Failed;
+    }
+    let same = |other: &str| other.strip_prefix("W/").unwrap_or(other) == tag;
+    match names(headers, IF_NONE_MATCH, same) {
+        Some(true) => Verdict::NotModified,
+        _ => Verdict::Send,
+    }
+}
+
+/// The ranges that a client wants, unless it has a part of another version.
+pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str) -> Option<&'a str> {
+    let range = headers.get(RANGE)?.to_str().ok()?;
+    match headers.get(IF_RANGE) {
+        // A date is none of ours.
+        Some(condition) if condition.as_bytes() != tag.as_bytes() => None,
+        _ => Some(range),
+    }
+}
+
+/// Whether a list of tags has one that is the same; `None` if there is no such header.
+fn names(headers: &HeaderMap, name: HeaderName, same: impl Fn(&str) -> bool) -> Option<bool> {
+    let mut values = headers.get_all(name).iter().peekable();
+    values.peek()?;
+    let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    Some(tags.any(|tag| tag.trim() == "*" || same(tag.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(given: &[(HeaderName, &str)]) -> HeaderMap {
+        given.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_client_that_has_it_is_told_so() {
+        for value in ["\"a\"", "*", "\"b\", \"a\"", "W/\"a\""] {
+            assert_eq!(judge(&headers(&[(IF_NONE_MATCH, value)]), "\"a\""), Verdict::NotModified, "{value}");
+        }
+        assert_eq!(judge(&headers(&[(IF_NONE_MATCH, "\"b\"")]), "\"a\""), Verdict::Send);
+        assert_eq!(judge(&headers(&[]), "\"a\""), Verdict::Send);
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        for value in ["\"b\"", "W/\"a\""] {
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\""), Verdict::Failed, "{value}");
+        }
+        for value in ["\"a\"", "*", "\"b\",\"a\""] {
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\""), Verdict::Send, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_version_is_ignored() {
+        let range = (RANGE, "bytes=1-");
+        assert_eq!(ranges(&headers(std::slice::from_ref(&range)), "\"a\""), Some("bytes=1-"));
+        assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, "\"a\"")]), "\"a\""), Some("bytes=1-"));
+        for other in ["\"b\"", "W/\"a\"", "Sat, 28 Nov 2026 00:00:00 GMT"] {
+            assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, other)]), "\"a\""), None, "{other}");
+        }
+    }
+}

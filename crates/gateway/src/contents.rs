@@ -1,0 +1,200 @@
+//! Which content a request means, and how it comes to be open here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::{ContentId, OpenContent, PeerError, Query, State, Status};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error::Refusal;
+use crate::swarm::Swarm;
+
+/// Longest wait for a tracker.
+const ANSWER: Duration = Duration::from_secs(10);
+/// What a name stands for is looked up again after this time.
+const NAMES: Duration = Duration::from_secs(5);
+/// Most names that are remembered.
+const MOST_NAMES: usize = 1024;
+/// Most downloads that a gateway has begun.
+const MOST_BEGUN: usize = 4096;
+/// Time between two looks at a content that somebody else has begun.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// The contents of all swarms of a gateway.
+pub(crate) struct Contents {
+    pub(crate) swarms: Vec<Swarm>,
+    /// How long a content may take to be open.
+    wait: Duration,
+    names: Mutex<HashMap<String, (Instant, ContentId)>>,
+    begun: Mutex<HashMap<ContentId, watch::Receiver<Status>>>,
+}
+
+impl Contents {
+    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration) -> Self {
+        Contents { swarms, wait, names: Mutex::default(), begun: Mutex::default() }
+    }
+
+    /// The content of this id, which is downloaded from now on if it was not before.
+    pub(crate) async fn by_id(&self, content: ContentId) -> Result<Arc<OpenContent>, Refusal> {
+        for swarm in &self.swarms {
+            if let Some(open) = swarm.node.open(content).await {
+                return Ok(Arc::new(open));
+            }
+        }
+        for swarm in &self.swarms {
+            // It may be on its way already.
+            if swarm.node.status(content).await.is_some() || self.may_serve(swarm, content).await? {
+                return self.begin(swarm, content, None).await;
+            }
+        }
+        Err(Refusal::NotFound)
+    }
+
+    /// The content of this name.
+    pub(crate) async fn by_name(&self, name: &str) -> Result<Arc<OpenContent>, Refusal> {
+        let known = self.names.lock().await.get(name).copied();
+        if let Some((_, content)) = known.filter(|(since, _)| since.elapsed() < NAMES)
+            && let Ok(open) = self.by_id(content).await
+            && open.manifest().header().name == name
+        {
+            return Ok(open);
+        }
+        let open = self.look_up(name).await?;
+        let mut names = self.names.lock().await;
+        if names.len() >= MOST_NAMES {
+            names.retain(|_, (since, _)| since.elapsed() < NAMES);
+        }
+        if names.len() < MOST_NAMES {
+            names.insert(name.to_owned(), (Instant::now(), open.content()));
+        }
+        Ok(open)
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Arc<OpenContent>, Refusal> {
+        let mut here = self.here(|called| called == name).await;
+        match (here.pop(), here.is_empty()) {
+            (Some((_, open)), true) => return Ok(open),
+            (Some(_), false) => return Err(Refusal::Ambiguous),
+            (None, _) => {}
+        }
+        // What could be an id is no name for a tracker.
+        if !Query::is_name(name) {
+            return Err(Refusal::NotFound);
+        }
+        for swarm in self.swarms.iter().filter(|swarm| swarm.asks) {
+            let mut found = ask(swarm, name).await?;
+            if found.iter().filter(|found| found.seeders > 0).count() == 1 {
+                found.retain(|found| found.seeders > 0);
+            }
+            match &found[..] {
+                [] => {}
+                [one] => return self.begin(swarm, one.content, Some(name)).await,
+                _ => return Err(Refusal::Ambiguous),
+            }
+        }
+        Err(Refusal::NotFound)
+    }
+
+    /// What is open here and has a name that fits, each content once.
+    pub(crate) async fn here(&self, fits: impl Fn(&str) -> bool) -> Vec<(usize, Arc<OpenContent>)> {
+        let mut found: Vec<(usize, Arc<OpenContent>)> = Vec::new();
+        for (number, swarm) in self.swarms.iter().enumerate() {
+            for content in swarm.node.contents().await {
+                let Some(open) = swarm.node.open(content).await else { continue };
+                let is_new = !found.iter().any(|(_, other)| other.content() == content);
+                if is_new && fits(&open.manifest().header().name) {
+                    found.push((number, Arc::new(open)));
+                }
+            }
+        }
+        found
+    }
+
+    async fn may_serve(&self, swarm: &Swarm, content: ContentId) -> Result<bool, Refusal> {
+        if swarm.tickets.contains_key(&content) {
+            return Ok(true);
+        }
+        Ok(swarm.asks && !ask(swarm, &content.to_string()).await?.is_empty())
+    }
+
+    /// Begins a download unless it has begun, and waits until its files are open.
+    async fn begin(&self, swarm: &Swarm, content: ContentId, name: Option<&str>) -> Result<Arc<OpenContent>, Refusal> {
+        let end = Instant::now() + self.wait;
+        let status = self.start(swarm, content, name).await?;
+        let opening = async {
+            loop {
+                if let Some(open) = swarm.node.open(content).await {
+                    return Ok(Arc::new(open));
+                }
+                let Some(mut status) = status.clone() else {
+                    sleep(LOOK).await;
+                    continue;
+                };
+                let is_over = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+                if is_over(&status.borrow_and_update().state) || status.changed().await.is_err() {
+                    if let State::Failed(error) = &status.borrow().state {
+                        tracing::warn!(%content, %error, "a download has failed");
+                    }
+                    self.begun.lock().await.remove(&content);
+                    return Err(Refusal::Failed);
+                }
+            }
+        };
+        let opened = tokio::time::timeout_at(end, opening).await.unwrap_or(Err(Refusal::Late))?;
+        match name {
+            Some(name) if opened.manifest().header().name != name => Err(Refusal::NotFound),
+            _ => Ok(opened),
+        }
+    }
+
+    /// Starts a download, and gives how it stands; nothing if another part of the program has begun it.
+    async fn start(
+        &self,
+        swarm: &Swarm,
+        content: ContentId,
+        name: Option<&str>,
+    ) -> Result<Option<watch::Receiver<Status>>, Refusal> {
+        let mut begun = self.begun.lock().await;
+        let is_over = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+        begun.retain(|_, status| !is_over(&status.borrow().state));
+        if let Some(status) = begun.get(&content) {
+            return Ok(Some(status.clone()));
+        }
+        if begun.len() >= MOST_BEGUN {
+            return Err(Refusal::Busy);
+        }
+        // What is not downloaded here is only waited for.
+        let Some(folder) = swarm.folder(content) else { return Ok(None) };
+        let secret = swarm.tickets.get(&content).copied().flatten();
+        let mut download = swarm.node.download(content).private(secret).output(folder);
+        if let Some(name) = name {
+            download = download.expect_name(name);
+        }
+        match download.start().await {
+            Ok(download) => {
+                let status = download.status();
+                begun.insert(content, status.clone());
+                Ok(Some(status))
+            }
+            Err(PeerError::Already(_)) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%content, %error, "a download cannot begin");
+                Err(Refusal::Failed)
+            }
+        }
+    }
+}
+
+/// What a tracker knows of an id or a name.
+async fn ask(swarm: &Swarm, query: &str) -> Result<Vec<peer::ContentMatch>, Refusal> {
+    match timeout(ANSWER, swarm.node.find(query)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::info!(%error, "the tracker is of no help");
+            Ok(Vec::new())
+        }
+        Err(_) => Err(Refusal::Late),
+    }
+}

@@ -1,0 +1,122 @@
+//! What goes wrong: for the program that runs a gateway, and for its clients, who learn nothing of this machine by it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum::http::header::{ALLOW, CONTENT_RANGE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// Others would reach it.
+    #[error(
+        "others reach a gateway at {0}, so it needs a token that its clients must know: --gateway-token FILE. At 127.0.0.1 only this machine reaches it"
+    )]
+    NeedsToken(SocketAddr),
+    /// The address cannot be had.
+    #[error("a gateway cannot listen at {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file of the token cannot be read.
+    #[error("the gateway's token cannot be read from {path}: {source}")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The token is of no use.
+    #[error("a gateway's token has at least 16 characters, all of them printable ASCII and none of them a space")]
+    Token,
+}
+
+/// Why a request is not answered as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It names another host.
+    Host,
+    /// It does not say the token.
+    Unauthorized,
+    /// Only `GET` and `HEAD` are answered.
+    Method,
+    /// It cannot be understood.
+    Malformed(&'static str),
+    /// There is no such thing, or not in the swarms of this gateway.
+    NotFound,
+    /// Several contents have that name.
+    Ambiguous,
+    /// The client has said which version it means, and this is another one.
+    Precondition,
+    /// None of the ranges lies in a file of this size.
+    Range(u64),
+    /// Nobody has brought it in time.
+    Late,
+    /// The download has failed.
+    Failed,
+    /// There is no room for one more.
+    Busy,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
+            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+            Refusal::NotFound => StatusCode::NOT_FOUND,
+            Refusal::Ambiguous => StatusCode::CONFLICT,
+            Refusal::Precondition => StatusCode::PRECONDITION_FAILED,
+            Refusal::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Refusal::Late => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Failed => StatusCode::BAD_GATEWAY,
+            Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A sentence for a person who reads it.
+    pub(crate) fn sentence(&self) -> &'static str {
+        match self {
+            Refusal::Host => "This gateway is not known by that host name. --gateway-host NAME adds one.",
+            Refusal::Unauthorized => "This gateway wants its token: as Bearer, or as the password of Basic.",
+            Refusal::Method => "Only GET and HEAD are answered here.",
+            Refusal::Malformed(sentence) => sentence,
+            Refusal::NotFound => "There is nothing of that kind here.",
+            Refusal::Ambiguous => "Several contents have that name. Ask for one by its id.",
+            Refusal::Precondition => "It is not the version that was asked for.",
+            Refusal::Range(_) => "The file has no such bytes.",
+            Refusal::Late => "No peer has brought it in time. It is still wanted: try again later.",
+            Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
+            Refusal::Busy => "The gateway has enough to do. Try again later.",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), format!("{}\n", self.sentence())).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Refusal::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"p2p-fileshare\""));
+            }
+            Refusal::Method => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            Refusal::Range(size) => {
+                let range = HeaderValue::from_str(&format!("bytes */{size}"));
+                headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,238 @@
+//! One file of a content, or a folder of it, as a response.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+};
+use axum::http::request::Parts as RequestParts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use peer::{OpenContent, OpenFile};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::archive;
+use crate::body::{ContentBody, Part, Parts};
+use crate::conditions::{Verdict, judge, ranges};
+use crate::error::Refusal;
+use crate::paths::below;
+use crate::range::{Wanted, wanted};
+
+/// What need not be escaped in a file's name (RFC 8187).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// For how long what never changes may be kept.
+pub(crate) const FOR_EVER: &str = "private, max-age=31536000, immutable";
+/// What a name stands for may be another content tomorrow.
+pub(crate) const ASK_AGAIN: &str = "private, no-cache";
+
+/// What a path of a content leads to.
+pub(crate) enum Found {
+    /// A file: where it begins, and its size, tag and name.
+    File(Served),
+    /// A folder.
+    Folder,
+}
+
+/// A file that is served.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    /// Its strong tag, in quotes.
+    pub(crate) tag: String,
+    pub(crate) name: String,
+}
+
+impl Served {
+    pub(crate) fn of(file: OpenFile<'_>) -> Self {
+        let OpenFile { entry, offset, .. } = file;
+        let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
+        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), name }
+    }
+}
+
+/// What this path leads to: without one, the only file of a content that is no folder, or its folder.
+pub(crate) fn find(open: &OpenContent, path: &str) -> Option<Found> {
+    let header = open.manifest().header();
+    let path = path.trim_end_matches('/');
+    if !header.folder {
+        // It may be named again, so that a program that goes by the path's end has a name.
+        let file = open.files().next()?;
+        return (path.is_empty() || path == file.entry.path).then(|| Found::File(Served::of(file)));
+    }
+    if let Some(file) = open.files().find(|file| file.entry.path == path) {
+        return Some(Found::File(Served::of(file)));
+    }
+    let is_folder = path.is_empty()
+        || open.files().any(|file| below(&file.entry.path, path).is_some())
+        || header.empty_folders.iter().any(|folder| folder == path || below(folder, path).is_some());
+    is_folder.then_some(Found::Folder)
+}
+
+/// How a file is answered.
+pub(crate) struct Manner {
+    /// How long what is not here yet is waited for.
+    pub(crate) wait: Duration,
+    /// What is said of keeping it.
+    pub(crate) cache: &'static str,
+}
+
+/// Answers with a file, or with parts of it.
+pub(crate) async fn respond(
+    request: &RequestParts,
+    open: &Arc<OpenContent>,
+    file: &Served,
+    manner: &Manner,
+) -> Result<Response, Refusal> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    set(headers, ETAG, &file.tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
+    match judge(&request.headers, &file.tag) {
+        Verdict::Send => {}
+        Verdict::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Verdict::Failed => return Err(Refusal::Precondition),
+    }
+    set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
+    // Ranges mean something for GET alone.
+    let range = ranges(&request.headers, &file.tag).filter(|_| request.method == Method::GET);
+    let (status, kind, parts, size) = match wanted(range, file.size) {
+        Wanted::Nothing => return Err(Refusal::Range(file.size)),
+        Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size), file.size),
+        Wanted::Parts(ranges) => match &ranges[..] {
+            [range] => {
+                set(headers, CONTENT_RANGE, &content_range(range, file.size));
+                (StatusCode::PARTIAL_CONTENT, BYTES.to_owned(), one(file, range.clone()), range.end - range.start)
+            }
+            _ => {
+                let boundary = format!("{:032x}", fastrand::u128(..));
+                let (parts, size) = several(file, ranges, &boundary);
+                let kind = format!("multipart/byteranges; boundary={boundary}");
+                (StatusCode::PARTIAL_CONTENT, kind, parts, size)
+            }
+        },
+    };
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    set(headers, CONTENT_TYPE, &kind);
+    set(headers, CONTENT_LENGTH, &size.to_string());
+    if request.method == Method::GET && size > 0 {
+        let mut body = ContentBody::new(open.clone(), parts, Some(size), manner.wait);
+        body.begin().await.map_err(|error| not_begun(&error))?;
+        *response.body_mut() = Body::new(body);
+    }
+    Ok(response)
+}
+
+const BYTES: &str = "application/octet-stream";
+
+/// Answers with all that is below a folder, as an archive.
+pub(crate) async fn respond_archive(
+    request: &RequestParts,
+    open: &Arc<OpenContent>,
+    folder: &str,
+    manner: &Manner,
+) -> Result<Response, Refusal> {
+    let called = &open.manifest().header().name;
+    let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(called);
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    let tag = format!("\"tar-{}-{}\"", open.content(), blake3::hash(folder.as_bytes()).to_hex().split_at(16).0);
+    set(headers, ETAG, &tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
+    match judge(&request.headers, &tag) {
+        Verdict::Send => {}
+        Verdict::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Verdict::Failed => return Err(Refusal::Precondition),
+    }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    set(headers, CONTENT_DISPOSITION, &disposition(&format!("{name}.tar")));
+    let parts = archive::parts(open, folder, name);
+    let parts = parts.map_err(|_| Refusal::Malformed("A name in this folder cannot stand in an archive."))?;
+    if request.method == Method::GET {
+        let mut body = ContentBody::new(open.clone(), parts, None, manner.wait);
+        body.begin().await.map_err(|error| not_begun(&error))?;
+        *response.body_mut() = Body::new(body);
+    }
+    Ok(response)
+}
+
+/// Nothing has been sent yet, so that it can be said what is wrong.
+fn not_begun(error: &std::io::Error) -> Refusal {
+    match error.kind() {
+        std::io::ErrorKind::TimedOut => Refusal::Late,
+        _ => {
+            tracing::warn!(%error, "a content cannot be read");
+            Refusal::Failed
+        }
+    }
+}
+
+fn one(file: &Served, range: Range<u64>) -> Parts {
+    Box::new(std::iter::once(Part::Range(file.offset + range.start..file.offset + range.end)))
+}
+
+/// Several ranges, each with a head of its own, and the bytes that they are together.
+fn several(file: &Served, ranges: Vec<Range<u64>>, boundary: &str) -> (Parts, u64) {
+    let head = |range: &Range<u64>| {
+        let range = content_range(range, file.size);
+        format!("\r\n--{boundary}\r\nContent-Type: {BYTES}\r\nContent-Range: {range}\r\n\r\n")
+    };
+    let end = format!("\r\n--{boundary}--\r\n");
+    let heads: Vec<String> = ranges.iter().map(head).collect();
+    let size = ranges.iter().zip(&heads).map(|(range, head)| range.end - range.start + head.len() as u64).sum::<u64>();
+    let size = size + end.len() as u64;
+    let offset = file.offset;
+    let parts = ranges.into_iter().zip(heads).flat_map(move |(range, head)| {
+        [Part::Bytes(head.into()), Part::Range(offset + range.start..offset + range.end)]
+    });
+    (Box::new(parts.chain([Part::Bytes(end.into())])), size)
+}
+
+fn content_range(range: &Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end - 1)
+}
+
+/// It is saved, never shown: what is in a content is no page of this gateway.
+fn disposition(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|character| match character {
+            '"' | '\\' | '%' => '_',
+            ' '..='~' => character,
+            _ => '_',
+        })
+        .collect();
+    if plain == name {
+        return format!("attachment; filename=\"{plain}\"");
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, PLAIN))
+}
+
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_offered_in_plain_and_whole() {
+        assert_eq!(disposition("a b.bin"), "attachment; filename=\"a b.bin\"");
+        assert_eq!(disposition("ö\".bin"), "attachment; filename=\"__.bin\"; filename*=UTF-8''%C3%B6%22.bin");
+        assert_eq!(disposition("a\r\nx: y"), "attachment; filename=\"a__x: y\"; filename*=UTF-8''a%0D%0Ax%3A%20y");
+    }
+}

@@ -1,0 +1,216 @@
+//! A hub for the clients of Hugging Face: `HF_ENDPOINT` is this gateway, and models and data sets come through the swarm.
+//!
+//! A repository at a commit is a folder that somebody shares as `ORG--MODEL@COMMIT`, or `datasets--ORG--NAME@COMMIT`. `main` is the
+//! newest of them that is known. What is not there is answered as the hub does, so that clients say what they always say. No
+//! `X-Xet-Hash` is ever sent: it would lead clients elsewhere.
+
+mod call;
+mod revisions;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts as RequestParts;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use peer::{OpenContent, OpenFile};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::error::Refusal;
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
+use crate::paths::below;
+use crate::served::Served;
+use call::{Call, Kind, Repository, What, is_commit};
+use revisions::{Revision, resolve};
+
+/// Most bytes of a list of paths, and how long it may take to come.
+const PATHS_BYTES: usize = 1 << 20;
+const PATHS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where clients keep notes of their own in a folder that they download into.
+const KEPT: &str = ".cache/huggingface";
+
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
+const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+
+/// Whether a request may be a `POST`: it has a list of paths that are asked about, and changes nothing.
+pub(crate) fn may_post(request: &RequestParts) -> bool {
+    let asks = || Call::of(request.uri.path()).is_some_and(|call| call.what == What::PathsInfo);
+    request.method == Method::POST && asks()
+}
+
+/// Answers what no other route does.
+pub(crate) async fn respond(served: &Served, request: Request) -> Response {
+    let Some(call) = Call::of(request.uri().path()) else { return Refusal::NotFound.into_response() };
+    let is_asked_by_post = call.what == What::PathsInfo;
+    if is_asked_by_post != (request.method() == Method::POST) {
+        return Refusal::Method.into_response();
+    }
+    match resolve(&served.contents, &call.repository, &call.revision).await {
+        Ok(revision) => answer(served, request, &call, &revision).await,
+        Err(Refusal::NotFound) if is_commit(&call.revision) => {
+            missing("RevisionNotFound", "there is no such revision here")
+        }
+        Err(Refusal::NotFound) => missing("RepoNotFound", "there is no such repository here"),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn answer(served: &Served, request: Request, call: &Call, revision: &Revision) -> Response {
+    let Revision { commit, open } = revision;
+    let (request, body) = request.into_parts();
+    let mut response = match &call.what {
+        What::Info => info(&call.repository, commit, open),
+        What::Tree(folder) => {
+            let recursive = request.uri.query().is_some_and(|query| {
+                query.split('&').any(|part| matches!(part, "recursive=true" | "recursive=True" | "recursive=1"))
+            });
+            match tree(open, folder, recursive) {
+                Some(entries) => json(&Value::Array(entries)),
+                None => missing("EntryNotFound", "there is no such folder in this revision"),
+            }
+        }
+        What::PathsInfo => {
+            let Ok(Ok(body)) = timeout(PATHS_WITHIN, to_bytes(body, PATHS_BYTES)).await else {
+                return Refusal::Malformed("The list of paths is too long, or does not come.").into_response();
+            };
+            let is_json =
+                request.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+            json(&Value::Array(paths_info(open, &paths(&body, is_json))))
+        }
+        What::Refs => {
+            let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit });
+            json(&json!({ "branches": [main], "tags": [], "converts": [], "pullRequests": [] }))
+        }
+        What::File(path) => {
+            let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
+            match files::find(open, path) {
+                Some(Found::File(file)) => {
+                    let manner = Manner { wait: served.wait, cache };
+                    files::respond(&request, open, &file, &manner).await.unwrap_or_else(IntoResponse::into_response)
+                }
+                Some(Found::Folder) | None => missing("EntryNotFound", "there is no such file in this revision"),
+            }
+        }
+    };
+    set(response.headers_mut(), REPO_COMMIT, commit);
+    response
+}
+
+fn json(value: &Value) -> Response {
+    let mut response = value.to_string().into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Something is not there: which kind of thing, clients tell by the code.
+fn missing(code: &'static str, sentence: &'static str) -> Response {
+    let mut response = (StatusCode::NOT_FOUND, json(&json!({ "error": sentence }))).into_response();
+    let headers = response.headers_mut();
+    headers.insert(ERROR_CODE, HeaderValue::from_static(code));
+    headers.insert(ERROR_MESSAGE, HeaderValue::from_static(sentence));
+    response
+}
+
+fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Response {
+    let siblings: Vec<Value> = files_of(open).map(|file| json!({ "rfilename": file.entry.path })).collect();
+    let id = &repository.id;
+    let author = id.split_once('/').map(|(author, _)| author);
+    let mut info = json!({
+        "_id": &commit[..24],
+        "id": id,
+        "author": author,
+        "sha": commit,
+        "private": false,
+        "gated": false,
+        "disabled": false,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [],
+        "siblings": siblings,
+    });
+    if repository.kind == Kind::Model {
+        info["modelId"] = json!(id);
+    }
+    json(&info)
+}
+
+/// The files of a repository. What the hub's own clients keep beside a download is none of them.
+fn files_of(open: &OpenContent) -> impl Iterator<Item = OpenFile<'_>> {
+    open.files().filter(|file| below(&file.entry.path, KEPT).is_none())
+}
+
+/// What the hub calls an object's id: here the digest of the file, cut to that length.
+fn object_id(file: OpenFile<'_>) -> String {
+    file.entry.root.to_string()[..40].to_owned()
+}
+
+fn entry(file: OpenFile<'_>) -> Value {
+    json!({ "type": "file", "path": file.entry.path, "size": file.entry.size, "oid": object_id(file) })
+}
+
+fn folder_entry(path: &str) -> Value {
+    let id = blake3::hash(path.as_bytes()).to_hex();
+    json!({ "type": "directory", "path": path, "size": 0, "oid": &id[..40] })
+}
+
+/// The files below a folder, with all that is between or only what lies in it. `None` if there is no such folder.
+fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>> {
+    let (mut folders, mut files) = (BTreeSet::new(), Vec::new());
+    let mut is_there = folder.is_empty();
+    for file in files_of(open) {
+        let Some(path) = below(&file.entry.path, folder) else { continue };
+        is_there = true;
+        let base = file.entry.path.len() - path.len();
+        for (at, _) in path.match_indices('/') {
+            folders.insert(file.entry.path[..base + at].to_owned());
+            if !recursive {
+                break;
+            }
+        }
+        if recursive || !path.contains('/') {
+            files.push(entry(file));
+        }
+    }
+    is_there.then(|| folders.iter().map(|path| folder_entry(path)).chain(files).collect())
+}
+
+/// What some paths lead to; those that lead nowhere are left out.
+fn paths_info(open: &OpenContent, paths: &[String]) -> Vec<Value> {
+    let wanted: BTreeSet<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
+    let files = files_of(open).filter(|file| wanted.contains(file.entry.path.as_str())).map(entry);
+    let folders = wanted
+        .iter()
+        .filter(|folder| !folder.is_empty() && files_of(open).any(|file| below(&file.entry.path, folder).is_some()));
+    files.chain(folders.map(|folder| folder_entry(folder))).collect()
+}
+
+/// The paths that a client lists, as JSON or as a form.
+fn paths(body: &[u8], is_json: bool) -> Vec<String> {
+    if is_json {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let listed = body["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        return listed.chain(body["paths"].as_str().map(str::to_owned)).collect();
+    }
+    let body = String::from_utf8_lossy(body);
+    let fields = body.split('&').filter_map(|field| field.strip_prefix("paths="));
+    fields.map(|path| percent_decode_str(&path.replace('+', " ")).decode_utf8_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_paths_come_as_json_or_as_a_form() {
+        assert_eq!(paths(b"{\"paths\": [\"a\", \"b c\"]}", true), ["a", "b c"]);
+        assert_eq!(paths(b"paths=a&expand=False&paths=b+c%2Fd", false), ["a", "b c/d"]);
+        assert_eq!(paths(b"{", true), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,49 @@
+//! What a gateway may serve: the contents of one swarm, as a node takes part in it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use peer::{ContentId, Node, Secret};
+
+/// A swarm whose contents are served, by a node that takes part in it.
+pub struct Swarm {
+    pub(crate) node: Node,
+    /// Which swarm it is, for people.
+    pub(crate) about: String,
+    /// Contents of tickets, with what opens them.
+    pub(crate) tickets: HashMap<ContentId, Option<Secret>>,
+    /// Whether its tracker is asked for what is not here.
+    pub(crate) asks: bool,
+    /// Where what is asked for is downloaded, in a folder for each content; nowhere if nothing is.
+    folder: Option<PathBuf>,
+}
+
+impl Swarm {
+    /// Serves what this node shares and downloads anyway. `about` says which swarm it is.
+    pub fn new(node: Node, about: impl Into<String>) -> Self {
+        Swarm { node, about: about.into(), tickets: HashMap::new(), asks: false, folder: None }
+    }
+
+    /// Downloads into this folder what is asked for and may be served.
+    pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Serves this content, too: a ticket named it. It is downloaded when somebody asks for it.
+    pub fn ticket(mut self, content: ContentId, secret: Option<Secret>) -> Self {
+        self.tickets.insert(content, secret);
+        self
+    }
+
+    /// Serves whatever the tracker that the node has joined knows.
+    pub fn all(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
+    /// The folder of a content that is downloaded: others of its name may come into folders of their own.
+    pub(crate) fn folder(&self, content: ContentId) -> Option<PathBuf> {
+        self.folder.as_deref().map(|folder: &Path| folder.join(&content.to_string()[..16]))
+    }
+}

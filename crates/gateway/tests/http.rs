@@ -1,0 +1,230 @@
+//! What a gateway answers, asked over real sockets.
+
+mod client;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use client::{Peers, noise, serve};
+use p2p_fileshare_gateway::{Gateway, GatewayError, Options, Swarm, Token};
+
+#[tokio::test]
+async fn any_range_of_a_file_is_served() {
+    let peers = Peers::new();
+    let bytes = noise(3_000_001);
+    let (node, id) = peers.share("seeder", "a b.bin", &bytes).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}");
+    let size = bytes.len();
+    let whole = client.get(&path, &[]).await;
+    assert_eq!((whole.status, whole.header("accept-ranges")), (200, Some("bytes")));
+    assert_eq!(whole.header("content-length"), Some("3000001"));
+    assert_eq!(whole.header("content-disposition"), Some("attachment; filename=\"a b.bin\""));
+    assert_eq!(whole.header("access-control-allow-origin"), None);
+    assert!(whole.body == bytes);
+    for (range, first, end) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=1048570-1048590", 1_048_570, 1_048_591),
+        ("bytes=2999990-", 2_999_990, size),
+        ("bytes=-500", size - 500, size),
+        ("bytes=-99999999", 0, size),
+        ("bytes=2999990-99999999999999999999", 2_999_990, size),
+    ] {
+        let part = client.get(&path, &[("range", range)]).await;
+        assert_eq!(part.status, 206, "{range}");
+        assert_eq!(part.header("content-range"), Some(format!("bytes {first}-{}/{size}", end - 1).as_str()));
+        assert_eq!(part.header("content-length"), Some((end - first).to_string().as_str()));
+        assert!(part.body == bytes[first..end], "{range}");
+    }
+    let none = client.get(&path, &[("range", "bytes=3000001-")]).await;
+    assert_eq!((none.status, none.header("content-range")), (416, Some("bytes */3000001")));
+    let head = client.ask("HEAD", &path, &[("range", "bytes=0-1")]).await;
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("3000001"), 0));
+}
+
+#[tokio::test]
+async fn several_ranges_come_as_parts() {
+    let peers = Peers::new();
+    let bytes = noise(100_000);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let answer = client.get(&format!("/content/{id}"), &[("range", "bytes=0-9,99990-,50-50")]).await;
+    assert_eq!(answer.status, 206);
+    let kind = answer.header("content-type").unwrap();
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
+    assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
+    let mut expected: Vec<u8> = Vec::new();
+    for (first, end) in [(0, 10), (99_990, 100_000), (50, 51)] {
+        let head = format!(
+            "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {first}-{}/100000\r\n\r\n",
+            end - 1
+        );
+        expected.extend(head.as_bytes());
+        expected.extend(&bytes[first..end]);
+    }
+    expected.extend(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert!(answer.body == expected);
+}
+
+#[tokio::test]
+async fn tags_say_which_version_it_is() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", &noise(5000)).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}");
+    let tag = client.get(&path, &[]).await.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with('"') && tag.len() == 66, "{tag}");
+    let status = async |headers: &[(&str, &str)]| client.get(&path, headers).await.status;
+    assert_eq!(status(&[("if-none-match", &tag)]).await, 304);
+    assert_eq!(status(&[("if-none-match", "\"other\"")]).await, 200);
+    assert_eq!(status(&[("if-match", "\"other\"")]).await, 412);
+    assert_eq!(status(&[("range", "bytes=1-2"), ("if-range", &tag)]).await, 206);
+    assert_eq!(status(&[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await, 200);
+    assert_eq!(status(&[("range", "lines=1-2")]).await, 200);
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_file() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "empty", b"").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}");
+    let answer = client.get(&path, &[]).await;
+    assert_eq!((answer.status, answer.header("content-length"), answer.body.len()), (200, Some("0"), 0));
+    let answer = client.get(&path, &[("range", "bytes=0-")]).await;
+    assert_eq!((answer.status, answer.header("content-range")), (416, Some("bytes */0")));
+}
+
+#[tokio::test]
+async fn a_folder_is_a_page_and_an_archive() {
+    let peers = Peers::new();
+    let long = format!("deep/{}/c <i>.txt", "d".repeat(150));
+    let files: BTreeMap<&str, Vec<u8>> =
+        [("a.bin", noise(700_000)), ("deep/b ö.txt", b"b".to_vec()), (long.as_str(), noise(513)), ("none", vec![])]
+            .into();
+    for (path, bytes) in &files {
+        peers.put("seeder", &format!("model/{path}"), bytes);
+    }
+    let (node, id) = peers.share_path("seeder", "model").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let moved = client.get(&format!("/content/{id}"), &[]).await;
+    assert_eq!((moved.status, moved.header("location")), (308, Some(format!("/content/{id}/").as_str())));
+    let page = client.get(&format!("/content/{id}/deep/"), &[]).await.text();
+    assert!(page.contains("./b%20%C3%B6.txt") && page.contains("b ö.txt") && !page.contains("a.bin"), "{page}");
+    let file = client.get(&format!("/content/{id}/deep/b%20%C3%B6.txt"), &[]).await;
+    assert_eq!(file.body, b"b");
+    let file = client
+        .get(&format!("/name/model/{}", long.replace(' ', "%20").replace('<', "%3C").replace('>', "%3E")), &[])
+        .await;
+    assert!(file.body == files[long.as_str()]);
+    for missing in ["b", "a.bin/x", "deep/b", "../model/a.bin", "deep//b", "%2e%2e/a.bin"] {
+        assert_eq!(client.get(&format!("/content/{id}/{missing}"), &[]).await.status, 404, "{missing}");
+    }
+    let archive = client.get(&format!("/content/{id}/?tar"), &[]).await;
+    assert_eq!(archive.header("content-type"), Some("application/x-tar"));
+    assert_eq!(archive.header("content-disposition"), Some("attachment; filename=\"model.tar\""));
+    let mut found = BTreeMap::new();
+    for entry in tar::Archive::new(&archive.body[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        found.insert(entry.path().unwrap().to_str().unwrap().to_owned(), bytes);
+    }
+    let expected = files.iter().map(|(path, bytes)| (format!("model/{path}"), bytes.clone())).collect();
+    assert!(found == expected, "{:?}", found.keys());
+    let part = client.get(&format!("/content/{id}/deep/"), &[("accept", "application/x-tar")]).await;
+    let paths = |bytes: &[u8]| {
+        let mut archive = tar::Archive::new(bytes);
+        let paths = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().to_str().unwrap().to_owned());
+        paths.collect::<Vec<_>>()
+    };
+    assert!(paths(&part.body).iter().all(|path| path.starts_with("deep/")) && paths(&part.body).len() == 2);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_told_from_what_is_nobodys_business() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let (_other, elsewhere) = peers.share("other", "b", b"other bytes").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let unknown = id.to_string().replace(|_: char| true, "7");
+    let answers = [
+        client.get(&format!("/content/{elsewhere}"), &[]).await,
+        client.get(&format!("/content/{unknown}"), &[]).await,
+        client.get("/name/b", &[]).await,
+        client.get("/nowhere", &[]).await,
+    ];
+    assert!(answers.iter().all(|answer| answer.status == 404 && answer.body == answers[0].body));
+    assert!(!String::from_utf8_lossy(&answers[0].body).contains('/'), "a path");
+    assert_eq!(client.get("/content/nonsense", &[]).await.status, 400);
+    let index = client.get("/", &[]).await.text();
+    assert!(index.contains(&id.to_string()) && index.contains("here"), "{index}");
+    assert_eq!(client.get("/name/a", &[]).await.body, b"bytes");
+}
+
+#[tokio::test]
+async fn only_those_who_name_it_and_know_its_token_are_answered() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let mut options = Options::default();
+    options.token = Some(Token::new("0123456789abcdef").unwrap());
+    options.hosts = vec!["Models.Example".to_owned()];
+    let client = serve(vec![Swarm::new(node.clone(), "here")], options).await;
+    let path = format!("/content/{id}");
+    let bearer = ("authorization", "Bearer 0123456789abcdef");
+    assert_eq!(client.get(&path, &[bearer]).await.status, 200);
+    let refused = client.get(&path, &[]).await;
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Basic realm=\"p2p-fileshare\"")));
+    for path in ["/", "/content/nonsense", "/name/a", "/api/models/a/b/revision/main"] {
+        assert_eq!(client.get(path, &[]).await.status, 401, "{path}");
+    }
+    let with_host = async |host: &str| {
+        client
+            .raw(&format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {}\r\nConnection: close\r\n\r\n",
+                bearer.1
+            ))
+            .await
+            .status
+    };
+    assert_eq!(with_host("models.example:80").await, 200);
+    assert_eq!(with_host("evil.example").await, 421);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+        assert_eq!(client.ask(method, &path, &[bearer, ("content-length", "0")]).await.status, 405, "{method}");
+    }
+    let everywhere = "0.0.0.0:0".parse().unwrap();
+    let refused = Gateway::bind(everywhere, vec![Swarm::new(node, "here")], Options::default()).await;
+    assert!(matches!(refused, Err(GatewayError::NeedsToken(_))));
+}
+
+#[tokio::test]
+async fn hostile_clients_harm_nobody() {
+    let peers = Peers::new();
+    let bytes = noise(300_000);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let huge = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(5000));
+    for raw in [
+        "\0\0\0\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        huge.as_str(),
+        many.as_str(),
+    ] {
+        let status = client.try_raw(raw).await.map_or(0, |answer| answer.status);
+        assert!([0, 400, 431].contains(&status), "{status} {:?}", &raw[..raw.len().min(40)]);
+    }
+    assert_eq!(client.raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 421, "no host");
+    // Some open a connection and say nothing, some ask and do not read.
+    let mut idle = Vec::new();
+    for number in 0..300 {
+        let request = format!("GET /content/{id} HTTP/1.1\r\nHost: localhost\r\n");
+        let request = if number % 2 == 0 { request } else { request + "\r\n" };
+        idle.push(client.open(&request).await);
+    }
+    let answer = client.get(&format!("/content/{id}"), &[("range", "bytes=7-299999")]).await;
+    assert!(answer.body == bytes[7..]);
+    drop(idle);
+    assert_eq!(client.get("/name/a", &[]).await.status, 200);
+}

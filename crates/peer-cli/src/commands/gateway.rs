@@ -1,0 +1,155 @@
+//! `peer-cli gateway`: what a swarm has, over HTTP.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use peer::Node;
+use protocol::Ticket;
+use settings::Signals;
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::gateway::GatewayArguments;
+use crate::flags::peer::PeerArguments;
+use crate::session::audience::Audience;
+use crate::session::connect::{self, NamedBy};
+use crate::session::gateway::{self, Running, Source};
+use crate::session::lan::{self, ByDefault};
+use crate::session::patience::Patience;
+use crate::session::query::complain;
+use crate::session::trust;
+use crate::ui::screen::{OutputStream, print, tell};
+use crate::ui::signals::heard;
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli gateway p2p…                 what the ticket is of, at 127.0.0.1:8642
+  peer-cli gateway -i HOST --ca ca.pem  all of a closed swarm
+  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
+
+const NOTES: &str = "\
+What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
+first. It serves only contents of the swarms that it is given, to whoever reaches its address.";
+
+/// Most tickets: each has a connection to its tracker.
+const MOST_TICKETS: usize = 64;
+
+/// Which swarms are served, and where.
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub struct GatewayCommand {
+    /// Tickets of what is served
+    #[arg(value_name = "TICKET")]
+    tickets: Vec<String>,
+    /// The tracker's machine, all of whose contents are served
+    ///
+    /// Name or address of the tracker's machine. All contents that it knows are served, so the swarm is to be closed (--ca), or --open
+    /// says that anyone may have put them there
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
+    tracker_ip: Option<String>,
+    /// Port of the tracker
+    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
+    tracker_port: u16,
+    /// Serve what anyone may have put into the swarm
+    ///
+    /// Serve what anyone may have put into the swarm of -i: by a name anyone may be meant, an id says which content it is
+    #[arg(long, requires = "tracker_ip", conflicts_with = "ca")]
+    open: bool,
+    /// Folder for what is downloaded
+    #[arg(short, long, value_name = "DIR", default_value = "gateway")]
+    output: PathBuf,
+    /// First port to listen on for peers, UDP and TCP; 0 takes a free one
+    #[arg(short, long, default_value_t = 0)]
+    port: u16,
+    #[command(flatten)]
+    gateway: GatewayArguments,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+/// Serves until it is told to stop.
+pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
+    gateway::must_be_built()?;
+    let tickets = tickets(&arguments)?;
+    let mut signals = Signals::listen();
+    let served = tokio::select! {
+        served = begin(&mut arguments, tickets) => served,
+        _ = heard(&mut signals) => return Ok(()),
+    };
+    let (running, nodes) = served?;
+    if arguments.peer.json {
+        tell(OutputStream::Output, &running.event());
+    } else if !arguments.peer.quiet {
+        print(running.lines())?;
+    }
+    heard(&mut signals).await;
+    drop(running);
+    for node in nodes {
+        // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
+        tokio::select! {
+            () = node.shutdown() => {}
+            _ = heard(&mut signals) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The tickets, and whether it is clear which swarms are meant.
+fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
+    let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
+    let mut tickets = Vec::new();
+    for text in &arguments.tickets {
+        match Ticket::find(text) {
+            Some(Ok(ticket)) => tickets.push(ticket),
+            Some(Err(error)) => return usage(&error.to_string()),
+            None => return usage(&format!("{text:?} is no ticket: paste the one that `peer-cli share` printed")),
+        }
+    }
+    match &arguments.tracker_ip {
+        None if tickets.is_empty() => {
+            usage("which swarm? Give tickets, or a tracker with -i and --ca (a closed swarm) or --open")
+        }
+        Some(_) if arguments.peer.ca.is_empty() && !arguments.open => usage(
+            "all that the tracker knows would be served, whoever put it there: say --open if that is meant, or --ca for a closed swarm",
+        ),
+        _ if tickets.len() > MOST_TICKETS => usage("64 tickets are the most: serve the swarm with -i instead"),
+        _ => Ok(tickets),
+    }
+}
+
+/// Joins all swarms, and serves them.
+async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(Running, Vec<Node>), Failure> {
+    let patience = Patience::new(arguments.peer.wait);
+    let mut sources = Vec::new();
+    if let Some(host) = arguments.tracker_ip.clone() {
+        let port = arguments.tracker_port;
+        let id = trust::tracker_id(&host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+        let tracker = connect::tracker_of(id, &host, port, patience, &complain).await?;
+        let node = connect::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
+        let node = node.output(&arguments.output).start();
+        connect::join(&node, tracker, NamedBy::Flags, patience, &complain).await?;
+        let kind = if Audience::of(&arguments.peer) == Audience::Closed { "closed" } else { "open" };
+        let about = format!("the {kind} swarm of the tracker at {host}:{port} ({})", short(id));
+        let output = Some(arguments.output.clone());
+        sources.push(Source { all: true, output, ..Source::of(&node, about) });
+    }
+    for ticket in tickets {
+        let port = if sources.is_empty() { arguments.port } else { 0 };
+        let node = connect::bind(&arguments.peer, port, 1)?.private(ticket.secret().is_some());
+        let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output).start();
+        let joined = connect::join_by_ticket(&node, &ticket, patience, &complain).await?;
+        let content = ticket.content().or(joined.told.as_ref().map(|told| told.content));
+        let Some(content) = content else {
+            return Err(Failure::new(ExitCode::NotFound, "the tracker of a ticket does not say what that is of"));
+        };
+        let about = format!("the content {content} of a ticket");
+        let output = Some(arguments.output.clone());
+        sources.push(Source { ticket: Some((content, ticket.secret())), output, ..Source::of(&node, about) });
+    }
+    let nodes = sources.iter().map(|source| source.node.clone()).collect();
+    Ok((gateway::start(&arguments.gateway, sources).await?, nodes))
+}
+
+fn short(id: peer::PeerId) -> String {
+    let id = id.to_string();
+    format!("{}…", &id[..id.len().min(12)])
+}

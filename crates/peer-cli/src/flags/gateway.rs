@@ -1,0 +1,59 @@
+//! Flags of the gateway, for all commands that can have one. They are there in every build, so that one without it can say so.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Where a gateway listens unless something else is said.
+pub const PORT: u16 = 8642;
+
+/// Over HTTP, too.
+#[derive(Debug, Args)]
+pub struct GatewayArguments {
+    /// Serve over HTTP at this port or ADDRESS:PORT
+    ///
+    /// Serve over HTTP at this port of 127.0.0.1, or at ADDRESS:PORT, which needs --gateway-token where others reach it. `peer-cli
+    /// gateway` listens at 127.0.0.1:8642 if nothing else is said
+    #[arg(long = "gateway", value_name = "ADDRESS", value_parser = address)]
+    pub address: Option<SocketAddr>,
+    /// File with what HTTP clients must know
+    ///
+    /// File with what HTTP clients must know, 16 characters or more: they give it as Bearer, or as the password of Basic
+    #[arg(long, value_name = "FILE")]
+    pub gateway_token: Option<PathBuf>,
+    /// Name by which HTTP clients may call this machine
+    ///
+    /// Name by which HTTP clients may call this machine, beside localhost and the address that they dial; several with several
+    /// --gateway-host
+    #[arg(long, value_name = "NAME")]
+    pub gateway_host: Vec<String>,
+}
+
+/// A port, or an address with one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok()) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let sentence = "a gateway's address is a port, or written like 127.0.0.1:8642 or [::1]:8642";
+    text.parse().map_err(|_| sentence.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for text in ["8642", "localhost:8642", "127.0.0.1:8642"] {
+            assert_eq!(address(text).unwrap().to_string(), "127.0.0.1:8642");
+        }
+        assert_eq!(address("[::1]:1").unwrap().to_string(), "[::1]:1");
+        for wrong in ["", "here", "127.0.0.1", "localhost", "99999", "example.org:80"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

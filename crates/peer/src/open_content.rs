@@ -1,0 +1,67 @@
+//! A content that is open, whether it is shared or downloaded: its files, and any range of their bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use protocol::{ContentId, FileEntry, Manifest};
+use tokio::sync::watch;
+
+use crate::command::{Commands, OpenedContent};
+use crate::disk::content::FileTable;
+use crate::handle::Handle;
+use crate::reader::Reader;
+use crate::status::Status;
+
+/// A content whose manifest is known and whose files are open: see [`Node::open`](crate::Node::open). The content goes on without
+/// it.
+pub struct OpenContent {
+    handle: Handle,
+    manifest: Arc<Manifest>,
+    files: FileTable,
+}
+
+/// A file of an open content.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct OpenFile<'a> {
+    /// What the manifest says of it.
+    pub entry: &'a FileEntry,
+    /// Where its first byte is among those of all files: what [`OpenContent::read`] counts from.
+    pub offset: u64,
+}
+
+impl OpenContent {
+    pub(crate) fn new(commands: Commands, OpenedContent { begun, manifest, files }: OpenedContent) -> Self {
+        OpenContent { handle: Handle::new(commands, begun), manifest, files }
+    }
+
+    /// Which content it is.
+    pub fn content(&self) -> ContentId {
+        self.handle.key.content
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.handle.status.clone()
+    }
+
+    /// The files that are wanted or shared, in the manifest's order.
+    pub fn files(&self) -> impl Iterator<Item = OpenFile<'_>> {
+        let FileTable { files, ends } = &self.files;
+        files.iter().zip(ends.iter()).map(|(&file, &end)| {
+            let entry = &self.manifest.header().files[file];
+            OpenFile { entry, offset: end - entry.size }
+        })
+    }
+
+    /// Reads these bytes, of all files one after another. They are waited for where they are not here yet, and each piece is
+    /// verified before any of it is given.
+    pub fn read(&self, range: Range<u64>) -> Reader {
+        self.handle.read_range(range)
+    }
+}
