@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#![cfg(feature = "client")]
+
 mod client;
 mod error;
 mod http;
