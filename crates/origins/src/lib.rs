@@ -5,7 +5,8 @@
 //! is resumed where it broke off; what an origin cannot do for a while is tried again, with growing and random pauses, for as long as
 //! [`Limits`] say. An origin that is silent or too slow is one that cannot.
 //!
-//! Nothing here knows of peers, pieces on disks, or manifests.
+//! [`make_manifest`] makes a content of what was listed, and [`OriginStorage`] is its files for those who serve it: read once each,
+//! and kept in a bounded [`Cache`].
 //!
 //! # Example
 //!
@@ -24,18 +25,26 @@
 
 #![cfg(feature = "client")]
 
+mod cache;
 mod client;
 mod error;
 mod http;
 pub mod hub;
 mod limits;
+mod manifest;
 mod object;
 mod open;
+mod parts;
 mod reader;
+mod storage;
+mod store;
 
+pub use self::storage::OriginStorage;
+pub use cache::Cache;
 pub use error::OriginError;
 pub use http::HttpSource;
 pub use limits::Limits;
+pub use manifest::{KeptManifests, Pieces, make_manifest};
 pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
 pub use open::Options;
 pub use reader::{Origin, RangeReader};

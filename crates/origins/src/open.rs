@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::hub::{Hub, HubSource, Repo};
+use crate::reader::persist;
+use crate::store::StoreSource;
 use crate::{HttpSource, Limits, Origin, OriginError};
 
 /// How an origin is opened.
@@ -46,9 +50,22 @@ impl Origin {
                 Arc::new(HubSource::new(Hub::from_env(limits)?, repo, &revision))
             }
             _ => {
-                return Err(OriginError::url(url, "origins begin with https://, http://, hf://, s3://, gs:// or az://"));
+                return Err(OriginError::url(
+                    url,
+                    "origins begin with https://, http://, hf://, s3://, gs:// or az://",
+                ));
             }
         };
         Ok(Origin::new(source, limits.clone()))
+    }
+
+    /// Puts a small object beside what a URL names: into the folder of an object, or below a prefix. Only stores take any. Returns
+    /// its URL.
+    pub async fn put_beside(url: &str, options: &Options, name: &str, bytes: Bytes) -> Result<String, OriginError> {
+        if !matches!(url.split_once("://"), Some(("s3" | "gs" | "az", _))) {
+            return Err(OriginError::url(url, "only s3://, gs:// and az:// take something beside it"));
+        }
+        let store = StoreSource::new(url, options.endpoint.as_deref(), &options.limits)?;
+        persist(&options.limits, || store.put(name, bytes.clone())).await
     }
 }
