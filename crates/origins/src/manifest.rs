@@ -14,7 +14,8 @@ use sha1::Digest as _;
 
 use crate::cache::{Cache, ObjectKey, PartKey, digest, place};
 use crate::parts::part_size;
-use crate::{FileDigest, Listing, Object, Origin, OriginError, Version};
+use crate::store::BESIDE;
+use crate::{FileDigest, Listing, Object, Options, Origin, OriginError, Version};
 
 /// Bytes that are read, or wait to be hashed, at a time; and parts, at most and at least.
 const AT_ONCE: u64 = 48 << 20;
@@ -194,12 +195,7 @@ impl KeptManifests {
         let expected = header(origin, listing, pieces).ok()?;
         let path = self.path(origin, listing, &expected)?;
         let bytes = read_at_most(&path, MAX_MANIFEST_BYTES as u64)?;
-        let manifest = Manifest::decode(bytes.into()).ok()?;
-        let found = manifest.header();
-        let same_files = found.files.iter().map(|file| (&file.path, file.size));
-        let same = same_files.eq(expected.files.iter().map(|file| (&file.path, file.size)));
-        let same_cut = (found.algorithm, found.piece_size) == (expected.algorithm, expected.piece_size);
-        (same && same_cut && found.name == expected.name && found.folder == expected.folder).then_some(manifest)
+        fitting(bytes.into(), &expected)
     }
 
     /// Keeps the manifest of what was listed. Without versions there is nothing to keep it by.
@@ -209,20 +205,68 @@ impl KeptManifests {
         atomic_file::replace_cache(&path, manifest.bytes())
     }
 
-    fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
-        let version = listing.objects.first().map_or(&Version::Unknown, |object| &object.version);
-        let mut names =
-            vec![place(origin.url(), version).to_owned(), listing.name.clone(), header.algorithm.to_string()];
-        for object in &listing.objects {
-            if !object.version.is_known() {
-                return None;
-            }
-            names.push(digest(&[&object.path, &object.key], object.size, &object.version));
-        }
-        let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let key = digest(&names, u64::from(header.piece_size), &Version::Unknown);
-        Some(self.folder.join(format!("{key}.manifest")))
+    /// The manifest that was put beside what it is of, if there is one of this version. Its pieces are verified when they are read.
+    pub async fn find_beside(
+        &self,
+        origin: &Origin,
+        listing: &Listing,
+        pieces: Pieces,
+        url: &str,
+        options: &Options,
+    ) -> Option<Manifest> {
+        let expected = header(origin, listing, pieces).ok()?;
+        let name = beside_name(listing, &key(origin, listing, &expected)?);
+        let bytes = Origin::get_beside(url, options, &name, MAX_MANIFEST_BYTES).await?;
+        fitting(bytes, &expected)
     }
+
+    /// Puts a manifest beside what it is of, and returns its URL. Only object stores take it.
+    pub async fn put_beside(
+        &self,
+        origin: &Origin,
+        listing: &Listing,
+        manifest: &Manifest,
+        url: &str,
+        options: &Options,
+    ) -> Result<String, OriginError> {
+        let Some(key) = key(origin, listing, manifest.header()) else {
+            return Err(OriginError::refused(origin.url(), "it does not say which version it is"));
+        };
+        Origin::put_beside(url, options, &beside_name(listing, &key), manifest.bytes().clone()).await
+    }
+
+    fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
+        Some(self.folder.join(format!("{}.manifest", key(origin, listing, header)?)))
+    }
+}
+
+/// What a manifest is called beside what it is of. Objects that are called so are no part of any content.
+fn beside_name(listing: &Listing, key: &str) -> String {
+    format!("{}.{}{BESIDE}", listing.name, &key[..16])
+}
+
+/// What stands for a version of all files that were listed, and how they are cut.
+fn key(origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<String> {
+    let version = listing.objects.first().map_or(&Version::Unknown, |object| &object.version);
+    let mut names = vec![place(origin.url(), version).to_owned(), listing.name.clone(), header.algorithm.to_string()];
+    for object in &listing.objects {
+        if !object.version.is_known() {
+            return None;
+        }
+        names.push(digest(&[&object.path, &object.key], object.size, &object.version));
+    }
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    Some(digest(&names, u64::from(header.piece_size), &Version::Unknown))
+}
+
+/// A manifest of just what is expected.
+fn fitting(bytes: Bytes, expected: &ManifestHeader) -> Option<Manifest> {
+    let manifest = Manifest::decode(bytes).ok()?;
+    let found = manifest.header();
+    let same_files = found.files.iter().map(|file| (&file.path, file.size));
+    let same = same_files.eq(expected.files.iter().map(|file| (&file.path, file.size)));
+    let same_cut = (found.algorithm, found.piece_size) == (expected.algorithm, expected.piece_size);
+    (same && same_cut && found.name == expected.name && found.folder == expected.folder).then_some(manifest)
 }
 
 fn read_at_most(path: &Path, most: u64) -> Option<Vec<u8>> {

@@ -68,4 +68,12 @@ impl Origin {
         let store = StoreSource::new(url, options.endpoint.as_deref(), &options.limits)?;
         persist(&options.limits, || store.put(name, bytes.clone())).await
     }
+
+    /// A small object beside what a URL names; nothing if there is none.
+    pub(crate) async fn get_beside(url: &str, options: &Options, name: &str, most: usize) -> Option<Bytes> {
+        if !matches!(url.split_once("://"), Some(("s3" | "gs" | "az", _))) {
+            return None;
+        }
+        StoreSource::new(url, options.endpoint.as_deref(), &options.limits).ok()?.get(name, most).await
+    }
 }

@@ -18,6 +18,8 @@ use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, Ob
 use crate::client::{chain, use_ring};
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
 
+/// How manifests end that lie beside what they are of.
+pub(crate) const BESIDE: &str = ".p2p-manifest";
 /// Most objects below a prefix: more than a content may have.
 const OBJECTS: usize = 100_000;
 
@@ -55,11 +57,7 @@ impl StoreSource {
 
     /// Puts a small object beside the one that is meant, or into the prefix, and returns its URL.
     pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<String, OriginError> {
-        let folder = match self.key.rsplit_once('/') {
-            Some((folder, _)) => format!("{folder}/"),
-            None => String::new(),
-        };
-        let key = format!("{folder}{name}");
+        let key = self.beside(name);
         let scheme = self.url.split_once("://").map_or("", |(scheme, _)| scheme);
         let url = format!("{scheme}://{}/{key}", self.bucket);
         let path = self.path(&key)?;
@@ -67,6 +65,23 @@ impl StoreSource {
         let put = tokio::time::timeout(self.limits.answer, putting).await;
         put.map_err(|_| OriginError::unreachable(&url, "no answer"))?.map_err(|error| failed(&url, error))?;
         Ok(url)
+    }
+
+    /// A small object beside the one that is meant, or in the prefix; nothing if there is none.
+    pub(crate) async fn get(&self, name: &str, most: usize) -> Option<Bytes> {
+        let path = self.path(&self.beside(name)).ok()?;
+        let reading = async {
+            let got = self.store.get(&path).await.ok().filter(|got| got.meta.size <= most as u64)?;
+            got.bytes().await.ok()
+        };
+        tokio::time::timeout(self.limits.answer, reading).await.ok().flatten()
+    }
+
+    fn beside(&self, name: &str) -> String {
+        match self.key.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{name}"),
+            None => name.to_owned(),
+        }
     }
 
     fn path(&self, key: &str) -> Result<Path, OriginError> {
@@ -92,7 +107,8 @@ impl StoreSource {
         while let Some(meta) = found.try_next().await.map_err(|error| failed(&self.url, error))? {
             let below = meta.location.as_ref().strip_prefix(self.key.trim_start_matches('/'));
             // Keys that end with `/` stand for folders in some tools, and have no bytes.
-            let Some(path) = below.filter(|path| !path.is_empty()).map(str::to_owned) else { continue };
+            let is_content = |path: &&str| !path.is_empty() && !path.ends_with(BESIDE);
+            let Some(path) = below.filter(is_content).map(str::to_owned) else { continue };
             if meta.size > 0 || !is_folder_mark(&meta) {
                 objects.push(object(meta, path));
             }

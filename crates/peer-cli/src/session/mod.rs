@@ -9,6 +9,7 @@ pub mod find;
 pub mod input;
 pub mod known_trackers;
 pub mod lan;
+pub mod origin;
 pub mod patience;
 pub mod pipe;
 #[cfg(feature = "port-mapping")]

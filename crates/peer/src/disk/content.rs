@@ -126,7 +126,7 @@ impl ContentStore {
     }
 
     /// The storage that is to be waited for, if the files are not on this machine.
-    pub(crate) fn is_remote(&self) -> Option<&Arc<dyn Remote>> {
+    pub(crate) fn remote(&self) -> Option<&Arc<dyn Remote>> {
         self.remote.as_ref()
     }
 
