@@ -235,7 +235,8 @@ impl KeptManifests {
         Origin::put_beside(url, options, &beside_name(listing, &key), manifest.bytes().clone()).await
     }
 
-    fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
+    /// Where the manifest of what was listed is kept; nothing if there are no versions to keep it by.
+    pub fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
         Some(self.folder.join(format!("{}.manifest", key(origin, listing, header)?)))
     }
 }

@@ -49,6 +49,7 @@ impl Origin {
                 let (repo, revision) = Repo::parse(url)?;
                 Arc::new(HubSource::new(Hub::from_env(limits)?, repo, &revision))
             }
+            Some("s3" | "gs" | "az") => Arc::new(StoreSource::new(url, options.endpoint.as_deref(), limits)?),
             _ => {
                 return Err(OriginError::url(
                     url,

@@ -1,8 +1,6 @@
 //! `peer-cli publish`: the manifest of what is at an origin, without a swarm: made by one read, kept, and perhaps put beside it, so
 //! that whoever shares it later reads nothing for it.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::error::{ExitCode, Failure};
@@ -33,50 +31,31 @@ pub struct PublishArguments {
     origin: OriginArguments,
     #[command(flatten)]
     cut: Cut,
-    /// Folder for manifests
-    ///
-    /// Folder for manifests [default: the folder where share keeps them]
-    #[arg(long, value_name = "FOLDER")]
-    hashes: Option<PathBuf>,
 }
 
 /// Makes the manifest and says what it is.
 pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
-    let PublishArguments { url, beside, origin, cut, hashes } = arguments;
+    let PublishArguments { url, beside, origin, cut } = arguments;
     if crate::flags::origins::url(url.as_ref()).is_none() {
         let sentence = format!("{url} is no URL of an origin: of a file here, `peer-cli hash` makes the manifest");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    publish(&url, beside, &origin, &cut, hashes).await
+    publish(&url, beside, &origin, &cut).await
 }
 
 #[cfg(feature = "origins")]
-async fn publish(
-    url: &str,
-    beside: bool,
-    flags: &OriginArguments,
-    cut: &Cut,
-    hashes: Option<PathBuf>,
-) -> Result<(), Failure> {
+async fn publish(url: &str, beside: bool, flags: &OriginArguments, cut: &Cut) -> Result<(), Failure> {
     use crate::commands::inspect;
-    use crate::flags::peer::HASHES;
     use crate::session::origin::{self, PublishRequest};
     use crate::ui::screen::print;
 
-    let users = || settings::Folders::of_this_process().cache.map(|cache| cache.join(HASHES));
-    let hashes = hashes.or_else(users).unwrap_or_else(|| HASHES.into());
-    let published = origin::publish(PublishRequest { url, cut, flags, hashes: &hashes, beside }).await?;
+    let published = origin::publish(PublishRequest { url, cut, flags, beside }).await?;
     let beside = published.beside.map(|url| format!("beside      {url}"));
-    print(inspect::words(&published.manifest).into_iter().chain(beside))
+    let kept = published.kept.map(|path| format!("manifest    {}", path.display()));
+    print(inspect::words(&published.manifest).into_iter().chain(kept).chain(beside))
 }
 
 #[cfg(not(feature = "origins"))]
-async fn publish(
-    url: &str,
-    _beside: bool,
-    _flags: &OriginArguments,
-    _cut: &Cut,
-    _hashes: Option<PathBuf>,
-) -> Result<(), Failure> {
+async fn publish(url: &str, _beside: bool, _flags: &OriginArguments, _cut: &Cut) -> Result<(), Failure> {
     Err(crate::session::origin::not_built(url))
 }

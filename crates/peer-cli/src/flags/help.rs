@@ -64,7 +64,7 @@ pub const LAYOUT: Layout = Layout {
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
         ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
         ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
-        ("publish", &["only", "beside", "hash", "piece-size", "hashes", "help"]),
+        ("publish", &["only", "beside", "endpoint", "hash", "piece-size", "help"]),
         ("verify", &["id", "manifest", "hashes", "help"]),
     ],
     idle: &[

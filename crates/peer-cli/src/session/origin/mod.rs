@@ -4,7 +4,7 @@
 #[cfg(feature = "origins")]
 mod reading;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use peer::{Manifest, Remote};
@@ -25,8 +25,6 @@ pub struct OriginRequest<'a> {
     pub cut: &'a Cut,
     /// How it is read.
     pub flags: &'a OriginArguments,
-    /// Where its manifest is kept.
-    pub hashes: &'a Path,
     /// Most bytes that are kept of it here.
     pub cache: u64,
 }
@@ -47,7 +45,7 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
     return reading::open(session, request).await;
     #[cfg(not(feature = "origins"))]
     {
-        let _ = (session, request.cut, request.flags, request.hashes, request.cache);
+        let _ = (session, request.cut, request.flags, request.cache);
         Err(not_built(request.url))
     }
 }

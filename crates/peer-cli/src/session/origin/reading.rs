@@ -1,7 +1,7 @@
 //! Reading from an origin: its manifest, from before, from beside the object, or made in one read; and its pieces.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use origins::{Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginStorage, Pieces, make_manifest};
 use peer::Manifest;
@@ -11,6 +11,7 @@ use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::origins::OriginArguments;
+use crate::flags::peer::HASHES;
 use crate::session::Session;
 use crate::ui::counter::Counter;
 
@@ -26,9 +27,9 @@ struct Found {
 }
 
 pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Result<OriginContent, Failure> {
-    let OriginRequest { url, cut, flags, hashes, cache } = request;
+    let OriginRequest { url, cut, flags, cache } = request;
     session.shows(&format!("Looking at {}", shown(url)));
-    let found = look(url, cut, flags, hashes).await?;
+    let found = look(url, cut, flags).await?;
     let cache = open_cache(cache);
     let path = PathBuf::from(found.origin.url());
     let progress = |done, total| session.hashing(&path, done, total);
@@ -37,7 +38,7 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
     Ok(OriginContent { manifest, storage: Arc::new(storage), shown: path })
 }
 
-async fn look(url: &str, cut: &Cut, flags: &OriginArguments, hashes: &Path) -> Result<Found, Failure> {
+async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Failure> {
     let origin = Origin::open(url, &options(flags)).map_err(failure)?;
     let mut listing = origin.list().await.map_err(failure)?;
     if !flags.only.is_empty() {
@@ -51,7 +52,7 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments, hashes: &Path) -> R
         return Err(Failure::new(ExitCode::NotFound, format!("no file of {} fits --only", origin.url())));
     }
     let pieces = Pieces { algorithm: cut.hash, size: cut.piece_size };
-    Ok(Found { origin, listing, pieces, kept: KeptManifests::new(hashes.join(ORIGINS)) })
+    Ok(Found { origin, listing, pieces, kept: kept_manifests() })
 }
 
 fn options(flags: &OriginArguments) -> Options {
@@ -80,19 +81,30 @@ async fn manifest(
     Ok(manifest)
 }
 
-/// The cache of this user. Without one everything is read again and again.
+/// The cache of this user, one for all that is shared. Without one everything is read again and again.
 fn open_cache(most: u64) -> Option<Arc<Cache>> {
+    static CACHE: OnceLock<Option<Arc<Cache>>> = OnceLock::new();
     if most == 0 {
         return None;
     }
-    let folder = settings::Folders::of_this_process().cache?.join(ORIGINS);
-    match Cache::open(&folder, most) {
-        Ok(cache) => Some(Arc::new(cache)),
-        Err(error) => {
-            tracing::warn!("nothing that is read is kept: {}: {error}", folder.display());
-            None
+    let open = || {
+        let folder = settings::Folders::of_this_process().cache?.join(ORIGINS);
+        match Cache::open(&folder, most) {
+            Ok(cache) => Some(Arc::new(cache)),
+            Err(error) => {
+                tracing::warn!("nothing that is read is kept: {}: {error}", folder.display());
+                None
+            }
         }
-    }
+    };
+    CACHE.get_or_init(open).clone()
+}
+
+/// Where manifests are kept beside the versions that they are of: the same for every command, wherever it is started.
+fn kept_manifests() -> KeptManifests {
+    let cache =
+        settings::Folders::of_this_process().cache.unwrap_or_else(|| std::env::temp_dir().join("p2p-fileshare"));
+    KeptManifests::new(cache.join(HASHES).join(ORIGINS))
 }
 
 /// A manifest that is to be made, and no more.
@@ -103,8 +115,6 @@ pub struct PublishRequest<'a> {
     pub cut: &'a Cut,
     /// How it is read.
     pub flags: &'a OriginArguments,
-    /// Where it is kept.
-    pub hashes: &'a Path,
     /// Whether it is put beside what it is of.
     pub beside: bool,
 }
@@ -113,14 +123,16 @@ pub struct PublishRequest<'a> {
 pub struct Published {
     /// The manifest.
     pub manifest: Manifest,
+    /// Where it is on this machine, if it could be kept.
+    pub kept: Option<PathBuf>,
     /// Where it is beside what it is of.
     pub beside: Option<String>,
 }
 
 /// Makes a manifest and keeps it.
 pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> {
-    let PublishRequest { url, cut, flags, hashes, beside } = request;
-    let found = look(url, cut, flags, hashes).await?;
+    let PublishRequest { url, cut, flags, beside } = request;
+    let found = look(url, cut, flags).await?;
     let counter = Counter::new("Reading", Path::new(found.origin.url())).show();
     let manifest = manifest(&found, url, flags, None, counter).await?;
     let Found { origin, listing, kept, .. } = &found;
@@ -128,7 +140,8 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
         true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),
         false => None,
     };
-    Ok(Published { manifest, beside })
+    let kept = kept.path(origin, listing, manifest.header()).filter(|path| path.is_file());
+    Ok(Published { manifest, kept, beside })
 }
 
 fn shown(url: &str) -> String {
