@@ -1,6 +1,8 @@
 //! What CI runs, in order. Each step is a cargo command, but for the arrows between crates and between
 //! modules, which cargo does not check.
 
+mod optional;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
@@ -74,6 +76,8 @@ pub fn run() -> anyhow::Result<()> {
     pack(&packages)?;
     AFTER.iter().chain(&WITH_FEATURES).try_for_each(|check| cargo(check))?;
     let mut skipped = Skipped::default();
+    eprintln!("optional parts");
+    optional::run(&mut skipped)?;
     eprintln!("other platforms");
     let result = cross::run_in_ci(&mut skipped).and_then(|()| fuzz(&mut skipped));
     skipped.sum_up();

@@ -1,0 +1,51 @@
+//! The optional parts, which are off by default: checked and tested with their features on, after everything else.
+//!
+//! Real clients of theirs are used where they are installed; what Python has to offer is put into a folder of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::ensure;
+
+use crate::cross::Skipped;
+
+/// Packages that have optional parts, and the features that turn those on.
+const PARTS: [(&str, &str); 2] = [("p2p-fileshare-origins", "client"), ("peer-cli", "origins")];
+/// What tests use of Python.
+const PYTHON: [&str; 1] = ["moto[server]"];
+/// Where it is put.
+const FOLDER: &str = "target/python";
+
+/// Checks and tests all of them, as one build.
+pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
+    let python = python();
+    if python.is_none() {
+        skipped.say("clients in Python: pip cannot install them here");
+    }
+    for words in [&["clippy"][..], &["test"]] {
+        let mut command = super::command();
+        command.args(words);
+        for (package, feature) in PARTS {
+            command.args(["-p", package, "--features", &format!("{package}/{feature}")]);
+        }
+        if words == ["clippy"] {
+            command.args(["--all-targets", "--", "-D", "warnings"]);
+        }
+        command.envs(python.iter().map(|python| ("P2P_TEST_PYTHON", python)));
+        eprintln!("cargo {} of optional parts", words[0]);
+        ensure!(command.status()?.success(), "cargo {} of optional parts failed", words[0]);
+    }
+    Ok(())
+}
+
+/// A Python that has what tests use of it.
+fn python() -> Option<PathBuf> {
+    let folder = std::env::current_dir().ok()?.join(FOLDER);
+    let bin = if cfg!(windows) { "Scripts" } else { "bin" };
+    let python = folder.join(bin).join(if cfg!(windows) { "python.exe" } else { "python" });
+    let succeeds = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    let is_there = python.exists() || succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "30", "--retries", "2"]);
+    (is_there && succeeds(pip.args(PYTHON))).then_some(python)
+}
