@@ -132,8 +132,8 @@ fn a_file_of_a_web_server_is_shared_with_one_read() {
     assert!(sent <= 6_000_010, "{sent} bytes of 6,000,000 were read");
     // Shared again, nothing is read for the manifest, nor for what is in the cache.
     drop(share);
-    let share = one.share(&[&url]);
-    assert!(std::fs::read(User::new().get(&share.ticket().0, "file.bin")).unwrap() == bytes);
+    let (share, third) = (one.share(&[&url]), User::new());
+    assert!(std::fs::read(third.get(&share.ticket().0, "file.bin")).unwrap() == bytes);
     assert!(server.sent() <= sent + 10, "{} bytes more were read", server.sent() - sent);
 }
 
@@ -150,7 +150,8 @@ fn a_model_of_a_hub_is_shared_as_a_folder_of_its_commit() {
     assert_eq!(std::fs::read(folder.join("config.json")).unwrap(), b"{}");
     // Some of it, as another content.
     let part = user.share(&["hf://org/model@main", "--only", "*.json"]);
-    let folder = User::new().get(&part.ticket().0, &format!("org--model@{COMMIT}"));
+    let third = User::new();
+    let folder = third.get(&part.ticket().0, &format!("org--model@{COMMIT}"));
     assert!(folder.join("config.json").is_file() && !folder.join("weights").exists());
 }
 
@@ -184,11 +185,11 @@ fn an_origin_that_fails_for_a_while_does_not_end_a_transfer() {
         }
         _ => Response::of_bytes(request, &file, "\"v1\""),
     });
-    let share = User::new();
-    let share = (share.share(&["--cache=0", &format!("{}/file.bin", server.url())]), share);
-    let (ticket, _) = share.0.ticket();
+    let (user, other) = (User::new(), User::new());
+    let share = user.share(&["--cache=0", &format!("{}/file.bin", server.url())]);
+    let (ticket, _) = share.ticket();
     tries.store(1, Ordering::Relaxed);
-    assert!(std::fs::read(User::new().get(&ticket, "file.bin")).unwrap() == bytes);
+    assert!(std::fs::read(other.get(&ticket, "file.bin")).unwrap() == bytes);
     assert_eq!(tries.load(Ordering::Relaxed), 4, "it did fail");
 }
 
@@ -312,11 +313,12 @@ fn a_bucket_is_published_and_shared_by_another_machine_without_reading_it_for_th
     let published = one.run(&["publish", "s3://models/run 7/", "--beside"]);
     assert!(said(&published).contains("beside      s3://models/run 7/"), "{}", said(&published));
     // Another machine finds the manifest there.
-    let share = user();
-    let share = (share.share(&["s3://models/run 7/"]), share);
-    let (ticket, before) = share.0.ticket();
+    let two = user();
+    let share = two.share(&["s3://models/run 7/"]);
+    let (ticket, before) = share.ticket();
     assert!(!before.iter().any(|line| line.starts_with("Hashing")), "{before:?}");
-    let folder = User::new().get(&ticket, "run 7");
+    let other = User::new();
+    let folder = other.get(&ticket, "run 7");
     assert!(std::fs::read(folder.join("weights/big.bin")).unwrap() == pattern(5_000_000));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "the manifest there is no part of the content");
     // An object that is replaced is another version, for those who look anew and for those who read.
