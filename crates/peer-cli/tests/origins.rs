@@ -1,20 +1,13 @@
 //! `peer-cli share URL` and `peer-cli publish`, as processes: from a web server, a hub, and S3 (moto, where Python has it).
 
-#[allow(dead_code)]
-#[path = "../../../tests/src/hub.rs"]
-mod hub;
-#[allow(dead_code)]
-#[path = "../../../tests/src/web.rs"]
-mod web;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hub::{COMMIT, MockHub};
-use web::{Response, WebServer};
+use tests::hub::{COMMIT, MockHub};
+use tests::web::{Response, WebServer};
 
 /// A program that is ended with the test, and what it writes to both of its outputs.
 struct Program {
