@@ -6,11 +6,13 @@
 pub mod false_tracker;
 #[cfg(target_os = "linux")]
 pub mod halves;
+pub mod hub;
 pub mod machines;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
 #[cfg(target_os = "linux")]
 pub mod terminal;
+pub mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};

@@ -39,7 +39,7 @@ const WITH_FEATURES: [&[&str]; 2] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -47,13 +47,14 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("storage", &["protocol", "atomic-file"]),
     ("transport", &["protocol", "atomic-file"]),
     ("lan", &["transport"]),
+    ("origins", &["storage"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
     ("gateway", &["peer"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
     ("tracker-cli", &["tracker", "settings"]),
     ("sim", &["swarm"]),
-    ("peer-cli", &["peer", "tracker", "settings", "gateway"]),
+    ("peer-cli", &["peer", "tracker", "settings", "gateway", "origins"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
     ("testbed", &["launcher", "peer", "sim"]),

@@ -15,6 +15,7 @@ use crate::commands::get::GetArguments;
 use crate::commands::inspect::InspectArguments;
 use crate::commands::join::JoinArguments;
 use crate::commands::ls::LsArguments;
+use crate::commands::publish::PublishArguments;
 use crate::commands::share::ShareArguments;
 use crate::commands::watch::WatchArguments;
 use crate::flags::cut::Cut;
@@ -165,6 +166,8 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER", default_value = HASHES)]
         hashes: PathBuf,
     },
+    /// Make the manifest of what is in a bucket, or at a URL
+    Publish(Box<PublishArguments>),
     /// Check a file against its manifest, and name what differs
     #[command(before_help = VERIFY_EXAMPLES)]
     Verify {
@@ -243,9 +246,13 @@ impl Cli {
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
-            Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
-                return None;
-            }
+            Some(
+                Command::Hash { .. }
+                | Command::Publish(_)
+                | Command::Verify { .. }
+                | Command::Completions { .. }
+                | Command::Man { .. },
+            ) => return None,
         };
         peer.json.then_some(output_stream)
     }
@@ -260,7 +267,9 @@ impl Cli {
             // Shared openly, it is had by its name as well.
             Some(Command::Share(arguments)) if !arguments.open => Some("the ticket"),
             Some(Command::Ls(_) | Command::Watch(_)) => Some("the list"),
-            Some(Command::Inspect(_) | Command::Doctor(_) | Command::Hash { .. }) => Some("the answer"),
+            Some(Command::Inspect(_) | Command::Doctor(_) | Command::Hash { .. } | Command::Publish(_)) => {
+                Some("the answer")
+            }
             Some(Command::Completions { .. }) => Some("the script"),
             _ => None,
         }

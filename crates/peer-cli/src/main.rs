@@ -13,7 +13,7 @@ use settings::Parsed;
 
 use crate::cli::{Cli, Command};
 use crate::commands::hash::Against;
-use crate::commands::{doctor, gateway, get, hash, inspect, join, ls, share, watch};
+use crate::commands::{doctor, gateway, get, hash, inspect, join, ls, publish, share, watch};
 use crate::error::Failure;
 use crate::flags::own_folders::Keeps;
 use crate::session::patience;
@@ -77,6 +77,7 @@ fn run(arguments: Cli) -> Result<(), Failure> {
             };
             hash::verify(&file, &against, hashes.as_deref())
         }
+        Some(Command::Publish(arguments)) => in_runtime(publish::run(*arguments)),
         Some(Command::Share(arguments)) => in_runtime(share::run(*arguments)),
         Some(Command::Get(arguments)) => in_runtime(get::run(*arguments)),
         Some(Command::Gateway(arguments)) => in_runtime(gateway::run(*arguments)),

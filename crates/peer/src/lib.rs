@@ -112,7 +112,7 @@ pub use protocol::{
     Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, PeerAddress, PeerId, PieceRange,
     PieceSet, Query, QueryError, Secret, Ticket,
 };
-pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, StorageError};
+pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;
 pub use transport::{
     Config as TransportConfig, Identity, IdentityError, Kind as TransportKind, MemoryNetwork, Transport,

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::{Algorithm, ContentId, Manifest, Secret};
+use storage::Remote;
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
-use crate::disk::share::{Held, SecretOf, ShareOptions};
+use crate::disk::share::{Held, RemoteFiles, SecretOf, ShareOptions};
 use crate::error::PeerError;
 use crate::handle::Handle;
 use crate::reader::Reader;
@@ -58,6 +59,13 @@ impl ShareBuilder {
     /// manifest is not kept for the next run.
     pub fn hashed(mut self, manifest: Manifest) -> Self {
         self.options.hashed = Some(manifest);
+        self
+    }
+
+    /// Shares files that are somewhere else: what they are, and the storage that reads them. The path is only what messages call
+    /// them. The content is withdrawn when the storage says that they have changed.
+    pub fn remote(mut self, manifest: Arc<Manifest>, storage: Arc<dyn Remote>) -> Self {
+        self.options.remote = Some(RemoteFiles { manifest, storage });
         self
     }
 

@@ -24,6 +24,43 @@ pub fn run(backend: &dyn Backend, folder: &Path) {
     }
 }
 
+/// Runs the part of the suite that is about reading, for storages that only read: `open` gives one of files with these bytes.
+pub fn run_reading(open: impl Fn(&[&[u8]]) -> Arc<dyn Storage>) {
+    let sizes = [0, 1, 4_095, 4_096, 4_097, 100_000];
+    let files: Vec<_> = sizes.iter().map(|&size| pattern(size, size as u8)).collect();
+    let storage = open(&files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    for (file, bytes) in files.iter().enumerate() {
+        expect(&*storage, file, 0, bytes);
+        expect(&*storage, file, bytes.len() as u64, &[]);
+        let size = bytes.len() as u64;
+        for (offset, len) in [(size, 1), (0, bytes.len() + 1), (u64::MAX, 1), (u64::MAX - 1, 5)] {
+            let read = storage.read(file, offset, len);
+            assert!(matches!(read, Err(StorageError::OutOfRange { .. })), "read of {len} at {offset}: {read:?}");
+        }
+    }
+    let last = files.len() - 1;
+    for (offset, len) in [(1, 1), (4_097, 65_904), (99_999, 1), (65_535, 2)] {
+        expect(&*storage, last, offset, &files[last][offset as usize..offset as usize + len]);
+    }
+    assert!(storage.write(last, 0, &[1]).is_err(), "what is only read was written");
+    storage.flush().expect("there is nothing to flush");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (storage, bytes) = (&storage, &files[last]);
+            scope.spawn(move || {
+                for offset in (thread * 1_000..90_000).step_by(7_001) {
+                    expect(&**storage, last, offset as u64, &bytes[offset..offset + 5_000]);
+                }
+            });
+        }
+    });
+    assert_eq!(storage.changed_by_others().expect("it can be looked at"), Vec::<usize>::new());
+    storage.release();
+    let slice = storage.read(last, 10_000, 80_000).expect("it is opened again");
+    drop(storage);
+    assert!(slice == files[last][10_000..90_000], "a slice changed when its storage was closed");
+}
+
 fn spec(folder: &Path, name: &str, size: u64) -> FileSpec {
     FileSpec { path: folder.join(name), size }
 }

@@ -112,6 +112,9 @@ pub enum StorageError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// It is somewhere else, and cannot be read from there at the moment: a while later it may be possible.
+    #[error("{0}")]
+    Unreachable(String),
     /// Anything else.
     #[error("{path}: {source}")]
     Io {

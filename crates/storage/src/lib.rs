@@ -44,6 +44,7 @@ mod open_files;
 mod output;
 mod overlay;
 pub mod positioned;
+mod remote;
 mod room;
 mod state_names;
 pub mod wrappers;
@@ -68,6 +69,7 @@ pub use mmap::MmapBackend;
 pub use named::named;
 pub use output::Output;
 pub use overlay::{OverlayStorage, Place};
+pub use remote::{Changing, Fetching, Remote};
 pub use room::Room;
 pub use state_names::is_state_name;
 

@@ -10,9 +10,14 @@ use anyhow::ensure;
 use crate::cross::Skipped;
 
 /// Packages that have optional parts, and the features that turn those on.
-const PARTS: [(&str, &str); 2] = [("p2p-fileshare-gateway", "http"), ("peer-cli", "gateway")];
+const PARTS: [(&str, &str); 4] = [
+    ("p2p-fileshare-gateway", "http"),
+    ("p2p-fileshare-origins", "client"),
+    ("peer-cli", "gateway"),
+    ("peer-cli", "origins"),
+];
 /// What tests use of Python.
-const PYTHON: [&str; 1] = ["huggingface_hub"];
+const PYTHON: [&str; 2] = ["huggingface_hub", "moto[server]"];
 /// Where it is put.
 const FOLDER: &str = "target/python";
 

@@ -7,5 +7,6 @@ pub mod hash;
 pub mod inspect;
 pub mod join;
 pub mod ls;
+pub mod publish;
 pub mod share;
 pub mod watch;

@@ -41,6 +41,8 @@ pub const LAYOUT: Layout = Layout {
                 "keep-free",
                 "verify-on-disk",
                 "tracker-memory",
+                "cache",
+                "endpoint",
                 "certs",
                 "hashes",
                 "commands",
@@ -64,6 +66,7 @@ pub const LAYOUT: Layout = Layout {
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
         ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
         ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
+        ("publish", &["only", "beside", "endpoint", "hash", "piece-size", "help"]),
         ("verify", &["id", "manifest", "hashes", "help"]),
     ],
     idle: &[

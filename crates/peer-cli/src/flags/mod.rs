@@ -7,6 +7,7 @@ pub mod guess;
 pub mod help;
 pub mod links;
 pub mod names;
+pub mod origins;
 pub mod output;
 pub mod own_folders;
 pub mod paths;

@@ -7,6 +7,7 @@ use peer::Glob;
 use protocol::printable;
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::origins;
 
 /// Most files that one pattern may stand for.
 const MOST: usize = 1 << 16;
@@ -18,6 +19,11 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     }
     let (mut meant, mut unmatched) = (Vec::new(), Vec::new());
     for path in typed {
+        // A question mark there is of no pattern.
+        if origins::url(&path).is_some() {
+            meant.push(path);
+            continue;
+        }
         match expand(&unquoted(path.clone())?) {
             Some(found) => meant.extend(found),
             None => unmatched.push(format!("{:?}", printable(&path.display().to_string()))),

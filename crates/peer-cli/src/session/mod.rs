@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod input;
 pub mod known_trackers;
 pub mod lan;
+pub mod origin;
 pub mod patience;
 pub mod pipe;
 #[cfg(feature = "port-mapping")]

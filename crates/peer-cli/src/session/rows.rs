@@ -111,6 +111,12 @@ impl Session {
         said.iter().for_each(|line| self.screen.say(line));
     }
 
+    /// Something is being hashed, as it is drawn.
+    pub(super) fn hashing(&self, path: &Path, done: u64, total: u64) {
+        self.hashes(path, done, total);
+        self.draw();
+    }
+
     /// Something is being hashed.
     pub(super) fn hashes(&self, path: &Path, done: u64, total: u64) {
         let mut state = self.state.borrow_mut();

@@ -127,10 +127,7 @@ impl Session {
                     self.screen.say(&format!("{} of {} are here already.", amount(here), amount(*size)));
                 }
             }
-            PeerEvent::Hashing { path, done, total } => {
-                self.hashes(path, *done, *total);
-                self.draw();
-            }
+            PeerEvent::Hashing { path, done, total } => self.hashing(path, *done, *total),
             PeerEvent::StillWritten { path, most } => {
                 let (path, most) = (path.display(), shown(*most));
                 let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");

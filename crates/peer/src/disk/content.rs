@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Stretch};
-use storage::{Backend, Checkpoint, Output, Storage, StorageError, has_hole};
+use storage::{Backend, Checkpoint, Output, Remote, Storage, StorageError, has_hole};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -59,6 +59,8 @@ pub(crate) struct ContentStore {
     watched: Mutex<Vec<WatchedFile>>,
     /// What lies in a shared folder and is no part of the content.
     left_out: u32,
+    /// Where the files are, if they are not on this machine.
+    remote: Option<Arc<dyn Remote>>,
 }
 
 /// The files of a content that are wanted or shared, one after another, as readers see them.
@@ -139,7 +141,19 @@ impl ContentStore {
             doubtful: RwLock::default(),
             watched: Mutex::default(),
             left_out: 0,
+            remote: None,
         }
+    }
+
+    /// A content of which all files are somewhere else.
+    pub(crate) fn of_remote(manifest: Arc<Manifest>, remote: Arc<dyn Remote>, path: PathBuf) -> Self {
+        let all = (0..manifest.header().files.len()).collect();
+        ContentStore { remote: Some(remote.clone()), ..ContentStore::new(manifest, remote, path, all) }
+    }
+
+    /// The storage that is to be waited for, if the files are not on this machine.
+    pub(crate) fn remote(&self) -> Option<&Arc<dyn Remote>> {
+        self.remote.as_ref()
     }
 
     /// The names that it and its files have here, and what was done about them.
@@ -216,6 +230,18 @@ impl ContentStore {
             !doubtful.is_empty() && block.stretches.iter().any(|stretch| doubtful.contains(&stretch.file))
         };
         if is_doubtful { self.load_verified(block) } else { self.load_as_is(block) }
+    }
+
+    /// The bytes of pieces of a content that is somewhere else.
+    pub(crate) async fn fetch(remote: &dyn Remote, block: &Block) -> Result<Bytes, StorageError> {
+        let mut fetched = Vec::with_capacity(block.stretches.len());
+        for stretch in &block.stretches {
+            fetched.push(remote.fetch(stretch.file, stretch.offset, stretch.len).await?);
+        }
+        match &fetched[..] {
+            [one] => Ok(one.clone()),
+            several => Ok(several.concat().into()),
+        }
     }
 
     /// The same, verified: for what is read once and never verified by anyone else.

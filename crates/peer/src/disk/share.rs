@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::{Algorithm, ContentId, Manifest, PieceSet, Secret, default_piece_size};
-use storage::{Access, Backend, StorageError};
+use storage::{Access, Backend, Remote, StorageError};
 use tokio::sync::broadcast;
 
 use crate::disk::content::{ContentStore, Opened};
@@ -72,6 +72,21 @@ pub(crate) struct ShareOptions {
     pub(crate) secret: Option<SecretOf>,
     /// What it is, if it was hashed before.
     pub(crate) hashed: Option<Manifest>,
+    /// Where its files are, if they are not on this machine.
+    pub(crate) remote: Option<RemoteFiles>,
+}
+
+/// Files that are somewhere else, and what they are.
+#[derive(Clone)]
+pub(crate) struct RemoteFiles {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) storage: Arc<dyn Remote>,
+}
+
+impl std::fmt::Debug for RemoteFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RemoteFiles(…)")
+    }
 }
 
 /// The secret of a content.
@@ -86,8 +101,15 @@ impl std::fmt::Debug for SecretOf {
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        let (secret, hashed) = (None, None);
-        ShareOptions { algorithm: Algorithm::Blake3, piece_size: None, held: Held::All, up: None, secret, hashed }
+        ShareOptions {
+            algorithm: Algorithm::Blake3,
+            piece_size: None,
+            held: Held::All,
+            up: None,
+            secret: None,
+            hashed: None,
+            remote: None,
+        }
     }
 }
 
@@ -135,6 +157,11 @@ pub(crate) fn share(
     hashes: &Path,
     events: &broadcast::Sender<PeerEvent>,
 ) -> Result<Opened, PeerError> {
+    if let Some(RemoteFiles { manifest, storage }) = options.remote.clone() {
+        let have = options.held.pieces(manifest.geometry().pieces());
+        let store = Arc::new(ContentStore::of_remote(manifest, storage, path.to_owned()));
+        return Ok(Opened { store, have, goal: PieceSet::empty(0), left_over: None });
+    }
     let waits = |path: &Path| {
         let _ = events.send(PeerEvent::StillWritten { path: path.to_owned(), most: PATIENCE });
     };

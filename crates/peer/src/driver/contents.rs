@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
-use storage::StorageError;
+use storage::{Remote, StorageError};
 use swarm::Event;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
@@ -193,8 +193,9 @@ impl Driver {
         }
         let geometry = Arc::new(opened.store.manifest().geometry().clone());
         self.watch.add(&opened.store);
+        let changes = opened.store.remote().map(|remote| self.watch_remote(content, &**remote));
         let store = Some(opened.store);
-        let mut item = Item { store, opening: true, finished: true, private, ..self.new_item(up, None) };
+        let mut item = Item { store, opening: true, finished: true, private, changes, ..self.new_item(up, None) };
         // Who watched it before, by another path, goes on.
         if let Some(mut before) = self.items.remove(&content) {
             item.instance = before.instance;
@@ -207,6 +208,16 @@ impl Driver {
         self.set_state(content, State::Complete);
         self.announce(content);
         begun
+    }
+
+    /// Waits until a content that is somewhere else is not what it was any more.
+    fn watch_remote(&self, content: ContentId, remote: &dyn Remote) -> OwnTask {
+        let (changed, reports) = (remote.changed(), self.reports.clone());
+        let task = tokio::spawn(async move {
+            let error = changed.await;
+            let _ = reports.send(Report::SourceFailed { content, error }).await;
+        });
+        OwnTask::new(task.abort_handle())
     }
 
     /// Tells the tracker what we hold of a content.
@@ -404,7 +415,7 @@ impl Driver {
     /// Closes a content's files, also those that are still being opened; gives what is ready when that is done.
     fn let_go(&mut self, content: ContentId) -> Option<oneshot::Receiver<()>> {
         let item = self.items.get_mut(&content)?;
-        item.checkpoints = None;
+        (item.checkpoints, item.changes) = (None, None);
         let is_opening = std::mem::take(&mut item.opening);
         if let Some(store) = item.store.take() {
             return Some(self.close_store(store));

@@ -46,6 +46,8 @@ pub(super) struct Item {
     pub(super) finished: bool,
     /// Claims what is verified while a download runs.
     pub(super) checkpoints: Option<OwnTask>,
+    /// Waits until what is somewhere else has changed.
+    pub(super) changes: Option<OwnTask>,
     pub(super) status: watch::Sender<Status>,
     pub(super) meter: RateMeter,
     pub(super) waits: Arc<WaitStats>,
@@ -80,6 +82,7 @@ impl Item {
             manifest_only: false,
             finished: false,
             checkpoints: None,
+            changes: None,
             status: watch::Sender::default(),
             meter: RateMeter::default(),
             waits: Arc::new(WaitStats::of_download(of_node)),

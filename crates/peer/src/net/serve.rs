@@ -9,6 +9,7 @@ use protocol::{Answer, Block, PieceRange};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::frame::send_message;
 use transport::{Connection, SendStream, TransportError};
@@ -57,6 +58,22 @@ async fn hand_over(stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), Tran
     timeout(TAKEN, stream.send(bytes)).await.map_err(|_| TransportError::TimedOut("send"))?
 }
 
+/// Bytes that are being loaded. Nobody waits for them any more when this is dropped.
+struct Fetch(JoinHandle<Result<Bytes, StorageError>>);
+
+impl Fetch {
+    fn start(fetching: impl Future<Output = Result<Bytes, StorageError>> + Send + 'static) -> Self {
+        Fetch(tokio::spawn(fetching))
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        // Work that has begun on a disk is done to its end all the same.
+        self.0.abort();
+    }
+}
+
 /// Serves a run of pieces that is held.
 pub(crate) struct PieceServe {
     pub(crate) serve: ServeId,
@@ -84,6 +101,7 @@ impl PieceServe {
             Ok(()) => {}
             // The content is as good as before. The stream breaks off, and the other side asks again in a moment.
             Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),
+            Err(error @ StorageError::Unreachable(_)) => tracing::warn!("pieces are not sent: {error}"),
             Err(error) => {
                 let source_failed = Report::SourceFailed { content: self.store.id(), error };
                 let _ = self.reports.send(source_failed).await;
@@ -103,14 +121,18 @@ impl PieceServe {
         let Some(first) = blocks.next() else { return Ok(()) };
         // Read, or for a map brought in, away from the packets, because it may wait for the disk.
         let workers = self.workers.clone();
-        let load = |block: Block| {
+        let load = async |block: Block| {
             let store = store.clone();
-            workers.start(move || store.load(&block))
+            match store.remote().cloned() {
+                // No worker waits for a network.
+                Some(remote) => Fetch::start(async move { ContentStore::fetch(&*remote, &block).await }),
+                None => Fetch(workers.start(move || store.load(&block)).await),
+            }
         };
         let mut next = Some(load(first).await);
-        while let Some(loading) = next {
+        while let Some(mut loading) = next {
             // A worker fails only when the node ends.
-            let Ok(loaded) = loading.await else { return Ok(()) };
+            let Ok(loaded) = (&mut loading.0).await else { return Ok(()) };
             // The disk works while the network does.
             next = match blocks.next() {
                 Some(block) => Some(load(block).await),

@@ -21,6 +21,7 @@ use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::origins::{self, CacheArguments, OriginArguments};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
@@ -29,6 +30,7 @@ use crate::session::codes::Codes;
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::gateway::{self, Source};
 use crate::session::lan::{self as network, ByDefault};
+use crate::session::origin::{self, OriginContent, OriginRequest};
 use crate::session::patience::Patience;
 use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
@@ -66,9 +68,11 @@ const ROUTER: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct ShareArguments {
-    /// Files and folders to share; `-` is standard input
+    /// Files, folders or URLs; `-` is standard input
     ///
-    /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared
+    /// Files and folders to share; `-` is standard input, which is kept in a temporary file for as long as it is shared. Or what is
+    /// somewhere else: s3://bucket/key, s3://bucket/prefix/, gs:// and az:// the same, hf://org/model@revision,
+    /// hf://datasets/org/name@revision, https://
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// What standard input is called
@@ -136,6 +140,10 @@ pub struct ShareArguments {
     qr: bool,
     #[command(flatten)]
     links: LinkArguments,
+    #[command(flatten)]
+    origin: OriginArguments,
+    #[command(flatten)]
+    cache: CacheArguments,
     #[command(flatten)]
     cut: Cut,
     #[command(flatten)]
@@ -296,7 +304,14 @@ impl ShareArguments {
     /// Fails with what is wrong with the paths, before anything is begun.
     fn check_paths(&self) -> Result<(), Failure> {
         let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
-        for path in self.paths.iter().filter(|path| !is_stdin(path)) {
+        let has_origin = self.paths.iter().any(|path| origins::url(path).is_some());
+        if !has_origin && !self.origin.only.is_empty() {
+            return usage("--only is for what is shared from a URL: of a folder here, share the files that are meant");
+        }
+        if !has_origin && self.origin.endpoint.is_some() {
+            return usage("--endpoint is for what is shared from a URL, as s3://bucket/key");
+        }
+        for path in self.paths.iter().filter(|path| !is_stdin(path) && origins::url(path).is_none()) {
             must_exist(path)?;
             stdin::must_not_be_a_pipe(path)?;
         }
@@ -374,8 +389,14 @@ async fn begin(
     connect::join(&session.node, tracker, named_by, patience, &tell).await?;
     session.joined(id);
     for path in &arguments.paths {
-        let (share, at) = match spool {
-            Some(folder) if is_stdin(path) => {
+        let (share, at) = match (spool, origins::url(path)) {
+            (_, Some(url)) => {
+                let (flags, cache) = (&arguments.origin, arguments.cache.cache);
+                let request = OriginRequest { url, cut: &arguments.cut, flags, cache };
+                let OriginContent { manifest, storage, shown } = origin::open(session, request).await?;
+                (session.node.share(&shown).remote(manifest, storage), shown)
+            }
+            (Some(folder), None) if is_stdin(path) => {
                 let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
                 let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
                 (session.node.share(&spooled.path).hashed(spooled.manifest), spooled.path)

@@ -1,0 +1,313 @@
+//! A bounded cache on disk of what was read from origins: parts of objects at a version, the least recently used first to go.
+//!
+//! Each part is a file of its own, written whole or not at all, so the cache survives restarts and power failures. Which was used
+//! when is the files' time of modification. A process has its cache for itself; another one at the same time has another folder.
+//! What is read from it is verified by whoever reads it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fs4::FileExt;
+use storage::positioned::read_exact_at;
+
+use crate::{Object, Version};
+
+/// Bytes of a disk that stay free, whatever the cache may hold.
+const KEEP_FREE: u64 = 512 << 20;
+/// Processes at a time that have a cache.
+const PROCESSES: u32 = 16;
+/// How often the time of a file is set.
+const NOTED: Duration = Duration::from_secs(60);
+const LOCK: &str = "lock";
+
+/// Parts of objects on disk.
+pub struct Cache {
+    folder: PathBuf,
+    most: u64,
+    entries: Mutex<Entries>,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+/// Which part of which object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PartKey {
+    object: String,
+    number: u64,
+}
+
+impl PartKey {
+    /// Part `number` of parts of this size, of an object at its version.
+    pub(crate) fn new(object: &ObjectKey, part_size: u64, number: u64) -> Self {
+        PartKey { object: format!("{}-{part_size}", object.0), number }
+    }
+
+    fn file(&self) -> String {
+        format!("{}-{}", self.object, self.number)
+    }
+
+    fn of_file(name: &str) -> Option<Self> {
+        let (object, number) = name.rsplit_once('-')?;
+        let (digest, size) = object.split_once('-')?;
+        let is_ours = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = number.parse().ok()?;
+        (is_ours && size.parse::<u64>().is_ok()).then(|| PartKey { object: object.to_owned(), number })
+    }
+}
+
+/// An object at a version, as the cache knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Nothing if its origin does not say which version it is.
+    pub(crate) fn new(url: &str, object: &Object) -> Option<Self> {
+        object.version.is_known().then(|| {
+            ObjectKey(digest(&[place(url, &object.version), &object.key, &object.path], object.size, &object.version))
+        })
+    }
+}
+
+/// Where an object is, whichever revision it was asked for by: a commit is the same by every name.
+pub(crate) fn place<'u>(url: &'u str, version: &Version) -> &'u str {
+    match version {
+        Version::Commit(_) => url.split('@').next().unwrap_or(url),
+        _ => url,
+    }
+}
+
+/// A digest of a name at a version.
+pub(crate) fn digest(names: &[&str], size: u64, version: &Version) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for name in names {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+    }
+    hasher.update(&size.to_le_bytes());
+    hasher.update(format!("{version:?}").as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<PartKey, Entry>,
+    /// Keys by when they were used.
+    by_use: BTreeMap<u64, PartKey>,
+    next_use: u64,
+    total: u64,
+}
+
+struct Entry {
+    len: u64,
+    used: u64,
+    noted: SystemTime,
+}
+
+impl Entries {
+    fn add(&mut self, key: PartKey, len: u64, noted: SystemTime) {
+        self.remove(&key);
+        let used = self.next_use;
+        self.next_use += 1;
+        self.total += len;
+        self.by_use.insert(used, key.clone());
+        self.by_key.insert(key, Entry { len, used, noted });
+    }
+
+    fn remove(&mut self, key: &PartKey) {
+        if let Some(entry) = self.by_key.remove(key) {
+            self.by_use.remove(&entry.used);
+            self.total -= entry.len;
+        }
+    }
+
+    fn oldest(&self) -> Option<PartKey> {
+        self.by_use.values().next().cloned()
+    }
+}
+
+impl Cache {
+    /// The cache in a folder, which is made; at most so many bytes are in it. What an earlier run left counts.
+    pub fn open(folder: &Path, most: u64) -> io::Result<Self> {
+        let mut refused = io::Error::other("too many processes have a cache there");
+        for number in 0..PROCESSES {
+            let folder = folder.join(format!("parts-{number}"));
+            fs::create_dir_all(&folder)?;
+            let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+            match FileExt::try_lock(&lock) {
+                Ok(()) => {
+                    let cache = Cache { folder, most, entries: Mutex::default(), _lock: lock };
+                    cache.find()?;
+                    return Ok(cache);
+                }
+                Err(error) => refused = io::Error::other(error.to_string()),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Takes over what lies there, oldest first.
+    fn find(&self) -> io::Result<()> {
+        let mut found = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let name = file.file_name();
+            if name == LOCK {
+                continue;
+            }
+            let key = name.to_str().and_then(PartKey::of_file);
+            match (key, file.metadata()) {
+                (Some(key), Ok(seen)) if seen.is_file() => {
+                    found.push((seen.modified().unwrap_or(SystemTime::UNIX_EPOCH), key, seen.len()));
+                }
+                // Half of something, from a run that ended.
+                _ => drop(fs::remove_file(file.path())),
+            }
+        }
+        found.sort_by_key(|(used, ..)| *used);
+        let mut entries = self.lock();
+        found.into_iter().for_each(|(used, key, len)| entries.add(key, len, used));
+        self.make_room(&mut entries, 0);
+        Ok(())
+    }
+
+    /// Bytes in it.
+    pub fn bytes(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// Whether a part is there.
+    pub(crate) fn contains(&self, key: &PartKey) -> bool {
+        self.lock().by_key.contains_key(key)
+    }
+
+    /// A range of a part; nothing if it is not there, or not whole. Blocks.
+    pub(crate) fn read(&self, key: &PartKey, range: Range<u64>) -> Option<Vec<u8>> {
+        let note = {
+            let mut entries = self.lock();
+            let entry = entries.by_key.get(key).filter(|entry| range.end <= entry.len)?;
+            let (len, now) = (entry.len, SystemTime::now());
+            let note = now.duration_since(entry.noted).is_ok_and(|since| since > NOTED);
+            let noted = if note { now } else { entry.noted };
+            entries.add(key.clone(), len, noted);
+            note.then_some(now)
+        };
+        let read = || {
+            let file = File::open(self.folder.join(key.file()))?;
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            read_exact_at(&file, &mut bytes, range.start)?;
+            if let Some(now) = note {
+                // Only for the next run.
+                let file = File::options().write(true).open(self.folder.join(key.file()));
+                let _ = file.and_then(|file| file.set_modified(now));
+            }
+            io::Result::Ok(bytes)
+        };
+        read().inspect_err(|_| self.remove(key)).ok()
+    }
+
+    /// Keeps a part, if there is room for it. Blocks.
+    pub(crate) fn keep(&self, key: &PartKey, bytes: &[u8]) {
+        let len = bytes.len() as u64;
+        if len > self.most {
+            return;
+        }
+        {
+            let mut entries = self.lock();
+            entries.remove(key);
+            self.make_room(&mut entries, len);
+        }
+        let free = fs4::available_space(&self.folder).unwrap_or(u64::MAX);
+        if free.saturating_sub(len) < KEEP_FREE {
+            tracing::debug!("the cache takes nothing more: its disk is nearly full");
+            return;
+        }
+        match atomic_file::replace_cache(&self.folder.join(key.file()), bytes) {
+            Ok(()) => self.lock().add(key.clone(), len, SystemTime::now()),
+            Err(error) => tracing::debug!(%error, "the cache takes nothing"),
+        }
+    }
+
+    /// Forgets a part that is of no use. Blocks.
+    pub(crate) fn remove(&self, key: &PartKey) {
+        self.lock().remove(key);
+        let _ = fs::remove_file(self.folder.join(key.file()));
+    }
+
+    fn make_room(&self, entries: &mut Entries, len: u64) {
+        while entries.total + len > self.most {
+            let Some(oldest) = entries.oldest() else { return };
+            entries.remove(&oldest);
+            let _ = fs::remove_file(self.folder.join(oldest.file()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u64) -> PartKey {
+        PartKey { object: format!("{}-1024", "a".repeat(64)), number }
+    }
+
+    #[test]
+    fn the_least_recently_used_part_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), 3000).unwrap();
+        (0..3).for_each(|number| cache.keep(&key(number), &[number as u8; 1000]));
+        assert_eq!(cache.read(&key(0), 10..20).unwrap(), [0; 10]);
+        cache.keep(&key(3), &[3; 1000]);
+        let there: Vec<_> = (0..4).filter(|&number| cache.contains(&key(number))).collect();
+        assert_eq!((there, cache.bytes()), (vec![0, 2, 3], 3000));
+        cache.keep(&key(4), &[4; 3001]);
+        assert!(!cache.contains(&key(4)), "it is larger than the cache");
+    }
+
+    #[test]
+    fn a_cache_survives_a_restart_and_becomes_smaller_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), 1 << 20).unwrap();
+        (0..4).for_each(|number| cache.keep(&key(number), &[number as u8; 1000]));
+        for number in 0..4 {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + (number + 2) % 4);
+            let file = File::options().write(true).open(cache.folder.join(key(number).file())).unwrap();
+            file.set_modified(at).unwrap();
+        }
+        let parts = cache.folder.clone();
+        fs::write(parts.join("half of something"), "x").unwrap();
+        drop(cache);
+        let cache = Cache::open(folder.path(), 2500).unwrap();
+        let there: Vec<_> = (0..4).filter(|&number| cache.contains(&key(number))).collect();
+        assert_eq!(there, [0, 1], "those that were used last");
+        assert_eq!(cache.read(&key(1), 0..1000).unwrap(), [1; 1000]);
+        assert!(!parts.join("half of something").exists());
+    }
+
+    #[test]
+    fn two_processes_never_share_a_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Cache::open(folder.path(), 5000).unwrap();
+        one.keep(&key(1), &[1; 1000]);
+        let other = Cache::open(folder.path(), 5000).unwrap();
+        assert!(one.folder != other.folder && !other.contains(&key(1)));
+    }
+
+    #[test]
+    fn a_part_that_was_cut_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), 5000).unwrap();
+        cache.keep(&key(1), &[1; 1000]);
+        File::options().write(true).open(cache.folder.join(key(1).file())).unwrap().set_len(10).unwrap();
+        assert_eq!(cache.read(&key(1), 0..1000), None);
+        assert!(!cache.contains(&key(1)));
+    }
+}

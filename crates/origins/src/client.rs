@@ -1,0 +1,227 @@
+//! The HTTP client of all origins: TLS by ring, bounded redirects, deadlines; and what its answers mean.
+
+use std::error::Error;
+use std::ops::Range;
+use std::sync::Once;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+
+use crate::{ByteStream, Limits, OriginError};
+
+/// Most redirects that are followed for one request.
+const REDIRECTS: usize = 8;
+/// A connection must be there within this time, or less if less is waited for an answer.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Most bytes of an error's body that are shown.
+const SHOWN: usize = 200;
+
+/// Makes ring the process's provider for TLS, unless it has one.
+pub(crate) fn use_ring() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// A client that waits as the limits say.
+pub(crate) fn client(limits: &Limits) -> Result<Client, OriginError> {
+    use_ring();
+    let redirects = Policy::custom(|attempt| {
+        let from_tls = attempt.previous().iter().any(|url| url.scheme() == "https");
+        if attempt.previous().len() > REDIRECTS {
+            attempt.error("it redirects again and again")
+        } else if from_tls && attempt.url().scheme() != "https" {
+            attempt.error("it redirects from https to http")
+        } else {
+            attempt.follow()
+        }
+    });
+    let client = Client::builder()
+        .user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirects)
+        .connect_timeout(CONNECT.min(limits.answer))
+        .build();
+    client.map_err(|error| OriginError::refused("the web", chain(&error)))
+}
+
+/// Sends a request, and gives its answer if that is no error.
+pub(crate) async fn send(request: RequestBuilder, url: &str, limits: &Limits) -> Result<Response, OriginError> {
+    // What is compressed on the way has other ranges.
+    let request = request.header(ACCEPT_ENCODING, "identity");
+    let answered = tokio::time::timeout(limits.answer, request.send()).await;
+    let Ok(sent) = answered else {
+        let waited = humantime::format_duration(limits.answer);
+        return Err(OriginError::unreachable(url, format!("no answer in {waited}")));
+    };
+    check(sent.map_err(|error| failed(url, &error))?, url).await
+}
+
+async fn check(response: Response, url: &str) -> Result<Response, OriginError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = header(response.headers(), &RETRY_AFTER).and_then(|text| text.parse().ok());
+    Err(match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => OriginError::NotFound(url.to_owned()),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            let reason = format!("it answers {status}{}", body_words(response).await);
+            OriginError::Denied { url: url.to_owned(), reason }
+        }
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => OriginError::Changed(url.to_owned()),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            OriginError::Unreachable { url: url.to_owned(), reason: format!("it answers {status}"), retry_after }
+        }
+        _ if status.is_server_error() => {
+            OriginError::Unreachable { url: url.to_owned(), reason: format!("it answers {status}"), retry_after }
+        }
+        _ => OriginError::refused(url, format!("it answers {status}{}", body_words(response).await)),
+    })
+}
+
+/// The beginning of an error's body on one line, if it is text.
+async fn body_words(mut response: Response) -> String {
+    let body = tokio::time::timeout(Duration::from_secs(2), response.chunk()).await;
+    let Ok(Ok(Some(body))) = body else { return String::new() };
+    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).into_owned();
+    let text: Vec<_> = text.split_whitespace().collect();
+    let text = text.join(" ");
+    if text.is_empty() || text.starts_with('<') || text.contains(char::is_control) {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}
+
+/// What became of a request that was not answered.
+pub(crate) fn failed(url: &str, error: &reqwest::Error) -> OriginError {
+    let reason = chain(error);
+    if error.is_redirect() || error.is_builder() || is_tls(error) {
+        return OriginError::refused(url, reason);
+    }
+    OriginError::unreachable(url, reason)
+}
+
+/// Whether the other side did not prove who it is.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if tls.is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// What happened, from the last cause: URLs, which may have secrets in them, are not part of that.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    if let Some(error) = last.downcast_ref::<reqwest::Error>() {
+        return match error {
+            _ if error.is_timeout() => "it took too long".to_owned(),
+            _ if error.is_connect() => "no connection".to_owned(),
+            _ if error.is_body() || error.is_decode() => "the answer broke off".to_owned(),
+            _ => "the request failed".to_owned(),
+        };
+    }
+    last.to_string()
+}
+
+pub(crate) fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// A range that is to be read.
+pub(crate) struct RangeRequest<'a> {
+    pub(crate) request: RequestBuilder,
+    /// For messages.
+    pub(crate) url: &'a str,
+    pub(crate) range: Range<u64>,
+    pub(crate) size: u64,
+    /// A strong one.
+    pub(crate) if_match: Option<&'a str>,
+}
+
+/// Begins to read a range, and sees to it that the answer is of just that range of a file of that size. Its headers are for the
+/// caller to look at.
+pub(crate) async fn read_range(
+    asked: RangeRequest<'_>,
+    limits: &Limits,
+) -> Result<(HeaderMap, ByteStream), OriginError> {
+    let RangeRequest { request, url, range, size, if_match } = asked;
+    let last = range.end - 1;
+    let mut request = request.header(RANGE, format!("bytes={}-{last}", range.start));
+    if let Some(tag) = if_match {
+        request = request.header(IF_MATCH, tag);
+    }
+    let response = send(request, url, limits).await?;
+    let headers = response.headers().clone();
+    if header(&headers, &CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(OriginError::refused(url, "the server compresses it, though it was asked not to"));
+    }
+    if response.status() == StatusCode::PARTIAL_CONTENT {
+        let found = header(&headers, &CONTENT_RANGE).and_then(|text| content_range(&text));
+        match found {
+            Some((_, _, Some(total))) if total != size => return Err(OriginError::Changed(url.to_owned())),
+            Some((first, found_last, _)) if (first, found_last) == (range.start, last) => {}
+            _ => return Err(OriginError::refused(url, "the server answers with another range than was asked for")),
+        }
+    } else if range != (0..size) {
+        return Err(OriginError::NoRanges(url.to_owned()));
+    } else if response.content_length().is_some_and(|found| found != size) {
+        return Err(OriginError::Changed(url.to_owned()));
+    }
+    let url = url.to_owned();
+    let body = response.bytes_stream().map(move |part| part.map_err(|error| failed(&url, &error)));
+    Ok((headers, body.boxed()))
+}
+
+/// First and last byte, and the size of the whole: `bytes 0-9/100`, where the size may be `*`.
+pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?, total))
+}
+
+/// A URL without what may be secret in it.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read_as_rfc_9110_writes_them() {
+        assert_eq!(content_range("bytes 0-9/100"), Some((0, 9, Some(100))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, 9, None)));
+        for text in ["bytes */100", "items 0-9/100", "bytes 0-9", "bytes a-9/100", ""] {
+            assert_eq!(content_range(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_signed_url_is_shown_without_its_signature() {
+        let url = Url::parse("https://user:word@host/a%20b.bin?X-Amz-Signature=secret#part").unwrap();
+        assert_eq!(shown(&url), "https://host/a%20b.bin");
+    }
+}

@@ -1,0 +1,163 @@
+//! A file on a web server.
+
+use std::ops::Range;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use percent_encoding::percent_decode_str;
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE};
+use reqwest::{Client, StatusCode, Url};
+
+use crate::client::{RangeRequest, client, content_range, failed, header, read_range, send, shown};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
+
+/// A file on a web server, which must answer ranges.
+pub struct HttpSource {
+    client: Client,
+    limits: Limits,
+    url: Url,
+    shown: String,
+}
+
+impl HttpSource {
+    /// The file at this URL, `https` or `http`.
+    pub fn new(url: &str, limits: &Limits) -> Result<Self, OriginError> {
+        let parsed = Url::parse(url).map_err(|error| OriginError::url(url, error.to_string()))?;
+        let shown = shown(&parsed);
+        if parsed.password().is_some() || !parsed.username().is_empty() {
+            let reason = "a password in a URL is seen by everyone on this machine; use a signed URL, or another way";
+            return Err(OriginError::url(&shown, reason));
+        }
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(OriginError::url(&shown, "it is no URL of a web server"));
+        }
+        Ok(HttpSource { client: client(limits)?, limits: limits.clone(), url: parsed, shown })
+    }
+
+    /// Looks at the file by its first byte: that shows its size and version, and whether parts of it can be read. Many URLs that
+    /// can be read do not take HEAD.
+    async fn look(&self) -> Result<Object, OriginError> {
+        let request = self.client.get(self.url.clone()).header(RANGE, "bytes=0-0");
+        let response = match send(request, &self.shown, &self.limits).await {
+            // An empty file has no first byte.
+            Err(OriginError::Changed(_)) => {
+                let sent = send(self.client.head(self.url.clone()), &self.shown, &self.limits).await?;
+                let size = header(sent.headers(), &reqwest::header::CONTENT_LENGTH);
+                if size.is_some_and(|size| size != "0") {
+                    return Err(OriginError::NoRanges(self.shown.clone()));
+                }
+                return Ok(self.object(0, sent.headers()));
+            }
+            response => response?,
+        };
+        let range = header(response.headers(), &CONTENT_RANGE).and_then(|text| content_range(&text));
+        match (response.status(), range) {
+            (StatusCode::PARTIAL_CONTENT, Some((0, 0, Some(size)))) => Ok(self.object(size, response.headers())),
+            (StatusCode::PARTIAL_CONTENT, _) => {
+                Err(OriginError::refused(&self.shown, "the server does not say how large it is"))
+            }
+            _ if response.content_length() == Some(0) => Ok(self.object(0, response.headers())),
+            _ => Err(OriginError::NoRanges(self.shown.clone())),
+        }
+    }
+
+    fn object(&self, size: u64, headers: &HeaderMap) -> Object {
+        let path = name(&self.url);
+        Object { path, key: String::new(), size, version: version(headers), digest: None }
+    }
+}
+
+/// The last part of its path.
+fn name(url: &Url) -> String {
+    let last = url.path_segments().and_then(|parts| parts.rev().find(|part| !part.is_empty()));
+    let last = last.unwrap_or_else(|| url.host_str().unwrap_or("file"));
+    percent_decode_str(last).decode_utf8_lossy().into_owned()
+}
+
+fn version(headers: &HeaderMap) -> Version {
+    match (header(headers, &ETAG), header(headers, &LAST_MODIFIED)) {
+        (Some(tag), _) => Version::ETag(tag),
+        (None, Some(modified)) => Version::Modified(modified),
+        (None, None) => Version::Unknown,
+    }
+}
+
+impl Source for HttpSource {
+    fn url(&self) -> &str {
+        &self.shown
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {
+        async {
+            let object = self.look().await?;
+            Ok(Listing { name: object.path.clone(), folder: false, objects: vec![object] })
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, object: &'a Object, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, OriginError>> {
+        async move {
+            let asked = RangeRequest {
+                request: self.client.get(self.url.clone()),
+                url: &self.shown,
+                range,
+                size: object.size,
+                if_match: object.version.strong_etag(),
+            };
+            let (headers, body) = read_range(asked, &self.limits).await?;
+            // Many servers take no notice of `If-Match`.
+            let found = version(&headers);
+            if found.is_known() && object.version.is_known() && found != object.version {
+                return Err(OriginError::Changed(self.shown.clone()));
+            }
+            Ok(body)
+        }
+        .boxed()
+    }
+}
+
+/// All of a small answer.
+pub(crate) async fn small_body(
+    mut response: reqwest::Response,
+    url: &str,
+    most: usize,
+    limits: &Limits,
+) -> Result<Vec<u8>, OriginError> {
+    let mut all = Vec::new();
+    let reading = async {
+        while let Some(part) = response.chunk().await.map_err(|error| failed(url, &error))? {
+            if all.len() + part.len() > most {
+                return Err(OriginError::refused(url, format!("the answer is longer than {most} bytes")));
+            }
+            all.extend_from_slice(&part);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limits.answer, reading).await {
+        Ok(read) => read.map(|()| all),
+        Err(_) => Err(OriginError::unreachable(url, "the answer came too slowly")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_by_the_last_part_of_its_url() {
+        for (url, expected) in [
+            ("https://host/a/b.bin?signed=1", "b.bin"),
+            ("https://host/a%20b/", "a b"),
+            ("https://host", "host"),
+            ("https://host/a%2fb", "a/b"),
+        ] {
+            assert_eq!(name(&Url::parse(url).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_shown() {
+        let error = HttpSource::new("https://me:secret@host/file", &Limits::default()).err().unwrap().to_string();
+        assert!(!error.contains("secret") && error.contains("https://host/file"), "{error}");
+    }
+}

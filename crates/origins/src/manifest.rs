@@ -1,0 +1,281 @@
+//! The manifest of what an origin has: made in one read, on all cores, and kept beside the version that it is of, so that no version
+//! is read twice for it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use integrity::{Algorithm, Digest, Place};
+use protocol::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestHeader, default_piece_size};
+use sha1::Digest as _;
+
+use crate::cache::{Cache, ObjectKey, PartKey, digest, place};
+use crate::parts::part_size;
+use crate::store::BESIDE;
+use crate::{FileDigest, Listing, Object, Options, Origin, OriginError, Version};
+
+/// Bytes that are read, or wait to be hashed, at a time; and parts, at most and at least.
+const AT_ONCE: u64 = 48 << 20;
+const MOST_PARTS: u64 = 16;
+const LEAST_PARTS: u64 = 3;
+
+/// How the pieces of a content are cut and digested.
+#[derive(Debug, Clone, Copy)]
+pub struct Pieces {
+    /// How they are digested.
+    pub algorithm: Algorithm,
+    /// Their size; chosen by the sizes of the files if nothing is said.
+    pub size: Option<u32>,
+}
+
+/// Makes the manifest of what was listed: each byte is read once, and goes into the cache if there is one. Tells `progress` how many
+/// bytes are done, and of how many. Files whose origin has a digest of them are compared with it.
+pub async fn make_manifest(
+    origin: &Origin,
+    listing: &Listing,
+    pieces: Pieces,
+    cache: Option<&Arc<Cache>>,
+    progress: impl Fn(u64, u64),
+) -> Result<Manifest, OriginError> {
+    let header = header(origin, listing, pieces)?;
+    let (algorithm, piece_size) = (header.algorithm, header.piece_size);
+    let total = listing.objects.iter().map(|object| object.size).sum();
+    let size = part_size(piece_size);
+    let parts = listing.objects.iter().enumerate().flat_map(|(file, object)| {
+        // An empty file has one part, for its digest.
+        let count = object.size.div_ceil(size).max(1);
+        (0..count).map(move |number| (file, number))
+    });
+    let read = parts.map(|(file, number)| {
+        let object = &listing.objects[file];
+        let range = number * size..object.size.min((number + 1) * size);
+        let key = cache.and_then(|_| ObjectKey::new(origin.url(), object));
+        let kept = cache.cloned().zip(key).map(|(cache, key)| (cache, PartKey::new(&key, size, number)));
+        let alone = object.size <= u64::from(piece_size);
+        async move {
+            let bytes = origin.read(object, range.clone()).await?;
+            let whole = bytes.clone();
+            let digesting = move || {
+                let digests = digests_of(algorithm, piece_size, range.start, alone, &bytes);
+                if let Some((cache, key)) = kept.filter(|_| !bytes.is_empty()) {
+                    cache.keep(&key, &bytes);
+                }
+                digests
+            };
+            let digests = tokio::task::spawn_blocking(digesting).await;
+            let digests = digests.map_err(|_| OriginError::refused(origin.url(), "it was stopped"))?;
+            Ok((file, whole, digests))
+        }
+    });
+    let at_once = (AT_ONCE / size).clamp(LEAST_PARTS, MOST_PARTS) as usize;
+    let mut read = stream::iter(read).buffered(at_once);
+    let (mut digests, mut done, mut check) = (Vec::new(), 0, Check::default());
+    while let Some(part) = read.next().await {
+        let (file, bytes, of_part) = part?;
+        done += bytes.len() as u64;
+        digests.extend(of_part);
+        check = check.update(origin, &listing.objects[file], file, bytes).await?;
+        progress(done, total);
+    }
+    Manifest::build(header, &digests).map_err(|error| unfit(origin, &error.to_string()))
+}
+
+fn unfit(origin: &Origin, reason: &str) -> OriginError {
+    OriginError::url(origin.url(), format!("it cannot be a content: {reason}"))
+}
+
+/// All of the manifest that is known without reading.
+fn header(origin: &Origin, listing: &Listing, pieces: Pieces) -> Result<ManifestHeader, OriginError> {
+    let sizes: Vec<_> = listing.objects.iter().map(|object| object.size).collect();
+    let entry = |object: &Object| FileEntry {
+        path: object.path.clone(),
+        size: object.size,
+        executable: false,
+        root: Digest([0; 32]),
+    };
+    let header = ManifestHeader {
+        name: listing.name.clone(),
+        folder: listing.folder,
+        algorithm: pieces.algorithm,
+        piece_size: pieces.size.unwrap_or_else(|| default_piece_size(&sizes)),
+        files: listing.objects.iter().map(entry).collect(),
+        empty_folders: Vec::new(),
+    };
+    header.check().map_err(|error| unfit(origin, &error.to_string()))?;
+    protocol::Geometry::new(header.piece_size, sizes).map_err(|error| unfit(origin, &error.to_string()))?;
+    Ok(header)
+}
+
+fn digests_of(algorithm: Algorithm, piece_size: u32, start: u64, alone: bool, bytes: &[u8]) -> Vec<Digest> {
+    let integrity = algorithm.integrity();
+    let pieces = bytes.chunks(piece_size as usize).enumerate();
+    let place = |number: usize| Place { offset: start + number as u64 * u64::from(piece_size), alone };
+    pieces.map(|(number, piece)| integrity.piece(place(number), piece)).collect()
+}
+
+/// Compares files with what their origin says that they are, as their bytes come in order.
+#[derive(Default)]
+struct Check {
+    file: Option<usize>,
+    came: u64,
+    state: Hasher,
+}
+
+#[derive(Default)]
+enum Hasher {
+    #[default]
+    None,
+    Sha256(sha2::Sha256),
+    Sha1(sha1::Sha1),
+}
+
+impl Check {
+    /// More bytes of a file. Away from here, as there are many of them.
+    async fn update(
+        mut self,
+        origin: &Origin,
+        object: &Object,
+        file: usize,
+        bytes: Bytes,
+    ) -> Result<Self, OriginError> {
+        if self.file != Some(file) {
+            let state = match object.digest {
+                None => Hasher::None,
+                Some(FileDigest::Sha256(_)) => Hasher::Sha256(sha2::Sha256::new()),
+                Some(FileDigest::GitBlob(_)) => {
+                    Hasher::Sha1(sha1::Sha1::new_with_prefix(format!("blob {}\0", object.size)))
+                }
+            };
+            self = Check { file: Some(file), came: 0, state };
+        }
+        if matches!(self.state, Hasher::None) {
+            return Ok(self);
+        }
+        let hashing = tokio::task::spawn_blocking(move || {
+            self.came += bytes.len() as u64;
+            match &mut self.state {
+                Hasher::None => {}
+                Hasher::Sha256(hasher) => hasher.update(&bytes),
+                Hasher::Sha1(hasher) => hasher.update(&bytes),
+            }
+            self
+        });
+        let mut check = hashing.await.map_err(|_| OriginError::refused(origin.url(), "it was stopped"))?;
+        if check.came == object.size {
+            let found = match std::mem::take(&mut check.state) {
+                Hasher::None => None,
+                Hasher::Sha256(hasher) => Some(FileDigest::Sha256(hasher.finalize().into())),
+                Hasher::Sha1(hasher) => Some(FileDigest::GitBlob(hasher.finalize().into())),
+            };
+            if found != object.digest {
+                let reason = "its bytes are not those that its origin says it has";
+                return Err(OriginError::refused(&origin.shown(object), reason));
+            }
+        }
+        Ok(check)
+    }
+}
+
+/// Manifests that are kept by the versions that they are of.
+pub struct KeptManifests {
+    folder: PathBuf,
+}
+
+impl KeptManifests {
+    /// In this folder, which is made when there is something to keep.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        KeptManifests { folder: folder.into() }
+    }
+
+    /// The manifest of what was listed, if it was made before.
+    pub fn find(&self, origin: &Origin, listing: &Listing, pieces: Pieces) -> Option<Manifest> {
+        let expected = header(origin, listing, pieces).ok()?;
+        let path = self.path(origin, listing, &expected)?;
+        let bytes = read_at_most(&path, MAX_MANIFEST_BYTES as u64)?;
+        fitting(bytes.into(), &expected)
+    }
+
+    /// Keeps the manifest of what was listed. Without versions there is nothing to keep it by.
+    pub fn keep(&self, origin: &Origin, listing: &Listing, manifest: &Manifest) -> std::io::Result<()> {
+        let Some(path) = self.path(origin, listing, manifest.header()) else { return Ok(()) };
+        std::fs::create_dir_all(&self.folder)?;
+        atomic_file::replace_cache(&path, manifest.bytes())
+    }
+
+    /// The manifest that was put beside what it is of, if there is one of this version. Its pieces are verified when they are read.
+    pub async fn find_beside(
+        &self,
+        origin: &Origin,
+        listing: &Listing,
+        pieces: Pieces,
+        url: &str,
+        options: &Options,
+    ) -> Option<Manifest> {
+        let expected = header(origin, listing, pieces).ok()?;
+        let name = beside_name(listing, &key(origin, listing, &expected)?);
+        let bytes = Origin::get_beside(url, options, &name, MAX_MANIFEST_BYTES).await?;
+        fitting(bytes, &expected)
+    }
+
+    /// Puts a manifest beside what it is of, and returns its URL. Only object stores take it.
+    pub async fn put_beside(
+        &self,
+        origin: &Origin,
+        listing: &Listing,
+        manifest: &Manifest,
+        url: &str,
+        options: &Options,
+    ) -> Result<String, OriginError> {
+        let Some(key) = key(origin, listing, manifest.header()) else {
+            return Err(OriginError::refused(origin.url(), "it does not say which version it is"));
+        };
+        Origin::put_beside(url, options, &beside_name(listing, &key), manifest.bytes().clone()).await
+    }
+
+    /// Where the manifest of what was listed is kept; nothing if there are no versions to keep it by.
+    pub fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
+        Some(self.folder.join(format!("{}.manifest", key(origin, listing, header)?)))
+    }
+}
+
+/// What a manifest is called beside what it is of. Objects that are called so are no part of any content.
+fn beside_name(listing: &Listing, key: &str) -> String {
+    format!("{}.{}{BESIDE}", listing.name, &key[..16])
+}
+
+/// What stands for a version of all files that were listed, and how they are cut.
+fn key(origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<String> {
+    let version = listing.objects.first().map_or(&Version::Unknown, |object| &object.version);
+    let mut names = vec![place(origin.url(), version).to_owned(), listing.name.clone(), header.algorithm.to_string()];
+    for object in &listing.objects {
+        if !object.version.is_known() {
+            return None;
+        }
+        names.push(digest(&[&object.path, &object.key], object.size, &object.version));
+    }
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    Some(digest(&names, u64::from(header.piece_size), &Version::Unknown))
+}
+
+/// A manifest of just what is expected.
+fn fitting(bytes: Bytes, expected: &ManifestHeader) -> Option<Manifest> {
+    let manifest = Manifest::decode(bytes).ok()?;
+    let found = manifest.header();
+    let same_files = found.files.iter().map(|file| (&file.path, file.size));
+    let same = same_files.eq(expected.files.iter().map(|file| (&file.path, file.size)));
+    let same_cut = (found.algorithm, found.piece_size) == (expected.algorithm, expected.piece_size);
+    (same && same_cut && found.name == expected.name && found.folder == expected.folder).then_some(manifest)
+}
+
+fn read_at_most(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let file = std::fs::File::open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= most).then_some(bytes)
+}

@@ -1,0 +1,88 @@
+//! What an origin has: objects at a version, and the seam behind which each kind of origin stands.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use crate::OriginError;
+
+/// The bytes of an answer, as they come.
+pub type ByteStream = BoxStream<'static, Result<Bytes, OriginError>>;
+
+/// What shows that an object is still the one that was listed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Version {
+    /// The origin's mark of these bytes (RFC 9110, 8.8.3), as it was sent.
+    ETag(String),
+    /// When it was last modified, as it was sent: for servers without ETags.
+    Modified(String),
+    /// It is of a commit of a hub, and never changes.
+    Commit(String),
+    /// The origin says nothing.
+    Unknown,
+}
+
+impl Version {
+    /// The ETag to pin a read with. A weak one cannot be: no read would match it.
+    pub(crate) fn strong_etag(&self) -> Option<&str> {
+        match self {
+            Version::ETag(tag) if !tag.starts_with("W/") => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// Whether it says anything about the bytes.
+    pub fn is_known(&self) -> bool {
+        *self != Version::Unknown
+    }
+}
+
+/// What the bytes of a whole file are, by its origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileDigest {
+    /// The SHA-256 of its bytes: of files that a hub keeps by LFS.
+    Sha256([u8; 32]),
+    /// The SHA-1 of git's blob: `blob SIZE`, a zero byte, and its bytes.
+    GitBlob([u8; 20]),
+}
+
+/// An object of an origin, at a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its path in the content; of a single object, its name.
+    pub path: String,
+    /// How the origin calls it.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Which one it is.
+    pub version: Version,
+    /// What its bytes are, if the origin says so.
+    pub digest: Option<FileDigest>,
+}
+
+/// What lies behind a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// What the content is called.
+    pub name: String,
+    /// Whether it is a folder with objects, or a single object of that name.
+    pub folder: bool,
+    /// The objects, by path.
+    pub objects: Vec<Object>,
+}
+
+/// A kind of origin. Its reads are single tries; [`Origin`](crate::Origin) tries again and resumes.
+pub trait Source: Send + Sync {
+    /// The URL as it may be shown: without anything secret.
+    fn url(&self) -> &str;
+    /// What lies there now.
+    fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>>;
+    /// Begins to read a range of an object, which is not empty and lies within it. Fails if the object is another version; that as
+    /// many bytes come as were asked for is for the caller to see.
+    fn read<'a>(&'a self, object: &'a Object, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, OriginError>>;
+}

@@ -1,0 +1,212 @@
+//! Reading ranges to their end: what breaks off is resumed, what is too slow is asked for anew, and every wait has an end.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source};
+
+/// What may come before a request, beside the answer to it.
+const BEFORE: Duration = Duration::from_secs(5);
+
+/// An origin: lists objects, and reads ranges of them.
+#[derive(Clone)]
+pub struct Origin {
+    source: Arc<dyn Source>,
+    limits: Limits,
+}
+
+impl Origin {
+    /// An origin of this kind, which is waited for as the limits say.
+    pub fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
+        Origin { source, limits }
+    }
+
+    /// The URL as it may be shown.
+    pub fn url(&self) -> &str {
+        self.source.url()
+    }
+
+    /// The same origin, waited for differently.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Origin { source: self.source.clone(), limits }
+    }
+
+    /// How it is waited for.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What lies there now.
+    pub async fn list(&self) -> Result<Listing, OriginError> {
+        let listing = persist(&self.limits, || self.source.list()).await;
+        listing.map(|mut listing| {
+            listing.objects.sort_by(|one, other| one.path.cmp(&other.path));
+            listing
+        })
+    }
+
+    /// Reads a range of an object that was listed. All of it is held in memory: keep ranges small, or use
+    /// [`reader`](Origin::reader).
+    pub async fn read(&self, object: &Object, range: Range<u64>) -> Result<Bytes, OriginError> {
+        let mut reader = self.reader(object, range.clone())?;
+        let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+        while let Some(part) = reader.next().await? {
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Reads a range of an object that was listed, one part after another.
+    pub fn reader(&self, object: &Object, range: Range<u64>) -> Result<RangeReader, OriginError> {
+        if range.start > range.end || range.end > object.size {
+            let url = self.shown(object);
+            return Err(OriginError::OutOfRange { url, from: range.start, to: range.end, size: object.size });
+        }
+        let progress = Progress::new(&self.limits);
+        Ok(RangeReader { origin: self.clone(), object: object.clone(), rest: range, body: None, progress })
+    }
+
+    /// What an object is called in messages.
+    pub fn shown(&self, object: &Object) -> String {
+        let url = self.source.url();
+        match url.strip_suffix('/') {
+            Some(url) => format!("{url}/{}", object.path),
+            None if url.ends_with(&object.path) => url.to_owned(),
+            None => format!("{url}/{}", object.path),
+        }
+    }
+}
+
+/// Tries something until it works, fails for good, or patience is at its end.
+pub(crate) async fn persist<T, F>(limits: &Limits, mut work: impl FnMut() -> F) -> Result<T, OriginError>
+where
+    F: Future<Output = Result<T, OriginError>>,
+{
+    let mut progress = Progress::new(limits);
+    loop {
+        match work().await {
+            Ok(done) => return Ok(done),
+            Err(error) => progress.failed(limits, error).await?,
+        }
+    }
+}
+
+/// How a read goes: since when nothing has come, and how often it was tried since.
+struct Progress {
+    tries: u32,
+    last: Instant,
+    window_ends: Instant,
+    came: u64,
+}
+
+impl Progress {
+    fn new(limits: &Limits) -> Self {
+        let now = Instant::now();
+        Progress { tries: 0, last: now, window_ends: now + limits.window, came: 0 }
+    }
+
+    /// Something was begun.
+    fn begun(&mut self, limits: &Limits) {
+        (self.window_ends, self.came) = (Instant::now() + limits.window, 0);
+    }
+
+    fn came(&mut self, limits: &Limits, bytes: u64) {
+        self.came += bytes;
+        if self.came >= limits.least {
+            (self.tries, self.last) = (0, Instant::now());
+            self.begun(limits);
+        }
+    }
+
+    /// Waits before the next try; fails if there is to be none.
+    async fn failed(&mut self, limits: &Limits, error: OriginError) -> Result<(), OriginError> {
+        self.tries += 1;
+        let pause = limits.pause_after(self.tries, &error);
+        if !error.is_transient() || self.last.elapsed() + pause > limits.patience {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?pause, "an origin is tried again");
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Reads a range, one part after another.
+pub struct RangeReader {
+    origin: Origin,
+    object: Object,
+    rest: Range<u64>,
+    body: Option<ByteStream>,
+    progress: Progress,
+}
+
+impl RangeReader {
+    /// The next bytes; nothing behind the end of the range. The bytes are exactly those of the range, or it fails.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        while self.rest.start < self.rest.end {
+            match self.part().await {
+                Ok(part) => {
+                    self.rest.start += part.len() as u64;
+                    self.progress.came(&self.origin.limits, part.len() as u64);
+                    if self.rest.is_empty() {
+                        self.body = None;
+                    }
+                    if !part.is_empty() {
+                        return Ok(Some(part));
+                    }
+                }
+                Err(error) => self.progress.failed(&self.origin.limits, error).await?,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn part(&mut self) -> Result<Bytes, OriginError> {
+        let mut body = match self.body.take() {
+            Some(body) => body,
+            None => self.open().await?,
+        };
+        let next = match timeout_at(self.progress.window_ends, body.next()).await {
+            Ok(next) => next,
+            Err(_) => return Err(self.too_slow()),
+        };
+        let left = self.rest.end - self.rest.start;
+        match next {
+            Some(Ok(part)) if part.len() as u64 > left => {
+                let url = self.origin.shown(&self.object);
+                Err(OriginError::refused(&url, "more bytes came than were asked for"))
+            }
+            // A window that has passed is one even if a byte came in it now and then.
+            Some(Ok(_)) if Instant::now() > self.progress.window_ends => Err(self.too_slow()),
+            Some(Ok(part)) => {
+                self.body = Some(body);
+                Ok(part)
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(self.unreachable(&format!("the answer ended {left} bytes before its end"))),
+        }
+    }
+
+    async fn open(&mut self) -> Result<ByteStream, OriginError> {
+        // The answer itself has a deadline; this is for what comes before it, as credentials.
+        let deadline = Instant::now() + self.origin.limits.answer + BEFORE;
+        let opened = timeout_at(deadline, self.origin.source.read(&self.object, self.rest.clone())).await;
+        let opened = opened.map_err(|_| self.unreachable("no answer"))??;
+        self.progress.begun(&self.origin.limits);
+        Ok(opened)
+    }
+
+    fn too_slow(&self) -> OriginError {
+        let (came, window) = (self.progress.came, humantime::format_duration(self.origin.limits.window));
+        self.unreachable(&format!("it is too slow, {came} bytes in {window}"))
+    }
+
+    fn unreachable(&self, reason: &str) -> OriginError {
+        OriginError::unreachable(&self.origin.shown(&self.object), reason)
+    }
+}

@@ -1,0 +1,272 @@
+//! Buckets of S3, Google Cloud and Azure: an object, or all below a prefix.
+//!
+//! Credentials come from where each cloud's own tools look: the environment, a profile, the role of the machine. They are never
+//! part of a URL.
+
+mod aws;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+
+use crate::client::{chain, use_ring};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
+
+/// How manifests end that lie beside what they are of.
+pub(crate) const BESIDE: &str = ".p2p-manifest";
+/// Most objects below a prefix: more than a content may have.
+const OBJECTS: usize = 100_000;
+
+/// A bucket, and what of it is meant.
+pub(crate) struct StoreSource {
+    store: Box<dyn ObjectStore>,
+    bucket: String,
+    /// The key of an object, or a prefix that ends with `/` or is empty.
+    key: String,
+    url: String,
+    limits: Limits,
+}
+
+impl StoreSource {
+    /// What a URL names, in the store of its scheme.
+    pub(crate) fn new(url: &str, endpoint: Option<&str>, limits: &Limits) -> Result<Self, OriginError> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() || bucket.contains('@') {
+            return Err(OriginError::url(
+                url,
+                format!("it is written {scheme}://bucket/key, or {scheme}://bucket/prefix/"),
+            ));
+        }
+        use_ring();
+        let store = open(scheme, bucket, endpoint, limits).map_err(|error| OriginError::url(url, chain(&error)))?;
+        Ok(StoreSource {
+            store,
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            url: url.to_owned(),
+            limits: limits.clone(),
+        })
+    }
+
+    /// Puts a small object beside the one that is meant, or into the prefix, and returns its URL.
+    pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<String, OriginError> {
+        let key = self.beside(name);
+        let scheme = self.url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let url = format!("{scheme}://{}/{key}", self.bucket);
+        let path = self.path(&key)?;
+        let putting = self.store.put(&path, bytes.into());
+        let put = tokio::time::timeout(self.limits.answer, putting).await;
+        put.map_err(|_| OriginError::unreachable(&url, "no answer"))?.map_err(|error| failed(&url, error))?;
+        Ok(url)
+    }
+
+    /// A small object beside the one that is meant, or in the prefix; nothing if there is none.
+    pub(crate) async fn get(&self, name: &str, most: usize) -> Option<Bytes> {
+        let path = self.path(&self.beside(name)).ok()?;
+        let reading = async {
+            let got = self.store.get(&path).await.ok().filter(|got| got.meta.size <= most as u64)?;
+            got.bytes().await.ok()
+        };
+        tokio::time::timeout(self.limits.answer, reading).await.ok().flatten()
+    }
+
+    fn beside(&self, name: &str) -> String {
+        match self.key.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    fn path(&self, key: &str) -> Result<Path, OriginError> {
+        Path::parse(key).map_err(|error| OriginError::url(&self.url, error.to_string()))
+    }
+
+    async fn look(&self) -> Result<Listing, OriginError> {
+        if !self.is_prefix() {
+            let found = self.store.head(&self.path(&self.key)?).await;
+            let found = match found {
+                Err(Error::NotFound { .. }) if self.has_objects_below().await => {
+                    let reason = format!("there is no such object, but there are some below it: write {}/", self.url);
+                    return Err(OriginError::url(&self.url, reason));
+                }
+                found => found.map_err(|error| failed(&self.url, error))?,
+            };
+            let name = self.key.rsplit('/').next().unwrap_or_default().to_owned();
+            return Ok(Listing { name: name.clone(), folder: false, objects: vec![object(found, name)] });
+        }
+        let prefix = self.path(&self.key)?;
+        let mut found = self.store.list(Some(&prefix));
+        let mut objects = Vec::new();
+        while let Some(meta) = found.try_next().await.map_err(|error| failed(&self.url, error))? {
+            let below = meta.location.as_ref().strip_prefix(self.key.trim_start_matches('/'));
+            // Keys that end with `/` stand for folders in some tools, and have no bytes.
+            let is_content = |path: &&str| !path.is_empty() && !path.ends_with(BESIDE);
+            let Some(path) = below.filter(is_content).map(str::to_owned) else { continue };
+            if meta.size > 0 || !is_folder_mark(&meta) {
+                objects.push(object(meta, path));
+            }
+            if objects.len() > OBJECTS {
+                return Err(OriginError::refused(&self.url, format!("there are more than {OBJECTS} objects below it")));
+            }
+        }
+        if objects.is_empty() {
+            return Err(OriginError::NotFound(format!("an object below {}", self.url)));
+        }
+        let last = self.key.trim_end_matches('/').rsplit('/').next().filter(|last| !last.is_empty());
+        Ok(Listing { name: last.unwrap_or(&self.bucket).to_owned(), folder: true, objects })
+    }
+
+    fn is_prefix(&self) -> bool {
+        self.key.is_empty() || self.key.ends_with('/')
+    }
+
+    async fn has_objects_below(&self) -> bool {
+        let Ok(prefix) = self.path(&self.key) else { return false };
+        matches!(self.store.list(Some(&prefix)).next().await, Some(Ok(_)))
+    }
+}
+
+/// `list` has taken the stroke at its end away.
+fn is_folder_mark(meta: &ObjectMeta) -> bool {
+    meta.e_tag.as_deref() == Some("\"d41d8cd98f00b204e9800998ecf8427e\"") && meta.location.as_ref().ends_with('/')
+}
+
+fn object(meta: ObjectMeta, path: String) -> Object {
+    let version = match meta.e_tag {
+        Some(tag) => Version::ETag(tag),
+        None => Version::Modified(meta.last_modified.to_rfc3339()),
+    };
+    Object { path, key: meta.location.to_string(), size: meta.size, version, digest: None }
+}
+
+fn open(
+    scheme: &str,
+    bucket: &str,
+    endpoint: Option<&str>,
+    limits: &Limits,
+) -> Result<Box<dyn ObjectStore>, object_store::Error> {
+    let client = ClientOptions::new()
+        .with_connect_timeout(limits.answer.min(std::time::Duration::from_secs(10)))
+        // How fast a body has to come is looked after where it is read.
+        .with_timeout_disabled()
+        .with_read_timeout(limits.window.max(limits.answer))
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) || allows_http(scheme));
+    // Trying again, too.
+    let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+    Ok(match scheme {
+        "s3" => Box::new(aws::builder(bucket, endpoint).with_client_options(client).with_retry(retry).build()?),
+        "gs" => {
+            let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_base_url(endpoint);
+            }
+            Box::new(builder.with_client_options(client).with_retry(retry).build()?)
+        }
+        _ => {
+            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint.to_owned());
+            }
+            Box::new(builder.with_client_options(client).with_retry(retry).build()?)
+        }
+    })
+}
+
+/// Whether the environment names a server without TLS.
+fn allows_http(scheme: &str) -> bool {
+    scheme == "s3" && aws::endpoint().is_some_and(|endpoint| endpoint.starts_with("http://"))
+}
+
+/// What an error of a store means.
+fn failed(url: &str, error: Error) -> OriginError {
+    match error {
+        Error::NotFound { .. } => OriginError::NotFound(url.to_owned()),
+        Error::Precondition { .. } | Error::NotModified { .. } => OriginError::Changed(url.to_owned()),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            let reason = "the store refuses these credentials, or there is no such object".to_owned();
+            OriginError::Denied { url: url.to_owned(), reason }
+        }
+        Error::Generic { source, .. } => {
+            let (all, last) = (whole_chain(&*source), chain(&*source));
+            // What a store says of a request is in its text alone.
+            if all.contains("301 Moved") || all.contains("PermanentRedirect") {
+                return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
+            }
+            if all.contains("416 ") || all.contains("InvalidRange") {
+                return OriginError::Changed(url.to_owned());
+            }
+            if all.contains("status 400") || all.contains("400 Bad Request") {
+                return OriginError::refused(url, last);
+            }
+            if last.contains("certificate") {
+                return OriginError::refused(url, last);
+            }
+            OriginError::unreachable(
+                url,
+                if last.len() > 300 { "the store does not answer well".to_owned() } else { last },
+            )
+        }
+        error => OriginError::refused(url, error.to_string()),
+    }
+}
+
+fn whole_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let (mut all, mut next) = (error.to_string(), error.source());
+    while let Some(error) = next {
+        all += ": ";
+        all += &error.to_string();
+        next = error.source();
+    }
+    all
+}
+
+impl Source for StoreSource {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {
+        async {
+            // Many pages of a list may take their time; each answer has a deadline in the client.
+            match tokio::time::timeout(self.limits.answer * 20, self.look()).await {
+                Ok(found) => found,
+                Err(_) => Err(OriginError::unreachable(&self.url, "the list of objects does not come to an end")),
+            }
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, object: &'a Object, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, OriginError>> {
+        async move {
+            let url = if self.is_prefix() { format!("{}{}", self.url, object.path) } else { self.url.clone() };
+            let if_match = object.version.strong_etag().map(str::to_owned);
+            let options = GetOptions { range: Some(range.clone().into()), if_match, ..GetOptions::default() };
+            let path = self.path(&object.key)?;
+            let getting = self.store.get_opts(&path, options);
+            let Ok(got) = tokio::time::timeout(self.limits.answer, getting).await else {
+                let waited = humantime::format_duration(self.limits.answer);
+                return Err(OriginError::unreachable(&url, format!("no answer in {waited}")));
+            };
+            let got = got.map_err(|error| failed(&url, error))?;
+            let same_version = match (&object.version, &got.meta.e_tag) {
+                (Version::ETag(asked), Some(found)) => asked == found,
+                _ => true,
+            };
+            if got.meta.size != object.size || !same_version {
+                return Err(OriginError::Changed(url));
+            }
+            if got.range != range {
+                return Err(OriginError::refused(&url, "the store answers with another range than was asked for"));
+            }
+            Ok(got.into_stream().map(move |part| part.map_err(|error| failed(&url, error))).boxed())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,60 @@
+//! Origins: what is shared from where it is already, as a bucket, and how.
+
+use std::path::Path;
+
+use clap::Args;
+use peer::Glob;
+
+use crate::flags::sizes;
+
+/// The schemes of origins.
+const SCHEMES: [&str; 6] = ["https", "http", "hf", "s3", "gs", "az"];
+
+/// How an origin is read.
+#[derive(Debug, Clone, Args)]
+pub struct OriginArguments {
+    /// Of a bucket or model, only files that fit
+    ///
+    /// Of a prefix of a bucket, or a model or data set, only files that this pattern fits: *.json by name, or data/* by path;
+    /// several with several --only
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<Glob>,
+    /// Where the object store is, if elsewhere
+    ///
+    /// Where the object store of s3://, gs:// or az:// is, if it is another server than usual, as http://minio:9000
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+}
+
+/// Most of what was read that is kept on this machine.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CacheArguments {
+    /// Most bytes kept of what is read [default: 10GiB]
+    ///
+    /// Most bytes that are kept on this machine of what was read from a bucket, server or model: the least recently used go first;
+    /// 0 keeps nothing [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes, default_value = "10GiB", hide_default_value = true)]
+    pub cache: u64,
+}
+
+/// The URL of an origin, if what was typed is one and no path.
+pub fn url(typed: &Path) -> Option<&str> {
+    let text = typed.to_str()?;
+    let (scheme, _) = text.split_once("://")?;
+    SCHEMES.contains(&scheme).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_paths() {
+        for text in ["s3://bucket/key", "hf://org/model@main", "https://host/file?signed=1"] {
+            assert_eq!(url(Path::new(text)), Some(text));
+        }
+        for text in ["s3:/bucket", "file", "C:\\s3", "ftp://host/file", "./s3://a"] {
+            assert_eq!(url(Path::new(text)), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading from an origin: its manifest, from before, from beside the object, or made in one read; and its pieces.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use origins::{Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginStorage, Pieces, make_manifest};
+use peer::Manifest;
+use protocol::printable;
+
+use super::{OriginContent, OriginRequest};
+use crate::error::{ExitCode, Failure};
+use crate::flags::cut::Cut;
+use crate::flags::origins::OriginArguments;
+use crate::flags::peer::HASHES;
+use crate::session::Session;
+use crate::ui::counter::Counter;
+
+/// In the folder for manifests, and in that for what can be made again.
+const ORIGINS: &str = "origins";
+
+/// An origin and what lies there.
+struct Found {
+    origin: Origin,
+    listing: Listing,
+    pieces: Pieces,
+    kept: KeptManifests,
+}
+
+pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Result<OriginContent, Failure> {
+    let OriginRequest { url, cut, flags, cache } = request;
+    session.shows(&format!("Looking at {}", shown(url)));
+    let found = look(url, cut, flags).await?;
+    let cache = open_cache(cache);
+    let path = PathBuf::from(found.origin.url());
+    let progress = |done, total| session.hashing(&path, done, total);
+    let manifest = Arc::new(manifest(&found, url, flags, cache.as_ref(), progress).await?);
+    let storage = OriginStorage::new(found.origin, found.listing, manifest.clone(), cache, None).map_err(failure)?;
+    Ok(OriginContent { manifest, storage: Arc::new(storage), shown: path })
+}
+
+async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Failure> {
+    let origin = Origin::open(url, &options(flags)).map_err(failure)?;
+    let mut listing = origin.list().await.map_err(failure)?;
+    if !flags.only.is_empty() {
+        if !listing.folder {
+            let sentence = format!("{} is one object: --only is for prefixes, models and data sets", origin.url());
+            return Err(Failure::new(ExitCode::Usage, sentence));
+        }
+        listing.objects.retain(|object| flags.only.iter().any(|pattern| pattern.matches(&object.path)));
+    }
+    if listing.folder && listing.objects.is_empty() {
+        return Err(Failure::new(ExitCode::NotFound, format!("no file of {} fits --only", origin.url())));
+    }
+    let pieces = Pieces { algorithm: cut.hash, size: cut.piece_size };
+    Ok(Found { origin, listing, pieces, kept: kept_manifests() })
+}
+
+fn options(flags: &OriginArguments) -> Options {
+    Options::default().endpoint(flags.endpoint.clone())
+}
+
+/// The manifest as it was kept here or put beside what it is of, or made anew and kept.
+async fn manifest(
+    found: &Found,
+    url: &str,
+    flags: &OriginArguments,
+    cache: Option<&Arc<Cache>>,
+    progress: impl Fn(u64, u64),
+) -> Result<Manifest, Failure> {
+    let Found { origin, listing, pieces, kept } = found;
+    if let Some(manifest) = kept.find(origin, listing, *pieces) {
+        return Ok(manifest);
+    }
+    let manifest = match kept.find_beside(origin, listing, *pieces, url, &options(flags)).await {
+        Some(manifest) => manifest,
+        None => make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?,
+    };
+    if let Err(error) = kept.keep(origin, listing, &manifest) {
+        tracing::warn!(%error, "the manifest is not kept: the next start reads everything again");
+    }
+    Ok(manifest)
+}
+
+/// The cache of this user, one for all that is shared. Without one everything is read again and again.
+fn open_cache(most: u64) -> Option<Arc<Cache>> {
+    static CACHE: OnceLock<Option<Arc<Cache>>> = OnceLock::new();
+    if most == 0 {
+        return None;
+    }
+    let open = || {
+        let folder = settings::Folders::of_this_process().cache?.join(ORIGINS);
+        match Cache::open(&folder, most) {
+            Ok(cache) => Some(Arc::new(cache)),
+            Err(error) => {
+                tracing::warn!("nothing that is read is kept: {}: {error}", folder.display());
+                None
+            }
+        }
+    };
+    CACHE.get_or_init(open).clone()
+}
+
+/// Where manifests are kept beside the versions that they are of: the same for every command, wherever it is started.
+fn kept_manifests() -> KeptManifests {
+    let cache =
+        settings::Folders::of_this_process().cache.unwrap_or_else(|| std::env::temp_dir().join("p2p-fileshare"));
+    KeptManifests::new(cache.join(HASHES).join(ORIGINS))
+}
+
+/// A manifest that is to be made, and no more.
+pub struct PublishRequest<'a> {
+    /// Of what.
+    pub url: &'a str,
+    /// How its pieces are cut.
+    pub cut: &'a Cut,
+    /// How it is read.
+    pub flags: &'a OriginArguments,
+    /// Whether it is put beside what it is of.
+    pub beside: bool,
+}
+
+/// A manifest that was made, and where it was put.
+pub struct Published {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Where it is on this machine, if it could be kept.
+    pub kept: Option<PathBuf>,
+    /// Where it is beside what it is of.
+    pub beside: Option<String>,
+}
+
+/// Makes a manifest and keeps it.
+pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> {
+    let PublishRequest { url, cut, flags, beside } = request;
+    let found = look(url, cut, flags).await?;
+    let counter = Counter::new("Reading", Path::new(found.origin.url())).show();
+    let manifest = manifest(&found, url, flags, None, counter).await?;
+    let Found { origin, listing, kept, .. } = &found;
+    let beside = match beside {
+        true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),
+        false => None,
+    };
+    let kept = kept.path(origin, listing, manifest.header()).filter(|path| path.is_file());
+    Ok(Published { manifest, kept, beside })
+}
+
+fn shown(url: &str) -> String {
+    printable(url.split(['?', '#']).next().unwrap_or(url))
+}
+
+fn failure(error: OriginError) -> Failure {
+    let (code, advice) = match &error {
+        OriginError::Url { .. } => (ExitCode::Usage, ""),
+        OriginError::NotFound(_) => (ExitCode::NotFound, "Check the URL, and --endpoint if it has one"),
+        OriginError::Denied { url, .. } if url.starts_with("hf://") => (ExitCode::Refused, ""),
+        OriginError::Denied { url, .. } if url.starts_with("http") => {
+            (ExitCode::Refused, "Without credentials only what is open, or a signed URL, can be read")
+        }
+        OriginError::Denied { .. } => (
+            ExitCode::Refused,
+            "Credentials come from the environment, a profile or the role of this machine; AWS_SKIP_SIGNATURE=true reads an open \
+             bucket of S3 without any",
+        ),
+        OriginError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        OriginError::Unreachable { .. } => (ExitCode::Other, "Try again when it is back"),
+        _ => (ExitCode::Other, ""),
+    };
+    let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
+    // A server's words may stand in it.
+    Failure::new(code, printable(&message))
+}
