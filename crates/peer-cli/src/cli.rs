@@ -9,6 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use protocol::{ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 
+use crate::commands::control::{AddArguments, ControlArguments, LimitArguments, StatusArguments, WhichArguments};
+use crate::commands::daemon::DaemonArguments;
 use crate::commands::doctor::DoctorArguments;
 use crate::commands::get::GetArguments;
 use crate::commands::inspect::InspectArguments;
@@ -149,6 +151,27 @@ pub enum Command {
     Inspect(Box<InspectArguments>),
     /// Look at what transfers depend on, and say what to do
     Doctor(Box<DoctorArguments>),
+    /// Run as a service; add, rm, pause, resume, prioritise, limit and status control it
+    Daemon(Box<DaemonArguments>),
+    /// Tell the daemon to share a path, or to download what a ticket is of
+    Add(AddArguments),
+    /// Tell the daemon to share or download something no more; files stay
+    #[command(alias = "remove", before_help = "Examples:\n  peer-cli rm 3\n  peer-cli rm model.bin")]
+    Rm(WhichArguments),
+    /// Tell the daemon to pause something
+    #[command(before_help = "Examples:\n  peer-cli pause 3\n  peer-cli pause --all")]
+    Pause(WhichArguments),
+    /// Tell the daemon to go on with something
+    #[command(before_help = "Examples:\n  peer-cli resume 3\n  peer-cli resume --all")]
+    Resume(WhichArguments),
+    /// Tell the daemon to download something first
+    #[command(alias = "prioritize", before_help = "Example:\n  peer-cli prioritise 3")]
+    Prioritise(WhichArguments),
+    /// Tell the daemon how much it may send and receive
+    Limit(LimitArguments),
+    /// Show what the daemon shares and downloads
+    #[command(before_help = "Examples:\n  peer-cli status\n  peer-cli status --watch")]
+    Status(StatusArguments),
     /// Make the manifest of a file in the hashes folder, and print it
     #[command(before_help = "Example:\n  peer-cli hash a.bin    prints its id, and keeps hashes/a.bin.manifest")]
     Hash {
@@ -227,6 +250,20 @@ fn content_id(text: &str) -> Result<ContentId, String> {
     }
 }
 
+impl Command {
+    /// What a daemon is told or asked, which it answers in its own way.
+    fn control(&self) -> Option<&ControlArguments> {
+        match self {
+            Command::Add(arguments) => Some(&arguments.control),
+            Command::Rm(arguments) | Command::Pause(arguments) | Command::Resume(arguments) => Some(&arguments.control),
+            Command::Prioritise(arguments) => Some(&arguments.control),
+            Command::Limit(arguments) => Some(&arguments.control),
+            Command::Status(arguments) => Some(&arguments.control),
+            _ => None,
+        }
+    }
+}
+
 impl Cli {
     /// Where events go, if they are asked for.
     pub fn events(&self) -> Option<OutputStream> {
@@ -239,9 +276,8 @@ impl Cli {
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
-            Some(Command::Hash { .. } | Command::Verify { .. } | Command::Completions { .. } | Command::Man { .. }) => {
-                return None;
-            }
+            Some(Command::Daemon(arguments)) => (&arguments.peer, OutputStream::Output),
+            Some(command) => return command.control().filter(|control| control.json).map(|_| OutputStream::Output),
         };
         peer.json.then_some(output_stream)
     }
@@ -255,7 +291,7 @@ impl Cli {
             _ if self.events() == Some(OutputStream::Output) => Some("what --json says"),
             // Shared openly, it is had by its name as well.
             Some(Command::Share(arguments)) if !arguments.open => Some("the ticket"),
-            Some(Command::Ls(_) | Command::Watch(_)) => Some("the list"),
+            Some(Command::Ls(_) | Command::Watch(_) | Command::Status(_)) => Some("the list"),
             Some(Command::Inspect(_) | Command::Doctor(_) | Command::Hash { .. }) => Some("the answer"),
             Some(Command::Completions { .. }) => Some("the script"),
             _ => None,
@@ -268,6 +304,16 @@ pub fn parse() -> Parsed<Cli> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let parsed = try_parse(words.clone(), &Surroundings::of_this_process());
     parsed.unwrap_or_else(|error| refuse(&words, &error))
+}
+
+/// Reads the command line of a daemon and the files of settings again. An error is a sentence.
+pub fn daemon_again() -> Result<DaemonArguments, String> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = try_parse(words, &Surroundings::of_this_process()).map_err(|error| settings::sentence(&error))?;
+    match parsed.arguments.command {
+        Some(Command::Daemon(arguments)) => Ok(*arguments),
+        _ => Err("the command line is not that of a daemon any more".to_owned()),
+    }
 }
 
 /// Says what is wrong, in one sentence, or the help that was asked for.

@@ -18,12 +18,20 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::net::rate::RateCap;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
 
 impl NodeBuilder {
+    /// Shares the limits of another node, in both directions: what both send together stays below them, also when they are
+    /// changed. For a process with a node for each of several trackers.
+    pub fn rates_of(mut self, other: &Node) -> Self {
+        (self.up, self.down) = other.rates.clone();
+        self
+    }
+
     /// Starts the node on the current tokio runtime.
     pub fn start(self) -> Node {
         let (events, _) = broadcast::channel(EVENTS);
@@ -38,6 +46,7 @@ impl NodeBuilder {
             listeners: self.transport.listeners(),
             addresses,
             transport: self.transport.clone(),
+            rates: (self.up.clone(), self.down.clone()),
         };
         tokio::spawn(driver::run(self, inbox, events, (node.waits.clone(), node.book.clone()), announced));
         node
@@ -60,6 +69,8 @@ pub struct Node {
     addresses: watch::Receiver<Vec<SocketAddr>>,
     /// For codes, which are no business of the driver's.
     transport: Arc<dyn Transport>,
+    /// The caps on what is sent and received.
+    rates: (Arc<RateCap>, Arc<RateCap>),
 }
 
 impl Node {

@@ -9,8 +9,10 @@ pub mod find;
 pub mod input;
 pub mod known_trackers;
 pub mod lan;
+pub mod own_tracker;
 pub mod patience;
 pub mod pipe;
+pub mod place;
 #[cfg(feature = "port-mapping")]
 pub mod port_mapping;
 #[cfg(not(feature = "port-mapping"))]
@@ -20,6 +22,7 @@ pub mod query;
 pub mod rendezvous;
 mod rows;
 mod run;
+pub mod secrets;
 pub mod standstill;
 mod state;
 pub mod stdin;

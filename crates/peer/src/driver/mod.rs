@@ -39,7 +39,6 @@ use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::fetch::MANIFEST_MEMORY;
 use crate::net::gate::Gate;
-use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
@@ -136,8 +135,8 @@ impl Driver {
             announces_own: builder.announce.is_empty(),
             listeners,
             site,
-            up: Arc::new(RateCap::new(up)),
-            down: Arc::new(RateCap::new(down)),
+            up,
+            down,
             buffers,
             manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
             workers: Workers::new(),

@@ -11,8 +11,8 @@ use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
 
 use super::expiry::Moment;
-use super::place::{Place, is_better, is_private};
-use super::secrets::Secrets;
+use crate::session::place::{Place, is_better, is_private};
+use crate::session::secrets::Secrets;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::guess::quoted;
