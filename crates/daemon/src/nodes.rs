@@ -49,6 +49,8 @@ pub(crate) enum Told {
 pub(crate) struct Tracked {
     pub(crate) node: Node,
     pub(crate) told: watch::Receiver<Told>,
+    /// So that nobody takes the end of the attempts for that of the node.
+    _tell: watch::Sender<Told>,
     joining: AbortHandle,
     claims: Mutex<HashMap<ContentId, u64>>,
 }
@@ -62,8 +64,8 @@ impl Drop for Tracked {
 impl Tracked {
     fn new(node: Node, tracker: TrackerAddress, secret: Option<Secret>) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
-        let joining = tokio::spawn(join(node.clone(), tracker, secret, tell)).abort_handle();
-        Arc::new(Tracked { node, told, joining, claims: Mutex::default() })
+        let joining = tokio::spawn(join(node.clone(), tracker, secret, tell.clone())).abort_handle();
+        Arc::new(Tracked { node, told, _tell: tell, joining, claims: Mutex::default() })
     }
 
     /// Takes a content for the entry of this number; an error is the number of the one that has it.

@@ -179,6 +179,7 @@ mod platform {
         #[test]
         fn a_folder_of_another_user_is_refused() {
             let temporary = tempfile::tempdir().unwrap();
+            fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o700)).unwrap();
             let seen = fs::metadata(temporary.path()).unwrap();
             assert!(check(temporary.path(), &seen, true, user()).is_ok());
             let result = check(temporary.path(), &seen, true, user() + 1);

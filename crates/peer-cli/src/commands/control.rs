@@ -345,10 +345,15 @@ fn state_word(content: &ContentStatus) -> &'static str {
 /// How far it is, where there is something to come.
 fn done(content: &ContentStatus) -> String {
     match content.hashed {
-        [done, total] if total > 0 => amounts::part(done, total),
+        [done, total] if total > 0 => percent(done, total),
         _ if content.pieces == 0 => String::new(),
-        _ => amounts::part(content.have.into(), content.pieces.into()),
+        _ => percent(content.have.into(), content.pieces.into()),
     }
+}
+
+/// Rounded down: what is not complete never shows 100 %.
+fn percent(done: u64, total: u64) -> String {
+    format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total))
 }
 
 fn table(contents: &[ContentStatus]) -> Table {
