@@ -37,7 +37,7 @@ const WITH_FEATURES: [&[&str]; 2] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -46,11 +46,12 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("transport", &["protocol", "atomic-file"]),
     ("lan", &["transport"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
+    ("daemon", &["peer"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
     ("tracker-cli", &["tracker", "settings"]),
     ("sim", &["swarm"]),
-    ("peer-cli", &["peer", "tracker", "settings"]),
+    ("peer-cli", &["peer", "daemon", "tracker", "settings"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
     ("testbed", &["launcher", "peer", "sim"]),

@@ -15,6 +15,8 @@ use crate::state::SavedContent;
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What to do about a download that is gone, or was changed.
+const AGAIN: &str = "`peer-cli resume` gets it again, `peer-cli rm` forgets it";
 
 /// What a content is to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -299,17 +301,9 @@ impl Task {
 impl Task {
     async fn download(&mut self, wish: Wish) -> Next {
         if !self.saved.complete.is_empty() && !Path::new(&self.saved.complete).exists() {
-            let gone = format!(
-                "{} is not there any more: `peer-cli resume` gets it again, `peer-cli rm` forgets it",
-                self.saved.complete
-            );
+            let gone = format!("{} is not there any more: {AGAIN}", self.saved.complete);
             self.say(Doing::Failed, &gone);
-            let next = self.told().await;
-            if self.wish.borrow().resumes != wish.resumes {
-                self.saved.complete.clear();
-                self.note(Note::Complete { number: self.saved.number, path: String::new() }).await;
-            }
-            return next;
+            return self.told_to_get_it_again(wish).await;
         }
         let ticket: Ticket = match self.saved.ticket.parse() {
             Ok(ticket) => ticket,
@@ -335,6 +329,16 @@ impl Task {
             Err(reason) => self.fails(&reason).await,
         };
         tracked.release(self.saved.number);
+        next
+    }
+
+    /// Waits until it is told something else. What was complete is downloaded again only if that was said.
+    async fn told_to_get_it_again(&mut self, wish: Wish) -> Next {
+        let next = self.told().await;
+        if self.wish.borrow().resumes != wish.resumes {
+            self.saved.complete.clear();
+            self.note(Note::Complete { number: self.saved.number, path: String::new() }).await;
+        }
         next
     }
 
@@ -405,9 +409,9 @@ impl Task {
                     return self.told().await;
                 }
                 State::Withdrawn(reason) => {
-                    self.show(Doing::Failed, reason, &now);
+                    self.show(Doing::Failed, &format!("{reason}: {AGAIN}"), &now);
                     self.keep_counts(&now);
-                    return self.told().await;
+                    return self.told_to_get_it_again(wish).await;
                 }
                 State::Stopped => return self.fails("it was stopped").await,
                 State::Starting => self.show(Doing::Waiting, &waits, &now),

@@ -17,8 +17,8 @@
 //! # }
 //! ```
 
-pub mod control;
 mod content;
+pub mod control;
 mod nodes;
 mod queue;
 mod requests;

@@ -96,13 +96,17 @@ impl Service {
             }
             None => {
                 if folder.is_some() || force || !only.is_empty() {
-                    return Err(usage("a folder, patterns and whether files are replaced are said of downloads".to_owned()));
+                    return Err(usage(
+                        "a folder, patterns and whether files are replaced are said of downloads".to_owned(),
+                    ));
                 }
                 let path = absolute(Path::new(what))?;
                 let at = path.clone();
                 let seen = tokio::task::spawn_blocking(move || std::fs::metadata(at)).await;
                 if let Ok(Err(error)) = seen {
-                    let sentence = format!("the daemon cannot share {path}: {error}. It is another process, maybe of another user");
+                    let sentence = format!(
+                        "the daemon cannot share {path}: {error}. It is another process, maybe of another user"
+                    );
                     return Err(Refusal(ErrorCode::NotFound, sentence));
                 }
                 SavedContent { kind: Kind::Share, path, ..SavedContent::default() }
@@ -118,7 +122,8 @@ impl Service {
             match inner.contents.iter().find(same) {
                 Some(there) => (there.view.clone(), false),
                 None if inner.contents.len() >= MOST_CONTENTS => {
-                    let sentence = format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
+                    let sentence =
+                        format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
                     return Err(Refusal(ErrorCode::Refused, sentence));
                 }
                 None => {
@@ -249,7 +254,8 @@ impl Inner {
                 }
                 _ => {
                     let numbers: Vec<_> = found.iter().map(u64::to_string).collect();
-                    let sentence = format!("{name:?} may be any of the numbers {}: give one of those", numbers.join(", "));
+                    let sentence =
+                        format!("{name:?} may be any of the numbers {}: give one of those", numbers.join(", "));
                     return Err(Refusal(ErrorCode::Usage, sentence));
                 }
             }
@@ -267,7 +273,8 @@ fn absolute(path: &Path) -> Answered<String> {
     if !path.is_absolute() {
         return Err(usage(format!("{} is no ticket, and no absolute path", path.display())));
     }
-    let text = path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder".to_owned()))?;
+    let text =
+        path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder".to_owned()))?;
     Ok(text.to_owned())
 }
 
@@ -276,7 +283,9 @@ async fn follow(mut view: watch::Receiver<ContentStatus>, answers: &mpsc::Sender
     loop {
         let now = view.borrow_and_update().clone();
         let is_begun = match now.kind {
-            Kind::Share => !matches!(now.state, Doing::Hashing) && (now.state != Doing::Waiting || !now.reason.is_empty()),
+            Kind::Share => {
+                !matches!(now.state, Doing::Hashing) && (now.state != Doing::Waiting || !now.reason.is_empty())
+            }
             Kind::Download => true,
         };
         // A client that has left does not end what it began.

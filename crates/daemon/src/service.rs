@@ -218,7 +218,9 @@ impl Service {
             let number = match &note {
                 Note::Known { number, .. } | Note::Complete { number, .. } => *number,
             };
-            let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else { return };
+            let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else {
+                return;
+            };
             match note {
                 Note::Known { content: id, name, .. } => (content.saved.content, content.saved.name) = (id, name),
                 Note::Complete { path, .. } => content.saved.complete = path,
@@ -313,4 +315,3 @@ impl Running {
         prefix.len() >= SHORTEST_PREFIX && self.view.borrow().content.starts_with(&prefix.to_ascii_lowercase())
     }
 }
-

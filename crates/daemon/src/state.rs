@@ -24,7 +24,9 @@ pub const MOST_CONTENTS: usize = 20_000;
 #[non_exhaustive]
 pub enum StateError {
     /// Another daemon has it.
-    #[error("a daemon runs with this state already, which {0} shows: control that one, or give this one another folder with --state")]
+    #[error(
+        "a daemon runs with this state already, which {0} shows: control that one, or give this one another folder with --state"
+    )]
     InUse(PathBuf),
     /// It cannot be read or written.
     #[error("{path}: {source}")]
@@ -129,10 +131,13 @@ impl Store {
         let damaged = |reason: String| StateError::Damaged { path: path(), reason };
         let mut bytes = Vec::new();
         match File::open(&self.path) {
-            Ok(file) => {
-                file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|source| StateError::Io { path: path(), source })?
+            Ok(file) => file
+                .take(LARGEST + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|source| StateError::Io { path: path(), source })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Saved { v: VERSION, next: 1, ..Saved::default() });
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Saved { v: VERSION, next: 1, ..Saved::default() }),
             Err(source) => return Err(StateError::Io { path: path(), source }),
         };
         if bytes.len() as u64 > LARGEST {

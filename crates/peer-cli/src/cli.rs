@@ -125,6 +125,9 @@ pub struct Cli {
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE", global = true)]
     pub log_file: Option<PathBuf>,
+    /// How the log is written: text, or JSON lines
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = settings::LogFormat::Text, global = true)]
+    pub log_format: settings::LogFormat,
     /// File of settings
     ///
     /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a command, here
@@ -151,7 +154,7 @@ pub enum Command {
     Inspect(Box<InspectArguments>),
     /// Look at what transfers depend on, and say what to do
     Doctor(Box<DoctorArguments>),
-    /// Run as a service; add, rm, pause, resume, prioritise, limit and status control it
+    /// Run as a service, which add, rm, status and others control
     Daemon(Box<DaemonArguments>),
     /// Tell the daemon to share a path, or to download what a ticket is of
     Add(AddArguments),
@@ -276,7 +279,6 @@ impl Cli {
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
-            Some(Command::Daemon(arguments)) => (&arguments.peer, OutputStream::Output),
             Some(command) => return command.control().filter(|control| control.json).map(|_| OutputStream::Output),
         };
         peer.json.then_some(output_stream)
@@ -343,7 +345,9 @@ fn try_parse(
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
     let words = range::rewrite(guess::as_meant(&command(), arguments), &Cli::command());
-    let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
+    let is_brief = words.iter().any(|word| word == "-h");
+    let command = if is_brief { LAYOUT.brief(command()) } else { command() };
+    let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command, words, surroundings)?;
     if let Some(sentence) = does_nothing(&parsed) {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
     }

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use settings::Parsed;
 
 use crate::cli::{Cli, Command};
-use crate::commands::hash::Against;
 use crate::commands::control::{self, Deed};
+use crate::commands::hash::Against;
 use crate::commands::{daemon, doctor, get, hash, inspect, join, ls, share, watch};
 use crate::error::Failure;
 use crate::flags::own_folders::Keeps;
@@ -39,7 +39,7 @@ fn start() -> ExitCode {
     storage::handle_signals();
     terminal::give_back_on_stop();
     settings::draw_log_with(screen::log_line);
-    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
+    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref(), arguments.log_format);
     let events = arguments.events();
     // Removed at the end, whatever it was.
     let mut temporary = None;

@@ -65,7 +65,7 @@ use given::Given;
 pub use granted::with_limit_to_raise;
 pub use harmless::harm_in_working_folder;
 pub use help::{Idle, Layout};
-pub use log::{draw_log_with, log_file, log_filter, start_log};
+pub use log::{LogFormat, draw_log_with, log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
 pub use panics::{catch_panic, swallowed_panic};

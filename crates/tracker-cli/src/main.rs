@@ -105,6 +105,9 @@ struct Arguments {
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// How the log is written: text, or JSON lines
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = settings::LogFormat::Text)]
+    log_format: settings::LogFormat,
     /// Print what a shell needs to complete flags, and end
     ///
     /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
@@ -133,10 +136,11 @@ const LAYOUT: Layout = Layout {
         ("Network", &["bind", "transport"]),
         ("Relay", &["relay", "relay-rate", "relay-bytes", "relay-connections"]),
         ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
-        ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
+        ("Tuning", &["memory", "commands", "log-level", "log-file", "log-format", "completions", "config"]),
     ],
     short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "relay", "help"])],
     idle: &[],
+    aside: &[],
 };
 
 /// The command line, with its help in order.
@@ -167,7 +171,9 @@ fn start() -> process::ExitCode {
     });
     notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
-    if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
+    if let Err(sentence) =
+        settings::start_log(&arguments.log_level, arguments.log_file.as_deref(), arguments.log_format)
+    {
         complain(&sentence);
         return ExitCode::CannotWrite.into();
     }

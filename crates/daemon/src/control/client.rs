@@ -75,7 +75,8 @@ impl Answers<'_> {
         if self.over {
             return Ok(None);
         }
-        let answer = lines::receive(&mut self.client.stream, SILENT).await.map_err(|error| self.client.failed(error))?;
+        let answer =
+            lines::receive(&mut self.client.stream, SILENT).await.map_err(|error| self.client.failed(error))?;
         let answer: Answer = answer.ok_or(ControlError::Ended)?;
         self.over = matches!(answer, Answer::Done { .. } | Answer::Error { .. });
         Ok(Some(answer))

@@ -78,7 +78,9 @@ pub async fn receive<T: DeserializeOwned>(
         serde_json::from_slice(&line).map_err(|error| LineError::NoMessage(error.to_string()))?;
     match value.get("v").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(VERSION) => {}
-        Some(version) => return Err(LineError::NoMessage(format!("version {version} is not spoken here, but {VERSION}"))),
+        Some(version) => {
+            return Err(LineError::NoMessage(format!("version {version} is not spoken here, but {VERSION}")));
+        }
         None => return Err(LineError::NoMessage("`v`, the version, is missing".to_owned())),
     }
     serde_json::from_value(value).map(Some).map_err(|error| LineError::NoMessage(error.to_string()))
@@ -121,7 +123,9 @@ mod tests {
         assert_eq!(read(b"").await.unwrap(), None, "it ends between two");
         assert!(matches!(read(status).await, Err(LineError::Ended)), "it ends within one");
         assert!(matches!(read(&vec![b' '; LONGEST + 1]).await, Err(LineError::TooLong)));
-        for wrong in ["{\"v\":2,\"request\":\"status\"}\n", "{\"request\":\"status\"}\n", "{}\n", "\n", "nonsense\n", "[1]\n"] {
+        for wrong in
+            ["{\"v\":2,\"request\":\"status\"}\n", "{\"request\":\"status\"}\n", "{}\n", "\n", "nonsense\n", "[1]\n"]
+        {
             assert!(matches!(read(wrong.as_bytes()).await, Err(LineError::NoMessage(_))), "{wrong}");
         }
         let deep = format!("{}\n", "[".repeat(LONGEST / 2));

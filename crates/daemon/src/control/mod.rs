@@ -29,7 +29,9 @@ pub fn line(answer: &Answer) -> String {
 #[non_exhaustive]
 pub enum ControlError {
     /// Nobody listens there.
-    #[error("no daemon runs here: {0} is not there. Start one with `peer-cli daemon`, or say where its socket is with --socket")]
+    #[error(
+        "no daemon runs here: {0} is not there. Start one with `peer-cli daemon`, or say where its socket is with --socket"
+    )]
     NoDaemon(PathBuf),
     /// There is no folder for the socket.
     #[error("there is no runtime folder for the daemon's socket: set XDG_RUNTIME_DIR, or name a socket with --socket")]

@@ -28,10 +28,12 @@ pub trait Answering: Send + Sync + 'static {
 /// Takes connections for as long as it is polled.
 pub async fn serve(mut listener: Listener, service: Arc<impl Answering>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failing = false;
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
+                failing = false;
                 let service = service.clone();
                 tokio::spawn(async move {
                     if let Err(error) = talk(stream, service).await {
@@ -41,7 +43,10 @@ pub async fn serve(mut listener: Listener, service: Arc<impl Answering>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no control connection can be taken");
+                // Said once: it may last.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "no control connection can be taken");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -95,7 +95,7 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
     );
     assert_eq!(said(&["xyzzy"]), "there is no command \"xyzzy\": peer-cli -h lists them");
     assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
-    assert_eq!(said(&["share", "x", "--only", "y"]), "--only is a flag of get, ls and watch, not of share");
+    assert_eq!(said(&["share", "x", "--only", "y"]), "--only is a flag of get, ls, watch and add, not of share");
     assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
     assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
     assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));

@@ -157,7 +157,8 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
         let last = ask(&mut client, &request, &arguments.control, print_line).await?;
         let Some(content) = last.contents.last().filter(|_| !arguments.control.json) else { continue };
         if content.state == Doing::Failed {
-            let sentence = format!("{}. It is tried again; `peer-cli rm {}` forgets it", content.reason, content.number);
+            let sentence =
+                format!("{}. It is tried again; `peer-cli rm {}` forgets it", content.reason, content.number);
             return Err(Failure::new(ExitCode::Other, sentence));
         }
         match content.kind {
@@ -177,7 +178,8 @@ fn sharing_words(content: &ContentStatus) -> String {
 fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
     let text = |path: &Path| {
         let absolute = std::path::absolute(path);
-        let absolute = absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
+        let absolute =
+            absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
         let sentence = || format!("{} is not Unicode: rename it, or share its folder", path.display());
         absolute.to_str().map(str::to_owned).ok_or_else(|| Failure::new(ExitCode::Usage, sentence()))
     };

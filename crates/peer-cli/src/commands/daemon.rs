@@ -31,16 +31,18 @@ use crate::ui::screen;
 
 const EXAMPLES: &str = "\
 Examples:
-  peer-cli daemon                 run as a service, until it is told to stop
-  peer-cli add a.bin              in another terminal: share it, print its ticket
-  peer-cli add p2p…               download it
-  peer-cli status --watch         look at it
-  peer-cli limit --up 50mbit      steer it; see also pause, resume, prioritise, rm";
+  peer-cli daemon           run as a service
+  peer-cli add a.bin        in another terminal: share it, or get a ticket
+  peer-cli status --watch   look at it; see also pause, resume, prioritise,
+                            limit, rm";
 
 const NOTES: &str = "\
 What it is told outlives it: started again, it goes on with all of it. Only its user, and root, can control it.
 
 SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), and looks at everything that is shared anew.";
+
+/// Port of a peer whose tracker runs elsewhere, unless another is asked for.
+const PEER_PORT: u16 = 9000;
 
 /// How a daemon runs.
 #[derive(Debug, Args)]
@@ -54,9 +56,10 @@ pub struct DaemonArguments {
     /// Port of the tracker [default: 9999; of one in this process, that of -p]
     #[arg(short = 'd', long, value_name = "PORT")]
     tracker_port: Option<u16>,
-    /// Port to listen on, UDP and TCP [default: 9999]
+    /// Port to listen on, UDP and TCP [default: 9999, with -i 9000]
     ///
-    /// Port to listen on, UDP and TCP; 0 takes a free one, and tickets end with the daemon then [default: 9999]
+    /// Port to listen on, UDP and TCP; 0 takes a free one, and tickets of a tracker in this process end with it then [default: 9999;
+    /// with -i 9000]
     #[arg(short, long)]
     port: Option<u16>,
     /// Where the tickets say the tracker is
@@ -150,7 +153,7 @@ fn ends(signal: Signal) -> bool {
 }
 
 fn say(arguments: &PeerArguments, sentence: &str) {
-    if !arguments.quiet && !arguments.json {
+    if !arguments.quiet {
         // A standard output that takes nothing is no reason to stop.
         let _ = screen::print([sentence]);
     }
@@ -263,7 +266,7 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, host: &str, state: &Pat
     };
     let place = place(arguments, Place::Known(tracker.addresses.clone()));
     Ok(Home {
-        node: connect::bind(&arguments.peer, arguments.port.unwrap_or(TRACKER_PORT), 1)?
+        node: connect::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
             .lan(network::start(&arguments.peer, ByDefault::On)),
         tracker,
         addresses: Box::new(move || addresses(&place)),

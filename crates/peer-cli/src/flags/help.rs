@@ -45,6 +45,7 @@ pub const LAYOUT: Layout = Layout {
                 "commands",
                 "log-level",
                 "log-file",
+                "log-format",
                 "config",
             ],
         ),
@@ -61,6 +62,7 @@ pub const LAYOUT: Layout = Layout {
         ("watch", &["only", "until-complete", "copies", "tracker-id", "wait", "json", "help"]),
         ("inspect", &["tracker-ip", "tracker-id", "wait", "json", "help"]),
         ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
+        ("daemon", &["output", "at-once", "open", "tracker-ip", "port", "state", "socket", "up-rate", "help"]),
         ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
         ("verify", &["id", "manifest", "hashes", "help"]),
     ],
@@ -90,6 +92,12 @@ pub const LAYOUT: Layout = Layout {
         Idle { commands: &["watch", "inspect", "doctor"], flags: &["lan", "no-lan"], why: "it asks the tracker alone" },
         Idle { commands: &["ls", "watch"], flags: &["dial-private"], why: "it talks to the tracker alone" },
         Idle { commands: &["ls", "watch", "doctor"], flags: &["hashes"], why: "it reads no manifests" },
+        Idle {
+            commands: &["daemon"],
+            flags: &["commands", "no-progress", "json"],
+            why: "it is controlled by other commands: `peer-cli status --json` says how everything stands",
+        },
         Idle { commands: &["share"], flags: &["down-rate", "budget", "verify-on-disk"], why: "it downloads nothing" },
     ],
+    aside: &["add", "rm", "pause", "resume", "prioritise", "limit", "status"],
 };
