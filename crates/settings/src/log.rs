@@ -165,7 +165,10 @@ pub fn start_log(filter: &str, file: Option<&Path>, format: LogFormat) -> Result
 type Log<F> = SubscriberBuilder<F, Format, EnvFilter>;
 
 /// A JSON object a line, with the fields of the event beside its time, level and target.
-fn as_json<F>(log: Log<F>) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter> {
+fn as_json<F>(log: Log<F>) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter>
+where
+    F: for<'writer> FormatFields<'writer> + 'static,
+{
     log.json().flatten_event(true).with_current_span(false).with_span_list(false).with_ansi(false)
 }
 
