@@ -11,14 +11,14 @@ use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
 
 use super::expiry::Moment;
-use crate::session::place::{Place, is_better, is_private};
-use crate::session::secrets::Secrets;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::guess::quoted;
 use crate::session::Session;
 use crate::session::codes::Codes;
 use crate::session::connect::TRACKER_PORT;
+use crate::session::place::{Place, is_better, is_private};
+use crate::session::secrets::Secrets;
 use crate::session::port_mapping::{Mapped, MappedPort};
 
 /// What is shared, and what its tickets say.
