@@ -17,8 +17,12 @@ const BEFORE: [&[&str]; 3] = [
     &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
 ];
-const AFTER: [&[&str]; 6] = [
+const AFTER: [&[&str]; 9] = [
     &["test", "--workspace"],
+    // With the features that no other step builds: what is said to Prometheus.
+    &["test", "-p", "p2p-fileshare-monitor", "--features", "http"],
+    &["test", "-p", "peer-cli", "--features", "metrics", "--test", "metrics"],
+    &["clippy", "-p", "tracker", "--features", "metrics", "--", "-D", "warnings"],
     // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
     &["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"],
     // Backends written outside the crates go through the same suites.
@@ -37,7 +41,7 @@ const WITH_FEATURES: [&[&str]; 2] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -47,11 +51,12 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("lan", &["transport"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
     ("daemon", &["peer"]),
+    ("monitor", &[]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
-    ("tracker-cli", &["tracker", "settings"]),
+    ("tracker-cli", &["tracker", "settings", "monitor"]),
     ("sim", &["swarm"]),
-    ("peer-cli", &["peer", "daemon", "tracker", "settings"]),
+    ("peer-cli", &["peer", "daemon", "tracker", "settings", "monitor"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
     ("testbed", &["launcher", "peer", "sim"]),

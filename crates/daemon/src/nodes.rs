@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use peer::{ContentId, Node, NodeBuilder, PeerId, Secret, Shares, Ticket, TrackerAddress};
+use peer::{ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Shares, Ticket, TrackerAddress, Waits};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -53,19 +53,31 @@ pub(crate) struct Tracked {
     _tell: watch::Sender<Told>,
     joining: AbortHandle,
     claims: Mutex<HashMap<ContentId, u64>>,
+    past: Arc<Mutex<(Counters, Waits)>>,
 }
 
 impl Drop for Tracked {
     fn drop(&mut self) {
+        let mut past = lock(&self.past);
+        // Its connections end with it.
+        let mut ended = self.node.counters();
+        ended.connections = [0; 4];
+        past.0.add(&ended);
+        past.1.add(&self.node.waits());
         self.joining.abort();
     }
 }
 
 impl Tracked {
-    fn new(node: Node, tracker: TrackerAddress, secret: Option<Secret>) -> Arc<Self> {
+    fn new(
+        node: Node,
+        tracker: TrackerAddress,
+        secret: Option<Secret>,
+        past: Arc<Mutex<(Counters, Waits)>>,
+    ) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
         let joining = tokio::spawn(join(node.clone(), tracker, secret, tell.clone())).abort_handle();
-        Arc::new(Tracked { node, told, _tell: tell, joining, claims: Mutex::default() })
+        Arc::new(Tracked { node, told, _tell: tell, joining, claims: Mutex::default(), past })
     }
 
     /// Takes a content for the entry of this number; an error is the number of the one that has it.
@@ -119,6 +131,8 @@ pub(crate) struct Nodes {
     pub(crate) own_tracker: Option<Arc<Shares>>,
     new: NewNode,
     others: Mutex<HashMap<String, Weak<Tracked>>>,
+    /// What nodes have done that have ended.
+    past: Arc<Mutex<(Counters, Waits)>>,
 }
 
 impl Nodes {
@@ -126,8 +140,9 @@ impl Nodes {
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
         let Home { node, tracker, addresses, secrets, own_tracker } = home;
         let home_tracker = tracker.id;
-        let home = Tracked::new(node.start(), tracker, None);
-        Nodes { home, home_tracker, addresses, secrets, own_tracker, new, others: Mutex::default() }
+        let past = Arc::default();
+        let home = Tracked::new(node.start(), tracker, None, Arc::clone(&past));
+        Nodes { home, home_tracker, addresses, secrets, own_tracker, new, others: Mutex::default(), past }
     }
 
     /// The node for what this daemon shares.
@@ -153,7 +168,7 @@ impl Nodes {
         }
         let builder = (self.new)()?.rates_of(&self.home.node);
         let secret = ticket.secret().filter(|_| told_by_tracker);
-        let node = Tracked::new(builder.start(), ticket.into(), secret);
+        let node = Tracked::new(builder.start(), ticket.into(), secret, self.past.clone());
         others.insert(key, Arc::downgrade(&node));
         Ok(node)
     }
@@ -163,6 +178,17 @@ impl Nodes {
         let others = lock(&self.others);
         let others = others.values().filter_map(Weak::upgrade).map(|tracked| tracked.node.clone());
         std::iter::once(self.home.node.clone()).chain(others).collect()
+    }
+
+    /// What all of them have done, and those that have ended.
+    pub(crate) fn counters(&self) -> (Counters, Waits) {
+        let all = self.all();
+        let (mut counters, mut waits) = lock(&self.past).clone();
+        for node in all {
+            counters.add(&node.counters());
+            waits.add(&node.waits());
+        }
+        (counters, waits)
     }
 
     /// The ticket for a content that is shared here.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use peer::Node;
+use peer::{Counters, Waits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
@@ -136,9 +136,9 @@ impl Service {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every node that runs, for those who count what they do.
-    pub fn nodes(&self) -> Vec<Node> {
-        self.nodes.all()
+    /// What all nodes together have done, those included that have ended, and what their requests have waited for.
+    pub fn counters(&self) -> (Counters, Waits) {
+        self.nodes.counters()
     }
 
     /// How every content stands, in the order in which they are downloaded.

@@ -12,6 +12,7 @@ use transport::Transport;
 use crate::code::{self, CodeOffer, CodeOptions, RedeemError};
 use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
+use crate::counters::{Counters, Counting};
 use crate::download::DownloadBuilder;
 use crate::driver;
 use crate::error::PeerError;
@@ -42,13 +43,20 @@ impl NodeBuilder {
             events: events.clone(),
             waits: Arc::default(),
             book: Arc::default(),
+            counting: Arc::default(),
             id: self.transport.peer_id(),
             listeners: self.transport.listeners(),
             addresses,
             transport: self.transport.clone(),
             rates: (self.up.clone(), self.down.clone()),
         };
-        tokio::spawn(driver::run(self, inbox, events, (node.waits.clone(), node.book.clone()), announced));
+        tokio::spawn(driver::run(
+            self,
+            inbox,
+            events,
+            (node.waits.clone(), node.book.clone(), node.counting.clone()),
+            announced,
+        ));
         node
     }
 }
@@ -64,6 +72,7 @@ pub struct Node {
     events: broadcast::Sender<PeerEvent>,
     waits: Arc<WaitStats>,
     book: Arc<DialBook>,
+    counting: Arc<Counting>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
@@ -223,6 +232,11 @@ impl Node {
     /// What the requests of all downloads have waited for so far.
     pub fn waits(&self) -> Waits {
         self.waits.so_far()
+    }
+
+    /// What it has done since it started.
+    pub fn counters(&self) -> Counters {
+        self.counting.so_far()
     }
 
     /// How many bytes a second those send of a content at most who take part in it, are connected, have a cap and say so.

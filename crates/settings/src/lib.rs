@@ -270,6 +270,13 @@ fn wrong(sentence: String) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", protocol::printable(&sentence)))
 }
 
+/// An address to listen on, of which the port is enough: then it is one of loopback.
+pub fn loopback_unless_told(text: &str) -> Result<std::net::SocketAddr, String> {
+    let port = text.trim_start_matches(':').parse::<u16>().map(|port| ([127, 0, 0, 1], port).into());
+    let wrong = || format!("{text:?} is no address: write it like 9100, 127.0.0.1:9100 or [::]:9100");
+    port.or_else(|_| text.parse()).map_err(|_| wrong())
+}
+
 /// The name among `names` that a mistyped one most likely stands for, if any is near.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();

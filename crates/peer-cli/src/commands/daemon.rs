@@ -1,5 +1,8 @@
 //! `peer-cli daemon`: a peer as a service, which is told what to share and download from elsewhere (`commands/control.rs`).
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,6 +85,11 @@ pub struct DaemonArguments {
     /// Downloads at once; others wait for them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 5)]
     at_once: u16,
+    /// Say over HTTP how it is doing, for Prometheus
+    ///
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Whoever reaches it may look
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
+    metrics: Option<SocketAddr>,
     /// Folder of what outlives it
     ///
     /// Folder for what outlives it: what it shares and downloads, and its key [default: a folder of the user's own]
@@ -121,6 +129,10 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     };
     let service = run.service().clone();
     say(&arguments.peer, &format!("Controlled at {}", place.path().display()));
+    if let Some(address) = arguments.metrics {
+        let bound = answer_scrapes(address, &service).await?;
+        say(&arguments.peer, &format!("Metrics at http://{bound}/metrics"));
+    }
     manager.ready();
     let watchdog = manager.watch();
     tokio::pin!(watchdog);
@@ -145,6 +157,21 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     manager.stopping();
     service.shut_down().await;
     Ok(())
+}
+
+/// Answers scrapes for as long as the daemon runs, and says where.
+#[cfg(feature = "metrics")]
+async fn answer_scrapes(address: SocketAddr, service: &Arc<Service>) -> Result<SocketAddr, Failure> {
+    metrics::serve(address, service.clone()).await.map_err(|error| {
+        let sentence = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        Failure::new(ExitCode::AddressInUse, sentence)
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+async fn answer_scrapes(_: SocketAddr, _: &Arc<Service>) -> Result<SocketAddr, Failure> {
+    let sentence = "this peer-cli was built without metrics: build it with --features metrics, or leave out --metrics";
+    Err(Failure::new(ExitCode::Usage, sentence))
 }
 
 /// Whether a signal ends a daemon: on Unix a hang-up has it read its settings again, on Windows its window is closed.

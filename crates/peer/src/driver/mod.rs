@@ -30,6 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::command::Command;
 use crate::config::NodeBuilder;
+use crate::counters::Counting;
 use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
 use crate::event::PeerEvent;
@@ -54,7 +55,7 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
-    (waits, book): (Arc<WaitStats>, Arc<DialBook>),
+    (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
     let (reports, mut inbox) = mpsc::channel(INBOX);
@@ -66,7 +67,7 @@ pub(crate) async fn run(
         dial::watch_addresses(transport, known, reports.clone())
     });
     let watching = watching.map(|watching| tokio::spawn(watching));
-    let mut driver = Driver::new(builder, reports, events, (waits, book), listeners);
+    let mut driver = Driver::new(builder, reports, events, (waits, book, counting), listeners);
     let mut statuses = tokio::time::interval(STATUS);
     statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reply = loop {
@@ -101,7 +102,7 @@ impl Driver {
         builder: NodeBuilder,
         reports: mpsc::Sender<Report>,
         events: broadcast::Sender<PeerEvent>,
-        (waits, book): (Arc<WaitStats>, Arc<DialBook>),
+        (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
         listeners: watch::Sender<Vec<SocketAddr>>,
     ) -> Self {
         let NodeBuilder {
@@ -141,6 +142,7 @@ impl Driver {
             manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
             workers: Workers::new(),
             waits,
+            counting,
             dial_limiter: Arc::default(),
             dialled,
             book,
