@@ -58,18 +58,10 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
 /// The profile of what is handed out: optimised, and without symbols.
 pub const FOR_PEOPLE: &str = "dist";
 /// What it has beside what every build has.
-pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/port-mapping"];
-
-/// What is handed out says to Prometheus how it is doing; what is built for tests compiles no HTTP server.
-pub fn features(profile: &str) -> &'static [&'static str] {
-    if profile == FOR_PEOPLE { &["--features", "metrics"] } else { &[] }
-}
+pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", "peer-cli/port-mapping,metrics"];
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
-    let what: Vec<_> = PROGRAMS.iter().chain(features(profile)).copied().collect();
-    let executables = cargo_build(&what, profile)?;
-    Ok(Programs { tracker: find(&executables, "tracker")?, peer: find(&executables, "peer-cli")? })
     built(&cargo_build(&PROGRAMS, profile)?)
 }
 

@@ -113,7 +113,6 @@ impl Compiler {
     /// Builds the programs with this profile, and with these features.
     pub(crate) fn build(&self, profile: &str, features: &[&str]) -> anyhow::Result<Programs> {
         let mut command = self.command(self.build);
-        programs::build_by(command.args(["--profile", profile]).args(programs::features(profile)))
         programs::build_by(command.args(["--profile", profile]).args(features))
             .with_context(|| format!("for {}", self.target))
     }

@@ -54,7 +54,7 @@ impl Place {
 
 impl Place {
     /// The addresses in a ticket where a router forwards these ports, too.
-    pub(super) fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
+    pub fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
         let mut all = self.for_ticket();
         let Place::Here(listening) = self else { return all };
         let is_tracker = |mapped: &&MappedPort| listening.iter().any(|listener| listener.port() == mapped.port);

@@ -18,8 +18,8 @@ use crate::session::Session;
 use crate::session::codes::Codes;
 use crate::session::connect::TRACKER_PORT;
 use crate::session::place::{Place, is_better, is_private};
-use crate::session::secrets::Secrets;
 use crate::session::port_mapping::{Mapped, MappedPort};
+use crate::session::secrets::Secrets;
 
 /// What is shared, and what its tickets say.
 pub(super) struct Shared {
