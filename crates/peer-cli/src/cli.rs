@@ -9,6 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use protocol::{ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 
+use crate::commands::control::{AddArguments, ControlArguments, LimitArguments, StatusArguments, WhichArguments};
+use crate::commands::daemon::DaemonArguments;
 use crate::commands::doctor::DoctorArguments;
 use crate::commands::gateway::GatewayCommand;
 use crate::commands::get::GetArguments;
@@ -125,6 +127,9 @@ pub struct Cli {
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE", global = true)]
     pub log_file: Option<PathBuf>,
+    /// How the log is written: text, or JSON lines
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = settings::LogFormat::Text, global = true)]
+    pub log_format: settings::LogFormat,
     /// File of settings
     ///
     /// File of settings, instead of p2p-fileshare.toml in the folder for configuration or, without a command, here
@@ -153,6 +158,27 @@ pub enum Command {
     Inspect(Box<InspectArguments>),
     /// Look at what transfers depend on, and say what to do
     Doctor(Box<DoctorArguments>),
+    /// Run as a service, which add, rm, status and others control
+    Daemon(Box<DaemonArguments>),
+    /// Tell the daemon to share a path, or to download what a ticket is of
+    Add(AddArguments),
+    /// Tell the daemon to share or download something no more; files stay
+    #[command(alias = "remove", before_help = "Examples:\n  peer-cli rm 3\n  peer-cli rm model.bin")]
+    Rm(WhichArguments),
+    /// Tell the daemon to pause something
+    #[command(before_help = "Examples:\n  peer-cli pause 3\n  peer-cli pause --all")]
+    Pause(WhichArguments),
+    /// Tell the daemon to go on with something
+    #[command(before_help = "Examples:\n  peer-cli resume 3\n  peer-cli resume --all")]
+    Resume(WhichArguments),
+    /// Tell the daemon to download something first
+    #[command(alias = "prioritize", before_help = "Example:\n  peer-cli prioritise 3")]
+    Prioritise(WhichArguments),
+    /// Tell the daemon how much it may send and receive
+    Limit(LimitArguments),
+    /// Show what the daemon shares and downloads
+    #[command(before_help = "Examples:\n  peer-cli status\n  peer-cli status --watch")]
+    Status(StatusArguments),
     /// Make the manifest of a file in the hashes folder, and print it
     #[command(before_help = "Example:\n  peer-cli hash a.bin    prints its id, and keeps hashes/a.bin.manifest")]
     Hash {
@@ -233,6 +259,20 @@ fn content_id(text: &str) -> Result<ContentId, String> {
     }
 }
 
+impl Command {
+    /// What a daemon is told or asked, which it answers in its own way.
+    fn control(&self) -> Option<&ControlArguments> {
+        match self {
+            Command::Add(arguments) => Some(&arguments.control),
+            Command::Rm(arguments) | Command::Pause(arguments) | Command::Resume(arguments) => Some(&arguments.control),
+            Command::Prioritise(arguments) => Some(&arguments.control),
+            Command::Limit(arguments) => Some(&arguments.control),
+            Command::Status(arguments) => Some(&arguments.control),
+            _ => None,
+        }
+    }
+}
+
 impl Cli {
     /// Where events go, if they are asked for.
     pub fn events(&self) -> Option<OutputStream> {
@@ -246,13 +286,7 @@ impl Cli {
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
-            Some(
-                Command::Hash { .. }
-                | Command::Publish(_)
-                | Command::Verify { .. }
-                | Command::Completions { .. }
-                | Command::Man { .. },
-            ) => return None,
+            Some(command) => return command.control().filter(|control| control.json).map(|_| OutputStream::Output),
         };
         peer.json.then_some(output_stream)
     }
@@ -266,7 +300,7 @@ impl Cli {
             _ if self.events() == Some(OutputStream::Output) => Some("what --json says"),
             // Shared openly, it is had by its name as well.
             Some(Command::Share(arguments)) if !arguments.open => Some("the ticket"),
-            Some(Command::Ls(_) | Command::Watch(_)) => Some("the list"),
+            Some(Command::Ls(_) | Command::Watch(_) | Command::Status(_)) => Some("the list"),
             Some(Command::Inspect(_) | Command::Doctor(_) | Command::Hash { .. } | Command::Publish(_)) => {
                 Some("the answer")
             }
@@ -281,6 +315,16 @@ pub fn parse() -> Parsed<Cli> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let parsed = try_parse(words.clone(), &Surroundings::of_this_process());
     parsed.unwrap_or_else(|error| refuse(&words, &error))
+}
+
+/// Reads the command line of a daemon and the files of settings again. An error is a sentence.
+pub fn daemon_again() -> Result<DaemonArguments, String> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = try_parse(words, &Surroundings::of_this_process()).map_err(|error| settings::sentence(&error))?;
+    match parsed.arguments.command {
+        Some(Command::Daemon(arguments)) => Ok(*arguments),
+        _ => Err("the command line is not that of a daemon any more".to_owned()),
+    }
 }
 
 /// Says what is wrong, in one sentence, or the help that was asked for.
@@ -310,7 +354,9 @@ fn try_parse(
     surroundings: &Surroundings,
 ) -> Result<Parsed<Cli>, clap::Error> {
     let words = range::rewrite(guess::as_meant(&command(), arguments), &Cli::command());
-    let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command(), words, surroundings)?;
+    let is_brief = words.iter().any(|word| word == "-h");
+    let command = if is_brief { LAYOUT.brief(command()) } else { command() };
+    let mut parsed: Parsed<Cli> = settings::parse_as(&NAMES, command, words, surroundings)?;
     if let Some(sentence) = does_nothing(&parsed) {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
     }

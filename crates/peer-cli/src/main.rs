@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use settings::Parsed;
 
 use crate::cli::{Cli, Command};
+use crate::commands::control::{self, Deed};
 use crate::commands::hash::Against;
-use crate::commands::{doctor, gateway, get, hash, inspect, join, ls, publish, share, watch};
+use crate::commands::{daemon, doctor, gateway, get, hash, inspect, join, ls, publish, share, watch};
 use crate::error::Failure;
 use crate::flags::own_folders::Keeps;
 use crate::session::patience;
@@ -38,7 +39,7 @@ fn start() -> ExitCode {
     storage::handle_signals();
     terminal::give_back_on_stop();
     settings::draw_log_with(screen::log_line);
-    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref());
+    let log = settings::start_log(&arguments.log_level, arguments.log_file.as_deref(), arguments.log_format);
     let events = arguments.events();
     // Removed at the end, whatever it was.
     let mut temporary = None;
@@ -85,6 +86,14 @@ fn run(arguments: Cli) -> Result<(), Failure> {
         Some(Command::Watch(arguments)) => in_runtime(watch::run(*arguments)),
         Some(Command::Doctor(arguments)) => in_runtime(doctor::run(*arguments)),
         Some(Command::Inspect(arguments)) => in_runtime(inspect::run(*arguments)),
+        Some(Command::Daemon(arguments)) => in_runtime(daemon::run(*arguments, cli::daemon_again)),
+        Some(Command::Add(arguments)) => in_runtime(control::add(arguments)),
+        Some(Command::Rm(arguments)) => in_runtime(control::change(Deed::Remove, arguments)),
+        Some(Command::Pause(arguments)) => in_runtime(control::change(Deed::Pause, arguments)),
+        Some(Command::Resume(arguments)) => in_runtime(control::change(Deed::Resume, arguments)),
+        Some(Command::Prioritise(arguments)) => in_runtime(control::change(Deed::Prioritise, arguments)),
+        Some(Command::Limit(arguments)) => in_runtime(control::limit(arguments)),
+        Some(Command::Status(arguments)) => in_runtime(control::status(arguments)),
         Some(Command::Completions { shell }) => screen::print_script(&settings::completions(cli::command(), shell)),
         Some(Command::Man { folder }) => settings::man_pages(&cli::NAMES, cli::command(), &folder)
             .map_err(|error| Failure::new(error::ExitCode::CannotWrite, format!("{}: {error}", folder.display()))),
@@ -97,6 +106,7 @@ fn run(arguments: Cli) -> Result<(), Failure> {
 fn settle_folders(arguments: &mut Cli, temporary: &mut Option<TempFolder>) {
     let (peer, keeps) = match &mut arguments.command {
         Some(Command::Share(share)) => (&mut share.peer, Keeps::KeyAndManifests),
+        Some(Command::Daemon(daemon)) => (&mut daemon.peer, Keeps::KeyAndManifests),
         Some(Command::Get(get)) => (&mut get.peer, Keeps::Manifests),
         Some(Command::Gateway(gateway)) => (&mut gateway.peer, Keeps::Manifests),
         Some(Command::Ls(ls)) => (&mut ls.query.peer, Keeps::Nothing),

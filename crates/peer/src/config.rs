@@ -13,6 +13,7 @@ use transport::Transport;
 use crate::disk::names::policy::NamePolicy;
 use crate::disk::scan::ScanOptions;
 use crate::glob::{Glob, Unmatched};
+use crate::net::rate::RateCap;
 
 /// Most addresses of one peer.
 pub(crate) const MOST_ANNOUNCED: usize = 32;
@@ -116,8 +117,8 @@ pub struct NodeBuilder {
     pub(crate) downloads: DownloadSettings,
     pub(crate) scan: ScanOptions,
     pub(crate) manifests_by_place: bool,
-    pub(crate) up: Option<u64>,
-    pub(crate) down: Option<u64>,
+    pub(crate) up: Arc<RateCap>,
+    pub(crate) down: Arc<RateCap>,
     pub(crate) announce: Vec<SocketAddr>,
     pub(crate) dial_private: bool,
     pub(crate) engine: swarm::Config,
@@ -136,8 +137,8 @@ impl NodeBuilder {
             downloads: DownloadSettings::default(),
             scan: ScanOptions::default(),
             manifests_by_place: false,
-            up: None,
-            down: None,
+            up: Arc::new(RateCap::new(None)),
+            down: Arc::new(RateCap::new(None)),
             announce: Vec::new(),
             dial_private: false,
             engine: swarm::Config::default(),
@@ -226,13 +227,13 @@ impl NodeBuilder {
 
     /// Limits the bytes sent per second. Default: no limit.
     pub fn up_rate(mut self, bytes: Option<u64>) -> Self {
-        self.up = bytes;
+        self.up = Arc::new(RateCap::new(bytes));
         self
     }
 
     /// Limits the bytes received per second. Default: no limit.
     pub fn down_rate(mut self, bytes: Option<u64>) -> Self {
-        self.down = bytes;
+        self.down = Arc::new(RateCap::new(bytes));
         self
     }
 

@@ -60,6 +60,7 @@
 mod code;
 mod command;
 mod config;
+mod counters;
 mod disk;
 mod download;
 mod driver;
@@ -82,6 +83,7 @@ mod status;
 
 pub use code::{CodeEvent, CodeOffer, CodeOptions, NoCode, RedeemError};
 pub use config::NodeBuilder;
+pub use counters::{Counters, TIME_BOUNDS, Times};
 pub use disk::left_out::{LeftOut, LeftOutReason};
 pub use disk::left_over::LeftOver;
 pub use disk::manifests::{

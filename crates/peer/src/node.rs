@@ -12,12 +12,14 @@ use transport::Transport;
 use crate::code::{self, CodeOffer, CodeOptions, RedeemError};
 use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
+use crate::counters::{Counters, Counting};
 use crate::download::DownloadBuilder;
 use crate::driver;
 use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::net::rate::RateCap;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::open_content::OpenContent;
 use crate::share::ShareBuilder;
@@ -25,6 +27,13 @@ use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
 
 impl NodeBuilder {
+    /// Shares the limits of another node, in both directions: what both send together stays below them, also when they are
+    /// changed. For a process with a node for each of several trackers.
+    pub fn rates_of(mut self, other: &Node) -> Self {
+        (self.up, self.down) = other.rates.clone();
+        self
+    }
+
     /// Starts the node on the current tokio runtime.
     pub fn start(self) -> Node {
         let (events, _) = broadcast::channel(EVENTS);
@@ -35,12 +44,20 @@ impl NodeBuilder {
             events: events.clone(),
             waits: Arc::default(),
             book: Arc::default(),
+            counting: Arc::default(),
             id: self.transport.peer_id(),
             listeners: self.transport.listeners(),
             addresses,
             transport: self.transport.clone(),
+            rates: (self.up.clone(), self.down.clone()),
         };
-        tokio::spawn(driver::run(self, inbox, events, (node.waits.clone(), node.book.clone()), announced));
+        tokio::spawn(driver::run(
+            self,
+            inbox,
+            events,
+            (node.waits.clone(), node.book.clone(), node.counting.clone()),
+            announced,
+        ));
         node
     }
 }
@@ -56,11 +73,14 @@ pub struct Node {
     events: broadcast::Sender<PeerEvent>,
     waits: Arc<WaitStats>,
     book: Arc<DialBook>,
+    counting: Arc<Counting>,
     id: PeerId,
     listeners: Vec<SocketAddr>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
     /// For codes, which are no business of the driver's.
     transport: Arc<dyn Transport>,
+    /// The caps on what is sent and received.
+    rates: (Arc<RateCap>, Arc<RateCap>),
 }
 
 impl Node {
@@ -225,6 +245,11 @@ impl Node {
     /// What the requests of all downloads have waited for so far.
     pub fn waits(&self) -> Waits {
         self.waits.so_far()
+    }
+
+    /// What it has done since it started.
+    pub fn counters(&self) -> Counters {
+        self.counting.so_far()
     }
 
     /// How many bytes a second those send of a content at most who take part in it, are connected, have a cap and say so.

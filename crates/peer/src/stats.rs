@@ -36,6 +36,19 @@ pub struct Waits {
     pub peers: BTreeMap<PeerId, u64>,
 }
 
+impl Waits {
+    /// Adds what requests of another node have waited for, but for who their bytes came from.
+    pub fn add(&mut self, other: &Waits) {
+        self.network += other.network;
+        self.rate_cap += other.rate_cap;
+        self.buffers += other.buffers;
+        self.workers += other.workers;
+        self.verifying += other.verifying;
+        self.writing += other.writing;
+        self.flowing += other.flowing;
+    }
+}
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WaitKind {

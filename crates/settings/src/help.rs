@@ -19,6 +19,8 @@ pub struct Layout {
     pub short: &'static [(&'static str, &'static [&'static str])],
     /// Flags that do nothing for some commands, and why.
     pub idle: &'static [Idle],
+    /// Commands that `-h` of the program leaves out, where there is no room for all.
+    pub aside: &'static [&'static str],
 }
 
 /// Flags that do nothing for some commands.
@@ -39,6 +41,14 @@ impl Layout {
         let version = version.help("Print the version").help_heading(COMMON).hide_short_help(true);
         let program = self.arrange_one(program).mut_subcommands(|command| self.arrange_one(command));
         program.disable_version_flag(true).arg(version).disable_help_subcommand(true)
+    }
+
+    /// The same for `-h`, without what that leaves out.
+    pub fn brief(&self, program: Command) -> Command {
+        program.mut_subcommands(|command| {
+            let is_aside = self.aside.contains(&command.get_name());
+            if is_aside { command.hide(true) } else { command }
+        })
     }
 
     fn arrange_one(&self, command: Command) -> Command {
@@ -72,7 +82,8 @@ impl Layout {
         let subcommands: Vec<_> = program.get_subcommands().cloned().collect();
         let commands: Vec<_> =
             std::iter::once(program).chain(subcommands).filter(|command| !command.is_hide_set()).collect();
-        let mut flaws: Vec<_> = commands.iter().cloned().flat_map(flaws_of).collect();
+        let mut flaws: Vec<_> =
+            commands.iter().flat_map(|command| flaws_of(command.clone(), self.brief(command.clone()))).collect();
         let has = |name: &str, long: &str, hidden: bool| {
             let command = commands.iter().find(|command| command.get_name() == name);
             let mut flags = command.into_iter().flat_map(Command::get_arguments);
@@ -100,8 +111,8 @@ fn whole(arg: Arg) -> Arg {
     }
 }
 
-fn flaws_of(mut command: Command) -> Vec<String> {
-    let (name, short) = (command.get_name().to_owned(), command.render_help().to_string());
+fn flaws_of(mut command: Command, mut brief: Command) -> Vec<String> {
+    let (name, short) = (command.get_name().to_owned(), brief.render_help().to_string());
     let long = command.render_long_help().to_string();
     let mut flaws = Vec::new();
     if short.lines().count() > 24 {

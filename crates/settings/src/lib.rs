@@ -42,6 +42,7 @@ mod pages;
 mod panics;
 pub mod prompt;
 mod refusal;
+mod service_manager;
 mod signals;
 mod spelling;
 mod stack;
@@ -64,11 +65,12 @@ use given::Given;
 pub use granted::with_limit_to_raise;
 pub use harmless::harm_in_working_folder;
 pub use help::{Idle, Layout};
-pub use log::{draw_log_with, log_file, log_filter, start_log};
+pub use log::{LogFormat, draw_log_with, log_file, log_filter, start_log};
 pub use open_files::raise_limit;
 pub use pages::{Shell, completions, man_pages};
 pub use panics::{catch_panic, swallowed_panic};
 pub use refusal::sentence;
+pub use service_manager::ServiceManager;
 pub use signals::{Signal, Signals, end_when_stuck};
 pub use stack::on_enough_stack;
 pub use surroundings::Surroundings;
@@ -266,6 +268,13 @@ fn from_environment(
 
 fn wrong(sentence: String) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", protocol::printable(&sentence)))
+}
+
+/// An address to listen on, of which the port is enough: then it is one of loopback.
+pub fn loopback_unless_told(text: &str) -> Result<std::net::SocketAddr, String> {
+    let port = text.trim_start_matches(':').parse::<u16>().map(|port| ([127, 0, 0, 1], port).into());
+    let wrong = || format!("{text:?} is no address: write it like 9100, 127.0.0.1:9100 or [::]:9100");
+    port.or_else(|_| text.parse()).map_err(|_| wrong())
 }
 
 /// The name among `names` that a mistyped one most likely stands for, if any is near.

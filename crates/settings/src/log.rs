@@ -2,7 +2,7 @@
 //! program that draws on its terminal has the lines of the log drawn, too.
 //!
 //! Much of what is logged others have said: why a peer closed its connection, what a tracker refused, names. So every field
-//! of every event is escaped where it is written: none of them ends a line or moves a cursor.
+//! of every event is escaped where it is written: none of them ends a line or moves a cursor, in JSON neither.
 
 use std::fmt;
 use std::fs::File;
@@ -15,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::FormatFields;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer, debug_fn};
 
 /// What may be given as a filter: levels, and levels of parts. A word alone would be taken for the name of a part, so a
 /// mistyped level would silence everything; it is refused, unless it stands in `RUST_LOG`, which other programs read, too.
@@ -36,7 +37,8 @@ pub fn log_filter(text: &str) -> Result<String, String> {
 }
 
 /// The parts of the project, as filters name them, with what their log lines begin with: the names of their packages.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
+    ("daemon", "p2p_fileshare_daemon"),
     ("peer", "p2p_fileshare::"),
     ("storage", "p2p_fileshare_storage"),
     ("swarm", "p2p_fileshare_swarm"),
@@ -92,9 +94,47 @@ impl io::Write for Errors {
     }
 }
 
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line, for programs.
+    Json,
+}
+
+/// A writer of JSON lines in which nothing moves a cursor: JSON itself escapes only some of that.
+struct EscapedJson<W>(W);
+
+impl<W: io::Write> io::Write for EscapedJson<W> {
+    /// Each event is written at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        if !text.chars().any(|c| c != '\n' && protocol::is_unprintable(c)) {
+            return self.0.write_all(line).map(|()| line.len());
+        }
+        let mut escaped = String::with_capacity(text.len() + 16);
+        for c in text.chars() {
+            if c == '\n' || !protocol::is_unprintable(c) {
+                escaped.push(c);
+                continue;
+            }
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = fmt::Write::write_fmt(&mut escaped, format_args!("\\u{unit:04x}"));
+            }
+        }
+        self.0.write_all(escaped.as_bytes()).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.
-pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
+pub fn start_log(filter: &str, file: Option<&Path>, format: LogFormat) -> Result<(), String> {
     // That packets cannot be sent while a network is down, and the like, is said in other words.
     let filter =
         if filter == "warn" { "warn,quinn=error,quinn_proto=error,quinn_udp=off,rustls=error" } else { filter };
@@ -106,8 +146,12 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
             let file = File::options().create(true).append(true).open(path);
             let file = file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))?;
             let _ = FILE.set(path.to_owned());
-            log.with_writer(Mutex::new(file)).with_ansi(false).init();
+            match format {
+                LogFormat::Text => log.with_writer(Mutex::new(file)).with_ansi(false).init(),
+                LogFormat::Json => as_json(log).with_writer(Mutex::new(EscapedJson(file))).init(),
+            }
         }
+        None if format == LogFormat::Json => as_json(log).with_writer(|| EscapedJson(Errors)).init(),
         None => {
             let watched = std::io::stderr().is_terminal();
             let log = log.with_writer(|| Errors).with_ansi(watched && crate::terminal::takes_codes());
@@ -116,6 +160,16 @@ pub fn start_log(filter: &str, file: Option<&Path>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+type Log<F> = SubscriberBuilder<F, Format, EnvFilter>;
+
+/// A JSON object a line, with the fields of the event beside its time, level and target.
+fn as_json<F>(log: Log<F>) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter>
+where
+    F: for<'writer> FormatFields<'writer> + 'static,
+{
+    log.json().flatten_event(true).with_current_span(false).with_span_list(false).with_ansi(false)
 }
 
 /// Fields as they are written by default, and escaped.
@@ -168,6 +222,22 @@ mod tests {
         for odd in ["off", "x[of{a=1,peer=2}]=debug", "debug,hyper=off", ""] {
             assert_eq!(with_packages(odd), odd);
         }
+    }
+
+    #[test]
+    fn a_line_of_json_is_read_back_and_moves_no_cursor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = Mutex::new(EscapedJson(File::create(&path).unwrap()));
+        let log = as_json(tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info"))).with_writer(file).finish();
+        let reason = "x\n\u{1b}[2J\u{9b}2J\u{202e}\u{e0001}\"";
+        tracing::subscriber::with_default(log, || tracing::warn!(reason, number = 7, "it ended"));
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert!(!log.chars().any(|c| c != '\n' && protocol::is_unprintable(c)), "{log:?}");
+        assert_eq!(log.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&log).unwrap();
+        assert_eq!((&line["reason"], &line["level"]), (&reason.into(), &"WARN".into()));
+        assert_eq!((&line["message"], &line["number"]), (&"it ended".into(), &7.into()));
     }
 
     #[test]

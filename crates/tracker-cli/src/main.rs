@@ -2,12 +2,15 @@
 
 mod certs;
 mod exit_code;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod prompt;
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
@@ -16,7 +19,7 @@ use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificat
 
 use exit_code::ExitCode;
 use prompt::Typed;
-use settings::{Layout, Names, Parsed, Shell, Signals, Surroundings, terminal};
+use settings::{Layout, Names, Parsed, ServiceManager, Shell, Signals, Surroundings, terminal};
 use tracker::{RelayLimits, Server, ServerConfig, transport_config};
 
 const EXAMPLES: &str = "\
@@ -94,6 +97,11 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
+    /// Say over HTTP how it is doing, for Prometheus
+    ///
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Whoever reaches it may look
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
+    metrics: Option<SocketAddr>,
     /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal
     #[arg(long)]
     commands: bool,
@@ -105,6 +113,9 @@ struct Arguments {
     /// Write the log to this file, behind what it has, instead of to standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// How the log is written: text, or JSON lines
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = settings::LogFormat::Text)]
+    log_format: settings::LogFormat,
     /// Print what a shell needs to complete flags, and end
     ///
     /// Print what a shell needs to complete flags (bash, zsh, fish, powershell, elvish), and end
@@ -133,10 +144,11 @@ const LAYOUT: Layout = Layout {
         ("Network", &["bind", "transport"]),
         ("Relay", &["relay", "relay-rate", "relay-bytes", "relay-connections"]),
         ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
-        ("Tuning", &["memory", "commands", "log-level", "log-file", "completions", "config"]),
+        ("Tuning", &["memory", "metrics", "commands", "log-level", "log-file", "log-format", "completions", "config"]),
     ],
     short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "relay", "help"])],
     idle: &[],
+    aside: &[],
 };
 
 /// The command line, with its help in order.
@@ -167,7 +179,9 @@ fn start() -> process::ExitCode {
     });
     notes.iter().for_each(|note| complain(note));
     settings::raise_limit();
-    if let Err(sentence) = settings::start_log(&arguments.log_level, arguments.log_file.as_deref()) {
+    if let Err(sentence) =
+        settings::start_log(&arguments.log_level, arguments.log_file.as_deref(), arguments.log_format)
+    {
         complain(&sentence);
         return ExitCode::CannotWrite.into();
     }
@@ -241,7 +255,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         ));
     }
 
-    runtime.block_on(async {
+    let served: Result<(), (ExitCode, anyhow::Error)> = runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied();
         let settings = ServerConfig::default().memory(arguments.memory).publishers(publishers);
         let mut server = Server::new(transport.clone(), settings).with_probing(config);
@@ -249,17 +263,43 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
             let limits = RelayLimits::default().rate(arguments.relay_rate).bytes(Some(arguments.relay_bytes));
             server = server.with_relay(limits.connections(arguments.relay_connections as usize), arrivals);
         }
+        let server = Arc::new(server);
+        if let Some(address) = arguments.metrics {
+            answer_scrapes(address, &server).await?;
+        }
+        let manager = ServiceManager::of_this_process();
+        manager.ready();
         tokio::select! {
             () = server.run() => {}
+            () = manager.watch() => {}
             () = told_to_stop(&server, arguments.commands, signals) => {}
         }
+        manager.stopping();
         say(format_args!("Exited swarm."));
         transport.close().await;
         say(format_args!("Shutdown complete."));
+        Ok(())
     });
     // The thread that reads standard input may still wait there.
     runtime.shutdown_background();
+    served
+}
+
+/// Answers scrapes for as long as the tracker runs.
+#[cfg(feature = "metrics")]
+async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
+    let bound = metrics::serve(address, server.clone()).await.map_err(|error| {
+        let hint = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        (ExitCode::AddressInUse, anyhow::anyhow!(hint))
+    })?;
+    say(format_args!("Metrics at http://{bound}/metrics"));
     Ok(())
+}
+
+#[cfg(not(feature = "metrics"))]
+async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
+    let hint = "this tracker was built without metrics: build it with --features metrics, or leave out --metrics";
+    Err((ExitCode::Usage, anyhow::anyhow!(hint)))
 }
 
 /// Bytes, as `512MiB`. With less than a few mebibytes there is no room for the peers of one file.

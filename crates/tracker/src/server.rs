@@ -96,6 +96,11 @@ impl Server {
         self.state.peers()
     }
 
+    /// How often something was announced so far, and how many connections were refused for want of room.
+    pub fn activity(&self) -> (u64, u64) {
+        self.state.activity()
+    }
+
     /// What its connections and contents take, in bytes, as it counts.
     pub fn bytes(&self) -> u64 {
         self.state.bytes()

@@ -12,7 +12,7 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dashmap::DashMap;
@@ -59,6 +59,9 @@ pub(crate) struct State {
     udp_works: AtomicBool,
     /// Mailboxes for codes.
     pub(crate) mailboxes: Mailboxes,
+    /// How often something was announced, and a connection refused for want of room.
+    announces: AtomicU64,
+    refusals: AtomicU64,
 }
 
 /// A connected peer that has said hello.
@@ -124,6 +127,8 @@ impl State {
             prober: OnceLock::new(),
             udp_works: AtomicBool::new(false),
             mailboxes: Mailboxes::default(),
+            announces: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
         }
     }
 
@@ -167,7 +172,14 @@ impl State {
         }
         self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
         self.make_room();
-        self.sessions.contains_key(&session)
+        let stays = self.sessions.contains_key(&session);
+        self.refusals.fetch_add(u64::from(!stays), Ordering::Relaxed);
+        stays
+    }
+
+    /// Announcements and refusals so far.
+    pub(crate) fn activity(&self) -> (u64, u64) {
+        (self.announces.load(Ordering::Relaxed), self.refusals.load(Ordering::Relaxed))
     }
 
     /// A peer has said hello. One that comes back before its old connection was found dead replaces it. False if there was
@@ -259,6 +271,7 @@ impl State {
 
     /// A peer takes part in a content, or in another way than before. True if it takes part since now only.
     pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> bool {
+        self.announces.fetch_add(1, Ordering::Relaxed);
         let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));

@@ -10,11 +10,15 @@ use anyhow::ensure;
 use crate::cross::Skipped;
 
 /// Packages that have optional parts, and the features that turn those on.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 8] = [
     ("p2p-fileshare-gateway", "http"),
     ("p2p-fileshare-origins", "client"),
+    ("p2p-fileshare-monitor", "http"),
+    ("tracker", "metrics"),
     ("peer-cli", "gateway"),
     ("peer-cli", "origins"),
+    ("peer-cli", "metrics"),
+    ("peer-cli", "port-mapping"),
 ];
 /// What tests use of Python.
 const PYTHON: [&str; 2] = ["huggingface_hub", "moto[server]"];

@@ -13,7 +13,7 @@ use super::{documents, mach_o, output_of};
 const SHELLS: [(&str, &str); 4] =
     [("bash", "NAME.bash"), ("zsh", "_NAME"), ("fish", "NAME.fish"), ("powershell", "NAME.ps1")];
 const NAMES: [&str; 2] = ["tracker", "peer-cli"];
-const UNITS: [&str; 2] = ["p2p-tracker.service", "p2p-seeder@.service"];
+const UNITS: [&str; 3] = ["p2p-tracker.service", "p2p-seeder@.service", "p2p-daemon.service"];
 const SETTINGS: &str = "p2p-fileshare.toml";
 
 /// What a platform has a use for.

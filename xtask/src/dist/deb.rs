@@ -98,6 +98,7 @@ fn check(package: &Path, runs: bool) -> anyhow::Result<()> {
             "usr/bin/peer-cli",
             "usr/lib/systemd/system/p2p-tracker.service",
             "usr/lib/systemd/system/p2p-seeder@.service",
+            "usr/lib/systemd/system/p2p-daemon.service",
             "etc/p2p-fileshare/p2p-fileshare.toml",
             "usr/share/man/man1/tracker.1.gz",
             "usr/share/man/man1/peer-cli.1.gz",

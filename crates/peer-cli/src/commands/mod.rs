@@ -1,5 +1,7 @@
 //! What the program can be told to do, a file each.
 
+pub mod control;
+pub mod daemon;
 pub mod doctor;
 pub mod gateway;
 pub mod get;

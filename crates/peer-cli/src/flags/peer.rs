@@ -16,7 +16,7 @@ pub const CERTS: &str = "certs";
 pub const HASHES: &str = "hashes";
 
 /// What every kind of peer may be told. `flags/help.rs` says for which commands each of it counts.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PeerArguments {
     /// Address to listen on; every address of this machine if not given
     #[arg(long, value_name = "ADDRESS")]
@@ -164,7 +164,7 @@ pub struct PeerArguments {
 }
 
 /// The folders of a command other than the original's way of starting.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct OwnFolders {
     /// Which trackers are known; none where nothing can be kept.
     pub known_trackers: Option<PathBuf>,

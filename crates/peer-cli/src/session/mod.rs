@@ -11,8 +11,10 @@ pub mod input;
 pub mod known_trackers;
 pub mod lan;
 pub mod origin;
+pub mod own_tracker;
 pub mod patience;
 pub mod pipe;
+pub mod place;
 #[cfg(feature = "port-mapping")]
 pub mod port_mapping;
 #[cfg(not(feature = "port-mapping"))]
@@ -22,6 +24,7 @@ pub mod query;
 pub mod rendezvous;
 mod rows;
 mod run;
+pub mod secrets;
 pub mod standstill;
 mod state;
 pub mod stdin;

@@ -1,7 +1,7 @@
 //! Carries out the engine's actions: connections, requests and answers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{ContentId, PeerId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
@@ -97,7 +97,9 @@ impl Driver {
                         None => participants.sent_to(connection.peer_id(), connection.remote_addr(), room),
                     };
                     let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
-                    let work = PieceServe { serve, connection, store, run, stream, workers, cap, sent, reports };
+                    let counting = self.setup.counting.clone();
+                    let work =
+                        PieceServe { serve, connection, store, run, stream, workers, cap, sent, counting, reports };
                     link.connection.spawn(Box::pin(work.run()));
                 } else {
                     self.event(Event::Served { serve });
@@ -114,7 +116,10 @@ impl Driver {
                 self.hurry_on_lan(content);
             }
             Action::Lacking { content, runs } => self.lacking(content, runs),
-            Action::Banned { peer } => self.tell(PeerEvent::Banned { peer }),
+            Action::Banned { peer } => {
+                self.setup.counting.banned.fetch_add(1, Ordering::Relaxed);
+                self.tell(PeerEvent::Banned { peer });
+            }
         }
     }
 

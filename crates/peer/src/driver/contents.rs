@@ -272,6 +272,7 @@ impl Driver {
         let Some(item) = self.items.get_mut(&content) else { return };
         item.finished = true;
         let durable = item.started.elapsed();
+        self.setup.counting.completion.add(durable);
         let stats = DownloadStats {
             verified: item.verified.unwrap_or(durable),
             durable,

@@ -31,6 +31,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::command::Command;
 use crate::config::NodeBuilder;
+use crate::counters::Counting;
 use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
 use crate::event::PeerEvent;
@@ -40,7 +41,6 @@ use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::fetch::MANIFEST_MEMORY;
 use crate::net::gate::Gate;
-use crate::net::rate::RateCap;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
@@ -56,7 +56,7 @@ pub(crate) async fn run(
     builder: NodeBuilder,
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
-    (waits, book): (Arc<WaitStats>, Arc<DialBook>),
+    (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
     listeners: watch::Sender<Vec<SocketAddr>>,
 ) {
     let (reports, mut inbox) = mpsc::channel(INBOX);
@@ -68,7 +68,7 @@ pub(crate) async fn run(
         dial::watch_addresses(transport, known, reports.clone())
     });
     let watching = watching.map(|watching| tokio::spawn(watching));
-    let mut driver = Driver::new(builder, reports, events, (waits, book), listeners);
+    let mut driver = Driver::new(builder, reports, events, (waits, book, counting), listeners);
     let mut statuses = tokio::time::interval(STATUS);
     statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reply = loop {
@@ -104,7 +104,7 @@ impl Driver {
         builder: NodeBuilder,
         reports: mpsc::Sender<Report>,
         events: broadcast::Sender<PeerEvent>,
-        (waits, book): (Arc<WaitStats>, Arc<DialBook>),
+        (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
         listeners: watch::Sender<Vec<SocketAddr>>,
     ) -> Self {
         let NodeBuilder {
@@ -138,12 +138,13 @@ impl Driver {
             announces_own: builder.announce.is_empty(),
             listeners,
             site,
-            up: Arc::new(RateCap::new(up)),
-            down: Arc::new(RateCap::new(down)),
+            up,
+            down,
             buffers,
             manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
             workers: Workers::new(),
             waits,
+            counting,
             dial_limiter: Arc::default(),
             dialled,
             book,

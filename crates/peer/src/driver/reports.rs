@@ -111,6 +111,7 @@ impl Driver {
     pub(super) fn forget_link(&mut self, conn: ConnId) {
         self.receivers_left(conn);
         if let Some(link) = self.links.remove(&conn) {
+            self.setup.counting.connection(link.connection.transport(), -1);
             let peer = link.connection.peer_id();
             if !self.links.values().any(|other| other.connection.peer_id() == peer) {
                 self.setup.book.lost(peer);
@@ -134,13 +135,26 @@ impl Driver {
 
     pub(super) fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
         self.progressed(request);
+        let relayed = self.requests.get(&request).and_then(|fetching| self.links.get(&fetching.conn));
+        let relayed = usize::from(relayed.is_some_and(|link| link.connection.transport() == RELAY));
+        let counting = self.setup.counting.clone();
         for &(piece, right) in verdicts {
+            match right {
+                true if self.engine.have(content).is_some_and(|have| have.contains(piece)) => &counting.twice,
+                true => &counting.verified,
+                false => &counting.wrong,
+            }
+            .fetch_add(1, Ordering::Relaxed);
             if right
                 && let (Some(item), Some(fetching)) = (self.items.get_mut(&content), self.requests.get_mut(&request))
             {
                 let len = item.store.as_ref().and_then(|store| store.manifest().geometry().piece(piece));
                 let len = len.map_or(0, |piece| piece.len as u64);
+                if item.sources.is_empty() {
+                    counting.first_piece.add(item.started.elapsed());
+                }
                 *item.sources.entry(fetching.from).or_default() += len;
+                counting.received[relayed].fetch_add(len, Ordering::Relaxed);
                 fetching.stored += len;
                 if let Some(link) = self.links.get_mut(&fetching.conn) {
                     link.proven = true;
@@ -232,6 +246,7 @@ impl Driver {
             self.dials.remove(&peer);
         }
         self.setup.book.connected(peer);
+        self.setup.counting.connection(connection.transport(), 1);
         self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let mut link = Link::new(connection.clone(), outbox);

@@ -18,6 +18,7 @@ use transport::{Connection, SendStream, Transport};
 use super::item::Item;
 use super::receiving::Receivers;
 use crate::config::DownloadSettings;
+use crate::counters::Counting;
 use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
@@ -158,6 +159,7 @@ pub(super) struct Setup {
     pub(super) manifest_memory: Arc<Semaphore>,
     pub(super) workers: Arc<Workers>,
     pub(super) waits: Arc<WaitStats>,
+    pub(super) counting: Arc<Counting>,
     pub(super) dial_limiter: Arc<DialLimiter>,
     pub(super) dialled: Arc<DialFilter>,
     pub(super) book: Arc<DialBook>,

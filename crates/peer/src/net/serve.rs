@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use transport::frame::send_message;
 use transport::{Connection, SendStream, TransportError};
 
+use crate::counters::Counting;
 use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
 use crate::net::rate::RateCap;
@@ -85,6 +86,8 @@ pub(crate) struct PieceServe {
     pub(crate) cap: Arc<RateCap>,
     /// Counts what is sent to this peer.
     pub(crate) sent: Arc<AtomicU64>,
+    /// Counts what the node sends.
+    pub(crate) counting: Arc<Counting>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
@@ -161,6 +164,8 @@ impl PieceServe {
             sent?;
             self.store.count_sent(len);
             self.sent.fetch_add(len, Ordering::Relaxed);
+            let relayed = usize::from(self.connection.transport() == transport::RELAY);
+            self.counting.sent[relayed].fetch_add(len, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
 mod expiry;
-mod own_tracker;
-mod place;
-mod secrets;
 mod shared;
 
 use std::net::SocketAddr;
@@ -31,18 +28,18 @@ use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::gateway::{self, Source};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::origin::{self, OriginContent, OriginRequest};
+use crate::session::own_tracker::OwnTracker;
 use crate::session::patience::Patience;
+use crate::session::place::Place;
 use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
+use crate::session::secrets::{Secrets, random_secrets, secrets_of};
 use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sentence::capitalised;
 use expiry::{Moment, expired};
-use own_tracker::OwnTracker;
-use place::Place;
-use secrets::{Secrets, random_secrets, secrets_of};
 use shared::Shared;
 
 const EXAMPLES: &str = "\
@@ -175,11 +172,6 @@ impl ShareArguments {
     pub fn has_own_tracker(&self) -> bool {
         self.tracker_ip.is_none()
     }
-
-    /// The ports of a peer and of a tracker in this process that are to be apart.
-    fn two_ports(&self) -> Option<(u16, u16)> {
-        self.port.zip(self.tracker_port).filter(|(peer, tracker)| peer != tracker)
-    }
 }
 
 /// Shares until it is told to stop.
@@ -208,8 +200,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let (node, own) = match arguments.tracker_ip {
         Some(_) => (connect::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
         None => {
-            let (node, own) = OwnTracker::bind(&arguments)?;
-            own.start(&arguments, &shares, node.id());
+            let (node, own) = OwnTracker::bind(&arguments.peer, arguments.port, arguments.tracker_port)?;
+            own.start(arguments.tracker_memory, !arguments.open, &shares, node.id());
             (node, Some(own))
         }
     };

@@ -11,15 +11,15 @@ use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
 
 use super::expiry::Moment;
-use super::place::{Place, is_better, is_private};
-use super::secrets::Secrets;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::guess::quoted;
 use crate::session::Session;
 use crate::session::codes::Codes;
 use crate::session::connect::TRACKER_PORT;
+use crate::session::place::{Place, is_better, is_private};
 use crate::session::port_mapping::{Mapped, MappedPort};
+use crate::session::secrets::Secrets;
 
 /// What is shared, and what its tickets say.
 pub(super) struct Shared {

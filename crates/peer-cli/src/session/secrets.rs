@@ -7,16 +7,16 @@ use protocol::{ContentId, Secret};
 use transport::Identity;
 
 /// The secret of each content.
-pub(super) type Secrets = Arc<dyn Fn(ContentId) -> Secret + Send + Sync>;
+pub type Secrets = Arc<dyn Fn(ContentId) -> Secret + Send + Sync>;
 
 /// Secrets that follow from the tracker's key: shared again from the same folder, a content has the same ticket.
-pub(super) fn secrets_of(identity: Identity) -> Secrets {
+pub fn secrets_of(identity: Identity) -> Secrets {
     const PURPOSE: &str = "p2p-fileshare 2026-11-28 private share: secret of a content";
     Arc::new(move |content| first_half(identity.derive_key(PURPOSE, &content.0.0)))
 }
 
 /// Secrets of this run alone.
-pub(super) fn random_secrets() -> Secrets {
+pub fn random_secrets() -> Secrets {
     let known = Mutex::new(HashMap::new());
     Arc::new(move |content| {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

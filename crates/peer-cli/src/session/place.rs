@@ -14,7 +14,7 @@ const LIKELY: usize = 16;
 const ADDRESSES: usize = 8;
 
 /// Whether an address means something only within a network.
-pub(super) fn is_private(ip: IpAddr) -> bool {
+pub fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -22,7 +22,7 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
 }
 
 /// Where the tracker is.
-pub(super) enum Place {
+pub enum Place {
     /// At these addresses, whatever this machine knows.
     Told(Vec<SocketAddr>),
     /// In this process, which listens there.
@@ -33,7 +33,7 @@ pub(super) enum Place {
 
 impl Place {
     /// The addresses in a ticket, likeliest first, each once and not too many.
-    pub(super) fn for_ticket(&self) -> Vec<OwnAddress> {
+    pub fn for_ticket(&self) -> Vec<OwnAddress> {
         match self {
             Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
             Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
@@ -54,7 +54,7 @@ impl Place {
 
 impl Place {
     /// The addresses in a ticket where a router forwards these ports, too.
-    pub(super) fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
+    pub fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
         let mut all = self.for_ticket();
         let Place::Here(listening) = self else { return all };
         let is_tracker = |mapped: &&MappedPort| listening.iter().any(|listener| listener.port() == mapped.port);
@@ -69,7 +69,7 @@ impl Place {
 
 /// Whether others reach this machine at these addresses, and not at those any more. What counts are the likeliest ones: bridges
 /// of containers stay wherever a machine goes.
-pub(super) fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
+pub fn is_better(new: &[OwnAddress], old: &[OwnAddress]) -> bool {
     let likeliest = |all: &[OwnAddress]| all.iter().map(|own| own.likelihood).min().unwrap_or(Likelihood::Loopback);
     let (now, before) = (likeliest(new), likeliest(old));
     let is_still_there = |own: &OwnAddress| new.iter().any(|other| other.address == own.address);

@@ -1,4 +1,4 @@
-//! The tracker in the process of a share.
+//! The tracker in the process of a share or a daemon.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,49 +8,49 @@ use protocol::PeerId;
 use tracker::{PrivateTracker, Server, ServerConfig, transport_config};
 use transport::{Certs, Identity, Transport, TransportError, Trust};
 
-use super::ShareArguments;
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect;
 use crate::ui::screen;
 
 /// A tracker in this process.
-pub(super) struct OwnTracker {
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) identity: Identity,
+pub struct OwnTracker {
+    pub transport: Arc<dyn Transport>,
+    pub identity: Identity,
     id: PeerId,
 }
 
 impl OwnTracker {
     /// Binds its port, which is that of the node too unless two were named.
-    pub(super) fn bind(arguments: &ShareArguments) -> Result<(NodeBuilder, Self), Failure> {
-        let (identity, trust) = tracker_identity(&arguments.peer)?;
+    pub fn bind(
+        arguments: &PeerArguments,
+        port: Option<u16>,
+        tracker_port: Option<u16>,
+    ) -> Result<(NodeBuilder, Self), Failure> {
+        let (identity, trust) = tracker_identity(arguments)?;
         let id = identity.peer_id();
-        let (node, transport) = match arguments.two_ports() {
+        let (node, transport) = match port.zip(tracker_port).filter(|(peer, tracker)| peer != tracker) {
             Some((port, own)) => {
-                let listener = SocketAddr::new(connect::address(&arguments.peer), own);
-                let transport = arguments.peer.transport.bind(transport_config(identity.clone(), trust, listener));
-                (connect::bind(&arguments.peer, port, 1)?, transport.map_err(not_bound)?)
+                let listener = SocketAddr::new(connect::address(arguments), own);
+                let transport = arguments.transport.bind(transport_config(identity.clone(), trust, listener));
+                (connect::bind(arguments, port, 1)?, transport.map_err(not_bound)?)
             }
-            None => {
-                let port = arguments.port.or(arguments.tracker_port);
-                connect::bind_with_tracker(&arguments.peer, port, identity.clone())?
-            }
+            None => connect::bind_with_tracker(arguments, port.or(tracker_port), identity.clone())?,
         };
         Ok((node, OwnTracker { transport, identity, id }))
     }
 
-    /// Starts it on the current runtime.
-    pub(super) fn start(&self, arguments: &ShareArguments, shares: &Arc<Shares>, owner: PeerId) {
-        let private = (!arguments.open).then(|| PrivateTracker { shares: shares.clone(), me: self.id, owner });
-        let config = ServerConfig::default().memory(arguments.tracker_memory).private(private);
+    /// Starts it on the current runtime, with so much memory: for private shares alone, or for everyone who reaches it.
+    pub fn start(&self, memory: u64, private: bool, shares: &Arc<Shares>, owner: PeerId) {
+        let private = private.then(|| PrivateTracker { shares: shares.clone(), me: self.id, owner });
+        let config = ServerConfig::default().memory(memory).private(private);
         let server = Server::new(self.transport.clone(), config);
         tokio::spawn(async move { server.run().await });
     }
 
     /// Where this process reaches it: through loopback, so that it knows that we are on its machine. What listens at every
     /// address may have IPv4 alone, though its socket is one of IPv6: where IPv6 is switched off there is no `::1`.
-    pub(super) fn address(&self) -> TrackerAddress {
+    pub fn address(&self) -> TrackerAddress {
         let addresses = self.transport.listeners().into_iter().flat_map(here).collect();
         TrackerAddress { addresses, id: self.id, name: None }
     }

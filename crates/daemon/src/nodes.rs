@@ -1,0 +1,211 @@
+//! The nodes of a daemon. A node has one tracker, so there is one for the tracker that the daemon's own shares are announced to,
+//! and one for each other tracker that a ticket names, for as long as something is downloaded or shared by it. What they send
+//! and receive together stays below the same limits.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use peer::{ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Shares, Ticket, TrackerAddress, Waits};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Nodes beside that of the daemon's own shares.
+const MOST_OTHERS: usize = 64;
+/// Time between two attempts to reach a tracker: doubled each time up to the second, and spread.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest time for one attempt.
+const ONE_TRY: Duration = Duration::from_secs(15);
+
+/// Makes a node that is still to be started. An error is a sentence.
+pub type NewNode = Box<dyn Fn() -> Result<NodeBuilder, String> + Send + Sync>;
+
+/// The node for what this daemon shares.
+pub struct Home {
+    /// It, still to be started.
+    pub node: NodeBuilder,
+    /// The tracker that its shares are announced to.
+    pub tracker: TrackerAddress,
+    /// Where others reach that tracker, for tickets: it is asked again whenever this machine's addresses change.
+    pub addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
+    /// The secret of each content that is shared; none to share openly.
+    pub secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
+    /// The private shares of this process, if the tracker runs in it.
+    pub own_tracker: Option<Arc<Shares>>,
+}
+
+/// What is known of a node's tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It has not answered yet, for this reason if there was an attempt.
+    Asking(String),
+    /// It has said welcome, and which content a private ticket stands for.
+    Joined(Option<ContentId>),
+}
+
+/// A node with its tracker.
+pub(crate) struct Tracked {
+    pub(crate) node: Node,
+    pub(crate) told: watch::Receiver<Told>,
+    /// So that nobody takes the end of the attempts for that of the node.
+    _tell: watch::Sender<Told>,
+    joining: AbortHandle,
+    claims: Mutex<HashMap<ContentId, u64>>,
+    past: Arc<Mutex<(Counters, Waits)>>,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let mut past = lock(&self.past);
+        // Its connections end with it.
+        let mut ended = self.node.counters();
+        ended.connections = [0; 4];
+        past.0.add(&ended);
+        past.1.add(&self.node.waits());
+        self.joining.abort();
+    }
+}
+
+impl Tracked {
+    fn new(
+        node: Node,
+        tracker: TrackerAddress,
+        secret: Option<Secret>,
+        past: Arc<Mutex<(Counters, Waits)>>,
+    ) -> Arc<Self> {
+        let (tell, told) = watch::channel(Told::Asking(String::new()));
+        let joining = tokio::spawn(join(node.clone(), tracker, secret, tell.clone())).abort_handle();
+        Arc::new(Tracked { node, told, _tell: tell, joining, claims: Mutex::default(), past })
+    }
+
+    /// Takes a content for the entry of this number; an error is the number of the one that has it.
+    pub(crate) fn claim(&self, content: ContentId, number: u64) -> Result<(), u64> {
+        match *lock(&self.claims).entry(content).or_insert(number) {
+            owner if owner == number => Ok(()),
+            owner => Err(owner),
+        }
+    }
+
+    /// Lets go of what an entry has taken.
+    pub(crate) fn release(&self, number: u64) {
+        lock(&self.claims).retain(|_, owner| *owner != number);
+    }
+}
+
+/// Joins the tracker, however long that takes. Afterwards the node itself comes back to it.
+async fn join(node: Node, mut tracker: TrackerAddress, secret: Option<Secret>, tell: watch::Sender<Told>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let attempt = tokio::time::timeout(ONE_TRY, node.join_private(tracker.clone(), secret)).await;
+        let reason = match attempt {
+            Ok(Ok(joined)) => {
+                tell.send_replace(Told::Joined(joined.told.map(|told| told.content)));
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the tracker does not answer".to_owned(),
+        };
+        tell.send_if_modified(|told| {
+            let now = Told::Asking(reason);
+            let is_new = *told != now;
+            if is_new {
+                tracing::info!(reason = ?now, "no tracker yet");
+                *told = now;
+            }
+            is_new
+        });
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        tracker.resolve_again().await;
+    }
+}
+
+/// All nodes.
+pub(crate) struct Nodes {
+    home: Arc<Tracked>,
+    home_tracker: PeerId,
+    addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
+    pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
+    pub(crate) own_tracker: Option<Arc<Shares>>,
+    new: NewNode,
+    others: Mutex<HashMap<String, Weak<Tracked>>>,
+    /// What nodes have done that have ended.
+    past: Arc<Mutex<(Counters, Waits)>>,
+}
+
+impl Nodes {
+    /// Starts the node for what this daemon shares.
+    pub(crate) fn start(home: Home, new: NewNode) -> Self {
+        let Home { node, tracker, addresses, secrets, own_tracker } = home;
+        let home_tracker = tracker.id;
+        let past = Arc::default();
+        let home = Tracked::new(node.start(), tracker, None, Arc::clone(&past));
+        Nodes { home, home_tracker, addresses, secrets, own_tracker, new, others: Mutex::default(), past }
+    }
+
+    /// The node for what this daemon shares.
+    pub(crate) fn home(&self) -> &Arc<Tracked> {
+        &self.home
+    }
+
+    /// The node for a ticket, started if it is the first one of its tracker. An error is a sentence.
+    pub(crate) fn of_ticket(&self, ticket: &Ticket) -> Result<Arc<Tracked>, String> {
+        // The tracker of a private share tells its content to who has the secret, and each connection proves one.
+        let told_by_tracker = ticket.content().is_none();
+        if !told_by_tracker && self.home_tracker.answers_to(ticket.tracker()) {
+            return Ok(self.home.clone());
+        }
+        let key = if told_by_tracker { ticket.to_string() } else { ticket.tracker().to_string() };
+        let mut others = lock(&self.others);
+        if let Some(node) = others.get(&key).and_then(Weak::upgrade) {
+            return Ok(node);
+        }
+        others.retain(|_, node| node.strong_count() > 0);
+        if others.len() >= MOST_OTHERS {
+            return Err(format!("tickets of {MOST_OTHERS} trackers at a time are the most: remove some first"));
+        }
+        let builder = (self.new)()?.rates_of(&self.home.node);
+        let secret = ticket.secret().filter(|_| told_by_tracker);
+        let node = Tracked::new(builder.start(), ticket.into(), secret, self.past.clone());
+        others.insert(key, Arc::downgrade(&node));
+        Ok(node)
+    }
+
+    /// Every node that runs.
+    pub(crate) fn all(&self) -> Vec<Node> {
+        let others = lock(&self.others);
+        let others = others.values().filter_map(Weak::upgrade).map(|tracked| tracked.node.clone());
+        std::iter::once(self.home.node.clone()).chain(others).collect()
+    }
+
+    /// What all of them have done, and those that have ended.
+    pub(crate) fn counters(&self) -> (Counters, Waits) {
+        let all = self.all();
+        let (mut counters, mut waits) = lock(&self.past).clone();
+        for node in all {
+            counters.add(&node.counters());
+            waits.add(&node.waits());
+        }
+        (counters, waits)
+    }
+
+    /// The ticket for a content that is shared here.
+    pub(crate) fn ticket(&self, content: ContentId) -> Option<Ticket> {
+        let addresses = (self.addresses)();
+        let ticket = match &self.secrets {
+            Some(secrets) => {
+                let told = self.own_tracker.is_none().then_some(content);
+                Ticket::private(self.home_tracker, addresses, secrets(content), told)
+            }
+            None => Ticket::new(self.home_tracker, addresses, content),
+        };
+        ticket.ok()
+    }
+}
+
+/// Nothing that panics happens under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,297 @@
+//! What a service does when somebody asks for something.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::{Glob, Ticket};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::content::{Run, Stillness};
+use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, Request, Which};
+use crate::service::{Inner, Running, Service};
+use crate::state::{MOST_CONTENTS, SavedContent, StateError};
+
+/// While something is hashed, its client hears of it this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How long a content that is removed or paused may take to close its files before that is answered.
+const CLOSED: Duration = Duration::from_secs(5);
+
+/// What cannot be done.
+struct Refusal(ErrorCode, String);
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        let sentence = format!("it is done, but would be forgotten at a restart: {error}. Make room, and say it again");
+        Refusal(ErrorCode::CannotWrite, sentence)
+    }
+}
+
+impl Answering for Service {
+    async fn answer(self: Arc<Self>, request: Request, answers: mpsc::Sender<Answer>) {
+        let done = match request {
+            Request::Add { what, folder, force, only } => self.add(&what, folder, (force, only), &answers).await,
+            Request::Remove { which } => self.remove(&which, &answers).await,
+            Request::Pause { which } => self.pause(&which, true, &answers).await,
+            Request::Resume { which } => self.pause(&which, false, &answers).await,
+            Request::Prioritise { which } => self.prioritise(&which, &answers).await,
+            Request::Limit { up, down } => self.limit(up, down).await,
+            Request::Status {} => {
+                let contents = self.contents();
+                self.tell(contents, &answers).await
+            }
+            Request::Reload {} => {
+                self.reload().await.map(|()| (0, String::new())).map_err(|error| Refusal(ErrorCode::Usage, error))
+            }
+        };
+        let last = match done {
+            Ok((contents, note)) => {
+                let (up, down) = self.inner().limits();
+                Answer::Done { contents, up: up.unwrap_or(0), down: down.unwrap_or(0), note }
+            }
+            Err(Refusal(code, message)) => Answer::Error { code, message },
+        };
+        let _ = answers.send(last).await;
+    }
+}
+
+/// How many contents a request concerned, and what to say besides.
+type Answered<T = (u64, String)> = Result<T, Refusal>;
+
+impl Service {
+    async fn tell(&self, contents: Vec<ContentStatus>, answers: &mpsc::Sender<Answer>) -> Answered {
+        let count = contents.len() as u64;
+        for content in contents {
+            if answers.send(Answer::Content(content)).await.is_err() {
+                break;
+            }
+        }
+        Ok((count, String::new()))
+    }
+
+    async fn add(
+        &self,
+        what: &str,
+        folder: Option<String>,
+        (force, only): (bool, Vec<String>),
+        answers: &mpsc::Sender<Answer>,
+    ) -> Answered {
+        let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
+        let mut saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
+            Some(ticket) => {
+                let ticket = ticket.map_err(|error| usage(error.to_string()))?;
+                let folder = folder.map_or_else(|| self.downloads.clone(), PathBuf::from);
+                let path = absolute(&folder)?;
+                for glob in &only {
+                    glob.parse::<Glob>().map_err(|error| usage(error.to_string()))?;
+                }
+                SavedContent {
+                    kind: Kind::Download,
+                    path,
+                    ticket: ticket.to_string(),
+                    content: ticket.content().map(|content| content.to_string()).unwrap_or_default(),
+                    ..SavedContent::default()
+                }
+            }
+            None => {
+                if folder.is_some() || force || !only.is_empty() {
+                    return Err(usage(
+                        "a folder, patterns and whether files are replaced are said of downloads".to_owned(),
+                    ));
+                }
+                let path = absolute(Path::new(what))?;
+                let at = path.clone();
+                let seen = tokio::task::spawn_blocking(move || std::fs::metadata(at)).await;
+                if let Ok(Err(error)) = seen {
+                    let sentence = format!(
+                        "the daemon cannot share {path}: {error}. It is another process, maybe of another user"
+                    );
+                    return Err(Refusal(ErrorCode::NotFound, sentence));
+                }
+                SavedContent { kind: Kind::Share, path, ..SavedContent::default() }
+            }
+        };
+        (saved.force, saved.only) = (force, only);
+        let (view, is_new) = {
+            let mut inner = self.inner();
+            let same = |other: &&Running| match saved.kind {
+                Kind::Share => other.saved.kind == Kind::Share && other.saved.path == saved.path,
+                Kind::Download => other.saved.ticket == saved.ticket && other.saved.only == saved.only,
+            };
+            match inner.contents.iter().find(same) {
+                Some(there) => (there.view.clone(), false),
+                None if inner.contents.len() >= MOST_CONTENTS => {
+                    let sentence =
+                        format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
+                    return Err(Refusal(ErrorCode::Refused, sentence));
+                }
+                None => {
+                    saved.number = inner.next;
+                    inner.next += 1;
+                    let running = self.begin(saved);
+                    let view = running.view.clone();
+                    inner.contents.push(running);
+                    inner.look_at_queue();
+                    (view, true)
+                }
+            }
+        };
+        if is_new {
+            self.save().await?;
+        }
+        follow(view, answers).await;
+        Ok((1, if is_new { String::new() } else { "it is there already".to_owned() }))
+    }
+
+    async fn remove(&self, which: &Which, answers: &mpsc::Sender<Answer>) -> Answered {
+        let removed: Vec<_> = {
+            let mut inner = self.inner();
+            let numbers = inner.meant(which)?;
+            let all = std::mem::take(&mut inner.contents);
+            let (removed, rest) = all.into_iter().partition(|content| numbers.contains(&content.saved.number));
+            inner.contents = rest;
+            removed
+        };
+        let count = removed.len() as u64;
+        let closed = async {
+            for content in removed {
+                content.wish.send_modify(|wish| wish.run = Run::Remove);
+                let last = content.view.borrow().clone();
+                let _ = content.task.await;
+                let _ = answers.send(Answer::Content(last)).await;
+            }
+        };
+        let note = match timeout(CLOSED, closed).await {
+            Ok(()) => String::new(),
+            Err(_) => "their files are still being closed".to_owned(),
+        };
+        self.inner().look_at_queue();
+        self.save().await?;
+        Ok((count, note))
+    }
+
+    async fn pause(&self, which: &Which, pause: bool, answers: &mpsc::Sender<Answer>) -> Answered {
+        let (count, views) = {
+            let mut inner = self.inner();
+            let numbers = inner.meant(which)?;
+            let mut views = Vec::new();
+            for content in inner.contents.iter_mut().filter(|content| numbers.contains(&content.saved.number)) {
+                content.saved.paused = pause;
+                if !pause {
+                    content.wish.send_modify(|wish| wish.resumes += 1);
+                    content.stillness = Stillness::new();
+                }
+                views.push(content.view.clone());
+            }
+            inner.look_at_queue();
+            (numbers.len() as u64, views)
+        };
+        self.save().await?;
+        for mut view in views {
+            // What is paused is answered once it stands still; what goes on shows how far it is later.
+            let stands = view.wait_for(|view| !pause || view.state == Doing::Paused);
+            let _ = timeout(CLOSED, stands).await;
+            let now = view.borrow().clone();
+            let _ = answers.send(Answer::Content(now)).await;
+        }
+        Ok((count, String::new()))
+    }
+
+    async fn prioritise(&self, which: &Which, answers: &mpsc::Sender<Answer>) -> Answered {
+        let (views, shares) = {
+            let mut inner = self.inner();
+            let numbers = inner.meant(which)?;
+            // In the order in which they were named.
+            inner.contents.sort_by_key(|content| {
+                numbers.iter().position(|number| *number == content.saved.number).unwrap_or(usize::MAX)
+            });
+            inner.look_at_queue();
+            let meant = &inner.contents[..numbers.len()];
+            let views: Vec<_> = meant.iter().map(|content| content.view.borrow().clone()).collect();
+            (views, meant.iter().any(|content| content.saved.kind == Kind::Share))
+        };
+        self.save().await?;
+        let (count, _) = self.tell(views, answers).await?;
+        Ok((count, if shares { "what is shared from here waits for nothing".to_owned() } else { String::new() }))
+    }
+
+    async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Answered {
+        {
+            let mut inner = self.inner();
+            (inner.up, inner.down) = (up.or(inner.up), down.or(inner.down));
+        }
+        self.apply_limits().await;
+        self.save().await?;
+        Ok((0, String::new()))
+    }
+}
+
+impl Inner {
+    /// The numbers of the contents that are meant, each once, in the order in which they were named.
+    fn meant(&self, which: &Which) -> Answered<Vec<u64>> {
+        let names = match which {
+            Which::All => return Ok(self.contents.iter().map(|content| content.saved.number).collect()),
+            Which::These(names) => names,
+        };
+        let mut numbers = Vec::new();
+        for name in names {
+            let number = name.parse::<u64>().ok();
+            let by_number = self.contents.iter().filter(|content| Some(content.saved.number) == number);
+            let mut found: Vec<_> = by_number.map(|content| content.saved.number).collect();
+            for finds in [Running::is_called as fn(&Running, &str) -> bool, Running::begins_with] {
+                if found.is_empty() {
+                    let matching = self.contents.iter().filter(|content| finds(content, name));
+                    found = matching.map(|content| content.saved.number).collect();
+                }
+            }
+            match found[..] {
+                [number] if numbers.contains(&number) => {}
+                [number] => numbers.push(number),
+                [] => {
+                    let sentence = format!("the daemon has no content {name:?}: `peer-cli status` lists them");
+                    return Err(Refusal(ErrorCode::NotFound, sentence));
+                }
+                _ => {
+                    let numbers: Vec<_> = found.iter().map(u64::to_string).collect();
+                    let sentence =
+                        format!("{name:?} may be any of the numbers {}: give one of those", numbers.join(", "));
+                    return Err(Refusal(ErrorCode::Usage, sentence));
+                }
+            }
+        }
+        if numbers.is_empty() {
+            return Err(Refusal(ErrorCode::Usage, "no content is named".to_owned()));
+        }
+        Ok(numbers)
+    }
+}
+
+/// The path as text, which the state and the protocol have it as.
+fn absolute(path: &Path) -> Answered<String> {
+    let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
+    if !path.is_absolute() {
+        return Err(usage(format!("{} is no ticket, and no absolute path", path.display())));
+    }
+    let text =
+        path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder".to_owned()))?;
+    Ok(text.to_owned())
+}
+
+/// Says how a content that was added stands until it is known what it is, and at least each second.
+async fn follow(mut view: watch::Receiver<ContentStatus>, answers: &mpsc::Sender<Answer>) {
+    loop {
+        let now = view.borrow_and_update().clone();
+        let is_begun = match now.kind {
+            Kind::Share => {
+                !matches!(now.state, Doing::Hashing) && (now.state != Doing::Waiting || !now.reason.is_empty())
+            }
+            Kind::Download => true,
+        };
+        // A client that has left does not end what it began.
+        if answers.send(Answer::Content(now)).await.is_err() || is_begun {
+            return;
+        }
+        let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
+    }
+}

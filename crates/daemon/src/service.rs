@@ -1,0 +1,317 @@
+//! The service: what is shared and downloaded, and what is done when somebody asks for something.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peer::{Counters, Waits};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+
+use crate::content::{Note, Run, Stillness, Task, Wish};
+use crate::control::{ContentStatus, ControlError, Doing, Kind, Listener, Place};
+use crate::nodes::{Home, NewNode, Nodes};
+use crate::queue::{self, Candidate};
+use crate::state::{Saved, SavedContent, StateError, Store};
+
+/// Time between two looks at the queue.
+const QUEUE: Duration = Duration::from_secs(1);
+/// Notes of contents that may wait.
+const NOTES: usize = 256;
+/// How long all nodes together may take to say goodbye and to claim what is verified.
+const GOODBYE: Duration = Duration::from_secs(4);
+/// A prefix of an id that is shorter means nothing.
+const SHORTEST_PREFIX: usize = 4;
+
+/// Reads the settings again. An error is a sentence.
+type ReadSettings = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// Settings that may change while a daemon runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes a second to send at most, where nothing else was asked for; none for no limit.
+    pub up: Option<u64>,
+    /// Bytes a second to receive at most, likewise.
+    pub down: Option<u64>,
+    /// Downloads at once.
+    pub at_once: usize,
+}
+
+/// What a service is started with.
+pub struct ServiceConfig {
+    /// The folder of its state.
+    pub state: PathBuf,
+    /// Where downloads go unless a folder is named: an absolute path.
+    pub downloads: PathBuf,
+    /// The node for what it shares.
+    pub home: Home,
+    /// Makes the others.
+    pub new_node: NewNode,
+    /// Its settings, now and when they are read again.
+    pub settings: ReadSettings,
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// There is no socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The settings make no sense.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// A running daemon.
+pub struct Service {
+    inner: Mutex<Inner>,
+    store: Arc<Store>,
+    /// One write at a time, each of what is true when it begins.
+    saving: tokio::sync::Mutex<()>,
+    nodes: Arc<Nodes>,
+    pub(crate) downloads: PathBuf,
+    read_settings: ReadSettings,
+    notes: mpsc::Sender<Note>,
+}
+
+pub(crate) struct Inner {
+    /// In the order in which they are downloaded.
+    pub(crate) contents: Vec<Running>,
+    pub(crate) next: u64,
+    /// Limits that were asked for, with 0 for none.
+    pub(crate) up: Option<u64>,
+    pub(crate) down: Option<u64>,
+    settings: Settings,
+}
+
+/// A content with its task.
+pub(crate) struct Running {
+    pub(crate) saved: SavedContent,
+    pub(crate) wish: watch::Sender<Wish>,
+    pub(crate) view: watch::Receiver<ContentStatus>,
+    pub(crate) stillness: Stillness,
+    pub(crate) task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Takes the state, starts the nodes, and goes on with everything that was shared and wanted. Listens at the place from then
+    /// on; what is asked for is answered while [`ServiceRun::run`] runs.
+    pub async fn start(config: ServiceConfig, place: &Place) -> Result<ServiceRun, StartError> {
+        let ServiceConfig { state, downloads, home, new_node, settings: read_settings } = config;
+        let settings = read_settings().map_err(StartError::Settings)?;
+        let store = Store::open(&state)?;
+        let saved = store.load()?;
+        let listener = Listener::bind(place)?;
+        let nodes = Arc::new(Nodes::start(home, new_node));
+        let (notes, inbox) = mpsc::channel(NOTES);
+        let inner = Inner { contents: Vec::new(), next: saved.next, up: saved.up, down: saved.down, settings };
+        let service = Arc::new(Service {
+            inner: Mutex::new(inner),
+            store: Arc::new(store),
+            saving: tokio::sync::Mutex::default(),
+            nodes,
+            downloads,
+            read_settings,
+            notes,
+        });
+        service.apply_limits().await;
+        {
+            let mut inner = service.inner();
+            for content in saved.contents {
+                inner.next = inner.next.max(content.number + 1);
+                let running = service.begin(content);
+                inner.contents.push(running);
+            }
+            inner.look_at_queue();
+        }
+        Ok(ServiceRun { service, listener, inbox })
+    }
+
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What all nodes together have done, those included that have ended, and what their requests have waited for.
+    pub fn counters(&self) -> (Counters, Waits) {
+        self.nodes.counters()
+    }
+
+    /// How every content stands, in the order in which they are downloaded.
+    pub fn contents(&self) -> Vec<ContentStatus> {
+        self.inner().contents.iter().map(|content| content.view.borrow().clone()).collect()
+    }
+
+    /// Whether the tracker of its shares has answered.
+    pub fn has_joined(&self) -> bool {
+        matches!(*self.nodes.home().told.borrow(), crate::nodes::Told::Joined(_))
+    }
+
+    pub(crate) fn begin(&self, saved: SavedContent) -> Running {
+        let run = if saved.paused { Run::Pause } else { Run::Go };
+        let (wish, told) = watch::channel(Wish { run, ..Wish::default() });
+        let (show, view) = watch::channel(Task::first_view(&saved));
+        let task = Task::new(saved.clone(), self.nodes.clone(), (told, show), self.notes.clone());
+        Running { saved, wish, view, stillness: Stillness::new(), task: tokio::spawn(task.run()) }
+    }
+
+    pub(crate) async fn save(&self) -> Result<(), StateError> {
+        let _turn = self.saving.lock().await;
+        let saved = self.inner().saved();
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.save(&saved)).await.unwrap_or(Ok(()))
+    }
+
+    pub(crate) async fn apply_limits(&self) {
+        let (up, down) = self.inner().limits();
+        // All nodes share the limits of this one.
+        let home = &self.nodes.home().node;
+        home.set_up_rate(up).await;
+        home.set_down_rate(down).await;
+    }
+
+    /// Reads the settings again, and looks at everything that is shared anew.
+    pub async fn reload(&self) -> Result<(), String> {
+        let read = (self.read_settings)();
+        {
+            let mut inner = self.inner();
+            if let Ok(settings) = &read {
+                inner.settings = settings.clone();
+            }
+            for content in &inner.contents {
+                content.wish.send_modify(|wish| wish.looks += 1);
+            }
+            inner.look_at_queue();
+        }
+        self.apply_limits().await;
+        read.map(drop)
+    }
+
+    /// Says goodbye to everyone, and claims what is verified, within a few seconds.
+    pub async fn shut_down(&self) {
+        let nodes = self.nodes.all();
+        let all = nodes.iter().map(|node| {
+            let node = node.clone();
+            tokio::spawn(async move { node.shutdown().await })
+        });
+        let all: Vec<_> = all.collect();
+        let ended = async {
+            for node in all {
+                let _ = node.await;
+            }
+        };
+        if timeout(GOODBYE, ended).await.is_err() {
+            tracing::warn!("what was verified last is not all claimed: the disk is slow");
+        }
+        for content in &self.inner().contents {
+            content.task.abort();
+        }
+    }
+
+    async fn noted(&self, note: Note) {
+        {
+            let mut inner = self.inner();
+            let number = match &note {
+                Note::Known { number, .. } | Note::Complete { number, .. } => *number,
+            };
+            let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else {
+                return;
+            };
+            match note {
+                Note::Known { content: id, name, .. } => (content.saved.content, content.saved.name) = (id, name),
+                Note::Complete { path, .. } => content.saved.complete = path,
+            }
+        }
+        if let Err(error) = self.save().await {
+            tracing::warn!(%error, "the state cannot be written");
+        }
+    }
+}
+
+/// A service with what it hears.
+#[must_use = "it answers while `run` runs"]
+pub struct ServiceRun {
+    service: Arc<Service>,
+    listener: Listener,
+    inbox: mpsc::Receiver<Note>,
+}
+
+impl ServiceRun {
+    /// The service.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Answers for as long as it is polled.
+    pub async fn run(self) {
+        let ServiceRun { service, listener, mut inbox } = self;
+        let mut queue = interval(QUEUE);
+        queue.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let serving = crate::control::serve(listener, service.clone());
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                () = &mut serving => return,
+                Some(note) = inbox.recv() => service.noted(note).await,
+                _ = queue.tick() => service.inner().look_at_queue(),
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn saved(&self) -> Saved {
+        let contents = self.contents.iter().map(|content| content.saved.clone()).collect();
+        Saved { up: self.up, down: self.down, next: self.next, contents, ..Saved::default() }
+    }
+
+    /// The limits that hold.
+    pub(crate) fn limits(&self) -> (Option<u64>, Option<u64>) {
+        let holds = |asked: Option<u64>, set| asked.map_or(set, |rate| (rate > 0).then_some(rate));
+        (holds(self.up, self.settings.up), holds(self.down, self.settings.down))
+    }
+
+    /// Lets the first downloads run, and the others wait.
+    pub(crate) fn look_at_queue(&mut self) {
+        let candidates: Vec<_> = self.contents.iter_mut().map(Running::candidate).collect();
+        let plan = queue::plan(candidates, self.settings.at_once);
+        for (content, runs) in self.contents.iter().zip(plan) {
+            let run = match (content.saved.paused, runs) {
+                (true, _) => Run::Pause,
+                (false, true) => Run::Go,
+                (false, false) => Run::Queue,
+            };
+            content.wish.send_if_modified(|wish| {
+                let is_new = wish.run != run;
+                wish.run = run;
+                is_new
+            });
+        }
+    }
+}
+
+impl Running {
+    fn candidate(&mut self) -> Candidate {
+        let view = self.view.borrow();
+        let is_over = matches!(view.state, Doing::Failed | Doing::Sharing | Doing::Finishing);
+        if self.saved.kind == Kind::Share || self.saved.paused || is_over || !self.saved.complete.is_empty() {
+            return Candidate::Other;
+        }
+        if self.stillness.is_still(&view) { Candidate::Still } else { Candidate::Wants }
+    }
+
+    /// Whether it is called so.
+    pub(crate) fn is_called(&self, text: &str) -> bool {
+        let view = self.view.borrow();
+        [&view.name, &view.path, &view.ticket, &view.content, &self.saved.path].iter().any(|name| *name == text)
+    }
+
+    pub(crate) fn begins_with(&self, prefix: &str) -> bool {
+        let prefix = prefix.trim_end_matches('…');
+        prefix.len() >= SHORTEST_PREFIX && self.view.borrow().content.starts_with(&prefix.to_ascii_lowercase())
+    }
+}

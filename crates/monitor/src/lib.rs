@@ -1,0 +1,15 @@
+//! What a program says of itself over HTTP: `/metrics` (OpenMetrics), `/livez` and `/readyz`. Behind the feature `http`.
+//!
+//! A program gives a function that is asked at each scrape ([`Monitor`]); [`metric`] has what it answers. [`router`] is for a program that
+//! has an HTTP listener already, [`Server`] for one that has none.
+
+#[cfg(feature = "http")]
+mod encode;
+pub mod metric;
+#[cfg(feature = "http")]
+mod process;
+#[cfg(feature = "http")]
+mod server;
+
+#[cfg(feature = "http")]
+pub use server::{Monitor, Server, router};

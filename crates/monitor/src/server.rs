@@ -1,0 +1,161 @@
+//! The HTTP side: three routes, and a small server for programs that have no other. What it is sent is bounded, and every connection
+//! has a deadline; nobody can change anything over it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::encode::{Collect, encoded};
+use crate::metric::Metric;
+use crate::process;
+
+/// Connections at once.
+const CONNECTIONS: usize = 16;
+/// How long a connection may last: a request, and its answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// After an error of the listener.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Most bytes of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// What OpenMetrics is called.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Says whether a program is ready; if not, why, as a sentence.
+type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What a program says of itself.
+#[derive(Clone)]
+pub struct Monitor {
+    collect: Collect,
+    ready: Ready,
+}
+
+impl Monitor {
+    /// Asks these functions when somebody asks: what is measured, and whether the program is ready. Processor time and memory
+    /// of the process come besides.
+    pub fn new(
+        collect: impl Fn() -> Vec<Metric> + Send + Sync + 'static,
+        ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let collect = move || collect().into_iter().chain(process::metrics()).collect();
+        Monitor { collect: Arc::new(collect), ready: Arc::new(ready) }
+    }
+}
+
+/// `/metrics`, `/livez` and `/readyz`, for an HTTP listener that the program has already.
+pub fn router(monitor: Monitor) -> Router {
+    let Monitor { collect, ready } = monitor;
+    let metrics = move || async move {
+        match encoded(&collect) {
+            Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    let readyz = move || async move {
+        match ready() {
+            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    };
+    Router::new().route("/metrics", get(metrics)).route("/livez", get(async || "alive\n")).route("/readyz", get(readyz))
+}
+
+/// A listener that is bound.
+#[must_use = "it answers while `run` runs"]
+pub struct Server(TcpListener);
+
+impl Server {
+    /// Binds an address. Needs a runtime of tokio's.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Answers for as long as it is polled.
+    pub async fn run(self, monitor: Monitor) {
+        let (room, router) = (Arc::new(Semaphore::new(CONNECTIONS)), router(monitor));
+        loop {
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            let stream = match self.0.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "no connection for metrics can be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let service = TowerToHyperService::new(router.clone());
+            tokio::spawn(async move {
+                let mut http = http1::Builder::new();
+                let connection =
+                    http.keep_alive(false).max_buf_size(HEAD).serve_connection(TokioIo::new(stream), service);
+                let _ = tokio::time::timeout(DEADLINE, connection).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::metric::{Unit, Value};
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn metrics_and_health_are_answered() {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address().unwrap();
+        let metrics = || {
+            let received = ("p2p_received", "Payload bytes received", Some(Unit::Bytes));
+            let buckets = vec![(1.0, 2), (f64::MAX, 1)];
+            vec![
+                Metric::by("source", received, [("peer", Value::Counter(7)), ("relay", Value::Counter(1))]),
+                Metric::new("p2p_completion", "Time", Some(Unit::Seconds), Value::Histogram { sum: 4.5, buckets }),
+            ]
+        };
+        let running = tokio::spawn(server.run(Monitor::new(metrics, || Err("no tracker yet".to_owned()))));
+        let answer = ask(address, "/metrics").await;
+        for line in [
+            "p2p_received_bytes_total{source=\"peer\"} 7",
+            "# TYPE p2p_completion_seconds histogram",
+            "p2p_completion_seconds_bucket{le=\"1.0\"} 2",
+            "p2p_completion_seconds_count 3",
+            "# EOF",
+            OPEN_METRICS,
+        ] {
+            assert!(answer.contains(line), "{line}: {answer}");
+        }
+        assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        let ready = ask(address, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("no tracker yet"), "{ready}");
+        assert!(ask(address, "/").await.starts_with("HTTP/1.1 404"));
+        running.abort();
+    }
+}

@@ -1,0 +1,412 @@
+//! `peer-cli add`, `rm`, `pause`, `resume`, `prioritise`, `limit` and `status`: tell a daemon what to do, and ask it how everything
+//! stands.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use daemon::control::{
+    Answer, Client, ContentStatus, ControlError, Doing, ErrorCode, Kind as ContentKind, Place, Request, Which, line,
+};
+use protocol::Ticket;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::error::{ExitCode, Failure};
+use crate::flags::paths::must_exist;
+use crate::flags::sizes;
+use crate::ui::live::{Column, Kind, Live, Table};
+use crate::ui::screen::{complain, print, print_while_read};
+use crate::ui::{amounts, paint};
+
+/// Time between two looks of `status --watch`.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Where the daemon is.
+#[derive(Debug, Clone, Args)]
+pub struct SocketArguments {
+    /// The daemon's socket
+    ///
+    /// The daemon's socket [default: in the user's runtime folder, or in the one of the service; on Windows the name of a pipe]
+    #[arg(long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+}
+
+impl SocketArguments {
+    /// The path, if one was named.
+    pub fn path(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    async fn connect(&self) -> Result<Client, Failure> {
+        let place = Place::of_client(self.path()).map_err(|error| control_failure(&error))?;
+        Client::connect(&place).await.map_err(|error| control_failure(&error))
+    }
+}
+
+/// Where the daemon is, and how it is said what it answers.
+#[derive(Debug, Args)]
+pub struct ControlArguments {
+    #[command(flatten)]
+    socket: SocketArguments,
+    /// Print what the daemon answers as JSON, a line each
+    #[arg(long)]
+    pub json: bool,
+}
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  peer-cli add model.bin          share it, and print its ticket
+  peer-cli add p2p…               download what the ticket is of
+  peer-cli add p2p… -o /data      download it into that folder";
+
+/// What is added.
+#[derive(Debug, Args)]
+#[command(before_help = ADD_EXAMPLES)]
+pub struct AddArguments {
+    /// Paths to share, and tickets of what to download
+    #[arg(required = true, value_name = "PATH|TICKET")]
+    what: Vec<String>,
+    /// Folder to download into [default: the daemon's --output]
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Replace different files of the same names
+    #[arg(long)]
+    force: bool,
+    /// Download only files that match, as '*.json'; several with several --only
+    #[arg(long, value_name = "PATTERN")]
+    only: Vec<String>,
+    #[command(flatten)]
+    pub control: ControlArguments,
+}
+
+/// Contents that are meant.
+#[derive(Debug, Args)]
+pub struct WhichArguments {
+    /// Contents: their numbers, names, paths, ids or tickets
+    ///
+    /// Contents, each by its number in `peer-cli status`, its name, path or ticket, or the beginning of its id
+    #[arg(required_unless_present = "all", value_name = "CONTENT")]
+    which: Vec<String>,
+    /// All contents
+    #[arg(long, conflicts_with = "which")]
+    all: bool,
+    #[command(flatten)]
+    pub control: ControlArguments,
+}
+
+impl WhichArguments {
+    fn which(&self) -> Which {
+        if self.all { Which::All } else { Which::These(self.which.clone()) }
+    }
+}
+
+/// Limits.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:\n  peer-cli limit --up 50mbit --down 10MiB\n  peer-cli limit --up none")]
+pub struct LimitArguments {
+    /// Most bytes a second to send, as 10MiB or 50mbit; or none
+    #[arg(long, value_name = "RATE", value_parser = rate_or_none, required_unless_present = "down")]
+    up: Option<u64>,
+    /// Most bytes a second to receive; or none
+    #[arg(long, value_name = "RATE", value_parser = rate_or_none)]
+    down: Option<u64>,
+    #[command(flatten)]
+    pub control: ControlArguments,
+}
+
+/// How the state is shown.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Show it again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    pub control: ControlArguments,
+}
+
+/// A rate, or 0 for `none`.
+fn rate_or_none(text: &str) -> Result<u64, String> {
+    if text.eq_ignore_ascii_case("none") { Ok(0) } else { sizes::rate(text) }
+}
+
+/// What of a content to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    Remove,
+    Pause,
+    Resume,
+    Prioritise,
+}
+
+/// The failure behind an error of the control socket.
+pub fn control_failure(error: &ControlError) -> Failure {
+    let code = match error {
+        ControlError::NoDaemon(_) => ExitCode::NotFound,
+        ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
+        ControlError::TooLong(_) | ControlError::MessageTooLong(_) => ExitCode::Usage,
+        _ => ExitCode::Other,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// `peer-cli add`.
+pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
+    let requests = arguments.what.iter().map(|what| request(&arguments, what)).collect::<Result<Vec<_>, _>>()?;
+    let mut client = arguments.control.socket.connect().await?;
+    for request in requests {
+        let last = ask(&mut client, &request, &arguments.control, print_line).await?;
+        let Some(content) = last.contents.last().filter(|_| !arguments.control.json) else { continue };
+        if content.state == Doing::Failed {
+            let sentence =
+                format!("{}. It is tried again; `peer-cli rm {}` forgets it", content.reason, content.number);
+            return Err(Failure::new(ExitCode::Other, sentence));
+        }
+        match content.kind {
+            ContentKind::Share => print([sharing_words(content), format!("peer-cli get {}", content.ticket)])?,
+            _ => print([format!("Downloading into {} as number {}.", content.path, content.number)])?,
+        }
+        last.note.iter().for_each(|note| complain(note));
+    }
+    Ok(())
+}
+
+fn sharing_words(content: &ContentStatus) -> String {
+    format!("Sharing {} ({}) as number {}:", content.name, amounts::amount(content.size), content.number)
+}
+
+/// A path is meant from where it is typed.
+fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
+    let text = |path: &Path| {
+        let absolute = std::path::absolute(path);
+        let absolute =
+            absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
+        let sentence = || format!("{} is not Unicode: rename it, or share its folder", path.display());
+        absolute.to_str().map(str::to_owned).ok_or_else(|| Failure::new(ExitCode::Usage, sentence()))
+    };
+    let is_ticket = Ticket::is_meant(what);
+    let what = match is_ticket {
+        true => what.to_owned(),
+        false => {
+            must_exist(Path::new(what))?;
+            text(Path::new(what))?
+        }
+    };
+    let folder = arguments.output.as_deref().map(text).transpose()?;
+    let (force, only) = (arguments.force, arguments.only.clone());
+    if !is_ticket && (folder.is_some() || force || !only.is_empty()) {
+        let sentence = format!("--output, --force and --only are for downloads, and {what} is shared: leave them out");
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    Ok(Request::Add { what, folder, force, only })
+}
+
+/// `peer-cli rm`, `pause`, `resume` and `prioritise`.
+pub async fn change(deed: Deed, arguments: WhichArguments) -> Result<(), Failure> {
+    let which = arguments.which();
+    let request = match deed {
+        Deed::Remove => Request::Remove { which },
+        Deed::Pause => Request::Pause { which },
+        Deed::Resume => Request::Resume { which },
+        Deed::Prioritise => Request::Prioritise { which },
+    };
+    let mut client = arguments.control.socket.connect().await?;
+    let last = ask(&mut client, &request, &arguments.control, print_line).await?;
+    if arguments.control.json {
+        return Ok(());
+    }
+    let word = |content: &ContentStatus| match deed {
+        Deed::Remove => format!("{} is forgotten; its files stay.", named(content)),
+        Deed::Pause => format!("{} is paused.", named(content)),
+        Deed::Resume => format!("{} goes on.", named(content)),
+        Deed::Prioritise => format!("{} goes first.", named(content)),
+    };
+    print(last.contents.iter().map(word))?;
+    last.note.iter().for_each(|note| complain(note));
+    Ok(())
+}
+
+fn named(content: &ContentStatus) -> String {
+    let name = if content.name.is_empty() { &content.path } else { &content.name };
+    format!("{name} (number {})", content.number)
+}
+
+/// `peer-cli limit`.
+pub async fn limit(arguments: LimitArguments) -> Result<(), Failure> {
+    let request = Request::Limit { up: arguments.up, down: arguments.down };
+    let mut client = arguments.control.socket.connect().await?;
+    let last = ask(&mut client, &request, &arguments.control, print_line).await?;
+    if arguments.control.json {
+        return Ok(());
+    }
+    print([limits_words(last.limits)])
+}
+
+fn limits_words((up, down): (u64, u64)) -> String {
+    let word = |rate: u64| if rate == 0 { "unlimited".to_owned() } else { amounts::rate(rate) };
+    format!("Sending: {}. Receiving: {}.", word(up), word(down))
+}
+
+/// `peer-cli status`.
+pub async fn status(arguments: StatusArguments) -> Result<(), Failure> {
+    let mut client = arguments.control.socket.connect().await?;
+    if !arguments.watch {
+        let last = ask(&mut client, &Request::Status {}, &arguments.control, print_line).await?;
+        if arguments.control.json {
+            return Ok(());
+        }
+        if last.contents.is_empty() {
+            return print(["Nothing is shared or downloaded: `peer-cli add` changes that.".to_owned()]);
+        }
+        let lines = table(&last.contents).lines(paint::size().0.max(2) - 1);
+        print(lines.into_iter().chain(reasons(&last.contents)).chain([limits_words(last.limits)]))?;
+        return Ok(());
+    }
+    let (mut live, mut tick) = (Live::new(), interval(PERIOD));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let last = ask(&mut client, &Request::Status {}, &arguments.control, print_while_read).await?;
+        if !arguments.control.json {
+            live.show(&table(&last.contents), &format!("{} Ctrl-C ends this.", limits_words(last.limits)))?;
+        }
+    }
+}
+
+fn print_line(line: &str) -> Result<(), Failure> {
+    print([line])
+}
+
+/// What a daemon has answered.
+#[derive(Default)]
+struct Answered {
+    /// Each content as it was said last.
+    contents: Vec<ContentStatus>,
+    limits: (u64, u64),
+    note: Option<String>,
+}
+
+/// Asks, prints each answer as JSON if that is asked for, and fails if the daemon says that it cannot be done.
+async fn ask(
+    client: &mut Client,
+    request: &Request,
+    control: &ControlArguments,
+    told: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<Answered, Failure> {
+    let failed = |error: ControlError| control_failure(&error);
+    let mut answers = client.ask(request).await.map_err(failed)?;
+    let mut answered = Answered::default();
+    while let Some(answer) = answers.next().await.map_err(failed)? {
+        if control.json {
+            told(&line(&answer))?;
+        }
+        match answer {
+            Answer::Content(content) => {
+                answered.contents.retain(|other| other.number != content.number);
+                answered.contents.push(content);
+            }
+            Answer::Done { up, down, note, .. } => {
+                (answered.limits, answered.note) = ((up, down), Some(note).filter(|note| !note.is_empty()));
+            }
+            Answer::Error { code, message } => {
+                let code = match code {
+                    ErrorCode::Usage => ExitCode::Usage,
+                    ErrorCode::NotFound => ExitCode::NotFound,
+                    ErrorCode::Refused => ExitCode::Refused,
+                    ErrorCode::CannotWrite => ExitCode::CannotWrite,
+                    _ => ExitCode::Other,
+                };
+                return Err(Failure { told: control.json, ..Failure::new(code, message) });
+            }
+            _ => {}
+        }
+    }
+    Ok(answered)
+}
+
+/// What is to be said of contents that do not go on by themselves.
+fn reasons(contents: &[ContentStatus]) -> Vec<String> {
+    let with_reason = contents.iter().filter(|content| !content.reason.is_empty());
+    with_reason.map(|content| format!("{}: {}", content.number, content.reason)).collect()
+}
+
+fn state_word(content: &ContentStatus) -> &'static str {
+    match content.state {
+        Doing::Waiting => "waiting",
+        Doing::Hashing => "hashing",
+        Doing::Checking => "checking",
+        Doing::Queued => "queued",
+        Doing::Downloading => "downloading",
+        Doing::Finishing => "finishing",
+        Doing::Sharing => "sharing",
+        Doing::Paused => "paused",
+        Doing::Failed => "failed",
+        _ => "?",
+    }
+}
+
+/// How far it is, where there is something to come.
+fn done(content: &ContentStatus) -> String {
+    match content.hashed {
+        [done, total] if total > 0 => percent(done, total),
+        _ if content.pieces == 0 => String::new(),
+        _ => percent(content.have.into(), content.pieces.into()),
+    }
+}
+
+/// Rounded down: what is not complete never shows 100 %.
+fn percent(done: u64, total: u64) -> String {
+    format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total))
+}
+
+fn table(contents: &[ContentStatus]) -> Table {
+    let column = |title, kind, rank| Column { title, kind, rank };
+    let row = |content: &ContentStatus| {
+        let size = if content.size == 0 { "?".to_owned() } else { amounts::amount(content.size) };
+        let name = if content.name.is_empty() { "(no name yet)".to_owned() } else { content.name.clone() };
+        let rate = if content.rate == 0 { String::new() } else { amounts::rate(content.rate) };
+        let (peers, sent) = (content.peers.to_string(), amounts::amount(content.sent));
+        vec![content.number.to_string(), state_word(content).to_owned(), done(content), size, rate, sent, peers, name]
+    };
+    Table {
+        columns: vec![
+            column("#", Kind::Number, 9),
+            column("STATE", Kind::List, 8),
+            column("DONE", Kind::Number, 7),
+            column("SIZE", Kind::Number, 4),
+            column("RATE", Kind::Number, 6),
+            column("SENT", Kind::Number, 3),
+            column("PEERS", Kind::Number, 5),
+            column("NAME", Kind::Name, 10),
+        ],
+        rows: contents.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_rate_or_none() {
+        assert_eq!(rate_or_none("50mbit"), Ok(6_250_000));
+        assert_eq!(rate_or_none("none"), Ok(0));
+        assert!(rate_or_none("0").is_err() && rate_or_none("fast").is_err());
+        assert_eq!(limits_words((0, 1 << 20)), format!("Sending: unlimited. Receiving: {}.", amounts::rate(1 << 20)));
+    }
+
+    #[test]
+    fn the_table_fits_and_names_stay() {
+        let content = ContentStatus {
+            number: 3,
+            name: "a\u{1b}[2J.bin".to_owned(),
+            state: Doing::Downloading,
+            size: 4 << 20,
+            pieces: 4,
+            have: 1,
+            ..ContentStatus::default()
+        };
+        let lines = table(&[content]).lines(60);
+        assert!(lines[1].contains("downloading") && lines[1].contains("25"), "{lines:?}");
+        assert!(lines[1].contains(r"a\u{1b}[2J.bin"), "{lines:?}");
+    }
+}

@@ -1,0 +1,311 @@
+//! `peer-cli daemon`: a peer as a service, which is told what to share and download from elsewhere (`commands/control.rs`).
+
+#[cfg(feature = "metrics")]
+mod metrics;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use daemon::control::Place as ControlPlace;
+use daemon::state::{self, StateError};
+use daemon::{Home, Service, ServiceConfig, ServiceRun, Settings, StartError};
+use lan::Offers;
+use peer::{ScanOptions, Shares};
+use settings::{Folders, ServiceManager, Signal, Signals};
+use transport::Identity;
+
+use crate::commands::control::{SocketArguments, control_failure};
+use crate::error::{ExitCode, Failure};
+use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::peer::{PeerArguments, with_port};
+use crate::flags::{output, sizes};
+use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::lan::{self as network, ByDefault};
+use crate::session::own_tracker::OwnTracker;
+use crate::session::patience::Patience;
+use crate::session::place::Place;
+use crate::session::query::complain;
+use crate::session::secrets::secrets_of;
+use crate::session::trust;
+use crate::ui::screen;
+
+const EXAMPLES: &str = "\
+Examples:
+  peer-cli daemon           run as a service
+  peer-cli add a.bin        in another terminal: share it, or get a ticket
+  peer-cli status --watch   look at it; see also pause, resume, prioritise,
+                            limit, rm";
+
+const NOTES: &str = "\
+What it is told outlives it: started again, it goes on with all of it. Only its user, and root, can control it.
+
+SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), and looks at everything that is shared anew.";
+
+/// Port of a peer whose tracker runs elsewhere, unless another is asked for.
+const PEER_PORT: u16 = 9000;
+
+/// How a daemon runs.
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub struct DaemonArguments {
+    /// A tracker elsewhere, instead of one here
+    ///
+    /// Name or address of the machine of the tracker that shares are announced to; if not given, a tracker runs in this process
+    #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
+    tracker_ip: Option<String>,
+    /// Port of the tracker [default: 9999; of one in this process, that of -p]
+    #[arg(short = 'd', long, value_name = "PORT")]
+    tracker_port: Option<u16>,
+    /// Port to listen on, UDP and TCP [default: 9999, with -i 9000]
+    ///
+    /// Port to listen on, UDP and TCP; 0 takes a free one, and tickets of a tracker in this process end with it then [default: 9999;
+    /// with -i 9000]
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// Where the tickets say the tracker is
+    ///
+    /// Where others reach the tracker, as the tickets say, instead of the addresses of this machine: the port that a router
+    /// forwards to it; several with several --ticket-address
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = with_port)]
+    ticket_address: Vec<SocketAddr>,
+    /// Most memory of a tracker in this process [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = sizes::tracker_memory, default_value_t = tracker::MEMORY, hide_default_value = true)]
+    tracker_memory: u64,
+    /// Share with everyone who reaches this machine
+    ///
+    /// Share with everyone who reaches this machine, by name, id or ticket, and not only with those who have the ticket
+    #[arg(long)]
+    open: bool,
+    /// Where downloads go [default: the working folder]
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Downloads at once; others wait for them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 5)]
+    at_once: u16,
+    /// Say over HTTP how it is doing, for Prometheus
+    ///
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Whoever reaches it may look
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
+    metrics: Option<SocketAddr>,
+    /// Folder of what outlives it
+    ///
+    /// Folder for what outlives it: what it shares and downloads, and its key [default: a folder of the user's own]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    socket: SocketArguments,
+    #[command(flatten)]
+    links: LinkArguments,
+    #[command(flatten)]
+    pub peer: PeerArguments,
+}
+
+impl DaemonArguments {
+    /// What may change while it runs.
+    fn settings(&self) -> Settings {
+        Settings { up: self.peer.up_rate, down: self.peer.down_rate, at_once: self.at_once.into() }
+    }
+}
+
+/// Reads the command line and the files of settings again. An error is a sentence.
+pub type ReadAgain = fn() -> Result<DaemonArguments, String>;
+
+/// Runs until it is told to stop.
+pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Result<(), Failure> {
+    let manager = ServiceManager::of_this_process();
+    let mut signals = Signals::listen();
+    settings::end_when_stuck(ends, |_| 0);
+    let place = ControlPlace::of_daemon(arguments.socket.path()).map_err(|error| control_failure(&error))?;
+    let started = async {
+        let config = configure(&mut arguments, read_again).await?;
+        Service::start(config, &place).await.map_err(not_started)
+    };
+    let run: ServiceRun = tokio::select! {
+        started = started => started?,
+        _ = signals.next_meant(ends) => return Ok(()),
+    };
+    let service = run.service().clone();
+    say(&arguments.peer, &format!("Controlled at {}", place.path().display()));
+    if let Some(address) = arguments.metrics {
+        let bound = answer_scrapes(address, &service).await?;
+        say(&arguments.peer, &format!("Metrics at http://{bound}/metrics"));
+    }
+    manager.ready();
+    let watchdog = manager.watch();
+    tokio::pin!(watchdog);
+    let serving = run.run();
+    tokio::pin!(serving);
+    loop {
+        let signal = tokio::select! {
+            () = &mut serving => break,
+            () = &mut watchdog => continue,
+            signal = signals.next() => signal,
+        };
+        if ends(signal) {
+            break;
+        }
+        manager.reloading();
+        match service.reload().await {
+            Ok(()) => tracing::info!("the settings are read again"),
+            Err(reason) => tracing::warn!(reason, "the settings stay as they were"),
+        }
+        manager.ready();
+    }
+    manager.stopping();
+    service.shut_down().await;
+    Ok(())
+}
+
+/// Answers scrapes for as long as the daemon runs, and says where.
+#[cfg(feature = "metrics")]
+async fn answer_scrapes(address: SocketAddr, service: &Arc<Service>) -> Result<SocketAddr, Failure> {
+    metrics::serve(address, service.clone()).await.map_err(|error| {
+        let sentence = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        Failure::new(ExitCode::AddressInUse, sentence)
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+async fn answer_scrapes(_: SocketAddr, _: &Arc<Service>) -> Result<SocketAddr, Failure> {
+    let sentence = "this peer-cli was built without metrics: build it with --features metrics, or leave out --metrics";
+    Err(Failure::new(ExitCode::Usage, sentence))
+}
+
+/// Whether a signal ends a daemon: on Unix a hang-up has it read its settings again, on Windows its window is closed.
+fn ends(signal: Signal) -> bool {
+    cfg!(windows) || signal != Signal::HangUp
+}
+
+fn say(arguments: &PeerArguments, sentence: &str) {
+    if !arguments.quiet {
+        // A standard output that takes nothing is no reason to stop.
+        let _ = screen::print([sentence]);
+    }
+}
+
+fn not_started(error: StartError) -> Failure {
+    match &error {
+        StartError::Control(error) => control_failure(error),
+        StartError::State(StateError::InUse(_)) => Failure::new(ExitCode::AddressInUse, error.to_string()),
+        StartError::State(StateError::Io { .. }) => Failure::new(ExitCode::CannotWrite, error.to_string()),
+        StartError::State(_) => Failure::new(ExitCode::VerificationFailed, error.to_string()),
+        _ => Failure::new(ExitCode::Usage, error.to_string()),
+    }
+}
+
+/// The folder of the state.
+fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
+    let own = || Folders::of_this_process().state.map(|folder| folder.join("daemon"));
+    let folder = arguments.state.clone().or_else(own);
+    let sentence = "there is no home folder to keep the state in: name a folder with --state";
+    let folder = folder.ok_or_else(|| Failure::new(ExitCode::CannotWrite, sentence))?;
+    absolute(&folder)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))
+}
+
+async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {
+    let state = state_folder(arguments)?;
+    let downloads = match &arguments.output {
+        Some(folder) => absolute(folder)?,
+        None => absolute(&output::default_folder().0)?,
+    };
+    let scan = {
+        let own = own_files(&arguments.peer).into_iter().chain([state.clone()]).collect::<Vec<_>>();
+        ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
+    };
+    let home = match arguments.tracker_ip.clone() {
+        Some(host) => home_elsewhere(arguments, &host, &state).await?,
+        None => home_here(arguments)?,
+    };
+    let node = home.node.private(!arguments.open).scan(scan.clone()).reserve([state.clone()]);
+    let home = Home { node, ..home };
+    // Two nodes never have one key.
+    let (peer, kept) = (PeerArguments { identity: None, ..arguments.peer.clone() }, state.clone());
+    let new_node = Box::new(move || {
+        let node = connect::bind(&peer, 0, 1).map_err(|failure| failure.message)?;
+        let node = node.private(true).scan(scan.clone()).reserve([kept.clone()]);
+        Ok(node.lan(network::start(&peer, ByDefault::On)))
+    });
+    let first = arguments.settings();
+    let asked = AtomicBool::new(false);
+    let settings = Box::new(move || {
+        // At the start they are known.
+        if asked.swap(true, Ordering::Relaxed) {
+            read_again().map(|arguments| arguments.settings())
+        } else {
+            Ok(first.clone())
+        }
+    });
+    Ok(ServiceConfig { state, downloads, home, new_node, settings })
+}
+
+/// The node for what is shared, with a tracker in this process.
+fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
+    // Tickets name the port, so another one that is free does not do.
+    let port = arguments.port.or(arguments.tracker_port).unwrap_or(TRACKER_PORT);
+    let (node, own) = OwnTracker::bind(&arguments.peer, Some(port), arguments.tracker_port)?;
+    let shares = Arc::<Shares>::default();
+    own.start(arguments.tracker_memory, !arguments.open, &shares, node.id());
+    let listening = own.transport.listeners();
+    let lan = network::start(&arguments.peer, ByDefault::On);
+    if let Some(lan) = &lan {
+        let port = listening.first().map_or(0, SocketAddr::port);
+        lan.own_tracker(port);
+        lan.offer(Offers { port, open: arguments.open, codes: false });
+    }
+    let place = place(arguments, Place::Here(listening));
+    Ok(Home {
+        node: node.shares(shares.clone()).lan(lan),
+        tracker: own.address(),
+        addresses: Box::new(move || addresses(&place)),
+        secrets: (!arguments.open).then(|| secrets_of(own.identity.clone())),
+        own_tracker: Some(shares),
+    })
+}
+
+/// The node for what is shared, with a tracker elsewhere.
+async fn home_elsewhere(arguments: &mut DaemonArguments, host: &str, state: &Path) -> Result<Home, Failure> {
+    let port = arguments.tracker_port.unwrap_or(TRACKER_PORT);
+    if port == 0 {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "a tracker that runs elsewhere is not at port 0: name its port with -d",
+        ));
+    }
+    let patience = Patience::new(arguments.peer.wait);
+    let id = trust::tracker_id(host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+    arguments.peer.tracker_id = Some(id);
+    let tracker = connect::tracker(host, port, &arguments.peer, patience, &complain).await?;
+    let key = state.join("daemon.key");
+    let secrets = match arguments.open {
+        true => None,
+        false => {
+            state::make_folder(state)
+                .map_err(|error| Failure::new(ExitCode::CannotWrite, format!("{}: {error}", state.display())))?;
+            Some(secrets_of(Identity::load_or_create(&key).map_err(connect::unusable)?))
+        }
+    };
+    let place = place(arguments, Place::Known(tracker.addresses.clone()));
+    Ok(Home {
+        node: connect::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
+            .lan(network::start(&arguments.peer, ByDefault::On)),
+        tracker,
+        addresses: Box::new(move || addresses(&place)),
+        secrets,
+        own_tracker: None,
+    })
+}
+
+fn place(arguments: &DaemonArguments, otherwise: Place) -> Place {
+    if arguments.ticket_address.is_empty() { otherwise } else { Place::Told(arguments.ticket_address.clone()) }
+}
+
+fn addresses(place: &Place) -> Vec<SocketAddr> {
+    place.for_ticket().iter().map(|own| own.address).collect()
+}

@@ -1,0 +1,182 @@
+//! What a daemon says to Prometheus: its tools take it, and every query of the dashboard and every alert finds what it asks for.
+//! Where there is no Prometheus, that part says that it was skipped.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// After this long a test hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn peer_cli(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peer-cli"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("P2P_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).env("HOME", folder).env("P2P_CONFIG", "/dev/null").env("P2P_NO_LAN", "true");
+    for name in ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Starts a daemon that answers scrapes, and gives where.
+fn daemon(folder: &Path) -> (Running, String) {
+    let mut command = peer_cli(folder);
+    command.args(["daemon", "-p0", "--bind=127.0.0.1", "--metrics=0", "--socket"]).arg(folder.join("control"));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let running = Running(child);
+    let found =
+        lines.filter_map(|line| Some(line.strip_prefix("Metrics at http://")?.trim_end_matches("/metrics").to_owned()));
+    let address = { found }.next().expect("it says where its metrics are");
+    (running, address)
+}
+
+fn ask(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn until<T>(what: &str, mut finds: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = finds() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Where a program is: in the path, or in the folder that the environment names.
+fn tool(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("PROMETHEUS_FOLDER").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folder.into_iter().chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+fn packaging(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging").join(path)
+}
+
+/// Two daemons of which one has downloaded from the other.
+fn after_a_download(folder: &Path) -> (Vec<Running>, String, String) {
+    let [giver, taker] = ["giver", "taker"].map(|name| folder.join(name));
+    for path in [&giver, &taker] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(giver.join("a.bin"), vec![7; 3 << 20]).unwrap();
+    let ((one, given), (other, taken)) = (daemon(&giver), daemon(&taker));
+    let control = |folder: &Path, words: &[&str]| {
+        let mut command = peer_cli(folder);
+        let output = command.args(words).arg("--socket").arg(folder.join("control")).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = control(&giver, &["add", "a.bin"]);
+    let ticket = said.lines().find_map(|line| line.strip_prefix("peer-cli get ")).expect("a ticket");
+    control(&taker, &["add", ticket]);
+    until("the download is complete", || {
+        ask(&taken, "/metrics").contains("p2p_completion_seconds_count 1").then_some(())
+    });
+    (vec![one, other], given, taken)
+}
+
+#[test]
+fn a_scrape_says_what_was_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_running, given, taken) = after_a_download(folder.path());
+    let metrics = ask(&taken, "/metrics");
+    for line in [
+        "p2p_received_bytes_total{source=\"peer\"} 3145728",
+        "p2p_received_bytes_total{source=\"relay\"} 0",
+        "p2p_pieces_wrong_total 0",
+        "p2p_first_piece_seconds_count 1",
+        "p2p_contents{state=\"sharing\"} 1",
+        "p2p_waited_seconds_total{limiter=\"network\"}",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    until("what was sent is counted", || {
+        ask(&given, "/metrics").contains("p2p_sent_bytes_total{source=\"peer\"} 3145728").then_some(())
+    });
+    assert!(ask(&given, "/livez").starts_with("HTTP/1.1 200"));
+    until("it is ready", || ask(&given, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
+    // Nobody is told who takes part, or in what.
+    assert!(!metrics.contains("a.bin") && !metrics.contains("127.0.0.1"), "{metrics}");
+}
+
+#[test]
+fn prometheus_takes_it_with_the_dashboard_and_the_alerts() {
+    let (Some(prometheus), Some(promtool)) = (tool("prometheus"), tool("promtool")) else {
+        eprintln!("skipped: there is no Prometheus here (apt install prometheus, or PROMETHEUS_FOLDER)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (_running, _, taken) = after_a_download(folder.path());
+    let rules = packaging("prometheus/p2p-fileshare.rules.yml").canonicalize().unwrap();
+    let checked = Command::new(&promtool).args(["check", "rules"]).arg(&rules).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let at = folder.path().join("prometheus.yml");
+    let config = format!(
+        "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\nrule_files: [{:?}]\nscrape_configs:\n- job_name: p2p\n  \
+         static_configs: [{{targets: [{taken:?}]}}]\n",
+        rules.display().to_string()
+    );
+    std::fs::write(&at, config).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut command = Command::new(prometheus);
+    command.arg(format!("--config.file={}", at.display())).arg(format!("--web.listen-address={address}"));
+    command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _prometheus = Running(child);
+    let query = |expression: &str| -> Option<serde_json::Value> {
+        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        TcpStream::connect(&address).ok()?;
+        let answer = ask(&address, &format!("/api/v1/query?query={encoded}"));
+        let body = answer.split_once("\r\n\r\n")?.1;
+        let (begin, end) = (body.find('{')?, body.rfind('}')?);
+        serde_json::from_str(&body[begin..=end]).ok()
+    };
+    let found = |expression: &str| {
+        let answer = query(expression)?;
+        (answer["status"] == "success" && answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty()))
+            .then_some(())
+    };
+    until("a scrape is stored", || found("p2p_received_bytes_total"));
+    let dashboard = std::fs::read_to_string(packaging("grafana/p2p-fileshare.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions: Vec<_> = expressions.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(expressions.len() > 10);
+    // Trackers are scraped elsewhere: their queries need only make sense.
+    for expression in expressions {
+        match expression.contains("tracker") {
+            true => assert_eq!(query(expression).expect(expression)["status"], "success", "{expression}"),
+            false => until(expression, || found(expression)),
+        }
+    }
+    let answer = ask(&address, "/api/v1/rules");
+    assert!(answer.contains("P2pStuckDownloads") && !answer.contains("\"health\":\"err\""), "{answer}");
+}
