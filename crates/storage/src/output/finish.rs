@@ -15,7 +15,7 @@ use crate::open::{gone, make_late};
 
 impl Output {
     /// Gives the download its name. What was written must be durable already, and what reads or wrote it
-    /// [released](Storage::release), for Windows renames no folder of which a file is open. Replaces nothing, unless it was said to be
+    /// [released](crate::Storage::release), for Windows renames no folder of which a file is open. Replaces nothing, unless it was said to be
     /// [`Output::replacing`]: then at once, so that there is the old file or the new one at any time.
     pub fn finish(self) -> Result<PathBuf, StorageError> {
         let held = self.held.clone();
