@@ -3,6 +3,8 @@
 //! A program gives a function that is asked at each scrape ([`Monitor`]); [`metric`] has what it answers. [`router`] is for a program that
 //! has an HTTP listener already, [`Server`] for one that has none.
 
+// What the page above names is only there with the feature.
+#![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 #[cfg(feature = "http")]
 mod encode;
 pub mod metric;

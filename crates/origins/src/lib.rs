@@ -23,6 +23,8 @@
 //! # }
 //! ```
 
+// What the page above names is only there with the feature.
+#![cfg_attr(not(feature = "client"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg(feature = "client")]
 
 mod cache;
