@@ -5,7 +5,7 @@ mod optional;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
@@ -151,10 +151,29 @@ fn folder(path: &str) -> Option<String> {
 /// what was packed: a file that is left out, or a feature that only the workspace turns on, is found here. What they need of a
 /// registry is there since clippy ran. It takes some two minutes on two cores.
 fn pack(packages: &[Value]) -> anyhow::Result<()> {
+    let libraries: Vec<_> = packages
+        .iter()
+        .filter(|package| package["publish"].is_null())
+        .filter_map(|package| package["name"].as_str())
+        .collect();
+    forget_unpacked(&libraries);
     let mut arguments = vec!["package", "--quiet", "--offline", "--no-metadata", "--allow-dirty"];
-    let libraries = packages.iter().filter(|package| package["publish"].is_null());
-    arguments.extend(libraries.filter_map(|package| package["name"].as_str()).flat_map(|name| ["-p", name]));
+    arguments.extend(libraries.iter().flat_map(|name| ["-p", name]));
     cargo(&arguments)
+}
+
+/// cargo unpacks packed crates once for each folder and version, and would take what it unpacked before they were changed. Those
+/// folders are in registries without a name.
+fn forget_unpacked(libraries: &[&str]) {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let Some(registries) = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok()) else { return };
+    let unnamed = registries.flatten().filter(|registry| registry.file_name().as_encoded_bytes().starts_with(b"-"));
+    for entry in unnamed.filter_map(|registry| std::fs::read_dir(registry.path()).ok()).flatten().flatten() {
+        let is_ours = |name: &str| libraries.iter().any(|library| name.starts_with(&format!("{library}-")));
+        if entry.file_name().to_str().is_some_and(is_ours) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// No modules of a crate import each other.
