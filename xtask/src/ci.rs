@@ -156,24 +156,30 @@ fn pack(packages: &[Value]) -> anyhow::Result<()> {
         .filter(|package| package["publish"].is_null())
         .filter_map(|package| package["name"].as_str())
         .collect();
-    forget_unpacked(&libraries);
+    forget_packed(&libraries)?;
     let mut arguments = vec!["package", "--quiet", "--offline", "--no-metadata", "--allow-dirty"];
     arguments.extend(libraries.iter().flat_map(|name| ["-p", name]));
     cargo(&arguments)
 }
 
-/// cargo unpacks packed crates once for each folder and version, and would take what it unpacked before they were changed. Those
-/// folders are in registries without a name.
-fn forget_unpacked(libraries: &[&str]) {
+/// cargo unpacks and builds packed crates once for each folder and version, and would take those of before they were changed. What
+/// it unpacks is in registries without a name.
+fn forget_packed(libraries: &[&str]) -> anyhow::Result<()> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
-    let Some(registries) = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok()) else { return };
+    let Some(registries) = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok()) else {
+        return Ok(());
+    };
     let unnamed = registries.flatten().filter(|registry| registry.file_name().as_encoded_bytes().starts_with(b"-"));
+    let mut is_packed = false;
     for entry in unnamed.filter_map(|registry| std::fs::read_dir(registry.path()).ok()).flatten().flatten() {
         let is_ours = |name: &str| libraries.iter().any(|library| name.starts_with(&format!("{library}-")));
         if entry.file_name().to_str().is_some_and(is_ours) {
-            let _ = std::fs::remove_dir_all(entry.path());
+            std::fs::remove_dir_all(entry.path()).context("what was packed before cannot be removed")?;
+            is_packed = true;
         }
     }
+    let packages = libraries.iter().flat_map(|name| ["-p", name]);
+    if is_packed { cargo(&["clean", "--quiet"].into_iter().chain(packages).collect::<Vec<_>>()) } else { Ok(()) }
 }
 
 /// No modules of a crate import each other.

@@ -61,8 +61,7 @@ pub const NAMES: Names = Names {
 const EXAMPLES: &str = "\
 Examples:
   peer-cli share a.bin        share it, and print the line that gets it
-  peer-cli get p2p…           get it into this folder: paste that line
-  peer-cli -i localhost -S    as the original: share every file in input/";
+  peer-cli get p2p…           get it into this folder: paste that line";
 
 const MORE_EXAMPLES: &str = "\
 Examples:
@@ -80,7 +79,9 @@ As the original, which is also `peer-cli join`:
   peer-cli -i localhost -S -r1 0.2 -r2 0.4  share only the pieces from 20 % to
                                             40 %
 
-While it runs, type `prog` for progress and `exit` to say goodbye.";
+While it runs, type `prog` for progress and `exit` to say goodbye.
+
+`peer-cli completions bash` prints what a shell needs to complete commands and flags.";
 
 const NOTES: &str = "\
 Every flag may also be an environment variable (--up-rate is P2P_UP_RATE), or stand in p2p-fileshare.toml.
@@ -216,7 +217,7 @@ pub enum Command {
         hashes: Option<PathBuf>,
     },
     /// Print what a shell needs to complete commands and flags
-    #[command(before_help = "Example:\n  peer-cli completions bash > peer-cli.bash")]
+    #[command(before_help = "Example:\n  peer-cli completions bash > peer-cli.bash", hide = true)]
     Completions {
         /// bash, zsh, fish, powershell or elvish
         #[arg(hide_possible_values = true)]

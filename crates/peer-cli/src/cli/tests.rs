@@ -97,7 +97,7 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
     assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
     assert_eq!(
         said(&["hash", "x", "--only", "y"]),
-        "--only is a flag of share, get, ls, watch, publish and add, not of hash"
+        "--only is a flag of share, get, ls, watch, add and publish, not of hash"
     );
     assert_eq!(said(&["send", "x", "--seed-for=1h"]), "--seed-for is a flag of get, not of share");
     assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
