@@ -1,6 +1,7 @@
 //! Peers that do not play by the rules of the handshake, built with quinn and rustls directly.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
