@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::machines::Machines;
-use tests::{PATIENCE, Process, noise};
+use tests::{PATIENCE, Process, free_port, noise};
 
 /// A daemon, and the terminal beside it.
 struct Daemon<'a> {
@@ -88,12 +88,6 @@ fn control(machines: &Machines, name: &str, command: &str, arguments: &[&str]) -
     program.output().unwrap()
 }
 
-/// A port that is free for both protocols.
-fn free_port() -> String {
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    tcp.local_addr().unwrap().port().to_string()
-}
-
 fn is(state: &'static str) -> impl Fn(&Value) -> bool {
     move |content| content["state"] == state
 }
@@ -168,7 +162,7 @@ fn what_it_was_told_survives_a_crash() {
 fn tickets_hold_after_a_crash() {
     let machines = Machines::new();
     machines.put("giver", "a.bin", b"the same");
-    let port = free_port();
+    let port = free_port().to_string();
     let flags = &["-p", &port];
     let mut giver = Daemon::start(&machines, "giver", flags);
     let ticket = giver.share("a.bin");
@@ -230,8 +224,8 @@ fn what_is_wrong_is_said_in_a_sentence() {
     says(daemon.control("limit", &[]), 2, "--up");
     says(daemon.control("pause", &[]), 2, "");
     let ticket = daemon.share("file");
-    let (damaged, cut) =
-        (ticket.replace(&ticket[20..21], if &ticket[20..21] == "a" { "b" } else { "a" }), &ticket[..30]);
+    let (mut damaged, cut) = (ticket.clone(), &ticket[..30]);
+    damaged.replace_range(20..21, if &ticket[20..21] == "a" { "b" } else { "a" });
     says(daemon.control("add", &[&damaged]), 2, "damaged");
     says(daemon.control("add", &[cut]), 2, "cut off");
     // A second one with the same state, or in the same place.
@@ -323,7 +317,7 @@ mod on_unix {
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = machines.command("a", "daemon", &["-p0", "--socket"]);
-        command.arg(socket(&machines, "a")).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+        command.arg(socket(&machines, "a")).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
         let process = Process::start("a", command);
         let mut heard = [0; 64];
         let mut next = || {
