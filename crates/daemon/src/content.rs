@@ -60,8 +60,10 @@ pub(crate) struct Task {
     pub(crate) wish: watch::Receiver<Wish>,
     pub(crate) view: watch::Sender<ContentStatus>,
     pub(crate) notes: mpsc::Sender<Note>,
-    /// What was received and sent before a pause.
+    /// What was received and sent before a pause, or before its files were looked at anew.
     before: (u64, u64),
+    /// What has been since then.
+    since: (u64, u64),
 }
 
 /// What to do next.
@@ -79,7 +81,7 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        Task { saved, nodes, wish, view, notes, before: (0, 0) }
+        Task { saved, nodes, wish, view, notes, before: (0, 0), since: (0, 0) }
     }
 
     /// How a content stands that was not begun.
@@ -171,10 +173,19 @@ impl Task {
         });
     }
 
+    /// Counts on where the node begins anew, as it does with a share that it opens again.
+    fn count(&mut self, status: &Status) {
+        if status.received < self.since.0 || status.sent < self.since.1 {
+            self.before = (self.before.0 + self.since.0, self.before.1 + self.since.1);
+        }
+        self.since = (status.received, status.sent);
+    }
+
     /// What was counted up to here counts on.
     fn keep_counts(&mut self, status: &Status) {
-        self.before.0 += status.received;
-        self.before.1 += status.sent;
+        self.count(status);
+        let (received, sent) = std::mem::take(&mut self.since);
+        self.before = (self.before.0 + received, self.before.1 + sent);
     }
 }
 
@@ -271,6 +282,7 @@ impl Task {
                 return Next::Again;
             }
             let now = status.borrow_and_update().clone();
+            self.count(&now);
             match &now.state {
                 State::Withdrawn(reason) => {
                     self.show(Doing::Waiting, reason, &now);
@@ -416,6 +428,7 @@ impl Task {
         let (content, mut status, mut told) = (download.content(), download.status(), tracked.told.clone());
         loop {
             let now = status.borrow_and_update().clone();
+            self.count(&now);
             if !now.name.is_empty() && now.name != self.saved.name {
                 self.saved.name.clone_from(&now.name);
                 self.saved.content = content.to_string();

@@ -121,8 +121,8 @@ impl Service {
         };
         (saved.force, saved.only) = (force, only);
         let names_folder = names_folder && saved.kind == Kind::Download;
-        let mut changes = true;
-        let (number, view, is_new) = {
+        let (mut changes, mut had_failed) = (true, false);
+        let (number, mut view, is_new) = {
             let mut inner = self.inner();
             let same = |other: &Running| match saved.kind {
                 Kind::Share => other.saved.kind == Kind::Share && other.saved.path == saved.path,
@@ -142,8 +142,9 @@ impl Service {
                     changes = there.saved.paused || (force && !there.saved.force);
                     there.saved.paused = false;
                     there.saved.force |= force;
+                    let mut view = there.view.clone();
+                    had_failed = view.borrow_and_update().state == Doing::Failed;
                     there.go_on();
-                    let view = there.view.clone();
                     inner.look_at_queue();
                     (number, view, false)
                 }
@@ -168,6 +169,10 @@ impl Service {
             true => self.save().await?,
             // It may be there, and not be written yet.
             false => self.save_what_is_left().await?,
+        }
+        if had_failed {
+            // It is tried again.
+            let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
         }
         self.follow(number, view, answers).await;
         Ok((1, if is_new { String::new() } else { "it is there already".to_owned() }))
