@@ -14,6 +14,8 @@ pub mod namespaces;
 pub mod terminal;
 pub mod web;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
@@ -61,6 +63,19 @@ pub fn swarm(arguments: &str) -> Outcome {
     let plan = testbed::swarm::plan(&parsed, folder.path()).expect("a swarm that can be run");
     let outcome = testbed::swarm::conduct(&plan, programs(), folder.path(), &Live::silent());
     outcome.unwrap_or_else(|error| panic!("swarm {arguments}: {error:#}"))
+}
+
+/// A port that is free for UDP and TCP, and stays so: below those that systems give to sockets that ask for any.
+pub fn free_port() -> u16 {
+    for _ in 0..1000 {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 10_000 + u16::try_from(random % 20_000).expect("a port");
+        let address = ("127.0.0.1", port);
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free")
 }
 
 /// A running program whose lines are read; whatever goes wrong ends the story. It is killed when dropped.

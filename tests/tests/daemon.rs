@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::machines::Machines;
-use tests::{PATIENCE, Process, noise};
+use tests::{PATIENCE, Process, free_port, noise};
 
 /// A daemon, and the terminal beside it.
 struct Daemon<'a> {
@@ -88,12 +88,6 @@ fn control(machines: &Machines, name: &str, command: &str, arguments: &[&str]) -
     program.output().unwrap()
 }
 
-/// A port that is free for both protocols.
-fn free_port() -> String {
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    tcp.local_addr().unwrap().port().to_string()
-}
-
 fn is(state: &'static str) -> impl Fn(&Value) -> bool {
     move |content| content["state"] == state
 }
@@ -168,7 +162,7 @@ fn what_it_was_told_survives_a_crash() {
 fn tickets_hold_after_a_crash() {
     let machines = Machines::new();
     machines.put("giver", "a.bin", b"the same");
-    let port = free_port();
+    let port = free_port().to_string();
     let flags = &["-p", &port];
     let mut giver = Daemon::start(&machines, "giver", flags);
     let ticket = giver.share("a.bin");
@@ -230,8 +224,8 @@ fn what_is_wrong_is_said_in_a_sentence() {
     says(daemon.control("limit", &[]), 2, "--up");
     says(daemon.control("pause", &[]), 2, "");
     let ticket = daemon.share("file");
-    let (damaged, cut) =
-        (ticket.replace(&ticket[20..21], if &ticket[20..21] == "a" { "b" } else { "a" }), &ticket[..30]);
+    let (mut damaged, cut) = (ticket.clone(), &ticket[..30]);
+    damaged.replace_range(20..21, if &ticket[20..21] == "a" { "b" } else { "a" });
     says(daemon.control("add", &[&damaged]), 2, "damaged");
     says(daemon.control("add", &[cut]), 2, "cut off");
     // A second one with the same state, or in the same place.
@@ -244,6 +238,84 @@ fn what_is_wrong_is_said_in_a_sentence() {
     says(daemon.control("rm", &["file"]), 2, "may be any of the numbers 1, 2");
     daemon.process.kill();
     says(daemon.control("status", &[]), 4, "no daemon runs here");
+}
+
+#[test]
+fn what_could_not_be_written_is_written_later() {
+    let machines = Machines::new();
+    machines.put("a", "file", b"1");
+    let flags = &["-p0", "--state=state"];
+    let mut daemon = Daemon::start(&machines, "a", flags);
+    // Nothing can take the place of a folder.
+    let state = machines.folder("a").join("state/daemon.json");
+    std::fs::create_dir_all(&state).unwrap();
+    let said = daemon.control("add", &["file"]);
+    assert_eq!(said.status.code(), Some(7), "{}", String::from_utf8_lossy(&said.stderr));
+    std::fs::remove_dir(&state).unwrap();
+    assert!(daemon.share("file").starts_with("p2p"));
+    daemon.crash(flags);
+    assert_eq!(daemon.contents().len(), 1, "it is remembered");
+}
+
+#[test]
+fn a_paused_share_that_is_added_again_is_shared() {
+    let machines = Machines::new();
+    machines.put("a", "sub/file", b"1");
+    let daemon = Daemon::start(&machines, "a", &["-p0"]);
+    let ticket = daemon.share("sub/file");
+    // A path is meant from where it is typed.
+    assert!(daemon.does("pause", &["./sub/file"]).contains("is paused"));
+    assert_eq!(daemon.share("sub/file"), ticket);
+    daemon.first("it is shared", is("sharing"));
+    daemon.does("rm", &["sub/file"]);
+    assert_eq!(daemon.contents().len(), 0);
+}
+
+#[test]
+fn the_same_content_twice_is_one_share_until_the_first_is_removed() {
+    let machines = Machines::new();
+    for folder in ["one", "two"] {
+        machines.put("a", &format!("{folder}/file"), b"the same");
+    }
+    let daemon = Daemon::start(&machines, "a", &["-p0"]);
+    daemon.share("one/file");
+    for flags in [&["two/file"][..], &["--json", "two/file"]] {
+        let said = daemon.control("add", flags);
+        assert_eq!(said.status.code(), Some(1), "{flags:?}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    let second = daemon.contents().remove(1);
+    assert!(second["reason"].as_str().unwrap().contains("the same content as number 1"), "{second}");
+    daemon.does("rm", &["1"]);
+    daemon.first("the second is shared instead", |content| content["number"] == 2 && is("sharing")(content));
+}
+
+#[test]
+fn force_is_taken_over_by_a_download_that_is_there() {
+    let machines = Machines::new();
+    machines.put("giver", "file", b"right");
+    machines.put("taker", "output/file", b"different");
+    let (giver, taker) = (Daemon::start(&machines, "giver", &["-p0"]), Daemon::start(&machines, "taker", &["-p0"]));
+    let ticket = giver.share("file");
+    // It may have failed already when that is answered.
+    taker.control("add", &[&ticket]);
+    taker.first("a different file is in its way", is("failed"));
+    let elsewhere = taker.control("add", &[&ticket, "-o", "elsewhere"]);
+    let errors = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert!(elsewhere.status.code() == Some(2) && errors.contains("peer-cli rm 1"), "{errors}");
+    taker.control("add", &[&ticket, "--force"]);
+    taker.first("it is replaced", is("sharing"));
+    assert_eq!(machines.read("taker", "output/file"), b"right");
+}
+
+#[test]
+fn two_daemons_never_have_one_socket() {
+    let machines = Machines::new();
+    let first = Daemon::start(&machines, "a", &["-p0", "--state=first"]);
+    let mut second = machines.command("a", "daemon", &["-p0", "--state=second", "--socket"]);
+    let output = second.arg(socket(&machines, "a")).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(6) && errors.contains("is controlled at"), "{errors}");
+    assert_eq!(first.contents().len(), 0, "the first one answers");
 }
 
 #[cfg(unix)]
@@ -317,13 +389,43 @@ mod on_unix {
     }
 
     #[test]
+    fn a_hang_up_stops_no_other_share() {
+        let machines = Machines::new();
+        let giver = machines.folder("a");
+        machines.put("a", "one/file", b"one");
+        machines.put("a", "two/file", &noise(100_000, 3));
+        let daemon = Daemon::start(&machines, "a", &["-p0"]);
+        daemon.share("one/file");
+        let ticket = daemon.share("two/file");
+        machines.get("taker", &[&ticket]).ends_with(0);
+        let sent = daemon.until("it was sent", |contents| contents[1]["sent"].as_u64().filter(|&sent| sent >= 100_000));
+        // Number 1 is what number 2 is already.
+        std::fs::copy(giver.join("two/file"), giver.join("one/file")).unwrap();
+        daemon.process.signal("HUP");
+        daemon.until("the first is a copy", |contents| {
+            contents[0]["reason"].as_str().unwrap().contains("the same content as number 2").then_some(())
+        });
+        let second = daemon.until("the second is shared", |contents| {
+            contents.get(1).filter(|content| is("sharing")(content)).cloned()
+        });
+        assert!(second["sent"].as_u64() >= Some(sent), "what was sent is still counted: {second}");
+        machines.get("another", &[&ticket]).ends_with(0);
+        // The other one has its turn when it changes.
+        std::fs::write(giver.join("two/file"), b"something else").unwrap();
+        daemon.process.signal("HUP");
+        daemon.until("both are shared", |contents| contents.iter().all(is("sharing")).then_some(()));
+        let second = daemon.contents().remove(1);
+        assert!(second["sent"].as_u64() >= Some(sent), "its counters go on: {second}");
+    }
+
+    #[test]
     fn the_service_manager_hears_that_it_is_ready_lives_and_stops() {
         let machines = Machines::new();
         let path = machines.folder("a").join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = machines.command("a", "daemon", &["-p0", "--socket"]);
-        command.arg(socket(&machines, "a")).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+        command.arg(socket(&machines, "a")).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
         let process = Process::start("a", command);
         let mut heard = [0; 64];
         let mut next = || {

@@ -7,13 +7,7 @@ use std::time::Duration;
 use testbed::event::Sharing;
 use testbed::event::{Bye, Completed, Error, Event, Hashing, Kind, Manifest, Ready, Ticket};
 use tests::machines::{Machines, ticket};
-use tests::{Process, Swarm, noise};
-
-/// A free port for a tracker that is to be there again after a restart.
-fn free_port() -> String {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port().to_string()
-}
+use tests::{Process, Swarm, free_port, noise};
 
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
@@ -53,7 +47,9 @@ fn several_files_have_a_ticket_each() {
 fn one_port_leads_to_the_tracker_and_to_what_is_shared() {
     let machines = Machines::new();
     machines.put("here", "file", b"bytes");
-    for (flags, together) in [(&["-d=0"][..], true), (&["-p=0"], true), (&["-p=0", "-d", &free_port()], false)] {
+    for (flags, together) in
+        [(&["-d=0"][..], true), (&["-p=0"], true), (&["-p=0", "-d", &free_port().to_string()], false)]
+    {
         let mut sharer = machines.share("here", &[flags, &["file"]].concat());
         let listeners = sharer.event::<Ready>().listeners;
         let ticket = ticket(&mut sharer);

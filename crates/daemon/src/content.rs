@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use peer::{ContentId, Download, Glob, PeerEvent, Share, State, Status, Ticket};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::{ContentStatus, Doing, Kind};
-use crate::nodes::{Nodes, Told, Tracked};
+use crate::nodes::{NOBODY, Nodes, Told, Tracked};
 use crate::state::SavedContent;
 
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub(crate) looks: u64,
     /// How often it was told to go on whatever went wrong before.
     pub(crate) resumes: u64,
+    /// Whether different files are replaced from now on.
+    pub(crate) force: bool,
 }
 
 /// What a content tells, for the next start.
@@ -58,8 +60,10 @@ pub(crate) struct Task {
     pub(crate) wish: watch::Receiver<Wish>,
     pub(crate) view: watch::Sender<ContentStatus>,
     pub(crate) notes: mpsc::Sender<Note>,
-    /// What was received and sent before a pause.
+    /// What was received and sent before a pause, or before its files were looked at anew.
     before: (u64, u64),
+    /// What has been since then.
+    since: (u64, u64),
 }
 
 /// What to do next.
@@ -77,7 +81,7 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        Task { saved, nodes, wish, view, notes, before: (0, 0) }
+        Task { saved, nodes, wish, view, notes, before: (0, 0), since: (0, 0) }
     }
 
     /// How a content stands that was not begun.
@@ -101,8 +105,9 @@ impl Task {
     /// Runs until it is told to end.
     pub(crate) async fn run(mut self) {
         let mut failures = 0;
-        loop {
+        while self.wish.has_changed().is_ok() {
             let wish = *self.wish.borrow_and_update();
+            self.saved.force |= wish.force;
             let stopped = match wish.run {
                 Run::Remove => break,
                 Run::Pause => Some(Doing::Paused),
@@ -168,10 +173,19 @@ impl Task {
         });
     }
 
+    /// Counts on where the node begins anew, as it does with a share that it opens again.
+    fn count(&mut self, status: &Status) {
+        if status.received < self.since.0 || status.sent < self.since.1 {
+            self.before = (self.before.0 + self.since.0, self.before.1 + self.since.1);
+        }
+        self.since = (status.received, status.sent);
+    }
+
     /// What was counted up to here counts on.
     fn keep_counts(&mut self, status: &Status) {
-        self.before.0 += status.received;
-        self.before.1 += status.sent;
+        self.count(status);
+        let (received, sent) = std::mem::take(&mut self.since);
+        self.before = (self.before.0 + received, self.before.1 + sent);
     }
 }
 
@@ -180,7 +194,8 @@ impl Task {
     async fn share(&mut self, wish: Wish, failures: &mut u32) -> Next {
         let home = self.nodes.home().clone();
         let share = match self.hash(&home).await {
-            Ok(share) => share,
+            Ok(Some(share)) => share,
+            Ok(None) => return Next::Again,
             Err(reason) => {
                 self.say(Doing::Failed, &reason);
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow((*failures).min(8))).min(LONGEST_PAUSE);
@@ -188,16 +203,33 @@ impl Task {
                 return self.told_within(pause).await;
             }
         };
-        if let Err(other) = home.claim(share.content(), self.saved.number) {
-            self.say(Doing::Failed, &format!("it is the same content as number {other}: remove one of them"));
-            return self.told().await;
+        if let Err(next) = self.claim(&home, share.content()).await {
+            return next;
         }
         *failures = 0;
         self.serve(&home, share, wish).await
     }
 
-    /// Hashes what lies at the path. An error is a sentence.
-    async fn hash(&mut self, home: &Tracked) -> Result<Share, String> {
+    /// Takes a content, or says which entry has it, and waits until that lets go of it.
+    async fn claim(&mut self, tracked: &Tracked, content: ContentId) -> Result<(), Next> {
+        let mut released = tracked.released();
+        match tracked.claim(content, self.saved.number) {
+            Ok(()) => return Ok(()),
+            Err(NOBODY) => self.say(Doing::Waiting, ""),
+            Err(other) => {
+                let reason =
+                    format!("it is the same content as number {other}, and waits for that: remove one of them");
+                self.say(Doing::Failed, &reason);
+            }
+        }
+        tokio::select! {
+            next = self.told() => Err(next),
+            _ = released.changed() => Err(Next::Again),
+        }
+    }
+
+    /// Hashes what lies at the path; nothing if it is told to stop meanwhile. An error is a sentence.
+    async fn hash(&mut self, home: &Arc<Tracked>) -> Result<Option<Share>, String> {
         self.say(Doing::Hashing, "");
         let path = PathBuf::from(&self.saved.path);
         let mut events = home.node.events();
@@ -205,11 +237,21 @@ impl Task {
         if let Some(secrets) = self.nodes.secrets.clone() {
             share = share.private(move |content| secrets(content));
         }
-        let hashing = share.into_future();
-        tokio::pin!(hashing);
+        let mut hashing = share.into_future();
         loop {
             tokio::select! {
-                result = &mut hashing => return result.map_err(|error| error.to_string()),
+                result = &mut hashing => return result.map(Some).map_err(|error| error.to_string()),
+                changed = self.wish.changed() => if changed.is_err() || self.wish.borrow().run != Run::Go {
+                    self.wish.mark_changed();
+                    // The node shares it once it is hashed.
+                    let home = home.clone();
+                    tokio::spawn(async move {
+                        if let Ok(share) = hashing.await {
+                            home.stop_unclaimed(share).await;
+                        }
+                    });
+                    return Ok(None);
+                },
                 event = events.recv() => match event {
                     Ok(PeerEvent::Hashing { path: of, done, total }) if of == path => {
                         self.view.send_modify(|view| view.hashed = [done, total]);
@@ -225,11 +267,22 @@ impl Task {
     }
 
     /// Says how a share stands until it is told something else, or its files change.
-    async fn serve(&mut self, home: &Tracked, share: Share, mut wish: Wish) -> Next {
+    async fn serve(&mut self, home: &Arc<Tracked>, share: Share, mut wish: Wish) -> Next {
         let (content, mut status, mut addresses) = (share.content(), share.status(), home.node.addresses());
         self.tell_ticket(content);
         loop {
+            let told = *self.wish.borrow_and_update();
+            let looks = told.looks != std::mem::replace(&mut wish.looks, told.looks);
+            if told.run != Run::Go || (looks && self.is_other_content(home, content).await) {
+                let last = status.borrow().clone();
+                self.keep_counts(&last);
+                // Another entry that takes it then is not stopped with it.
+                let _ = share.stop().await;
+                home.release(self.saved.number);
+                return Next::Again;
+            }
             let now = status.borrow_and_update().clone();
+            self.count(&now);
             match &now.state {
                 State::Withdrawn(reason) => {
                     self.show(Doing::Waiting, reason, &now);
@@ -239,9 +292,10 @@ impl Task {
                     return self.told_within(FIRST_PAUSE).await;
                 }
                 State::Stopped | State::Failed(_) => {
+                    self.keep_counts(&now);
                     home.release(self.saved.number);
                     self.say(Doing::Failed, "it was stopped");
-                    return self.told().await;
+                    return self.told_within(FIRST_PAUSE).await;
                 }
                 _ => self.show(Doing::Sharing, "", &now),
             }
@@ -253,37 +307,22 @@ impl Task {
                     }
                     self.tell_ticket(content);
                 }
-                changed = self.wish.changed() => {
-                    let told = *self.wish.borrow_and_update();
-                    if changed.is_err() || told.run != Run::Go {
-                        let last = status.borrow().clone();
-                        self.keep_counts(&last);
-                        home.release(self.saved.number);
-                        let _ = share.stop().await;
-                        return if changed.is_err() { Next::End } else { Next::Again };
-                    }
-                    if told.looks != wish.looks {
-                        wish = told;
-                        if self.is_other_content(home, content).await {
-                            home.release(self.saved.number);
-                            let _ = share.stop().await;
-                            return Next::Again;
-                        }
-                    }
-                }
+                changed = self.wish.changed() => if changed.is_err() { return Next::End },
             }
         }
     }
 
     /// Looks at the files anew, and whether they are of another content now.
-    async fn is_other_content(&mut self, home: &Tracked, content: ContentId) -> bool {
+    async fn is_other_content(&mut self, home: &Arc<Tracked>, content: ContentId) -> bool {
         match self.hash(home).await {
             // The node knows it as the same one.
-            Ok(share) if share.content() == content => false,
-            Ok(share) => {
-                let _ = share.stop().await;
+            Ok(Some(share)) if share.content() == content => false,
+            Ok(Some(share)) => {
+                // Another entry may share that already.
+                home.stop_unclaimed(share).await;
                 true
             }
+            Ok(None) => false,
             Err(reason) => {
                 tracing::warn!(path = self.saved.path, reason, "it cannot be looked at anew");
                 false
@@ -303,7 +342,11 @@ impl Task {
         if !self.saved.complete.is_empty() && !Path::new(&self.saved.complete).exists() {
             let gone = format!("{} is not there any more: {AGAIN}", self.saved.complete);
             self.say(Doing::Failed, &gone);
-            return self.told_to_get_it_again(wish).await;
+            // Its disk may be mounted later.
+            return match timeout(LONGEST_PAUSE, self.told_to_get_it_again(wish)).await {
+                Ok(next) => next,
+                Err(_) => Next::Again,
+            };
         }
         let ticket: Ticket = match self.saved.ticket.parse() {
             Ok(ticket) => ticket,
@@ -320,8 +363,8 @@ impl Task {
             Ok(content) => content,
             Err(next) => return next,
         };
-        if let Err(other) = tracked.claim(content, self.saved.number) {
-            return self.fails(&format!("number {other} is the same content: remove one of them")).await;
+        if let Err(next) = self.claim(&tracked, content).await {
+            return next;
         }
         let begun = self.begin(&ticket, &tracked, content).await;
         let next = match begun {
@@ -385,6 +428,7 @@ impl Task {
         let (content, mut status, mut told) = (download.content(), download.status(), tracked.told.clone());
         loop {
             let now = status.borrow_and_update().clone();
+            self.count(&now);
             if !now.name.is_empty() && now.name != self.saved.name {
                 self.saved.name.clone_from(&now.name);
                 self.saved.content = content.to_string();
@@ -413,7 +457,10 @@ impl Task {
                     self.keep_counts(&now);
                     return self.told_to_get_it_again(wish).await;
                 }
-                State::Stopped => return self.fails("it was stopped").await,
+                State::Stopped => {
+                    self.keep_counts(&now);
+                    return self.fails("it was stopped").await;
+                }
                 State::Starting => self.show(Doing::Waiting, &waits, &now),
                 State::Opening => self.show(Doing::Checking, "", &now),
                 State::Finishing => self.show(Doing::Finishing, "", &now),
@@ -425,7 +472,7 @@ impl Task {
                 changed = told.changed() => if changed.is_err() { return Next::End },
                 changed = self.wish.changed() => {
                     let said = *self.wish.borrow_and_update();
-                    if changed.is_ok() && said.run == wish.run {
+                    if changed.is_ok() && (said.run, said.force) == (wish.run, wish.force) {
                         continue;
                     }
                     let last = status.borrow().clone();

@@ -19,6 +19,7 @@
 
 mod content;
 pub mod control;
+mod lock;
 mod nodes;
 mod queue;
 mod requests;

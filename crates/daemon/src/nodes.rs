@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use peer::{ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Shares, Ticket, TrackerAddress, Waits};
+use peer::{ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TrackerAddress, Waits};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -18,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest time for one attempt.
 const ONE_TRY: Duration = Duration::from_secs(15);
+
+/// The number of no entry.
+pub(crate) const NOBODY: u64 = u64::MAX;
 
 /// Makes a node that is still to be started. An error is a sentence.
 pub type NewNode = Box<dyn Fn() -> Result<NodeBuilder, String> + Send + Sync>;
@@ -53,6 +56,8 @@ pub(crate) struct Tracked {
     _tell: watch::Sender<Told>,
     joining: AbortHandle,
     claims: Mutex<HashMap<ContentId, u64>>,
+    /// Tells that a content was let go of.
+    released: watch::Sender<()>,
     past: Arc<Mutex<(Counters, Waits)>>,
 }
 
@@ -77,7 +82,15 @@ impl Tracked {
     ) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
         let joining = tokio::spawn(join(node.clone(), tracker, secret, tell.clone())).abort_handle();
-        Arc::new(Tracked { node, told, _tell: tell, joining, claims: Mutex::default(), past })
+        Arc::new(Tracked {
+            node,
+            told,
+            _tell: tell,
+            joining,
+            claims: Mutex::default(),
+            released: watch::Sender::new(()),
+            past,
+        })
     }
 
     /// Takes a content for the entry of this number; an error is the number of the one that has it.
@@ -91,6 +104,22 @@ impl Tracked {
     /// Lets go of what an entry has taken.
     pub(crate) fn release(&self, number: u64) {
         lock(&self.claims).retain(|_, owner| *owner != number);
+        self.released.send_replace(());
+    }
+
+    /// Tells when an entry lets go of what it has taken, from now on.
+    pub(crate) fn released(&self) -> watch::Receiver<()> {
+        self.released.subscribe()
+    }
+
+    /// Stops a share that no entry serves, unless one does: nobody can take its content meanwhile.
+    pub(crate) async fn stop_unclaimed(&self, share: Share) {
+        let content = share.content();
+        if self.claim(content, NOBODY).is_ok() {
+            let _ = share.stop().await;
+            lock(&self.claims).remove(&content);
+            self.released.send_replace(());
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use peer::{Glob, Ticket};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::content::{Run, Stillness};
+use crate::content::Run;
 use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, Request, Which};
 use crate::service::{Inner, Running, Service};
 use crate::state::{MOST_CONTENTS, SavedContent, StateError};
@@ -17,6 +17,12 @@ use crate::state::{MOST_CONTENTS, SavedContent, StateError};
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How long a content that is removed or paused may take to close its files before that is answered.
 const CLOSED: Duration = Duration::from_secs(5);
+
+/// Longest path, in bytes: it has to fit into a line together with everything else, however it is escaped.
+const LONGEST_PATH: usize = 8 << 10;
+/// Of what a sentence names, so many are named, and so many characters of a name.
+const MOST_NAMED: usize = 10;
+const LONGEST_NAMED: usize = 100;
 
 /// What cannot be done.
 struct Refusal(ErrorCode, String);
@@ -78,6 +84,7 @@ impl Service {
         answers: &mpsc::Sender<Answer>,
     ) -> Answered {
         let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
+        let names_folder = folder.is_some();
         let mut saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
             Some(ticket) => {
                 let ticket = ticket.map_err(|error| usage(error.to_string()))?;
@@ -113,35 +120,85 @@ impl Service {
             }
         };
         (saved.force, saved.only) = (force, only);
-        let (view, is_new) = {
+        let names_folder = names_folder && saved.kind == Kind::Download;
+        let (mut changes, mut had_failed) = (true, false);
+        let (number, mut view, is_new) = {
             let mut inner = self.inner();
-            let same = |other: &&Running| match saved.kind {
+            let same = |other: &Running| match saved.kind {
                 Kind::Share => other.saved.kind == Kind::Share && other.saved.path == saved.path,
                 Kind::Download => other.saved.ticket == saved.ticket && other.saved.only == saved.only,
             };
-            match inner.contents.iter().find(same) {
-                Some(there) => (there.view.clone(), false),
-                None if inner.contents.len() >= MOST_CONTENTS => {
+            let is_full = inner.contents.len() >= MOST_CONTENTS;
+            match inner.contents.iter_mut().find(|other| same(other)) {
+                Some(there) => {
+                    let number = there.saved.number;
+                    if names_folder && there.saved.path != saved.path {
+                        let sentence = format!(
+                            "number {number} downloads it into {} already: `peer-cli rm {number}` first, then add it again",
+                            there.saved.path
+                        );
+                        return Err(Refusal(ErrorCode::Usage, sentence));
+                    }
+                    changes = there.saved.paused || (force && !there.saved.force);
+                    there.saved.paused = false;
+                    there.saved.force |= force;
+                    let mut view = there.view.clone();
+                    had_failed = view.borrow_and_update().state == Doing::Failed;
+                    there.go_on();
+                    inner.look_at_queue();
+                    (number, view, false)
+                }
+                None if is_full => {
                     let sentence =
                         format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
                     return Err(Refusal(ErrorCode::Refused, sentence));
                 }
                 None => {
-                    saved.number = inner.next;
+                    let number = inner.next;
+                    saved.number = number;
                     inner.next += 1;
                     let running = self.begin(saved);
                     let view = running.view.clone();
                     inner.contents.push(running);
                     inner.look_at_queue();
-                    (view, true)
+                    (number, view, true)
                 }
             }
         };
-        if is_new {
-            self.save().await?;
+        match changes {
+            true => self.save().await?,
+            // It may be there, and not be written yet.
+            false => self.save_what_is_left().await?,
         }
-        follow(view, answers).await;
+        if had_failed {
+            // It is tried again.
+            let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
+        }
+        self.follow(number, view, answers).await;
         Ok((1, if is_new { String::new() } else { "it is there already".to_owned() }))
+    }
+
+    /// Says how a content that was added stands until it is known what it is, and at least each second.
+    async fn follow(&self, number: u64, mut view: watch::Receiver<ContentStatus>, answers: &mpsc::Sender<Answer>) {
+        loop {
+            let now = view.borrow_and_update().clone();
+            let is_begun = match (now.kind, now.state) {
+                (Kind::Download, _) => true,
+                (Kind::Share, Doing::Hashing) => false,
+                (Kind::Share, Doing::Waiting) => !now.reason.is_empty(),
+                // It may have been told to go on just now.
+                (Kind::Share, Doing::Paused) => self.inner().is_paused(number),
+                (Kind::Share, _) => true,
+            };
+            // A client that has left does not end what it began.
+            if answers.send(Answer::Content(now)).await.is_err() || is_begun {
+                return;
+            }
+            if let Ok(Err(_)) = timeout(SIGN_OF_LIFE, view.changed()).await {
+                // It was removed meanwhile.
+                return;
+            }
+        }
     }
 
     async fn remove(&self, which: &Which, answers: &mpsc::Sender<Answer>) -> Answered {
@@ -154,21 +211,27 @@ impl Service {
             removed
         };
         let count = removed.len() as u64;
-        let closed = async {
-            for content in removed {
-                content.wish.send_modify(|wish| wish.run = Run::Remove);
-                let last = content.view.borrow().clone();
-                let _ = content.task.await;
-                let _ = answers.send(Answer::Content(last)).await;
-            }
-        };
-        let note = match timeout(CLOSED, closed).await {
-            Ok(()) => String::new(),
-            Err(_) => "their files are still being closed".to_owned(),
-        };
+        for content in &removed {
+            content.wish.send_modify(|wish| wish.run = Run::Remove);
+        }
         self.inner().look_at_queue();
         self.save().await?;
-        Ok((count, note))
+        let deadline = Instant::now() + CLOSED;
+        let mut notes = Vec::new();
+        let mut are_closed = true;
+        for content in removed {
+            let last = content.view.borrow().clone();
+            are_closed &= timeout_at(deadline, content.task).await.is_ok();
+            if last.kind == Kind::Download && content.saved.complete.is_empty() && last.pieces > 0 {
+                let sentence = format!("what has come of {} stays in {}, as .part files", last.name, last.path);
+                notes.extend((notes.len() < MOST_NAMED).then_some(sentence));
+            }
+            let _ = answers.send(Answer::Content(last)).await;
+        }
+        if !are_closed {
+            notes.push("some files are still being closed".to_owned());
+        }
+        Ok((count, notes.join("; ")))
     }
 
     async fn pause(&self, which: &Which, pause: bool, answers: &mpsc::Sender<Answer>) -> Answered {
@@ -179,8 +242,7 @@ impl Service {
             for content in inner.contents.iter_mut().filter(|content| numbers.contains(&content.saved.number)) {
                 content.saved.paused = pause;
                 if !pause {
-                    content.wish.send_modify(|wish| wish.resumes += 1);
-                    content.stillness = Stillness::new();
+                    content.go_on();
                 }
                 views.push(content.view.clone());
             }
@@ -188,14 +250,16 @@ impl Service {
             (numbers.len() as u64, views)
         };
         self.save().await?;
+        let deadline = Instant::now() + CLOSED;
+        let mut are_closed = true;
         for mut view in views {
             // What is paused is answered once it stands still; what goes on shows how far it is later.
             let stands = view.wait_for(|view| !pause || view.state == Doing::Paused);
-            let _ = timeout(CLOSED, stands).await;
+            are_closed &= timeout_at(deadline, stands).await.is_ok();
             let now = view.borrow().clone();
             let _ = answers.send(Answer::Content(now)).await;
         }
-        Ok((count, String::new()))
+        Ok((count, if are_closed { String::new() } else { "some files are still being closed".to_owned() }))
     }
 
     async fn prioritise(&self, which: &Which, answers: &mpsc::Sender<Answer>) -> Answered {
@@ -228,6 +292,10 @@ impl Service {
 }
 
 impl Inner {
+    fn is_paused(&self, number: u64) -> bool {
+        self.contents.iter().any(|content| content.saved.number == number && content.saved.paused)
+    }
+
     /// The numbers of the contents that are meant, each once, in the order in which they were named.
     fn meant(&self, which: &Which) -> Answered<Vec<u64>> {
         let names = match which {
@@ -249,13 +317,13 @@ impl Inner {
                 [number] if numbers.contains(&number) => {}
                 [number] => numbers.push(number),
                 [] => {
+                    let name = shortened(name);
                     let sentence = format!("the daemon has no content {name:?}: `peer-cli status` lists them");
                     return Err(Refusal(ErrorCode::NotFound, sentence));
                 }
                 _ => {
-                    let numbers: Vec<_> = found.iter().map(u64::to_string).collect();
-                    let sentence =
-                        format!("{name:?} may be any of the numbers {}: give one of those", numbers.join(", "));
+                    let name = shortened(name);
+                    let sentence = format!("{name:?} may be any of the numbers {}: give one of those", listed(&found));
                     return Err(Refusal(ErrorCode::Usage, sentence));
                 }
             }
@@ -267,6 +335,22 @@ impl Inner {
     }
 }
 
+/// The first numbers, and how many more there are.
+fn listed(numbers: &[u64]) -> String {
+    let named: Vec<_> = numbers.iter().take(MOST_NAMED).map(u64::to_string).collect();
+    let more = numbers.len() - named.len();
+    let named = named.join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
+
+fn shortened(name: &str) -> String {
+    let mut short: String = name.chars().take(LONGEST_NAMED).collect();
+    if short.len() < name.len() {
+        short.push('…');
+    }
+    short
+}
+
 /// The path as text, which the state and the protocol have it as.
 fn absolute(path: &Path) -> Answered<String> {
     let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
@@ -275,23 +359,22 @@ fn absolute(path: &Path) -> Answered<String> {
     }
     let text =
         path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder".to_owned()))?;
+    if text.len() > LONGEST_PATH {
+        return Err(usage(format!("the path is longer than {LONGEST_PATH} bytes: name a shorter one")));
+    }
     Ok(text.to_owned())
 }
 
-/// Says how a content that was added stands until it is known what it is, and at least each second.
-async fn follow(mut view: watch::Receiver<ContentStatus>, answers: &mpsc::Sender<Answer>) {
-    loop {
-        let now = view.borrow_and_update().clone();
-        let is_begun = match now.kind {
-            Kind::Share => {
-                !matches!(now.state, Doing::Hashing) && (now.state != Doing::Waiting || !now.reason.is_empty())
-            }
-            Kind::Download => true,
-        };
-        // A client that has left does not end what it began.
-        if answers.send(Answer::Content(now)).await.is_err() || is_begun {
-            return;
-        }
-        let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_about_many_contents_fits_into_a_line() {
+        let numbers: Vec<u64> = (1..=20_000).collect();
+        assert_eq!(listed(&numbers), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 19990 more");
+        assert_eq!(listed(&numbers[..2]), "1, 2");
+        assert_eq!(shortened(&"\u{1}".repeat(60_000)).chars().count(), LONGEST_NAMED + 1);
+        assert_eq!(shortened("größer"), "größer");
     }
 }

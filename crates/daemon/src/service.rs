@@ -1,6 +1,7 @@
 //! The service: what is shared and downloaded, and what is done when somebody asks for something.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Service {
     store: Arc<Store>,
     /// One write at a time, each of what is true when it begins.
     saving: tokio::sync::Mutex<()>,
+    /// Whether something has changed since the state was written: set before a write, and again when it fails.
+    unsaved: AtomicBool,
     nodes: Arc<Nodes>,
     pub(crate) downloads: PathBuf,
     read_settings: ReadSettings,
@@ -114,6 +117,7 @@ impl Service {
             inner: Mutex::new(inner),
             store: Arc::new(store),
             saving: tokio::sync::Mutex::default(),
+            unsaved: AtomicBool::new(false),
             nodes,
             downloads,
             read_settings,
@@ -153,17 +157,32 @@ impl Service {
 
     pub(crate) fn begin(&self, saved: SavedContent) -> Running {
         let run = if saved.paused { Run::Pause } else { Run::Go };
-        let (wish, told) = watch::channel(Wish { run, ..Wish::default() });
+        let (wish, told) = watch::channel(Wish { run, force: saved.force, ..Wish::default() });
         let (show, view) = watch::channel(Task::first_view(&saved));
         let task = Task::new(saved.clone(), self.nodes.clone(), (told, show), self.notes.clone());
         Running { saved, wish, view, stillness: Stillness::new(), task: tokio::spawn(task.run()) }
     }
 
+    /// Writes what has changed.
     pub(crate) async fn save(&self) -> Result<(), StateError> {
+        self.unsaved.store(true, Ordering::SeqCst);
+        self.save_what_is_left().await
+    }
+
+    /// Writes what could not be written before, if there is any.
+    pub(crate) async fn save_what_is_left(&self) -> Result<(), StateError> {
         let _turn = self.saving.lock().await;
+        if !self.unsaved.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
         let saved = self.inner().saved();
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.save(&saved)).await.unwrap_or(Ok(()))
+        let written = tokio::task::spawn_blocking(move || store.save(&saved)).await;
+        let result = written.unwrap_or_else(|error| Err(self.store.failed(error.into())));
+        if result.is_err() {
+            self.unsaved.store(true, Ordering::SeqCst);
+        }
+        result
     }
 
     pub(crate) async fn apply_limits(&self) {
@@ -174,7 +193,7 @@ impl Service {
         home.set_down_rate(down).await;
     }
 
-    /// Reads the settings again, and looks at everything that is shared anew.
+    /// Reads the settings again, and looks at its own shares anew.
     pub async fn reload(&self) -> Result<(), String> {
         let read = (self.read_settings)();
         {
@@ -257,7 +276,12 @@ impl ServiceRun {
             tokio::select! {
                 () = &mut serving => return,
                 Some(note) = inbox.recv() => service.noted(note).await,
-                _ = queue.tick() => service.inner().look_at_queue(),
+                _ = queue.tick() => {
+                    service.inner().look_at_queue();
+                    if let Err(error) = service.save_what_is_left().await {
+                        tracing::debug!(%error, "the state can still not be written");
+                    }
+                }
             }
         }
     }
@@ -302,6 +326,16 @@ impl Running {
             return Candidate::Other;
         }
         if self.stillness.is_still(&view) { Candidate::Still } else { Candidate::Wants }
+    }
+
+    /// Has it go on, whatever went wrong before.
+    pub(crate) fn go_on(&mut self) {
+        let force = self.saved.force;
+        self.wish.send_modify(|wish| {
+            wish.resumes += 1;
+            wish.force = force;
+        });
+        self.stillness = Stillness::new();
     }
 
     /// Whether it is called so.

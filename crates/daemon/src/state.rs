@@ -1,7 +1,8 @@
 //! What outlives a daemon: what is shared and wanted, in which order, what is paused, and the limits. One JSON file, for its
 //! owner alone, since tickets stand in it; it is written whole before a request is answered.
 
-use std::fs::{File, TryLockError};
+use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,10 @@ use crate::control::Kind;
 const VERSION: u32 = 1;
 const FILE: &str = "daemon.json";
 const LOCK: &str = "daemon.lock";
-/// Largest file that is read.
+/// Largest file that is written and read.
 const LARGEST: u64 = 64 << 20;
+/// Numbers of contents are smaller.
+const NUMBERS: u64 = 1 << 53;
 /// Most contents.
 pub const MOST_CONTENTS: usize = 20_000;
 
@@ -36,6 +39,9 @@ pub enum StateError {
         /// What the system says.
         source: io::Error,
     },
+    /// It would be larger than what is read.
+    #[error("{0} would have more than {most} MiB: remove some contents", most = LARGEST >> 20)]
+    TooLarge(PathBuf),
     /// It is not what a daemon has written.
     #[error("{path} cannot be read: {reason}. To begin with nothing, move it away")]
     Damaged {
@@ -113,14 +119,7 @@ impl Store {
         };
         make_folder(folder).map_err(io(folder))?;
         let at = folder.join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&at).map_err(io(&at))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StateError::InUse(at)),
-            // Where there are no locks, nobody else is known to be there.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(io(&at)(error)),
-        }
+        let Some(lock) = crate::lock::take(&at).map_err(io(&at))? else { return Err(StateError::InUse(at)) };
         atomic_file::sweep(folder);
         Ok(Store { path: folder.join(FILE), _lock: lock })
     }
@@ -150,16 +149,32 @@ impl Store {
         if saved.contents.len() > MOST_CONTENTS {
             return Err(damaged(format!("it has more than {MOST_CONTENTS} contents")));
         }
+        let mut numbers = HashSet::new();
+        for content in &saved.contents {
+            if content.number >= NUMBERS || !numbers.insert(content.number) {
+                return Err(damaged(format!("number {} is too large, or there twice", content.number)));
+            }
+        }
+        if saved.next >= NUMBERS {
+            return Err(damaged(format!("the next number, {}, is too large", saved.next)));
+        }
         Ok(saved)
+    }
+
+    /// An error about its file.
+    pub(crate) fn failed(&self, source: io::Error) -> StateError {
+        StateError::Io { path: self.path.clone(), source }
     }
 
     /// Writes it. When this returns, it outlives the process and the machine.
     pub fn save(&self, saved: &Saved) -> Result<(), StateError> {
-        let io = |source| StateError::Io { path: self.path.clone(), source };
         let mut saved = saved.clone();
         saved.v = VERSION;
-        let bytes = serde_json::to_vec(&saved).map_err(|error| io(error.into()))?;
-        atomic_file::replace(&self.path, &bytes, Readers::Owner).map_err(io)
+        let bytes = serde_json::to_vec(&saved).map_err(|error| self.failed(error.into()))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(StateError::TooLarge(self.path.clone()));
+        }
+        atomic_file::replace(&self.path, &bytes, Readers::Owner).map_err(|source| self.failed(source))
     }
 }
 
@@ -204,12 +219,25 @@ mod tests {
     fn damaged_state_is_named_and_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        for bytes in ["", "{", "{\"v\":9,\"next\":1,\"contents\":[]}", "[]"] {
+        let largest = r#"{"v":1,"next":1,"contents":[{"number":18446744073709551615}]}"#;
+        let next = r#"{"v":1,"next":18446744073709551615,"contents":[]}"#;
+        let twice = r#"{"v":1,"next":3,"contents":[{"number":2},{"number":2}]}"#;
+        for bytes in ["", "{", "{\"v\":9,\"next\":1,\"contents\":[]}", "[]", largest, next, twice] {
             std::fs::write(&path, bytes).unwrap();
             let error = Store::open(folder.path()).unwrap().load().unwrap_err();
             assert!(matches!(error, StateError::Damaged { .. }), "{bytes}");
             assert_eq!(std::fs::read(&path).unwrap(), bytes.as_bytes());
         }
+    }
+
+    #[test]
+    fn nothing_is_written_that_could_not_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let content = SavedContent { path: "x".repeat(33 << 20), ..SavedContent::default() };
+        let saved = Saved { contents: vec![content.clone(), content], ..Saved::default() };
+        assert!(matches!(store.save(&saved), Err(StateError::TooLarge(_))));
+        assert_eq!(store.load().unwrap().contents, []);
     }
 
     #[cfg(unix)]
@@ -220,6 +248,6 @@ mod tests {
         let own = folder.path().join("own");
         Store::open(&own).unwrap().save(&Saved::default()).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!((mode(&own), mode(&own.join(FILE))), (0o700, 0o600));
+        assert_eq!((mode(&own), mode(&own.join(FILE)), mode(&own.join(LOCK))), (0o700, 0o600, 0o600));
     }
 }

@@ -2,16 +2,18 @@
 //! has a deadline; nobody can change anything over it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -24,6 +26,8 @@ use crate::process;
 const CONNECTIONS: usize = 16;
 /// How long a connection may last: a request, and its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take.
+const ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Most bytes of a request's head.
@@ -89,7 +93,10 @@ impl Server {
 
     /// Answers for as long as it is polled.
     pub async fn run(self, monitor: Monitor) {
-        let (room, router) = (Arc::new(Semaphore::new(CONNECTIONS)), router(monitor));
+        let (room, mut router) = (Arc::new(Semaphore::new(CONNECTIONS)), router(monitor));
+        if self.address().is_ok_and(|address| address.ip().is_loopback()) {
+            router = router.layer(middleware::from_fn(refuse_other_names));
+        }
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = match self.0.accept().await {
@@ -103,13 +110,33 @@ impl Server {
             let service = TowerToHyperService::new(router.clone());
             tokio::spawn(async move {
                 let mut http = http1::Builder::new();
-                let connection =
-                    http.keep_alive(false).max_buf_size(HEAD).serve_connection(TokioIo::new(stream), service);
+                http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(ASKED);
+                let connection = http.serve_connection(TokioIo::new(stream), service);
                 let _ = tokio::time::timeout(DEADLINE, connection).await;
                 drop(permit);
             });
         }
     }
+}
+
+/// What listens on loopback answers to addresses and `localhost` alone: a page on the web whose name leads to loopback by then
+/// reads nothing through a browser of this machine.
+async fn refuse_other_names(request: Request, next: Next) -> Response {
+    if is_own_name(request.headers()) {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "ask for localhost, or for an address\n").into_response()
+}
+
+fn is_own_name(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(host) = host.to_str() else { return false };
+    if let Some(ip) = host.strip_prefix('[') {
+        return ip.split_once(']').is_some_and(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -121,11 +148,38 @@ mod tests {
     use crate::metric::{Unit, Value};
 
     async fn ask(address: SocketAddr, path: &str) -> String {
+        ask_as(address, path, &format!("Host: {address}\r\n")).await
+    }
+
+    async fn ask_as(address: SocketAddr, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_loopback_is_refused() {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address().unwrap();
+        let running = tokio::spawn(server.run(Monitor::new(Vec::new, || Ok(()))));
+        for host in ["localhost", "LOCALHOST:9101", "127.0.0.1:9101", "10.0.0.1", "[::1]:9101", "[::1]"] {
+            let answer = ask_as(address, "/metrics", &format!("Host: {host}\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+        }
+        for headers in [
+            "Host: rebound.example\r\n",
+            "Host: 127.0.0.1.rebound.example:9101\r\n",
+            "Host: localhost.rebound.example\r\n",
+            "Host: \r\n",
+            "Host: localhost\r\nHost: rebound.example\r\n",
+            "",
+        ] {
+            let answer = ask_as(address, "/metrics", headers).await;
+            assert!(!answer.starts_with("HTTP/1.1 200"), "{headers}: {answer}");
+        }
+        running.abort();
     }
 
     #[tokio::test]

@@ -3,14 +3,15 @@
 //! Sockets are opened for that, so it is done for a few at a time. Nothing is sent anywhere but to where the peer's own connection
 //! comes from, as its handshake has proved, and only the peer itself is taken for an answer.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{PeerId, ProbeEvent, ProbeReport, ProbeRequest, TrackerEvent};
-use swarm::Scope;
+use swarm::{Origin, Scope};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use transport::frame::MessageSender;
 use transport::{Config, Connection, Kind, Likelihood, Transport, TransportError, own_addresses};
 
@@ -23,6 +24,13 @@ const AWAITED: Duration = Duration::from_millis(3500);
 /// Until then the peer alone sends; later this side does too, in case a firewall of its own lets in only answers.
 const ALONE: Duration = Duration::from_millis(1200);
 
+/// From one origin one look begins in so long: one at a time, with a pause before the next.
+const EACH: Duration = Duration::from_secs(7);
+/// Origins that are remembered for that.
+const ORIGINS: usize = 1024;
+/// Smaller ports are those of other services: nobody but root listens there.
+const FIRST_PORT: u16 = 1024;
+
 /// What a refused peer is told.
 pub(crate) const BUSY: &str = "others are being looked at just now: try again in a few seconds";
 /// What a peer is told that asks a tracker that looks at nobody.
@@ -32,6 +40,8 @@ pub(crate) const NONE: &str = "this tracker does not try ports";
 pub(crate) struct Prober {
     config: Config,
     room: Semaphore,
+    /// When each origin has its next turn.
+    turns: Mutex<HashMap<IpAddr, Instant>>,
 }
 
 /// What the rest of the tracker knows of itself.
@@ -44,7 +54,24 @@ pub(crate) struct Known {
 impl Prober {
     /// With sockets as this says, but on other ports.
     pub(crate) fn new(config: Config) -> Self {
-        Prober { config, room: Semaphore::new(MOST) }
+        Prober { config, room: Semaphore::new(MOST), turns: Mutex::default() }
+    }
+
+    /// When a peer that is seen at this address has its turn; nothing if too many wait. Takes the turn.
+    fn turn(&self, seen: IpAddr, now: Instant) -> Option<Instant> {
+        // What a process of this machine may learn it can find out without.
+        if seen.is_loopback() {
+            return Some(now);
+        }
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, next| *next > now);
+        let origin = Origin::of(seen).address;
+        let turn = turns.get(&origin).copied().unwrap_or(now);
+        if turn > now + EACH || turns.len() >= ORIGINS {
+            return None;
+        }
+        turns.insert(origin, turn + EACH);
+        Some(turn)
     }
 
     /// Looks at the peer at the other end, and tells it.
@@ -55,10 +82,14 @@ impl Prober {
         request: ProbeRequest,
         known: Known,
     ) -> Result<(), TransportError> {
+        let (peer, seen) = (connection.peer_id(), canonical(connection.remote_addr()));
+        let Some(turn) = self.turn(seen.ip(), Instant::now()) else {
+            return send.send(&TrackerEvent::Refused(BUSY.to_owned())).await;
+        };
+        sleep_until(turn).await;
         let Ok(_room) = self.room.try_acquire() else {
             return send.send(&TrackerEvent::Refused(BUSY.to_owned())).await;
         };
-        let (peer, seen) = (connection.peer_id(), canonical(connection.remote_addr()));
         let over_udp = connection.transport() == "quic";
         let own = if over_udp { self.own(request.dialled.to_canonical(), seen.ip()) } else { Vec::new() };
         // None of them is one that the peer is told of later: what it sends would let this side in.
@@ -75,13 +106,19 @@ impl Prober {
             let_in
         };
         let tcp = async {
-            let port = request.tcp.filter(|&port| port != 0)?;
+            let port = request.tcp.filter(|&port| port >= FIRST_PORT)?;
             let transport = self.bind(Kind::Tcp, self.base()).ok()?;
             let reached = reaches(&*transport, SocketAddr::new(seen.ip(), port), peer).await;
             transport.close().await;
             Some(reached)
         };
-        let (let_in, tcp) = tokio::join!(udp, tcp);
+        // A port that is closed is told as late as one whose packets are dropped: this is no scanner of ports.
+        let all_the_time = async {
+            if !seen.ip().is_loopback() {
+                sleep(UNASKED).await;
+            }
+        };
+        let (let_in, tcp, ()) = tokio::join!(udp, tcp, all_the_time);
         let mut places = Vec::new();
         for (number, &ip) in own.iter().enumerate() {
             let Ok(transport) = self.bind(Kind::Quic, ip) else { break };
@@ -186,6 +223,21 @@ async fn arrival(transport: Arc<dyn Transport>, seen: SocketAddr, peer: PeerId) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_looked_at_once_at_a_time() {
+        let prober = Prober::new(Config::new(transport::Identity::generate().unwrap(), Vec::new()));
+        let parse = |ip: &str| ip.parse::<IpAddr>().unwrap();
+        let (now, one, other) = (Instant::now(), parse("192.0.2.1"), parse("192.0.2.2"));
+        assert_eq!(prober.turn(one, now), Some(now));
+        assert_eq!(prober.turn(one, now), Some(now + EACH), "the second waits");
+        assert_eq!(prober.turn(one, now), None, "the third is refused");
+        assert_eq!(prober.turn(other, now), Some(now));
+        assert_eq!(prober.turn(one, now + 2 * EACH), Some(now + 2 * EACH));
+        // A host has a whole /64.
+        assert_eq!(prober.turn(parse("2001:db8::1"), now), Some(now));
+        assert_eq!(prober.turn(parse("2001:db8::2"), now), Some(now + EACH));
+    }
 
     #[test]
     fn another_address_is_one_that_the_peer_reaches_as_well() {

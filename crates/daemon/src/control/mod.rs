@@ -45,6 +45,12 @@ pub enum ControlError {
     /// The path is longer than a socket's address may be.
     #[error("{0} is too long for a socket: name a shorter one with --socket")]
     TooLong(PathBuf),
+    /// Another daemon listens there.
+    #[error("a daemon is controlled at {0} already: control that one, or give this one another place with --socket")]
+    InUse(PathBuf),
+    /// There is something else.
+    #[error("{0} is there and is no socket: name another place with --socket")]
+    NoSocket(PathBuf),
     /// Nothing comes any more.
     #[error("the daemon does not answer: it may be stopped or overloaded. Look at its log, or start it anew")]
     Silent,

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::ControlError;
 
+/// A socket is made in a folder beside it, of its name with this, and by this name there.
+#[cfg(unix)]
+pub(super) const MADE_IN: &str = ".new";
+#[cfg(unix)]
+pub(super) const MADE_AS: &str = "s";
+
 /// Where a control socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -55,7 +61,7 @@ mod platform {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     use std::path::{Path, PathBuf};
 
-    use super::{ControlError, Place};
+    use super::{ControlError, MADE_AS, MADE_IN, Place};
 
     const FOLDER: &str = "p2p-fileshare";
     const SOCKET: &str = "control.sock";
@@ -113,7 +119,7 @@ mod platform {
 
     pub fn make_folder(place: &Place) -> Result<(), ControlError> {
         // With what is added while it is made.
-        if place.path.as_os_str().len() + ".new".len() > LONGEST {
+        if place.path.as_os_str().len() + MADE_IN.len() + "/".len() + MADE_AS.len() > LONGEST {
             return Err(ControlError::TooLong(place.path.clone()));
         }
         let folder = folder(place);

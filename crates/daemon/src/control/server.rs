@@ -75,7 +75,16 @@ async fn talk(stream: Box<dyn Stream>, service: Arc<impl Answering>) -> Result<(
         let mut ended = false;
         while let Some(answer) = taken.recv().await {
             ended |= matches!(answer, Answer::Done { .. } | Answer::Error { .. });
-            lines::send(&mut stream, &answer).await?;
+            match lines::send(&mut stream, &answer).await {
+                Err(LineError::TooLong) => {
+                    // Nothing of it is sent. What is asked for is done all the same.
+                    let message = format!("the answer is too long: {}", LineError::TooLong);
+                    lines::send(&mut stream, &Answer::Error { code: ErrorCode::Other, message }).await?;
+                    ended = true;
+                    break;
+                }
+                sent => sent?,
+            }
         }
         // What answers has ended without a last word, as when the daemon shuts down.
         if !ended {

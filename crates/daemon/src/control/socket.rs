@@ -13,7 +13,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub struct Listener(platform::Listener);
 
 impl Listener {
-    /// Begins to listen. What an earlier daemon has left there is replaced: only the one that has the state listens.
+    /// Begins to listen. A socket that an earlier daemon has left there is replaced; one of a daemon that runs is not.
     pub fn bind(place: &Place) -> Result<Self, ControlError> {
         platform::Listener::bind(place).map(Listener)
     }
@@ -31,36 +31,36 @@ pub async fn connect(place: &Place) -> Result<Box<dyn Stream>, ControlError> {
 
 #[cfg(unix)]
 mod platform {
-    use std::fs::{self, Permissions};
+    use std::fs::{self, DirBuilder, File, Permissions};
     use std::io::{self, ErrorKind};
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+    use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+    use std::path::{Path, PathBuf};
 
     use tokio::net::{UnixListener, UnixStream};
 
     use super::{ControlError, Place, Stream};
+    use crate::control::place::{MADE_AS, MADE_IN};
 
     pub struct Listener {
         listener: UnixListener,
         path: PathBuf,
+        /// Device and inode of the socket.
+        id: (u64, u64),
+        /// Another daemon with the same socket does not start.
+        _lock: File,
     }
 
     impl Listener {
-        /// It takes its name once it is closed to others.
         pub fn bind(place: &Place) -> Result<Self, ControlError> {
             let path = place.path().to_owned();
-            let mut beside = path.clone().into_os_string();
-            beside.push(".new");
-            let beside = PathBuf::from(beside);
-            let bound = || {
-                let _ = fs::remove_file(&beside);
-                let listener = UnixListener::bind(&beside)?;
-                fs::set_permissions(&beside, Permissions::from_mode(0o600))?;
-                fs::rename(&beside, &path)?;
-                Ok(listener)
-            };
-            let listener = bound().map_err(|source| ControlError::Io { path: path.clone(), source })?;
-            Ok(Listener { listener, path })
+            let io = |source| ControlError::Io { path: path.clone(), source };
+            let lock = crate::lock::take(&beside(&path, ".lock")).map_err(io)?;
+            let Some(lock) = lock else { return Err(ControlError::InUse(path)) };
+            if fs::symlink_metadata(&path).is_ok_and(|seen| !seen.file_type().is_socket()) {
+                return Err(ControlError::NoSocket(path));
+            }
+            let (listener, id) = bind(&path).map_err(io)?;
+            Ok(Listener { listener, path, id, _lock: lock })
         }
 
         pub async fn accept(&mut self) -> io::Result<Box<dyn Stream>> {
@@ -70,8 +70,39 @@ mod platform {
 
     impl Drop for Listener {
         fn drop(&mut self) {
-            let _ = fs::remove_file(&self.path);
+            // The user may have removed it, and put something else there.
+            if fs::symlink_metadata(&self.path).is_ok_and(|seen| (seen.dev(), seen.ino()) == self.id) {
+                let _ = fs::remove_file(&self.path);
+            }
         }
+    }
+
+    /// Binds the socket in a folder that is closed to others, and gives it its name once it is closed to them as well.
+    fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+        let folder = beside(path, MADE_IN);
+        let made = folder.join(MADE_AS);
+        let clear = || {
+            let _ = fs::remove_file(&made);
+            let _ = fs::remove_dir(&folder);
+        };
+        clear();
+        let bound = || {
+            DirBuilder::new().mode(0o700).create(&folder)?;
+            let listener = UnixListener::bind(&made)?;
+            fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+            let seen = fs::symlink_metadata(&made)?;
+            fs::rename(&made, path)?;
+            Ok((listener, (seen.dev(), seen.ino())))
+        };
+        let result = bound();
+        clear();
+        result
+    }
+
+    fn beside(path: &Path, ending: &str) -> PathBuf {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        beside.into()
     }
 
     pub async fn connect(place: &Place) -> Result<Box<dyn Stream>, ControlError> {
@@ -84,6 +115,47 @@ mod platform {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ControlError::NotOurs(path)),
             Err(error) if error.kind() == ErrorKind::InvalidInput => Err(ControlError::TooLong(path)),
             Err(source) => Err(ControlError::Io { path, source }),
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[tokio::test]
+        async fn a_second_listener_leaves_the_first_ones_socket_alone() {
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::of_daemon(Some(&folder.path().join("control"))).unwrap();
+            let first = Listener::bind(&place).unwrap();
+            assert!(matches!(Listener::bind(&place), Err(ControlError::InUse(_))));
+            connect(&place).await.unwrap();
+            drop(first);
+            assert!(!place.path().exists());
+            // As after a crash: the socket is there, and nobody listens.
+            drop(UnixListener::bind(place.path()).unwrap());
+            let again = Listener::bind(&place).unwrap();
+            connect(&place).await.unwrap();
+            // What is not its own stays when it ends.
+            fs::remove_file(place.path()).unwrap();
+            fs::write(place.path(), "another's").unwrap();
+            drop(again);
+            assert_eq!(fs::read(place.path()).unwrap(), b"another's");
+            assert!(matches!(Listener::bind(&place), Err(ControlError::NoSocket(_))));
+            assert_eq!(fs::read(place.path()).unwrap(), b"another's");
+        }
+
+        #[tokio::test]
+        async fn the_socket_and_its_lock_are_their_users_alone_and_nothing_else_is_left() {
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::of_daemon(Some(&folder.path().join("control"))).unwrap();
+            let _listener = Listener::bind(&place).unwrap();
+            let seen = fs::read_dir(folder.path()).unwrap().map(|entry| {
+                let entry = entry.unwrap();
+                (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().mode() & 0o777)
+            });
+            let mut seen: Vec<_> = seen.collect();
+            seen.sort();
+            assert_eq!(seen, [("control".to_owned(), 0o600), ("control.lock".to_owned(), 0o600)]);
         }
     }
 }
@@ -100,6 +172,8 @@ mod platform {
 
     /// Every instance is taken for the moment.
     const ERROR_PIPE_BUSY: i32 = 231;
+    /// The client has closed the pipe.
+    const ERROR_NO_DATA: i32 = 232;
     const TRIES: u32 = 40;
     const BETWEEN: Duration = Duration::from_millis(50);
 
@@ -114,12 +188,25 @@ mod platform {
             let name = place.path().to_owned();
             // Nobody else may have made a pipe of this name before.
             let made = ServerOptions::new().first_pipe_instance(true).create(&name);
-            let next = made.map_err(|source| ControlError::Io { path: name.clone(), source })?;
+            let next = made.map_err(|source| match source.kind() {
+                ErrorKind::PermissionDenied => ControlError::InUse(name.clone()),
+                _ => ControlError::Io { path: name.clone(), source },
+            })?;
             Ok(Listener { next, name })
         }
 
         pub async fn accept(&mut self) -> io::Result<Box<dyn Stream>> {
-            self.next.connect().await?;
+            loop {
+                match self.next.connect().await {
+                    Ok(()) => break,
+                    // A client has come and left already: this end is for the next one.
+                    Err(error) if error.raw_os_error() == Some(ERROR_NO_DATA) => self.next.disconnect()?,
+                    Err(error) => {
+                        let _ = self.next.disconnect();
+                        return Err(error);
+                    }
+                }
+            }
             let next = ServerOptions::new().create(&self.name)?;
             Ok(Box::new(std::mem::replace(&mut self.next, next)))
         }

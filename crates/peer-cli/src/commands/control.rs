@@ -95,8 +95,11 @@ pub struct WhichArguments {
 }
 
 impl WhichArguments {
-    fn which(&self) -> Which {
-        if self.all { Which::All } else { Which::These(self.which.clone()) }
+    fn which(&self) -> Result<Which, Failure> {
+        if self.all {
+            return Ok(Which::All);
+        }
+        self.which.iter().map(|name| meant(name)).collect::<Result<_, _>>().map(Which::These)
     }
 }
 
@@ -143,7 +146,8 @@ pub fn control_failure(error: &ControlError) -> Failure {
     let code = match error {
         ControlError::NoDaemon(_) => ExitCode::NotFound,
         ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
-        ControlError::TooLong(_) | ControlError::MessageTooLong(_) => ExitCode::Usage,
+        ControlError::InUse(_) => ExitCode::AddressInUse,
+        ControlError::NoSocket(_) | ControlError::TooLong(_) | ControlError::MessageTooLong(_) => ExitCode::Usage,
         _ => ExitCode::Other,
     };
     Failure::new(code, error.to_string())
@@ -155,11 +159,12 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
     let mut client = arguments.control.socket.connect().await?;
     for request in requests {
         let last = ask(&mut client, &request, &arguments.control, print_line).await?;
-        let Some(content) = last.contents.last().filter(|_| !arguments.control.json) else { continue };
-        if content.state == Doing::Failed {
-            let sentence =
-                format!("{}. It is tried again; `peer-cli rm {}` forgets it", content.reason, content.number);
-            return Err(Failure::new(ExitCode::Other, sentence));
+        let Some(content) = last.contents.last() else { continue };
+        if let Some(sentence) = not_begun(content) {
+            return Err(Failure { told: arguments.control.json, ..Failure::new(ExitCode::Other, sentence) });
+        }
+        if arguments.control.json {
+            continue;
         }
         match content.kind {
             ContentKind::Share => print([sharing_words(content), format!("peer-cli get {}", content.ticket)])?,
@@ -170,28 +175,38 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Why what was added is not shared or downloaded, if it is not.
+fn not_begun(content: &ContentStatus) -> Option<String> {
+    let ContentStatus { number, reason, .. } = content;
+    match (content.kind, content.state) {
+        (ContentKind::Download, Doing::Failed) => {
+            Some(format!("{reason}. `peer-cli resume {number}` tries it again, `peer-cli rm {number}` forgets it"))
+        }
+        (_, Doing::Failed) => Some(format!("{reason}. It is tried again; `peer-cli rm {number}` forgets it")),
+        (ContentKind::Share, Doing::Paused) => Some(format!("number {number} is paused: `peer-cli resume {number}`")),
+        (ContentKind::Share, _) if content.ticket.is_empty() => {
+            let reason = if reason.is_empty() { "it is not shared yet" } else { reason };
+            Some(format!("{reason}. `peer-cli status` says how it stands"))
+        }
+        _ => None,
+    }
+}
+
 fn sharing_words(content: &ContentStatus) -> String {
     format!("Sharing {} ({}) as number {}:", content.name, amounts::amount(content.size), content.number)
 }
 
 /// A path is meant from where it is typed.
 fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
-    let text = |path: &Path| {
-        let absolute = std::path::absolute(path);
-        let absolute =
-            absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
-        let sentence = || format!("{} is not Unicode: rename it, or share its folder", path.display());
-        absolute.to_str().map(str::to_owned).ok_or_else(|| Failure::new(ExitCode::Usage, sentence()))
-    };
     let is_ticket = Ticket::is_meant(what);
     let what = match is_ticket {
         true => what.to_owned(),
         false => {
             must_exist(Path::new(what))?;
-            text(Path::new(what))?
+            absolute(Path::new(what))?
         }
     };
-    let folder = arguments.output.as_deref().map(text).transpose()?;
+    let folder = arguments.output.as_deref().map(absolute).transpose()?;
     let (force, only) = (arguments.force, arguments.only.clone());
     if !is_ticket && (folder.is_some() || force || !only.is_empty()) {
         let sentence = format!("--output, --force and --only are for downloads, and {what} is shared: leave them out");
@@ -200,9 +215,24 @@ fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
     Ok(Request::Add { what, folder, force, only })
 }
 
+/// The path from the root, without a separator at its end, as text: that is how the daemon knows it.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
+    let absolute: PathBuf = absolute.components().collect();
+    let sentence = || format!("{} is not Unicode: rename it, or share its folder", path.display());
+    absolute.to_str().map(str::to_owned).ok_or_else(|| Failure::new(ExitCode::Usage, sentence()))
+}
+
+/// A name of a content as the daemon is told it: a path is meant from where it is typed.
+fn meant(name: &str) -> Result<String, Failure> {
+    let is_path = name.contains(std::path::is_separator) || matches!(name, "." | "..");
+    if is_path && !Ticket::is_meant(name) { absolute(Path::new(name)) } else { Ok(name.to_owned()) }
+}
+
 /// `peer-cli rm`, `pause`, `resume` and `prioritise`.
 pub async fn change(deed: Deed, arguments: WhichArguments) -> Result<(), Failure> {
-    let which = arguments.which();
+    let which = arguments.which()?;
     let request = match deed {
         Deed::Remove => Request::Remove { which },
         Deed::Pause => Request::Pause { which },
@@ -216,7 +246,8 @@ pub async fn change(deed: Deed, arguments: WhichArguments) -> Result<(), Failure
     }
     let word = |content: &ContentStatus| match deed {
         Deed::Remove => format!("{} is forgotten; its files stay.", named(content)),
-        Deed::Pause => format!("{} is paused.", named(content)),
+        Deed::Pause if content.state == Doing::Paused => format!("{} is paused.", named(content)),
+        Deed::Pause => format!("{} will be paused.", named(content)),
         Deed::Resume => format!("{} goes on.", named(content)),
         Deed::Prioritise => format!("{} goes first.", named(content)),
     };

@@ -42,7 +42,7 @@ Examples:
 const NOTES: &str = "\
 What it is told outlives it: started again, it goes on with all of it. Only its user, and root, can control it.
 
-SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), and looks at everything that is shared anew.";
+SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), and looks at its own shares anew.";
 
 /// Port of a peer whose tracker runs elsewhere, unless another is asked for.
 const PEER_PORT: u16 = 9000;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use lan::Lan;
@@ -130,14 +130,20 @@ async fn run(
         let by = granted.first().map(Granted::by);
         told.send_replace(Mapped { ports: addresses(&granted), by, asked: true, reason });
         let stays = hold(find, lan, &mut granted, &told, &mut ended).await;
-        for one in granted {
-            one.give_back().await;
-        }
+        // Where this machine has moved, the router that it had does not answer any more.
+        let _ = timeout(GIVE_BACK, give_back(granted)).await;
         if !stays {
             return;
         }
         told.send_replace(Mapped { asked: true, ..Mapped::default() });
     }
+}
+
+/// Gives everything back at once.
+async fn give_back(granted: Vec<Granted>) {
+    let mut all = JoinSet::new();
+    granted.into_iter().for_each(|one| drop(all.spawn(one.give_back())));
+    while all.join_next().await.is_some() {}
 }
 
 /// Asks for every port, over both carriers. One that grants nothing for one port grants nothing for others.
@@ -149,7 +155,6 @@ async fn ask_for_all(
 ) -> Result<(), String> {
     let mut router: Option<Router> = None;
     for (&port, carrier) in ports.iter().flat_map(|port| [(port, Carrier::Udp), (port, Carrier::Tcp)]) {
-        // What is being asked is waited for: it is given back only if it is known.
         if is_over(ended) {
             return Ok(());
         }
@@ -159,7 +164,17 @@ async fn ask_for_all(
                 None => Router::find(lan, port, carrier).await.map(|(found, one)| (Some(found), one)),
             }
         };
-        let (found, one) = timeout(ONE_ANSWER, asking).await.map_err(|_| "the router does not answer".to_owned())??;
+        let answer = tokio::select! {
+            biased;
+            answer = timeout(ONE_ANSWER, asking) => answer.ok(),
+            _ = &mut *ended => None,
+        };
+        let Some(answer) = answer else {
+            // It may be granted all the same.
+            let _ = timeout(GIVE_BACK / 2, router::forget(router.as_ref(), lan, port, carrier)).await;
+            return Err("the router does not answer".to_owned());
+        };
+        let (found, one) = answer?;
         router = router.or(found);
         granted.push(one);
     }
@@ -181,6 +196,7 @@ async fn hold(
     ended: &mut oneshot::Receiver<()>,
 ) -> bool {
     let mut asked = Instant::now();
+    let mut failed = false;
     loop {
         if ended.is_terminated() {
             return false;
@@ -193,20 +209,14 @@ async fn hold(
             return true;
         }
         let lease = granted.iter().map(Granted::lease).min().map_or(RENEW, |left| left / 2);
-        let Some(lan) = lan.filter(|_| asked.elapsed() >= lease.clamp(SOONEST, RENEW)) else { continue };
+        let wait = if failed { SOONEST } else { lease.clamp(SOONEST, RENEW) };
+        let Some(lan) = lan.filter(|_| asked.elapsed() >= wait) else { continue };
         if granted.is_empty() {
             // It may let others in by now.
             return true;
         }
         asked = Instant::now();
-        let mut kept = Vec::new();
-        for mut one in std::mem::take(granted) {
-            match timeout(ONE_ANSWER, one.renew(&lan)).await {
-                Ok(Ok(())) => kept.push(one),
-                failed => tracing::info!(port = one.port, ?failed, "the router forwards a port no longer"),
-            }
-        }
-        *granted = kept;
+        failed = renew_all(&lan, granted).await;
         let by = granted.first().map(Granted::by);
         told.send_if_modified(|before| {
             let ports = addresses(granted);
@@ -215,6 +225,24 @@ async fn hold(
             differs
         });
     }
+}
+
+/// Renews what is granted, and says whether a part of it could not be. What is not renewed stands until its time is over: the
+/// router may only have been slow.
+async fn renew_all(lan: &Lan, granted: &mut Vec<Granted>) -> bool {
+    let mut failed = false;
+    for one in granted.iter_mut() {
+        let renewed = timeout(ONE_ANSWER, one.renew(lan)).await;
+        if !matches!(renewed, Ok(Ok(()))) {
+            tracing::info!(port = one.port, ?renewed, "the router has not renewed a port yet");
+            failed = true;
+        }
+    }
+    let (stand, over) = std::mem::take(granted).into_iter().partition(|one| !one.lease().is_zero());
+    *granted = stand;
+    // It may think otherwise.
+    let _ = timeout(GIVE_BACK, give_back(over)).await;
+    failed
 }
 
 /// Where each port is reached, each place once.

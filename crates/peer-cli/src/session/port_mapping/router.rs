@@ -45,7 +45,7 @@ enum How {
     /// By PCP or NAT-PMP.
     Pmp(PortMapping),
     /// By UPnP.
-    Upnp { router: Gateway<Tokio>, carrier: PortMappingProtocol },
+    Upnp { router: Gateway<Tokio>, carrier: PortMappingProtocol, until: Instant },
 }
 
 /// What the router speaks.
@@ -93,11 +93,35 @@ impl Router {
     }
 }
 
+/// Takes back what was asked for without an answer, as far as it is known how. A port that PCP alone has granted stays for its
+/// lease: nobody but the one who has the answer can give that back.
+pub(super) async fn forget(router: Option<&Router>, lan: &Lan, port: u16, carrier: Carrier) {
+    match router {
+        Some(Router::Upnp(gateway)) => drop(gateway.remove_port(carrier.upnp(), port).await),
+        Some(Router::Pmp) | None => {
+            drop(natpmp::try_drop_mapping(lan.router.into(), carrier.pmp(), NonZeroU16::new(port), Some(TIMES)).await);
+        }
+    }
+}
+
+impl Carrier {
+    fn pmp(self) -> InternetProtocol {
+        match self {
+            Carrier::Udp => InternetProtocol::Udp,
+            Carrier::Tcp => InternetProtocol::Tcp,
+        }
+    }
+
+    fn upnp(self) -> PortMappingProtocol {
+        match self {
+            Carrier::Udp => PortMappingProtocol::UDP,
+            Carrier::Tcp => PortMappingProtocol::TCP,
+        }
+    }
+}
+
 async fn by_pmp(lan: &Lan, port: u16, carrier: Carrier) -> Result<Granted, String> {
-    let protocol = match carrier {
-        Carrier::Udp => InternetProtocol::Udp,
-        Carrier::Tcp => InternetProtocol::Tcp,
-    };
+    let protocol = carrier.pmp();
     let wanted = NonZeroU16::new(port).ok_or("port 0 is none")?;
     let options =
         PortMappingOptions { external_port: Some(wanted), lifetime_seconds: Some(LEASE), timeout_config: Some(TIMES) };
@@ -110,7 +134,14 @@ async fn by_pmp(lan: &Lan, port: u16, carrier: Carrier) -> Result<Granted, Strin
     let outside = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
         PortMappingType::NatPmp => {
-            IpAddr::V4(natpmp::external_address(router, Some(TIMES)).await.map_err(|error| error.to_string())?)
+            match natpmp::external_address(router, Some(TIMES)).await {
+                Ok(outside) => outside.into(),
+                Err(error) => {
+                    // It leads nowhere that is known.
+                    drop(mapping.try_drop().await);
+                    return Err(error.to_string());
+                }
+            }
         }
     };
     let address = SocketAddr::new(outside, mapping.external_port().get());
@@ -127,17 +158,19 @@ async fn search(lan: &Lan) -> Result<Gateway<Tokio>, String> {
 
 async fn by_upnp(lan: &Lan, router: Gateway<Tokio>, port: u16, carrier: Carrier) -> Result<Granted, String> {
     let outside = router.get_external_ip().await.map_err(|error| error.to_string())?;
-    let carrier = match carrier {
-        Carrier::Udp => PortMappingProtocol::UDP,
-        Carrier::Tcp => PortMappingProtocol::TCP,
-    };
+    let carrier = carrier.upnp();
     let here = SocketAddr::from((lan.own, port));
     let there = match router.add_port(carrier, port, here, LEASE, DESCRIPTION).await {
         Ok(()) => port,
         // Another machine has that one.
         Err(_) => router.add_any_port(carrier, here, LEASE, DESCRIPTION).await.map_err(|error| error.to_string())?,
     };
-    granted(port, SocketAddr::new(outside, there), How::Upnp { router, carrier }).await
+    granted(port, SocketAddr::new(outside, there), How::Upnp { router, carrier, until: lease_from_now() }).await
+}
+
+/// When what is granted now is over.
+fn lease_from_now() -> Instant {
+    Instant::now() + Duration::from_secs(LEASE.into())
 }
 
 /// A port that others can reach. One at an address that is translated again leads nowhere, and is given back.
@@ -160,7 +193,7 @@ impl Granted {
     pub(super) fn lease(&self) -> Duration {
         match &self.how {
             How::Pmp(mapping) => mapping.expiration().saturating_duration_since(Instant::now()),
-            How::Upnp { .. } => Duration::from_secs(LEASE.into()),
+            How::Upnp { until, .. } => until.saturating_duration_since(Instant::now()),
         }
     }
 
@@ -187,10 +220,11 @@ impl Granted {
                     self.address.set_ip(outside.into());
                 }
             }
-            How::Upnp { router, carrier } => {
+            How::Upnp { router, carrier, until } => {
                 let here = SocketAddr::from((lan.own, self.port));
                 let again = router.add_port(*carrier, self.address.port(), here, LEASE, DESCRIPTION).await;
                 again.map_err(|error| error.to_string())?;
+                *until = lease_from_now();
                 if let Ok(outside) = router.get_external_ip().await {
                     self.address.set_ip(outside);
                 }
@@ -203,7 +237,25 @@ impl Granted {
     pub(super) async fn give_back(self) {
         match self.how {
             How::Pmp(mapping) => drop(mapping.try_drop().await),
-            How::Upnp { router, carrier } => drop(router.remove_port(carrier, self.address.port()).await),
+            How::Upnp { router, carrier, .. } => drop(router.remove_port(carrier, self.address.port()).await),
         }
+    }
+}
+
+#[cfg(test)]
+impl Granted {
+    /// By UPnP, for so long, by a router at this address.
+    pub(super) fn until(router: SocketAddr, left: Duration) -> Self {
+        let router = Gateway {
+            addr: router,
+            root_url: "/".to_owned(),
+            control_url: "/control".to_owned(),
+            control_schema_url: "/schema".to_owned(),
+            control_schema: std::collections::HashMap::new(),
+            service_type: "urn:schemas-upnp-org:service:WANIPConnection:1".to_owned(),
+            provider: Tokio,
+        };
+        let how = How::Upnp { router, carrier: PortMappingProtocol::UDP, until: Instant::now() + left };
+        Granted { port: 9000, address: SocketAddr::from(([203, 0, 113, 7], 9000)), how }
     }
 }

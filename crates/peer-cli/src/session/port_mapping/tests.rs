@@ -10,6 +10,20 @@ use super::*;
 /// What a router was asked: the kind of request, the port and the seconds.
 type Asked = Arc<Mutex<Vec<(u8, u16, u32)>>>;
 
+/// A port that is forwarded for so many seconds, by a router that does not answer.
+async fn granted(seconds: u32) -> Granted {
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    Granted::until(silent.local_addr().unwrap(), Duration::from_secs(seconds.into()))
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_renewed_stands_until_its_lease_is_over() {
+    let lan = lan().unwrap();
+    let mut ports = vec![granted(3600).await, granted(0).await];
+    assert!(renew_all(&lan, &mut ports).await, "it has failed");
+    assert_eq!(ports.iter().map(|one| one.lease().is_zero()).collect::<Vec<_>>(), [false]);
+}
+
 /// Answers until it is dropped; with this address of its own.
 async fn router(socket: Arc<UdpSocket>, outside: Ipv4Addr, asked: Asked) {
     let mut buffer = [0; 64];
