@@ -34,15 +34,15 @@ pub(crate) struct ContentBody {
     left: u64,
     /// What was read before the headers were sent.
     ready: VecDeque<Bytes>,
-    /// Bytes of all parts that are yet to come, if they are known.
-    size: Option<u64>,
+    /// Bytes of all parts that are yet to come.
+    size: u64,
     /// How long one block is waited for, and until when the one is that is waited for now.
     wait: Duration,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl ContentBody {
-    pub(crate) fn new(open: Arc<OpenContent>, parts: Parts, size: Option<u64>, wait: Duration) -> Self {
+    pub(crate) fn new(open: Arc<OpenContent>, parts: Parts, size: u64, wait: Duration) -> Self {
         ContentBody { open, parts, reader: None, left: 0, ready: VecDeque::new(), size, wait, patience: None }
     }
 
@@ -101,8 +101,8 @@ impl Body for ContentBody {
                 next
             }
         };
-        if let (Some(Ok(bytes)), Some(size)) = (&next, &mut self.size) {
-            *size = size.saturating_sub(bytes.len() as u64);
+        if let Some(Ok(bytes)) = &next {
+            self.size = self.size.saturating_sub(bytes.len() as u64);
         }
         if let Some(Err(error)) = &next {
             tracing::info!(%error, content = %self.open.content(), "an answer breaks off");
@@ -111,6 +111,6 @@ impl Body for ContentBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.map_or_else(SizeHint::default, SizeHint::with_exact)
+        SizeHint::with_exact(self.size)
     }
 }

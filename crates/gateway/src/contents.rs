@@ -1,6 +1,6 @@
 //! Which content a request means, and how it comes to be open here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,12 +99,11 @@ impl Contents {
 
     /// What is open here and has a name that fits, each content once.
     pub(crate) async fn here(&self, fits: impl Fn(&str) -> bool) -> Vec<(usize, Arc<OpenContent>)> {
-        let mut found: Vec<(usize, Arc<OpenContent>)> = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for (number, swarm) in self.swarms.iter().enumerate() {
             for content in swarm.node.contents().await {
                 let Some(open) = swarm.node.open(content).await else { continue };
-                let is_new = !found.iter().any(|(_, other)| other.content() == content);
-                if is_new && fits(&open.manifest().header().name) {
+                if seen.insert(content) && fits(&open.manifest().header().name) {
                     found.push((number, Arc::new(open)));
                 }
             }

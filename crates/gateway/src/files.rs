@@ -14,10 +14,11 @@ use axum::response::Response;
 use peer::{OpenContent, OpenFile};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::archive;
+use crate::archive::{Archive, archive};
 use crate::body::{ContentBody, Part, Parts};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
+use crate::lists::Lists;
 use crate::paths::below;
 use crate::range::{Wanted, wanted};
 
@@ -125,7 +126,7 @@ pub(crate) async fn respond(
     set(headers, CONTENT_TYPE, &kind);
     set(headers, CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
-        let mut body = ContentBody::new(open.clone(), parts, Some(size), manner.wait);
+        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait);
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }
@@ -137,6 +138,7 @@ const BYTES: &str = "application/octet-stream";
 /// Answers with all that is below a folder, as an archive.
 pub(crate) async fn respond_archive(
     request: &RequestParts,
+    lists: &Lists,
     open: &Arc<OpenContent>,
     folder: &str,
     manner: &Manner,
@@ -159,10 +161,15 @@ pub(crate) async fn respond_archive(
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     set(headers, CONTENT_DISPOSITION, &disposition(&format!("{name}.tar")));
-    let parts = archive::parts(open, folder, name);
-    let parts = parts.map_err(|_| Refusal::Malformed("A name in this folder cannot stand in an archive."))?;
+    let made = {
+        let (open, folder, name) = (open.clone(), folder.to_owned(), name.to_owned());
+        lists.make(move || archive(&open, &folder, &name)).await?
+    };
+    let unfit = "A name in this folder cannot stand in an archive.";
+    let Archive { parts, size } = made.map_err(|_| Refusal::Malformed(unfit))?;
+    set(headers, CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET {
-        let mut body = ContentBody::new(open.clone(), parts, None, manner.wait);
+        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait);
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }

@@ -29,6 +29,8 @@ mod files;
 #[cfg(feature = "http")]
 mod huggingface;
 #[cfg(feature = "http")]
+mod lists;
+#[cfg(feature = "http")]
 mod pages;
 #[cfg(feature = "http")]
 mod paths;

@@ -116,10 +116,15 @@ async fn respond(
     let folder = path.trim_end_matches('/');
     match files::find(open, path).ok_or(Refusal::NotFound)? {
         Found::File(file) => files::respond(request, open, &file, &manner).await,
-        Found::Folder if wants_archive(request) => files::respond_archive(request, open, folder, &manner).await,
+        Found::Folder if wants_archive(request) => {
+            files::respond_archive(request, &served.lists, open, folder, &manner).await
+        }
         // Links of the page are relative to a path that ends like a folder's.
         Found::Folder if !request.uri.path().ends_with('/') => Ok(moved(&format!("{}/", request.uri.path()))),
-        Found::Folder => Ok(pages::folder(open, folder)),
+        Found::Folder => {
+            let (open, folder) = (open.clone(), folder.to_owned());
+            served.lists.make(move || pages::folder(&open, &folder)).await
+        }
     }
 }
 

@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use crate::access::Access;
 use crate::contents::Contents;
+use crate::lists::Lists;
 
 /// What is served, to whom.
 pub(crate) struct Served {
     pub(crate) access: Access,
     pub(crate) contents: Contents,
+    pub(crate) lists: Lists,
     /// How long what is not here is waited for.
     pub(crate) wait: Duration,
+}
+
+impl Served {
+    pub(crate) fn new(access: Access, contents: Contents, wait: Duration) -> Self {
+        Served { access, contents, lists: Lists::new(), wait }
+    }
 }

@@ -70,7 +70,7 @@ impl Gateway {
         let hosts = options.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         let access = Access { hosts, token: options.token };
         let contents = Contents::new(swarms, options.wait);
-        Ok(Gateway { listener, address, served: Arc::new(Served { access, contents, wait: options.wait }) })
+        Ok(Gateway { listener, address, served: Arc::new(Served::new(access, contents, options.wait)) })
     }
 
     /// Where it listens.
@@ -133,7 +133,7 @@ mod tests {
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
         let contents = Contents::new(Vec::new(), WAIT);
-        let router = router(Arc::new(Served { access, contents, wait: WAIT }));
+        let router = router(Arc::new(Served::new(access, contents, WAIT)));
         let (mut client, server) = duplex(64 << 10);
         client.write_all(said.as_bytes()).await.unwrap();
         let mut answer = String::new();

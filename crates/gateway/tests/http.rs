@@ -228,3 +228,57 @@ async fn hostile_clients_harm_nobody() {
     drop(idle);
     assert_eq!(client.get("/name/a", &[]).await.status, 200);
 }
+
+/// Paths are asked about at once, and a page of another site may ask, too.
+#[tokio::test]
+async fn a_list_of_paths_is_bounded_and_looked_up_in_one_pass() {
+    let peers = Peers::new();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let model = format!("org--m@{commit}");
+    for number in 0..3000 {
+        peers.put("seeder", &format!("{model}/f{}/{number}.bin", number % 10), b"");
+    }
+    let (node, _) = peers.share_path("seeder", &model).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let ask = async |kind: &str, paths: &[&str]| {
+        let list = format!("{{\"paths\": [{}]}}", paths.join(","));
+        let (path, len) = (format!("/api/models/org/m/paths-info/{commit}"), list.len());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        client.raw(&format!("{head}Content-Length: {len}\r\n\r\n{list}")).await
+    };
+    let answer = ask("application/json", &["\"f1\"", "\"f1/1.bin\"", "\"f2/\"", "\"f\"", "\"f1/2.bin\""]).await;
+    let found: Vec<(String, String)> = serde_json::from_str::<serde_json::Value>(&answer.text())
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["type"].as_str().unwrap().to_owned(), entry["path"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [("file", "f1/1.bin"), ("directory", "f1"), ("directory", "f2")];
+    assert_eq!(found, expected.map(|(kind, path)| (kind.to_owned(), path.to_owned())));
+    assert_eq!(ask("application/json", &vec!["\"f\""; 1000]).await.status, 200);
+    assert_eq!(ask("application/json", &vec!["\"f\""; 1001]).await.status, 400);
+    assert_eq!(ask("text/plain", &["\"f1\""]).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_archive_says_how_long_it_is() {
+    let peers = Peers::new();
+    let long = format!("model/{}/c", "d".repeat(180));
+    for (path, bytes) in [("model/a", noise(700_001)), ("model/empty", vec![]), (&long, noise(512))] {
+        peers.put("seeder", path, &bytes);
+    }
+    std::fs::create_dir(peers.at("seeder", "model/nothing")).unwrap();
+    let (node, id) = peers.share_path("seeder", "model").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}/?tar");
+    let whole = client.get(&path, &[]).await;
+    assert_eq!(whole.header("content-length"), Some(whole.body.len().to_string().as_str()));
+    assert_eq!(tar::Archive::new(&whole.body[..]).entries().unwrap().count(), 4);
+    // A client that knows of no chunks tells by that whether it has all.
+    let old = client.raw(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")).await;
+    assert_eq!(old.header("content-length"), whole.header("content-length"));
+    assert!(old.body == whole.body);
+    let head = client.ask("HEAD", &path, &[]).await;
+    assert_eq!(head.header("content-length"), whole.header("content-length"));
+}
