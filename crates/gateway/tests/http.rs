@@ -282,3 +282,41 @@ async fn an_archive_says_how_long_it_is() {
     let head = client.ask("HEAD", &path, &[]).await;
     assert_eq!(head.header("content-length"), whole.header("content-length"));
 }
+
+#[tokio::test]
+async fn what_no_tracker_can_be_asked_about_is_not_called_missing() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let unknown = id.to_string().replace(|_: char| true, "7");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    // The first one's tracker is not there, and what the other one has is served all the same.
+    let swarms = vec![Swarm::new(peers.node("gateway", None), "all of a swarm").all(), Swarm::new(node, "here")];
+    let client = serve(swarms, Options::default()).await;
+    for path in [
+        format!("/content/{unknown}"),
+        "/name/b".to_owned(),
+        "/api/models/org/m/revision/main".to_owned(),
+        format!("/org/m/resolve/{commit}/config.json"),
+    ] {
+        let answer = client.get(&path, &[]).await;
+        assert_eq!((answer.status, answer.header("x-error-code")), (504, None), "{path}");
+        assert!(answer.text().contains("The tracker does not answer"), "{path}");
+    }
+    for path in [format!("/content/{id}"), "/name/a".to_owned()] {
+        assert_eq!(client.get(&path, &[]).await.body, b"bytes", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_get_nothing() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}");
+    for headers in [&[("sec-fetch-site", "cross-site")][..], &[("origin", "https://evil.example")]] {
+        for path in [&path, "/", "/name/b", "/api/models/a/b/revision/main"] {
+            assert_eq!(client.get(path, headers).await.status, 403, "{path} {headers:?}");
+        }
+    }
+    assert_eq!(client.get(&path, &[("sec-fetch-site", "none")]).await.body, b"bytes");
+}

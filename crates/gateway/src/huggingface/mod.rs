@@ -1,7 +1,7 @@
 //! A hub for the clients of Hugging Face: `HF_ENDPOINT` is this gateway, and models and data sets come through the swarm.
 //!
 //! A repository at a commit is a folder that somebody shares as `ORG--MODEL@COMMIT`, or `datasets--ORG--NAME@COMMIT`. `main` is the
-//! newest of them that is known. What is not there is answered as the hub does, so that clients say what they always say. No
+//! newest of them that somebody has. What is not there is answered as the hub does, so that clients say what they always say. No
 //! `X-Xet-Hash` is ever sent: it would lead clients elsewhere.
 
 mod call;
@@ -26,7 +26,8 @@ use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
 use crate::paths::below;
 use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
-use revisions::{Revision, resolve};
+use revisions::Revision;
+pub(crate) use revisions::Revisions;
 
 /// Most paths that are asked about at once.
 const MOST_PATHS: usize = 1000;
@@ -54,7 +55,7 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     if is_asked_by_post != (request.method() == Method::POST) {
         return Refusal::Method.into_response();
     }
-    match resolve(&served.contents, &call.repository, &call.revision).await {
+    match served.revisions.resolve(&served.contents, &call.repository, &call.revision).await {
         Ok(revision) => answer(served, request, &call, &revision).await,
         Err(Refusal::NotFound) if is_commit(&call.revision) => {
             missing("RevisionNotFound", "there is no such revision here")
