@@ -6,7 +6,7 @@
 //! (`Cross-Origin-Resource-Policy`).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use axum::http::Uri;
@@ -76,10 +76,6 @@ impl Token {
         colon.is_some_and(|colon| self.is(&decoded[colon + 1..]))
     }
 }
-
-/// The address that a client has dialled.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialled(pub(crate) SocketAddr);
 
 /// Who is answered.
 #[derive(Debug)]

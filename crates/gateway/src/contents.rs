@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Refusal;
+use crate::listings::Listings;
 use crate::swarm::Swarm;
 
 /// Longest wait for a tracker.
@@ -17,23 +18,25 @@ const ANSWER: Duration = Duration::from_secs(10);
 const NAMES: Duration = Duration::from_secs(5);
 /// Most names that are remembered.
 const MOST_NAMES: usize = 1024;
-/// Most downloads that run at once.
-const MOST_RUNNING: usize = 4096;
 /// Time between two looks at a content that somebody else has begun.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The contents of all swarms of a gateway.
 pub(crate) struct Contents {
     pub(crate) swarms: Vec<Swarm>,
+    pub(crate) listings: Listings,
     /// How long a content may take to be open.
     wait: Duration,
+    /// Most downloads that run at once.
+    downloads: usize,
     names: Mutex<HashMap<String, (Instant, ContentId)>>,
     begun: Mutex<HashMap<ContentId, watch::Receiver<Status>>>,
 }
 
 impl Contents {
-    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration) -> Self {
-        Contents { swarms, wait, names: Mutex::default(), begun: Mutex::default() }
+    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize) -> Self {
+        let listings = Listings::new(swarms.len());
+        Contents { swarms, listings, wait, downloads, names: Mutex::default(), begun: Mutex::default() }
     }
 
     /// The content of this id, which is downloaded from now on if it was not before.
@@ -177,7 +180,7 @@ impl Contents {
         if let Some(status) = begun.get(&content) {
             return Ok(Some(status.clone()));
         }
-        if begun.len() >= MOST_RUNNING {
+        if begun.len() >= self.downloads {
             return Err(Refusal::Busy);
         }
         // What is not downloaded here is only waited for.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use peer::ReadMemory;
+
 use crate::access::Access;
 use crate::contents::Contents;
-use crate::huggingface::Revisions;
 use crate::lists::Lists;
 
 /// What is served, to whom.
@@ -12,14 +13,14 @@ pub(crate) struct Served {
     pub(crate) access: Access,
     pub(crate) contents: Contents,
     pub(crate) lists: Lists,
-    pub(crate) revisions: Revisions,
+    /// What is read and not yet sent takes a part of this.
+    pub(crate) memory: ReadMemory,
     /// How long what is not here is waited for.
     pub(crate) wait: Duration,
 }
 
 impl Served {
-    pub(crate) fn new(access: Access, contents: Contents, wait: Duration) -> Self {
-        let revisions = Revisions::new(contents.swarms.len());
-        Served { access, contents, lists: Lists::new(), revisions, wait }
+    pub(crate) fn new(access: Access, contents: Contents, wait: Duration, memory: ReadMemory) -> Self {
+        Served { access, contents, lists: Lists::new(memory.clone(), wait), memory, wait }
     }
 }

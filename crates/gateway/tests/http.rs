@@ -7,6 +7,7 @@ use std::io::Read;
 
 use client::{Peers, noise, serve};
 use p2p_fileshare_gateway::{Gateway, GatewayError, Options, Swarm, Token};
+use peer::ReadMemory;
 
 #[tokio::test]
 async fn any_range_of_a_file_is_served() {
@@ -319,4 +320,65 @@ async fn pages_of_other_sites_get_nothing() {
         }
     }
     assert_eq!(client.get(&path, &[("sec-fetch-site", "none")]).await.body, b"bytes");
+}
+
+#[tokio::test]
+async fn silent_connections_shut_nobody_out() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let mut options = Options::default();
+    options.token = Some(Token::new("0123456789abcdef").unwrap());
+    options.connections = 16;
+    let client = serve(vec![Swarm::new(node, "here")], options).await;
+    let path = format!("/content/{id}");
+    let mut idle = Vec::new();
+    for number in 0..100 {
+        // Some say nothing, some a part, and some do not know the token and stay.
+        idle.push(
+            client.open(["", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"][number % 3]).await,
+        );
+    }
+    assert_eq!(client.get(&path, &[("authorization", "Bearer 0123456789abcdef")]).await.body, b"bytes");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_leave_memory_for_others() {
+    let peers = Peers::new();
+    // More than the sockets' buffers take.
+    let bytes = noise(24 << 20);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let mut options = Options::default();
+    (options.memory, options.takes) = (2 << 20, std::time::Duration::from_secs(6));
+    let client = serve(vec![Swarm::new(node, "here")], options).await;
+    let request = format!("GET /content/{id} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(client.open(&request).await);
+    }
+    let answer = client.get(&format!("/content/{id}"), &[]).await;
+    assert!(answer.status == 200 && answer.body == bytes);
+}
+
+#[tokio::test]
+async fn a_block_is_read_once_there_is_room_for_it() {
+    let peers = Peers::new();
+    let bytes = noise(8 << 20);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let open = node.open(id).await.unwrap();
+    let memory = ReadMemory::new(3 << 20);
+    let mut readers: Vec<_> = (0..4).map(|_| open.read(0..8 << 20).within(&memory)).collect();
+    let mut blocks = Vec::new();
+    for reader in &mut readers[..3] {
+        blocks.push(reader.block().await.unwrap());
+    }
+    assert!(blocks.iter().all(|block| block.len() == 1 << 20) && memory.free() == 0, "nothing was read ahead");
+    let last = tokio::spawn(async move { readers.pop().unwrap().block().await });
+    while !memory.is_short() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // A part of a block keeps all of it.
+    let part = blocks.pop().unwrap().slice(0..1);
+    assert!(memory.is_short() && !last.is_finished());
+    drop(part);
+    assert_eq!(last.await.unwrap().unwrap(), bytes[..1 << 20]);
 }

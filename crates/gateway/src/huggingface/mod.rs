@@ -26,8 +26,7 @@ use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
 use crate::paths::below;
 use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
-use revisions::Revision;
-pub(crate) use revisions::Revisions;
+use revisions::{Revision, resolve};
 
 /// Most paths that are asked about at once.
 const MOST_PATHS: usize = 1000;
@@ -55,7 +54,7 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     if is_asked_by_post != (request.method() == Method::POST) {
         return Refusal::Method.into_response();
     }
-    match served.revisions.resolve(&served.contents, &call.repository, &call.revision).await {
+    match resolve(&served.contents, &call.repository, &call.revision).await {
         Ok(revision) => answer(served, request, &call, &revision).await,
         Err(Refusal::NotFound) if is_commit(&call.revision) => {
             missing("RevisionNotFound", "there is no such revision here")
@@ -71,7 +70,7 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
     let answered = match &call.what {
         What::Info => {
             let (repository, commit, open) = (call.repository.clone(), commit.clone(), open.clone());
-            served.lists.make(move || json(&info(&repository, &commit, &open))).await
+            served.lists.answer(move || json(&info(&repository, &commit, &open))).await
         }
         What::Tree(folder) => {
             let recursive = request.uri.query().is_some_and(|query| {
@@ -82,12 +81,12 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
                 Some(entries) => json(&Value::Array(entries)),
                 None => missing("EntryNotFound", "there is no such folder in this revision"),
             };
-            served.lists.make(make).await
+            served.lists.answer(make).await
         }
         What::PathsInfo => match paths(&request, body).await {
             Ok(paths) => {
                 let open = open.clone();
-                served.lists.make(move || json(&Value::Array(paths_info(&open, &paths)))).await
+                served.lists.answer(move || json(&Value::Array(paths_info(&open, &paths)))).await
             }
             Err(refusal) => Err(refusal),
         },
@@ -99,7 +98,8 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             match files::find(open, path) {
                 Some(Found::File(file)) => {
-                    files::respond(&request, open, &file, &Manner { wait: served.wait, cache }).await
+                    let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+                    files::respond(&request, open, &file, &manner).await
                 }
                 Some(Found::Folder) | None => Ok(missing("EntryNotFound", "there is no such file in this revision")),
             }
