@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::doors::Doors;
 
 /// A client is looked at so often before it is given up, and once where others wait.
-const LOOKS: u32 = 6;
+const LOOKS: u32 = 12;
 /// Fewest bytes that it must have taken between two looks, if it was to take any.
 const LEAST: usize = 4096;
 

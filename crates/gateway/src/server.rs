@@ -59,7 +59,7 @@ pub struct Options {
     pub connections: usize,
     /// Most bytes that were read and are not yet sent, over all connections.
     pub memory: u32,
-    /// A client that takes nothing for this long is gone; where others wait for room, after a sixth of it.
+    /// A client that takes nothing for this long is gone; where others wait for room, after a twelfth of it.
     pub takes: Duration,
 }
 
