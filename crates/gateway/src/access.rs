@@ -1,14 +1,16 @@
 //! Who is answered: those who name this gateway in `Host`, and who know its token if it has one.
 //!
 //! A web page anywhere may make a browser ask this machine something. Its name is in `Host` even if it leads here (DNS rebinding), so
-//! only known names and the address that was dialled are answered. No other site is allowed to read anything (no CORS), or to find
-//! out by what it embeds whether something exists (`Cross-Origin-Resource-Policy`).
+//! only known names and the address that was dialled are answered. A page of another site is not answered either, as far as the
+//! browser says that it asks: a request may begin a download, even if nothing of the answer can be read (no CORS) or embedded
+//! (`Cross-Origin-Resource-Policy`).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::Uri;
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, REFERER};
 use axum::http::request::Parts;
 use data_encoding::{BASE64, BASE64_NOPAD};
 
@@ -18,6 +20,8 @@ use crate::error::{GatewayError, Refusal};
 const SHORTEST: usize = 16;
 /// Most bytes of its file.
 const LONGEST: u64 = 4096;
+/// Whose page has made a browser ask.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What clients of a gateway must know. It is never shown.
 #[derive(Clone)]
@@ -73,10 +77,6 @@ impl Token {
     }
 }
 
-/// The address that a client has dialled.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialled(pub(crate) SocketAddr);
-
 /// Who is answered.
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -97,6 +97,9 @@ impl Access {
         if !named_once || !of_header.as_ref().is_some_and(knows) || !of_target.iter().all(knows) {
             return Err(Refusal::Host);
         }
+        if is_of_another_site(request) {
+            return Err(Refusal::Site);
+        }
         match &self.token {
             Some(token) if !token.is_in(request) => Err(Refusal::Unauthorized),
             _ => Ok(()),
@@ -113,6 +116,21 @@ impl Access {
         let is_local = dialled.to_canonical().is_loopback() && host == "localhost";
         is_local || self.hosts.contains(&host)
     }
+}
+
+/// Whether a browser says that a page of another site, or of another port of this machine, has made it ask.
+fn is_of_another_site(request: &Parts) -> bool {
+    let header = |name: HeaderName| request.headers.get_all(name).into_iter();
+    if request.headers.contains_key(FETCH_SITE) {
+        return header(FETCH_SITE).any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    }
+    // Older browsers do not say it, and others only where nobody can listen on the way: they may say which page it is.
+    let host = header(HOST).next().map(HeaderValue::as_bytes);
+    header(ORIGIN).chain(header(REFERER)).any(|page| {
+        let page = page.to_str().ok().and_then(|page| page.parse::<Uri>().ok());
+        let authority = page.as_ref().and_then(|page| page.authority());
+        !authority.zip(host).is_some_and(|(page, host)| page.as_str().as_bytes().eq_ignore_ascii_case(host))
+    })
 }
 
 /// `HOST`, `HOST:PORT`, or an IPv6 address in brackets, with a port or without one.
@@ -169,6 +187,43 @@ mod tests {
         assert!(!check(&parts(&[("host", "localhost"), ("host", "evil.example")], "/")), "two hosts");
         assert!(!check(&parts(&[("host", "localhost")], "http://evil.example/")), "another host in the target");
         assert!(check(&parts(&[("host", "localhost")], "http://localhost:80/")));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_not_answered() {
+        let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+        let answered = |headers: &[(&str, &str)]| {
+            let headers = [&[("host", "127.0.0.1:8642")], headers].concat();
+            access(None).check(&parts(&headers, "/"), loopback).is_ok()
+        };
+        for headers in [
+            &[][..],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "same-origin"), ("referer", "http://127.0.0.1:8642/")],
+            // A proxy in front may have another name.
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://models.example")],
+            &[("origin", "http://127.0.0.1:8642")],
+            &[("referer", "http://127.0.0.1:8642/content/x")],
+        ] {
+            assert!(answered(headers), "{headers:?}");
+        }
+        for headers in [
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
+            &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+            &[("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:3000")],
+            &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "?")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "http://127.0.0.1:3000")],
+            &[("origin", "http://127.0.0.1")],
+            &[("origin", "http://127.0.0.1:8642.evil.example")],
+            &[("origin", "null")],
+            &[("origin", "http://127.0.0.1:8642"), ("origin", "https://evil.example")],
+            &[("referer", "https://evil.example/page")],
+            &[("referer", "")],
+        ] {
+            assert!(!answered(headers), "{headers:?}");
+        }
     }
 
     #[test]

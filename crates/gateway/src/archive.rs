@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peer::OpenContent;
+use peer::{OpenContent, OpenFile};
 use tar::{Builder, EntryType, Header};
 
 use crate::body::{Part, Parts};
@@ -13,37 +13,43 @@ use crate::paths::below;
 /// Archives are made of blocks of so many bytes, and end with two that are empty.
 const BLOCK: u64 = 512;
 
-/// An entry of an archive.
-struct Entry {
-    path: String,
-    size: u64,
-    offset: u64,
-    executable: bool,
+/// An archive that is made while it is sent.
+pub(crate) struct Archive {
+    pub(crate) parts: Parts,
+    /// Its bytes, known before it begins.
+    pub(crate) size: u64,
 }
 
-/// The parts of an archive of the files below `folder` (all if that is empty), in a folder called `name`.
-pub(crate) fn parts(open: &Arc<OpenContent>, folder: &str, name: &str) -> io::Result<Parts> {
-    let mut entries = Vec::new();
+/// An archive of the files below `folder` (all if that is empty), in a folder called `name`.
+pub(crate) fn archive(open: &Arc<OpenContent>, folder: &str, name: &str) -> io::Result<Archive> {
+    let empty = open.manifest().header().empty_folders.iter().filter_map(|path| below(path, folder));
+    let empty: Vec<Bytes> = empty
+        .map(|path| head(&format!("{name}/{path}/"), 0, EntryType::Directory, 0o755))
+        .collect::<io::Result<_>>()?;
+    // What cannot be said in an archive is known before it begins, and so is how long it is.
+    let mut size = 2 * BLOCK + empty.iter().map(|head| head.len() as u64).sum::<u64>();
     for file in open.files() {
         let Some(path) = below(&file.entry.path, folder) else { continue };
-        let (size, executable) = (file.entry.size, file.entry.executable);
-        entries.push(Entry { path: format!("{name}/{path}"), size, offset: file.offset, executable });
+        let head = head_of(&file, path, name)?;
+        size += head.len() as u64 + file.entry.size.next_multiple_of(BLOCK);
     }
-    let empty = open.manifest().header().empty_folders.iter().filter_map(|path| below(path, folder));
-    let folders: Vec<String> = empty.map(|path| format!("{name}/{path}/")).collect();
-    // What cannot be said in an archive is known before it begins.
-    entries.iter().try_for_each(|entry| head(&entry.path, entry.size, EntryType::Regular, 0o644).map(drop))?;
-    folders.iter().try_for_each(|path| head(path, 0, EntryType::Directory, 0o755).map(drop))?;
-    let folders =
-        folders.into_iter().filter_map(|path| head(&path, 0, EntryType::Directory, 0o755).ok()).map(Part::Bytes);
-    let files = entries.into_iter().flat_map(|Entry { path, size, offset, executable }| {
-        let mode = if executable { 0o755 } else { 0o644 };
-        let head = head(&path, size, EntryType::Regular, mode).unwrap_or_default();
+    let (open, folder, name) = (open.clone(), folder.to_owned(), name.to_owned());
+    let files = (0..).map_while(move |number| {
+        let file = open.file(number)?;
+        let Some(path) = below(&file.entry.path, &folder) else { return Some(Vec::new()) };
+        let size = file.entry.size;
         let padding = (size.next_multiple_of(BLOCK) - size) as usize;
-        [Part::Bytes(head), Part::Range(offset..offset + size), Part::Bytes(Bytes::from(vec![0; padding]))]
+        let head = head_of(&file, path, &name).unwrap_or_default();
+        let bytes = Part::Range(file.offset..file.offset + size);
+        Some(vec![Part::Bytes(head), bytes, Part::Bytes(Bytes::from(vec![0; padding]))])
     });
     let end = Part::Bytes(Bytes::from(vec![0; 2 * BLOCK as usize]));
-    Ok(Box::new(folders.chain(files).chain([end])))
+    Ok(Archive { parts: Box::new(empty.into_iter().map(Part::Bytes).chain(files.flatten()).chain([end])), size })
+}
+
+fn head_of(file: &OpenFile<'_>, path: &str, name: &str) -> io::Result<Bytes> {
+    let mode = if file.entry.executable { 0o755 } else { 0o644 };
+    head(&format!("{name}/{path}"), file.entry.size, EntryType::Regular, mode)
 }
 
 /// What stands before the bytes of an entry.

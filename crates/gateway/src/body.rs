@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use peer::{OpenContent, Reader};
+use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
 /// A part of a body.
@@ -34,16 +34,19 @@ pub(crate) struct ContentBody {
     left: u64,
     /// What was read before the headers were sent.
     ready: VecDeque<Bytes>,
-    /// Bytes of all parts that are yet to come, if they are known.
-    size: Option<u64>,
+    /// Bytes of all parts that are yet to come.
+    size: u64,
+    /// What its blocks take a part of.
+    memory: ReadMemory,
     /// How long one block is waited for, and until when the one is that is waited for now.
     wait: Duration,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl ContentBody {
-    pub(crate) fn new(open: Arc<OpenContent>, parts: Parts, size: Option<u64>, wait: Duration) -> Self {
-        ContentBody { open, parts, reader: None, left: 0, ready: VecDeque::new(), size, wait, patience: None }
+    pub(crate) fn new(open: Arc<OpenContent>, parts: Parts, size: u64, wait: Duration, memory: &ReadMemory) -> Self {
+        let memory = memory.clone();
+        ContentBody { open, parts, reader: None, left: 0, ready: VecDeque::new(), size, wait, memory, patience: None }
     }
 
     /// Waits until its first bytes are here: an answer begins only then, or says why not.
@@ -75,7 +78,7 @@ impl ContentBody {
                 Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                 Some(Part::Range(range)) => {
                     self.left = range.end - range.start;
-                    self.reader = Some(self.open.read(range));
+                    self.reader = Some(self.open.read(range).within(&self.memory));
                 }
             }
         }
@@ -85,7 +88,8 @@ impl ContentBody {
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let wait = self.wait;
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(wait)));
-        patience.as_mut().poll(context).map(|()| Some(Err(io::ErrorKind::TimedOut.into())))
+        let kind = if self.memory.is_short() { io::ErrorKind::ResourceBusy } else { io::ErrorKind::TimedOut };
+        patience.as_mut().poll(context).map(|()| Some(Err(kind.into())))
     }
 }
 
@@ -101,8 +105,8 @@ impl Body for ContentBody {
                 next
             }
         };
-        if let (Some(Ok(bytes)), Some(size)) = (&next, &mut self.size) {
-            *size = size.saturating_sub(bytes.len() as u64);
+        if let Some(Ok(bytes)) = &next {
+            self.size = self.size.saturating_sub(bytes.len() as u64);
         }
         if let Some(Err(error)) = &next {
             tracing::info!(%error, content = %self.open.content(), "an answer breaks off");
@@ -111,6 +115,6 @@ impl Body for ContentBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.map_or_else(SizeHint::default, SizeHint::with_exact)
+        SizeHint::with_exact(self.size)
     }
 }

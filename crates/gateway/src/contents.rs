@@ -1,6 +1,6 @@
 //! Which content a request means, and how it comes to be open here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Refusal;
+use crate::listings::Listings;
 use crate::swarm::Swarm;
 
 /// Longest wait for a tracker.
@@ -17,23 +18,25 @@ const ANSWER: Duration = Duration::from_secs(10);
 const NAMES: Duration = Duration::from_secs(5);
 /// Most names that are remembered.
 const MOST_NAMES: usize = 1024;
-/// Most downloads that a gateway has begun.
-const MOST_BEGUN: usize = 4096;
 /// Time between two looks at a content that somebody else has begun.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The contents of all swarms of a gateway.
 pub(crate) struct Contents {
     pub(crate) swarms: Vec<Swarm>,
+    pub(crate) listings: Listings,
     /// How long a content may take to be open.
     wait: Duration,
+    /// Most downloads that run at once.
+    downloads: usize,
     names: Mutex<HashMap<String, (Instant, ContentId)>>,
     begun: Mutex<HashMap<ContentId, watch::Receiver<Status>>>,
 }
 
 impl Contents {
-    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration) -> Self {
-        Contents { swarms, wait, names: Mutex::default(), begun: Mutex::default() }
+    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize) -> Self {
+        let listings = Listings::new(swarms.len());
+        Contents { swarms, listings, wait, downloads, names: Mutex::default(), begun: Mutex::default() }
     }
 
     /// The content of this id, which is downloaded from now on if it was not before.
@@ -43,13 +46,21 @@ impl Contents {
                 return Ok(Arc::new(open));
             }
         }
+        let mut answer = Refusal::NotFound;
         for swarm in &self.swarms {
             // It may be on its way already.
-            if swarm.node.status(content).await.is_some() || self.may_serve(swarm, content).await? {
-                return self.begin(swarm, content, None).await;
+            let may_serve = match swarm.node.status(content).await {
+                Some(_) => Ok(true),
+                None => self.may_serve(swarm, content).await,
+            };
+            match may_serve {
+                Ok(true) => return self.begin(swarm, content, None).await,
+                Ok(false) => {}
+                // Another swarm may have it.
+                Err(refusal) => answer = refusal,
             }
         }
-        Err(Refusal::NotFound)
+        Err(answer)
     }
 
     /// The content of this name.
@@ -83,8 +94,15 @@ impl Contents {
         if !Query::is_name(name) {
             return Err(Refusal::NotFound);
         }
+        let mut answer = Refusal::NotFound;
         for swarm in self.swarms.iter().filter(|swarm| swarm.asks) {
-            let mut found = ask(swarm, name).await?;
+            let mut found = match ask(swarm, name).await {
+                Ok(found) => found,
+                Err(refusal) => {
+                    answer = refusal;
+                    continue;
+                }
+            };
             if found.iter().filter(|found| found.seeders > 0).count() == 1 {
                 found.retain(|found| found.seeders > 0);
             }
@@ -94,17 +112,16 @@ impl Contents {
                 _ => return Err(Refusal::Ambiguous),
             }
         }
-        Err(Refusal::NotFound)
+        Err(answer)
     }
 
     /// What is open here and has a name that fits, each content once.
     pub(crate) async fn here(&self, fits: impl Fn(&str) -> bool) -> Vec<(usize, Arc<OpenContent>)> {
-        let mut found: Vec<(usize, Arc<OpenContent>)> = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for (number, swarm) in self.swarms.iter().enumerate() {
             for content in swarm.node.contents().await {
                 let Some(open) = swarm.node.open(content).await else { continue };
-                let is_new = !found.iter().any(|(_, other)| other.content() == content);
-                if is_new && fits(&open.manifest().header().name) {
+                if seen.insert(content) && fits(&open.manifest().header().name) {
                     found.push((number, Arc::new(open)));
                 }
             }
@@ -132,8 +149,9 @@ impl Contents {
                     sleep(LOOK).await;
                     continue;
                 };
-                let is_over = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
-                if is_over(&status.borrow_and_update().state) || status.changed().await.is_err() {
+                let has_failed =
+                    |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+                if has_failed(&status.borrow_and_update().state) || status.changed().await.is_err() {
                     if let State::Failed(error) = &status.borrow().state {
                         tracing::warn!(%content, %error, "a download has failed");
                     }
@@ -157,12 +175,12 @@ impl Contents {
         name: Option<&str>,
     ) -> Result<Option<watch::Receiver<Status>>, Refusal> {
         let mut begun = self.begun.lock().await;
-        let is_over = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
-        begun.retain(|_, status| !is_over(&status.borrow().state));
+        // A download that is complete takes no place from others, nor does one that has failed.
+        begun.retain(|_, status| status.has_changed().is_ok() && is_running(&status.borrow().state));
         if let Some(status) = begun.get(&content) {
             return Ok(Some(status.clone()));
         }
-        if begun.len() >= MOST_BEGUN {
+        if begun.len() >= self.downloads {
             return Err(Refusal::Busy);
         }
         // What is not downloaded here is only waited for.
@@ -187,14 +205,17 @@ impl Contents {
     }
 }
 
+/// Whether a download is still to come to an end.
+fn is_running(state: &State) -> bool {
+    !matches!(state, State::Complete | State::Failed(_) | State::Withdrawn(_) | State::Stopped)
+}
+
 /// What a tracker knows of an id or a name.
 async fn ask(swarm: &Swarm, query: &str) -> Result<Vec<peer::ContentMatch>, Refusal> {
-    match timeout(ANSWER, swarm.node.find(query)).await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => {
-            tracing::info!(%error, "the tracker is of no help");
-            Ok(Vec::new())
-        }
-        Err(_) => Err(Refusal::Late),
-    }
+    let found = timeout(ANSWER, swarm.node.find(query)).await.unwrap_or(Err(PeerError::NoTracker));
+    // Whether there is such a thing is not known then.
+    found.map_err(|error| {
+        tracing::info!(%error, "the tracker is of no help");
+        Refusal::Tracker
+    })
 }

@@ -43,6 +43,8 @@ pub enum GatewayError {
 pub(crate) enum Refusal {
     /// It names another host.
     Host,
+    /// A page of another site has made a browser ask.
+    Site,
     /// It does not say the token.
     Unauthorized,
     /// Only `GET` and `HEAD` are answered.
@@ -59,6 +61,8 @@ pub(crate) enum Refusal {
     Range(u64),
     /// Nobody has brought it in time.
     Late,
+    /// A tracker that may know of it cannot be asked.
+    Tracker,
     /// The download has failed.
     Failed,
     /// There is no room for one more.
@@ -69,6 +73,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::Site => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -76,7 +81,7 @@ impl Refusal {
             Refusal::Ambiguous => StatusCode::CONFLICT,
             Refusal::Precondition => StatusCode::PRECONDITION_FAILED,
             Refusal::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Refusal::Late => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Late | Refusal::Tracker => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -86,6 +91,7 @@ impl Refusal {
     pub(crate) fn sentence(&self) -> &'static str {
         match self {
             Refusal::Host => "This gateway is not known by that host name. --gateway-host NAME adds one.",
+            Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => "This gateway wants its token: as Bearer, or as the password of Basic.",
             Refusal::Method => "Only GET and HEAD are answered here.",
             Refusal::Malformed(sentence) => sentence,
@@ -94,6 +100,7 @@ impl Refusal {
             Refusal::Precondition => "It is not the version that was asked for.",
             Refusal::Range(_) => "The file has no such bytes.",
             Refusal::Late => "No peer has brought it in time. It is still wanted: try again later.",
+            Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
             Refusal::Busy => "The gateway has enough to do. Try again later.",
         }

@@ -11,13 +11,14 @@ use axum::http::header::{
 use axum::http::request::Parts as RequestParts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use peer::{OpenContent, OpenFile};
+use peer::{OpenContent, OpenFile, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::archive;
+use crate::archive::{Archive, archive};
 use crate::body::{ContentBody, Part, Parts};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
+use crate::lists::Lists;
 use crate::paths::below;
 use crate::range::{Wanted, wanted};
 
@@ -74,9 +75,11 @@ pub(crate) fn find(open: &OpenContent, path: &str) -> Option<Found> {
 }
 
 /// How a file is answered.
-pub(crate) struct Manner {
+pub(crate) struct Manner<'a> {
     /// How long what is not here yet is waited for.
     pub(crate) wait: Duration,
+    /// What is read of it takes a part of this.
+    pub(crate) memory: &'a ReadMemory,
     /// What is said of keeping it.
     pub(crate) cache: &'static str,
 }
@@ -86,7 +89,7 @@ pub(crate) async fn respond(
     request: &RequestParts,
     open: &Arc<OpenContent>,
     file: &Served,
-    manner: &Manner,
+    manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -125,7 +128,7 @@ pub(crate) async fn respond(
     set(headers, CONTENT_TYPE, &kind);
     set(headers, CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
-        let mut body = ContentBody::new(open.clone(), parts, Some(size), manner.wait);
+        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait, manner.memory);
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }
@@ -137,9 +140,10 @@ const BYTES: &str = "application/octet-stream";
 /// Answers with all that is below a folder, as an archive.
 pub(crate) async fn respond_archive(
     request: &RequestParts,
+    lists: &Lists,
     open: &Arc<OpenContent>,
     folder: &str,
-    manner: &Manner,
+    manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     let called = &open.manifest().header().name;
     let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(called);
@@ -159,10 +163,15 @@ pub(crate) async fn respond_archive(
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     set(headers, CONTENT_DISPOSITION, &disposition(&format!("{name}.tar")));
-    let parts = archive::parts(open, folder, name);
-    let parts = parts.map_err(|_| Refusal::Malformed("A name in this folder cannot stand in an archive."))?;
+    let made = {
+        let (open, folder, name) = (open.clone(), folder.to_owned(), name.to_owned());
+        lists.make(move || archive(&open, &folder, &name)).await?
+    };
+    let unfit = "A name in this folder cannot stand in an archive.";
+    let Archive { parts, size } = made.map_err(|_| Refusal::Malformed(unfit))?;
+    set(headers, CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET {
-        let mut body = ContentBody::new(open.clone(), parts, None, manner.wait);
+        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait, manner.memory);
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }
@@ -173,6 +182,7 @@ pub(crate) async fn respond_archive(
 fn not_begun(error: &std::io::Error) -> Refusal {
     match error.kind() {
         std::io::ErrorKind::TimedOut => Refusal::Late,
+        std::io::ErrorKind::ResourceBusy => Refusal::Busy,
         _ => {
             tracing::warn!(%error, "a content cannot be read");
             Refusal::Failed

@@ -23,11 +23,17 @@ mod conditions;
 #[cfg(feature = "http")]
 mod contents;
 #[cfg(feature = "http")]
+mod doors;
+#[cfg(feature = "http")]
 mod error;
 #[cfg(feature = "http")]
 mod files;
 #[cfg(feature = "http")]
 mod huggingface;
+#[cfg(feature = "http")]
+mod listings;
+#[cfg(feature = "http")]
+mod lists;
 #[cfg(feature = "http")]
 mod pages;
 #[cfg(feature = "http")]

@@ -12,7 +12,7 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use peer::{ContentId, OpenContent, Query};
 
-use crate::access::Dialled;
+use crate::doors::Connection;
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner};
 use crate::served::Served;
@@ -41,15 +41,16 @@ pub(crate) fn router(served: Arc<Served>) -> Router {
 
 async fn let_in(
     State(served): Shared,
-    Extension(Dialled(dialled)): Extension<Dialled>,
+    Extension(connection): Extension<Arc<Connection>>,
     request: Request,
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
-    let mut response = match served.access.check(&parts, dialled.ip()) {
+    let mut response = match served.access.check(&parts, connection.dialled.ip()) {
         Err(refusal) => refusal.into_response(),
         Ok(()) if is_head || parts.method == Method::GET || huggingface::may_post(&parts) => {
+            connection.is_let_in();
             next.run(Request::from_parts(parts, body)).await
         }
         Ok(()) => Refusal::Method.into_response(),
@@ -60,8 +61,8 @@ async fn let_in(
     response
 }
 
-async fn index(State(served): Shared) -> Response {
-    pages::index(&served.contents).await
+async fn index(State(served): Shared) -> Result<Response, Refusal> {
+    served.lists.hold(pages::index(&served.contents).await).await
 }
 
 async fn by_id(state: Shared, Path(id): Path<String>, request: Request) -> Result<Response, Refusal> {
@@ -112,14 +113,19 @@ async fn respond(
     request: &RequestParts,
     cache: &'static str,
 ) -> Result<Response, Refusal> {
-    let manner = Manner { wait: served.wait, cache };
+    let manner = Manner { wait: served.wait, memory: &served.memory, cache };
     let folder = path.trim_end_matches('/');
     match files::find(open, path).ok_or(Refusal::NotFound)? {
         Found::File(file) => files::respond(request, open, &file, &manner).await,
-        Found::Folder if wants_archive(request) => files::respond_archive(request, open, folder, &manner).await,
+        Found::Folder if wants_archive(request) => {
+            files::respond_archive(request, &served.lists, open, folder, &manner).await
+        }
         // Links of the page are relative to a path that ends like a folder's.
         Found::Folder if !request.uri.path().ends_with('/') => Ok(moved(&format!("{}/", request.uri.path()))),
-        Found::Folder => Ok(pages::folder(open, folder)),
+        Found::Folder => {
+            let (open, folder) = (open.clone(), folder.to_owned());
+            served.lists.answer(move || pages::folder(&open, &folder)).await
+        }
     }
 }
 

@@ -2,13 +2,25 @@
 
 use std::time::Duration;
 
+use peer::ReadMemory;
+
 use crate::access::Access;
 use crate::contents::Contents;
+use crate::lists::Lists;
 
 /// What is served, to whom.
 pub(crate) struct Served {
     pub(crate) access: Access,
     pub(crate) contents: Contents,
+    pub(crate) lists: Lists,
+    /// What is read and not yet sent takes a part of this.
+    pub(crate) memory: ReadMemory,
     /// How long what is not here is waited for.
     pub(crate) wait: Duration,
+}
+
+impl Served {
+    pub(crate) fn new(access: Access, contents: Contents, wait: Duration, memory: ReadMemory) -> Self {
+        Served { access, contents, lists: Lists::new(memory.clone(), wait), memory, wait }
+    }
 }

@@ -4,26 +4,34 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use atomic_file::descriptor_limit;
 use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use peer::ReadMemory;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::access::{Access, Dialled, Token};
+use crate::access::{Access, Token};
 use crate::contents::Contents;
+use crate::doors::{Connection, Doors};
 use crate::error::GatewayError;
-use crate::patient::Patient;
+use crate::patient::{Crowd, Patient};
 use crate::routes::router;
 use crate::served::Served;
 use crate::swarm::Swarm;
 
-/// Most connections at once; more wait until one has ended.
+/// Most connections at once, unless something else is said; more wait until one has ended.
 const CONNECTIONS: usize = 1024;
+/// They take no more than one in so many of the sockets and files that this program may have open: the peer needs them, too.
+const DESCRIPTORS: usize = 4;
+/// Most memory for what was read and is not yet sent, unless something else is said.
+const MEMORY: u32 = 128 << 20;
+/// A client that takes nothing for this long is gone, unless something else is said.
+const TAKES: Duration = Duration::from_secs(60);
 /// A request's headers, from the moment that one may come, must be here in this time.
 const HEADERS: Duration = Duration::from_secs(20);
 /// Most bytes of headers.
@@ -32,6 +40,8 @@ const HEADER_BYTES: usize = 32 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a content, or its next bytes, are waited for unless something else is said.
 const WAIT: Duration = Duration::from_secs(60);
+/// Most downloads at once, unless something else is said.
+const DOWNLOADS: usize = 4096;
 
 /// How a gateway is reached, and what it waits for.
 #[derive(Debug, Clone)]
@@ -43,11 +53,27 @@ pub struct Options {
     pub token: Option<Token>,
     /// How long a content that is not here, or its next bytes, are waited for.
     pub wait: Duration,
+    /// Most downloads that run at once.
+    pub downloads: usize,
+    /// Most connections at once. A quarter of them may be there without a request that was answered; more make the oldest go.
+    pub connections: usize,
+    /// Most bytes that were read and are not yet sent, over all connections.
+    pub memory: u32,
+    /// A client that takes nothing for this long is gone; where others wait for room, after a twelfth of it.
+    pub takes: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { hosts: Vec::new(), token: None, wait: WAIT }
+        Options {
+            hosts: Vec::new(),
+            token: None,
+            wait: WAIT,
+            downloads: DOWNLOADS,
+            connections: CONNECTIONS,
+            memory: MEMORY,
+            takes: TAKES,
+        }
     }
 }
 
@@ -56,6 +82,7 @@ pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
     served: Arc<Served>,
+    crowd: Crowd,
 }
 
 impl Gateway {
@@ -69,8 +96,12 @@ impl Gateway {
         let address = listener.local_addr().map_err(failed)?;
         let hosts = options.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         let access = Access { hosts, token: options.token };
-        let contents = Contents::new(swarms, options.wait);
-        Ok(Gateway { listener, address, served: Arc::new(Served { access, contents, wait: options.wait }) })
+        let contents = Contents::new(swarms, options.wait, options.downloads);
+        let memory = ReadMemory::new(options.memory);
+        let doors = Doors::new(options.connections.min(descriptor_limit() / DESCRIPTORS).max(1));
+        let crowd = Crowd { memory: memory.clone(), doors, takes: options.takes };
+        let served = Arc::new(Served::new(access, contents, options.wait, memory));
+        Ok(Gateway { listener, address, served, crowd })
     }
 
     /// Where it listens.
@@ -80,13 +111,12 @@ impl Gateway {
 
     /// Serves until it is dropped, and its connections with it.
     pub async fn serve(self) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
         let router = router(self.served);
         let mut connections = JoinSet::new();
         loop {
             // Those that have ended are let go of.
             while connections.try_join_next().is_some() {}
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            let Some(room) = self.crowd.doors.room().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -95,17 +125,17 @@ impl Gateway {
                     continue;
                 }
             };
-            let router = router.clone();
+            let Ok(dialled) = stream.local_addr() else { continue };
+            let (connection, goes) = self.crowd.doors.enter(room, dialled);
+            let (router, crowd) = (router.clone(), self.crowd.clone());
             connections.spawn(async move {
-                let dialled = match stream.local_addr() {
-                    Ok(address) => Dialled(address),
-                    Err(_) => return,
-                };
                 let _ = stream.set_nodelay(true);
-                if let Err(error) = converse(stream, dialled, router).await {
-                    tracing::debug!(%error, "a client's connection");
+                tokio::select! {
+                    result = converse(stream, connection, router, crowd) => {
+                        result.unwrap_or_else(|error| tracing::debug!(%error, "a client's connection"));
+                    }
+                    Ok(()) = goes => tracing::debug!("a client that asks nothing makes room"),
                 }
-                drop(permit);
             });
         }
     }
@@ -114,13 +144,14 @@ impl Gateway {
 /// Answers on one connection until it ends.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    dialled: Dialled,
+    connection: Arc<Connection>,
     router: axum::Router,
+    crowd: Crowd,
 ) -> Result<(), hyper::Error> {
-    let service = TowerToHyperService::new(router.layer(Extension(dialled)));
+    let service = TowerToHyperService::new(router.layer(Extension(connection)));
     let mut settings = http1::Builder::new();
     settings.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
-    settings.serve_connection(TokioIo::new(Patient::new(stream)), service).await
+    settings.serve_connection(TokioIo::new(Patient::new(stream, crowd)), service).await
 }
 
 #[cfg(test)]
@@ -132,13 +163,16 @@ mod tests {
     /// Says something, and reads until the gateway ends the connection.
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
-        let contents = Contents::new(Vec::new(), WAIT);
-        let router = router(Arc::new(Served { access, contents, wait: WAIT }));
+        let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS);
+        let memory = ReadMemory::new(MEMORY);
+        let router = router(Arc::new(Served::new(access, contents, WAIT, memory.clone())));
+        let crowd = Crowd { memory, doors: Doors::new(2), takes: TAKES };
+        let room = crowd.doors.room().await.unwrap();
+        let (connection, _goes) = crowd.doors.enter(room, "127.0.0.1:80".parse().unwrap());
         let (mut client, server) = duplex(64 << 10);
         client.write_all(said.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        let dialled = Dialled("127.0.0.1:80".parse().unwrap());
-        let (_, read) = tokio::join!(converse(server, dialled, router), client.read_to_string(&mut answer));
+        let (_, read) = tokio::join!(converse(server, connection, router, crowd), client.read_to_string(&mut answer));
         read.unwrap();
         answer
     }

@@ -7,6 +7,7 @@ use std::io::Read;
 
 use client::{Peers, noise, serve};
 use p2p_fileshare_gateway::{Gateway, GatewayError, Options, Swarm, Token};
+use peer::ReadMemory;
 
 #[tokio::test]
 async fn any_range_of_a_file_is_served() {
@@ -227,4 +228,158 @@ async fn hostile_clients_harm_nobody() {
     assert!(answer.body == bytes[7..]);
     drop(idle);
     assert_eq!(client.get("/name/a", &[]).await.status, 200);
+}
+
+/// Paths are asked about at once, and a page of another site may ask, too.
+#[tokio::test]
+async fn a_list_of_paths_is_bounded_and_looked_up_in_one_pass() {
+    let peers = Peers::new();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let model = format!("org--m@{commit}");
+    for number in 0..3000 {
+        peers.put("seeder", &format!("{model}/f{}/{number}.bin", number % 10), b"");
+    }
+    let (node, _) = peers.share_path("seeder", &model).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let ask = async |kind: &str, paths: &[&str]| {
+        let list = format!("{{\"paths\": [{}]}}", paths.join(","));
+        let (path, len) = (format!("/api/models/org/m/paths-info/{commit}"), list.len());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        client.raw(&format!("{head}Content-Length: {len}\r\n\r\n{list}")).await
+    };
+    let answer = ask("application/json", &["\"f1\"", "\"f1/1.bin\"", "\"f2/\"", "\"f\"", "\"f1/2.bin\""]).await;
+    let found: Vec<(String, String)> = serde_json::from_str::<serde_json::Value>(&answer.text())
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["type"].as_str().unwrap().to_owned(), entry["path"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [("file", "f1/1.bin"), ("directory", "f1"), ("directory", "f2")];
+    assert_eq!(found, expected.map(|(kind, path)| (kind.to_owned(), path.to_owned())));
+    assert_eq!(ask("application/json", &vec!["\"f\""; 1000]).await.status, 200);
+    assert_eq!(ask("application/json", &vec!["\"f\""; 1001]).await.status, 400);
+    assert_eq!(ask("text/plain", &["\"f1\""]).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_archive_says_how_long_it_is() {
+    let peers = Peers::new();
+    let long = format!("model/{}/c", "d".repeat(180));
+    for (path, bytes) in [("model/a", noise(700_001)), ("model/empty", vec![]), (&long, noise(512))] {
+        peers.put("seeder", path, &bytes);
+    }
+    std::fs::create_dir(peers.at("seeder", "model/nothing")).unwrap();
+    let (node, id) = peers.share_path("seeder", "model").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}/?tar");
+    let whole = client.get(&path, &[]).await;
+    assert_eq!(whole.header("content-length"), Some(whole.body.len().to_string().as_str()));
+    assert_eq!(tar::Archive::new(&whole.body[..]).entries().unwrap().count(), 4);
+    // A client that knows of no chunks tells by that whether it has all.
+    let old = client.raw(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")).await;
+    assert_eq!(old.header("content-length"), whole.header("content-length"));
+    assert!(old.body == whole.body);
+    let head = client.ask("HEAD", &path, &[]).await;
+    assert_eq!(head.header("content-length"), whole.header("content-length"));
+}
+
+#[tokio::test]
+async fn what_no_tracker_can_be_asked_about_is_not_called_missing() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let unknown = id.to_string().replace(|_: char| true, "7");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    // The first one's tracker is not there, and what the other one has is served all the same.
+    let swarms = vec![Swarm::new(peers.node("gateway", None), "all of a swarm").all(), Swarm::new(node, "here")];
+    let client = serve(swarms, Options::default()).await;
+    for path in [
+        format!("/content/{unknown}"),
+        "/name/b".to_owned(),
+        "/api/models/org/m/revision/main".to_owned(),
+        format!("/org/m/resolve/{commit}/config.json"),
+    ] {
+        let answer = client.get(&path, &[]).await;
+        assert_eq!((answer.status, answer.header("x-error-code")), (504, None), "{path}");
+        assert!(answer.text().contains("The tracker does not answer"), "{path}");
+    }
+    for path in [format!("/content/{id}"), "/name/a".to_owned()] {
+        assert_eq!(client.get(&path, &[]).await.body, b"bytes", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_get_nothing() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    let path = format!("/content/{id}");
+    for headers in [&[("sec-fetch-site", "cross-site")][..], &[("origin", "https://evil.example")]] {
+        for path in [&path, "/", "/name/b", "/api/models/a/b/revision/main"] {
+            assert_eq!(client.get(path, headers).await.status, 403, "{path} {headers:?}");
+        }
+    }
+    assert_eq!(client.get(&path, &[("sec-fetch-site", "none")]).await.body, b"bytes");
+}
+
+#[tokio::test]
+async fn silent_connections_shut_nobody_out() {
+    let peers = Peers::new();
+    let (node, id) = peers.share("seeder", "a", b"bytes").await;
+    let mut options = Options::default();
+    options.token = Some(Token::new("0123456789abcdef").unwrap());
+    options.connections = 16;
+    let client = serve(vec![Swarm::new(node, "here")], options).await;
+    let path = format!("/content/{id}");
+    let mut idle = Vec::new();
+    for number in 0..100 {
+        // Some say nothing, some a part, and some do not know the token and stay.
+        idle.push(
+            client.open(["", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"][number % 3]).await,
+        );
+    }
+    assert_eq!(client.get(&path, &[("authorization", "Bearer 0123456789abcdef")]).await.body, b"bytes");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_leave_memory_for_others() {
+    let peers = Peers::new();
+    // More than the sockets' buffers take.
+    let bytes = noise(24 << 20);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let mut options = Options::default();
+    (options.memory, options.takes) = (2 << 20, std::time::Duration::from_secs(6));
+    let client = serve(vec![Swarm::new(node, "here")], options).await;
+    let request = format!("GET /content/{id} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(client.open(&request).await);
+    }
+    let answer = client.get(&format!("/content/{id}"), &[]).await;
+    assert!(answer.status == 200 && answer.body == bytes);
+}
+
+#[tokio::test]
+async fn a_block_is_read_once_there_is_room_for_it() {
+    let peers = Peers::new();
+    let bytes = noise(8 << 20);
+    let (node, id) = peers.share("seeder", "a", &bytes).await;
+    let open = node.open(id).await.unwrap();
+    let memory = ReadMemory::new(2 << 20);
+    let mut readers: Vec<_> = (0..3).map(|_| open.read(0..8 << 20).within(&memory)).collect();
+    let mut blocks = Vec::new();
+    for reader in &mut readers[..2] {
+        blocks.push(reader.block().await.unwrap());
+    }
+    // Nothing was read ahead.
+    assert!(blocks.iter().all(|block| block.len() == 1 << 20) && memory.free() == 0);
+    let last = tokio::spawn(async move { readers.pop().unwrap().block().await });
+    while !memory.is_short() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // A part of a block keeps all of it.
+    let part = blocks.pop().unwrap().slice(0..1);
+    assert!(memory.is_short() && !last.is_finished());
+    drop(part);
+    assert_eq!(last.await.unwrap().unwrap(), bytes[..1 << 20]);
 }

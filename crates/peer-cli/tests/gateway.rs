@@ -86,6 +86,27 @@ fn what_is_shared_is_served_there_and_by_a_gateway_with_its_ticket() {
 }
 
 #[test]
+fn a_sharer_is_told_who_gets_it_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), "bytes").unwrap();
+    std::fs::write(folder.path().join("token"), "0123456789abcdef").unwrap();
+    for (more, who) in [
+        (
+            &["--gateway", "0"][..],
+            "Only those on this machine who have this line can get it, and over HTTP everyone on this machine.",
+        ),
+        (
+            &["--gateway", "0", "--gateway-token", "token"],
+            "Only those on this machine who have this line can get it, and over HTTP those who know the gateway's token.",
+        ),
+    ] {
+        let words = [&["share", "-d=0", "--no-code", "--bind", "127.0.0.1", "a"], more].concat();
+        let (_share, [said]) = start(folder.path(), &words, ["Sharing a until it is stopped. "]);
+        assert_eq!(said.trim_end(), who);
+    }
+}
+
+#[test]
 fn a_gateway_is_refused_where_it_is_not_clear_what_it_serves_and_to_whom() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a"), "bytes").unwrap();
@@ -96,6 +117,7 @@ fn a_gateway_is_refused_where_it_is_not_clear_what_it_serves_and_to_whom() {
         (&["gateway", "-i", "localhost"], "say --open if that is meant"),
         (&["share", "a", "-d=0", "--gateway-token", "short"], "are for a gateway"),
         (&["share", "a", "-d=0", "--gateway", "0.0.0.0:0"], "needs a token"),
+        (&["share", "a", "-d=0", "--gateway", "0", "--receivers", "1"], "--receivers counts peers"),
         (&["share", "a", "-d=0", "--gateway", "0", "--gateway-token", "short"], "at least 16 characters"),
         (&["share", "a", "-d=0", "--gateway", "0", "--gateway-token", "missing"], "cannot be read"),
     ] {

@@ -15,6 +15,7 @@ use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
+use crate::read_memory::ReadMemory;
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
 
@@ -32,6 +33,8 @@ pub(crate) struct ReaderPlace {
     pub(crate) alive: Weak<()>,
     pub(crate) offset: u64,
     pub(crate) end: u64,
+    /// What its blocks may take, if that is bounded.
+    pub(crate) memory: Option<ReadMemory>,
 }
 
 /// What a handle to an open content needs.

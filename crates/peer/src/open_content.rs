@@ -52,11 +52,15 @@ impl OpenContent {
 
     /// The files that are wanted or shared, in the manifest's order.
     pub fn files(&self) -> impl Iterator<Item = OpenFile<'_>> {
+        (0..self.files.files.len()).filter_map(|number| self.file(number))
+    }
+
+    /// One of these files, by its place among them.
+    pub fn file(&self, number: usize) -> Option<OpenFile<'_>> {
         let FileTable { files, ends } = &self.files;
-        files.iter().zip(ends.iter()).map(|(&file, &end)| {
-            let entry = &self.manifest.header().files[file];
-            OpenFile { entry, offset: end - entry.size }
-        })
+        let (&file, &end) = files.get(number).zip(ends.get(number))?;
+        let entry = &self.manifest.header().files[file];
+        Some(OpenFile { entry, offset: end - entry.size })
     }
 
     /// Reads these bytes, of all files one after another. They are waited for where they are not here yet, and each piece is

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::command::{Command, Commands, ReaderPlace};
 use crate::error::PeerError;
+use crate::read_memory::ReadMemory;
 use crate::report::ContentKey;
 use crate::status::Status;
 
@@ -39,6 +40,8 @@ pub struct Reader {
     /// What was read and not yet taken.
     block: Bytes,
     asked: Option<Asked>,
+    /// What the blocks may take, if that is bounded.
+    memory: Option<ReadMemory>,
 }
 
 /// A block that was asked for.
@@ -53,7 +56,14 @@ impl Reader {
     ) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (alive, block) = (Arc::new(()), Bytes::new());
-        Reader { commands, key, status, number, alive, offset: start, end, block, asked: None }
+        Reader { commands, key, status, number, alive, offset: start, end, block, asked: None, memory: None }
+    }
+
+    /// Reads within this memory, together with others: a block is read once there is room for it, and takes that until the last
+    /// part of it is dropped. Nothing is read ahead unless most of the memory is free.
+    pub fn within(mut self, memory: &ReadMemory) -> Self {
+        self.memory = Some(memory.clone());
+        self
     }
 
     /// The next block without a copy, as large as it comes; empty at the end. What is dropped before it is ready is not lost.
@@ -77,7 +87,8 @@ impl Reader {
         let mut block = answer.map_err(|error| self.failure(error))?;
         block.truncate(usize::try_from(self.end - self.offset).unwrap_or(usize::MAX));
         self.offset += block.len() as u64;
-        if !block.is_empty() && self.offset < self.end {
+        let may_read_ahead = self.memory.as_ref().is_none_or(|memory| memory.free() > memory.most() / 2);
+        if may_read_ahead && !block.is_empty() && self.offset < self.end {
             // The next one is read while this one is used.
             let mut next = self.ask();
             self.asked = Some(match next.as_mut().poll(context) {
@@ -91,7 +102,8 @@ impl Reader {
     fn ask(&self) -> Asked {
         let (commands, key) = (self.commands.clone(), self.key);
         let alive = Arc::downgrade(&self.alive);
-        let place = ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end };
+        let memory = self.memory.clone();
+        let place = ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end, memory };
         Box::pin(async move { commands.ask(|reply| Command::Read { key, place, reply }).await? })
     }
 

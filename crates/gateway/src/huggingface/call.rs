@@ -49,6 +49,11 @@ impl Repository {
     }
 }
 
+/// Whether a content could be a repository at a commit, by its name.
+pub(crate) fn is_repository(name: &str) -> bool {
+    name.rsplit_once('@').is_some_and(|(_, commit)| is_commit(commit))
+}
+
 /// Whether a revision is a commit.
 pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

@@ -1,16 +1,16 @@
 //! A hub for the clients of Hugging Face: `HF_ENDPOINT` is this gateway, and models and data sets come through the swarm.
 //!
 //! A repository at a commit is a folder that somebody shares as `ORG--MODEL@COMMIT`, or `datasets--ORG--NAME@COMMIT`. `main` is the
-//! newest of them that is known. What is not there is answered as the hub does, so that clients say what they always say. No
+//! newest of them that somebody has. What is not there is answered as the hub does, so that clients say what they always say. No
 //! `X-Xet-Hash` is ever sent: it would lead clients elsewhere.
 
 mod call;
 mod revisions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts as RequestParts;
@@ -28,6 +28,8 @@ use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
 use revisions::{Revision, resolve};
 
+/// Most paths that are asked about at once.
+const MOST_PATHS: usize = 1000;
 /// Most bytes of a list of paths, and how long it may take to come.
 const PATHS_BYTES: usize = 1 << 20;
 const PATHS_WITHIN: Duration = Duration::from_secs(10);
@@ -65,40 +67,45 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
 async fn answer(served: &Served, request: Request, call: &Call, revision: &Revision) -> Response {
     let Revision { commit, open } = revision;
     let (request, body) = request.into_parts();
-    let mut response = match &call.what {
-        What::Info => info(&call.repository, commit, open),
+    let answered = match &call.what {
+        What::Info => {
+            let (repository, commit, open) = (call.repository.clone(), commit.clone(), open.clone());
+            served.lists.answer(move || json(&info(&repository, &commit, &open))).await
+        }
         What::Tree(folder) => {
             let recursive = request.uri.query().is_some_and(|query| {
                 query.split('&').any(|part| matches!(part, "recursive=true" | "recursive=True" | "recursive=1"))
             });
-            match tree(open, folder, recursive) {
+            let (folder, open) = (folder.clone(), open.clone());
+            let make = move || match tree(&open, &folder, recursive) {
                 Some(entries) => json(&Value::Array(entries)),
                 None => missing("EntryNotFound", "there is no such folder in this revision"),
-            }
-        }
-        What::PathsInfo => {
-            let Ok(Ok(body)) = timeout(PATHS_WITHIN, to_bytes(body, PATHS_BYTES)).await else {
-                return Refusal::Malformed("The list of paths is too long, or does not come.").into_response();
             };
-            let is_json =
-                request.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-            json(&Value::Array(paths_info(open, &paths(&body, is_json))))
+            served.lists.answer(make).await
         }
+        What::PathsInfo => match paths(&request, body).await {
+            Ok(paths) => {
+                let open = open.clone();
+                served.lists.answer(move || json(&Value::Array(paths_info(&open, &paths)))).await
+            }
+            Err(refusal) => Err(refusal),
+        },
         What::Refs => {
             let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit });
-            json(&json!({ "branches": [main], "tags": [], "converts": [], "pullRequests": [] }))
+            Ok(json(&json!({ "branches": [main], "tags": [], "converts": [], "pullRequests": [] })))
         }
         What::File(path) => {
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             match files::find(open, path) {
                 Some(Found::File(file)) => {
-                    let manner = Manner { wait: served.wait, cache };
-                    files::respond(&request, open, &file, &manner).await.unwrap_or_else(IntoResponse::into_response)
+                    let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+                    files::respond(&request, open, &file, &manner).await
                 }
-                Some(Found::Folder) | None => missing("EntryNotFound", "there is no such file in this revision"),
+                Some(Found::Folder) | None => Ok(missing("EntryNotFound", "there is no such file in this revision")),
             }
         }
     };
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     set(response.headers_mut(), REPO_COMMIT, commit);
     response
 }
@@ -118,7 +125,7 @@ fn missing(code: &'static str, sentence: &'static str) -> Response {
     response
 }
 
-fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Response {
+fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Value {
     let siblings: Vec<Value> = files_of(open).map(|file| json!({ "rfilename": file.entry.path })).collect();
     let id = &repository.id;
     let author = id.split_once('/').map(|(author, _)| author);
@@ -138,7 +145,7 @@ fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Response {
     if repository.kind == Kind::Model {
         info["modelId"] = json!(id);
     }
-    json(&info)
+    info
 }
 
 /// The files of a repository. What the hub's own clients keep beside a download is none of them.
@@ -183,24 +190,45 @@ fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>>
 
 /// What some paths lead to; those that lead nowhere are left out.
 fn paths_info(open: &OpenContent, paths: &[String]) -> Vec<Value> {
-    let wanted: BTreeSet<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
-    let files = files_of(open).filter(|file| wanted.contains(file.entry.path.as_str())).map(entry);
-    let folders = wanted
-        .iter()
-        .filter(|folder| !folder.is_empty() && files_of(open).any(|file| below(&file.entry.path, folder).is_some()));
-    files.chain(folders.map(|folder| folder_entry(folder))).collect()
+    let wanted: HashSet<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
+    let (mut folders, mut files) = (BTreeSet::new(), Vec::new());
+    for file in files_of(open) {
+        let path = file.entry.path.as_str();
+        if wanted.contains(path) {
+            files.push(entry(file));
+        }
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        folders.extend(above.filter(|folder| wanted.contains(folder)));
+    }
+    files.into_iter().chain(folders.into_iter().map(folder_entry)).collect()
 }
 
 /// The paths that a client lists, as JSON or as a form.
-fn paths(body: &[u8], is_json: bool) -> Vec<String> {
-    if is_json {
+async fn paths(request: &RequestParts, body: Body) -> Result<Vec<String>, Refusal> {
+    let kind = request.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_json = kind.starts_with(b"application/json");
+    if !is_json && !kind.starts_with(b"application/x-www-form-urlencoded") {
+        return Err(Refusal::Malformed("A list of paths is JSON or a form, and says so in Content-Type."));
+    }
+    let Ok(Ok(body)) = timeout(PATHS_WITHIN, to_bytes(body, PATHS_BYTES)).await else {
+        return Err(Refusal::Malformed("The list of paths is too long, or does not come."));
+    };
+    listed(&body, is_json).ok_or(Refusal::Malformed("1,000 paths are the most that can be asked about at once."))
+}
+
+/// The paths in a list; none if they are too many.
+fn listed(body: &[u8], is_json: bool) -> Option<Vec<String>> {
+    let paths: Vec<String> = if is_json {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let listed = body["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
-        return listed.chain(body["paths"].as_str().map(str::to_owned)).collect();
-    }
-    let body = String::from_utf8_lossy(body);
-    let fields = body.split('&').filter_map(|field| field.strip_prefix("paths="));
-    fields.map(|path| percent_decode_str(&path.replace('+', " ")).decode_utf8_lossy().into_owned()).collect()
+        listed.chain(body["paths"].as_str().map(str::to_owned)).take(MOST_PATHS + 1).collect()
+    } else {
+        let body = String::from_utf8_lossy(body);
+        let fields = body.split('&').filter_map(|field| field.strip_prefix("paths="));
+        let paths = fields.map(|path| percent_decode_str(&path.replace('+', " ")).decode_utf8_lossy().into_owned());
+        paths.take(MOST_PATHS + 1).collect()
+    };
+    (paths.len() <= MOST_PATHS).then_some(paths)
 }
 
 #[cfg(test)]
@@ -209,8 +237,19 @@ mod tests {
 
     #[test]
     fn lists_of_paths_come_as_json_or_as_a_form() {
-        assert_eq!(paths(b"{\"paths\": [\"a\", \"b c\"]}", true), ["a", "b c"]);
-        assert_eq!(paths(b"paths=a&expand=False&paths=b+c%2Fd", false), ["a", "b c/d"]);
-        assert_eq!(paths(b"{", true), Vec::<String>::new());
+        let read = |body: &[u8], is_json| listed(body, is_json).unwrap();
+        assert_eq!(read(b"{\"paths\": [\"a\", \"b c\"]}", true), ["a", "b c"]);
+        assert_eq!(read(b"paths=a&expand=False&paths=b+c%2Fd", false), ["a", "b c/d"]);
+        assert_eq!(read(b"{", true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_list_of_more_than_a_thousand_paths_is_refused() {
+        for (count, is_read) in [(1000, true), (1001, false)] {
+            let form = vec!["paths=a"; count].join("&");
+            assert_eq!(listed(form.as_bytes(), false).is_some(), is_read, "{count}");
+            let json = json!({ "paths": vec!["a"; count] }).to_string();
+            assert_eq!(listed(json.as_bytes(), true).is_some(), is_read, "{count}");
+        }
     }
 }

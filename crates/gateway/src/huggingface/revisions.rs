@@ -1,19 +1,12 @@
-//! Which content a revision of a repository is: a commit by the content's name, and `main` the newest that is known.
+//! Which content a revision of a repository is: a commit by the content's name, and `main` the newest that somebody has.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use peer::OpenContent;
-use tokio::time::timeout;
 
-use super::call::{MAIN, Repository, is_commit};
+use super::call::{MAIN, Repository, is_commit, is_repository};
 use crate::contents::Contents;
 use crate::error::Refusal;
-
-/// Longest wait for a page of a tracker's list.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Most pages of it that are read.
-const PAGES: usize = 64;
 
 /// A repository at a commit, as a content of the swarm has it.
 pub(crate) struct Revision {
@@ -26,7 +19,7 @@ pub(crate) async fn resolve(contents: &Contents, repository: &Repository, revisi
     let name = if is_commit(revision) {
         format!("{}{revision}", repository.prefix())
     } else if revision == MAIN {
-        newest(contents, repository).await.ok_or(Refusal::NotFound)?
+        newest(contents, repository).await?
     } else {
         return Err(Refusal::NotFound);
     };
@@ -38,22 +31,41 @@ pub(crate) async fn resolve(contents: &Contents, repository: &Repository, revisi
     Ok(Revision { commit, open })
 }
 
-/// The name of the newest content of a repository: as the trackers list them, or else of those that are here.
-async fn newest(contents: &Contents, repository: &Repository) -> Option<String> {
-    for swarm in contents.swarms.iter().filter(|swarm| swarm.asks) {
-        let mut before = None;
-        for _ in 0..PAGES {
-            let Ok(Ok(page)) = timeout(ANSWER, swarm.node.list(before)).await else { break };
-            let found = page.contents.iter().find(|found| repository.commit(&found.name).is_some());
-            if let Some(found) = found {
-                return Some(found.name.clone());
-            }
-            before = page.next;
-            if before.is_none() {
-                break;
-            }
-        }
-    }
+/// The name of the newest content of a repository that somebody has: as the trackers list them, or else of those that are here.
+async fn newest(contents: &Contents, repository: &Repository) -> Result<String, Refusal> {
     let here = contents.here(|name| repository.commit(name).is_some()).await;
-    here.first().map(|(_, open)| open.manifest().header().name.clone())
+    let complete = here.iter().filter(|(_, open)| open.status().borrow().is_complete());
+    let complete: Vec<&str> = complete.map(|(_, open)| open.manifest().header().name.as_str()).collect();
+    let (mut found, mut told_all) = (None, true);
+    for (number, swarm) in contents.swarms.iter().enumerate().filter(|(_, swarm)| swarm.asks) {
+        let listing = contents.listings.of(number, swarm, is_repository).await;
+        let of_it: Vec<_> = listing.names.iter().filter(|(name, _)| repository.commit(name).is_some()).collect();
+        if let Some(name) = choose(&of_it, &complete) {
+            return Ok(name);
+        }
+        found = found.or_else(|| of_it.first().map(|(name, _)| name.clone()));
+        told_all &= listing.is_whole;
+    }
+    let known = here.first().map(|(_, open)| open.manifest().header().name.clone()).or(found);
+    known.ok_or(if told_all { Refusal::NotFound } else { Refusal::Tracker })
+}
+
+/// The newest of these that somebody has, or that is complete here.
+fn choose(listed: &[&(String, bool)], complete: &[&str]) -> Option<String> {
+    let found = listed.iter().find(|(name, has_seeders)| *has_seeders || complete.contains(&name.as_str()));
+    found.map(|(name, _)| name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn main_is_the_newest_commit_that_somebody_has() {
+        let listed = [("new", false), ("older", true), ("oldest", true)].map(|(name, has)| (name.to_owned(), has));
+        let listed: Vec<_> = listed.iter().collect();
+        assert_eq!(choose(&listed, &[]).as_deref(), Some("older"));
+        assert_eq!(choose(&listed, &["new"]).as_deref(), Some("new"), "it is complete here");
+        assert_eq!(choose(&listed[..1], &[]), None);
+    }
 }

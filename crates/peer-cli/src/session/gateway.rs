@@ -33,6 +33,8 @@ impl Source {
 pub struct Running {
     address: SocketAddr,
     about: Vec<String>,
+    /// Whether its clients must know a token.
+    has_token: bool,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -49,7 +51,13 @@ impl Running {
         std::iter::once(format!("Gateway at {}", self.url())).chain(served).collect()
     }
 
-    /// The same for programs.
+    /// Who can get what is shared, where that was said of the swarm without it.
+    pub fn promise(&self, of_swarm: &str) -> String {
+        let who = if self.has_token { "those who know the gateway's token" } else { "everyone on this machine" };
+        format!("{}, and over HTTP {who}.", of_swarm.trim_end_matches('.'))
+    }
+
+    /// What is said of it, for programs.
     pub fn event(&self) -> Event {
         Event::Gateway(json::Gateway { url: self.url(), swarms: self.about.clone() })
     }
@@ -116,8 +124,8 @@ pub async fn start(arguments: &GatewayArguments, sources: Vec<Source>) -> Result
     options.hosts.clone_from(&arguments.gateway_host);
     options.token = arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(failed)?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
-    let address = gateway.address();
-    Ok(Running { address, about, serving: tokio::spawn(gateway.serve()) })
+    let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
+    Ok(Running { address, about, has_token, serving: tokio::spawn(gateway.serve()) })
 }
 
 /// There is none in this build.
@@ -128,5 +136,6 @@ pub async fn start(arguments: &GatewayArguments, sources: Vec<Source>) -> Result
         drop((node, ticket, all, output));
         about
     });
-    Ok(Running { address: address(arguments), about: about.collect(), serving: tokio::spawn(async {}) })
+    let has_token = arguments.gateway_token.is_some();
+    Ok(Running { address: address(arguments), about: about.collect(), has_token, serving: tokio::spawn(async {}) })
 }

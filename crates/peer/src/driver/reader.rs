@@ -51,11 +51,24 @@ impl Driver {
         let most = geometry.pieces_within(first, wanted.next_multiple_of(u64::from(geometry.piece_size()))) as usize;
         let count = pieces.take(most).take_while(|&piece| have.contains(piece)).count() as u32;
         let Some(block) = geometry.blocks(PieceRange { first, count }, usize::MAX).next() else { return };
-        let Some(reply) = state.waiting.take() else { return };
+        let Some(mut reply) = state.waiting.take() else { return };
         state.given = Some((Instant::now(), (block.len - skipped) as u64));
-        tokio::task::spawn_blocking(move || {
-            let bytes = store.load_for_reader(&block).map(|bytes| bytes.slice(skipped..));
-            let _ = reply.send(bytes.map_err(PeerError::from));
+        let memory = state.memory.clone();
+        tokio::spawn(async move {
+            let room = match memory {
+                Some(memory) => tokio::select! {
+                    room = memory.take(block.len) => Some(room),
+                    () = reply.closed() => return,
+                },
+                None => None,
+            };
+            tokio::task::spawn_blocking(move || {
+                let bytes = store.load_for_reader(&block).map(|bytes| match room {
+                    Some(room) => room.hold(bytes),
+                    None => bytes,
+                });
+                let _ = reply.send(bytes.map(|bytes| bytes.slice(skipped..)).map_err(PeerError::from));
+            });
         });
     }
 

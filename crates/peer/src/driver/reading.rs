@@ -10,6 +10,7 @@ use protocol::PieceRange;
 use tokio::time::Instant;
 
 use crate::command::{ReaderPlace, Reply};
+use crate::read_memory::ReadMemory;
 
 /// What is fetched ahead of a reader: what it reads in this time, within these bounds.
 const AHEAD: Duration = Duration::from_secs(8);
@@ -32,6 +33,8 @@ pub(super) struct ReaderState {
     pub(super) given: Option<(Instant, u64)>,
     /// Bytes that are fetched ahead of it.
     pub(super) ahead: u64,
+    /// What its blocks may take, if that is bounded.
+    pub(super) memory: Option<ReadMemory>,
     /// What the engine knows of it.
     pub(super) told: Option<PieceRange>,
 }
@@ -46,6 +49,7 @@ impl ReaderState {
             waiting: None,
             given: None,
             ahead: LEAST_AHEAD,
+            memory: place.memory.clone(),
             told: None,
         }
     }

@@ -236,7 +236,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
-        session.sharing(Audience::of(&arguments.peer).promise(arguments.open));
+        let promise = Audience::of(&arguments.peer).promise(arguments.open);
+        session.sharing(&gateway.as_ref().map_or_else(|| promise.to_owned(), |gateway| gateway.promise(promise)));
         session.gateway(gateway.as_ref());
         if arguments.open && shared.is_near {
             shared.say_names(session);
@@ -296,6 +297,11 @@ impl ShareArguments {
     /// Fails with what is wrong with the paths, before anything is begun.
     fn check_paths(&self) -> Result<(), Failure> {
         let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
+        if self.receivers.is_some() && self.gateway.address.is_some() {
+            return usage(
+                "--receivers counts peers, and everyone whom the gateway answers would get it besides: leave out one of them",
+            );
+        }
         let has_origin = self.paths.iter().any(|path| origins::url(path).is_some());
         if !has_origin && !self.origin.only.is_empty() {
             return usage("--only is for what is shared from a URL: of a folder here, share the files that are meant");
