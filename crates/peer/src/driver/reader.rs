@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use protocol::{ContentId, PieceRange};
+use storage::StorageError;
 use swarm::Event;
 use tokio::time::Instant;
 
@@ -53,10 +54,14 @@ impl Driver {
         let Some(block) = geometry.blocks(PieceRange { first, count }, usize::MAX).next() else { return };
         let Some(reply) = state.waiting.take() else { return };
         state.given = Some((Instant::now(), (block.len - skipped) as u64));
-        tokio::task::spawn_blocking(move || {
-            let bytes = store.load_for_reader(&block).map(|bytes| bytes.slice(skipped..));
+        let answer = move |loaded: Result<Bytes, StorageError>| {
+            let bytes = loaded.map(|bytes| bytes.slice(skipped..));
             let _ = reply.send(bytes.map_err(PeerError::from));
-        });
+        };
+        match store.remote().cloned() {
+            Some(remote) => drop(tokio::spawn(async move { answer(store.fetch_for_reader(remote, block).await) })),
+            None => drop(tokio::task::spawn_blocking(move || answer(store.load_for_reader(&block)))),
+        }
     }
 
     /// Tells the engine which pieces a reader wants next, unless all are here anyway.
