@@ -44,7 +44,7 @@ impl StoreSource {
     pub(crate) fn new(url: &str, endpoint: Option<&str>, limits: &Limits) -> Result<Self, OriginError> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() || bucket.contains('@') {
+        if bucket.is_empty() || bucket.contains(['@', ':', '?', '#']) {
             return Err(OriginError::url(
                 url,
                 format!("it is written {scheme}://bucket/key, or {scheme}://bucket/prefix/"),
