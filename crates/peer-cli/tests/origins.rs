@@ -238,8 +238,13 @@ fn no_secret_of_a_url_is_in_any_message_however_wrong_the_url_is() {
             assert!(!output.status.success() && !said(&output).contains("SECRET"), "{url}: {}", said(&output));
         }
     }
-    let output = user.run(&["publish", "s3://models/key", "--endpoint", "https://u:SECRET@host:99999"]);
-    assert!(!output.status.success() && !said(&output).contains("SECRET"), "{}", said(&output));
+    for endpoint in ["https://u:SECRET@host:99999", "https://u:SECRET@host", "u:SECRET@host"] {
+        for url in ["s3://models/key", "gs://models/key", "az://models/key"] {
+            let output = user.run(&["publish", url, "--endpoint", endpoint]);
+            assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+            assert!(!said(&output).contains("SECRET"), "{}", said(&output));
+        }
+    }
 }
 
 /// A bucket with one object `models/big`, which is one ETag whatever its bytes are, and what is answered else.

@@ -53,7 +53,7 @@ impl StoreSource {
         use_ring();
         let (store, address) = open(scheme, bucket, endpoint, limits).map_err(|error| {
             // Some say which address is wrong, and that may have a password in it.
-            let reason = Some(chain(&error)).filter(|reason| !reason.contains("://") && !reason.contains('@'));
+            let reason = Some(chain(&error)).filter(|reason| !reason.contains('@') && !reason.contains("://"));
             let reason =
                 reason.unwrap_or_else(|| "its store cannot be opened: check --endpoint and the environment".to_owned());
             OriginError::url(url, reason)
@@ -189,6 +189,7 @@ fn open(
             use object_store::aws::AmazonS3ConfigKey::{Endpoint, Region};
             let builder = aws::builder(bucket, endpoint);
             let address = [Endpoint, Region].map(|key| builder.get_config_value(&key));
+            check_address(address[0].as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
@@ -200,6 +201,7 @@ fn open(
                 builder = builder.with_base_url(endpoint);
             }
             let address = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+            check_address(address.as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
@@ -212,12 +214,27 @@ fn open(
                 builder = builder.with_endpoint(endpoint.to_owned());
             }
             let address = [AccountName, Endpoint, UseEmulator].map(|key| builder.get_config_value(&key));
+            check_address(address[1].as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
             )
         }
     })
+}
+
+/// What object_store would panic at, and what would be seen by everyone on this machine.
+fn check_address(address: Option<&str>) -> Result<(), object_store::Error> {
+    let Some(address) = address else { return Ok(()) };
+    let is_plain = |url: reqwest::Url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    };
+    if reqwest::Url::parse(address).is_ok_and(is_plain) {
+        return Ok(());
+    }
+    let reason =
+        "the address of its store, by --endpoint or the environment, is not http or https with a host and no password";
+    Err(Error::Generic { store: "store", source: reason.into() })
 }
 
 /// Whether the environment names a server without TLS.
