@@ -310,8 +310,8 @@ fn a_store_that_redirects_is_not_followed() {
     let elsewhere = WebServer::start(|_| Response::new(200, ""));
     let location = format!("{}/models/other", elsewhere.url());
     let (_server, user) = bucket(Vec::new, move |_| Response::new(307, "").header("Location", location.clone()));
-    let mut publish = Program::start(user().command(&["publish", "s3://models/other"]));
-    assert!(!publish.child.wait().unwrap().success());
+    let output = user().run(&["publish", "s3://models/other"]);
+    assert!(!output.status.success() && said(&output).contains("redirects"), "{}", said(&output));
     assert!(elsewhere.requests().is_empty(), "{:?}", elsewhere.requests());
 }
 

@@ -257,6 +257,12 @@ fn failed(url: &str, error: Error) -> OriginError {
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
                 return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
             }
+            if all.contains("status code: 30") || all.contains("Received redirect") {
+                return OriginError::refused(
+                    url,
+                    "the store redirects: give its own address, by --endpoint or AWS_REGION",
+                );
+            }
             if all.contains("416 ") || all.contains("InvalidRange") {
                 return OriginError::Changed(url.to_owned());
             }
