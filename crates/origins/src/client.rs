@@ -208,6 +208,7 @@ pub(crate) fn shown(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::{Response as Answer, WebServer};
 
     #[test]
     fn content_ranges_are_read_as_rfc_9110_writes_them() {
@@ -222,5 +223,22 @@ mod tests {
     fn a_signed_url_is_shown_without_its_signature() {
         let url = Url::parse("https://user:word@host/a%20b.bin?X-Amz-Signature=secret#part").unwrap();
         assert_eq!(shown(&url), "https://host/a%20b.bin");
+    }
+
+    #[tokio::test]
+    async fn a_server_on_the_web_cannot_redirect_into_a_network_of_this_machine() {
+        let inner = WebServer::start(|_| Answer::new(200, "secret"));
+        let port = inner.url().rsplit(':').next().unwrap().to_owned();
+        let targets = ["127.0.0.1", "localhost", "0x7f.1", "[::ffff:127.0.0.1]", "169.254.169.254"];
+        for target in targets {
+            let location = format!("http://{target}:{port}/file");
+            let server = WebServer::start(move |_| Answer::new(302, "").header("Location", location.clone()));
+            // As if it were on the web.
+            let client = client_of(&Limits::default(), &Named::at("127.0.0.1", false)).unwrap();
+            let answer = send(client.get(server.url()), "the file", &Limits::default()).await;
+            let Err(error @ OriginError::Refused { .. }) = answer else { panic!("{target}: {answer:?}") };
+            assert!(error.to_string().contains("private network"), "{target}: {error}");
+        }
+        assert!(inner.requests().is_empty());
     }
 }
