@@ -66,7 +66,7 @@ fn what_is_typed_nearly_right_is_answered_in_one_sentence() {
         (&["shar", "a.bin"], "did you mean share?"),
         (&["download"], "is missing"),
         (&["get", "x", "--forse"], "did you mean --force?"),
-        (&["share", "a.bin", "--only", "x"], "--only is a flag of get, ls and watch, not of share"),
+        (&["share", "a.bin", "--only", "x"], "--only is for what is shared from a URL"),
         (&["send", "a.bni"], "Did you mean \"a.bin\"?"),
         (&["ls", "localhost", "--fair"], "ls takes no --fair"),
         (&["-i", "localhost", "--listners", "2"], "did you mean --listeners?"),

@@ -122,7 +122,7 @@ fn the_doctor_tries_the_machine_and_the_way_to_the_tracker() {
     for check in ["buffers", "offload", "files", "space"] {
         assert_ne!(status(check), "bad", "{check}: {checks:?}");
     }
-    assert!(checks.iter().all(|check| check.status == "good" || !check.advice.is_empty()));
+    assert!(checks.iter().all(|check| ["good", "skipped"].contains(&&*check.status) || !check.advice.is_empty()));
 }
 
 /// A tracker that answers over TCP only is what a network looks like that drops UDP.
@@ -134,7 +134,7 @@ fn the_doctor_says_that_udp_is_dropped() {
     let (lines, _) = ask(&swarm, &["doctor", "-i", "127.0.0.1", "-d", &port], 0);
     let line = lines.iter().find(|line| line.contains(" udp ")).unwrap();
     assert!(line.starts_with("poor") && line.contains("QUIC does not get through, TCP does"), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("-> Let UDP pass in the firewall")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("-> Let UDP pass in the tracker's firewall")), "{lines:#?}");
     let id = "ab".repeat(32);
     let (lines, _) = ask(&swarm, &["doctor", "-i", "127.0.0.1", "-d", "9", "--tracker-id", &id], 3);
     assert!(lines.iter().any(|line| line.starts_with("bad      udp")), "{lines:#?}");

@@ -1,7 +1,8 @@
 //! A bounded cache on disk of what was read from origins: parts of objects at a version, the least recently used first to go.
 //!
 //! Each part is a file of its own, written whole or not at all, so the cache survives restarts and power failures. Which was used
-//! when is the files' time of modification. A process has its cache for itself; another one at the same time has another folder.
+//! when is the files' time of modification. A process has its cache for itself; another one at the same time has another folder, which is
+//! emptied by the next start once nobody has it any more.
 //! What is read from it is verified by whoever reads it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -66,22 +67,19 @@ pub(crate) struct ObjectKey(String);
 
 impl ObjectKey {
     /// Nothing if its origin does not say which version it is.
-    pub(crate) fn new(url: &str, object: &Object) -> Option<Self> {
-        object.version.is_known().then(|| {
-            ObjectKey(digest(&[place(url, &object.version), &object.key, &object.path], object.size, &object.version))
-        })
+    pub(crate) fn new(identity: &str, object: &Object) -> Option<Self> {
+        object.version.is_known().then(|| ObjectKey(object_digest(identity, object)))
     }
 }
 
-/// Where an object is, whichever revision it was asked for by: a commit is the same by every name.
-pub(crate) fn place<'u>(url: &'u str, version: &Version) -> &'u str {
-    match version {
-        Version::Commit(_) => url.split('@').next().unwrap_or(url),
-        _ => url,
-    }
+/// What stands for an object at a version. ETags are unique within one URL only (RFC 9110, 8.8.3), so its origin is part of that, and
+/// so is what the origin says that its bytes are.
+pub(crate) fn object_digest(origin: &str, object: &Object) -> String {
+    let said = format!("{:?}", object.digest);
+    digest(&[origin, &object.key, &object.path, &said], object.size, &object.version)
 }
 
-/// A digest of a name at a version.
+/// A digest of names at a version.
 pub(crate) fn digest(names: &[&str], size: u64, version: &Version) -> String {
     let mut hasher = blake3::Hasher::new();
     for name in names {
@@ -99,6 +97,7 @@ struct Entries {
     /// Keys by when they were used.
     by_use: BTreeMap<u64, PartKey>,
     next_use: u64,
+    /// Bytes of those that are there, and of those that are being written.
     total: u64,
 }
 
@@ -135,13 +134,14 @@ impl Cache {
     pub fn open(folder: &Path, most: u64) -> io::Result<Self> {
         let mut refused = io::Error::other("too many processes have a cache there");
         for number in 0..PROCESSES {
-            let folder = folder.join(format!("parts-{number}"));
-            fs::create_dir_all(&folder)?;
-            let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+            let own = folder.join(format!("parts-{number}"));
+            fs::create_dir_all(&own)?;
+            let lock = File::options().create(true).truncate(false).write(true).open(own.join(LOCK))?;
             match FileExt::try_lock(&lock) {
                 Ok(()) => {
-                    let cache = Cache { folder, most, entries: Mutex::default(), _lock: lock };
+                    let cache = Cache { folder: own, most, entries: Mutex::default(), _lock: lock };
                     cache.find()?;
+                    empty_others(folder, number);
                     return Ok(cache);
                 }
                 Err(error) => refused = io::Error::other(error.to_string()),
@@ -189,7 +189,12 @@ impl Cache {
     pub(crate) fn read(&self, key: &PartKey, range: Range<u64>) -> Option<Vec<u8>> {
         let note = {
             let mut entries = self.lock();
-            let entry = entries.by_key.get(key).filter(|entry| range.end <= entry.len)?;
+            let entry = entries.by_key.get(key)?;
+            if entry.len < range.end {
+                drop(entries);
+                self.remove(key);
+                return None;
+            }
             let (len, now) = (entry.len, SystemTime::now());
             let note = now.duration_since(entry.noted).is_ok_and(|since| since > NOTED);
             let noted = if note { now } else { entry.noted };
@@ -216,20 +221,35 @@ impl Cache {
         if len > self.most {
             return;
         }
-        {
-            let mut entries = self.lock();
-            entries.remove(key);
-            self.make_room(&mut entries, len);
-        }
+        let Some(room) = self.reserve(key, len) else { return };
         let free = fs4::available_space(&self.folder).unwrap_or(u64::MAX);
         if free.saturating_sub(len) < KEEP_FREE {
             tracing::debug!("the cache takes nothing more: its disk is nearly full");
             return;
         }
         match atomic_file::replace_cache(&self.folder.join(key.file()), bytes) {
-            Ok(()) => self.lock().add(key.clone(), len, SystemTime::now()),
+            Ok(()) => {
+                let mut entries = self.lock();
+                room.give_back(&mut entries);
+                entries.add(key.clone(), len, SystemTime::now());
+            }
             Err(error) => tracing::debug!(%error, "the cache takes nothing"),
         }
+    }
+
+    /// Makes room for a part, and counts it before it is written: many are at a time. Nothing if those leave none.
+    fn reserve(&self, key: &PartKey, len: u64) -> Option<Reserved<'_>> {
+        let mut entries = self.lock();
+        if entries.by_key.contains_key(key) {
+            entries.remove(key);
+            let _ = fs::remove_file(self.folder.join(key.file()));
+        }
+        self.make_room(&mut entries, len);
+        if entries.total + len > self.most {
+            return None;
+        }
+        entries.total += len;
+        Some(Reserved { cache: self, len })
     }
 
     /// Forgets a part that is of no use. Blocks.
@@ -248,6 +268,40 @@ impl Cache {
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for what is being written. It is given back when that has failed.
+struct Reserved<'a> {
+    cache: &'a Cache,
+    len: u64,
+}
+
+impl Reserved<'_> {
+    fn give_back(mut self, entries: &mut Entries) {
+        entries.total -= std::mem::take(&mut self.len);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.cache.lock().total -= self.len;
+    }
+}
+
+/// Empties the folders of processes that have ended: no other start may come that has as many at a time.
+fn empty_others(folder: &Path, own: u32) {
+    for number in (0..PROCESSES).filter(|&number| number != own) {
+        let other = folder.join(format!("parts-{number}"));
+        let Ok(lock) = File::options().write(true).open(other.join(LOCK)) else { continue };
+        if FileExt::try_lock(&lock).is_err() {
+            continue;
+        }
+        let Ok(files) = fs::read_dir(&other) else { continue };
+        for file in files.flatten().filter(|file| file.file_name() != LOCK) {
+            let _ = fs::remove_file(file.path());
+        }
     }
 }
 
@@ -301,12 +355,66 @@ mod tests {
         assert!(one.folder != other.folder && !other.contains(&key(1)));
     }
 
+    fn bytes_on_disk(folder: &Path) -> u64 {
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().map_or(0, |seen| seen.len())).sum()
+    }
+
+    #[test]
+    fn a_cache_is_never_larger_than_told_however_many_parts_are_kept_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), 2_500_000).unwrap();
+        let largest = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8u64)
+                .map(|writer| {
+                    let cache = &cache;
+                    scope.spawn(move || {
+                        let keep = |number: u64| cache.keep(&key(writer * 100 + number % 3), &vec![1; 1_000_000]);
+                        (0..10).for_each(keep);
+                    })
+                })
+                .collect();
+            let mut largest = 0;
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                largest = largest.max(cache.bytes());
+            }
+            largest
+        });
+        assert!(largest <= 2_500_000 && cache.bytes() <= 2_500_000, "{largest}, {}", cache.bytes());
+        assert_eq!(bytes_on_disk(&cache.folder), cache.bytes(), "what is counted is what is there");
+        // What cannot be written takes no room.
+        let before = cache.bytes();
+        fs::create_dir(cache.folder.join(key(7).file())).unwrap();
+        fs::write(cache.folder.join(key(7).file()).join("in its way"), "x").unwrap();
+        cache.keep(&key(7), &[7; 10]);
+        assert!(!cache.contains(&key(7)) && cache.bytes() <= before);
+    }
+
+    #[test]
+    fn what_a_process_left_that_has_ended_does_not_stay_beside_the_cache_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Cache::open(folder.path(), 5000).unwrap();
+        let [ended, running] = [(); 2].map(|()| Cache::open(folder.path(), 5000).unwrap());
+        [&one, &ended, &running].into_iter().for_each(|cache| cache.keep(&key(1), &[1; 1000]));
+        let left = ended.folder.clone();
+        drop((one, ended));
+        let one = Cache::open(folder.path(), 5000).unwrap();
+        assert_eq!(bytes_on_disk(&left), 0);
+        assert!(one.read(&key(1), 0..1000).is_some() && running.read(&key(1), 0..1000).is_some());
+    }
+
     #[test]
     fn a_part_that_was_cut_is_not_there() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path(), 5000).unwrap();
         cache.keep(&key(1), &[1; 1000]);
         File::options().write(true).open(cache.folder.join(key(1).file())).unwrap().set_len(10).unwrap();
+        assert_eq!(cache.read(&key(1), 0..1000), None);
+        assert!(!cache.contains(&key(1)));
+        // Nor is one that was cut before this start.
+        cache.keep(&key(1), &[1; 1000]);
+        File::options().write(true).open(cache.folder.join(key(1).file())).unwrap().set_len(10).unwrap();
+        drop(cache);
+        let cache = Cache::open(folder.path(), 5000).unwrap();
         assert_eq!(cache.read(&key(1), 0..1000), None);
         assert!(!cache.contains(&key(1)));
     }

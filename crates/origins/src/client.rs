@@ -2,22 +2,22 @@
 
 use std::error::Error;
 use std::ops::Range;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER,
 };
-use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
+use crate::redirects::{Named, is_inward};
 use crate::{ByteStream, Limits, OriginError};
 
-/// Most redirects that are followed for one request.
-const REDIRECTS: usize = 8;
 /// A connection must be there within this time, or less if less is waited for an answer.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Seconds at most for which a server may ask to be left alone.
+const LONGEST_ASKED: u64 = 3600;
 /// Most bytes of an error's body that are shown.
 const SHOWN: usize = 200;
 
@@ -29,22 +29,20 @@ pub(crate) fn use_ring() {
     });
 }
 
-/// A client that waits as the limits say.
-pub(crate) fn client(limits: &Limits) -> Result<Client, OriginError> {
+/// A client for the host of this URL, that waits as the limits say.
+pub(crate) fn client(limits: &Limits, url: &Url) -> Result<Client, OriginError> {
+    client_of(limits, &Named::new(url))
+}
+
+/// A client for what the user named.
+pub(crate) fn client_of(limits: &Limits, named: &Named) -> Result<Client, OriginError> {
     use_ring();
-    let redirects = Policy::custom(|attempt| {
-        let from_tls = attempt.previous().iter().any(|url| url.scheme() == "https");
-        if attempt.previous().len() > REDIRECTS {
-            attempt.error("it redirects again and again")
-        } else if from_tls && attempt.url().scheme() != "https" {
-            attempt.error("it redirects from https to http")
-        } else {
-            attempt.follow()
-        }
-    });
     let client = Client::builder()
         .user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirects)
+        .redirect(named.policy())
+        .dns_resolver(Arc::new(named.clone()))
+        // What a URL has of secrets is for its own server, and not for where that redirects.
+        .referer(false)
         .connect_timeout(CONNECT.min(limits.answer))
         .build();
     client.map_err(|error| OriginError::refused("the web", chain(&error)))
@@ -68,6 +66,7 @@ async fn check(response: Response, url: &str) -> Result<Response, OriginError> {
         return Ok(response);
     }
     let retry_after = header(response.headers(), &RETRY_AFTER).and_then(|text| text.parse().ok());
+    let retry_after = retry_after.map(|seconds: u64| seconds.min(LONGEST_ASKED));
     Err(match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => OriginError::NotFound(url.to_owned()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -102,7 +101,7 @@ async fn body_words(mut response: Response) -> String {
 /// What became of a request that was not answered.
 pub(crate) fn failed(url: &str, error: &reqwest::Error) -> OriginError {
     let reason = chain(error);
-    if error.is_redirect() || error.is_builder() || is_tls(error) {
+    if error.is_redirect() || error.is_builder() || is_tls(error) || is_inward(error) {
         return OriginError::refused(url, reason);
     }
     OriginError::unreachable(url, reason)
@@ -209,6 +208,7 @@ pub(crate) fn shown(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::{Response as Answer, WebServer};
 
     #[test]
     fn content_ranges_are_read_as_rfc_9110_writes_them() {
@@ -223,5 +223,22 @@ mod tests {
     fn a_signed_url_is_shown_without_its_signature() {
         let url = Url::parse("https://user:word@host/a%20b.bin?X-Amz-Signature=secret#part").unwrap();
         assert_eq!(shown(&url), "https://host/a%20b.bin");
+    }
+
+    #[tokio::test]
+    async fn a_server_on_the_web_cannot_redirect_into_a_network_of_this_machine() {
+        let inner = WebServer::start(|_| Answer::new(200, "secret"));
+        let port = inner.url().rsplit(':').next().unwrap().to_owned();
+        let targets = ["127.0.0.1", "localhost", "0x7f.1", "[::ffff:127.0.0.1]", "169.254.169.254"];
+        for target in targets {
+            let location = format!("http://{target}:{port}/file");
+            let server = WebServer::start(move |_| Answer::new(302, "").header("Location", location.clone()));
+            // As if it were on the web.
+            let client = client_of(&Limits::default(), &Named::at("127.0.0.1", false)).unwrap();
+            let answer = send(client.get(server.url()), "the file", &Limits::default()).await;
+            let Err(error @ OriginError::Refused { .. }) = answer else { panic!("{target}: {answer:?}") };
+            assert!(error.to_string().contains("private network"), "{target}: {error}");
+        }
+        assert!(inner.requests().is_empty());
     }
 }

@@ -77,7 +77,8 @@ impl OriginError {
         OriginError::Refused { url: url.to_owned(), reason: reason.into() }
     }
 
+    /// Of what was typed, which may be anything.
     pub(crate) fn url(url: &str, reason: impl Into<String>) -> Self {
-        OriginError::Url { url: url.to_owned(), reason: reason.into() }
+        OriginError::Url { url: protocol::redacted(url), reason: reason.into() }
     }
 }

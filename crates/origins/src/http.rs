@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE};
 use reqwest::{Client, StatusCode, Url};
 
 use crate::client::{RangeRequest, client, content_range, failed, header, read_range, send, shown};
+use crate::signed::unsigned;
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
 
 /// A file on a web server, which must answer ranges.
@@ -31,7 +32,7 @@ impl HttpSource {
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(OriginError::url(&shown, "it is no URL of a web server"));
         }
-        Ok(HttpSource { client: client(limits)?, limits: limits.clone(), url: parsed, shown })
+        Ok(HttpSource { client: client(limits, &parsed)?, limits: limits.clone(), url: parsed, shown })
     }
 
     /// Looks at the file by its first byte: that shows its size and version, and whether parts of it can be read. Many URLs that
@@ -85,6 +86,10 @@ fn version(headers: &HeaderMap) -> Version {
 impl Source for HttpSource {
     fn url(&self) -> &str {
         &self.shown
+    }
+
+    fn identity(&self) -> String {
+        unsigned(&self.url)
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {

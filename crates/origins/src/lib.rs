@@ -38,8 +38,14 @@ mod object;
 mod open;
 mod parts;
 mod reader;
+mod redirects;
+mod signed;
 mod storage;
 mod store;
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../../../tests/src/web.rs"]
+mod web;
 
 pub use self::storage::OriginStorage;
 pub use cache::Cache;

@@ -12,7 +12,7 @@ use integrity::{Algorithm, Digest, Place};
 use protocol::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestHeader, default_piece_size};
 use sha1::Digest as _;
 
-use crate::cache::{Cache, ObjectKey, PartKey, digest, place};
+use crate::cache::{Cache, ObjectKey, PartKey, digest, object_digest};
 use crate::parts::part_size;
 use crate::store::BESIDE;
 use crate::{FileDigest, Listing, Object, Options, Origin, OriginError, Version};
@@ -21,6 +21,9 @@ use crate::{FileDigest, Listing, Object, Options, Origin, OriginError, Version};
 const AT_ONCE: u64 = 48 << 20;
 const MOST_PARTS: u64 = 16;
 const LEAST_PARTS: u64 = 3;
+
+/// How the file is called that says which manifest of a version was wrong.
+const REFUSED: &str = "refused";
 
 /// How the pieces of a content are cut and digested.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,7 @@ pub async fn make_manifest(
     let (algorithm, piece_size) = (header.algorithm, header.piece_size);
     let total = listing.objects.iter().map(|object| object.size).sum();
     let size = part_size(piece_size);
+    let identity = &origin.identity();
     let parts = listing.objects.iter().enumerate().flat_map(|(file, object)| {
         // An empty file has one part, for its digest.
         let count = object.size.div_ceil(size).max(1);
@@ -52,7 +56,7 @@ pub async fn make_manifest(
     let read = parts.map(|(file, number)| {
         let object = &listing.objects[file];
         let range = number * size..object.size.min((number + 1) * size);
-        let key = cache.and_then(|_| ObjectKey::new(origin.url(), object));
+        let key = cache.and_then(|_| ObjectKey::new(identity, object));
         let kept = cache.cloned().zip(key).map(|(cache, key)| (cache, PartKey::new(&key, size, number)));
         let alone = object.size <= u64::from(piece_size);
         async move {
@@ -198,14 +202,28 @@ impl KeptManifests {
         fitting(bytes.into(), &expected)
     }
 
-    /// Keeps the manifest of what was listed. Without versions there is nothing to keep it by.
+    /// Keeps the manifest of what was listed. Without exact versions there is nothing to keep it by.
     pub fn keep(&self, origin: &Origin, listing: &Listing, manifest: &Manifest) -> std::io::Result<()> {
         let Some(path) = self.path(origin, listing, manifest.header()) else { return Ok(()) };
         std::fs::create_dir_all(&self.folder)?;
         atomic_file::replace_cache(&path, manifest.bytes())
     }
 
-    /// The manifest that was put beside what it is of, if there is one of this version. Its pieces are verified when they are read.
+    /// Forgets a manifest that a piece did not fit, and takes it from nowhere again.
+    pub(crate) fn refuse(&self, origin: &Origin, listing: &Listing, manifest: &Manifest) {
+        let Some(path) = self.path(origin, listing, manifest.header()) else { return };
+        let _ = std::fs::remove_file(&path);
+        let refused = || {
+            std::fs::create_dir_all(&self.folder)?;
+            atomic_file::replace_cache(&path.with_extension(REFUSED), manifest.id().to_string().as_bytes())
+        };
+        if let Err(error) = refused() {
+            tracing::warn!(%error, "a wrong manifest beside the objects will be found again");
+        }
+    }
+
+    /// The manifest that was put beside what it is of, if there is one of this version. Its pieces are verified when they are read, and
+    /// it is not for [`keep`](KeptManifests::keep): others may have written it.
     pub async fn find_beside(
         &self,
         origin: &Origin,
@@ -215,9 +233,12 @@ impl KeptManifests {
         options: &Options,
     ) -> Option<Manifest> {
         let expected = header(origin, listing, pieces).ok()?;
-        let name = beside_name(listing, &key(origin, listing, &expected)?);
+        let name = beside_name(listing, &key(origin.url(), listing, &expected)?);
         let bytes = Origin::get_beside(url, options, &name, MAX_MANIFEST_BYTES).await?;
-        fitting(bytes, &expected)
+        let manifest = fitting(bytes, &expected)?;
+        let path = self.path(origin, listing, &expected)?.with_extension(REFUSED);
+        let refused = read_at_most(&path, 256).unwrap_or_default();
+        (refused != manifest.id().to_string().as_bytes()).then_some(manifest)
     }
 
     /// Puts a manifest beside what it is of, and returns its URL. Only object stores take it.
@@ -229,15 +250,15 @@ impl KeptManifests {
         url: &str,
         options: &Options,
     ) -> Result<String, OriginError> {
-        let Some(key) = key(origin, listing, manifest.header()) else {
-            return Err(OriginError::refused(origin.url(), "it does not say which version it is"));
+        let Some(key) = key(origin.url(), listing, manifest.header()) else {
+            return Err(OriginError::refused(origin.url(), "it has no strong ETag to find the manifest by"));
         };
         Origin::put_beside(url, options, &beside_name(listing, &key), manifest.bytes().clone()).await
     }
 
-    /// Where the manifest of what was listed is kept; nothing if there are no versions to keep it by.
+    /// Where the manifest of what was listed is kept; nothing if there are no exact versions to keep it by.
     pub fn path(&self, origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<PathBuf> {
-        Some(self.folder.join(format!("{}.manifest", key(origin, listing, header)?)))
+        Some(self.folder.join(format!("{}.manifest", key(&origin.identity(), listing, header)?)))
     }
 }
 
@@ -246,15 +267,15 @@ fn beside_name(listing: &Listing, key: &str) -> String {
     format!("{}.{}{BESIDE}", listing.name, &key[..16])
 }
 
-/// What stands for a version of all files that were listed, and how they are cut.
-fn key(origin: &Origin, listing: &Listing, header: &ManifestHeader) -> Option<String> {
-    let version = listing.objects.first().map_or(&Version::Unknown, |object| &object.version);
-    let mut names = vec![place(origin.url(), version).to_owned(), listing.name.clone(), header.algorithm.to_string()];
+/// What stands for a version of all files that were listed, and how they are cut. On this machine the origin's identity is part of it;
+/// beside the objects its URL is enough, which is the same for every machine.
+fn key(origin: &str, listing: &Listing, header: &ManifestHeader) -> Option<String> {
+    let mut names = vec![listing.name.clone(), header.algorithm.to_string()];
     for object in &listing.objects {
-        if !object.version.is_known() {
+        if !object.version.is_exact() {
             return None;
         }
-        names.push(digest(&[&object.path, &object.key], object.size, &object.version));
+        names.push(object_digest(origin, object));
     }
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     Some(digest(&names, u64::from(header.piece_size), &Version::Unknown))

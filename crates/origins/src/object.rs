@@ -34,6 +34,11 @@ impl Version {
         }
     }
 
+    /// Whether bytes of one version are always the same. Times are of seconds, and a weak ETag is of what means the same (RFC 9110, 8.8.1).
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Version::Commit(_)) || self.strong_etag().is_some()
+    }
+
     /// Whether it says anything about the bytes.
     pub fn is_known(&self) -> bool {
         *self != Version::Unknown
@@ -80,6 +85,9 @@ pub struct Listing {
 pub trait Source: Send + Sync {
     /// The URL as it may be shown: without anything secret.
     fn url(&self) -> &str;
+    /// What tells it from every other origin: its address, and all of the URL that says which object is meant. Two sources of one
+    /// identity are the same to the cache and the manifests that are kept. It is hashed, and never shown.
+    fn identity(&self) -> String;
     /// What lies there now.
     fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>>;
     /// Begins to read a range of an object, which is not empty and lies within it. Fails if the object is another version; that as

@@ -31,6 +31,11 @@ impl Origin {
         self.source.url()
     }
 
+    /// What tells it from other origins; see [`Source::identity`].
+    pub(crate) fn identity(&self) -> String {
+        self.source.identity()
+    }
+
     /// The same origin, waited for differently.
     pub fn with_limits(&self, limits: Limits) -> Self {
         Origin { source: self.source.clone(), limits }
@@ -127,7 +132,7 @@ impl Progress {
     async fn failed(&mut self, limits: &Limits, error: OriginError) -> Result<(), OriginError> {
         self.tries += 1;
         let pause = limits.pause_after(self.tries, &error);
-        if !error.is_transient() || self.last.elapsed() + pause > limits.patience {
+        if !error.is_transient() || self.last.elapsed().saturating_add(pause) > limits.patience {
             return Err(error);
         }
         tracing::debug!(%error, ?pause, "an origin is tried again");

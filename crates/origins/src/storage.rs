@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::cache::{Cache, ObjectKey, PartKey};
 use crate::parts::part_size;
-use crate::{Listing, Object, Origin, OriginError, Version};
+use crate::{KeptManifests, Listing, Object, Origin, OriginError, Version};
 
 /// Parts that are read from the origin at a time.
 const READS: usize = 6;
@@ -44,6 +44,8 @@ struct Inner {
     reads: Arc<Semaphore>,
     look: Duration,
     runtime: Handle,
+    /// Where the manifest may be kept.
+    kept: OnceLock<KeptManifests>,
 }
 
 /// Which part of which file.
@@ -76,7 +78,8 @@ impl OriginStorage {
         }
         let patience = origin.limits().patience.min(PATIENCE);
         let limits = origin.limits().clone().patience(patience);
-        let keys = listing.objects.iter().map(|object| ObjectKey::new(origin.url(), object)).collect();
+        let identity = origin.identity();
+        let keys = listing.objects.iter().map(|object| ObjectKey::new(&identity, object)).collect();
         Ok(OriginStorage(Arc::new(Inner {
             origin: origin.with_limits(limits),
             part_size: part_size(manifest.header().piece_size),
@@ -88,7 +91,14 @@ impl OriginStorage {
             parts: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS)),
             runtime: Handle::current(),
+            kept: OnceLock::new(),
         })))
+    }
+
+    /// Where the manifest is kept, or may be found again: it is forgotten when a piece that is read does not fit it.
+    pub fn manifest_kept(self, kept: KeptManifests) -> Self {
+        let _ = self.0.kept.set(kept);
+        self
     }
 }
 
@@ -117,6 +127,8 @@ impl Inner {
 
     /// A range of a part: from memory, from the cache, or with all of it from the origin.
     async fn part(self: Arc<Self>, at: At, range: Range<u64>) -> Result<Bytes, StorageError> {
+        // What is in the cache and cannot be read is read from the origin, and not looked for there again.
+        let mut looks_there = true;
         loop {
             let slice = |bytes: &Bytes| bytes.slice(range.start as usize..range.end as usize);
             let (sender, mut coming) = {
@@ -126,7 +138,7 @@ impl Inner {
                 }
                 match parts.in_flight.get(&at) {
                     Some(coming) => (None, Some(coming.clone())),
-                    None if self.is_cached(at) => (None, None),
+                    None if looks_there && self.is_cached(at) => (None, None),
                     None => {
                         let (sender, coming) = watch::channel(None);
                         parts.in_flight.insert(at, coming.clone());
@@ -141,7 +153,10 @@ impl Inner {
             let Some(coming) = &mut coming else {
                 match self.clone().cached(at, range.clone()).await {
                     Some(bytes) => return Ok(bytes),
-                    None => continue,
+                    None => {
+                        looks_there = false;
+                        continue;
+                    }
                 }
             };
             let outcome = match coming.wait_for(Option::is_some).await {
@@ -218,6 +233,9 @@ impl Inner {
         let (storage, whole) = (self.clone(), bytes.clone());
         let keeping = tokio::task::spawn_blocking(move || {
             if !storage.is_right(at, 0, &whole) {
+                if let Some(kept) = storage.kept.get() {
+                    kept.refuse(&storage.origin, &storage.listing, &storage.manifest);
+                }
                 return false;
             }
             if let Some((cache, key)) = storage.key(at) {

@@ -80,6 +80,17 @@ async fn a_server_that_fails_for_a_while_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_an_endless_pause_is_given_up() {
+    for seconds in ["18446744073709551615", "99999999999999"] {
+        let server = WebServer::start(move |_| Response::new(503, "").header("Retry-After", seconds));
+        let error = whole(&open(&server, patient())).await.unwrap_err();
+        let OriginError::Unreachable { retry_after, .. } = error else { panic!("{error:?}") };
+        assert_eq!(retry_after, Some(3600), "an hour at most");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_keeps_failing_is_given_up_with_what_it_says() {
     let server = WebServer::start(|_| Response::new(500, "out of order"));
     let error = whole(&open(&server, patient().patience(Duration::from_millis(50)))).await.unwrap_err();
@@ -179,6 +190,16 @@ async fn redirects_are_followed_and_have_an_end() {
 }
 
 #[tokio::test]
+async fn a_redirect_does_not_tell_the_other_server_what_the_url_was() {
+    let other = WebServer::start(|request| Response::of_bytes(request, b"bytes", "\"v1\""));
+    let location = format!("{}/file", other.url());
+    let server = WebServer::start(move |_| Response::new(302, "").header("Location", location.clone()));
+    assert_eq!(whole(&open(&server, patient())).await.unwrap(), b"bytes");
+    let asked = other.requests();
+    assert!(!asked.is_empty() && asked.iter().all(|request| !format!("{request:?}").contains("secret")), "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_server_without_ranges_is_refused_with_a_way_out() {
     let server = WebServer::start(|_| Response::new(200, [7; 5000]).header("ETag", "\"v1\""));
     let error = whole(&open(&server, patient())).await.unwrap_err();
@@ -214,9 +235,10 @@ async fn a_missing_or_forbidden_file_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn nobody_at_an_address_is_said() {
-    let gone = WebServer::start(|_| Response::new(200, ""));
-    let url = format!("{}/file", gone.url());
-    drop(gone);
+    // It stays bound, so that nobody else gets it, and nobody listens.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/file", bound.local_addr().unwrap());
     let options = Options::default().limits(patient().patience(Duration::from_millis(20)));
     let error = whole(&Origin::open(&url, &options).unwrap()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");

@@ -49,6 +49,38 @@ async fn a_model_is_listed_at_a_commit_with_pages() {
 }
 
 #[tokio::test]
+async fn a_list_of_files_that_is_cut_short_or_endless_is_an_error() {
+    // A link to the page itself, to nowhere, and one that leads in a circle.
+    for link in ["<?recursive=true&expand=false>; rel=\"next\"", "<http://[>; rel=\"next\"", "<?page=2>; rel=\"next\""]
+    {
+        let server = MockHub::start();
+        server.put("models/org/model", "a", b"a", false);
+        server.fault(move |request| {
+            let page = || Response::new(200, r#"[{"type":"file","path":"a","size":1,"oid":"00"}]"#);
+            request.path.contains("/tree/").then(|| page().header("Link", link))
+        });
+        let files = client(&server).files(&Repo::model("org/model").unwrap(), COMMIT).await;
+        let said = files.expect_err("it is not all").to_string();
+        assert!(said.contains("does not end"), "{link}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_files_with_endless_names_is_refused_before_it_fills_the_memory() {
+    let server = MockHub::start();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    server.fault(move |request| {
+        let page = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let body = format!(r#"[{{"type":"file","path":"{page}{}","size":1}}]"#, "x".repeat(8 << 20));
+        let link = format!("<?page={page}>; rel=\"next\"");
+        request.path.contains("/tree/").then(|| Response::new(200, body).header("Link", link))
+    });
+    let files = client(&server).files(&Repo::model("org/model").unwrap(), COMMIT).await;
+    let said = files.expect_err("no content has such names").to_string();
+    assert!(said.contains("longer than those of a content"), "{said}");
+}
+
+#[tokio::test]
 async fn ranges_of_a_file_are_read() {
     let server = MockHub::start();
     let bytes = weights(300_000);

@@ -120,6 +120,49 @@ async fn a_version_is_never_read_twice_for_its_manifest() {
     assert!(kept.find(&origin, &listing, PIECES).is_none());
 }
 
+#[tokio::test]
+async fn a_manifest_is_forgotten_when_a_piece_does_not_fit_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = Arc::new(Mutex::new(false));
+    let now = later.clone();
+    // Its ETag says that it is the same.
+    let server = WebServer::start(move |request| {
+        Response::of_bytes(request, &[u8::from(*now.lock().unwrap()); 50_000], "\"v1\"")
+    });
+    let origin = open(&server);
+    let kept = || KeptManifests::new(folder.path().join("origins"));
+    let (listing, manifest) = made(&origin, None).await;
+    kept().keep(&origin, &listing, &manifest).unwrap();
+    let storage = OriginStorage::new(origin.clone(), listing.clone(), manifest, None, None).unwrap();
+    let storage = storage.manifest_kept(kept());
+    assert!(storage.fetch(0, 0, 10).await.is_ok() && kept().find(&origin, &listing, PIECES).is_some());
+    *later.lock().unwrap() = true;
+    let manifest = kept().find(&origin, &listing, PIECES).map(Arc::new).unwrap();
+    let storage = OriginStorage::new(origin.clone(), listing.clone(), manifest, None, None).unwrap();
+    let storage = storage.manifest_kept(kept());
+    assert!(matches!(storage.fetch(0, 0, 10).await, Err(StorageError::Changed(_))));
+    assert!(kept().find(&origin, &listing, PIECES).is_none(), "the next start makes it anew");
+}
+
+#[tokio::test]
+async fn no_manifest_is_kept_by_a_version_that_is_not_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    for weak in [Some("W/\"v1\""), None] {
+        let server = WebServer::start(move |request| {
+            let mut response = Response::of_bytes(request, &[7; 50_000], weak.unwrap_or_default());
+            if weak.is_none() {
+                response.headers.retain(|(name, _)| name != "ETag");
+            }
+            response.header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        });
+        let origin = open(&server);
+        let kept = KeptManifests::new(folder.path().join("origins"));
+        let (listing, manifest) = made(&origin, None).await;
+        kept.keep(&origin, &listing, &manifest).unwrap();
+        assert!(kept.find(&origin, &listing, PIECES).is_none(), "{weak:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_part_is_read_once_however_many_ask() {
     let bytes = pattern((9 << 20) + 5);
@@ -176,6 +219,67 @@ async fn a_cache_that_rots_is_read_anew_from_the_origin() {
     let storage = OriginStorage::new(origin, listing, manifest, Some(opened), None).unwrap();
     assert!(storage.fetch(0, 100, 1000).await.unwrap() == bytes[100..1100]);
     assert_eq!(server.sent(), 2 * 300_000 + 1);
+}
+
+#[tokio::test]
+async fn a_part_of_the_cache_that_was_cut_is_read_anew_from_the_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = pattern(300_000);
+    let server = file_server(&bytes);
+    let origin = open(&server);
+    let opened = cache(folder.path());
+    let (listing, manifest) = made(&origin, Some(&opened)).await;
+    drop(opened);
+    for file in std::fs::read_dir(folder.path().join("parts-0")).unwrap() {
+        let file = std::fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+        if file.metadata().unwrap().len() > 0 {
+            file.set_len(10).unwrap();
+        }
+    }
+    let opened = cache(folder.path());
+    let storage = OriginStorage::new(origin, listing, manifest, Some(opened), None).unwrap();
+    let fetched = tokio::time::timeout(Duration::from_secs(60), storage.fetch(0, 100, 1000)).await;
+    assert!(fetched.expect("it comes to an end").unwrap() == bytes[100..1100]);
+}
+
+#[tokio::test]
+async fn objects_at_different_urls_are_different_though_size_and_etag_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = WebServer::start(|request| {
+        let id = request.query.strip_prefix("id=").and_then(|id| id.bytes().next()).unwrap_or_default();
+        Response::of_bytes(request, &[id; 50_000], "\"v1\"")
+    });
+    let kept = KeptManifests::new(folder.path().join("origins"));
+    let opened = cache(&folder.path().join("cache"));
+    let open =
+        |id: &str| Origin::open(&format!("{}/dl?id={id}", server.url()), &Options::default().limits(limits())).unwrap();
+    let (listing, manifest) = made(&open("1"), Some(&opened)).await;
+    kept.keep(&open("1"), &listing, &manifest).unwrap();
+    assert!(kept.find(&open("1"), &listing, PIECES).is_some());
+    let other = open("2").list().await.unwrap();
+    assert_eq!(other, listing, "nothing but the URL tells them apart");
+    assert!(kept.find(&open("2"), &other, PIECES).is_none());
+    let (listing, manifest) = made(&open("2"), Some(&opened)).await;
+    let storage = OriginStorage::new(open("2"), listing, manifest, Some(opened), None).unwrap();
+    assert!(storage.fetch(0, 0, 50_000).await.unwrap() == [b'2'; 50_000][..]);
+}
+
+#[tokio::test]
+async fn a_hub_that_lies_changes_nothing_for_another_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = KeptManifests::new(folder.path().join("origins"));
+    let (lying, honest) = (MockHub::start(), MockHub::start());
+    lying.put("models/org/model", "a", &[6; 1000], false);
+    honest.put("models/org/model", "a", &[7; 1000], false);
+    let open = |server: &MockHub| {
+        Hub::new(&server.url(), None, &limits()).unwrap().origin(&Repo::model("org/model").unwrap(), "main")
+    };
+    let (listing, manifest) = made(&open(&lying), None).await;
+    kept.keep(&open(&lying), &listing, &manifest).unwrap();
+    assert!(kept.find(&open(&lying), &listing, PIECES).is_some());
+    assert!(kept.find(&open(&honest), &listing, PIECES).is_none(), "it is of another hub");
+    let listing = open(&honest).list().await.unwrap();
+    assert!(kept.find(&open(&lying), &listing, PIECES).is_none(), "it has other digests");
 }
 
 #[tokio::test]

@@ -218,6 +218,103 @@ fn what_cannot_be_shared_is_said_with_what_to_do() {
     }
 }
 
+#[test]
+fn no_secret_of_a_url_is_in_any_message_however_wrong_the_url_is() {
+    let user = User::new().with("AWS_ACCESS_KEY_ID", "a").with("AWS_SECRET_ACCESS_KEY", "b").with("AWS_REGION", "x");
+    for url in [
+        "https://u:SECRET@127.0.0.1:1/file",
+        "https://u:SEC/SECRET@127.0.0.1:1/file",
+        "https://host:99999/f?X-Amz-Signature=SECRET",
+        "ftp://u:SECRET@host/file",
+        "HTTPS://u:SECRET@host/file",
+        "s3://AKIA:SECRET@bucket/key",
+        "s3://AKIA:SE/SECRET@bucket/key",
+        "s3://models/a//b?X-Amz-Signature=SECRET",
+        "hf://u:SECRET@org/model",
+        "hf://hf_SECRET@a//b",
+    ] {
+        for command in ["publish", "share"] {
+            let output = user.run(&[command, url]);
+            assert!(!output.status.success() && !said(&output).contains("SECRET"), "{url}: {}", said(&output));
+        }
+    }
+    for endpoint in ["https://u:SECRET@host:99999", "https://u:SECRET@host", "u:SECRET@host"] {
+        for url in ["s3://models/key", "gs://models/key", "az://models/key"] {
+            let output = user.run(&["publish", url, "--endpoint", endpoint]);
+            assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+            assert!(!said(&output).contains("SECRET"), "{}", said(&output));
+        }
+    }
+}
+
+/// A bucket with one object `models/big`, which is one ETag whatever its bytes are, and what is answered else.
+fn bucket(
+    bytes: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    other: impl Fn(&tests::web::Request) -> Response + Send + Sync + 'static,
+) -> (WebServer, impl Fn() -> User) {
+    let server = WebServer::start(move |request| match request.path.as_str() {
+        "/models/big" => {
+            Response::of_bytes(request, &bytes(), "\"v1\"").header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        }
+        _ => other(request),
+    });
+    let url = server.url();
+    let user = move || {
+        let user = User::new().with("AWS_ACCESS_KEY_ID", "a").with("AWS_SECRET_ACCESS_KEY", "b");
+        user.with("AWS_REGION", "us-east-1").with("AWS_ENDPOINT_URL", url.clone())
+    };
+    (server, user)
+}
+
+#[test]
+fn a_wrong_manifest_beside_an_object_is_not_taken_twice() {
+    let (now, beside) = (Arc::new(Mutex::new(6u8)), Arc::new(Mutex::new(Vec::new())));
+    let (byte, manifest) = (now.clone(), beside.clone());
+    let (_server, user) = bucket(
+        move || vec![*byte.lock().unwrap(); 100_000],
+        move |request| match request.path.ends_with(".p2p-manifest") {
+            true => Response::of_bytes(request, &manifest.lock().unwrap(), "\"m\"")
+                .header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"),
+            false => Response::new(404, ""),
+        },
+    );
+    let writer = user();
+    let published = writer.run(&["publish", "s3://models/big"]);
+    assert!(published.status.success(), "{}", said(&published));
+    let words = said(&published);
+    let path = words.lines().find_map(|line| line.strip_prefix("manifest ")).expect("it is kept").trim();
+    *beside.lock().unwrap() = std::fs::read(path).unwrap();
+    // It is of other bytes than those that are there.
+    *now.lock().unwrap() = 7;
+    let (sharer, other) = (user(), User::new());
+    let share = sharer.share(&["s3://models/big"]);
+    let (ticket, _) = share.ticket();
+    let mut get = Program::start(other.command(&["get", &ticket, "--wait=1s"]));
+    share.line("Not sharing big any more");
+    assert!(!get.child.wait().unwrap().success() && !other.folder.path().join("big").exists());
+    drop(share);
+    let share = sharer.share(&["s3://models/big"]);
+    let other = User::new();
+    assert!(std::fs::read(other.get(&share.ticket().0, "big")).unwrap() == [7; 100_000]);
+}
+
+#[test]
+fn a_bucket_whose_list_is_endless_is_refused_before_it_fills_the_memory() {
+    let (_server, user) = bucket(Vec::new, |_| Response::new(200, vec![b' '; 20 << 20]));
+    let output = user().run(&["publish", "s3://models/all/"]);
+    assert!(!output.status.success() && said(&output).contains("is longer than"), "{}", said(&output));
+}
+
+#[test]
+fn a_store_that_redirects_is_not_followed() {
+    let elsewhere = WebServer::start(|_| Response::new(200, ""));
+    let location = format!("{}/models/other", elsewhere.url());
+    let (_server, user) = bucket(Vec::new, move |_| Response::new(307, "").header("Location", location.clone()));
+    let output = user().run(&["publish", "s3://models/other"]);
+    assert!(!output.status.success() && said(&output).contains("redirects"), "{}", said(&output));
+    assert!(elsewhere.requests().is_empty(), "{:?}", elsewhere.requests());
+}
+
 /// A server of S3 with a bucket `models`.
 struct S3 {
     child: Child,

@@ -31,8 +31,8 @@ impl Far {
 }
 
 impl Storage for Far {
-    fn read(&self, _: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        Ok(self.bytes.slice(offset as usize..offset as usize + len))
+    fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        tokio::runtime::Handle::current().block_on(self.fetch(file, offset, len))
     }
 
     fn write(&self, _: usize, _: u64, _: &[u8]) -> Result<(), StorageError> {
@@ -51,10 +51,17 @@ impl Storage for Far {
 }
 
 impl Remote for Far {
-    fn fetch(&self, file: usize, offset: u64, len: usize) -> Fetching {
+    fn fetch(&self, _: usize, offset: u64, len: usize) -> Fetching {
         let down = self.outage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-        let read = self.read(file, offset, len);
-        Box::pin(async move { if down { Err(StorageError::Unreachable("far is down".into())) } else { read } })
+        let bytes = self.bytes.clone();
+        Box::pin(async move {
+            if down {
+                return Err(StorageError::Unreachable("far is down".into()));
+            }
+            // A name is looked up, or a cache is read: that needs a thread of those that block.
+            let reading = tokio::task::spawn_blocking(move || bytes.slice(offset as usize..offset as usize + len));
+            Ok(reading.await.expect("it does not panic"))
+        })
     }
 
     fn changed(&self) -> Changing {
@@ -137,4 +144,32 @@ async fn a_content_elsewhere_can_be_read_in_order_here() {
     let mut read = Vec::new();
     tokio::time::timeout(LONG, share.read_from(1_000).read_to_end(&mut read)).await.expect("it ends").unwrap();
     assert!(read == bytes[1_000..]);
+}
+
+#[test]
+fn many_readers_of_a_content_elsewhere_do_not_take_the_threads_that_it_needs() {
+    use tokio::io::AsyncReadExt;
+
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (world, bytes) = (World::new(), pattern(50_000));
+        let seeder = world.node("s");
+        let share = seeder.share("far://far.bin").remote(world.manifest(&bytes), Far::new(&bytes, 0)).await.unwrap();
+        let readers: Vec<_> = (0..64)
+            .map(|_| {
+                let mut reader = share.read_from(0);
+                tokio::spawn(async move {
+                    let mut read = Vec::new();
+                    reader.read_to_end(&mut read).await.map(|_| read)
+                })
+            })
+            .collect();
+        for reader in readers {
+            let read = tokio::time::timeout(LONG, reader).await.expect("it ends").unwrap().unwrap();
+            assert!(read == bytes);
+        }
+    });
+    // Where it fails, threads are stuck.
+    runtime.shutdown_background();
 }

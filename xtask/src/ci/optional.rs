@@ -10,16 +10,10 @@ use anyhow::ensure;
 use crate::cross::Skipped;
 
 /// Packages that have optional parts, and the features that turn those on.
-const PARTS: [(&str, &str); 8] = [
-    ("p2p-fileshare-gateway", "http"),
-    ("p2p-fileshare-origins", "client"),
-    ("p2p-fileshare-monitor", "http"),
-    ("tracker", "metrics"),
-    ("peer-cli", "gateway"),
-    ("peer-cli", "origins"),
-    ("peer-cli", "metrics"),
-    ("peer-cli", "port-mapping"),
-];
+const PACKAGES: [&str; 5] =
+    ["p2p-fileshare-gateway", "p2p-fileshare-origins", "p2p-fileshare-monitor", "tracker", "peer-cli"];
+const FEATURES: &str = "p2p-fileshare-gateway/http,p2p-fileshare-origins/client,p2p-fileshare-monitor/http,\
+    peer-cli/gateway,peer-cli/origins,peer-cli/port-mapping,metrics";
 /// What tests use of Python.
 const PYTHON: [&str; 2] = ["huggingface_hub", "moto[server]"];
 /// Where it is put.
@@ -33,10 +27,7 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     }
     for words in [&["clippy"][..], &["test"]] {
         let mut command = super::command();
-        command.args(words);
-        for (package, feature) in PARTS {
-            command.args(["-p", package, "--features", &format!("{package}/{feature}")]);
-        }
+        command.args(words).args(PACKAGES.iter().flat_map(|package| ["-p", package])).args(["--features", FEATURES]);
         if words == ["clippy"] {
             command.args(["--all-targets", "--", "-D", "warnings"]);
         }

@@ -108,7 +108,7 @@ impl Hub {
         }
         url.set_query(None);
         url.set_fragment(None);
-        Ok(Hub { client: client(limits)?, endpoint: url, token, limits: limits.clone() })
+        Ok(Hub { client: client(limits, &url)?, endpoint: url, token, limits: limits.clone() })
     }
 
     /// Where it is.
@@ -191,8 +191,12 @@ impl Hub {
         persist(&self.limits, || async {
             let response = send(self.get(url), shown, &self.limits).await.map_err(|error| self.explained(error))?;
             let body = small_body(response, shown, most, &self.limits).await?;
-            serde_json::from_slice(&body)
-                .map_err(|_| OriginError::refused(shown, format!("{} does not answer as a hub does", self.endpoint)))
+            serde_json::from_slice(&body).map_err(|_| {
+                OriginError::refused(
+                    shown,
+                    format!("{} does not answer as a hub does", crate::client::shown(&self.endpoint)),
+                )
+            })
         })
         .await
     }

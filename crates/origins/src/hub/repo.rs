@@ -77,6 +77,9 @@ impl Repo {
             None => (rest, "main"),
         };
         let path = path.trim_end_matches('/');
+        if path.starts_with("hf_") && !path.contains('/') {
+            return Err(OriginError::url(url, "a token is no part of a URL: it is given by HF_TOKEN"));
+        }
         if revision.is_empty() {
             return Err(OriginError::url(url, "a revision comes behind @: a branch, a tag or a commit"));
         }
@@ -132,6 +135,7 @@ mod tests {
             "hf://spaces/a/b",
             "hf://a b/c",
             "hf://a--b/c",
+            "hf://hf_token@a/b",
         ];
         for url in wrong {
             assert!(Repo::parse(url).is_err(), "{url}");

@@ -29,6 +29,11 @@ impl Source for HubSource {
         &self.url
     }
 
+    /// Without a revision: a commit is the same by every name.
+    fn identity(&self) -> String {
+        format!("{} {}", self.hub.endpoint, self.repo.url())
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {
         async {
             let commit = self.hub.commit(&self.repo, &self.revision).await?;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use protocol::MAX_MANIFEST_BYTES;
 use reqwest::Url;
 use reqwest::header::LINK;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{Hub, HubFile, Repo};
 use crate::OriginError;
-use crate::client::{header, send};
+use crate::client::send;
 use crate::http::small_body;
 use crate::reader::persist;
 
@@ -17,6 +19,8 @@ const FILES: usize = 100_000;
 /// Most pages, and most bytes of one.
 const PAGES: usize = 1_000;
 const PAGE: usize = 16 << 20;
+/// How often all pages may take as long as one answer.
+const ANSWERS: u32 = 20;
 
 #[derive(Deserialize)]
 struct Entry {
@@ -46,42 +50,70 @@ impl Entry {
     }
 }
 
+/// All of them, or an error: a list that is cut short would be another content.
 pub(super) async fn files(hub: &Hub, repo: &Repo, commit: &str) -> Result<Vec<HubFile>, OriginError> {
     let shown = format!("{}@{commit}", repo.url());
+    match timeout(hub.limits.answer.saturating_mul(ANSWERS), all_pages(hub, repo, commit, &shown)).await {
+        Ok(files) => files,
+        Err(_) => Err(OriginError::unreachable(&shown, "the list of its files does not come to an end")),
+    }
+}
+
+async fn all_pages(hub: &Hub, repo: &Repo, commit: &str, shown: &str) -> Result<Vec<HubFile>, OriginError> {
     let mut next = Some(hub.at(&["api", repo.kind.plural()], repo, &["tree", commit]));
     if let Some(url) = &mut next {
         url.set_query(Some("recursive=true&expand=false"));
     }
-    let mut all = BTreeMap::new();
+    let (mut all, mut bytes) = (BTreeMap::new(), 0);
     for _ in 0..PAGES {
         let Some(url) = next.take() else { return Ok(all.into_values().collect()) };
-        let (page, link) = persist(&hub.limits, || page(hub, &url, &shown)).await?;
-        all.extend(page.into_iter().filter_map(Entry::file).map(|file| (file.path.clone(), file)));
-        if all.len() > FILES {
-            return Err(OriginError::refused(&shown, format!("it has more than {FILES} files")));
+        let (page, link) = persist(&hub.limits, || page(hub, &url, shown)).await?;
+        for file in page.into_iter().filter_map(Entry::file) {
+            bytes += file.path.len() + file.oid.len() + file.sha256.as_ref().map_or(0, String::len);
+            if all.len() > FILES || bytes > MAX_MANIFEST_BYTES {
+                let reason =
+                    format!("it has more than {FILES} files, or their names are longer than those of a content");
+                return Err(OriginError::refused(shown, reason));
+            }
+            all.insert(file.path.clone(), file);
         }
-        next = link.and_then(|link| next_page(&hub.endpoint, &url, &link));
+        next = match target(&link) {
+            Some(target) => Some(next_page(&hub.endpoint, &url, &target).ok_or_else(|| endless(shown))?),
+            None => None,
+        };
     }
-    Err(OriginError::refused(&shown, "the list of its files does not end"))
+    Err(endless(shown))
 }
 
-async fn page(hub: &Hub, url: &Url, shown: &str) -> Result<(Vec<Entry>, Option<String>), OriginError> {
+fn endless(shown: &str) -> OriginError {
+    OriginError::refused(shown, "the list of its files does not end")
+}
+
+async fn page(hub: &Hub, url: &Url, shown: &str) -> Result<(Vec<Entry>, String), OriginError> {
     let response = send(hub.get(url), shown, &hub.limits).await.map_err(|error| hub.explained(error))?;
-    let link = header(response.headers(), &LINK);
+    // There may be several; what is no text of theirs is no URL either.
+    let links: Vec<_> =
+        response.headers().get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes())).collect();
+    let link = links.join(",");
     let body = small_body(response, shown, PAGE, &hub.limits).await?;
-    let page = serde_json::from_slice(&body)
-        .map_err(|_| OriginError::refused(shown, format!("{} does not answer as a hub does", hub.endpoint)))?;
+    let page = serde_json::from_slice(&body).map_err(|_| {
+        OriginError::refused(shown, format!("{} does not answer as a hub does", crate::client::shown(&hub.endpoint)))
+    })?;
     Ok((page, link))
 }
 
-/// The next page, by a header `Link` (RFC 8288). A mirror may pass on the hub's own address: it is asked itself, and the token
-/// goes nowhere else.
-fn next_page(endpoint: &Url, page: &Url, link: &str) -> Option<Url> {
-    let target = link.split(',').find_map(|link| {
-        let (target, attributes) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = |part: &str| matches!(part.trim(), "rel=\"next\"" | "rel=next");
-        attributes.split(';').any(is_next).then_some(target)
-    })?;
+/// The next page in headers `Link` (RFC 8288), as it is written there. URLs have no `<`, but may have commas.
+fn target(links: &str) -> Option<String> {
+    links.split('<').skip(1).find_map(|link| {
+        let (target, attributes) = link.split_once('>')?;
+        let is_next = |part: &str| matches!(part.trim().trim_end_matches(','), "rel=\"next\"" | "rel=next");
+        attributes.split([';', ',']).any(is_next).then(|| target.to_owned())
+    })
+}
+
+/// Its URL; nothing if it is no other page. A mirror may pass on the hub's own address: it is asked itself, and the token goes nowhere
+/// else.
+fn next_page(endpoint: &Url, page: &Url, target: &str) -> Option<Url> {
     let mut next = page.join(target).ok()?;
     if next.origin() != endpoint.origin() {
         let mut own = page.clone();
@@ -100,12 +132,14 @@ mod tests {
         let url = |text: &str| Url::parse(text).unwrap();
         let (endpoint, page) =
             (url("http://mirror/hub"), url("http://mirror/hub/api/models/a/b/tree/c?recursive=true"));
-        let next = |link: &str| next_page(&endpoint, &page, link).map(|url| url.to_string());
+        let next = |link: &str| Some(next_page(&endpoint, &page, &target(link)?)?.to_string());
         let expected = Some("http://mirror/hub/api/models/a/b/tree/c?cursor=x".to_owned());
         assert_eq!(next("<http://mirror/hub/api/models/a/b/tree/c?cursor=x>; rel=\"next\""), expected);
         assert_eq!(next("</first>; rel=\"first\", </hub/api/models/a/b/tree/c?cursor=x>; rel=next"), expected);
         assert_eq!(next("<https://elsewhere/api/models/a/b/tree/c?cursor=x>; rel=\"next\""), expected);
         assert_eq!(next("</last>; rel=\"last\""), None);
+        let comma = "</first?a=1,2>; rel=\"first\",<?cursor=1,2>;rel=\"next\"; title=\"x\"";
+        assert_eq!(next(comma), Some("http://mirror/hub/api/models/a/b/tree/c?cursor=1,2".to_owned()));
         assert_eq!(next("nonsense"), None);
     }
 

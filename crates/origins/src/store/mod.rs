@@ -4,16 +4,20 @@
 //! part of a URL.
 
 mod aws;
+mod connector;
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use protocol::{MAX_MANIFEST_BYTES, redacted};
+
+use connector::Connector;
 
 use crate::client::{chain, use_ring};
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
@@ -26,6 +30,8 @@ const OBJECTS: usize = 100_000;
 /// A bucket, and what of it is meant.
 pub(crate) struct StoreSource {
     store: Box<dyn ObjectStore>,
+    /// Where the store is.
+    address: String,
     bucket: String,
     /// The key of an object, or a prefix that ends with `/` or is empty.
     key: String,
@@ -38,19 +44,26 @@ impl StoreSource {
     pub(crate) fn new(url: &str, endpoint: Option<&str>, limits: &Limits) -> Result<Self, OriginError> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() || bucket.contains('@') {
+        if bucket.is_empty() || bucket.contains(['@', ':', '?', '#']) {
             return Err(OriginError::url(
                 url,
                 format!("it is written {scheme}://bucket/key, or {scheme}://bucket/prefix/"),
             ));
         }
         use_ring();
-        let store = open(scheme, bucket, endpoint, limits).map_err(|error| OriginError::url(url, chain(&error)))?;
+        let (store, address) = open(scheme, bucket, endpoint, limits).map_err(|error| {
+            // Some say which address is wrong, and that may have a password in it.
+            let reason = Some(chain(&error)).filter(|reason| !reason.contains('@') && !reason.contains("://"));
+            let reason =
+                reason.unwrap_or_else(|| "its store cannot be opened: check --endpoint and the environment".to_owned());
+            OriginError::url(url, reason)
+        })?;
         Ok(StoreSource {
             store,
+            address,
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            url: url.to_owned(),
+            url: redacted(url),
             limits: limits.clone(),
         })
     }
@@ -71,8 +84,17 @@ impl StoreSource {
     pub(crate) async fn get(&self, name: &str, most: usize) -> Option<Bytes> {
         let path = self.path(&self.beside(name)).ok()?;
         let reading = async {
-            let got = self.store.get(&path).await.ok().filter(|got| got.meta.size <= most as u64)?;
-            got.bytes().await.ok()
+            // Whole answers are for what is small.
+            let options = GetOptions { range: Some((0..most as u64 + 1).into()), ..GetOptions::default() };
+            let got = self.store.get_opts(&path, options).await.ok().filter(|got| got.meta.size <= most as u64)?;
+            let (size, mut body, mut all) = (got.meta.size as usize, got.into_stream(), BytesMut::new());
+            while let Some(part) = body.try_next().await.ok()? {
+                all.extend_from_slice(&part);
+                if all.len() > size {
+                    return None;
+                }
+            }
+            Some(all.freeze()).filter(|all| all.len() == size)
         };
         tokio::time::timeout(self.limits.answer, reading).await.ok().flatten()
     }
@@ -85,7 +107,7 @@ impl StoreSource {
     }
 
     fn path(&self, key: &str) -> Result<Path, OriginError> {
-        Path::parse(key).map_err(|error| OriginError::url(&self.url, error.to_string()))
+        Path::parse(key).map_err(|_| OriginError::url(&self.url, "no object can be called so here, as `a//b` or `..`"))
     }
 
     async fn look(&self) -> Result<Listing, OriginError> {
@@ -103,17 +125,21 @@ impl StoreSource {
         }
         let prefix = self.path(&self.key)?;
         let mut found = self.store.list(Some(&prefix));
-        let mut objects = Vec::new();
+        let (mut objects, mut bytes) = (Vec::new(), 0);
         while let Some(meta) = found.try_next().await.map_err(|error| failed(&self.url, error))? {
             let below = meta.location.as_ref().strip_prefix(self.key.trim_start_matches('/'));
             // Keys that end with `/` stand for folders in some tools, and have no bytes.
             let is_content = |path: &&str| !path.is_empty() && !path.ends_with(BESIDE);
             let Some(path) = below.filter(is_content).map(str::to_owned) else { continue };
             if meta.size > 0 || !is_folder_mark(&meta) {
+                bytes += path.len() + meta.e_tag.as_ref().map_or(0, String::len);
                 objects.push(object(meta, path));
             }
-            if objects.len() > OBJECTS {
-                return Err(OriginError::refused(&self.url, format!("there are more than {OBJECTS} objects below it")));
+            if objects.len() > OBJECTS || bytes > MAX_MANIFEST_BYTES {
+                let reason = format!(
+                    "there are more than {OBJECTS} objects below it, or their names are longer than those of a content"
+                );
+                return Err(OriginError::refused(&self.url, reason));
             }
         }
         if objects.is_empty() {
@@ -151,32 +177,64 @@ fn open(
     bucket: &str,
     endpoint: Option<&str>,
     limits: &Limits,
-) -> Result<Box<dyn ObjectStore>, object_store::Error> {
+) -> Result<(Box<dyn ObjectStore>, String), object_store::Error> {
+    let connector = Connector(limits.clone());
+    // How long is waited, the connector knows.
     let client = ClientOptions::new()
-        .with_connect_timeout(limits.answer.min(std::time::Duration::from_secs(10)))
-        // How fast a body has to come is looked after where it is read.
-        .with_timeout_disabled()
-        .with_read_timeout(limits.window.max(limits.answer))
         .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) || allows_http(scheme));
     // Trying again, too.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     Ok(match scheme {
-        "s3" => Box::new(aws::builder(bucket, endpoint).with_client_options(client).with_retry(retry).build()?),
+        "s3" => {
+            use object_store::aws::AmazonS3ConfigKey::{Endpoint, Region};
+            let builder = aws::builder(bucket, endpoint);
+            let address = [Endpoint, Region].map(|key| builder.get_config_value(&key));
+            check_address(address[0].as_deref())?;
+            (
+                Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
+                format!("{address:?}"),
+            )
+        }
         "gs" => {
             let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_base_url(endpoint);
             }
-            Box::new(builder.with_client_options(client).with_retry(retry).build()?)
+            let address = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+            check_address(address.as_deref())?;
+            (
+                Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
+                format!("{address:?}"),
+            )
         }
         _ => {
+            use object_store::azure::AzureConfigKey::{AccountName, Endpoint, UseEmulator};
             let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint.to_owned());
             }
-            Box::new(builder.with_client_options(client).with_retry(retry).build()?)
+            let address = [AccountName, Endpoint, UseEmulator].map(|key| builder.get_config_value(&key));
+            check_address(address[1].as_deref())?;
+            (
+                Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
+                format!("{address:?}"),
+            )
         }
     })
+}
+
+/// What object_store would panic at, and what would be seen by everyone on this machine.
+fn check_address(address: Option<&str>) -> Result<(), object_store::Error> {
+    let Some(address) = address else { return Ok(()) };
+    let is_plain = |url: reqwest::Url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    };
+    if reqwest::Url::parse(address).is_ok_and(is_plain) {
+        return Ok(());
+    }
+    let reason =
+        "the address of its store, by --endpoint or the environment, is not http or https with a host and no password";
+    Err(Error::Generic { store: "store", source: reason.into() })
 }
 
 /// Whether the environment names a server without TLS.
@@ -199,13 +257,19 @@ fn failed(url: &str, error: Error) -> OriginError {
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
                 return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
             }
+            if all.contains("status code: 30") || all.contains("Received redirect") {
+                return OriginError::refused(
+                    url,
+                    "the store redirects: give its own address, by --endpoint or AWS_REGION",
+                );
+            }
             if all.contains("416 ") || all.contains("InvalidRange") {
                 return OriginError::Changed(url.to_owned());
             }
             if all.contains("status 400") || all.contains("400 Bad Request") {
                 return OriginError::refused(url, last);
             }
-            if last.contains("certificate") {
+            if last.contains("certificate") || last.contains("answer is longer than") {
                 return OriginError::refused(url, last);
             }
             OriginError::unreachable(
@@ -213,7 +277,7 @@ fn failed(url: &str, error: Error) -> OriginError {
                 if last.len() > 300 { "the store does not answer well".to_owned() } else { last },
             )
         }
-        error => OriginError::refused(url, error.to_string()),
+        error => OriginError::refused(url, chain(&error)),
     }
 }
 
@@ -232,10 +296,14 @@ impl Source for StoreSource {
         &self.url
     }
 
+    fn identity(&self) -> String {
+        format!("{} {} {}", self.address, self.bucket, self.key)
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {
         async {
             // Many pages of a list may take their time; each answer has a deadline in the client.
-            match tokio::time::timeout(self.limits.answer * 20, self.look()).await {
+            match tokio::time::timeout(self.limits.answer.saturating_mul(20), self.look()).await {
                 Ok(found) => found,
                 Err(_) => Err(OriginError::unreachable(&self.url, "the list of objects does not come to an end")),
             }

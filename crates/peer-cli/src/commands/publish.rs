@@ -37,6 +37,7 @@ pub struct PublishArguments {
 pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
     let PublishArguments { url, beside, origin, cut } = arguments;
     if crate::flags::origins::url(url.as_ref()).is_none() {
+        let url = protocol::printable(&protocol::redacted(&url));
         let sentence = format!("{url} is no URL of an origin: of a file here, `peer-cli hash` makes the manifest");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }

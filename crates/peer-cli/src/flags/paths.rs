@@ -3,12 +3,21 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use protocol::{Ticket, printable};
+use protocol::{Ticket, printable, redacted};
 
 use crate::error::{ExitCode, Failure};
 
 /// Fails if nothing is at the path. If it cannot be looked at for another reason, the code that opens it says so.
 pub fn must_exist(path: &Path) -> Result<(), Failure> {
+    if let Some(url) = path.to_str().filter(|text| text.contains("://"))
+        && !path.exists()
+    {
+        let sentence = format!(
+            "{} is no file, and no URL of what can be shared: these begin with https://, http://, hf://, s3://, gs:// or az://",
+            printable(&redacted(url))
+        );
+        return Err(Failure::new(ExitCode::NotFound, sentence));
+    }
     match path.metadata() {
         Err(error) if path.is_symlink() && error.kind() == ErrorKind::NotFound => {
             let sentence = format!("{} is a link to nothing: what it leads to is not there", path.display());

@@ -4,7 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use peer::Glob;
-use protocol::printable;
+use protocol::{printable, redacted};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::origins;
@@ -26,7 +26,7 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
         }
         match expand(&unquoted(path.clone())?) {
             Some(found) => meant.extend(found),
-            None => unmatched.push(format!("{:?}", printable(&path.display().to_string()))),
+            None => unmatched.push(format!("{:?}", printable(&redacted(&path.display().to_string())))),
         }
     }
     if unmatched.is_empty() {

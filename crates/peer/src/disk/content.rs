@@ -247,7 +247,24 @@ impl ContentStore {
     /// The same, verified: for what is read once and never verified by anyone else.
     pub(crate) fn load_verified(&self, block: &Block) -> Result<Bytes, StorageError> {
         let bytes = self.load_as_is(block)?;
-        let (size, mut rest) = (self.manifest.geometry().piece_size() as usize, &bytes[..]);
+        self.verify_block(block, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// What a reader gets of a content that is somewhere else, verified. No thread waits for it: those that answers need, as for names and
+    /// for the cache, would run out.
+    pub(crate) async fn fetch_for_reader(
+        self: Arc<Self>,
+        remote: Arc<dyn Remote>,
+        block: Block,
+    ) -> Result<Bytes, StorageError> {
+        let bytes = ContentStore::fetch(&*remote, &block).await?;
+        let verifying = tokio::task::spawn_blocking(move || self.verify_block(&block, &bytes).map(|()| bytes));
+        verifying.await.unwrap_or_else(|_| Err(StorageError::Unreachable("it ends".to_owned())))
+    }
+
+    fn verify_block(&self, block: &Block, bytes: &[u8]) -> Result<(), StorageError> {
+        let (size, mut rest) = (self.manifest.geometry().piece_size() as usize, bytes);
         for stretch in &block.stretches {
             let (of_file, behind) = rest.split_at(stretch.len);
             rest = behind;
@@ -256,7 +273,7 @@ impl ContentStore {
                 return Err(StorageError::Changed(self.names.spec(&self.manifest, &self.path, stretch.file).path));
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// The same for a reader. Pieces of files that stay where they are are verified once: the storage notices when such a file is

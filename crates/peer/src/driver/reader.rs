@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use protocol::{ContentId, PieceRange};
+use storage::StorageError;
 use swarm::Event;
 use tokio::time::Instant;
 
@@ -62,13 +63,17 @@ impl Driver {
                 },
                 None => None,
             };
-            tokio::task::spawn_blocking(move || {
-                let bytes = store.load_for_reader(&block).map(|bytes| match room {
+            let answer = move |loaded: Result<Bytes, StorageError>| {
+                let bytes = loaded.map(|bytes| match room {
                     Some(room) => room.hold(bytes),
                     None => bytes,
                 });
                 let _ = reply.send(bytes.map(|bytes| bytes.slice(skipped..)).map_err(PeerError::from));
-            });
+            };
+            match store.remote().cloned() {
+                Some(remote) => answer(store.fetch_for_reader(remote, block).await),
+                None => drop(tokio::task::spawn_blocking(move || answer(store.load_for_reader(&block)))),
+            }
         });
     }
 

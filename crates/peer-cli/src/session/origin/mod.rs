@@ -54,7 +54,8 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
 #[cfg(not(feature = "origins"))]
 pub fn not_built(url: &str) -> Failure {
     let sentence = format!(
-        "{url}: this program was built without origins. Take a released one, or build it with --features origins"
+        "{}: this program was built without origins. Take a released one, or build it with --features origins",
+        protocol::redacted(url)
     );
     Failure::new(crate::error::ExitCode::Usage, sentence)
 }

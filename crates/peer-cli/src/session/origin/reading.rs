@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use origins::{Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginStorage, Pieces, make_manifest};
 use peer::Manifest;
-use protocol::printable;
+use protocol::{printable, redacted};
 
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
@@ -33,8 +33,19 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
     let cache = open_cache(cache);
     let path = PathBuf::from(found.origin.url());
     let progress = |done, total| session.hashing(&path, done, total);
-    let manifest = Arc::new(manifest(&found, url, flags, cache.as_ref(), progress).await?);
-    let storage = OriginStorage::new(found.origin, found.listing, manifest.clone(), cache, None).map_err(failure)?;
+    let kept = found.kept.find(&found.origin, &found.listing, found.pieces);
+    let known = match kept {
+        Some(manifest) => Some(manifest),
+        None => found.kept.find_beside(&found.origin, &found.listing, found.pieces, url, &options(flags)).await,
+    };
+    let manifest = match known {
+        Some(manifest) => manifest,
+        None => make(&found, cache.as_ref(), progress).await?,
+    };
+    let manifest = Arc::new(manifest);
+    let Found { origin, listing, kept, .. } = found;
+    let storage = OriginStorage::new(origin, listing, manifest.clone(), cache, None).map_err(failure)?;
+    let storage = storage.manifest_kept(kept);
     Ok(OriginContent { manifest, storage: Arc::new(storage), shown: path })
 }
 
@@ -59,22 +70,10 @@ fn options(flags: &OriginArguments) -> Options {
     Options::default().endpoint(flags.endpoint.clone())
 }
 
-/// The manifest as it was kept here or put beside what it is of, or made anew and kept.
-async fn manifest(
-    found: &Found,
-    url: &str,
-    flags: &OriginArguments,
-    cache: Option<&Arc<Cache>>,
-    progress: impl Fn(u64, u64),
-) -> Result<Manifest, Failure> {
+/// The manifest, made anew by one read, and kept.
+async fn make(found: &Found, cache: Option<&Arc<Cache>>, progress: impl Fn(u64, u64)) -> Result<Manifest, Failure> {
     let Found { origin, listing, pieces, kept } = found;
-    if let Some(manifest) = kept.find(origin, listing, *pieces) {
-        return Ok(manifest);
-    }
-    let manifest = match kept.find_beside(origin, listing, *pieces, url, &options(flags)).await {
-        Some(manifest) => manifest,
-        None => make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?,
-    };
+    let manifest = make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?;
     if let Err(error) = kept.keep(origin, listing, &manifest) {
         tracing::warn!(%error, "the manifest is not kept: the next start reads everything again");
     }
@@ -133,8 +132,11 @@ pub struct Published {
 pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> {
     let PublishRequest { url, cut, flags, beside } = request;
     let found = look(url, cut, flags).await?;
-    let counter = Counter::new("Reading", Path::new(found.origin.url())).show();
-    let manifest = manifest(&found, url, flags, None, counter).await?;
+    // One that lies beside it is what others say, and is not published again as ours.
+    let manifest = match found.kept.find(&found.origin, &found.listing, found.pieces) {
+        Some(manifest) => manifest,
+        None => make(&found, None, Counter::new("Reading", Path::new(found.origin.url())).show()).await?,
+    };
     let Found { origin, listing, kept, .. } = &found;
     let beside = match beside {
         true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),
@@ -145,7 +147,7 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
 }
 
 fn shown(url: &str) -> String {
-    printable(url.split(['?', '#']).next().unwrap_or(url))
+    printable(&redacted(url))
 }
 
 fn failure(error: OriginError) -> Failure {
