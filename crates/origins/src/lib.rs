@@ -11,6 +11,8 @@
 //! # Example
 //!
 //! ```no_run
+//! # #[cfg(feature = "client")]
+//! # mod with_the_feature {
 //! use p2p_fileshare_origins::{Limits, Options, Origin};
 //!
 //! # async fn example() -> Result<(), p2p_fileshare_origins::OriginError> {
@@ -20,6 +22,7 @@
 //! let object = &listing.objects[0];
 //! let first = origin.read(object, 0..object.size.min(1 << 20)).await?;
 //! # Ok(())
+//! # }
 //! # }
 //! ```
 
