@@ -12,50 +12,29 @@
 
 // What the page above names is only there with the feature.
 #![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
-#[cfg(feature = "http")]
+#![cfg(feature = "http")]
+
 mod access;
-#[cfg(feature = "http")]
 mod archive;
-#[cfg(feature = "http")]
 mod body;
-#[cfg(feature = "http")]
 mod conditions;
-#[cfg(feature = "http")]
 mod contents;
-#[cfg(feature = "http")]
 mod doors;
-#[cfg(feature = "http")]
 mod error;
-#[cfg(feature = "http")]
 mod files;
-#[cfg(feature = "http")]
 mod huggingface;
-#[cfg(feature = "http")]
 mod listings;
-#[cfg(feature = "http")]
 mod lists;
-#[cfg(feature = "http")]
 mod pages;
-#[cfg(feature = "http")]
 mod paths;
-#[cfg(feature = "http")]
 mod patient;
-#[cfg(feature = "http")]
 mod range;
-#[cfg(feature = "http")]
 mod routes;
-#[cfg(feature = "http")]
 mod served;
-#[cfg(feature = "http")]
 mod server;
-#[cfg(feature = "http")]
 mod swarm;
 
-#[cfg(feature = "http")]
 pub use access::Token;
-#[cfg(feature = "http")]
 pub use error::GatewayError;
-#[cfg(feature = "http")]
 pub use server::{Gateway, Options};
-#[cfg(feature = "http")]
 pub use swarm::Swarm;

@@ -390,7 +390,6 @@ fn percent(done: u64, total: u64) -> String {
 }
 
 fn table(contents: &[ContentStatus]) -> Table {
-    let column = |title, kind, rank| Column { title, kind, rank };
     let row = |content: &ContentStatus| {
         let size = if content.size == 0 { "?".to_owned() } else { amounts::amount(content.size) };
         let name = if content.name.is_empty() { "(no name yet)".to_owned() } else { content.name.clone() };
@@ -400,14 +399,14 @@ fn table(contents: &[ContentStatus]) -> Table {
     };
     Table {
         columns: vec![
-            column("#", Kind::Number, 9),
-            column("STATE", Kind::List, 8),
-            column("DONE", Kind::Number, 7),
-            column("SIZE", Kind::Number, 4),
-            column("RATE", Kind::Number, 6),
-            column("SENT", Kind::Number, 3),
-            column("PEERS", Kind::Number, 5),
-            column("NAME", Kind::Name, 10),
+            Column::new("#", Kind::Number, 9),
+            Column::new("STATE", Kind::List, 8),
+            Column::new("DONE", Kind::Number, 7),
+            Column::new("SIZE", Kind::Number, 4),
+            Column::new("RATE", Kind::Number, 6),
+            Column::new("SENT", Kind::Number, 3),
+            Column::new("PEERS", Kind::Number, 5),
+            Column::new("NAME", Kind::Name, 10),
         ],
         rows: contents.iter().map(row).collect(),
     }

@@ -110,7 +110,7 @@ async fn on_this_network(arguments: &LsArguments) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     let mut listed = table(&[]);
-    listed.columns.push(Column { title: "SHARED BY", kind: Kind::Name, rank: 5 });
+    listed.columns.push(Column::new("SHARED BY", Kind::Name, 5));
     for sharer in &sharers {
         let by = sharer.address().ip().to_canonical().to_string();
         for mut row in table(&wanted(sharer.contents.clone(), &arguments.only)).rows {
@@ -236,7 +236,6 @@ fn partial(found: &ContentMatch) -> u32 {
 }
 
 fn table(contents: &[ContentMatch]) -> Table {
-    let column = |title, kind, rank| Column { title, kind, rank };
     let row = |found: &ContentMatch| {
         // Nobody who has the manifest has said what it is called.
         let known = !found.name.is_empty();
@@ -251,13 +250,13 @@ fn table(contents: &[ContentMatch]) -> Table {
     };
     Table {
         columns: vec![
-            column("NAME", Kind::Name, 9),
-            column("SIZE", Kind::Number, 7),
-            column("SEEDERS", Kind::Number, 8),
-            column("PARTIAL", Kind::Number, 2),
-            column("DOWNLOADERS", Kind::Number, 6),
-            column("COPIES", Kind::Number, 3),
-            column("CONTENT ID", Kind::List, 4),
+            Column::new("NAME", Kind::Name, 9),
+            Column::new("SIZE", Kind::Number, 7),
+            Column::new("SEEDERS", Kind::Number, 8),
+            Column::new("PARTIAL", Kind::Number, 2),
+            Column::new("DOWNLOADERS", Kind::Number, 6),
+            Column::new("COPIES", Kind::Number, 3),
+            Column::new("CONTENT ID", Kind::List, 4),
         ],
         rows: contents.iter().map(row).collect(),
     }

@@ -239,7 +239,6 @@ fn short(peer: PeerId) -> String {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let column = |title, kind, rank| Column { title, kind, rank };
     let names = names(rows);
     let called = |peer| names.get(&peer).cloned().unwrap_or_else(|| short(peer));
     let several = rows.iter().any(|row| row.content != rows[0].content);
@@ -251,14 +250,14 @@ fn table(rows: &[Row]) -> Table {
         let rest = [percent(&row.peer), down, up, from.collect::<Vec<_>>().join(", ")];
         std::iter::once(called(row.peer.peer)).chain(name).chain(rest).collect()
     };
-    let name = several.then(|| column("NAME", Kind::Name, 6));
+    let name = several.then(|| Column::new("NAME", Kind::Name, 6));
     let rest = [
-        column("%", Kind::Number, 8),
-        column("DOWN", Kind::Number, 5),
-        column("UP", Kind::Number, 2),
-        column("FROM", Kind::List, 3),
+        Column::new("%", Kind::Number, 8),
+        Column::new("DOWN", Kind::Number, 5),
+        Column::new("UP", Kind::Number, 2),
+        Column::new("FROM", Kind::List, 3),
     ];
-    let columns = std::iter::once(column("PEER", Kind::Name, 9)).chain(name).chain(rest).collect();
+    let columns = std::iter::once(Column::new("PEER", Kind::Name, 9)).chain(name).chain(rest).collect();
     Table { columns, rows: rows.iter().map(cells).collect() }
 }
 

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod input;
 pub mod known_trackers;
 pub mod lan;
+pub mod mapped;
 pub mod origin;
 pub mod own_tracker;
 pub mod patience;

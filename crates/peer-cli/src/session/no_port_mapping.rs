@@ -5,25 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// A port of this machine that others reach at another address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MappedPort {
-    /// The port here.
-    pub port: u16,
-    /// Where others reach it.
-    pub address: SocketAddr,
-}
-
-/// What the router has said: nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mapped {
-    /// What it forwards at present.
-    pub ports: Vec<MappedPort>,
-    /// The protocol that it speaks.
-    pub by: Option<&'static str>,
-    /// Why it forwards nothing.
-    pub reason: Option<String>,
-}
+use crate::session::mapped::Mapped;
 
 /// What the router lets in: nothing.
 pub struct PortMapping(watch::Receiver<Mapped>);

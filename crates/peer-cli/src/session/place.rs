@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use transport::{Likelihood, OwnAddress, own_addresses};
 
-use crate::session::port_mapping::MappedPort;
+use crate::session::mapped::MappedPort;
 
 /// Most addresses in a ticket of those that others likely reach, as many as one may have; of those that lead only to
 /// containers on this machine, or to itself, no more than the second number, and none beside likelier ones: they would make

@@ -35,6 +35,12 @@ pub struct Column {
     pub rank: u8,
 }
 
+impl Column {
+    pub fn new(title: &'static str, kind: Kind, rank: u8) -> Self {
+        Column { title, kind, rank }
+    }
+}
+
 /// Rows of cells, one for each column.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
@@ -164,13 +170,12 @@ mod tests {
     use super::*;
 
     fn table(rows: &[[&str; 4]]) -> Table {
-        let column = |title, kind, rank| Column { title, kind, rank };
         Table {
             columns: vec![
-                column("PEER", Kind::Name, 9),
-                column("%", Kind::Number, 8),
-                column("DOWN", Kind::Number, 5),
-                column("FROM", Kind::List, 3),
+                Column::new("PEER", Kind::Name, 9),
+                Column::new("%", Kind::Number, 8),
+                Column::new("DOWN", Kind::Number, 5),
+                Column::new("FROM", Kind::List, 3),
             ],
             rows: rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect(),
         }

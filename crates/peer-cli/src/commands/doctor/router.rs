@@ -8,7 +8,8 @@ use peer::{Filtering, Mapping, Reachability, ReachabilityError, reachability};
 use transport::{Connection, Transport, TransportError, interface_addresses};
 
 use super::finding::{Finding, Verdict};
-use crate::session::port_mapping::{Mapped, PortMapping};
+use crate::session::mapped::Mapped;
+use crate::session::port_mapping::PortMapping;
 
 /// A router that forwards ports has said so within this time.
 const ROUTER: Duration = Duration::from_secs(6);
@@ -258,7 +259,7 @@ pub(super) fn whose_firewall(error: &TransportError, udp_works: Option<bool>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::port_mapping::MappedPort;
+    use crate::session::mapped::MappedPort;
 
     const BOTH: Over = Over { udp: true, tcp: true };
     const TCP: Over = Over { udp: false, tcp: true };

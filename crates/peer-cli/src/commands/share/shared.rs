@@ -17,8 +17,8 @@ use crate::flags::guess::quoted;
 use crate::session::Session;
 use crate::session::codes::Codes;
 use crate::session::connect::TRACKER_PORT;
+use crate::session::mapped::{Mapped, MappedPort};
 use crate::session::place::{Place, is_better, is_private};
-use crate::session::port_mapping::{Mapped, MappedPort};
 use crate::session::secrets::Secrets;
 
 /// What is shared, and what its tickets say.

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::session::mapped::{Mapped, MappedPort};
 use lan::Lan;
 use router::{Carrier, Granted, Router};
 
@@ -29,28 +30,6 @@ const RENEW: Duration = Duration::from_secs(600);
 const SOONEST: Duration = Duration::from_secs(30);
 /// How often is looked whether this machine is in another network.
 const LOOK: Duration = Duration::from_secs(3);
-
-/// A port of this machine that others reach at another address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MappedPort {
-    /// The port here.
-    pub port: u16,
-    /// Where others reach it.
-    pub address: SocketAddr,
-}
-
-/// What the router has said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mapped {
-    /// What it forwards at present.
-    pub ports: Vec<MappedPort>,
-    /// The protocol that it speaks, once it has granted something.
-    pub by: Option<&'static str>,
-    /// Whether it has been asked: it has granted what it grants, or has said no, or has not answered.
-    pub asked: bool,
-    /// Why it forwards nothing.
-    pub reason: Option<String>,
-}
 
 /// What the router lets in, for as long as this is kept.
 pub struct PortMapping {
