@@ -237,12 +237,12 @@ impl Task {
         if let Some(secrets) = self.nodes.secrets.clone() {
             share = share.private(move |content| secrets(content));
         }
-        let mut hashing = share.into_future();
+        let (mut hashing, mut told) = (share.into_future(), self.wish.clone());
         loop {
             tokio::select! {
                 result = &mut hashing => return result.map(Some).map_err(|error| error.to_string()),
-                changed = self.wish.changed() => if changed.is_err() || self.wish.borrow().run != Run::Go {
-                    self.wish.mark_changed();
+                // What it is told besides, as to look anew once more, is heard when it is hashed.
+                changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
                     // The node shares it once it is hashed.
                     let home = home.clone();
                     tokio::spawn(async move {

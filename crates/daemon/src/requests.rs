@@ -1,5 +1,6 @@
 //! What a service does when somebody asks for something.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,21 @@ impl Answering for Service {
     }
 }
 
+fn usage(sentence: impl Display) -> Refusal {
+    Refusal(ErrorCode::Usage, sentence.to_string())
+}
+
+/// A content that was added, or was there.
+struct Added {
+    number: u64,
+    view: watch::Receiver<ContentStatus>,
+    is_new: bool,
+    /// Whether anything is to be written.
+    changes: bool,
+    /// Whether it stood still for an error.
+    had_failed: bool,
+}
+
 /// How many contents a request concerned, and what to say besides.
 type Answered<T = (u64, String)> = Result<T, Refusal>;
 
@@ -83,99 +99,88 @@ impl Service {
         (force, only): (bool, Vec<String>),
         answers: &mpsc::Sender<Answer>,
     ) -> Answered {
-        let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
         let names_folder = folder.is_some();
-        let mut saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
-            Some(ticket) => {
-                let ticket = ticket.map_err(|error| usage(error.to_string()))?;
-                let folder = folder.map_or_else(|| self.downloads.clone(), PathBuf::from);
-                let path = absolute(&folder)?;
-                for glob in &only {
-                    glob.parse::<Glob>().map_err(|error| usage(error.to_string()))?;
-                }
-                SavedContent {
-                    kind: Kind::Download,
-                    path,
-                    ticket: ticket.to_string(),
-                    content: ticket.content().map(|content| content.to_string()).unwrap_or_default(),
-                    ..SavedContent::default()
-                }
+        let saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
+            Some(ticket) => self.download(&ticket.map_err(usage)?, folder, (force, only))?,
+            None if names_folder || force || !only.is_empty() => {
+                return Err(usage("a folder, patterns and whether files are replaced are said of downloads"));
             }
-            None => {
-                if folder.is_some() || force || !only.is_empty() {
-                    return Err(usage(
-                        "a folder, patterns and whether files are replaced are said of downloads".to_owned(),
-                    ));
-                }
-                let path = absolute(Path::new(what))?;
-                let at = path.clone();
-                let seen = tokio::task::spawn_blocking(move || std::fs::metadata(at)).await;
-                if let Ok(Err(error)) = seen {
-                    let sentence = format!(
-                        "the daemon cannot share {path}: {error}. It is another process, maybe of another user"
-                    );
-                    return Err(Refusal(ErrorCode::NotFound, sentence));
-                }
-                SavedContent { kind: Kind::Share, path, ..SavedContent::default() }
-            }
+            None => share(Path::new(what)).await?,
         };
-        (saved.force, saved.only) = (force, only);
-        let names_folder = names_folder && saved.kind == Kind::Download;
-        let (mut changes, mut had_failed) = (true, false);
-        let (number, mut view, is_new) = {
-            let mut inner = self.inner();
-            let same = |other: &Running| match saved.kind {
-                Kind::Share => other.saved.kind == Kind::Share && other.saved.path == saved.path,
-                Kind::Download => other.saved.ticket == saved.ticket && other.saved.only == saved.only,
-            };
-            let is_full = inner.contents.len() >= MOST_CONTENTS;
-            match inner.contents.iter_mut().find(|other| same(other)) {
-                Some(there) => {
-                    let number = there.saved.number;
-                    if names_folder && there.saved.path != saved.path {
-                        let sentence = format!(
-                            "number {number} downloads it into {} already: `peer-cli rm {number}` first, then add it again",
-                            there.saved.path
-                        );
-                        return Err(Refusal(ErrorCode::Usage, sentence));
-                    }
-                    changes = there.saved.paused || (force && !there.saved.force);
-                    there.saved.paused = false;
-                    there.saved.force |= force;
-                    let mut view = there.view.clone();
-                    had_failed = view.borrow_and_update().state == Doing::Failed;
-                    there.go_on();
-                    inner.look_at_queue();
-                    (number, view, false)
-                }
-                None if is_full => {
-                    let sentence =
-                        format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
-                    return Err(Refusal(ErrorCode::Refused, sentence));
-                }
-                None => {
-                    let number = inner.next;
-                    saved.number = number;
-                    inner.next += 1;
-                    let running = self.begin(saved);
-                    let view = running.view.clone();
-                    inner.contents.push(running);
-                    inner.look_at_queue();
-                    (number, view, true)
-                }
-            }
-        };
-        match changes {
+        let added = self.put(saved, names_folder)?;
+        match added.changes {
             true => self.save().await?,
             // It may be there, and not be written yet.
             false => self.save_what_is_left().await?,
         }
-        if had_failed {
+        let Added { number, mut view, is_new, .. } = added;
+        if added.had_failed {
             // It is tried again.
             let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
         }
         self.follow(number, view, answers).await;
         Ok((1, if is_new { String::new() } else { "it is there already".to_owned() }))
+    }
+
+    /// What a ticket is of, to be downloaded.
+    fn download(
+        &self,
+        ticket: &Ticket,
+        folder: Option<String>,
+        (force, only): (bool, Vec<String>),
+    ) -> Answered<SavedContent> {
+        let folder = folder.map_or_else(|| self.downloads.clone(), PathBuf::from);
+        let path = absolute(&folder)?;
+        for glob in &only {
+            glob.parse::<Glob>().map_err(usage)?;
+        }
+        Ok(SavedContent {
+            kind: Kind::Download,
+            path,
+            ticket: ticket.to_string(),
+            content: ticket.content().map(|content| content.to_string()).unwrap_or_default(),
+            force,
+            only,
+            ..SavedContent::default()
+        })
+    }
+
+    /// Puts a content among the others, or has the one that is there go on.
+    fn put(&self, mut saved: SavedContent, names_folder: bool) -> Answered<Added> {
+        let mut inner = self.inner();
+        let same = |other: &Running| match saved.kind {
+            Kind::Share => other.saved.kind == Kind::Share && other.saved.path == saved.path,
+            Kind::Download => other.saved.ticket == saved.ticket && other.saved.only == saved.only,
+        };
+        if let Some(there) = inner.contents.iter_mut().find(|other| same(other)) {
+            let number = there.saved.number;
+            if names_folder && there.saved.path != saved.path {
+                let path = &there.saved.path;
+                return Err(usage(format_args!(
+                    "number {number} downloads it into {path} already: `peer-cli rm {number}` first, then add it again"
+                )));
+            }
+            let changes = there.saved.paused || (saved.force && !there.saved.force);
+            there.saved.paused = false;
+            there.saved.force |= saved.force;
+            let mut view = there.view.clone();
+            let had_failed = view.borrow_and_update().state == Doing::Failed;
+            there.go_on();
+            inner.look_at_queue();
+            return Ok(Added { number, view, is_new: false, changes, had_failed });
+        }
+        if inner.contents.len() >= MOST_CONTENTS {
+            let sentence = format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
+            return Err(Refusal(ErrorCode::Refused, sentence));
+        }
+        let number = inner.next;
+        saved.number = number;
+        inner.next += 1;
+        let running = self.begin(saved);
+        let view = running.view.clone();
+        inner.contents.push(running);
+        inner.look_at_queue();
+        Ok(Added { number, view, is_new: true, changes: true, had_failed: false })
     }
 
     /// Says how a content that was added stands until it is known what it is, and at least each second.
@@ -289,6 +294,18 @@ impl Service {
         self.save().await?;
         Ok((0, String::new()))
     }
+}
+
+/// What lies at a path, to be shared.
+async fn share(what: &Path) -> Answered<SavedContent> {
+    let path = absolute(what)?;
+    let at = path.clone();
+    let seen = tokio::task::spawn_blocking(move || std::fs::metadata(at)).await;
+    if let Ok(Err(error)) = seen {
+        let sentence = format!("the daemon cannot share {path}: {error}. It is another process, maybe of another user");
+        return Err(Refusal(ErrorCode::NotFound, sentence));
+    }
+    Ok(SavedContent { kind: Kind::Share, path, ..SavedContent::default() })
 }
 
 impl Inner {
