@@ -49,8 +49,10 @@ pub struct ServiceConfig {
     pub home: Home,
     /// Makes the others.
     pub new_node: NewNode,
-    /// Its settings, now and when they are read again.
-    pub settings: ReadSettings,
+    /// Its settings.
+    pub settings: Settings,
+    /// Reads them again.
+    pub read_settings: ReadSettings,
 }
 
 /// Why a service does not start.
@@ -63,9 +65,6 @@ pub enum StartError {
     /// There is no socket.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The settings make no sense.
-    #[error("{0}")]
-    Settings(String),
 }
 
 /// A running daemon.
@@ -105,8 +104,7 @@ impl Service {
     /// Takes the state, starts the nodes, and goes on with everything that was shared and wanted. Listens at the place from then
     /// on; what is asked for is answered while [`ServiceRun::run`] runs.
     pub async fn start(config: ServiceConfig, place: &Place) -> Result<ServiceRun, StartError> {
-        let ServiceConfig { state, downloads, home, new_node, settings: read_settings } = config;
-        let settings = read_settings().map_err(StartError::Settings)?;
+        let ServiceConfig { state, downloads, home, new_node, settings, read_settings } = config;
         let store = Store::open(&state)?;
         let saved = store.load()?;
         let listener = Listener::bind(place)?;

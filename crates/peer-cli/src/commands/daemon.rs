@@ -6,7 +6,6 @@ mod metrics;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use daemon::control::Place as ControlPlace;
@@ -232,17 +231,9 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         let node = node.private(true).scan(scan.clone()).reserve([kept.clone()]);
         Ok(node.lan(network::start(&peer, ByDefault::On)))
     });
-    let first = arguments.settings();
-    let asked = AtomicBool::new(false);
-    let settings = Box::new(move || {
-        // At the start they are known.
-        if asked.swap(true, Ordering::Relaxed) {
-            read_again().map(|arguments| arguments.settings())
-        } else {
-            Ok(first.clone())
-        }
-    });
-    Ok(ServiceConfig { state, downloads, home, new_node, settings })
+    let read_settings = Box::new(move || read_again().map(|arguments| arguments.settings()));
+    let settings = arguments.settings();
+    Ok(ServiceConfig { state, downloads, home, new_node, settings, read_settings })
 }
 
 /// The node for what is shared, with a tracker in this process.
