@@ -370,14 +370,12 @@ fn shortened(name: &str) -> String {
 
 /// The path as text, which the state and the protocol have it as.
 fn absolute(path: &Path) -> Answered<String> {
-    let usage = |sentence: String| Refusal(ErrorCode::Usage, sentence);
     if !path.is_absolute() {
-        return Err(usage(format!("{} is no ticket, and no absolute path", path.display())));
+        return Err(usage(format_args!("{} is no ticket, and no absolute path", path.display())));
     }
-    let text =
-        path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder".to_owned()))?;
+    let text = path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder"))?;
     if text.len() > LONGEST_PATH {
-        return Err(usage(format!("the path is longer than {LONGEST_PATH} bytes: name a shorter one")));
+        return Err(usage(format_args!("the path is longer than {LONGEST_PATH} bytes: name a shorter one")));
     }
     Ok(text.to_owned())
 }

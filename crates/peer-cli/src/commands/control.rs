@@ -203,10 +203,10 @@ fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
         true => what.to_owned(),
         false => {
             must_exist(Path::new(what))?;
-            absolute(Path::new(what))?
+            absolute_text(Path::new(what))?
         }
     };
-    let folder = arguments.output.as_deref().map(absolute).transpose()?;
+    let folder = arguments.output.as_deref().map(absolute_text).transpose()?;
     let (force, only) = (arguments.force, arguments.only.clone());
     if !is_ticket && (folder.is_some() || force || !only.is_empty()) {
         let sentence = format!("--output, --force and --only are for downloads, and {what} is shared: leave them out");
@@ -216,18 +216,21 @@ fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
 }
 
 /// The path from the root, without a separator at its end, as text: that is how the daemon knows it.
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
-    let absolute: PathBuf = absolute.components().collect();
+fn absolute_text(path: &Path) -> Result<String, Failure> {
+    let absolute: PathBuf = absolute(path)?.components().collect();
     let sentence = || format!("{} is not Unicode: rename it, or share its folder", path.display());
     absolute.to_str().map(str::to_owned).ok_or_else(|| Failure::new(ExitCode::Usage, sentence()))
+}
+
+/// The same path, wherever it is read.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))
 }
 
 /// A name of a content as the daemon is told it: a path is meant from where it is typed.
 fn meant(name: &str) -> Result<String, Failure> {
     let is_path = name.contains(std::path::is_separator) || matches!(name, "." | "..");
-    if is_path && !Ticket::is_meant(name) { absolute(Path::new(name)) } else { Ok(name.to_owned()) }
+    if is_path && !Ticket::is_meant(name) { absolute_text(Path::new(name)) } else { Ok(name.to_owned()) }
 }
 
 /// `peer-cli rm`, `pause`, `resume` and `prioritise`.

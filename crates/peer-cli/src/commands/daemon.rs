@@ -16,7 +16,7 @@ use peer::{ScanOptions, Shares};
 use settings::{Folders, ServiceManager, Signal, Signals};
 use transport::Identity;
 
-use crate::commands::control::{SocketArguments, control_failure};
+use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
@@ -202,10 +202,6 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
     let sentence = "there is no home folder to keep the state in: name a folder with --state";
     let folder = folder.ok_or_else(|| Failure::new(ExitCode::CannotWrite, sentence))?;
     absolute(&folder)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))
 }
 
 async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {

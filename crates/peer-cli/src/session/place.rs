@@ -124,7 +124,7 @@ fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
 }
 
 /// Behind a router of the provider's (RFC 6598).
-fn is_shared(ip: Ipv4Addr) -> bool {
+pub fn is_shared(ip: Ipv4Addr) -> bool {
     ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64
 }
 

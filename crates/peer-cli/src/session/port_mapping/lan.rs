@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
+use crate::session::place::is_shared;
+
 /// An address that the way out leads to. Nothing is sent there (RFC 5737).
 const OUTSIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9);
 
@@ -27,7 +29,7 @@ impl Lan {
 
 /// Whether an address is translated on the way out (RFC 1918, RFC 6598).
 pub(super) fn is_inner(ip: Ipv4Addr) -> bool {
-    ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+    ip.is_private() || is_shared(ip)
 }
 
 /// The router of the default route, as the kernel says.
