@@ -145,7 +145,7 @@ impl WebServer {
 impl Drop for WebServer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // Whoever accepts sees that it is over.
+        // The thread that accepts sees that it is over.
         let _ = TcpStream::connect(self.address);
     }
 }

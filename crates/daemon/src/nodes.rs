@@ -181,7 +181,7 @@ impl Nodes {
 
     /// The node for a ticket, started if it is the first one of its tracker. An error is a sentence.
     pub(crate) fn of_ticket(&self, ticket: &Ticket) -> Result<Arc<Tracked>, String> {
-        // The tracker of a private share tells its content to who has the secret, and each connection proves one.
+        // The tracker of a private share tells its content to those who have the secret, and each connection proves one.
         let told_by_tracker = ticket.content().is_none();
         if !told_by_tracker && self.home_tracker.answers_to(ticket.tracker()) {
             return Ok(self.home.clone());

@@ -5,7 +5,7 @@
 //! yet is downloaded when somebody asks for it: a range waits for its pieces, which are fetched before others, and each piece is
 //! verified before any of it is sent. All of it is made of the library `p2p-fileshare` alone.
 //!
-//! Whoever reaches the address can read what those swarms have. So a gateway listens on loopback unless it has a [`Token`], and it
+//! Everyone who reaches the address can read what those swarms have. So a gateway listens on loopback unless it has a [`Token`], and it
 //! answers only where `Host` names it: a web page whose name leads to this machine gets nothing.
 //!
 //! Without the feature `http` this crate is empty.

@@ -24,7 +24,7 @@ type Shared = State<Arc<Served>>;
 const ALWAYS: [(&str, &str); 2] =
     [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin")];
 
-/// All routes. Whoever is not answered learns nothing of what is behind them.
+/// All routes. A client that is not answered learns nothing of what is behind them.
 pub(crate) fn router(served: Arc<Served>) -> Router {
     Router::new()
         .route("/", any(index))

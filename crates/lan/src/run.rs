@@ -14,7 +14,7 @@ use crate::key::ContentKey;
 use crate::link::{Link, Received};
 use crate::{FoundTracker, Holder, Offers, Wanted};
 
-/// Found ones that may wait for who looks for them.
+/// Found ones that may wait for those who look for them.
 const FOUND: usize = 64;
 
 /// The beacon of this process on the local network. Clones are handles to the same one, which ends with the last of them.

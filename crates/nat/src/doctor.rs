@@ -50,7 +50,7 @@ fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
     all
 }
 
-/// How a sharer is reached from elsewhere: its place, that of who asks, how the finding is, and words of it.
+/// How a sharer is reached from elsewhere: its place, that of the machine that asks, how the finding is, and words of it.
 const PEERS: [(Place, Place, &str, &str); 4] = [
     (Place::Public, Place::Home, "good", "answers over UDP and TCP"),
     (Place::Home, Place::Masq, "good", "is reached directly over QUIC"),

@@ -3,7 +3,7 @@
 //! Each part is a file of its own, written whole or not at all, so the cache survives restarts and power failures. Which was used
 //! when is the files' time of modification. A process has its cache for itself; another one at the same time has another folder, which is
 //! emptied by the next start once nobody has it any more.
-//! What is read from it is verified by whoever reads it.
+//! Those who read from it verify what they read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};

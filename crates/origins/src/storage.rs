@@ -147,7 +147,7 @@ impl Inner {
                 }
             };
             if let Some(sender) = sender {
-                // It goes on though whoever asked first has gone away.
+                // It goes on even if the first one who asked has gone away.
                 self.runtime.spawn(self.clone().fly(at, sender));
             }
             let Some(coming) = &mut coming else {

@@ -145,7 +145,7 @@ impl Node {
         code::offer(self.transport.clone(), place, ticket, options)
     }
 
-    /// The ticket that a code stands for, from who offers it at this tracker. The tracker learns neither, and who it is need not be
+    /// The ticket that a code stands for, from the sharer who offers it at this tracker. The tracker learns neither, and who it is need not be
     /// known before: one that is not the sharer's does not have the code.
     pub async fn redeem_code(&self, place: &TrackerAddress, code: &Code) -> Result<Ticket, RedeemError> {
         code::redeem(self.transport.clone(), place, code).await

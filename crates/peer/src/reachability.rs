@@ -86,7 +86,7 @@ pub enum ReachabilityError {
 }
 
 /// Asks the tracker at the other end of this connection how what listens here is reached over UDP and TCP. It takes some seconds.
-/// Nothing else may be said on the connection, which is `udp`'s or `tcp`'s own; whoever connects to the two meanwhile is only
+/// Nothing else may be said on the connection, which is `udp`'s or `tcp`'s own; a peer that connects to the two meanwhile is only
 /// held until this returns.
 pub async fn reachability(
     connection: &dyn Connection,

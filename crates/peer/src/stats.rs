@@ -37,7 +37,7 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// Adds what requests of another node have waited for, but for who their bytes came from.
+    /// Adds what requests of another node have waited for, but not from whom their bytes came.
     pub fn add(&mut self, other: &Waits) {
         self.network += other.network;
         self.rate_cap += other.rate_cap;

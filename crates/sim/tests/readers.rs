@@ -31,7 +31,7 @@ fn a_reader_begins_soon_and_never_stalls() {
     }
 }
 
-/// In a swarm where others want all of it too, whoever reads goes on reading, and everyone gets everything.
+/// In a swarm where others want all of it too, readers go on reading, and everyone gets everything.
 #[test]
 fn readers_in_a_swarm_leave_the_others_their_part() {
     let text = include_str!("../plans/readers.toml");

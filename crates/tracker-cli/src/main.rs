@@ -99,7 +99,7 @@ struct Arguments {
     transport: Kind,
     /// Say over HTTP how it is doing, for Prometheus
     ///
-    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Whoever reaches it may look
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
     metrics: Option<SocketAddr>,
     /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal

@@ -86,7 +86,7 @@ pub struct DaemonArguments {
     at_once: u16,
     /// Say over HTTP how it is doing, for Prometheus
     ///
-    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Whoever reaches it may look
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
     metrics: Option<SocketAddr>,
     /// Folder of what outlives it

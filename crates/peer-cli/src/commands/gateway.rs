@@ -28,7 +28,7 @@ Examples:
 
 const NOTES: &str = "\
 What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
-first. It serves only contents of the swarms that it is given, to whoever reaches its address.";
+first. It serves only contents of the swarms that it is given, to everyone who reaches its address.";
 
 /// Most tickets: each has a connection to its tracker.
 const MOST_TICKETS: usize = 64;
@@ -109,7 +109,7 @@ fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
             usage("which swarm? Give tickets, or a tracker with -i and --ca (a closed swarm) or --open")
         }
         Some(_) if arguments.peer.ca.is_empty() && !arguments.open => usage(
-            "all that the tracker knows would be served, whoever put it there: say --open if that is meant, or --ca for a closed swarm",
+            "all that the tracker knows would be served, no matter who put it there: say --open if that is meant, or --ca for a closed swarm",
         ),
         _ if tickets.len() > MOST_TICKETS => usage("64 tickets are the most: serve the swarm with -i instead"),
         _ => Ok(tickets),

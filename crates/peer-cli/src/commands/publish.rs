@@ -1,5 +1,5 @@
 //! `peer-cli publish`: the manifest of what is at an origin, without a swarm: made by one read, kept, and perhaps put beside it, so
-//! that whoever shares it later reads nothing for it.
+//! that nothing is read for it when it is shared later.
 
 use clap::Args;
 

@@ -196,7 +196,7 @@ impl Current {
 
 /// Why there is nothing more to do.
 enum End {
-    /// It is said to who keeps the offer.
+    /// It is said to the one who keeps the offer.
     Said(CodeEvent),
     /// It is said already, or nobody listens.
     Silent,

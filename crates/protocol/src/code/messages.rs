@@ -33,7 +33,7 @@ pub enum MailboxRequest {
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_CODE_MESSAGE>")]
         message: Vec<u8>,
     },
-    /// The second thing, from who has opened a mailbox and was answered.
+    /// The second thing, from the getter who has opened a mailbox and was answered.
     Say {
         /// What is handed on.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_CODE_MESSAGE>")]
