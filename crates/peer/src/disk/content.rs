@@ -44,8 +44,6 @@ pub(crate) struct ContentStore {
     sent: AtomicU64,
     path: PathBuf,
     /// The files that are wanted, or shared.
-    wanted: Vec<usize>,
-    /// Where they are in what readers read.
     table: FileTable,
     /// Pieces that were verified as they were read from this storage: it notices when a file is changed.
     verified: Mutex<PieceSet>,
@@ -73,7 +71,7 @@ pub(crate) struct FileTable {
 }
 
 impl FileTable {
-    fn new(manifest: &Manifest, wanted: &[usize]) -> Self {
+    fn new(manifest: &Manifest, wanted: Vec<usize>) -> Self {
         let sizes = wanted.iter().map(|&file| manifest.header().files[file].size);
         let ends = sizes.scan(0, |end, size| {
             *end += size;
@@ -131,10 +129,9 @@ impl ContentStore {
             finished: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             path,
-            table: FileTable::new(&manifest, &wanted),
+            table: FileTable::new(&manifest, wanted),
             verified: Mutex::new(PieceSet::empty(manifest.geometry().pieces())),
             manifest,
-            wanted,
             given_back: RwLock::new(None),
             names: LocalNames::default(),
             name_report: NameReport::default(),
@@ -187,7 +184,7 @@ impl ContentStore {
             let seen = std::fs::metadata(&at).ok()?;
             Some(WatchedFile::new(file, &at, FileState::of(&seen)))
         };
-        *lock(&self.watched) = self.wanted.iter().filter_map(look).collect();
+        *lock(&self.watched) = self.table.files.iter().filter_map(look).collect();
     }
 
     /// Whether a file can still be read as it was when it was opened.
@@ -544,7 +541,7 @@ impl ContentStore {
 
     /// How many files they are.
     pub(crate) fn wanted_count(&self) -> usize {
-        self.wanted.len()
+        self.table.files.len()
     }
 
     /// Paths in the content of those files that may be executed here.
@@ -554,7 +551,7 @@ impl ContentStore {
     }
 
     fn wanted_files(&self) -> impl Iterator<Item = &FileEntry> {
-        self.wanted.iter().map(|&file| &self.manifest.header().files[file])
+        self.table.files.iter().map(|&file| &self.manifest.header().files[file])
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
