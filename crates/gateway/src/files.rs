@@ -92,18 +92,11 @@ pub(crate) async fn respond(
     manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    set(headers, ETAG, &file.tag);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
-    match judge(&request.headers, &file.tag) {
-        Verdict::Send => {}
-        Verdict::NotModified => {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
-        }
-        Verdict::Failed => return Err(Refusal::Precondition),
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if has_it(&mut response, request, &file.tag, manner)? {
+        return Ok(response);
     }
+    let headers = response.headers_mut();
     set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
     // Ranges mean something for GET alone.
     let range = ranges(&request.headers, &file.tag).filter(|_| request.method == Method::GET);
@@ -124,9 +117,34 @@ pub(crate) async fn respond(
         },
     };
     *response.status_mut() = status;
+    set(response.headers_mut(), CONTENT_TYPE, &kind);
+    with_body(response, request, open, (parts, size), manner).await
+}
+
+/// Gives a response its tag, and says whether it is all of the answer: that the client has it already.
+fn has_it(response: &mut Response, request: &RequestParts, tag: &str, manner: &Manner<'_>) -> Result<bool, Refusal> {
     let headers = response.headers_mut();
-    set(headers, CONTENT_TYPE, &kind);
-    set(headers, CONTENT_LENGTH, &size.to_string());
+    set(headers, ETAG, tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
+    match judge(&request.headers, tag) {
+        Verdict::Send => Ok(false),
+        Verdict::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            Ok(true)
+        }
+        Verdict::Failed => Err(Refusal::Precondition),
+    }
+}
+
+/// The response with its length, and with these parts if they were asked for: the first of them is here then.
+async fn with_body(
+    mut response: Response,
+    request: &RequestParts,
+    open: &Arc<OpenContent>,
+    (parts, size): (Parts, u64),
+    manner: &Manner<'_>,
+) -> Result<Response, Refusal> {
+    set(response.headers_mut(), CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
         let mut body = ContentBody::new(open.clone(), parts, size, manner.wait, manner.memory);
         body.begin().await.map_err(|error| not_begun(&error))?;
@@ -148,18 +166,11 @@ pub(crate) async fn respond_archive(
     let called = &open.manifest().header().name;
     let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(called);
     let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
     let tag = format!("\"tar-{}-{}\"", open.content(), blake3::hash(folder.as_bytes()).to_hex().split_at(16).0);
-    set(headers, ETAG, &tag);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
-    match judge(&request.headers, &tag) {
-        Verdict::Send => {}
-        Verdict::NotModified => {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
-        }
-        Verdict::Failed => return Err(Refusal::Precondition),
+    if has_it(&mut response, request, &tag, manner)? {
+        return Ok(response);
     }
+    let headers = response.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     set(headers, CONTENT_DISPOSITION, &disposition(&format!("{name}.tar")));
@@ -169,13 +180,7 @@ pub(crate) async fn respond_archive(
     };
     let unfit = "A name in this folder cannot stand in an archive.";
     let Archive { parts, size } = made.map_err(|_| Refusal::Malformed(unfit))?;
-    set(headers, CONTENT_LENGTH, &size.to_string());
-    if request.method == Method::GET {
-        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait, manner.memory);
-        body.begin().await.map_err(|error| not_begun(&error))?;
-        *response.body_mut() = Body::new(body);
-    }
-    Ok(response)
+    with_body(response, request, open, (parts, size), manner).await
 }
 
 /// Nothing has been sent yet, so that it can be said what is wrong.
