@@ -278,8 +278,8 @@ struct Reserved<'a> {
 }
 
 impl Reserved<'_> {
-    fn give_back(mut self, entries: &mut Entries) {
-        entries.total -= std::mem::take(&mut self.len);
+    fn give_back(self, entries: &mut Entries) {
+        entries.total -= self.len;
         std::mem::forget(self);
     }
 }

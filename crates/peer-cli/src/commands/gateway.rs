@@ -111,7 +111,9 @@ fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
         Some(_) if arguments.peer.ca.is_empty() && !arguments.open => usage(
             "all that the tracker knows would be served, no matter who put it there: say --open if that is meant, or --ca for a closed swarm",
         ),
-        _ if tickets.len() > MOST_TICKETS => usage("64 tickets are the most: serve the swarm with -i instead"),
+        _ if tickets.len() > MOST_TICKETS => {
+            usage(&format!("{MOST_TICKETS} tickets are the most: serve the swarm with -i instead"))
+        }
         _ => Ok(tickets),
     }
 }
