@@ -11,6 +11,7 @@ use std::time::Duration;
 use protocol::{PeerId, ProbeEvent, ProbeReport, ProbeRequest, TrackerEvent};
 use swarm::{Origin, Scope};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use transport::frame::MessageSender;
 use transport::{Config, Connection, Kind, Likelihood, Transport, TransportError, own_addresses};
@@ -94,17 +95,8 @@ impl Prober {
         let own = if over_udp { self.own(request.dialled.to_canonical(), seen.ip()) } else { Vec::new() };
         // None of them is one that the peer is told of later: what it sends would let this side in.
         let unused = own.iter().filter_map(|&ip| self.bind(Kind::Quic, ip).ok()).collect::<Vec<_>>();
-        let udp = async {
-            let mut tries = tokio::task::JoinSet::new();
-            for (number, transport) in unused.iter().cloned().enumerate() {
-                tries.spawn(async move { (number, reaches(&*transport, seen, peer).await) });
-            }
-            let mut let_in = vec![false; unused.len()];
-            for (number, reached) in tries.join_all().await {
-                let_in[number] = reached;
-            }
-            let_in
-        };
+        let udp =
+            in_order(unused.clone().into_iter().map(|transport| async move { reaches(&*transport, seen, peer).await }));
         let tcp = async {
             let port = request.tcp.filter(|&port| port >= FIRST_PORT)?;
             let transport = self.bind(Kind::Tcp, self.base()).ok()?;
@@ -128,15 +120,8 @@ impl Prober {
         }
         let told = places.iter().map(|(place, _)| *place).collect();
         send.send(&TrackerEvent::Probe(ProbeEvent::Places { seen, places: told })).await?;
-        let mut arrivals = tokio::task::JoinSet::new();
-        for (number, (_, transport)) in places.iter().enumerate() {
-            let transport = transport.clone();
-            arrivals.spawn(async move { (number, arrival(transport, seen, peer).await) });
-        }
-        let mut seen_there = vec![None; places.len()];
-        for (number, seen) in arrivals.join_all().await {
-            seen_there[number] = seen;
-        }
+        let arrivals = places.iter().map(|(_, transport)| arrival(transport.clone(), seen, peer));
+        let seen_there = in_order(arrivals).await;
         let Known { relays, udp_works } = known;
         let report = ProbeReport { seen: seen_there, let_in, tcp, relays, udp_works };
         let sent = send.send(&TrackerEvent::Probe(ProbeEvent::Found(report))).await;
@@ -179,6 +164,14 @@ fn other_address(own: &[IpAddr], dialled: IpAddr, seen: IpAddr) -> Option<IpAddr
 
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// What these looks find, all at once, in their order.
+async fn in_order<T: Send + 'static>(looks: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let looks: JoinSet<_> = looks.enumerate().map(|(number, look)| async move { (number, look.await) }).collect();
+    let mut found = looks.join_all().await;
+    found.sort_unstable_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// Whether the peer is reached at this address, unasked.
