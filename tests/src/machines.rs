@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use protocol::{ContentId, PeerId};
+use protocol::{Code, ContentId, PeerId};
 use tempfile::TempDir;
 use testbed::event::{Ready, Sharing};
 use testbed::programs::at_home;
@@ -104,6 +104,13 @@ pub fn share(machines: &Machines, machine: &str, flags: &[&str], files: &[&str])
     }
     let tracker = (tickets[0].addresses()[0], ready.tracker.parse().unwrap());
     Sharer { process, peer, tracker, contents, tickets }
+}
+
+/// Another code of the same number.
+pub fn another_code(code: &str) -> String {
+    let code: Code = code.parse().unwrap();
+    let other = [[0, 0], [1, 1]].map(|words| Code::new(code.mailbox(), words));
+    other.iter().find(|other| **other != code).unwrap().to_string()
 }
 
 /// The next ticket that a sharer says.

@@ -10,7 +10,7 @@ use protocol::{
     TrackerRequest, Wire,
 };
 use testbed::event::{self, CodeOver};
-use tests::machines::{Machines, ticket};
+use tests::machines::{Machines, another_code, ticket};
 use tests::{Process, Swarm, noise};
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Kind, Transport};
@@ -25,13 +25,6 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn transport(kind: Kind) -> Arc<dyn Transport> {
     kind.bind(Config::new(Identity::generate().unwrap(), vec!["127.0.0.1:0".parse().unwrap()])).unwrap()
-}
-
-/// A code that the next one is not.
-fn another(code: &str) -> String {
-    let code: Code = code.parse().unwrap();
-    let other = [[0, 0], [1, 1]].map(|words| Code::new(code.mailbox(), words));
-    other.iter().find(|other| **other != code).unwrap().to_string()
 }
 
 /// What is typed behind `peer-cli get`, of the line that a sharer prints.
@@ -96,7 +89,7 @@ fn three_wrong_codes_burn_the_right_one_and_the_ticket_stays_good() {
     let ticket = self::ticket(&mut sharer);
     let first = sharer.event::<event::Code>();
     let mut wrong = words(&first.command);
-    *wrong.last_mut().unwrap() = another(&first.code);
+    *wrong.last_mut().unwrap() = another_code(&first.code);
     for number in 0..3 {
         let mut getter = get(&machines, &format!("stranger{number}"), &wrong);
         getter.ends_with(10);

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use protocol::Ticket;
-use testbed::event::{Listed, Ready, TrackerLost};
-use tests::machines::{Machines, ticket};
+use testbed::event::{self, Listed, Ready, TrackerLost};
+use tests::machines::{Machines, another_code, ticket};
 use tests::namespaces::Network;
 use tests::{Process, Swarm, noise};
 
@@ -54,6 +54,22 @@ fn an_open_share_is_listed_and_got_by_name_without_an_address() {
     network.start_for_user(&machines, "c", &["get", &listed.content]).ends_with(0);
     assert!(machines.read("c", "a file.bin") == bytes);
     network.start_for_user(&machines, "c", &["get", "another.bin"]).ends_with(4);
+}
+
+#[test]
+fn a_code_works_without_an_address() {
+    let Some(network) = network() else { return };
+    let machines = Machines::new();
+    let bytes = noise(200_000, 1);
+    machines.put("a", "a file.bin", &bytes);
+    let mut sharer = network.start_for_user(&machines, "a", &["share", "--json", "a file.bin"]);
+    let command = sharer.event::<event::Code>().command;
+    let code = command.split_whitespace().last().unwrap();
+    network.start_for_user(&machines, "c", &["get", &another_code(code)]).ends_with(10);
+    network.start_for_user(&machines, "b", &["get", code]).ends_with(0);
+    assert!(machines.read("b", "a file.bin") == bytes);
+    // Whom it does not reach on the network, it does not reach at all.
+    network.start_for_user(&machines, "c", &["get", code, "--no-lan"]).ends_with(2);
 }
 
 #[test]

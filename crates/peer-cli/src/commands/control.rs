@@ -387,9 +387,9 @@ fn done(content: &ContentStatus) -> String {
     }
 }
 
-/// Rounded down: what is not complete never shows 100 %.
+/// Rounded down: what is not complete never shows 100%.
 fn percent(done: u64, total: u64) -> String {
-    format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total))
+    format!("{}%", u128::from(done.min(total)) * 100 / u128::from(total))
 }
 
 fn table(contents: &[ContentStatus]) -> Table {
