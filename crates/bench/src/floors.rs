@@ -84,5 +84,5 @@ fn time(receive: Command, folder: &Path, sender: Option<u32>) -> anyhow::Result<
     let of = |process: Option<u32>| process.and_then(|process| watch.usage(process)).unwrap_or_default();
     let memory = [of(sender), of(Some(receiver))];
     let cpu = [memory[0].cpu_seconds, of_ended_children() - cpu];
-    Ok(Sample { seconds, seconds_durable: None, cpu, memory, lost: 0 })
+    Ok(Sample { seconds, seconds_durable: None, cpu, memory, lost: 0, switches: 0 })
 }

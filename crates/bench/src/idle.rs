@@ -1,11 +1,11 @@
-//! `cargo xtask bench idle`: the memory that a tracker takes for each peer that is connected, has announced a content
-//! and says nothing more. It is what bounds how many peers a tracker can know.
+//! `cargo xtask bench idle`: the memory and the processor time that a tracker takes for each peer that is connected, has
+//! announced a content and says nothing more. They bound how many peers a tracker can know.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use peer::{Node, TrackerAddress};
@@ -14,7 +14,7 @@ use testbed::files::run_folder;
 use testbed::interrupt::{check_interrupted, watch_interrupts};
 use testbed::programs;
 use testbed::tracker;
-use testbed::usage::memory;
+use testbed::usage::{memory, processor_time};
 use tokio::task::JoinSet;
 use transport::{Config, Identity, Kind, peer_id_of_certificate_pem};
 
@@ -28,6 +28,8 @@ const FIRST: u64 = 16;
 const STARTS: Duration = Duration::from_secs(10);
 /// Handshakes and the search for the path's MTU are over after this long.
 const SETTLED: Duration = Duration::from_secs(4);
+/// The processor's time is counted in hundredths of a second: idle peers take little of it.
+const WATCHED: Duration = Duration::from_secs(20);
 
 /// What is weighed.
 #[derive(Debug, clap::Args)]
@@ -50,17 +52,29 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let folder = run_folder(&programs.tracker)?;
         let result = weigh(&programs.tracker, &folder, kind, u64::from(arguments.peers));
         fs::remove_dir_all(&folder)?;
-        let [before, after] = result?;
+        let Weighed { before, after, busy } = result?;
         let each = after.saturating_sub(before) / u64::from(arguments.peers);
         println!("{name}: {each} bytes a connection ({before} before, {after} after {} more)", arguments.peers);
+        let thousand = busy * 100.0 * 1000.0 / f64::from(arguments.peers);
+        println!("{name}: {thousand:.2}% of a core for 1,000 idle connections");
         most = most.max(each);
     }
     ensure!(most <= LIMIT, "more than the {LIMIT} bytes that a connection may take");
     Ok(())
 }
 
-/// Bytes of a tracker's memory before and after so many peers have come.
-fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Result<[u64; 2]> {
+/// What a tracker takes.
+struct Weighed {
+    /// Bytes of memory before the peers came.
+    before: u64,
+    /// And after.
+    after: u64,
+    /// The part of a core that it is busy while they are idle.
+    busy: f64,
+}
+
+/// What so many peers cost a tracker.
+fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Result<Weighed> {
     let mut command = Command::new(program);
     command.args(["-p", "0", "--bind", "127.0.0.1", "--certs"]).arg(folder.join("certs"));
     let (tracker, address) = tracker::start(command, folder, STARTS)?;
@@ -75,8 +89,12 @@ fn weigh(program: &Path, folder: &Path, kind: Kind, peers: u64) -> anyhow::Resul
         nodes.extend(join(kind, &address, folder, FIRST..FIRST + peers).await?);
         tokio::time::sleep(SETTLED).await;
         let after = weight()?;
+        let busy = || processor_time(tracker.number()).context("only Linux tells a process's time");
+        let (began, since) = (busy()?, Instant::now());
+        tokio::time::sleep(WATCHED).await;
+        let busy = (busy()? - began) / since.elapsed().as_secs_f64();
         drop(nodes);
-        Ok([before, after])
+        Ok(Weighed { before, after, busy })
     })
 }
 

@@ -59,8 +59,10 @@ pub struct Arguments {
 pub enum Mode {
     /// The most memory that a peer takes: with 50 connections, a large file, large pieces, many pieces
     Memory(memory::Arguments),
-    /// The memory that each idle, announced connection takes on a tracker
+    /// The memory and processor time that each idle, announced connection takes on a tracker
     Idle(idle::Arguments),
+    /// The ratios of earlier measurements, a column a commit, as Markdown
+    History(history::Arguments),
 }
 
 /// One measured transfer.
@@ -77,6 +79,9 @@ pub struct Sample {
     pub memory: [Usage; 2],
     /// Datagrams that had no room at a socket.
     pub lost: u64,
+    /// How often the machine turned from one thread to another meanwhile, all programs' together.
+    #[serde(default)]
+    pub switches: u64,
 }
 
 /// One subject with all its rounds.
@@ -104,6 +109,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => {}
         Some(Mode::Memory(arguments)) => return memory::run(arguments),
         Some(Mode::Idle(arguments)) => return idle::run(arguments),
+        Some(Mode::History(arguments)) => return history::print(arguments),
     }
     let programs = programs::build_for_figures()?;
     let floors = programs::build_floors()?;

@@ -34,8 +34,20 @@ impl Measured {
 
     /// Seconds of processor time for each GiB that arrived somewhere: senders, receivers.
     pub fn cpu_a_gib(&self) -> [f64; 2] {
-        let gib = self.bytes as f64 * f64::from(self.receivers) / f64::from(1 << 30);
+        let gib = self.arrived() / f64::from(1 << 30);
         [0, 1].map(|side| median(self.samples.iter().map(|sample| sample.cpu[side] / gib)))
+    }
+
+    /// How often the machine turned from one thread to another, for each MiB that arrived somewhere. Starts and ends of the
+    /// programs are among them.
+    pub fn switches_a_mib(&self) -> f64 {
+        let mib = self.arrived() / f64::from(1 << 20);
+        median(self.samples.iter().map(|sample| sample.switches as f64 / mib))
+    }
+
+    /// Bytes that all receivers got in a round.
+    fn arrived(&self) -> f64 {
+        self.bytes as f64 * f64::from(self.receivers)
     }
 }
 
@@ -49,6 +61,7 @@ pub fn table(all: &[Measured]) -> String {
         "CPU s a GiB, send + receive",
         "memory MiB, send / receive (anonymous + mapped)",
         "lost",
+        "switches a MiB",
         "seconds",
         "durable",
     ];
@@ -67,7 +80,7 @@ pub fn table(all: &[Measured]) -> String {
     text
 }
 
-fn row(measured: &Measured, all: &[Measured]) -> [String; 9] {
+fn row(measured: &Measured, all: &[Measured]) -> [String; 10] {
     let rates = measured.rates();
     let (least, most) = rates.iter().fold((f64::MAX, 0.0f64), |(low, high), &rate| (low.min(rate), high.max(rate)));
     let [send, receive] = measured.cpu_a_gib();
@@ -89,6 +102,7 @@ fn row(measured: &Measured, all: &[Measured]) -> [String; 9] {
         format!("{send:.2}+{receive:.2}={:.2}", send + receive),
         format!("{} / {}", memory(0), memory(1)),
         measured.samples.iter().map(|sample| sample.lost).sum::<u64>().to_string(),
+        format!("{:.0}", measured.switches_a_mib()),
         format!("{:.3}", median(measured.samples.iter().map(|sample| sample.seconds))),
         if durable.is_empty() { String::new() } else { format!("{:.3}", median(durable)) },
     ]
@@ -105,6 +119,7 @@ mod tests {
             cpu: [1.0, 2.0],
             memory: Default::default(),
             lost: 0,
+            switches: 6144,
         };
         Measured {
             name: name.to_owned(),
@@ -122,6 +137,7 @@ mod tests {
         assert_eq!(all[0].ratio(&all), None);
         assert_eq!(all[1].cpu_a_gib(), [0.5, 1.0]);
         assert_eq!(all[0].rate(), 512.0);
+        assert_eq!(all[0].switches_a_mib(), 3.0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use testbed::files::random_file;
 use testbed::programs::Programs;
 use testbed::swarm::{self, Live};
-use testbed::usage::{Usage, datagrams_lost};
+use testbed::usage::{Usage, context_switches, datagrams_lost};
 
 use super::floors::Floor;
 use super::others::Other;
@@ -177,13 +177,14 @@ impl Subject {
 
     /// Moves the file once, in a folder of its own.
     pub fn measure(&self, tools: &Tools, file: &Path, folder: &Path) -> anyhow::Result<Sample> {
-        let lost = datagrams_lost();
+        let (lost, switches) = (datagrams_lost(), context_switches());
         let mut sample = match &self.way {
             Way::Swarm(flags) => run_swarm(flags, tools, file, folder)?,
             Way::Floor(floor) => floor.measure(&tools.floors, file, folder)?,
             Way::Other(other, seeders) => other.measure(file, folder, *seeders, self.receivers)?,
         };
         sample.lost = datagrams_lost() - lost;
+        sample.switches = context_switches() - switches;
         Ok(sample)
     }
 }
@@ -205,5 +206,6 @@ fn run_swarm(flags: &[String], tools: &Tools, file: &Path, folder: &Path) -> any
         cpu: [&senders, &receivers].map(|side| side.iter().map(|usage| usage.cpu_seconds).sum()),
         memory: [&senders, &receivers].map(|side| Usage::most(side)),
         lost: 0,
+        switches: 0,
     })
 }

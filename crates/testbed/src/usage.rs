@@ -134,7 +134,7 @@ fn bytes(status: &str, name: &str) -> Option<u64> {
 }
 
 /// Seconds of processor time that a process has used.
-fn processor_time(process: u32) -> Option<f64> {
+pub fn processor_time(process: u32) -> Option<f64> {
     times(&format!("/proc/{process}/stat")).map(|[own, _]| own)
 }
 
@@ -151,6 +151,12 @@ fn times(path: &str) -> Option<[f64; 2]> {
         stat.rsplit(')').next()?.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
     let seconds = |at: usize| Some((fields.get(at)? + fields.get(at + 1)?) as f64 / TICKS);
     Some([seconds(11)?, seconds(13)?])
+}
+
+/// How often this machine's processors turned from one thread to another since it started; 0 if that is not known.
+pub fn context_switches() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    stat.lines().find_map(|line| line.strip_prefix("ctxt ")).and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Datagrams that this machine had no room for since it started: over loopback, all that are lost.
@@ -188,5 +194,8 @@ mod tests {
         assert!(usage.anonymous >= 32 << 20, "{usage:?}");
         assert!(usage.cpu_seconds > 0.0, "{usage:?}");
         assert_eq!(watch.usage(1).is_some(), own == 1);
+        let before = context_switches();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(context_switches() > before);
     }
 }

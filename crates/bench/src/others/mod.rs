@@ -225,7 +225,7 @@ impl Stage {
             ensure!(differs.is_none(), "what arrived in {} is not what was sent", folder.display());
         }
         let memory = [Usage::most(&sent), Usage::most(&received)];
-        Ok(Sample { seconds, seconds_durable: None, cpu: [sum(&sent), receiving], memory, lost: 0 })
+        Ok(Sample { seconds, seconds_durable: None, cpu: [sum(&sent), receiving], memory, lost: 0, switches: 0 })
     }
 }
 
