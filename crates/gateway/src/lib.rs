@@ -16,6 +16,7 @@
 
 mod access;
 mod archive;
+mod blobs;
 mod body;
 mod conditions;
 mod contents;
@@ -25,16 +26,22 @@ mod files;
 mod huggingface;
 mod listings;
 mod lists;
+mod origin;
 mod pages;
 mod paths;
 mod patient;
 mod range;
+mod recent;
+mod registry;
 mod routes;
+mod s3;
 mod served;
 mod server;
 mod swarm;
 
 pub use access::Token;
 pub use error::GatewayError;
+pub use origin::Origins;
+pub use s3::BucketPlace;
 pub use server::{Gateway, Options};
 pub use swarm::Swarm;

@@ -31,6 +31,7 @@
 #![cfg(feature = "client")]
 
 mod cache;
+mod check;
 mod client;
 mod error;
 mod http;
@@ -42,6 +43,7 @@ mod open;
 mod parts;
 mod reader;
 mod redirects;
+pub mod registry;
 mod signed;
 mod storage;
 mod store;
@@ -52,6 +54,7 @@ mod web;
 
 pub use self::storage::OriginStorage;
 pub use cache::Cache;
+pub use check::FileCheck;
 pub use error::OriginError;
 pub use http::HttpSource;
 pub use limits::Limits;

@@ -69,6 +69,13 @@ impl Named {
         })
     }
 
+    /// Whether a server there may lead to this URL otherwise than by a redirect: by the same rules.
+    pub(crate) fn may_lead_to(&self, from: &Url, url: &Url) -> bool {
+        let leads_in = address(url).is_some_and(|address| !is_public(address));
+        let is_web = matches!(url.scheme(), "http" | "https");
+        is_web && (from.scheme() != "https" || url.scheme() == "https") && (!leads_in || self.is_inside())
+    }
+
     /// Only the addresses of a name that may be asked.
     fn allowed(&self, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Inward> {
         let leads_in = |address: &SocketAddr| !is_public(address.ip());
