@@ -41,6 +41,10 @@ mod swarm;
 
 pub use access::Token;
 pub use error::GatewayError;
+// What origins are made of.
+pub use ::origins::hub::Hub;
+pub use ::origins::registry::{Registry, login};
+pub use ::origins::{Limits, OriginError};
 pub use origin::Origins;
 pub use s3::BucketPlace;
 pub use server::{Gateway, Options};

@@ -127,10 +127,10 @@ impl Flight {
         let Parked { spool, check, .. } = come;
         if !check.is_right() {
             tracing::warn!(url, "an origin sends another file than its digest says");
-            // Before anything else: nobody is to be told more of it.
-            let _ = said.verdict.send(Verdict::Wrong);
+            // Before it is said: who asks again then begins anew in that place.
             drop(spool);
             self.remove().await;
+            let _ = said.verdict.send(Verdict::Wrong);
             return;
         }
         let _ = said.verdict.send(Verdict::Right);

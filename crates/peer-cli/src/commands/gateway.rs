@@ -8,11 +8,11 @@ use protocol::Ticket;
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::gateway::GatewayArguments;
+use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::peer::PeerArguments;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
-use crate::session::gateway::{self, Running, Source};
+use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
@@ -24,7 +24,9 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli gateway p2p…                 what the ticket is of, at 127.0.0.1:8642
   peer-cli gateway -i HOST --ca ca.pem  all of a closed swarm
-  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
+  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL
+  peer-cli gateway -i HOST --ca ca.pem --oci-origin docker.io
+                                        and images of a registry, read once";
 
 const NOTES: &str = "\
 What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
@@ -62,6 +64,8 @@ pub struct GatewayCommand {
     port: u16,
     #[command(flatten)]
     gateway: GatewayArguments,
+    #[command(flatten)]
+    origins: GatewayOriginArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
 }
@@ -148,7 +152,9 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         sources.push(Source { ticket: Some((content, ticket.secret())), output, ..Source::of(&node, about) });
     }
     let nodes = sources.iter().map(|source| source.node.clone()).collect();
-    Ok((gateway::start(&arguments.gateway, sources).await?, nodes))
+    let (folder, keep_free) = (&arguments.output, arguments.peer.keep_free);
+    let brought = Brought { from: &arguments.origins, folder, keep_free };
+    Ok((gateway::start(&arguments.gateway, sources, Some(brought)).await?, nodes))
 }
 
 fn short(id: peer::PeerId) -> String {
