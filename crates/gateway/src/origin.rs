@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use origins::hub::Hub;
 use origins::registry::Registry;
@@ -12,12 +13,16 @@ use crate::huggingface::HubOrigin;
 use crate::registry::{Named, Registries};
 use crate::swarm::Swarm;
 
+/// How long the swarm is waited for, unless something else is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Origins of a gateway. What comes from there is shared in the swarms whose trackers are asked for everything
 /// ([`Swarm::all`](crate::Swarm::all)), under its digest.
 #[derive(Clone)]
 pub struct Origins {
     folder: PathBuf,
     keep_free: Option<u64>,
+    patience: Duration,
     registries: Vec<Named>,
     hub: Option<Hub>,
 }
@@ -37,12 +42,20 @@ impl fmt::Debug for Origins {
 impl Origins {
     /// None yet. What they bring is kept in this folder.
     pub fn new(folder: impl AsRef<Path>) -> Self {
-        Origins { folder: folder.as_ref().to_owned(), keep_free: None, registries: Vec::new(), hub: None }
+        let folder = folder.as_ref().to_owned();
+        Origins { folder, keep_free: None, patience: PATIENCE, registries: Vec::new(), hub: None }
     }
 
     /// So many bytes stay free on the folder's disk, or what is usual.
     pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
         self.keep_free = bytes;
+        self
+    }
+
+    /// Waits so long for a tracker, a manifest, or the files of a content, and six times as long for the next piece, before something
+    /// is read from its origin.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -68,10 +81,10 @@ pub(crate) struct RunningOrigins {
 
 impl RunningOrigins {
     pub(crate) fn start(origins: Origins, swarms: &[Swarm]) -> Result<Self, GatewayError> {
-        let Origins { folder, keep_free, registries, hub } = origins;
+        let Origins { folder, keep_free, patience, registries, hub } = origins;
         let nodes = swarms.iter().filter(|swarm| swarm.asks).map(|swarm| swarm.node.clone()).collect();
         Ok(RunningOrigins {
-            blobs: Blobs::new(&folder, keep_free, nodes)?,
+            blobs: Blobs::new(&folder, keep_free, patience, nodes)?,
             registries: Registries::new(registries),
             hub: hub.map(HubOrigin::new),
         })

@@ -18,13 +18,16 @@ use p2p_fileshare_gateway::{Options, Origins, Swarm};
 use peer::{Node, TrackerAddress};
 use web::Response;
 
+/// A patience that only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 async fn gateway(peers: &Peers, peer: &str, tracker: &TrackerAddress, hub: &MockHub) -> (Node, Client) {
     let limits = Limits::default().pause(Duration::from_millis(5)).patience(Duration::from_millis(200));
     let node = peers.joined(peer, tracker).await;
     let swarm = Swarm::new(node.clone(), "all").all().output(peers.at(peer, "out"));
     let mut options = Options::default();
     let hub = Hub::new(&hub.url(), None, &limits).unwrap();
-    options.origins = Some(Origins::new(peers.at(peer, "out")).hub(hub));
+    options.origins = Some(Origins::new(peers.at(peer, "out")).patience(PATIENCE).hub(hub));
     (node, serve(vec![swarm], options).await)
 }
 

@@ -1,49 +1,25 @@
-//! The programs that people have: curl, wget, aria2, skopeo, clients of object stores, and the library of Hugging Face. What is not installed is skipped, loudly.
+//! The programs that people have: curl, wget, aria2, clients of object stores, and the library of Hugging Face. What is not installed is
+//! skipped, loudly.
 //! `P2P_TEST_PYTHON` says which Python has `huggingface_hub`.
 
 mod client;
 #[allow(dead_code)]
 #[path = "../../../tests/src/hub.rs"]
 mod hub;
+#[path = "client/programs.rs"]
+mod programs;
 #[allow(dead_code)]
 #[path = "../../../tests/src/web.rs"]
 mod web;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use client::{Client, Peers, noise, serve};
 use p2p_fileshare_gateway::{Options, Swarm, Token};
+use programs::{must, run};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "0123456789abcdef";
-
-/// Runs a program away from the gateway's thread; nothing if it is not installed.
-async fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> Option<Output> {
-    std::fs::create_dir_all(folder).unwrap();
-    let mut command = Command::new(program);
-    // A proxy of this machine is not meant.
-    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_TOKEN", "HF_HUB_OFFLINE"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).envs(variables.iter().copied()).current_dir(folder).stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
-    match output {
-        Ok(output) => Some(output),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: {program} is not installed");
-            None
-        }
-        Err(error) => panic!("{program}: {error}"),
-    }
-}
-
-fn must(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (said, errors) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{}: {said} {errors}", output.status);
-    said
-}
 
 /// A file of some megabytes that a gateway has, or gets.
 async fn file(peers: &Peers) -> (Vec<u8>, Client, String) {
@@ -187,106 +163,6 @@ async fn hugging_face_clients_get_a_model_through_the_swarm() {
         must(&output);
         assert_eq!(std::fs::read(folder.join("local/config.json")).unwrap(), b"{}");
     }
-}
-
-/// A registry of the distribution's own, with an image in it, if both programs are installed.
-struct DockerRegistry(std::process::Child);
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts it in a folder; nothing if it is not installed.
-async fn docker_registry(folder: &Path) -> Option<(DockerRegistry, String)> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
-        folder.join("registry").display()
-    );
-    std::fs::create_dir_all(folder).unwrap();
-    std::fs::write(folder.join("config.yml"), config).unwrap();
-    let mut command = Command::new("docker-registry");
-    command.args(["serve", "config.yml"]).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(_) => {
-            eprintln!("SKIPPED: docker-registry is not installed");
-            return None;
-        }
-    };
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        if let Ok(Some(status)) = child.try_wait() {
-            eprintln!("SKIPPED: docker-registry ends: {status}");
-            return None;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    Some((DockerRegistry(child), format!("127.0.0.1:{port}")))
-}
-
-/// A folder with an image of one layer, as skopeo's `oci:` reads it: the layer's digest.
-fn image(folder: &Path, layer: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-
-    let blobs = folder.join("blobs/sha256");
-    std::fs::create_dir_all(&blobs).unwrap();
-    let put = |bytes: &[u8]| {
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        std::fs::write(blobs.join(&digest), bytes).unwrap();
-        format!("sha256:{digest}")
-    };
-    let layer_digest = put(layer);
-    let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{layer_digest}"]}}}}"#
-    );
-    let config_digest = put(config.as_bytes());
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config_digest}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer_digest}","size":{}}}]}}"#,
-        config.len(),
-        layer.len()
-    );
-    let manifest_digest = put(manifest.as_bytes());
-    let index = format!(
-        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{manifest_digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"latest"}}}}]}}"#,
-        manifest.len()
-    );
-    std::fs::write(folder.join("index.json"), index).unwrap();
-    std::fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    layer_digest
-}
-
-#[tokio::test]
-async fn skopeo_copies_an_image_through_the_gateway() {
-    use p2p_fileshare_gateway::{Limits, Origins, Registry};
-
-    let peers = Peers::new();
-    let folder = peers.at("skopeo", "");
-    let Some((_registry, address)) = docker_registry(&peers.at("registry", "")).await else { return };
-    let layer_digest = image(&peers.at("skopeo", "image"), &noise(3_000_001));
-    let policy = ["--insecure-policy"];
-    let to = format!("docker://{address}/library/a:latest");
-    let pushing = [&policy[..], &["copy", "--dest-tls-verify=false", "oci:image:latest", &to]].concat();
-    let Some(output) = run("skopeo", &pushing, &[], &folder).await else { return };
-    must(&output);
-    let node = peers.joined("gateway", &peers.tracker()).await;
-    let mut options = Options::default();
-    let origin = Registry::new(&format!("http://{address}"), None, &Limits::default()).unwrap();
-    options.origins = Some(Origins::new(peers.at("gateway", "out")).registry("docker.io", origin));
-    options.token = Some(Token::new(TOKEN).unwrap());
-    let swarm = Swarm::new(node, "all").all().output(peers.at("gateway", "out"));
-    let client = serve(vec![swarm], options).await;
-    let from = format!("docker://{}/library/a:latest", client.0);
-    let (credentials, into) = (format!("any:{TOKEN}"), "oci:copied:latest");
-    let pulling = [&policy[..], &["copy", "--src-tls-verify=false", "--src-creds", &credentials, &from, into]].concat();
-    must(&run("skopeo", &pulling, &[], &folder).await.unwrap());
-    let copied = folder.join("copied/blobs/sha256").join(layer_digest.trim_start_matches("sha256:"));
-    assert!(std::fs::read(copied).unwrap() == noise(3_000_001));
-    let wrong = [&policy[..], &["copy", "--src-tls-verify=false", &from, "oci:refused:latest"]].concat();
-    assert!(!run("skopeo", &wrong, &[], &folder).await.unwrap().status.success(), "without the token");
 }
 
 const BOTO: &str = r#"

@@ -17,12 +17,15 @@ use p2p_fileshare_gateway::{Options, Origins, Swarm, Token};
 use peer::{Node, TrackerAddress};
 use web::{Response, Sending};
 
+/// A patience that only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn limits() -> Limits {
     Limits::default().pause(Duration::from_millis(5)).patience(Duration::from_millis(200))
 }
 
 fn options(peers: &Peers, peer: &str, registries: &[(&str, &MockRegistry)]) -> Options {
-    let mut origins = Origins::new(peers.at(peer, "out"));
+    let mut origins = Origins::new(peers.at(peer, "out")).patience(PATIENCE);
     for (name, registry) in registries {
         origins = origins.registry(*name, Registry::new(&registry.url(), None, &limits()).unwrap());
     }

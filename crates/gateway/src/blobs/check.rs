@@ -14,8 +14,8 @@ use super::held::Verdict;
 use super::swarm::Found;
 use super::{Held, Shared};
 
-/// How long the next piece is waited for before the file is looked for elsewhere.
-const STALL: Duration = Duration::from_secs(30);
+/// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
+const STALL: u32 = 6;
 
 /// Begins to digest these bytes of a content. A content that is wrong is not taken again, and goes if it is nothing but that file.
 pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, digest: FileDigest, is_all: bool) -> Held {
@@ -25,7 +25,7 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     let shared = shared.clone();
     tokio::spawn(async move {
         let reader = found.open.read(range).within(&shared.checks);
-        let verdict = digested(reader, FileCheck::new(digest, size), size).await;
+        let verdict = digested(reader, FileCheck::new(digest, size), size, shared.patience * STALL).await;
         let content = found.open.content();
         match verdict {
             Verdict::Wrong => {
@@ -43,10 +43,10 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     held
 }
 
-async fn digested(mut reader: Reader, mut check: FileCheck, size: u64) -> Verdict {
+async fn digested(mut reader: Reader, mut check: FileCheck, size: u64, patience: Duration) -> Verdict {
     let mut left = size;
     while left > 0 {
-        let block = match timeout(STALL, reader.block()).await {
+        let block = match timeout(patience, reader.block()).await {
             Ok(Ok(block)) if !block.is_empty() => block,
             _ => return Verdict::Failed,
         };

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use origins::{FileDigest, Object, Origin, OriginError};
-use peer::{Node, OpenContent, ReadMemory};
+use peer::{Manifest, Node, OpenContent, ReadMemory};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -53,10 +53,22 @@ pub(crate) struct Asked<'a> {
     pub(crate) digest: FileDigest,
     /// Its size, if that is known.
     pub(crate) size: Option<u64>,
-    /// A folder that may be in the swarm, and the path in it where it should be then.
-    pub(crate) published: Option<(String, &'a str)>,
+    /// Most bytes that it may have, where that is not known.
+    pub(crate) most: u64,
+    /// A folder that may be in the swarm and have it.
+    pub(crate) published: Option<Published<'a>>,
     /// Where it comes from. It is asked only if nobody else has it.
     pub(crate) origin: FromOrigin<'a>,
+}
+
+/// A folder that may be in the swarm.
+pub(crate) struct Published<'a> {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Most bytes that all of it may have: more is not downloaded.
+    pub(crate) most: u64,
+    /// Where in it the file should be.
+    pub(crate) path: &'a str,
 }
 
 /// Asks an origin for an object.
@@ -71,6 +83,8 @@ pub(crate) struct Blobs(Arc<Shared>);
 struct Shared {
     folder: Folder,
     keep_free: Option<u64>,
+    /// How long the swarm is waited for.
+    patience: Duration,
     /// Who shares what came from an origin.
     nodes: Vec<Node>,
     entries: Mutex<HashMap<FileDigest, Entry>>,
@@ -83,12 +97,18 @@ struct Shared {
 
 impl Blobs {
     /// Keeps what comes from origins in this folder, and shares it by these nodes.
-    pub(crate) fn new(folder: &Path, keep_free: Option<u64>, nodes: Vec<Node>) -> Result<Self, GatewayError> {
+    pub(crate) fn new(
+        folder: &Path,
+        keep_free: Option<u64>,
+        patience: Duration,
+        nodes: Vec<Node>,
+    ) -> Result<Self, GatewayError> {
         let opened = Folder::open(folder);
         let folder = opened.map_err(|source| GatewayError::Folder { path: folder.to_owned(), source })?;
         Ok(Blobs(Arc::new(Shared {
             folder,
             keep_free,
+            patience,
             nodes,
             entries: Mutex::default(),
             flights: Arc::new(Semaphore::new(FLIGHTS)),
@@ -142,20 +162,21 @@ impl Shared {
     }
 
     async fn find(self: &Arc<Self>, contents: &Contents, asked: Asked<'_>, entry: &Entry) -> Result<Held, Refusal> {
-        let Asked { digest, size, published, origin } = asked;
+        let Asked { digest, size, most, published, origin } = asked;
         if let Some(growing) = flight::kept(self, digest, size, entry).await {
             return Ok(growing);
         }
         if matches!(digest, FileDigest::Sha256(_)) {
-            if let Some((name, path)) = published
-                && let Some(held) = self.in_published(contents, &name, path, digest, size).await
+            if let Some(published) = published
+                && let Some(held) = self.in_published(contents, published, digest, size).await
             {
                 return Ok(held);
             }
             let key = key_of(digest);
-            let found = swarm::find(contents, &self.avoided, &key, |manifest| {
+            let found = swarm::find(contents, &self.avoided, self.patience, &key, |manifest| {
                 let header = manifest.header();
-                matches!(&header.files[..], [file] if !header.folder && size.is_none_or(|size| file.size == size))
+                let fits = |found: u64| size.is_none_or(|size| found == size) && found <= most;
+                matches!(&header.files[..], [file] if !header.folder && fits(file.size))
             });
             if let Some(found) = found.await
                 && let Some(file) = found.open.files().next()
@@ -176,15 +197,15 @@ impl Shared {
     async fn in_published(
         self: &Arc<Self>,
         contents: &Contents,
-        name: &str,
-        path: &str,
+        Published { name, most, path }: Published<'_>,
         digest: FileDigest,
         size: Option<u64>,
     ) -> Option<Held> {
         let looking = async {
-            Ok::<_, Refusal>(swarm::find(contents, &self.avoided, name, |manifest| manifest.header().folder).await)
+            let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
+            Ok::<_, Refusal>(swarm::find(contents, &self.avoided, self.patience, &name, fits).await)
         };
-        let found = self.published.get(name.to_owned(), looking).await.ok()??;
+        let found = self.published.get(name.clone(), looking).await.ok()??;
         let open = found.open.clone();
         let file = open.files().find(|file| file.entry.path == path)?;
         let range = file.offset..file.offset + file.entry.size;

@@ -10,11 +10,6 @@ use tokio::time::timeout;
 use super::avoided::Avoided;
 use crate::contents::Contents;
 
-/// How long a tracker is waited for. The origin has it in any case.
-const TRACKER: Duration = Duration::from_secs(3);
-/// How long somebody may take who says that they have it: for its manifest, and until it is open.
-const MANIFEST: Duration = Duration::from_secs(5);
-const OPEN: Duration = Duration::from_secs(10);
 /// Contents of one name that are tried.
 const TRIES: usize = 3;
 
@@ -27,15 +22,17 @@ pub(super) struct Found {
     pub(super) folder: Option<std::path::PathBuf>,
 }
 
-/// The content of this name that most have, and whose manifest fits. It is downloaded from then on.
+/// The content of this name that most have, and whose manifest fits. It is downloaded from then on. A tracker, a manifest, and the files
+/// are each waited for so long: the origin has it in any case.
 pub(super) async fn find(
     contents: &Contents,
     avoided: &Avoided,
+    patience: Duration,
     name: &str,
     fits: impl Fn(&Manifest) -> bool,
 ) -> Option<Found> {
     for swarm in contents.swarms.iter().filter(|swarm| swarm.asks) {
-        let Ok(Ok(mut found)) = timeout(TRACKER, swarm.node.find(name)).await else { continue };
+        let Ok(Ok(mut found)) = timeout(patience, swarm.node.find(name)).await else { continue };
         found.retain(|found| found.seeders > 0 && found.name == name && !avoided.has(found.content));
         found.sort_by_key(|found| std::cmp::Reverse(found.seeders));
         for content in found.into_iter().take(TRIES).map(|found| found.content) {
@@ -46,7 +43,7 @@ pub(super) async fn find(
                 }
                 continue;
             }
-            let Ok(Ok(manifest)) = timeout(MANIFEST, swarm.node.manifest(content)).await else {
+            let Ok(Ok(manifest)) = timeout(patience, swarm.node.manifest(content)).await else {
                 avoided.slow(content);
                 continue;
             };
@@ -54,7 +51,7 @@ pub(super) async fn find(
                 avoided.wrong(content);
                 continue;
             }
-            match timeout(OPEN, contents.begin(swarm, content, Some(name))).await {
+            match timeout(patience, contents.begin(swarm, content, Some(name))).await {
                 Ok(Ok(open)) => return Some(found(open)),
                 _ => avoided.slow(content),
             }

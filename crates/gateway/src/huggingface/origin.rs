@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::call::{Call, Kind, MAIN, What, is_commit};
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
-use crate::blobs::{Asked, refused};
+use crate::blobs::{Asked, Published, refused};
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
 use crate::recent::Recent;
@@ -26,6 +26,8 @@ const MOST_REVISIONS: usize = 1024;
 /// Files of a commit never change. Some lists of them are long, so that few are remembered.
 const TREES: Duration = Duration::from_secs(3600);
 const MOST_TREES: usize = 16;
+/// What a shared folder may have beside the files of a commit: what clients note in it.
+const BESIDE: u64 = 64 << 20;
 
 /// A hub, and what it said lately.
 pub(crate) struct HubOrigin {
@@ -122,7 +124,8 @@ async fn answer(
             };
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             let manner = Manner { wait: served.wait, memory: &served.memory, cache };
-            respond_file(served, hub, &request, repo, commit, file, &manner).await
+            let total = files.iter().fold(0, |total: u64, file| total.saturating_add(file.size));
+            respond_file(served, hub, &request, repo, commit, (file, total), &manner).await
         }
     }
 }
@@ -146,7 +149,7 @@ async fn respond_file(
     request: &axum::http::request::Parts,
     repo: &Repo,
     commit: &str,
-    file: &HubFile,
+    (file, total): (&HubFile, u64),
     manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     let name = file.path.rsplit('/').next().unwrap_or(&file.path);
@@ -159,8 +162,9 @@ async fn respond_file(
     let digest = file.digest().ok_or(Refusal::Origin)?;
     let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
     let origin = async { Ok((hub.hub.origin(repo, commit), file.object(commit))) };
-    let published = Some((repo.content_name(commit), file.path.as_str()));
-    let asked = Asked { digest, size: Some(file.size), published, origin: Box::pin(origin) };
+    let most = total.saturating_add(BESIDE);
+    let published = Some(Published { name: repo.content_name(commit), most, path: &file.path });
+    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Box::pin(origin) };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     files::respond_held(request, &held, &held.served(name, tag), manner).await
 }

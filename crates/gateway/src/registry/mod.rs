@@ -5,10 +5,11 @@ mod call;
 mod media;
 mod origins;
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
+use std::time::Duration;
 
-use ::origins::FileDigest;
-use ::origins::registry::Kind;
+use ::origins::registry::{Kind, Registry};
+use ::origins::{FileDigest, OriginError};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
@@ -22,7 +23,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 pub(crate) use self::origins::{Named, Registries};
-use crate::blobs::{Asked, Blobs, Held, refused};
+use crate::blobs::{Asked, Blobs, FromOrigin, Held, refused};
 use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
 use crate::files::{ASK_AGAIN, FOR_EVER, Manner, not_begun, respond_head, respond_held, set};
@@ -32,6 +33,8 @@ use media::media_type;
 
 /// Most bytes of a manifest (the specification's own bound).
 const MANIFEST: u64 = 4 << 20;
+/// How long a registry is asked for a size, before the swarm is asked without it.
+const LOOK: Duration = Duration::from_secs(5);
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
@@ -95,13 +98,13 @@ async fn answer(
                     Err(_) => {}
                 }
             }
-            let asked = Asked {
-                digest: FileDigest::Sha256(digest),
-                size: None,
-                published: None,
-                origin: Box::pin(registry.find(name, Kind::Blob, digest)),
+            let held = match known {
+                Some(held) => held,
+                None => {
+                    let asked = blob(registry, name, digest).await?;
+                    blobs.get(&served.contents, asked, served.wait).await?
+                }
             };
-            let held = blobs.get(&served.contents, asked, served.wait).await?;
             let file = held.served(&name_of, tag);
             let response = if request.method == Method::HEAD {
                 respond_head(request, &file, &manner)?
@@ -122,6 +125,7 @@ async fn answer(
             let asked = Asked {
                 digest: FileDigest::Sha256(digest),
                 size: None,
+                most: MANIFEST,
                 published: None,
                 origin: Box::pin(registries.registry(number).find(name, Kind::Manifest, digest)),
             };
@@ -131,6 +135,19 @@ async fn answer(
             manifest(request, bytes, &kind, &HEXLOWER.encode(&digest), cache)
         }
     }
+}
+
+/// A layer that is wanted. Its size is asked first: of what others share under its digest, nothing larger is downloaded.
+async fn blob<'a>(registry: &'a Registry, name: &'a str, digest: [u8; 32]) -> Result<Asked<'a>, Refusal> {
+    let finding = registry.find(name, Kind::Blob, digest);
+    let (size, origin): (_, FromOrigin<'a>) = match timeout(LOOK, finding).await {
+        Ok(Ok((origin, object))) => (Some(object.size), Box::pin(ready(Ok((origin, object))))),
+        // The swarm may have what the registry has no more.
+        Ok(Err(error @ OriginError::NotFound(_))) => (None, Box::pin(ready(Err(error)))),
+        Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
+        Ok(Err(_)) | Err(_) => (None, Box::pin(registry.find(name, Kind::Blob, digest))),
+    };
+    Ok(Asked { digest: FileDigest::Sha256(digest), size, most: u64::MAX, published: None, origin })
 }
 
 /// A manifest, which is known to be right.

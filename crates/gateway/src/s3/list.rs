@@ -79,7 +79,8 @@ pub(super) fn page(bucket: &str, objects: &BTreeMap<String, Listed>, wanted: &Wa
     {
         let rolled_up = wanted.rolled_up(key);
         let entry = rolled_up.unwrap_or(key);
-        if entry <= wanted.after.as_str() || entry == last {
+        let is_before = key.as_str() <= wanted.after.as_str() || rolled_up == Some(wanted.after.as_str());
+        if is_before || entry == last {
             continue;
         }
         if count == wanted.most {
@@ -161,6 +162,9 @@ mod tests {
         let xml = page("b", &objects(), &wanted(&[("list-type", "2"), ("delimiter", "/"), ("prefix", "d/")]));
         assert_eq!(between(&xml, "Key"), ["d/1", "d/2"]);
         assert_eq!(between(&xml, "CommonPrefixes"), ["<Prefix>d/e/</Prefix>"]);
+        // What is rolled up is there if any of it comes behind.
+        let xml = page("b", &objects(), &wanted(&[("list-type", "2"), ("delimiter", "/"), ("start-after", "d/1")]));
+        assert_eq!(between(&xml, "CommonPrefixes"), ["<Prefix>d/</Prefix>"]);
         let xml = page("b", &objects(), &wanted(&[("list-type", "2"), ("encoding-type", "url"), ("prefix", "ö")]));
         assert_eq!(between(&xml, "Key"), ["%C3%B6%20%26%20b"]);
     }

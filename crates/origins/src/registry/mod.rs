@@ -98,10 +98,17 @@ impl Registry {
         let url = inner.at(name, Kind::Manifest, tag)?;
         let shown = inner.shown(name, Kind::Manifest, tag);
         persist(&inner.limits, || async {
-            let found = inner.ask(Method::HEAD, name, Kind::Manifest, &url, &shown, None).await?;
-            let digest = header(found.headers(), &DIGEST).and_then(|digest| sha256(&digest));
-            if let Some(found) = digest.zip(length(found.headers())).filter(|(_, size)| *size <= MANIFEST) {
-                return Ok(found);
+            match inner.ask(Method::HEAD, name, Kind::Manifest, &url, &shown, None).await {
+                Ok(found) => {
+                    let digest = header(found.headers(), &DIGEST).and_then(|digest| sha256(&digest));
+                    let found = digest.zip(length(found.headers())).filter(|(_, size)| *size <= MANIFEST);
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
+                // It may answer GET alone.
+                Err(OriginError::Refused { .. }) => {}
+                Err(error) => return Err(error),
             }
             // It does not say, so it is read, and is what it is.
             let found = inner.ask(Method::GET, name, Kind::Manifest, &url, &shown, None).await?;
@@ -223,6 +230,7 @@ impl Inner {
             Some(challenge) => challenge.clone(),
             None => known.insert(self.challenged().await?).clone(),
         };
+        drop(known);
         let Challenge::Bearer { realm, service } = challenge else {
             return Ok(if challenge == Challenge::Basic { basic() } else { None });
         };

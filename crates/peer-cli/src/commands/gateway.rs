@@ -70,9 +70,16 @@ pub struct GatewayCommand {
     pub peer: PeerArguments,
 }
 
+impl GatewayCommand {
+    /// What it brings that nobody has.
+    fn brought(&self) -> Brought<'_> {
+        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free }
+    }
+}
+
 /// Serves until it is told to stop.
 pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
-    gateway::must_be_built()?;
+    gateway::check(&arguments.gateway, &arguments.brought())?;
     let tickets = tickets(&arguments)?;
     let mut signals = Signals::listen();
     let served = tokio::select! {
@@ -152,9 +159,7 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         sources.push(Source { ticket: Some((content, ticket.secret())), output, ..Source::of(&node, about) });
     }
     let nodes = sources.iter().map(|source| source.node.clone()).collect();
-    let (folder, keep_free) = (&arguments.output, arguments.peer.keep_free);
-    let brought = Brought { from: &arguments.origins, folder, keep_free };
-    Ok((gateway::start(&arguments.gateway, sources, Some(brought)).await?, nodes))
+    Ok((gateway::start(&arguments.gateway, sources, Some(arguments.brought())).await?, nodes))
 }
 
 fn short(id: peer::PeerId) -> String {

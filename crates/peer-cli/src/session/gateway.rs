@@ -125,23 +125,48 @@ fn registry(text: &str) -> (String, String) {
 
 /// Where what nobody has comes from.
 #[cfg(feature = "gateway")]
-fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, gateway::OriginError> {
+fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     use std::time::Duration;
 
     use gateway::{Hub, Limits, Registry, login};
 
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
+    let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
     let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
     for text in &brought.from.oci_origin {
         let (name, url) = registry(text);
         let login = login(&name);
-        origins = origins.registry(name, Registry::new(&url, login, &limits)?);
+        origins = origins.registry(name, Registry::new(&url, login, &limits).map_err(wrong)?);
     }
     Ok(match &brought.from.hf_origin {
-        Some(url) => origins.hub(Hub::at_url(url, &limits)?),
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?),
         None => origins,
     })
+}
+
+/// Where contents are in buckets.
+#[cfg(feature = "gateway")]
+fn places(arguments: &GatewayArguments) -> Result<Vec<gateway::BucketPlace>, Failure> {
+    let place = |text: &String| {
+        gateway::BucketPlace::parse(text).ok_or_else(|| {
+            let sentence = format!("a place in a bucket is written s3://BUCKET/PREFIX/=NAME, and not {text:?}");
+            Failure::new(ExitCode::Usage, sentence)
+        })
+    };
+    arguments.s3_bucket.iter().map(place).collect()
+}
+
+/// Fails where what is asked for cannot be: before anybody is waited for.
+pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), Failure> {
+    must_be_built()?;
+    #[cfg(feature = "gateway")]
+    return places(arguments).and_then(|_| origins(brought)).map(|_| ());
+    #[cfg(not(feature = "gateway"))]
+    {
+        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free);
+        Ok(())
+    }
 }
 
 /// Starts a gateway that serves these swarms.
@@ -151,7 +176,7 @@ pub async fn start(
     sources: Vec<Source>,
     brought: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
-    use gateway::{BucketPlace, Gateway, GatewayError, Options, Swarm, Token};
+    use gateway::{Gateway, GatewayError, Options, Swarm, Token};
 
     let failed = |error: GatewayError| {
         let code = match &error {
@@ -177,17 +202,9 @@ pub async fn start(
     });
     let mut options = Options::default();
     options.hosts.clone_from(&arguments.gateway_host);
-    for text in &arguments.s3_bucket {
-        let place = BucketPlace::parse(text).ok_or_else(|| {
-            let sentence = format!("a place in a bucket is written s3://BUCKET/PREFIX/=NAME, and not {text:?}");
-            Failure::new(ExitCode::Usage, sentence)
-        })?;
-        options.buckets.push(place);
-    }
+    options.buckets = places(arguments)?;
     if let Some(brought) = brought.filter(|brought| !brought.from.are_none()) {
-        let origins = origins(&brought);
-        let origins =
-            origins.map_err(|error| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string())))?;
+        let origins = origins(&brought)?;
         about_origins(&brought, &mut about);
         options.origins = Some(origins);
     }
@@ -213,7 +230,7 @@ pub async fn start(
     brought: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
     must_be_built()?;
-    drop(brought.map(|Brought { from, folder, keep_free }| (from.are_none(), folder, keep_free)));
+    drop(brought);
     let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
         drop((node, ticket, all, output));
         about
