@@ -57,6 +57,8 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// Only `GET` and `HEAD` are answered.
     Method,
+    /// It asks for what no gateway has.
+    Unknown,
     /// It cannot be understood.
     Malformed(&'static str),
     /// There is no such thing, or not in the swarms of this gateway.
@@ -86,6 +88,7 @@ impl Refusal {
             Refusal::Site => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Unknown => StatusCode::NOT_IMPLEMENTED,
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Ambiguous => StatusCode::CONFLICT,
@@ -106,6 +109,7 @@ impl Refusal {
                 "This gateway wants its token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
             }
             Refusal::Method => "Only GET and HEAD are answered here.",
+            Refusal::Unknown => "A gateway has nothing of that kind.",
             Refusal::Malformed(sentence) => sentence,
             Refusal::NotFound => "There is nothing of that kind here.",
             Refusal::Ambiguous => "Several contents have that name. Ask for one by its id.",

@@ -64,13 +64,16 @@ impl Growing {
     }
 }
 
+/// A block that was asked for, and the file for the next one.
+type Reading = Pin<Box<dyn Future<Output = io::Result<(File, Bytes)>> + Send>>;
+
 /// Reads a range of a file that grows.
 pub(crate) struct GrowingReader {
     growing: Arc<Growing>,
     file: Option<File>,
     range: Range<u64>,
     memory: ReadMemory,
-    asked: Option<Pin<Box<dyn Future<Output = io::Result<(File, Bytes)>> + Send>>>,
+    asked: Option<Reading>,
 }
 
 impl GrowingReader {

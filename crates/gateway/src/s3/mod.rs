@@ -77,6 +77,7 @@ pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
         Refusal::Precondition => "PreconditionFailed",
         Refusal::Malformed(_) => "InvalidArgument",
         Refusal::Method => "MethodNotAllowed",
+        Refusal::Unknown => "NotImplemented",
         Refusal::Ambiguous => "OperationAborted",
         Refusal::Busy => "SlowDown",
         Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Failed => "ServiceUnavailable",
@@ -104,23 +105,15 @@ fn xml(text: String) -> Response {
 }
 
 /// The parameters of a query, if they ask for what there is here.
-fn query_of(request: &RequestParts) -> Result<Vec<(String, String)>, Result<Response, Refusal>> {
+fn query_of(request: &RequestParts) -> Result<Vec<(String, String)>, Refusal> {
     let query = parameters(request.uri.query().unwrap_or_default());
-    let query = query.ok_or(Err(Refusal::Malformed("The query cannot be read.")))?;
-    if query.iter().any(|(name, _)| OTHER.contains(&name.as_str())) {
-        let text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>There is no such thing here.</Message></Error>";
-        let mut response = StatusCode::NOT_IMPLEMENTED.into_response();
-        as_xml(&mut response, text.to_owned());
-        return Err(Ok(response));
-    }
-    Ok(query)
+    let query = query.ok_or(Refusal::Malformed("The query cannot be read."))?;
+    let asks_other = query.iter().any(|(name, _)| OTHER.contains(&name.as_str()));
+    if asks_other { Err(Refusal::Unknown) } else { Ok(query) }
 }
 
 async fn of_bucket(served: &Served, request: &RequestParts, bucket: &str) -> Result<Response, Refusal> {
-    let query = match query_of(request) {
-        Ok(query) => query,
-        Err(answered) => return answered,
-    };
+    let query = query_of(request)?;
     if bucket.is_empty() {
         return served.lists.hold(all_buckets(served).await).await;
     }
@@ -159,9 +152,7 @@ async fn all_buckets(served: &Served) -> Response {
 }
 
 async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Response, Refusal> {
-    if let Err(answered) = query_of(request) {
-        return answered;
-    }
+    query_of(request)?;
     let mounted = served.buckets.open(&served.contents, bucket, key).await?;
     let found = mounted.iter().find_map(|mounted| Some((mounted, files::Served::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;

@@ -8,16 +8,10 @@ const LONGEST_TAG: usize = 128;
 /// Whether a text is the name of a repository of images: parts of small letters and digits, divided by `/`.
 pub fn is_name(text: &str) -> bool {
     let is_plain = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
-    let is_part = |part: &str| {
-        let divided = part.split(|character: char| !is_plain(character));
-        // Nothing but `.`, `_`, `__` and any number of `-` stands between letters.
-        let separators = part.split(is_plain).filter(|between| !between.is_empty());
-        let mut separators =
-            separators.map(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'));
-        divided.clone().next().is_some_and(|first| !first.is_empty())
-            && divided.last().is_some_and(|last| !last.is_empty())
-            && separators.all(|fits| fits)
-    };
+    // Nothing but `.`, `_`, `__` and any number of `-` stands between letters.
+    let divides = |between: &str| matches!(between, "." | "_" | "__") || between.bytes().all(|byte| byte == b'-');
+    let is_part =
+        |part: &str| part.starts_with(is_plain) && part.ends_with(is_plain) && part.split(is_plain).all(divides);
     text.len() <= LONGEST_NAME && text.split('/').all(is_part)
 }
 
