@@ -44,7 +44,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("lan", &["transport"]),
     ("origins", &["storage"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
-    ("gateway", &["peer"]),
+    ("gateway", &["peer", "origins"]),
     ("daemon", &["peer"]),
     ("monitor", &[]),
     ("settings", &["protocol"]),

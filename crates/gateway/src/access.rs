@@ -8,6 +8,8 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::http::Uri;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, REFERER};
@@ -15,6 +17,7 @@ use axum::http::request::Parts;
 use data_encoding::{BASE64, BASE64_NOPAD};
 
 use crate::error::{GatewayError, Refusal};
+use crate::s3;
 
 /// Fewest bytes of a token.
 const SHORTEST: usize = 16;
@@ -25,7 +28,11 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What clients of a gateway must know. It is never shown.
 #[derive(Clone)]
-pub struct Token(blake3::Hash);
+pub struct Token {
+    digest: blake3::Hash,
+    /// Signatures are made with the token itself.
+    text: Arc<str>,
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +48,7 @@ impl Token {
             return Err(GatewayError::Token);
         }
         // Digests are compared in constant time, whatever their texts have in common.
-        Ok(Token(blake3::hash(token.as_bytes())))
+        Ok(Token { digest: blake3::hash(token.as_bytes()), text: token.into() })
     }
 
     /// The token in a file, without the space around it.
@@ -54,7 +61,12 @@ impl Token {
     }
 
     fn is(&self, given: &[u8]) -> bool {
-        self.0 == blake3::hash(given)
+        self.digest == blake3::hash(given)
+    }
+
+    /// Whether a request as to an object store is signed with it.
+    fn has_signed(&self, request: &Parts) -> bool {
+        s3::is_below(request.uri.path()) && s3::is_signed(request, &self.text, SystemTime::now())
     }
 
     /// Whether a client gave it: as `Bearer`, or as the password of `Basic`.
@@ -101,7 +113,7 @@ impl Access {
             return Err(Refusal::Site);
         }
         match &self.token {
-            Some(token) if !token.is_in(request) => Err(Refusal::Unauthorized),
+            Some(token) if !token.is_in(request) && !token.has_signed(request) => Err(Refusal::Unauthorized),
             _ => Ok(()),
         }
     }

@@ -14,12 +14,52 @@ use http_body::{Body, Frame, SizeHint};
 use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
+use crate::blobs::{Growing, GrowingReader};
+
 /// A part of a body.
 pub(crate) enum Part {
     /// Bytes that are known.
     Bytes(Bytes),
     /// Bytes of the content.
     Range(Range<u64>),
+    /// Nothing more is sent before this has come to a good end. It ends by itself.
+    Until(Awaited),
+}
+
+/// Something that an answer waits for.
+pub(crate) type Awaited = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// What the ranges of a body are read from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// A content of a swarm.
+    Content(Arc<OpenContent>),
+    /// A file of an origin, which may still be on its way.
+    File(Arc<Growing>),
+}
+
+impl Source {
+    fn read(&self, range: Range<u64>, memory: &ReadMemory) -> Blocks {
+        match self {
+            Source::Content(open) => Blocks::Content(open.read(range).within(memory)),
+            Source::File(growing) => Blocks::File(growing.read(range, memory)),
+        }
+    }
+}
+
+/// Reads one range after another.
+enum Blocks {
+    Content(Reader),
+    File(GrowingReader),
+}
+
+impl Blocks {
+    fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        match self {
+            Blocks::Content(reader) => reader.poll_block(context),
+            Blocks::File(reader) => reader.poll_block(context),
+        }
+    }
 }
 
 /// Where the parts of a body come from, one after another.
@@ -27,9 +67,10 @@ pub(crate) type Parts = Box<dyn Iterator<Item = Part> + Send>;
 
 /// A body whose parts are read one after another. What does not come in time ends it with an error, and so the connection.
 pub(crate) struct ContentBody {
-    open: Arc<OpenContent>,
+    source: Source,
     parts: Parts,
-    reader: Option<Reader>,
+    reader: Option<Blocks>,
+    awaited: Option<Awaited>,
     /// Bytes that the reader has yet to give.
     left: u64,
     /// What was read before the headers were sent.
@@ -44,9 +85,19 @@ pub(crate) struct ContentBody {
 }
 
 impl ContentBody {
-    pub(crate) fn new(open: Arc<OpenContent>, parts: Parts, size: u64, wait: Duration, memory: &ReadMemory) -> Self {
-        let memory = memory.clone();
-        ContentBody { open, parts, reader: None, left: 0, ready: VecDeque::new(), size, wait, memory, patience: None }
+    pub(crate) fn new(source: Source, parts: Parts, size: u64, wait: Duration, memory: &ReadMemory) -> Self {
+        ContentBody {
+            source,
+            parts,
+            reader: None,
+            awaited: None,
+            left: 0,
+            ready: VecDeque::new(),
+            size,
+            wait,
+            memory: memory.clone(),
+            patience: None,
+        }
     }
 
     /// Waits until its first bytes are here: an answer begins only then, or says why not.
@@ -58,8 +109,21 @@ impl ContentBody {
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
+            if let Some(awaited) = &mut self.awaited {
+                let Poll::Ready(ended) = awaited.as_mut().poll(context) else { return Poll::Pending };
+                self.awaited = None;
+                if let Err(error) = ended {
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
             if let Some(reader) = self.reader.as_mut().filter(|_| self.left > 0) {
-                let Poll::Ready(block) = reader.poll_block(context) else { return self.poll_patience(context) };
+                let Poll::Ready(block) = reader.poll_block(context) else {
+                    return match reader {
+                        Blocks::Content(_) => self.poll_patience(context),
+                        // What is read from an origin has deadlines of its own.
+                        Blocks::File(_) => Poll::Pending,
+                    };
+                };
                 self.patience = None;
                 let block = match block {
                     Ok(block) if block.is_empty() => {
@@ -78,8 +142,9 @@ impl ContentBody {
                 Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                 Some(Part::Range(range)) => {
                     self.left = range.end - range.start;
-                    self.reader = Some(self.open.read(range).within(&self.memory));
+                    self.reader = Some(self.source.read(range, &self.memory));
                 }
+                Some(Part::Until(awaited)) => self.awaited = Some(awaited),
             }
         }
     }
@@ -109,7 +174,10 @@ impl Body for ContentBody {
             self.size = self.size.saturating_sub(bytes.len() as u64);
         }
         if let Some(Err(error)) = &next {
-            tracing::info!(%error, content = %self.open.content(), "an answer breaks off");
+            match &self.source {
+                Source::Content(open) => tracing::info!(%error, content = %open.content(), "an answer breaks off"),
+                Source::File(growing) => tracing::info!(%error, file = growing.name(), "an answer breaks off"),
+            }
         }
         Poll::Ready(next.map(|next| next.map(Frame::data)))
     }

@@ -137,7 +137,12 @@ impl Contents {
     }
 
     /// Begins a download unless it has begun, and waits until its files are open.
-    async fn begin(&self, swarm: &Swarm, content: ContentId, name: Option<&str>) -> Result<Arc<OpenContent>, Refusal> {
+    pub(crate) async fn begin(
+        &self,
+        swarm: &Swarm,
+        content: ContentId,
+        name: Option<&str>,
+    ) -> Result<Arc<OpenContent>, Refusal> {
         let end = Instant::now() + self.wait;
         let status = self.start(swarm, content, name).await?;
         let opening = async {

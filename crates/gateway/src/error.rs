@@ -33,6 +33,14 @@ pub enum GatewayError {
         /// Why.
         source: io::Error,
     },
+    /// What comes from origins cannot be kept.
+    #[error("what comes from origins cannot be kept in {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The token is of no use.
     #[error("a gateway's token has at least 16 characters, all of them printable ASCII and none of them a space")]
     Token,
@@ -49,6 +57,8 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// Only `GET` and `HEAD` are answered.
     Method,
+    /// It asks for what no gateway has.
+    Unknown,
     /// It cannot be understood.
     Malformed(&'static str),
     /// There is no such thing, or not in the swarms of this gateway.
@@ -63,6 +73,8 @@ pub(crate) enum Refusal {
     Late,
     /// A tracker that may know of it cannot be asked.
     Tracker,
+    /// The origin that may have it does not answer, or not as one.
+    Origin,
     /// The download has failed.
     Failed,
     /// There is no room for one more.
@@ -76,12 +88,13 @@ impl Refusal {
             Refusal::Site => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Unknown => StatusCode::NOT_IMPLEMENTED,
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Ambiguous => StatusCode::CONFLICT,
             Refusal::Precondition => StatusCode::PRECONDITION_FAILED,
             Refusal::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Refusal::Late | Refusal::Tracker => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Late | Refusal::Tracker | Refusal::Origin => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -92,8 +105,11 @@ impl Refusal {
         match self {
             Refusal::Host => "This gateway is not known by that host name. --gateway-host NAME adds one.",
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
-            Refusal::Unauthorized => "This gateway wants its token: as Bearer, or as the password of Basic.",
+            Refusal::Unauthorized => {
+                "This gateway wants its token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
+            }
             Refusal::Method => "Only GET and HEAD are answered here.",
+            Refusal::Unknown => "A gateway has nothing of that kind.",
             Refusal::Malformed(sentence) => sentence,
             Refusal::NotFound => "There is nothing of that kind here.",
             Refusal::Ambiguous => "Several contents have that name. Ask for one by its id.",
@@ -101,6 +117,7 @@ impl Refusal {
             Refusal::Range(_) => "The file has no such bytes.",
             Refusal::Late => "No peer has brought it in time. It is still wanted: try again later.",
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
+            Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
             Refusal::Busy => "The gateway has enough to do. Try again later.",
         }

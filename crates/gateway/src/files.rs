@@ -15,7 +15,8 @@ use peer::{OpenContent, OpenFile, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::archive::{Archive, archive};
-use crate::body::{ContentBody, Part, Parts};
+use crate::blobs::Held;
+use crate::body::{Awaited, ContentBody, Part, Parts, Source};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
 use crate::lists::Lists;
@@ -84,12 +85,51 @@ pub(crate) struct Manner<'a> {
     pub(crate) cache: &'static str,
 }
 
+/// Of an answer that is not known to be right yet, so many bytes are held back until it is: without its end it is no success.
+const HELD_BACK: u64 = 64 << 10;
+
 /// Answers with a file, or with parts of it.
 pub(crate) async fn respond(
     request: &RequestParts,
     open: &Arc<OpenContent>,
     file: &Served,
     manner: &Manner<'_>,
+) -> Result<Response, Refusal> {
+    respond_from(request, &Source::Content(open.clone()), file, manner, None).await
+}
+
+/// Answers with a file that has a digest, or with parts of it: to the end only if the whole file is what its digest says.
+pub(crate) async fn respond_held(
+    request: &RequestParts,
+    held: &Held,
+    file: &Served,
+    manner: &Manner<'_>,
+) -> Result<Response, Refusal> {
+    if request.method == Method::GET && file.size == 0 {
+        held.is_right().await.map_err(|error| not_begun(&error))?;
+    }
+    respond_from(request, &held.source, file, manner, held.awaited()).await
+}
+
+/// Answers with what is asked about a file by `HEAD`, which takes nothing from anywhere.
+pub(crate) fn respond_head(request: &RequestParts, file: &Served, manner: &Manner<'_>) -> Result<Response, Refusal> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if !has_it(&mut response, request, &file.tag, manner)? {
+        let headers = response.headers_mut();
+        set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
+        set(headers, CONTENT_TYPE, BYTES);
+        set(headers, CONTENT_LENGTH, &file.size.to_string());
+    }
+    Ok(response)
+}
+
+async fn respond_from(
+    request: &RequestParts,
+    source: &Source,
+    file: &Served,
+    manner: &Manner<'_>,
+    awaited: Option<Awaited>,
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -102,23 +142,25 @@ pub(crate) async fn respond(
     let range = ranges(&request.headers, &file.tag).filter(|_| request.method == Method::GET);
     let (status, kind, parts, size) = match wanted(range, file.size) {
         Wanted::Nothing => return Err(Refusal::Range(file.size)),
-        Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size), file.size),
+        Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size, awaited), file.size),
         Wanted::Parts(ranges) => match &ranges[..] {
             [range] => {
                 set(headers, CONTENT_RANGE, &content_range(range, file.size));
-                (StatusCode::PARTIAL_CONTENT, BYTES.to_owned(), one(file, range.clone()), range.end - range.start)
+                let parts = one(file, range.clone(), awaited);
+                (StatusCode::PARTIAL_CONTENT, BYTES.to_owned(), parts, range.end - range.start)
             }
             _ => {
                 let boundary = format!("{:032x}", fastrand::u128(..));
                 let (parts, size) = several(file, ranges, &boundary);
                 let kind = format!("multipart/byteranges; boundary={boundary}");
+                let parts: Parts = Box::new(awaited.into_iter().map(Part::Until).chain(parts));
                 (StatusCode::PARTIAL_CONTENT, kind, parts, size)
             }
         },
     };
     *response.status_mut() = status;
     set(response.headers_mut(), CONTENT_TYPE, &kind);
-    with_body(response, request, open, (parts, size), manner).await
+    with_body(response, request, source, (parts, size), manner).await
 }
 
 /// Gives a response its tag, and says whether it is all of the answer: that the client has it already.
@@ -140,13 +182,13 @@ fn has_it(response: &mut Response, request: &RequestParts, tag: &str, manner: &M
 async fn with_body(
     mut response: Response,
     request: &RequestParts,
-    open: &Arc<OpenContent>,
+    source: &Source,
     (parts, size): (Parts, u64),
     manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     set(response.headers_mut(), CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
-        let mut body = ContentBody::new(open.clone(), parts, size, manner.wait, manner.memory);
+        let mut body = ContentBody::new(source.clone(), parts, size, manner.wait, manner.memory);
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }
@@ -180,11 +222,11 @@ pub(crate) async fn respond_archive(
     };
     let unfit = "A name in this folder cannot stand in an archive.";
     let Archive { parts, size } = made.map_err(|_| Refusal::Malformed(unfit))?;
-    with_body(response, request, open, (parts, size), manner).await
+    with_body(response, request, &Source::Content(open.clone()), (parts, size), manner).await
 }
 
 /// Nothing has been sent yet, so that it can be said what is wrong.
-fn not_begun(error: &std::io::Error) -> Refusal {
+pub(crate) fn not_begun(error: &std::io::Error) -> Refusal {
     match error.kind() {
         std::io::ErrorKind::TimedOut => Refusal::Late,
         std::io::ErrorKind::ResourceBusy => Refusal::Busy,
@@ -195,8 +237,13 @@ fn not_begun(error: &std::io::Error) -> Refusal {
     }
 }
 
-fn one(file: &Served, range: Range<u64>) -> Parts {
-    Box::new(std::iter::once(Part::Range(file.offset + range.start..file.offset + range.end)))
+/// One range; its end comes only when there is nothing to be waited for.
+fn one(file: &Served, range: Range<u64>, awaited: Option<Awaited>) -> Parts {
+    let Range { start, end } = file.offset + range.start..file.offset + range.end;
+    let Some(awaited) = awaited else { return Box::new(std::iter::once(Part::Range(start..end))) };
+    let held_back = end.saturating_sub(HELD_BACK).max(start);
+    let first = (held_back > start).then_some(Part::Range(start..held_back));
+    Box::new(first.into_iter().chain([Part::Until(awaited), Part::Range(held_back..end)]))
 }
 
 /// Several ranges, each with a head of its own, and the bytes that they are together.

@@ -1,9 +1,10 @@
-//! What a peer shares and downloads, over HTTP: any range of any file, folders as archives, and the calls by which the clients of
-//! Hugging Face get models and data sets.
+//! What a peer shares and downloads, over HTTP: any range of any file, folders as archives, the calls by which the clients of
+//! Hugging Face get models and data sets, and those by which object stores are read.
 //!
 //! A [`Gateway`] listens at one address and serves the contents of the [`Swarm`]s that it was given, and no others. What is not here
 //! yet is downloaded when somebody asks for it: a range waits for its pieces, which are fetched before others, and each piece is
-//! verified before any of it is sent. All of it is made of the library `p2p-fileshare` alone.
+//! verified before any of it is sent. With [`Origins`] it mirrors registries of container images, and brings models that nobody in the
+//! swarm has. All of it is made of the libraries `p2p-fileshare` and `p2p-fileshare-origins` alone.
 //!
 //! Everyone who reaches the address can read what those swarms have. So a gateway listens on loopback unless it has a [`Token`], and it
 //! answers only where `Host` names it: a web page whose name leads to this machine gets nothing.
@@ -16,6 +17,7 @@
 
 mod access;
 mod archive;
+mod blobs;
 mod body;
 mod conditions;
 mod contents;
@@ -25,16 +27,26 @@ mod files;
 mod huggingface;
 mod listings;
 mod lists;
+mod origin;
 mod pages;
 mod paths;
 mod patient;
 mod range;
+mod recent;
+mod registry;
 mod routes;
+mod s3;
 mod served;
 mod server;
 mod swarm;
 
 pub use access::Token;
 pub use error::GatewayError;
+// What origins are made of.
+pub use ::origins::hub::Hub;
+pub use ::origins::registry::{Registry, login};
+pub use ::origins::{Limits, OriginError};
+pub use origin::Origins;
+pub use s3::BucketPlace;
 pub use server::{Gateway, Options};
 pub use swarm::Swarm;

@@ -16,7 +16,7 @@ use crate::doors::Connection;
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner};
 use crate::served::Served;
-use crate::{huggingface, pages};
+use crate::{huggingface, pages, registry, s3};
 
 type Shared = State<Arc<Served>>;
 
@@ -34,6 +34,12 @@ pub(crate) fn router(served: Arc<Served>) -> Router {
         .route("/name/{name}", any(by_name))
         .route("/name/{name}/", any(by_name))
         .route("/name/{name}/{*path}", any(by_name_and_path))
+        .route("/s3", any(bucket))
+        .route("/s3/", any(bucket))
+        .route("/s3/{*path}", any(bucket))
+        .route("/v2", any(registry))
+        .route("/v2/", any(registry))
+        .route("/v2/{*path}", any(registry))
         .fallback(huggingface)
         .layer(from_fn_with_state(served.clone(), let_in))
         .with_state(served)
@@ -48,6 +54,7 @@ async fn let_in(
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let mut response = match served.access.check(&parts, connection.dialled.ip()) {
+        Err(refusal) if s3::is_below(parts.uri.path()) => s3::refuse(refusal, ""),
         Err(refusal) => refusal.into_response(),
         Ok(()) if is_head || parts.method == Method::GET || huggingface::may_post(&parts) => {
             connection.is_let_in();
@@ -96,6 +103,14 @@ async fn by_name_and_path(
 
 async fn huggingface(State(served): Shared, request: Request) -> Response {
     huggingface::respond(&served, request).await
+}
+
+async fn bucket(State(served): Shared, request: Request) -> Response {
+    s3::respond(&served, request).await
+}
+
+async fn registry(State(served): Shared, request: Request) -> Response {
+    registry::respond(&served, request).await
 }
 
 fn content_id(text: &str) -> Result<ContentId, Refusal> {

@@ -7,12 +7,18 @@ use peer::ReadMemory;
 use crate::access::Access;
 use crate::contents::Contents;
 use crate::lists::Lists;
+use crate::origin::RunningOrigins;
+use crate::s3::Buckets;
 
 /// What is served, to whom.
 pub(crate) struct Served {
     pub(crate) access: Access,
     pub(crate) contents: Contents,
     pub(crate) lists: Lists,
+    /// Where what nobody has comes from, if anywhere.
+    pub(crate) origins: Option<RunningOrigins>,
+    /// Where contents are to be found in buckets, beside those of their own names.
+    pub(crate) buckets: Buckets,
     /// What is read and not yet sent takes a part of this.
     pub(crate) memory: ReadMemory,
     /// How long what is not here is waited for.
@@ -21,6 +27,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn new(access: Access, contents: Contents, wait: Duration, memory: ReadMemory) -> Self {
-        Served { access, contents, lists: Lists::new(memory.clone(), wait), memory, wait }
+        Served {
+            access,
+            contents,
+            lists: Lists::new(memory.clone(), wait),
+            origins: None,
+            buckets: Buckets::new(Vec::new()),
+            memory,
+            wait,
+        }
     }
 }

@@ -19,8 +19,10 @@ use crate::access::{Access, Token};
 use crate::contents::Contents;
 use crate::doors::{Connection, Doors};
 use crate::error::GatewayError;
+use crate::origin::{Origins, RunningOrigins};
 use crate::patient::{Crowd, Patient};
 use crate::routes::router;
+use crate::s3::{BucketPlace, Buckets};
 use crate::served::Served;
 use crate::swarm::Swarm;
 
@@ -61,6 +63,10 @@ pub struct Options {
     pub memory: u32,
     /// A client that takes nothing for this long is gone; where others wait for room, after a twelfth of it.
     pub takes: Duration,
+    /// Where what nobody has comes from.
+    pub origins: Option<Origins>,
+    /// Where contents are to be found in buckets, beside those of their own names.
+    pub buckets: Vec<BucketPlace>,
 }
 
 impl Default for Options {
@@ -73,6 +79,8 @@ impl Default for Options {
             connections: CONNECTIONS,
             memory: MEMORY,
             takes: TAKES,
+            origins: None,
+            buckets: Vec::new(),
         }
     }
 }
@@ -96,11 +104,16 @@ impl Gateway {
         let address = listener.local_addr().map_err(failed)?;
         let hosts = options.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         let access = Access { hosts, token: options.token };
+        let origins = options.origins.map(|origins| RunningOrigins::start(origins, &swarms)).transpose()?;
         let contents = Contents::new(swarms, options.wait, options.downloads);
         let memory = ReadMemory::new(options.memory);
         let doors = Doors::new(options.connections.min(descriptor_limit() / DESCRIPTORS).max(1));
         let crowd = Crowd { memory: memory.clone(), doors, takes: options.takes };
-        let served = Arc::new(Served::new(access, contents, options.wait, memory));
+        let served = Arc::new(Served {
+            origins,
+            buckets: Buckets::new(options.buckets),
+            ..Served::new(access, contents, options.wait, memory)
+        });
         Ok(Gateway { listener, address, served, crowd })
     }
 

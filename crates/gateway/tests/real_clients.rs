@@ -1,43 +1,25 @@
-//! The programs that people have: curl, wget, aria2, and the library of Hugging Face. What is not installed is skipped, loudly.
+//! The programs that people have: curl, wget, aria2, clients of object stores, and the library of Hugging Face. What is not installed is
+//! skipped, loudly.
 //! `P2P_TEST_PYTHON` says which Python has `huggingface_hub`.
 
 mod client;
+#[allow(dead_code)]
+#[path = "../../../tests/src/hub.rs"]
+mod hub;
+#[path = "client/programs.rs"]
+mod programs;
+#[allow(dead_code)]
+#[path = "../../../tests/src/web.rs"]
+mod web;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use client::{Client, Peers, noise, serve};
 use p2p_fileshare_gateway::{Options, Swarm, Token};
+use programs::{must, run};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "0123456789abcdef";
-
-/// Runs a program away from the gateway's thread; nothing if it is not installed.
-async fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> Option<Output> {
-    std::fs::create_dir_all(folder).unwrap();
-    let mut command = Command::new(program);
-    // A proxy of this machine is not meant.
-    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_TOKEN", "HF_HUB_OFFLINE"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).envs(variables.iter().copied()).current_dir(folder).stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
-    match output {
-        Ok(output) => Some(output),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: {program} is not installed");
-            None
-        }
-        Err(error) => panic!("{program}: {error}"),
-    }
-}
-
-fn must(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (said, errors) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{}: {said} {errors}", output.status);
-    said
-}
 
 /// A file of some megabytes that a gateway has, or gets.
 async fn file(peers: &Peers) -> (Vec<u8>, Client, String) {
@@ -181,4 +163,121 @@ async fn hugging_face_clients_get_a_model_through_the_swarm() {
         must(&output);
         assert_eq!(std::fs::read(folder.join("local/config.json")).unwrap(), b"{}");
     }
+}
+
+const BOTO: &str = r#"
+import sys, boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+endpoint, secret = sys.argv[1:]
+def client(secret):
+    return boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="any", aws_secret_access_key=secret, region_name="eu-central-1",
+                        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
+s3 = client(secret)
+assert s3.head_object(Bucket="run-7", Key="sub/a b&c+d=ö.txt")["ContentLength"] == 4
+assert s3.get_object(Bucket="run-7", Key="sub/a b&c+d=ö.txt")["Body"].read() == b"text"
+keys = [o["Key"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="run-7", PaginationConfig={"PageSize": 1}) for o in page["Contents"]]
+assert keys == ["model.bin", "sub/a b&c+d=ö.txt"], keys
+assert [p["Prefix"] for p in s3.list_objects_v2(Bucket="run-7", Delimiter="/")["CommonPrefixes"]] == ["sub/"]
+s3.head_bucket(Bucket="run-7")
+s3.download_file("run-7", "model.bin", "model.bin")
+part = s3.get_object(Bucket="run-7", Key="model.bin", Range="bytes=2000000-2000999")["Body"].read()
+assert part == open("model.bin", "rb").read()[2000000:2001000]
+print(s3.generate_presigned_url("get_object", Params={"Bucket": "run-7", "Key": "model.bin"}, ExpiresIn=60))
+for code, ask in [("NoSuchKey", lambda: s3.get_object(Bucket="run-7", Key="none")), ("NoSuchBucket", lambda: s3.list_objects_v2(Bucket="none")),
+                  ("AccessDenied", lambda: client("another secret key").get_object(Bucket="run-7", Key="model.bin"))]:
+    try:
+        ask()
+        raise SystemExit(code)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == code, error
+"#;
+
+#[tokio::test]
+async fn clients_of_object_stores_read_and_list() {
+    let python = std::env::var("P2P_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let peers = Peers::new();
+    let folder = peers.at("boto", "");
+    let bytes = noise(20_000_003);
+    peers.put("seeder", "run-7/model.bin", &bytes);
+    peers.put("seeder", "run-7/sub/a b&c+d=ö.txt", b"text");
+    let (node, _) = peers.share_path("seeder", "run-7").await;
+    let mut options = Options::default();
+    options.token = Some(Token::new(TOKEN).unwrap());
+    let client = serve(vec![Swarm::new(node, "here")], options).await;
+    let endpoint = client.url("/s3");
+    if run(&python, &["-c", "import boto3"], &[], &folder).await.is_some_and(|output| output.status.success()) {
+        // Its parts come in several threads.
+        let signed = [("PYTHONUTF8", "1"), ("AWS_EC2_METADATA_DISABLED", "true")];
+        let url = must(&run(&python, &["-c", BOTO, &endpoint, TOKEN], &signed, &folder).await.unwrap());
+        assert!(std::fs::read(folder.join("model.bin")).unwrap() == bytes);
+        if let Some(output) = run("curl", &["-sS", "-f", "-o", "signed.bin", url.trim()], &[], &folder).await {
+            must(&output);
+            assert!(std::fs::read(folder.join("signed.bin")).unwrap() == bytes);
+        }
+    } else {
+        eprintln!("SKIPPED: {python} has no boto3 (P2P_TEST_PYTHON says which Python has it)");
+    }
+    let variables = [("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", TOKEN), ("AWS_REGION", "us-east-1")];
+    let s5cmd = Path::new(&python).with_file_name("s5cmd");
+    let copying = ["--endpoint-url", &endpoint, "cp", "s3://run-7/*", "s5/"];
+    if let Some(output) = run(s5cmd.to_str().unwrap(), &copying, &variables, &folder).await {
+        must(&output);
+        assert!(std::fs::read(folder.join("s5/model.bin")).unwrap() == bytes);
+        assert_eq!(std::fs::read(folder.join("s5/sub/a b&c+d=ö.txt")).unwrap(), b"text");
+    }
+    let remote = format!(":s3,provider=Other,env_auth=true,force_path_style=true,endpoint='{endpoint}':run-7");
+    if let Some(output) = run("rclone", &["copy", "--config", "", &remote, "rclone"], &variables, &folder).await {
+        must(&output);
+        assert!(std::fs::read(folder.join("rclone/model.bin")).unwrap() == bytes);
+        assert_eq!(std::fs::read(folder.join("rclone/sub/a b&c+d=ö.txt")).unwrap(), b"text");
+    }
+}
+
+const UNPUBLISHED: &str = r#"
+import hashlib, pathlib
+from huggingface_hub import HfFileSystem, snapshot_download
+folder = snapshot_download("org/model")
+print(folder)
+print(hashlib.sha256(pathlib.Path(folder, "model.safetensors").read_bytes()).hexdigest())
+with HfFileSystem().open("org/model/model.safetensors", "rb", block_size=1 << 16) as file:
+    file.seek(2_000_000)
+    print(file.read(1000).hex())
+"#;
+
+#[tokio::test]
+async fn hugging_face_clients_get_a_model_that_nobody_has_shared() {
+    use p2p_fileshare_gateway::{Hub, Limits, Origins};
+
+    let python = std::env::var("P2P_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let peers = Peers::new();
+    let folder = peers.at("python", "");
+    let there = run(&python, &["-c", "import huggingface_hub"], &[], &folder).await;
+    if !there.is_some_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: {python} has no huggingface_hub (P2P_TEST_PYTHON says which Python has it)");
+        return;
+    }
+    let (weights, hub) = (noise(5_000_011), hub::MockHub::start());
+    hub.put("models/org/model", "config.json", b"{}", false);
+    hub.put("models/org/model", "sub/b c.bin", b"b", false);
+    hub.put("models/org/model", "model.safetensors", &weights, true);
+    let node = peers.joined("gateway", &peers.tracker()).await;
+    let mut options = Options::default();
+    let origin = Hub::new(&hub.url(), None, &Limits::default()).unwrap();
+    options.origins = Some(Origins::new(peers.at("gateway", "out")).hub(origin));
+    let swarm = Swarm::new(node, "all").all().output(peers.at("gateway", "out"));
+    let client = serve(vec![swarm], options).await;
+    let (endpoint, home) = (client.url(""), folder.join("home"));
+    let variables = [
+        ("HF_ENDPOINT", endpoint.as_str()),
+        ("HF_HOME", home.to_str().unwrap()),
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+    ];
+    let said = must(&run(&python, &["-c", UNPUBLISHED], &variables, &folder).await.unwrap());
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(std::fs::read(Path::new(lines[0]).join("model.safetensors")).unwrap() == weights);
+    assert_eq!(std::fs::read(Path::new(lines[0]).join("sub/b c.bin")).unwrap(), b"b");
+    let hex: String = weights[2_000_000..2_001_000].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(lines[2], hex);
 }

@@ -50,6 +50,11 @@ pub(crate) fn client_of(limits: &Limits, named: &Named) -> Result<Client, Origin
 
 /// Sends a request, and gives its answer if that is no error.
 pub(crate) async fn send(request: RequestBuilder, url: &str, limits: &Limits) -> Result<Response, OriginError> {
+    check(answer(request, url, limits).await?, url).await
+}
+
+/// Sends a request, and gives its answer, whatever it says.
+pub(crate) async fn answer(request: RequestBuilder, url: &str, limits: &Limits) -> Result<Response, OriginError> {
     // What is compressed on the way has other ranges.
     let request = request.header(ACCEPT_ENCODING, "identity");
     let answered = tokio::time::timeout(limits.answer, request.send()).await;
@@ -57,7 +62,7 @@ pub(crate) async fn send(request: RequestBuilder, url: &str, limits: &Limits) ->
         let waited = humantime::format_duration(limits.answer);
         return Err(OriginError::unreachable(url, format!("no answer in {waited}")));
     };
-    check(sent.map_err(|error| failed(url, &error))?, url).await
+    sent.map_err(|error| failed(url, &error))
 }
 
 async fn check(response: Response, url: &str) -> Result<Response, OriginError> {

@@ -5,6 +5,8 @@
 //! is resumed where it broke off; what an origin cannot do for a while is tried again, with growing and random pauses, for as long as
 //! [`Limits`] say. An origin that is silent or too slow is one that cannot.
 //!
+//! A [`registry`] has container images, whose parts are known by their digests: a [`FileCheck`] says whether bytes are what one names.
+//!
 //! [`make_manifest`] makes a content of what was listed, and [`OriginStorage`] is its files for those who serve it: read once each,
 //! and kept in a bounded [`Cache`].
 //!
@@ -31,6 +33,7 @@
 #![cfg(feature = "client")]
 
 mod cache;
+mod check;
 mod client;
 mod error;
 mod http;
@@ -42,6 +45,7 @@ mod open;
 mod parts;
 mod reader;
 mod redirects;
+pub mod registry;
 mod signed;
 mod storage;
 mod store;
@@ -52,6 +56,7 @@ mod web;
 
 pub use self::storage::OriginStorage;
 pub use cache::Cache;
+pub use check::FileCheck;
 pub use error::OriginError;
 pub use http::HttpSource;
 pub use limits::Limits;

@@ -10,12 +10,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use integrity::{Algorithm, Digest, Place};
 use protocol::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestHeader, default_piece_size};
-use sha1::Digest as _;
 
 use crate::cache::{Cache, ObjectKey, PartKey, digest, object_digest};
 use crate::parts::part_size;
 use crate::store::BESIDE;
-use crate::{FileDigest, Listing, Object, Options, Origin, OriginError, Version};
+use crate::{FileCheck, Listing, Object, Options, Origin, OriginError, Version};
 
 /// Bytes that are read, or wait to be hashed, at a time; and parts, at most and at least.
 const AT_ONCE: u64 = 48 << 20;
@@ -124,16 +123,7 @@ fn digests_of(algorithm: Algorithm, piece_size: u32, start: u64, alone: bool, by
 #[derive(Default)]
 struct Check {
     file: Option<usize>,
-    came: u64,
-    state: Hasher,
-}
-
-#[derive(Default)]
-enum Hasher {
-    #[default]
-    None,
-    Sha256(sha2::Sha256),
-    Sha1(sha1::Sha1),
+    state: Option<FileCheck>,
 }
 
 impl Check {
@@ -146,40 +136,22 @@ impl Check {
         bytes: Bytes,
     ) -> Result<Self, OriginError> {
         if self.file != Some(file) {
-            let state = match object.digest {
-                None => Hasher::None,
-                Some(FileDigest::Sha256(_)) => Hasher::Sha256(sha2::Sha256::new()),
-                Some(FileDigest::GitBlob(_)) => {
-                    Hasher::Sha1(sha1::Sha1::new_with_prefix(format!("blob {}\0", object.size)))
-                }
-            };
-            self = Check { file: Some(file), came: 0, state };
+            let state = object.digest.map(|digest| FileCheck::new(digest, object.size));
+            self = Check { file: Some(file), state };
         }
-        if matches!(self.state, Hasher::None) {
-            return Ok(self);
-        }
+        let Some(mut state) = self.state.take() else { return Ok(self) };
         let hashing = tokio::task::spawn_blocking(move || {
-            self.came += bytes.len() as u64;
-            match &mut self.state {
-                Hasher::None => {}
-                Hasher::Sha256(hasher) => hasher.update(&bytes),
-                Hasher::Sha1(hasher) => hasher.update(&bytes),
-            }
-            self
+            state.update(&bytes);
+            state
         });
-        let mut check = hashing.await.map_err(|_| OriginError::refused(origin.url(), "it was stopped"))?;
-        if check.came == object.size {
-            let found = match std::mem::take(&mut check.state) {
-                Hasher::None => None,
-                Hasher::Sha256(hasher) => Some(FileDigest::Sha256(hasher.finalize().into())),
-                Hasher::Sha1(hasher) => Some(FileDigest::GitBlob(hasher.finalize().into())),
-            };
-            if found != object.digest {
-                let reason = "its bytes are not those that its origin says it has";
-                return Err(OriginError::refused(&origin.shown(object), reason));
-            }
+        let state = hashing.await.map_err(|_| OriginError::refused(origin.url(), "it was stopped"))?;
+        if !state.is_whole() {
+            self.state = Some(state);
+        } else if !state.is_right() {
+            let reason = "its bytes are not those that its origin says it has";
+            return Err(OriginError::refused(&origin.shown(object), reason));
         }
-        Ok(check)
+        Ok(self)
     }
 }
 

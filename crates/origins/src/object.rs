@@ -46,7 +46,7 @@ impl Version {
 }
 
 /// What the bytes of a whole file are, by its origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileDigest {
     /// The SHA-256 of its bytes: of files that a hub keeps by LFS.

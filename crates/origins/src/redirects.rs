@@ -69,6 +69,13 @@ impl Named {
         })
     }
 
+    /// Whether a server there may lead to this URL otherwise than by a redirect: by the same rules.
+    pub(crate) fn may_lead_to(&self, from: &Url, url: &Url) -> bool {
+        let leads_in = address(url).is_some_and(|address| !is_public(address));
+        let is_web = matches!(url.scheme(), "http" | "https");
+        is_web && (from.scheme() != "https" || url.scheme() == "https") && (!leads_in || self.is_inside())
+    }
+
     /// Only the addresses of a name that may be asked.
     fn allowed(&self, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Inward> {
         let leads_in = |address: &SocketAddr| !is_public(address.ip());
@@ -218,5 +225,22 @@ mod tests {
         // One that is itself inside may redirect there.
         assert_eq!(named.allowed("host", addresses(&["10.0.0.1:0"])).unwrap().len(), 1);
         assert_eq!(named.allowed("other", both.clone()).unwrap(), both);
+    }
+
+    #[test]
+    fn a_server_on_the_web_names_no_service_in_a_network_of_this_machine() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let named = Named::at("host", false);
+        for (from, to, may) in [
+            ("https://host", "https://auth.example/token", true),
+            ("http://host", "http://auth.example/token", true),
+            ("https://host", "http://auth.example/token", false),
+            ("https://host", "https://169.254.169.254/token", false),
+            ("http://host", "http://[::1]/token", false),
+            ("http://host", "file:///etc/passwd", false),
+        ] {
+            assert_eq!(named.may_lead_to(&url(from), &url(to)), may, "{from} {to}");
+        }
+        assert!(Named::at("10.0.0.1", true).may_lead_to(&url("http://10.0.0.1"), &url("http://10.0.0.2/token")));
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::command::{Commands, OpenedContent};
 use crate::disk::content::FileTable;
+use crate::error::PeerError;
 use crate::handle::Handle;
 use crate::reader::Reader;
 use crate::status::Status;
@@ -67,5 +68,10 @@ impl OpenContent {
     /// verified before any of it is given.
     pub fn read(&self, range: Range<u64>) -> Reader {
         self.handle.read_range(range)
+    }
+
+    /// Stops sharing or downloading it.
+    pub async fn stop(self) -> Result<(), PeerError> {
+        self.handle.stop().await
     }
 }

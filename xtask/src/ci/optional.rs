@@ -15,7 +15,7 @@ const PACKAGES: [&str; 5] =
 const FEATURES: &str = "p2p-fileshare-gateway/http,p2p-fileshare-origins/client,p2p-fileshare-monitor/http,\
     peer-cli/gateway,peer-cli/origins,peer-cli/port-mapping,metrics";
 /// What tests use of Python.
-const PYTHON: [&str; 2] = ["huggingface_hub", "moto[server]"];
+const PYTHON: [&str; 3] = ["huggingface_hub", "moto[server]", "s5cmd"];
 /// Where it is put.
 const FOLDER: &str = "target/python";
 

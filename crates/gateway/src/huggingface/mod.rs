@@ -5,6 +5,7 @@
 //! `X-Xet-Hash` is ever sent: it would lead clients elsewhere.
 
 mod call;
+mod origin;
 mod revisions;
 
 use std::collections::{BTreeSet, HashSet};
@@ -26,6 +27,7 @@ use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
 use crate::paths::below;
 use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
+pub(crate) use origin::HubOrigin;
 use revisions::{Revision, resolve};
 
 /// Most paths that are asked about at once.
@@ -54,6 +56,9 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     if is_asked_by_post != (request.method() == Method::POST) {
         return Refusal::Method.into_response();
     }
+    if let Some(hub) = served.origins.as_ref().and_then(|origins| origins.hub.as_ref()) {
+        return origin::respond(served, hub, request, &call).await;
+    }
     match resolve(&served.contents, &call.repository, &call.revision).await {
         Ok(revision) => answer(served, request, &call, &revision).await,
         Err(Refusal::NotFound) if is_commit(&call.revision) => {
@@ -70,30 +75,22 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
     let answered = match &call.what {
         What::Info => {
             let (repository, commit, open) = (call.repository.clone(), commit.clone(), open.clone());
-            served.lists.answer(move || json(&info(&repository, &commit, &open))).await
+            served.lists.answer(move || json(&info(&repository, &commit, files_of(&open).map(path_of)))).await
         }
         What::Tree(folder) => {
-            let recursive = request.uri.query().is_some_and(|query| {
-                query.split('&').any(|part| matches!(part, "recursive=true" | "recursive=True" | "recursive=1"))
-            });
-            let (folder, open) = (folder.clone(), open.clone());
-            let make = move || match tree(&open, &folder, recursive) {
-                Some(entries) => json(&Value::Array(entries)),
-                None => missing("EntryNotFound", "there is no such folder in this revision"),
-            };
+            let (recursive, folder, open) = (is_recursive(&request), folder.clone(), open.clone());
+            let make = move || tree_answer(tree(files_of(&open), path_of, entry, &folder, recursive));
             served.lists.answer(make).await
         }
         What::PathsInfo => match paths(&request, body).await {
             Ok(paths) => {
                 let open = open.clone();
-                served.lists.answer(move || json(&Value::Array(paths_info(&open, &paths)))).await
+                let make = move || json(&Value::Array(paths_info(files_of(&open), path_of, entry, &paths)));
+                served.lists.answer(make).await
             }
             Err(refusal) => Err(refusal),
         },
-        What::Refs => {
-            let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit });
-            Ok(json(&json!({ "branches": [main], "tags": [], "converts": [], "pullRequests": [] })))
-        }
+        What::Refs => Ok(refs(commit)),
         What::File(path) => {
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             match files::find(open, path) {
@@ -125,8 +122,15 @@ fn missing(code: &'static str, sentence: &'static str) -> Response {
     response
 }
 
-fn info(repository: &Repository, commit: &str, open: &OpenContent) -> Value {
-    let siblings: Vec<Value> = files_of(open).map(|file| json!({ "rfilename": file.entry.path })).collect();
+/// The branches: one is enough for clients.
+fn refs(commit: &str) -> Response {
+    let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit });
+    json(&json!({ "branches": [main], "tags": [], "converts": [], "pullRequests": [] }))
+}
+
+/// What is said of a revision with files at these paths.
+fn info<'a>(repository: &Repository, commit: &str, paths: impl Iterator<Item = &'a str>) -> Value {
+    let siblings: Vec<Value> = paths.map(|path| json!({ "rfilename": path })).collect();
     let id = &repository.id;
     let author = id.split_once('/').map(|(author, _)| author);
     let mut info = json!({
@@ -158,6 +162,10 @@ fn object_id(file: OpenFile<'_>) -> String {
     file.entry.root.to_string()[..40].to_owned()
 }
 
+fn path_of<'a>(file: OpenFile<'a>) -> &'a str {
+    &file.entry.path
+}
+
 fn entry(file: OpenFile<'_>) -> Value {
     json!({ "type": "file", "path": file.entry.path, "size": file.entry.size, "oid": object_id(file) })
 }
@@ -167,16 +175,37 @@ fn folder_entry(path: &str) -> Value {
     json!({ "type": "directory", "path": path, "size": 0, "oid": &id[..40] })
 }
 
+/// Whether all that is below a folder is asked for.
+fn is_recursive(request: &RequestParts) -> bool {
+    request.uri.query().is_some_and(|query| {
+        query.split('&').any(|part| matches!(part, "recursive=true" | "recursive=True" | "recursive=1"))
+    })
+}
+
+fn tree_answer(tree: Option<Vec<Value>>) -> Response {
+    match tree {
+        Some(entries) => json(&Value::Array(entries)),
+        None => missing("EntryNotFound", "there is no such folder in this revision"),
+    }
+}
+
 /// The files below a folder, with all that is between or only what lies in it. `None` if there is no such folder.
-fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>> {
+fn tree<'a, F: Copy + 'a>(
+    all: impl Iterator<Item = F>,
+    path_of: impl Fn(F) -> &'a str,
+    entry: impl Fn(F) -> Value,
+    folder: &str,
+    recursive: bool,
+) -> Option<Vec<Value>> {
     let (mut folders, mut files) = (BTreeSet::new(), Vec::new());
     let mut is_there = folder.is_empty();
-    for file in files_of(open) {
-        let Some(path) = below(&file.entry.path, folder) else { continue };
+    for file in all {
+        let whole = path_of(file);
+        let Some(path) = below(whole, folder) else { continue };
         is_there = true;
-        let base = file.entry.path.len() - path.len();
+        let base = whole.len() - path.len();
         for (at, _) in path.match_indices('/') {
-            folders.insert(file.entry.path[..base + at].to_owned());
+            folders.insert(&whole[..base + at]);
             if !recursive {
                 break;
             }
@@ -185,15 +214,20 @@ fn tree(open: &OpenContent, folder: &str, recursive: bool) -> Option<Vec<Value>>
             files.push(entry(file));
         }
     }
-    is_there.then(|| folders.iter().map(|path| folder_entry(path)).chain(files).collect())
+    is_there.then(|| folders.into_iter().map(folder_entry).chain(files).collect())
 }
 
 /// What some paths lead to; those that lead nowhere are left out.
-fn paths_info(open: &OpenContent, paths: &[String]) -> Vec<Value> {
+fn paths_info<'a, F: Copy + 'a>(
+    all: impl Iterator<Item = F>,
+    path_of: impl Fn(F) -> &'a str,
+    entry: impl Fn(F) -> Value,
+    paths: &[String],
+) -> Vec<Value> {
     let wanted: HashSet<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
     let (mut folders, mut files) = (BTreeSet::new(), Vec::new());
-    for file in files_of(open) {
-        let path = file.entry.path.as_str();
+    for file in all {
+        let path = path_of(file);
         if wanted.contains(path) {
             files.push(entry(file));
         }

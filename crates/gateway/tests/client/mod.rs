@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use p2p_fileshare_gateway::{Gateway, Options, Swarm};
-use peer::{ContentId, Identity, MemoryNetwork, Node, PeerAddress};
+use peer::{ContentId, Identity, MemoryNetwork, Node, PeerAddress, TrackerAddress, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,6 +55,22 @@ impl Peers {
         let node = self.node(peer, None);
         let share = node.share(self.at(peer, path)).await.unwrap();
         (node, share.content())
+    }
+
+    /// A tracker for them, until the test ends.
+    pub fn tracker(&self) -> TrackerAddress {
+        let at = "127.0.0.1:0".parse().unwrap();
+        let transport = Arc::new(self.network.bind(&Identity::generate().unwrap(), vec![at]).unwrap());
+        let (id, addresses) = (transport.peer_id(), transport.listeners());
+        tokio::spawn(async move { tracker::Server::new(transport, Default::default()).run().await });
+        TrackerAddress { addresses, id, name: None }
+    }
+
+    /// A node that has joined a tracker.
+    pub async fn joined(&self, peer: &str, tracker: &TrackerAddress) -> Node {
+        let node = self.node(peer, None);
+        node.join(tracker.clone()).await.unwrap();
+        node
     }
 
     /// Tells a node of a sharer once it wants the content.
@@ -135,6 +151,14 @@ impl Client {
         // The other side may have heard enough before the end.
         let _ = stream.write_all(request.as_bytes()).await;
         stream
+    }
+}
+
+impl Answer {
+    /// Whether all came that was promised, and the status says that it is what was asked for.
+    pub fn is_success(&self) -> bool {
+        let promised = self.header("content-length").and_then(|len| len.parse::<usize>().ok());
+        matches!(self.status, 200 | 206) && promised == Some(self.body.len())
     }
 }
 

@@ -67,14 +67,15 @@ impl HubFile {
         }
     }
 
-    fn object(&self, commit: &str) -> Object {
+    /// What it is to an origin of this commit: see [`Hub::origin`].
+    pub fn object(&self, commit: &str) -> Object {
         let version = Version::Commit(commit.to_owned());
         Object { path: self.path.clone(), key: self.path.clone(), size: self.size, version, digest: self.digest() }
     }
 }
 
 /// So many bytes in hexadecimal, lower case or not.
-fn hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+pub(crate) fn hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     if text.len() != 2 * BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -98,6 +99,11 @@ impl Hub {
     /// The hub of `HF_ENDPOINT`, with the token of this user.
     pub fn from_env(limits: &Limits) -> Result<Self, OriginError> {
         Hub::new(&place::endpoint(), place::token(), limits)
+    }
+
+    /// The hub at this address, with the token of this user.
+    pub fn at_url(endpoint: &str, limits: &Limits) -> Result<Self, OriginError> {
+        Hub::new(endpoint, place::token(), limits)
     }
 
     /// The hub at this address, with this token if there is one.

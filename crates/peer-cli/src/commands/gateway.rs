@@ -8,11 +8,11 @@ use protocol::Ticket;
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::gateway::GatewayArguments;
+use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::peer::PeerArguments;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
-use crate::session::gateway::{self, Running, Source};
+use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
@@ -24,7 +24,9 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli gateway p2p…                 what the ticket is of, at 127.0.0.1:8642
   peer-cli gateway -i HOST --ca ca.pem  all of a closed swarm
-  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
+  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL
+  peer-cli gateway -i HOST --ca ca.pem --oci-origin docker.io
+                                        and images of a registry, read once";
 
 const NOTES: &str = "\
 What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
@@ -63,12 +65,21 @@ pub struct GatewayCommand {
     #[command(flatten)]
     gateway: GatewayArguments,
     #[command(flatten)]
+    origins: GatewayOriginArguments,
+    #[command(flatten)]
     pub peer: PeerArguments,
+}
+
+impl GatewayCommand {
+    /// What it brings that nobody has.
+    fn brought(&self) -> Brought<'_> {
+        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free }
+    }
 }
 
 /// Serves until it is told to stop.
 pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
-    gateway::must_be_built()?;
+    gateway::check(&arguments.gateway, &arguments.brought())?;
     let tickets = tickets(&arguments)?;
     let mut signals = Signals::listen();
     let served = tokio::select! {
@@ -148,7 +159,7 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         sources.push(Source { ticket: Some((content, ticket.secret())), output, ..Source::of(&node, about) });
     }
     let nodes = sources.iter().map(|source| source.node.clone()).collect();
-    Ok((gateway::start(&arguments.gateway, sources).await?, nodes))
+    Ok((gateway::start(&arguments.gateway, sources, Some(arguments.brought())).await?, nodes))
 }
 
 fn short(id: peer::PeerId) -> String {

@@ -19,7 +19,8 @@ pub struct GatewayArguments {
     pub address: Option<SocketAddr>,
     /// File with what HTTP clients must know
     ///
-    /// File with what HTTP clients must know, 16 characters or more: they give it as Bearer, or as the password of Basic
+    /// File with what HTTP clients must know, 16 characters or more: they give it as Bearer, as the password of Basic, or to
+    /// `/s3/` as the secret key
     #[arg(long, value_name = "FILE")]
     pub gateway_token: Option<PathBuf>,
     /// Name by which HTTP clients may call this machine
@@ -28,6 +29,36 @@ pub struct GatewayArguments {
     /// --gateway-host
     #[arg(long, value_name = "NAME")]
     pub gateway_host: Vec<String>,
+    /// Where a content is in a bucket, over HTTP
+    ///
+    /// Where a content is to be found by clients of object stores: s3://BUCKET/PREFIX/=NAME, or an id instead of the name; several
+    /// with several --s3-bucket. Without it a bucket is the content of that name
+    #[arg(long, value_name = "PLACE")]
+    pub s3_bucket: Vec<String>,
+}
+
+/// What a gateway brings that nobody in the swarm has.
+#[derive(Debug, Default, Args)]
+pub struct GatewayOriginArguments {
+    /// Mirror this registry of container images
+    ///
+    /// Mirror this registry of container images, as docker.io, ghcr.io or http://127.0.0.1:5000; with NAME=URL it is called so, and is
+    /// at that address. Several with several --oci-origin: the first is meant where clients name none. No others are asked
+    #[arg(long, value_name = "REGISTRY", requires = "tracker_ip")]
+    pub oci_origin: Vec<String>,
+    /// Bring models and data sets from this hub
+    ///
+    /// Bring models and data sets from this hub, as https://huggingface.co, with the token of HF_TOKEN if there is one: each file is
+    /// compared with what the hub lists, also where the swarm has it
+    #[arg(long, value_name = "URL", requires = "tracker_ip")]
+    pub hf_origin: Option<String>,
+}
+
+impl GatewayOriginArguments {
+    /// Whether nothing is brought.
+    pub fn are_none(&self) -> bool {
+        self.oci_origin.is_empty() && self.hf_origin.is_none()
+    }
 }
 
 /// A port, or an address with one.

@@ -27,7 +27,7 @@ pub const LAYOUT: Layout = Layout {
                 "congestion",
             ],
         ),
-        ("Over HTTP", &["gateway", "gateway-token", "gateway-host"]),
+        ("Over HTTP", &["gateway", "gateway-token", "gateway-host", "s3-bucket", "oci-origin", "hf-origin"]),
         ("Closed swarms", &["ca", "cert", "key", "identity"]),
         (
             "Tuning",

@@ -1,13 +1,13 @@
 //! The gateway of a command that has one. A build without the feature has none, and says so.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use peer::json::{self, Event};
 use peer::{ContentId, Node, Secret};
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::gateway::{GatewayArguments, PORT};
+use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments, PORT};
 
 /// A swarm that a gateway serves.
 pub struct Source {
@@ -27,6 +27,14 @@ impl Source {
     pub fn of(node: &Node, about: impl Into<String>) -> Self {
         Source { node: node.clone(), about: about.into(), ticket: None, all: false, output: None }
     }
+}
+
+/// What nobody in the swarm has, and where it is kept once it is brought.
+pub struct Brought<'a> {
+    pub from: &'a GatewayOriginArguments,
+    pub folder: &'a Path,
+    /// Bytes that stay free on the folder's disk, if that is said.
+    pub keep_free: Option<u64>,
 }
 
 /// A gateway that serves until it is dropped.
@@ -70,9 +78,13 @@ impl Running {
 /// Starts the gateway of `share` or `-S`, if one is asked for.
 pub async fn beside(arguments: &GatewayArguments, source: impl FnOnce() -> Source) -> Result<Option<Running>, Failure> {
     match arguments.address {
-        Some(_) => start(arguments, vec![source()]).await.map(Some),
-        None if arguments.gateway_token.is_some() || !arguments.gateway_host.is_empty() => {
-            let sentence = "--gateway-token and --gateway-host are for a gateway: --gateway says where it listens";
+        Some(_) => start(arguments, vec![source()], None).await.map(Some),
+        None if arguments.gateway_token.is_some()
+            || !arguments.gateway_host.is_empty()
+            || !arguments.s3_bucket.is_empty() =>
+        {
+            let sentence =
+                "--gateway-token, --gateway-host and --s3-bucket are for a gateway: --gateway says where it listens";
             Err(Failure::new(ExitCode::Usage, sentence))
         }
         None => Ok(None),
@@ -94,19 +106,87 @@ pub fn must_be_built() -> Result<(), Failure> {
     Err(Failure::new(ExitCode::Usage, sentence))
 }
 
+/// The registry of the public images is not at its name.
+#[cfg(feature = "gateway")]
+const PUBLIC: (&str, &str) = ("docker.io", "https://registry-1.docker.io");
+
+/// A registry's name and address: `NAME`, an address, or `NAME=ADDRESS`.
+#[cfg(feature = "gateway")]
+fn registry(text: &str) -> (String, String) {
+    if let Some((name, url)) = text.split_once('=').filter(|(name, _)| !name.contains("://")) {
+        return (name.to_owned(), url.to_owned());
+    }
+    match text.split_once("://") {
+        Some((_, rest)) => (rest.split('/').next().unwrap_or(rest).to_owned(), text.to_owned()),
+        None if text == PUBLIC.0 => (text.to_owned(), PUBLIC.1.to_owned()),
+        None => (text.to_owned(), format!("https://{text}")),
+    }
+}
+
+/// Where what nobody has comes from.
+#[cfg(feature = "gateway")]
+fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
+    use std::time::Duration;
+
+    use gateway::{Hub, Limits, Registry, login};
+
+    // Those who wait for it do not wait for ever.
+    let limits = Limits::default().patience(Duration::from_secs(30));
+    let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
+    let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
+    for text in &brought.from.oci_origin {
+        let (name, url) = registry(text);
+        let login = login(&name);
+        origins = origins.registry(name, Registry::new(&url, login, &limits).map_err(wrong)?);
+    }
+    Ok(match &brought.from.hf_origin {
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?),
+        None => origins,
+    })
+}
+
+/// Where contents are in buckets.
+#[cfg(feature = "gateway")]
+fn places(arguments: &GatewayArguments) -> Result<Vec<gateway::BucketPlace>, Failure> {
+    let place = |text: &String| {
+        gateway::BucketPlace::parse(text).ok_or_else(|| {
+            let sentence = format!("a place in a bucket is written s3://BUCKET/PREFIX/=NAME, and not {text:?}");
+            Failure::new(ExitCode::Usage, sentence)
+        })
+    };
+    arguments.s3_bucket.iter().map(place).collect()
+}
+
+/// Fails where what is asked for cannot be: before anybody is waited for.
+pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), Failure> {
+    must_be_built()?;
+    #[cfg(feature = "gateway")]
+    return places(arguments).and_then(|_| origins(brought)).map(|_| ());
+    #[cfg(not(feature = "gateway"))]
+    {
+        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free);
+        Ok(())
+    }
+}
+
 /// Starts a gateway that serves these swarms.
 #[cfg(feature = "gateway")]
-pub async fn start(arguments: &GatewayArguments, sources: Vec<Source>) -> Result<Running, Failure> {
+pub async fn start(
+    arguments: &GatewayArguments,
+    sources: Vec<Source>,
+    brought: Option<Brought<'_>>,
+) -> Result<Running, Failure> {
     use gateway::{Gateway, GatewayError, Options, Swarm, Token};
 
     let failed = |error: GatewayError| {
         let code = match &error {
             GatewayError::NeedsToken(_) | GatewayError::Token | GatewayError::TokenFile { .. } => ExitCode::Usage,
+            GatewayError::Folder { .. } => ExitCode::Other,
             _ => ExitCode::AddressInUse,
         };
         Failure::new(code, error.to_string())
     };
-    let about = sources.iter().map(|source| source.about.clone()).collect();
+    let mut about: Vec<String> = sources.iter().map(|source| source.about.clone()).collect();
     let swarms = sources.into_iter().map(|source| {
         let mut swarm = Swarm::new(source.node, source.about);
         if let Some((content, secret)) = source.ticket {
@@ -122,20 +202,58 @@ pub async fn start(arguments: &GatewayArguments, sources: Vec<Source>) -> Result
     });
     let mut options = Options::default();
     options.hosts.clone_from(&arguments.gateway_host);
+    options.buckets = places(arguments)?;
+    if let Some(brought) = brought.filter(|brought| !brought.from.are_none()) {
+        let origins = origins(&brought)?;
+        about_origins(&brought, &mut about);
+        options.origins = Some(origins);
+    }
     options.token = arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(failed)?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
     let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
     Ok(Running { address, about, has_token, serving: tokio::spawn(gateway.serve()) })
 }
 
+/// Says what else is served.
+#[cfg(feature = "gateway")]
+fn about_origins(brought: &Brought<'_>, about: &mut Vec<String>) {
+    let registries = brought.from.oci_origin.iter().map(|text| format!("images of {}", registry(text).0));
+    let hub = brought.from.hf_origin.iter().map(|url| format!("models and data sets of {}", protocol::redacted(url)));
+    about.extend(registries.chain(hub));
+}
+
 /// There is none in this build.
 #[cfg(not(feature = "gateway"))]
-pub async fn start(arguments: &GatewayArguments, sources: Vec<Source>) -> Result<Running, Failure> {
+pub async fn start(
+    arguments: &GatewayArguments,
+    sources: Vec<Source>,
+    brought: Option<Brought<'_>>,
+) -> Result<Running, Failure> {
     must_be_built()?;
+    drop(brought);
     let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
         drop((node, ticket, all, output));
         about
     });
     let has_token = arguments.gateway_token.is_some();
     Ok(Running { address: address(arguments), about: about.collect(), has_token, serving: tokio::spawn(async {}) })
+}
+
+#[cfg(all(test, feature = "gateway"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_named_as_their_images_are() {
+        for (text, name, url) in [
+            ("docker.io", "docker.io", "https://registry-1.docker.io"),
+            ("ghcr.io", "ghcr.io", "https://ghcr.io"),
+            ("127.0.0.1:5000", "127.0.0.1:5000", "https://127.0.0.1:5000"),
+            ("http://127.0.0.1:5000", "127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("https://host/sub?a=b", "host", "https://host/sub?a=b"),
+            ("docker.io=http://mirror:5000", "docker.io", "http://mirror:5000"),
+        ] {
+            assert_eq!(registry(text), (name.to_owned(), url.to_owned()), "{text}");
+        }
+    }
 }

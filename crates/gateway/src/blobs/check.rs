@@ -1,0 +1,73 @@
+//! Digesting a file of a content while it comes.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use origins::{FileCheck, FileDigest};
+use peer::Reader;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::held::Verdict;
+use super::swarm::Found;
+use super::{Held, Shared};
+
+/// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
+const STALL: u32 = 6;
+
+/// Begins to digest these bytes of a content. A content that is wrong is not taken again, and goes if it is nothing but that file.
+pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, digest: FileDigest, is_all: bool) -> Held {
+    let (say, verdict) = watch::channel(Verdict::Open);
+    let (offset, size) = (range.start, range.end - range.start);
+    let held = Held::in_content(found.open.clone(), offset, size, verdict);
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let reader = found.open.read(range).within(&shared.checks);
+        let verdict = digested(reader, FileCheck::new(digest, size), size, shared.patience * STALL).await;
+        let content = found.open.content();
+        match verdict {
+            Verdict::Wrong => {
+                tracing::warn!(%content, "a content of the swarm is not what its name says");
+                shared.avoided.wrong(content);
+            }
+            Verdict::Failed => shared.avoided.slow(content),
+            Verdict::Open | Verdict::Right => {}
+        }
+        let _ = say.send(verdict);
+        if verdict == Verdict::Wrong && is_all {
+            remove(found).await;
+        }
+    });
+    held
+}
+
+async fn digested(mut reader: Reader, mut check: FileCheck, size: u64, patience: Duration) -> Verdict {
+    let mut left = size;
+    while left > 0 {
+        let block = match timeout(patience, reader.block()).await {
+            Ok(Ok(block)) if !block.is_empty() => block,
+            _ => return Verdict::Failed,
+        };
+        left = left.saturating_sub(block.len() as u64);
+        let digesting = spawn_blocking(move || {
+            check.update(&block);
+            check
+        });
+        let Ok(digested) = digesting.await else { return Verdict::Failed };
+        check = digested;
+    }
+    if check.is_right() { Verdict::Right } else { Verdict::Wrong }
+}
+
+/// Stops a content, and removes what came of it.
+async fn remove(found: Found) {
+    let Found { node, open, folder } = found;
+    let Some(again) = node.open(open.content()).await else { return };
+    if let Err(error) = again.stop().await {
+        tracing::warn!(%error, "a wrong content is not stopped");
+    } else if let Some(folder) = folder {
+        let _ = tokio::fs::remove_dir_all(folder).await;
+    }
+}

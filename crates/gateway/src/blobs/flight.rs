@@ -1,0 +1,254 @@
+//! A file on its way from its origin: written, digested, and shared once it is right.
+//!
+//! It goes on if those who asked for it have gone: they come back, or others do. Where the origin fails for long, what came of it stays
+//! for a while, and the next who asks goes on from there.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use origins::{FileCheck, FileDigest, Object, Origin, OriginError};
+use peer::{Algorithm, Manifest, OpenContent, PeerError, Spool};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use super::held::Verdict;
+use super::key::key_of;
+use super::{Entry, Growing, Held, Shared};
+use crate::error::Refusal;
+
+/// Parts of an answer that wait to be written.
+const WAITING: usize = 16;
+/// Most files that are there in part.
+const PARKED: usize = 16;
+/// Bytes that are read at a time of a file that is here.
+const AT_ONCE: usize = 1 << 20;
+
+/// What came of a file whose origin has failed.
+pub(super) struct Parked {
+    spool: Spool,
+    check: FileCheck,
+    size: u64,
+}
+
+/// What a flight says while it goes on.
+struct Said {
+    came: watch::Sender<u64>,
+    verdict: watch::Sender<Verdict>,
+}
+
+/// A file that grows at this path, and what says so.
+fn growing(path: PathBuf, size: u64, so_far: u64) -> (Arc<Growing>, Said) {
+    let (came, bytes) = watch::channel(so_far);
+    let (say, verdict) = watch::channel(Verdict::Open);
+    (Arc::new(Growing { path, size, came: bytes, verdict }), Said { came, verdict: say })
+}
+
+/// Begins to read a file from its origin.
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    origin: Origin,
+    object: Object,
+    digest: FileDigest,
+    entry: &Entry,
+) -> Result<Held, Refusal> {
+    let turn = shared.flights.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
+    let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    let begun = match parked.filter(|parked| parked.size == object.size) {
+        Some(parked) => parked,
+        None => {
+            let (shared, size) = (shared.clone(), object.size);
+            let making = spawn_blocking(move || make(&shared, digest, size));
+            making.await.map_err(|_| Refusal::Failed)?.map_err(|error| {
+                tracing::warn!(%error, "a file of an origin cannot be kept here");
+                Refusal::Failed
+            })?
+        }
+    };
+    let key = key_of(digest);
+    let (growing, said) = growing(shared.folder.of(&key).join(&key), object.size, begun.spool.bytes());
+    let flight = Flight { shared: shared.clone(), origin, object, digest, entry: entry.clone(), _turn: turn };
+    tokio::spawn(flight.fly(begun, growing.clone(), said));
+    Ok(Held::growing(growing))
+}
+
+fn make(shared: &Shared, digest: FileDigest, size: u64) -> Result<Parked, PeerError> {
+    let key = key_of(digest);
+    let folder = shared.folder.make(&key);
+    let folder =
+        folder.map_err(|source| PeerError::Storage(peer::StorageError::Io { path: shared.folder.of(&key), source }))?;
+    let spool = Spool::create(&folder, &key, Algorithm::Blake3, None, shared.keep_free)?;
+    spool.must_fit(size, shared.keep_free)?;
+    Ok(Parked { spool, check: FileCheck::new(digest, size), size })
+}
+
+struct Flight {
+    shared: Arc<Shared>,
+    origin: Origin,
+    object: Object,
+    digest: FileDigest,
+    entry: Entry,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Flight {
+    async fn fly(self, begun: Parked, growing: Arc<Growing>, said: Said) {
+        let so_far = begun.spool.bytes();
+        let (send, parts) = mpsc::channel(WAITING);
+        let writing = spawn_blocking(move || {
+            let written = write(begun, parts, &said.came);
+            (written, said)
+        });
+        let read = self.read(so_far, send).await;
+        let Ok((written, said)) = writing.await else { return };
+        let url = self.origin.url();
+        let come = match (read, written) {
+            (Ok(()), Ok(come)) => come,
+            (Err(error), Ok(come)) => {
+                tracing::warn!(%error, url, "a file does not come from its origin");
+                if error.is_transient() {
+                    self.park(come);
+                } else {
+                    drop(come);
+                    self.remove().await;
+                }
+                let _ = said.verdict.send(Verdict::Failed);
+                return;
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, url, "a file of an origin is not written");
+                self.remove().await;
+                let _ = said.verdict.send(Verdict::Failed);
+                return;
+            }
+        };
+        let Parked { spool, check, .. } = come;
+        if !check.is_right() {
+            tracing::warn!(url, "an origin sends another file than its digest says");
+            // Before it is said: who asks again then begins anew in that place.
+            drop(spool);
+            self.remove().await;
+            let _ = said.verdict.send(Verdict::Wrong);
+            return;
+        }
+        let _ = said.verdict.send(Verdict::Right);
+        let manifest = spawn_blocking(move || spool.finish()).await;
+        match manifest {
+            Ok(Ok(spooled)) => self.shared.shares(self.digest, &growing, Some(spooled.manifest), &self.entry).await,
+            Ok(Err(error)) => tracing::warn!(%error, "a file of an origin is not shared"),
+            Err(_) => {}
+        }
+    }
+
+    /// Reads what is not there yet.
+    async fn read(&self, so_far: u64, send: mpsc::Sender<Bytes>) -> Result<(), OriginError> {
+        let mut reader = self.origin.reader(&self.object, so_far..self.object.size)?;
+        while let Some(bytes) = reader.next().await? {
+            if send.send(bytes).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn park(&self, come: Parked) {
+        let mut parked = self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.len() >= PARKED
+            && let Some(other) = parked.keys().next().copied()
+        {
+            parked.remove(&other);
+            self.shared.folder.remove(&key_of(other));
+        }
+        parked.insert(self.digest, come);
+    }
+
+    async fn remove(&self) {
+        self.shared.clone().removes(key_of(self.digest)).await;
+    }
+}
+
+fn write(mut begun: Parked, mut parts: mpsc::Receiver<Bytes>, came: &watch::Sender<u64>) -> Result<Parked, PeerError> {
+    while let Some(bytes) = parts.blocking_recv() {
+        begun.spool.write(&bytes)?;
+        begun.check.update(&bytes);
+        came.send_replace(begun.spool.bytes());
+    }
+    Ok(begun)
+}
+
+/// A file that an earlier run has kept. It is digested again before it is believed: the machine may have gone down while it came.
+pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<u64>, entry: &Entry) -> Option<Held> {
+    if shared.parked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&digest) {
+        return None;
+    }
+    let key = key_of(digest);
+    let path = shared.folder.of(&key).join(&key);
+    let found = tokio::fs::symlink_metadata(&path).await.ok().filter(|found| found.is_file())?;
+    if size.is_some_and(|size| size != found.len()) {
+        return None;
+    }
+    let (growing, said) = growing(path.clone(), found.len(), found.len());
+    let (shared, entry, held) = (shared.clone(), entry.clone(), Held::growing(growing.clone()));
+    tokio::spawn(async move {
+        let check = FileCheck::new(digest, growing.size);
+        let is_right = spawn_blocking(move || is_right(&path, check)).await.unwrap_or(false);
+        if is_right {
+            let _ = said.verdict.send(Verdict::Right);
+            shared.shares(digest, &growing, None, &entry).await;
+        } else {
+            shared.removes(key).await;
+            let _ = said.verdict.send(Verdict::Wrong);
+        }
+    });
+    Some(held)
+}
+
+fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut bytes = vec![0; AT_ONCE];
+    loop {
+        match file.read(&mut bytes) {
+            Ok(0) => return check.is_right(),
+            Ok(read) => check.update(&bytes[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+impl Shared {
+    /// Shares a file that is right, and serves it as a content from then on. What no other gateway takes from the swarm is not shared.
+    async fn shares(&self, digest: FileDigest, growing: &Growing, manifest: Option<Manifest>, entry: &Entry) {
+        if !matches!(digest, FileDigest::Sha256(_)) {
+            return;
+        }
+        let mut shared = None;
+        for node in &self.nodes {
+            let mut sharing = node.share(&growing.path);
+            if let Some(manifest) = manifest.clone() {
+                sharing = sharing.hashed(manifest);
+            }
+            let content = match sharing.await {
+                Ok(share) => share.content(),
+                Err(PeerError::Already(content)) => content,
+                Err(error) => {
+                    tracing::warn!(%error, "a file of an origin is not shared");
+                    continue;
+                }
+            };
+            shared = shared.or(node.open(content).await);
+        }
+        let Some(open) = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size) else {
+            return;
+        };
+        // It was digested as it was written, and pieces are verified when they are read.
+        let (_, right) = watch::channel(Verdict::Right);
+        *entry.lock().await = Some(Held::in_content(Arc::new(open), 0, growing.size, right));
+    }
+
+    async fn removes(self: Arc<Self>, key: String) {
+        let _ = spawn_blocking(move || self.folder.remove(&key)).await;
+    }
+}

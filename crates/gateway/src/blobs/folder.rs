@@ -1,0 +1,74 @@
+//! Where files from origins are kept: a folder each, so that what else the programs keep beside a file is in it, too.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Most gateways at a time that keep files in one folder.
+const PROCESSES: u32 = 16;
+
+/// A folder of this process alone, for as long as it is open.
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// The first that nobody has.
+    pub(super) fn open(under: &Path) -> io::Result<Self> {
+        for number in 0..PROCESSES {
+            let path = under.join(format!("origins-{number}"));
+            fs::create_dir_all(&path)?;
+            let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"))?;
+            match lock.try_lock() {
+                Ok(()) => return Ok(Folder { path, _lock: lock }),
+                Err(fs::TryLockError::WouldBlock) => {}
+                // A file system without locks is taken for one that nobody else uses.
+                Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Folder { path, _lock: lock });
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::other("other gateways have all of its parts"))
+    }
+
+    /// The folder of a file.
+    pub(super) fn of(&self, key: &str) -> PathBuf {
+        self.path.join(key)
+    }
+
+    /// Makes the folder of a file, without anything in it.
+    pub(super) fn make(&self, key: &str) -> io::Result<PathBuf> {
+        self.remove(key);
+        let path = self.of(key);
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Removes a file and its folder.
+    pub(super) fn remove(&self, key: &str) {
+        match fs::remove_dir_all(self.of(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, key, "what is of no use stays on the disk");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_gateway_has_a_folder_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Folder::open(folder.path()).unwrap();
+        let other = Folder::open(folder.path()).unwrap();
+        assert_ne!(one.of("a"), other.of("a"));
+        let first = one.of("a");
+        drop(one);
+        assert_eq!(Folder::open(folder.path()).unwrap().of("a"), first);
+    }
+}

@@ -1,0 +1,95 @@
+//! A file that is here or on its way, and what is known of its digest.
+
+use std::io;
+use std::sync::Arc;
+
+use peer::OpenContent;
+use tokio::sync::watch;
+
+use super::{Growing, is_gone};
+use crate::body::{Awaited, Source};
+use crate::files::Served;
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Not all of it has been digested.
+    Open,
+    /// It is what its digest says.
+    Right,
+    /// It is not.
+    Wrong,
+    /// It does not come.
+    Failed,
+}
+
+/// A file that is here or on its way.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// What has its bytes.
+    pub(crate) source: Source,
+    offset: u64,
+    /// Its size.
+    pub(crate) size: u64,
+    verdict: watch::Receiver<Verdict>,
+}
+
+impl Held {
+    /// A file of a content.
+    pub(super) fn in_content(
+        open: Arc<OpenContent>,
+        offset: u64,
+        size: u64,
+        verdict: watch::Receiver<Verdict>,
+    ) -> Self {
+        Held { source: Source::Content(open), offset, size, verdict }
+    }
+
+    /// A file that grows.
+    pub(super) fn growing(growing: Arc<Growing>) -> Self {
+        let (size, verdict) = (growing.size, growing.verdict.clone());
+        Held { source: Source::File(growing), offset: 0, size, verdict }
+    }
+
+    /// As it is served, under this name and with this tag.
+    pub(crate) fn served(&self, name: &str, tag: String) -> Served {
+        Served { offset: self.offset, size: self.size, tag, name: name.to_owned() }
+    }
+
+    /// Whether it must be looked for again.
+    pub(super) fn is_over(&self) -> bool {
+        let verdict = *self.verdict.borrow();
+        let is_lost = verdict == Verdict::Open && self.verdict.has_changed().is_err();
+        is_lost
+            || matches!(verdict, Verdict::Wrong | Verdict::Failed)
+            || matches!(&self.source, Source::Content(open) if is_gone(open))
+    }
+
+    /// What the end of an answer waits for; nothing if the file is known to be right.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        if *self.verdict.borrow() == Verdict::Right {
+            return None;
+        }
+        let held = self.clone();
+        Some(Box::pin(async move { held.is_right().await }))
+    }
+
+    /// Waits until it is known to be right; fails if it is not.
+    pub(crate) async fn is_right(&self) -> io::Result<()> {
+        let mut verdict = self.verdict.clone();
+        let found = match verdict.wait_for(|verdict| *verdict != Verdict::Open).await {
+            Ok(verdict) => *verdict,
+            Err(_) => Verdict::Failed,
+        };
+        outcome(found)
+    }
+}
+
+/// What an answer comes to.
+pub(super) fn outcome(verdict: Verdict) -> io::Result<()> {
+    match verdict {
+        Verdict::Right => Ok(()),
+        Verdict::Wrong => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what its digest says")),
+        Verdict::Open | Verdict::Failed => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+    }
+}

@@ -1,0 +1,236 @@
+//! Files that have a digest at their origin: layers and manifests of images, and files of models. Each is brought once, however many
+//! ask for it: from this machine, from the swarm, or else from the origin, and is what its digest says, or no answer with it is ever a
+//! success.
+//!
+//! What came from an origin is shared under its digest (`sha256-…`), so that other gateways take it from the swarm. There it is
+//! believed by nobody: all of it is digested again before the end of it is sent. A file that is known by a SHA-1 alone (Git's) is taken
+//! from its origin and never from the swarm: others can make two files with one SHA-1.
+
+mod avoided;
+mod check;
+mod flight;
+mod folder;
+mod growing;
+mod held;
+mod key;
+mod swarm;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use origins::{FileDigest, Object, Origin, OriginError};
+use peer::{Manifest, Node, OpenContent, ReadMemory};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::contents::Contents;
+use crate::error::{GatewayError, Refusal};
+use crate::recent::Recent;
+use avoided::Avoided;
+use flight::Parked;
+use folder::Folder;
+pub(crate) use growing::{Growing, GrowingReader};
+pub(crate) use held::Held;
+use key::key_of;
+use swarm::Found;
+
+/// Most files that are read from origins at once; more wait.
+const FLIGHTS: usize = 32;
+/// Most files that are known at once. Those that nobody asks for are found again.
+const MOST: usize = 32 << 10;
+/// What checks of contents may have in memory together. Answers that wait for them hold none of it.
+const CHECKS: u32 = 32 << 20;
+/// Which contents have a name is asked again after this time, and so many answers are remembered.
+const NAMES: Duration = Duration::from_secs(15);
+const MOST_NAMES: usize = 256;
+
+/// A file that is wanted.
+pub(crate) struct Asked<'a> {
+    /// What it is.
+    pub(crate) digest: FileDigest,
+    /// Its size, if that is known.
+    pub(crate) size: Option<u64>,
+    /// Most bytes that it may have, where that is not known.
+    pub(crate) most: u64,
+    /// A folder that may be in the swarm and have it.
+    pub(crate) published: Option<Published<'a>>,
+    /// Where it comes from. It is asked only if nobody else has it.
+    pub(crate) origin: FromOrigin<'a>,
+}
+
+/// A folder that may be in the swarm.
+pub(crate) struct Published<'a> {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Most bytes that all of it may have: more is not downloaded.
+    pub(crate) most: u64,
+    /// Where in it the file should be.
+    pub(crate) path: &'a str,
+}
+
+/// Asks an origin for an object.
+pub(crate) type FromOrigin<'a> = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send + 'a>>;
+
+/// A file that is brought once: who holds this looks for it, and others wait.
+type Entry = Arc<tokio::sync::Mutex<Option<Held>>>;
+
+/// All of them.
+pub(crate) struct Blobs(Arc<Shared>);
+
+struct Shared {
+    folder: Folder,
+    keep_free: Option<u64>,
+    /// How long the swarm is waited for.
+    patience: Duration,
+    /// Who shares what came from an origin.
+    nodes: Vec<Node>,
+    entries: Mutex<HashMap<FileDigest, Entry>>,
+    flights: Arc<Semaphore>,
+    parked: Mutex<HashMap<FileDigest, Parked>>,
+    checks: ReadMemory,
+    avoided: Avoided,
+    published: Recent<String, Option<Found>>,
+}
+
+impl Blobs {
+    /// Keeps what comes from origins in this folder, and shares it by these nodes.
+    pub(crate) fn new(
+        folder: &Path,
+        keep_free: Option<u64>,
+        patience: Duration,
+        nodes: Vec<Node>,
+    ) -> Result<Self, GatewayError> {
+        let opened = Folder::open(folder);
+        let folder = opened.map_err(|source| GatewayError::Folder { path: folder.to_owned(), source })?;
+        Ok(Blobs(Arc::new(Shared {
+            folder,
+            keep_free,
+            patience,
+            nodes,
+            entries: Mutex::default(),
+            flights: Arc::new(Semaphore::new(FLIGHTS)),
+            parked: Mutex::default(),
+            checks: ReadMemory::new(CHECKS),
+            avoided: Avoided::default(),
+            published: Recent::new(NAMES, MOST_NAMES),
+        })))
+    }
+
+    /// A file, from where it is now. What is there of it may yet turn out to be wrong.
+    pub(crate) async fn get(&self, contents: &Contents, asked: Asked<'_>, wait: Duration) -> Result<Held, Refusal> {
+        let entry = self.0.entry(asked.digest);
+        let getting = async {
+            let mut known = entry.lock().await;
+            if let Some(held) = known.as_ref().filter(|held| !held.is_over()) {
+                return Ok(held.clone());
+            }
+            let held = self.0.find(contents, asked, &entry).await?;
+            *known = Some(held.clone());
+            Ok(held)
+        };
+        timeout(wait, getting).await.unwrap_or(Err(Refusal::Late))
+    }
+
+    /// What is read here for a moment takes a part of this, and not of what answers take that wait for it.
+    pub(crate) fn memory(&self) -> &ReadMemory {
+        &self.0.checks
+    }
+
+    /// A file that is here, or on its way. Nobody is asked for it.
+    pub(crate) fn known(&self, digest: FileDigest) -> Option<Held> {
+        let entry = self.0.entries().get(&digest).cloned()?;
+        let known = entry.try_lock().ok()?;
+        known.as_ref().filter(|held| !held.is_over()).cloned()
+    }
+}
+
+impl Shared {
+    fn entry(&self, digest: FileDigest) -> Entry {
+        let mut entries = self.entries();
+        if entries.len() >= MOST && !entries.contains_key(&digest) {
+            // Others hold those that are being looked for, and those that are on their way.
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+        }
+        entries.entry(digest).or_default().clone()
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<FileDigest, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(self: &Arc<Self>, contents: &Contents, asked: Asked<'_>, entry: &Entry) -> Result<Held, Refusal> {
+        let Asked { digest, size, most, published, origin } = asked;
+        if let Some(growing) = flight::kept(self, digest, size, entry).await {
+            return Ok(growing);
+        }
+        if matches!(digest, FileDigest::Sha256(_)) {
+            if let Some(published) = published
+                && let Some(held) = self.in_published(contents, published, digest, size).await
+            {
+                return Ok(held);
+            }
+            let key = key_of(digest);
+            let found = swarm::find(contents, &self.avoided, self.patience, &key, |manifest| {
+                let header = manifest.header();
+                let fits = |found: u64| size.is_none_or(|size| found == size) && found <= most;
+                matches!(&header.files[..], [file] if !header.folder && fits(file.size))
+            });
+            if let Some(found) = found.await
+                && let Some(file) = found.open.files().next()
+            {
+                let (offset, size) = (file.offset, file.entry.size);
+                return Ok(check::begin(self, found.clone(), offset..offset + size, digest, true));
+            }
+        }
+        let (origin, object) = origin.await.map_err(|error| refused(&error))?;
+        if object.digest != Some(digest) || size.is_some_and(|size| size != object.size) {
+            tracing::warn!(url = origin.url(), "an origin has another file than it says");
+            return Err(Refusal::Failed);
+        }
+        flight::begin(self, origin, object, digest, entry).await
+    }
+
+    /// A file of a folder that somebody shares.
+    async fn in_published(
+        self: &Arc<Self>,
+        contents: &Contents,
+        Published { name, most, path }: Published<'_>,
+        digest: FileDigest,
+        size: Option<u64>,
+    ) -> Option<Held> {
+        let looking = async {
+            let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
+            Ok::<_, Refusal>(swarm::find(contents, &self.avoided, self.patience, &name, fits).await)
+        };
+        let found = self.published.get(name.clone(), looking).await.ok()??;
+        let open = found.open.clone();
+        let file = open.files().find(|file| file.entry.path == path)?;
+        let range = file.offset..file.offset + file.entry.size;
+        let fits = size.is_none_or(|size| size == file.entry.size) && !self.avoided.has(open.content());
+        (fits && !is_gone(&open)).then(|| check::begin(self, found, range, digest, false))
+    }
+}
+
+/// Whether a content cannot be read any more.
+fn is_gone(open: &OpenContent) -> bool {
+    matches!(open.status().borrow().state, peer::State::Failed(_) | peer::State::Withdrawn(_) | peer::State::Stopped)
+}
+
+/// What a client is told of what an origin did. The log says more.
+pub(crate) fn refused(error: &OriginError) -> Refusal {
+    match error {
+        OriginError::NotFound(_) | OriginError::Url { .. } => Refusal::NotFound,
+        // Whether it is there is nobody's business who may not read it.
+        OriginError::Denied { .. } => {
+            tracing::warn!(%error, "an origin refuses");
+            Refusal::NotFound
+        }
+        error => {
+            tracing::warn!(%error, "an origin is of no help");
+            Refusal::Origin
+        }
+    }
+}

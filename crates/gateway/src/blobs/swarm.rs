@@ -1,0 +1,61 @@
+//! Contents of a swarm that could be what is wanted, by their names. Anyone may have given them those in an open swarm, so that they are
+//! digested before they are believed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer::{Manifest, Node, OpenContent};
+use tokio::time::timeout;
+
+use super::avoided::Avoided;
+use crate::contents::Contents;
+
+/// Contents of one name that are tried.
+const TRIES: usize = 3;
+
+/// A content that could be it.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) node: Node,
+    pub(super) open: Arc<OpenContent>,
+    /// Where it is downloaded, if this is a folder of its own.
+    pub(super) folder: Option<std::path::PathBuf>,
+}
+
+/// The content of this name that most have, and whose manifest fits. It is downloaded from then on. A tracker, a manifest, and the files
+/// are each waited for so long: the origin has it in any case.
+pub(super) async fn find(
+    contents: &Contents,
+    avoided: &Avoided,
+    patience: Duration,
+    name: &str,
+    fits: impl Fn(&Manifest) -> bool,
+) -> Option<Found> {
+    for swarm in contents.swarms.iter().filter(|swarm| swarm.asks) {
+        let Ok(Ok(mut found)) = timeout(patience, swarm.node.find(name)).await else { continue };
+        found.retain(|found| found.seeders > 0 && found.name == name && !avoided.has(found.content));
+        found.sort_by_key(|found| std::cmp::Reverse(found.seeders));
+        for content in found.into_iter().take(TRIES).map(|found| found.content) {
+            let found = |open| Found { node: swarm.node.clone(), open, folder: swarm.folder(content) };
+            if let Some(open) = swarm.node.open(content).await {
+                if fits(open.manifest()) {
+                    return Some(found(Arc::new(open)));
+                }
+                continue;
+            }
+            let Ok(Ok(manifest)) = timeout(patience, swarm.node.manifest(content)).await else {
+                avoided.slow(content);
+                continue;
+            };
+            if manifest.header().name != name || !fits(&manifest) {
+                avoided.wrong(content);
+                continue;
+            }
+            match timeout(patience, contents.begin(swarm, content, Some(name))).await {
+                Ok(Ok(open)) => return Some(found(open)),
+                _ => avoided.slow(content),
+            }
+        }
+    }
+    None
+}

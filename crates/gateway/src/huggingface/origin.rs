@@ -1,0 +1,170 @@
+//! Models and data sets of a hub: what a revision is and which files it has, the hub says; their bytes come from the swarm where it has
+//! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use origins::OriginError;
+use origins::hub::{Hub, HubFile, Repo, RepoKind};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::call::{Call, Kind, MAIN, What, is_commit};
+use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
+use crate::blobs::{Asked, Published, refused};
+use crate::error::Refusal;
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
+use crate::recent::Recent;
+use crate::served::Served;
+
+/// How long a branch or tag is believed to be at its commit, and how many of them are remembered.
+const REVISIONS: Duration = Duration::from_secs(30);
+const MOST_REVISIONS: usize = 1024;
+/// Files of a commit never change. Some lists of them are long, so that few are remembered.
+const TREES: Duration = Duration::from_secs(3600);
+const MOST_TREES: usize = 16;
+/// What a shared folder may have beside the files of a commit: what clients note in it.
+const BESIDE: u64 = 64 << 20;
+
+/// A hub, and what it said lately.
+pub(crate) struct HubOrigin {
+    hub: Hub,
+    revisions: Recent<(Repo, String), String>,
+    trees: Recent<(Repo, String), Arc<Vec<HubFile>>>,
+}
+
+impl HubOrigin {
+    pub(crate) fn new(hub: Hub) -> Self {
+        let revisions = Recent::new(REVISIONS, MOST_REVISIONS);
+        HubOrigin { hub, revisions, trees: Recent::new(TREES, MOST_TREES) }
+    }
+
+    /// The commit of a revision; the last that is known, where the hub does not answer.
+    async fn commit(&self, repo: &Repo, revision: &str) -> Result<String, OriginError> {
+        if is_commit(revision) {
+            return Ok(revision.to_owned());
+        }
+        let key = (repo.clone(), revision.to_owned());
+        self.revisions.get_or_old(key, self.hub.commit(repo, revision), OriginError::is_transient).await
+    }
+
+    async fn files(&self, repo: &Repo, commit: &str) -> Result<Arc<Vec<HubFile>>, OriginError> {
+        let key = (repo.clone(), commit.to_owned());
+        let asking = async { self.hub.files(repo, commit).await.map(Arc::new) };
+        self.trees.get_or_old(key, asking, OriginError::is_transient).await
+    }
+}
+
+/// Answers a client of Hugging Face.
+pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, call: &Call) -> Response {
+    let kind = match call.repository.kind {
+        Kind::Model => RepoKind::Model,
+        Kind::Dataset => RepoKind::Dataset,
+    };
+    let Ok(repo) = Repo::new(kind, &call.repository.id) else { return unknown(call) };
+    let looking = async {
+        let commit = hub.commit(&repo, &call.revision).await?;
+        let files = hub.files(&repo, &commit).await?;
+        Ok((commit, files))
+    };
+    let found = match timeout(served.wait, looking).await {
+        Ok(found) => found.map_err(|error| refused(&error)),
+        Err(_) => Err(Refusal::Late),
+    };
+    let (commit, files) = match found {
+        Ok(found) => found,
+        Err(Refusal::NotFound) => return unknown(call),
+        Err(refusal) => return refusal.into_response(),
+    };
+    let answered = answer(served, hub, request, call, &repo, (&commit, &files)).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    set(response.headers_mut(), REPO_COMMIT, &commit);
+    response
+}
+
+/// The hub has no such thing, or none that this gateway may read.
+fn unknown(call: &Call) -> Response {
+    match call.revision == MAIN {
+        true => missing("RepoNotFound", "there is no such repository, or the gateway may not read it"),
+        false => missing("RevisionNotFound", "there is no such revision, or the gateway may not read it"),
+    }
+}
+
+async fn answer(
+    served: &Served,
+    hub: &HubOrigin,
+    request: Request,
+    call: &Call,
+    repo: &Repo,
+    (commit, files): (&str, &Arc<Vec<HubFile>>),
+) -> Result<Response, Refusal> {
+    let (request, body) = request.into_parts();
+    let all = files.clone();
+    match &call.what {
+        What::Info => {
+            let (repository, commit) = (call.repository.clone(), commit.to_owned());
+            served.lists.answer(move || super::json(&info(&repository, &commit, all.iter().map(path_of)))).await
+        }
+        What::Tree(folder) => {
+            let (recursive, folder) = (is_recursive(&request), folder.clone());
+            served.lists.answer(move || tree_answer(tree(all.iter(), path_of, entry, &folder, recursive))).await
+        }
+        What::PathsInfo => {
+            let paths = paths(&request, body).await?;
+            let make = move || super::json(&Value::Array(paths_info(all.iter(), path_of, entry, &paths)));
+            served.lists.answer(make).await
+        }
+        What::Refs => Ok(refs(commit)),
+        What::File(path) => {
+            let Some(file) = files.iter().find(|file| file.path == *path) else {
+                return Ok(missing("EntryNotFound", "there is no such file in this revision"));
+            };
+            let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
+            let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+            let total = files.iter().fold(0, |total: u64, file| total.saturating_add(file.size));
+            respond_file(served, hub, &request, repo, commit, (file, total), &manner).await
+        }
+    }
+}
+
+fn path_of(file: &HubFile) -> &str {
+    &file.path
+}
+
+/// A file as the hub lists it. Without what leads to other servers.
+fn entry(file: &HubFile) -> Value {
+    let mut entry = json!({ "type": "file", "path": file.path, "size": file.size, "oid": file.oid });
+    if let Some(sha256) = &file.sha256 {
+        entry["lfs"] = json!({ "oid": sha256, "size": file.size, "pointerSize": 134 });
+    }
+    entry
+}
+
+async fn respond_file(
+    served: &Served,
+    hub: &HubOrigin,
+    request: &axum::http::request::Parts,
+    repo: &Repo,
+    commit: &str,
+    (file, total): (&HubFile, u64),
+    manner: &Manner<'_>,
+) -> Result<Response, Refusal> {
+    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+    let tag = format!("\"{}\"", file.etag());
+    if request.method == Method::HEAD {
+        let served = files::Served { offset: 0, size: file.size, tag, name: name.to_owned() };
+        return files::respond_head(request, &served, manner);
+    }
+    // What the hub has no digest of cannot be told from anything else.
+    let digest = file.digest().ok_or(Refusal::Origin)?;
+    let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
+    let origin = async { Ok((hub.hub.origin(repo, commit), file.object(commit))) };
+    let most = total.saturating_add(BESIDE);
+    let published = Some(Published { name: repo.content_name(commit), most, path: &file.path });
+    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Box::pin(origin) };
+    let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
+    files::respond_held(request, &held, &held.served(name, tag), manner).await
+}

@@ -1,0 +1,212 @@
+//! A mirror of registries of container images (OCI distribution specification): tags as their registry has them now, manifests and
+//! layers by digest from the swarm, with the registry behind.
+
+mod call;
+mod media;
+mod origins;
+
+use std::future::{poll_fn, ready};
+use std::time::Duration;
+
+use ::origins::registry::{Kind, Registry};
+use ::origins::{FileDigest, OriginError};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts as RequestParts;
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use data_encoding::HEXLOWER;
+use http_body::Body as _;
+use serde_json::json;
+use tokio::time::timeout;
+
+pub(crate) use self::origins::{Named, Registries};
+use crate::blobs::{Asked, Blobs, FromOrigin, Held, refused};
+use crate::body::{ContentBody, Part};
+use crate::error::Refusal;
+use crate::files::{ASK_AGAIN, FOR_EVER, Manner, not_begun, respond_head, respond_held, set};
+use crate::served::Served;
+use call::{Call, Reference};
+use media::media_type;
+
+/// Most bytes of a manifest (the specification's own bound).
+const MANIFEST: u64 = 4 << 20;
+/// How long a registry is asked for a size, before the swarm is asked without it.
+const LOOK: Duration = Duration::from_secs(5);
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Answers what is below `/v2`.
+pub(crate) async fn respond(served: &Served, request: Request) -> Response {
+    let request = request.into_parts().0;
+    let (answered, code) = match (&served.origins, Call::of(request.uri.path())) {
+        (Some(origins), Some(call)) if !origins.registries.are_none() => {
+            let code = if matches!(call, Call::Blob { .. }) { "BLOB_UNKNOWN" } else { "MANIFEST_UNKNOWN" };
+            (answer(served, &origins.blobs, &origins.registries, &request, call).await, code)
+        }
+        _ => (Err(Refusal::NotFound), "NAME_UNKNOWN"),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| refuse(refusal, code));
+    response.headers_mut().insert(VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+/// What is wrong, as clients of registries read it.
+fn refuse(refusal: Refusal, code: &str) -> Response {
+    let code = match refusal {
+        Refusal::NotFound => code,
+        Refusal::Busy => "TOOMANYREQUESTS",
+        _ => "UNAVAILABLE",
+    };
+    let sentence = json!({ "errors": [{ "code": code, "message": refusal.sentence() }] }).to_string();
+    let mut response = refusal.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set(headers, CONTENT_LENGTH, &sentence.len().to_string());
+    *response.body_mut() = Body::from(sentence);
+    response
+}
+
+async fn answer(
+    served: &Served,
+    blobs: &Blobs,
+    registries: &Registries,
+    request: &RequestParts,
+    call: Call,
+) -> Result<Response, Refusal> {
+    let query = request.uri.query();
+    match call {
+        Call::Base => Ok(json_response("{}", "application/json")),
+        Call::Blob { name, digest } => {
+            let (number, name) = registries.find(query, &name).ok_or(Refusal::NotFound)?;
+            let registry = registries.registry(number);
+            let known = blobs.known(FileDigest::Sha256(digest));
+            let manner = Manner { wait: served.wait, memory: &served.memory, cache: FOR_EVER };
+            let name_of = format!("sha256:{}", HEXLOWER.encode(&digest));
+            let tag = format!("\"{name_of}\"");
+            if request.method == Method::HEAD && known.is_none() {
+                // Asking is no reason to bring it.
+                match registry.find(name, Kind::Blob, digest).await {
+                    Ok((_, object)) => {
+                        let file = crate::files::Served { offset: 0, size: object.size, tag, name: name_of.clone() };
+                        return respond_head(request, &file, &manner).map(|response| with_digest(response, &name_of));
+                    }
+                    Err(error) if !error.is_transient() => return Err(refused(&error)),
+                    // Perhaps the swarm has it.
+                    Err(_) => {}
+                }
+            }
+            let held = match known {
+                Some(held) => held,
+                None => {
+                    let asked = blob(registry, name, digest).await?;
+                    blobs.get(&served.contents, asked, served.wait).await?
+                }
+            };
+            let file = held.served(&name_of, tag);
+            let response = if request.method == Method::HEAD {
+                respond_head(request, &file, &manner)?
+            } else {
+                respond_held(request, &held, &file, &manner).await?
+            };
+            Ok(with_digest(response, &name_of))
+        }
+        Call::Manifest { name, reference } => {
+            let (number, name) = registries.find(query, &name).ok_or(Refusal::NotFound)?;
+            let (digest, cache) = match reference {
+                Reference::Digest(digest) => (digest, FOR_EVER),
+                Reference::Tag(tag) => {
+                    let resolved = registries.resolve(number, name, &tag).await;
+                    (resolved.map_err(|error| refused(&error))?, ASK_AGAIN)
+                }
+            };
+            let asked = Asked {
+                digest: FileDigest::Sha256(digest),
+                size: None,
+                most: MANIFEST,
+                published: None,
+                origin: Box::pin(registries.registry(number).find(name, Kind::Manifest, digest)),
+            };
+            let held = blobs.get(&served.contents, asked, served.wait).await?;
+            let bytes = timeout(served.wait, whole(served, blobs, &held)).await.unwrap_or(Err(Refusal::Late))?;
+            let kind = media_type(&bytes).ok_or(Refusal::NotFound)?;
+            manifest(request, bytes, &kind, &HEXLOWER.encode(&digest), cache)
+        }
+    }
+}
+
+/// A layer that is wanted. Its size is asked first: of what others share under its digest, nothing larger is downloaded.
+async fn blob<'a>(registry: &'a Registry, name: &'a str, digest: [u8; 32]) -> Result<Asked<'a>, Refusal> {
+    let finding = registry.find(name, Kind::Blob, digest);
+    let (size, origin): (_, FromOrigin<'a>) = match timeout(LOOK, finding).await {
+        Ok(Ok((origin, object))) => (Some(object.size), Box::pin(ready(Ok((origin, object))))),
+        // The swarm may have what the registry has no more.
+        Ok(Err(error @ OriginError::NotFound(_))) => (None, Box::pin(ready(Err(error)))),
+        Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
+        Ok(Err(_)) | Err(_) => (None, Box::pin(registry.find(name, Kind::Blob, digest))),
+    };
+    Ok(Asked { digest: FileDigest::Sha256(digest), size, most: u64::MAX, published: None, origin })
+}
+
+/// A manifest, which is known to be right.
+fn manifest(
+    request: &RequestParts,
+    bytes: Bytes,
+    kind: &str,
+    digest: &str,
+    cache: &'static str,
+) -> Result<Response, Refusal> {
+    use axum::http::header::{CACHE_CONTROL, ETAG};
+
+    use crate::conditions::{Verdict, judge};
+
+    let name = format!("sha256:{digest}");
+    let tag = format!("\"{name}\"");
+    let mut response = match judge(&request.headers, &tag) {
+        Verdict::Send => Body::from(bytes.clone()).into_response(),
+        Verdict::NotModified => axum::http::StatusCode::NOT_MODIFIED.into_response(),
+        Verdict::Failed => return Err(Refusal::Precondition),
+    };
+    let headers = response.headers_mut();
+    set(headers, ETAG, &tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    set(headers, CONTENT_TYPE, kind);
+    if request.method == Method::HEAD {
+        set(headers, CONTENT_LENGTH, &bytes.len().to_string());
+        *response.body_mut() = Body::empty();
+    }
+    Ok(with_digest(response, &name))
+}
+
+/// All of a small file, once it is known to be right.
+async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Refusal> {
+    if held.size > MANIFEST {
+        return Err(Refusal::NotFound);
+    }
+    held.is_right().await.map_err(|error| not_begun(&error))?;
+    let room = served.memory.take(held.size as usize).await;
+    let file = held.served("", String::new());
+    let range = file.offset..file.offset + file.size;
+    let parts = Box::new(std::iter::once(Part::Range(range)));
+    let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());
+    let mut all = BytesMut::with_capacity(file.size as usize);
+    while all.len() < file.size as usize {
+        let next = poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await;
+        let frame = next.ok_or(Refusal::Failed)?.map_err(|error| not_begun(&error))?;
+        all.extend_from_slice(&frame.into_data().unwrap_or_default());
+    }
+    Ok(room.hold(all.freeze()))
+}
+
+fn json_response(text: &'static str, kind: &'static str) -> Response {
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn with_digest(mut response: Response, digest: &str) -> Response {
+    set(response.headers_mut(), DIGEST, digest);
+    response
+}

@@ -1,0 +1,95 @@
+//! Which registries are read from, and which of them a request means.
+
+use std::time::Duration;
+
+use origins::OriginError;
+use origins::registry::Registry;
+
+use crate::recent::Recent;
+
+/// How long what a tag stands for is believed.
+const TAGS: Duration = Duration::from_secs(30);
+/// Most tags that are remembered.
+const MOST: usize = 4096;
+
+/// A registry that is read from, as `docker.io` names one.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) registry: Registry,
+}
+
+/// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
+pub(crate) struct Registries {
+    all: Vec<Named>,
+    tags: Recent<(usize, String, String), ([u8; 32], u64)>,
+}
+
+impl Registries {
+    pub(crate) fn new(all: Vec<Named>) -> Self {
+        Registries { all, tags: Recent::new(TAGS, MOST) }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn are_none(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The registry that a request means, and the name of the repository there: by `ns=`, as containerd says it, by the name's first
+    /// part, or else the one that was named first.
+    pub(super) fn find<'a>(&self, query: Option<&str>, name: &'a str) -> Option<(usize, &'a str)> {
+        let at = |wanted: &str| self.all.iter().position(|named| named.name.eq_ignore_ascii_case(wanted));
+        if let Some(said) = query.and_then(said) {
+            return Some((at(&said)?, name));
+        }
+        if let Some((first, rest)) = name.split_once('/')
+            && let Some(number) = at(first)
+        {
+            return Some((number, rest));
+        }
+        (!self.all.is_empty()).then_some((0, name))
+    }
+
+    pub(super) fn registry(&self, number: usize) -> &Registry {
+        &self.all[number].registry
+    }
+
+    /// What a tag stands for now, or did a moment ago; or last, where the registry does not answer.
+    pub(super) async fn resolve(&self, number: usize, name: &str, tag: &str) -> Result<[u8; 32], OriginError> {
+        let key = (number, name.to_owned(), tag.to_owned());
+        let asking = self.registry(number).resolve(name, tag);
+        self.tags.get_or_old(key, asking, OriginError::is_transient).await.map(|(digest, _)| digest)
+    }
+}
+
+/// The registry that `ns=` names.
+fn said(query: &str) -> Option<String> {
+    let said = query.split('&').find_map(|part| part.strip_prefix("ns="))?;
+    Some(percent_encoding::percent_decode_str(said).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_registries_that_were_named_are_meant() {
+        let named = |name: &str| Named {
+            name: name.to_owned(),
+            registry: Registry::new("http://127.0.0.1:1", None, &Default::default()).unwrap(),
+        };
+        let registries = Registries::new(vec![named("docker.io"), named("127.0.0.1:5000")]);
+        for (query, name, expected) in [
+            (Some("ns=docker.io"), "library/alpine", Some((0, "library/alpine"))),
+            (Some("a=b&ns=127.0.0.1%3A5000"), "x", Some((1, "x"))),
+            (Some("ns=169.254.169.254"), "x", None),
+            (Some("ns="), "x", None),
+            (None, "library/alpine", Some((0, "library/alpine"))),
+            (None, "docker.io/library/alpine", Some((0, "library/alpine"))),
+            (Some("other=1"), "x", Some((0, "x"))),
+        ] {
+            assert_eq!(registries.find(query, name), expected, "{query:?} {name}");
+        }
+        assert_eq!(Registries::new(Vec::new()).find(None, "x"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Models that nobody has published, by the gateway's own hub.
+
+mod client;
+#[allow(dead_code)]
+#[path = "../../../tests/src/hub.rs"]
+mod hub;
+#[allow(dead_code)]
+#[path = "../../../tests/src/web.rs"]
+mod web;
+
+use std::time::Duration;
+
+use client::{Client, Peers, noise, serve};
+use hub::{COMMIT, MockHub};
+use origins::Limits;
+use origins::hub::Hub;
+use p2p_fileshare_gateway::{Options, Origins, Swarm};
+use peer::{Node, TrackerAddress};
+use web::Response;
+
+/// A patience that only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn gateway(peers: &Peers, peer: &str, tracker: &TrackerAddress, hub: &MockHub) -> (Node, Client) {
+    let limits = Limits::default().pause(Duration::from_millis(5)).patience(Duration::from_millis(200));
+    let node = peers.joined(peer, tracker).await;
+    let swarm = Swarm::new(node.clone(), "all").all().output(peers.at(peer, "out"));
+    let mut options = Options::default();
+    let hub = Hub::new(&hub.url(), None, &limits).unwrap();
+    options.origins = Some(Origins::new(peers.at(peer, "out")).patience(PATIENCE).hub(hub));
+    (node, serve(vec![swarm], options).await)
+}
+
+fn files_read(hub: &MockHub, path: &str) -> usize {
+    let requests = hub.server().requests();
+    requests.iter().filter(|request| request.method == "GET" && request.path.ends_with(path)).count()
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_has_comes_from_the_hub_once() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let weights = noise(3_000_001);
+    hub.put("models/org/model", "config.json", b"{}", false);
+    hub.put("models/org/model", "sub/model.safetensors", &weights, true);
+    hub.tag("models/org/model", "v1", COMMIT);
+    let (_node, client) = gateway(&peers, "gateway", &peers.tracker(), &hub).await;
+    let info = client.get("/api/models/org/model/revision/v1", &[]).await.text();
+    assert!(info.contains(COMMIT) && info.contains("sub/model.safetensors"), "{info}");
+    let tree: serde_json::Value = serde_json::from_slice(
+        &client.get(&format!("/api/models/org/model/tree/{COMMIT}?recursive=true"), &[]).await.body,
+    )
+    .unwrap();
+    let file = tree.as_array().unwrap().iter().find(|entry| entry["path"] == "sub/model.safetensors").unwrap();
+    let sha256 = file["lfs"]["oid"].as_str().unwrap().to_owned();
+    let path = "/org/model/resolve/main/sub/model.safetensors";
+    let head = client.ask("HEAD", path, &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("3000001")));
+    assert_eq!(head.header("x-repo-commit"), Some(COMMIT));
+    assert_eq!(head.header("etag"), Some(format!("\"{sha256}\"").as_str()));
+    assert_eq!(head.header("x-xet-hash"), None);
+    assert_eq!(files_read(&hub, "model.safetensors"), 0);
+    let range = [("range", "bytes=2999000-")];
+    let (one, two, part) = tokio::join!(client.get(path, &[]), client.get(path, &[]), client.get(path, &range));
+    assert!(one.is_success() && one.body == weights && two.body == weights);
+    assert!(part.status == 206 && part.body == weights[2_999_000..]);
+    assert_eq!(client.get("/org/model/resolve/v1/config.json", &[]).await.body, b"{}");
+    assert_eq!(client.get("/org/model/resolve/main/config.json", &[]).await.body, b"{}");
+    assert_eq!((files_read(&hub, "model.safetensors"), files_read(&hub, "config.json")), (1, 1));
+    for (path, code) in [
+        ("/org/model/resolve/main/none", "EntryNotFound"),
+        ("/org/none/resolve/main/a", "RepoNotFound"),
+        ("/org/model/resolve/v2/a", "RevisionNotFound"),
+    ] {
+        let answer = client.get(path, &[]).await;
+        assert_eq!((answer.status, answer.header("x-error-code")), (404, Some(code)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_the_hub_does_not_list_so_is_never_a_success() {
+    for is_lfs in [true, false] {
+        for size in [1, 5000, 1_000_003] {
+            let (peers, hub) = (Peers::new(), MockHub::start());
+            let (right, mut wrong) = (noise(size), noise(size));
+            wrong[size / 2] ^= 1;
+            hub.put("models/org/model", "file", &right, is_lfs);
+            hub.fault(move |request| {
+                request.path.ends_with("/file").then(|| Response::of_bytes(request, &wrong, "\"x\""))
+            });
+            let (_node, client) = gateway(&peers, "gateway", &peers.tracker(), &hub).await;
+            for range in ["", "Range: bytes=0-0\r\n", "Range: bytes=-3\r\n"] {
+                let request = format!(
+                    "GET /org/model/resolve/main/file HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{range}\r\n",
+                    client.0
+                );
+                let answer = client.try_raw(&request).await;
+                assert!(!answer.is_some_and(|answer| answer.is_success()), "{is_lfs} {size} {range}");
+            }
+            hub.fault(|_| None);
+            let mended = client.get("/org/model/resolve/main/file", &[]).await;
+            assert!(mended.is_success() && mended.body == right, "{is_lfs} {size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_published_model_is_taken_from_the_swarm_as_far_as_it_is_the_hubs() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let (right, same) = (noise(1_500_000), noise(700_000));
+    let mut wrong = right.clone();
+    wrong[9] ^= 1;
+    hub.put("models/org/model", "a.safetensors", &right, true);
+    hub.put("models/org/model", "b.safetensors", &same, true);
+    let name = format!("org--model@{COMMIT}");
+    peers.put("publisher", &format!("{name}/a.safetensors"), &wrong);
+    peers.put("publisher", &format!("{name}/b.safetensors"), &same);
+    let publisher = peers.joined("publisher", &tracker).await;
+    publisher.share(peers.at("publisher", &name)).await.unwrap();
+    while !publisher.find(&name).await.unwrap().iter().any(|found| found.seeders > 0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_node, client) = gateway(&peers, "gateway", &tracker, &hub).await;
+    let get = async |path: &str| client.get(&format!("/org/model/resolve/main/{path}"), &[]).await;
+    assert!(get("b.safetensors").await.body == same);
+    assert_eq!(files_read(&hub, "b.safetensors"), 0, "the swarm has it");
+    let request = format!(
+        "GET /org/model/resolve/main/a.safetensors HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        client.0
+    );
+    let first = client.try_raw(&request).await;
+    assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != right));
+    assert!(get("a.safetensors").await.body == right, "it comes from the hub then");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_stays_while_the_hub_is_down() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    hub.put("models/org/model", "a", &noise(1000), true);
+    hub.put("models/org/model", "b", &noise(1001), true);
+    let (_node, client) = gateway(&peers, "gateway", &peers.tracker(), &hub).await;
+    assert!(client.get("/org/model/resolve/main/a", &[]).await.is_success());
+    hub.fault(|_| Some(Response::new(503, "")));
+    assert!(client.get("/org/model/resolve/main/a", &[]).await.is_success());
+    assert_eq!(client.get("/org/other/resolve/main/a", &[]).await.status, 504);
+    assert!(!client.get("/org/model/resolve/main/b", &[]).await.is_success());
+}

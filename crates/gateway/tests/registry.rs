@@ -1,0 +1,312 @@
+//! The gateway as a mirror of a registry.
+
+mod client;
+#[path = "client/images.rs"]
+mod images;
+#[allow(dead_code)]
+#[path = "../../../tests/src/web.rs"]
+mod web;
+
+use std::time::Duration;
+
+use client::{Answer, Client, Peers, noise, serve};
+use images::{MANIFEST, MockRegistry, digest};
+use origins::Limits;
+use origins::registry::Registry;
+use p2p_fileshare_gateway::{Options, Origins, Swarm, Token};
+use peer::{Node, TrackerAddress};
+use web::{Response, Sending};
+
+/// A patience that only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn limits() -> Limits {
+    Limits::default().pause(Duration::from_millis(5)).patience(Duration::from_millis(200))
+}
+
+fn options(peers: &Peers, peer: &str, registries: &[(&str, &MockRegistry)]) -> Options {
+    let mut origins = Origins::new(peers.at(peer, "out")).patience(PATIENCE);
+    for (name, registry) in registries {
+        origins = origins.registry(*name, Registry::new(&registry.url(), None, &limits()).unwrap());
+    }
+    let mut options = Options::default();
+    options.origins = Some(origins);
+    options
+}
+
+/// A gateway of a swarm, with this registry behind.
+async fn mirror(peers: &Peers, peer: &str, tracker: &TrackerAddress, registry: &MockRegistry) -> (Node, Client) {
+    let node = peers.joined(peer, tracker).await;
+    let swarm = Swarm::new(node.clone(), "all").all().output(peers.at(peer, "out"));
+    (node, serve(vec![swarm], options(peers, peer, &[("docker.io", registry)])).await)
+}
+
+async fn alone(peers: &Peers, registry: &MockRegistry) -> Client {
+    let tracker = peers.tracker();
+    mirror(peers, "gateway", &tracker, registry).await.1
+}
+
+fn blob(name: &str, digest: &str) -> String {
+    format!("/v2/{name}/blobs/{digest}?ns=docker.io")
+}
+
+#[tokio::test]
+async fn an_image_is_mirrored_and_read_once() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layer = noise(3_000_001);
+    let (manifest, layer_digest) = registry.put_image("library/a", "latest", &layer);
+    let client = alone(&peers, &registry).await;
+    let base = client.get("/v2/", &[]).await;
+    assert_eq!((base.status, base.header("docker-distribution-api-version")), (200, Some("registry/2.0")));
+    let by_tag = "/v2/library/a/manifests/latest?ns=docker.io";
+    let head = client.ask("HEAD", by_tag, &[]).await;
+    assert_eq!((head.status, head.header("docker-content-digest")), (200, Some(manifest.as_str())));
+    assert_eq!(head.header("content-type"), Some(MANIFEST));
+    let found = client.get(by_tag, &[]).await;
+    assert!(found.is_success() && digest(&found.body) == manifest);
+    assert_eq!(head.header("content-length"), Some(found.body.len().to_string().as_str()));
+    let by_digest = client.get(&format!("/v2/library/a/manifests/{manifest}?ns=docker.io"), &[]).await;
+    assert_eq!((by_digest.body, by_digest.status), (found.body, 200));
+    assert_eq!(registry.read(&format!("manifests/{manifest}")), 1);
+    // Asking about a layer does not bring it.
+    let path = blob("library/a", &layer_digest);
+    let head = client.ask("HEAD", &path, &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("3000001")));
+    assert_eq!(registry.read("/blobs/"), 0);
+    // Many ask at once, and it is read once.
+    let (one, two, three) = tokio::join!(client.get(&path, &[]), client.get(&path, &[]), client.get(&path, &[]));
+    for answer in [one, two, three] {
+        assert!(answer.is_success() && answer.body == layer);
+        assert_eq!(answer.header("docker-content-digest"), Some(layer_digest.as_str()));
+    }
+    let part = client.get(&path, &[("range", "bytes=2000000-2000999")]).await;
+    assert!(part.status == 206 && part.body == layer[2_000_000..2_001_000]);
+    assert_eq!(client.get(&path, &[("range", "bytes=3000001-")]).await.status, 416);
+    assert_eq!(registry.read("/blobs/"), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_mirrored_is_not_found_and_not_dialled() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    registry.put_image("a", "latest", b"layer");
+    let client = alone(&peers, &registry).await;
+    for (path, code) in [
+        ("/v2/a/manifests/other?ns=docker.io".to_owned(), "MANIFEST_UNKNOWN"),
+        (format!("/v2/a/blobs/{}", digest(b"other")), "BLOB_UNKNOWN"),
+        ("/v2/a/tags/list".to_owned(), "NAME_UNKNOWN"),
+        ("/v2/a/../b/manifests/x".to_owned(), "NAME_UNKNOWN"),
+    ] {
+        let answer = client.get(&path, &[]).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text().contains(code), "{path}: {}", answer.text());
+    }
+    let asked = registry.asked();
+    let inner = MockRegistry::start();
+    inner.put_image("a", "latest", b"layer");
+    let ns = inner.url().replace("http://", "");
+    assert_eq!(client.get(&format!("/v2/a/manifests/latest?ns={ns}"), &[]).await.status, 404);
+    assert_eq!((inner.asked(), registry.asked()), (0, asked));
+    assert_eq!(client.ask("DELETE", "/v2/a/manifests/latest", &[]).await.status, 405);
+}
+
+#[tokio::test]
+async fn a_layer_of_other_bytes_is_never_a_success() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    for size in [0, 1, 5000, 2_000_003] {
+        let (right, mut wrong) = (noise(size), noise(size));
+        match wrong.last_mut() {
+            Some(last) => *last ^= 1,
+            None => wrong.push(1),
+        }
+        let digest = registry.put_blob("a", &right);
+        let client = alone(&peers, &registry).await;
+        registry.fault(move |request| {
+            request.path.contains("/blobs/").then(|| Response::of_bytes(request, &wrong, "\"x\""))
+        });
+        let path = blob("a", &digest);
+        let is_wrong = |answer: Option<Answer>| !answer.is_some_and(|answer| answer.is_success());
+        let ask =
+            |headers: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", client.0);
+        assert!(is_wrong(client.try_raw(&ask("")).await), "{size}");
+        for range in ["bytes=0-0", "bytes=1-", "bytes=-10", "bytes=0-1,3-4"] {
+            assert!(is_wrong(client.try_raw(&ask(&format!("Range: {range}\r\n"))).await), "{size} {range}");
+        }
+        registry.mend();
+        let mended = client.get(&path, &[]).await;
+        assert!(mended.is_success() && mended.body == right, "{size}: {}", mended.status);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_of_other_bytes_is_never_a_success() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let (manifest, _) = registry.put_image("a", "latest", b"layer");
+    let client = alone(&peers, &registry).await;
+    registry.fault(|request| {
+        let wrong = format!(r#"{{"mediaType": "{MANIFEST}", "layers": [], "config": {{}}}}"#);
+        let is_it = request.path.contains("/manifests/sha256") && request.method == "GET";
+        is_it.then(|| Response::of_bytes(request, wrong.as_bytes(), "\"x\""))
+    });
+    for reference in ["latest", &manifest] {
+        let answer = client.get(&format!("/v2/a/manifests/{reference}"), &[]).await;
+        assert!(matches!(answer.status, 502 | 504), "{reference}: {}", answer.status);
+        assert!(!answer.text().contains("layers"));
+    }
+    registry.mend();
+    assert!(client.get("/v2/a/manifests/latest", &[]).await.is_success());
+}
+
+#[tokio::test]
+async fn a_registry_that_breaks_off_is_gone_on_with() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layer = noise(4_000_000);
+    let digest = registry.put_blob("a", &layer);
+    let bytes = layer.clone();
+    // It dies in the middle, and for longer than it is waited for.
+    let mut first = true;
+    registry.fault(move |request| {
+        if request.method != "GET" || !request.path.contains("/blobs/") {
+            return None;
+        }
+        let answer = Response::of_bytes(request, &bytes, "\"x\"");
+        let sending = if std::mem::take(&mut first) {
+            Some(Response { sending: Sending::Cut(1_500_000), ..answer })
+        } else {
+            None
+        };
+        Some(sending.unwrap_or_else(|| Response::new(503, "")))
+    });
+    let client = alone(&peers, &registry).await;
+    let path = blob("a", &digest);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", client.0);
+    assert!(!client.try_raw(&request).await.is_some_and(|answer| answer.is_success()));
+    registry.mend();
+    let sent = registry.sent();
+    let answer = client.get(&path, &[]).await;
+    assert!(answer.is_success() && answer.body == layer);
+    assert!(registry.sent() - sent < 3_000_000, "what had come is not read again");
+}
+
+#[tokio::test]
+async fn another_gateway_takes_it_from_the_swarm() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layer = noise(2_500_000);
+    let (manifest, layer_digest) = registry.put_image("a", "latest", &layer);
+    let tracker = peers.tracker();
+    let (first_node, first) = mirror(&peers, "first", &tracker, &registry).await;
+    let paths = [format!("/v2/a/manifests/{manifest}"), blob("a", &layer_digest)];
+    for path in &paths {
+        assert!(first.get(path, &[]).await.is_success());
+    }
+    for digest in [&manifest, &layer_digest] {
+        listed(&first_node, &digest.replace(':', "-")).await;
+    }
+    let read = (registry.read("/manifests/"), registry.read("/blobs/"));
+    let (_node, second) = mirror(&peers, "second", &tracker, &registry).await;
+    for path in &paths {
+        assert!(second.get(path, &[]).await.is_success(), "{path}");
+    }
+    assert!(second.get(&paths[1], &[]).await.body == layer);
+    let again = (registry.read("/manifests/"), registry.read("/blobs/"));
+    assert_eq!(again, read, "the registry is not read again");
+}
+
+/// Waits until a tracker knows that somebody has a content of this name.
+async fn listed(node: &Node, name: &str) {
+    loop {
+        if node.find(name).await.unwrap().iter().any(|found| found.seeders > 0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_others_share_under_a_digest_is_not_believed() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let tracker = peers.tracker();
+    for (case, size) in [("small", 5000), ("large", 2_000_003)] {
+        let right = noise(size);
+        let mut wrong = right.clone();
+        wrong[size / 2] ^= 1;
+        let digest = registry.put_blob("a", &right);
+        let name = digest.replace(':', "-");
+        let hostile = peers.joined(&format!("hostile-{case}"), &tracker).await;
+        peers.put(&format!("hostile-{case}"), &name, &wrong);
+        hostile.share(peers.at(&format!("hostile-{case}"), &name)).await.unwrap();
+        listed(&hostile, &name).await;
+        let gateway = format!("gateway-{case}");
+        let (_node, client) = mirror(&peers, &gateway, &tracker, &registry).await;
+        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", blob("a", &digest), client.0);
+        let first = client.try_raw(&request).await;
+        assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != right), "{case}");
+        let again = client.get(&blob("a", &digest), &[]).await;
+        assert!(again.is_success() && again.body == right, "{case}: it comes from the registry then");
+    }
+}
+
+#[tokio::test]
+async fn what_was_kept_is_digested_again() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layer = noise(1_000_000);
+    let digest = registry.put_blob("a", &layer);
+    let tracker = peers.tracker();
+    let name = digest.replace(':', "-");
+    {
+        let (node, client) = mirror(&peers, "gateway", &tracker, &registry).await;
+        assert!(client.get(&blob("a", &digest), &[]).await.is_success());
+        listed(&node, &name).await;
+        node.shutdown().await;
+    }
+    let kept = peers.at("gateway", &format!("out/origins-0/{name}/{name}"));
+    assert!(std::fs::read(&kept).unwrap() == layer);
+    // The first gateway of this process still has its folder.
+    let other = peers.at("later", &format!("out/origins-0/{name}/{name}"));
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    let mut wrong = layer.clone();
+    wrong[7] ^= 1;
+    std::fs::write(&other, &wrong).unwrap();
+    let own_tracker = peers.tracker();
+    let (_node, client) = mirror(&peers, "later", &own_tracker, &registry).await;
+    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", blob("a", &digest), client.0);
+    let first = client.try_raw(&request).await;
+    assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != layer));
+    assert!(client.get(&blob("a", &digest), &[]).await.body == layer);
+    // What is right is not read again.
+    let path = peers.at("right", &format!("out/origins-0/{name}/{name}"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, &layer).unwrap();
+    let read = registry.read("/blobs/");
+    let (_node, client) = mirror(&peers, "right", &peers.tracker(), &registry).await;
+    assert!(client.get(&blob("a", &digest), &[]).await.body == layer);
+    assert_eq!(registry.read("/blobs/"), read);
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_with_a_token_of_its_service() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    registry.wants_token(None);
+    let (_, layer) = registry.put_image("library/a", "latest", b"layer");
+    let client = alone(&peers, &registry).await;
+    assert!(client.get("/v2/library/a/manifests/latest", &[]).await.is_success());
+    assert_eq!(client.get(&blob("library/a", &layer), &[]).await.body, b"layer");
+    assert_eq!(registry.read("/token"), 1, "one a repository");
+}
+
+#[tokio::test]
+async fn a_client_of_a_gateway_with_a_token_says_it() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    registry.put_image("a", "latest", b"layer");
+    let node = peers.joined("gateway", &peers.tracker()).await;
+    let mut options = options(&peers, "gateway", &[("docker.io", &registry)]);
+    options.token = Some(Token::new("0123456789abcdef").unwrap());
+    let client = serve(vec![Swarm::new(node, "all").all().output(peers.at("gateway", "out"))], options).await;
+    for path in ["/v2/", "/v2/a/manifests/latest", "/s3/", "/org/m/resolve/main/x"] {
+        let answer = client.get(path, &[]).await;
+        assert_eq!(answer.status, 401, "{path}");
+        assert!(answer.header("www-authenticate").is_some_and(|wanted| wanted.starts_with("Basic")));
+    }
+    assert_eq!(registry.asked(), 0);
+    let headers = [("authorization", "Bearer 0123456789abcdef")];
+    assert!(client.get("/v2/a/manifests/latest", &headers).await.is_success());
+}

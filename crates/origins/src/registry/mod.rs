@@ -1,0 +1,301 @@
+//! A registry of container images (OCI distribution specification): what a tag stands for now, and the bytes of manifests and layers by
+//! their digests.
+//!
+//! Where a registry wants a token of a service, that is asked for one, with the [`login`] of this user if there is one. Neither goes
+//! anywhere else: of both servers, redirects elsewhere are followed without them.
+
+mod login;
+mod name;
+mod source;
+mod token;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+
+use crate::client::{answer, client_of, content_range, header, send};
+use crate::http::small_body;
+use crate::reader::persist;
+use crate::redirects::Named;
+use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
+pub use login::login;
+pub use name::{is_name, is_tag, sha256};
+use source::RegistrySource;
+use token::{Challenge, Granted, Tokens};
+
+/// All kinds of manifests.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Most bytes of a manifest (the specification's own bound), and of what a service says that gives tokens.
+const MANIFEST: u64 = 4 << 20;
+const GRANTED: usize = 1 << 20;
+
+/// What has a digest in a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A manifest, or a list of them.
+    Manifest,
+    /// A layer, or the configuration of an image.
+    Blob,
+}
+
+impl Kind {
+    fn path(self) -> &'static str {
+        match self {
+            Kind::Manifest => "manifests",
+            Kind::Blob => "blobs",
+        }
+    }
+}
+
+/// A registry. Clones are of the same.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    named: Named,
+    url: Url,
+    /// For messages.
+    shown: String,
+    /// What stands behind `Basic`, if this user has a login there.
+    login: Option<String>,
+    limits: Limits,
+    challenge: tokio::sync::Mutex<Option<Challenge>>,
+    tokens: Mutex<Tokens>,
+}
+
+impl Registry {
+    /// The registry at this address, and the credentials for it as they stand behind `Basic`.
+    pub fn new(url: &str, login: Option<String>, limits: &Limits) -> Result<Self, OriginError> {
+        let url = Url::parse(url).map_err(|error| OriginError::url(url, error.to_string()))?;
+        let shown = crate::client::shown(&url);
+        let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || !is_bare {
+            let reason = "a registry is at an address that begins with https:// or http://, without a password";
+            return Err(OriginError::url(&shown, reason));
+        }
+        let named = Named::new(&url);
+        Ok(Registry(Arc::new(Inner {
+            client: client_of(limits, &named)?,
+            named,
+            url,
+            shown: shown.trim_end_matches('/').to_owned(),
+            login,
+            limits: limits.clone(),
+            challenge: tokio::sync::Mutex::default(),
+            tokens: Mutex::default(),
+        })))
+    }
+
+    /// The SHA-256 of the manifest that a tag stands for now, and its size.
+    pub async fn resolve(&self, name: &str, tag: &str) -> Result<([u8; 32], u64), OriginError> {
+        let inner = &self.0;
+        let url = inner.at(name, Kind::Manifest, tag)?;
+        let shown = inner.shown(name, Kind::Manifest, tag);
+        persist(&inner.limits, || async {
+            match inner.ask(Method::HEAD, name, Kind::Manifest, &url, &shown, None).await {
+                Ok(found) => {
+                    let digest = header(found.headers(), &DIGEST).and_then(|digest| sha256(&digest));
+                    let found = digest.zip(length(found.headers())).filter(|(_, size)| *size <= MANIFEST);
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
+                // It may answer GET alone.
+                Err(OriginError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            // It does not say, so it is read, and is what it is.
+            let found = inner.ask(Method::GET, name, Kind::Manifest, &url, &shown, None).await?;
+            let bytes = small_body(found, &shown, MANIFEST as usize, &inner.limits).await?;
+            Ok((<sha2::Sha256 as sha2::Digest>::digest(&bytes).into(), bytes.len() as u64))
+        })
+        .await
+    }
+
+    /// What a digest names, if the registry has it: to be read from the origin that this returns.
+    pub async fn find(&self, name: &str, kind: Kind, digest: [u8; 32]) -> Result<(Origin, Object), OriginError> {
+        let inner = &self.0;
+        let key = format!("sha256:{}", hexadecimal(&digest));
+        let url = inner.at(name, kind, &key)?;
+        let shown = inner.shown(name, kind, &key);
+        let size = persist(&inner.limits, || inner.size(name, kind, &url, &shown)).await?;
+        if kind == Kind::Manifest && size > MANIFEST {
+            return Err(OriginError::refused(&shown, "it is too large for a manifest"));
+        }
+        let object = Object {
+            path: key.clone(),
+            key,
+            size,
+            version: Version::Commit(hexadecimal(&digest)),
+            digest: Some(FileDigest::Sha256(digest)),
+        };
+        let source = RegistrySource { registry: self.clone(), name: name.to_owned(), kind, url: shown };
+        Ok((Origin::new(Arc::new(source), inner.limits.clone()), object))
+    }
+}
+
+impl Inner {
+    fn shown(&self, name: &str, kind: Kind, reference: &str) -> String {
+        format!("{}/v2/{name}/{}/{reference}", self.shown, kind.path())
+    }
+
+    fn at(&self, name: &str, kind: Kind, reference: &str) -> Result<Url, OriginError> {
+        let mut url = self.url.clone();
+        if !is_name(name) || !(is_tag(reference) || sha256(reference).is_some()) {
+            return Err(OriginError::url(&self.shown, "there is no image of such a name"));
+        }
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().push("v2").extend(name.split('/')).push(kind.path()).push(reference);
+        }
+        Ok(url)
+    }
+
+    /// How large something is. Some servers answer HEAD only where they keep it themselves.
+    async fn size(&self, name: &str, kind: Kind, url: &Url, shown: &str) -> Result<u64, OriginError> {
+        let unknown = || OriginError::refused(shown, "the registry does not say how large it is");
+        match self.ask(Method::HEAD, name, kind, url, shown, None).await {
+            Ok(found) if length(found.headers()).is_some() => return length(found.headers()).ok_or_else(unknown),
+            Err(error @ (OriginError::NotFound(_) | OriginError::Unreachable { .. })) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        let found = self.ask(Method::GET, name, kind, url, shown, Some("bytes=0-0")).await?;
+        if found.status() == StatusCode::PARTIAL_CONTENT {
+            let range = header(found.headers(), &CONTENT_RANGE).and_then(|text| content_range(&text));
+            return range.and_then(|(_, _, size)| size).ok_or_else(unknown);
+        }
+        length(found.headers()).ok_or_else(unknown)
+    }
+
+    /// Asks, with what the registry wants of those who ask; once more if it does not take that any longer.
+    async fn ask(
+        &self,
+        method: Method,
+        name: &str,
+        kind: Kind,
+        url: &Url,
+        shown: &str,
+        range: Option<&'static str>,
+    ) -> Result<Response, OriginError> {
+        let once = async || {
+            let mut request = self.request(method.clone(), name, kind, url).await?;
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            send(request, shown, &self.limits).await
+        };
+        match once().await {
+            Err(OriginError::Denied { .. }) if self.forget(name).await => once().await,
+            answered => answered,
+        }
+    }
+
+    /// A request that says what the registry wants to hear.
+    async fn request(&self, method: Method, name: &str, kind: Kind, url: &Url) -> Result<RequestBuilder, OriginError> {
+        let mut request = self.client.request(method, url.clone());
+        if kind == Kind::Manifest {
+            request = request.header(ACCEPT, MANIFESTS);
+        }
+        Ok(match self.authorization(name).await? {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        })
+    }
+
+    /// Forgets what the registry was told, which it did not take. Whether there was anything.
+    async fn forget(&self, name: &str) -> bool {
+        let had_token = self.tokens().find(name).is_some();
+        self.tokens().forget(name);
+        // It may have been open to everyone before.
+        let challenge = self.challenge.lock().await.take();
+        had_token || challenge == Some(Challenge::Open)
+    }
+
+    async fn authorization(&self, name: &str) -> Result<Option<HeaderValue>, OriginError> {
+        let basic = || {
+            let value = HeaderValue::from_str(&format!("Basic {}", self.login.as_ref()?)).ok();
+            value.map(|mut value| {
+                value.set_sensitive(true);
+                value
+            })
+        };
+        // Those who ask at once for the first time ask once.
+        let mut known = self.challenge.lock().await;
+        let challenge = match &*known {
+            Some(challenge) => challenge.clone(),
+            None => known.insert(self.challenged().await?).clone(),
+        };
+        drop(known);
+        let Challenge::Bearer { realm, service } = challenge else {
+            return Ok(if challenge == Challenge::Basic { basic() } else { None });
+        };
+        if let Some(token) = self.tokens().find(name) {
+            return Ok(Some(token));
+        }
+        let granted = self.granted(&realm, service.as_deref(), name, basic()).await?;
+        let token = self.tokens().keep(name, &granted);
+        token.map(Some).ok_or_else(|| OriginError::refused(&self.shown, "its service for tokens gives none"))
+    }
+
+    /// What the registry wants.
+    async fn challenged(&self) -> Result<Challenge, OriginError> {
+        let mut url = self.url.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(["v2", ""]);
+        }
+        let answered = answer(self.client.get(url), &self.shown, &self.limits).await?;
+        match answered.status() {
+            StatusCode::UNAUTHORIZED => Challenge::of(answered.headers()).ok_or_else(|| {
+                OriginError::refused(&self.shown, "it wants credentials of a kind that is not known here")
+            }),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(OriginError::unreachable(&self.shown, format!("it answers {status}")))
+            }
+            _ => Ok(Challenge::Open),
+        }
+    }
+
+    /// Asks the service that the registry names for a token with which this repository can be read.
+    async fn granted(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        name: &str,
+        login: Option<HeaderValue>,
+    ) -> Result<Granted, OriginError> {
+        let wrong = |reason: &str| OriginError::refused(&self.shown, reason);
+        let mut url = Url::parse(realm).map_err(|_| wrong("it names no service that gives tokens"))?;
+        if !self.named.may_lead_to(&self.url, &url) {
+            return Err(wrong("its service for tokens is not at an address that it may send others to"));
+        }
+        url.query_pairs_mut()
+            .extend_pairs(service.map(|service| ("service", service)))
+            .append_pair("scope", &format!("repository:{name}:pull"));
+        let mut request = self.client.get(url);
+        if let Some(login) = login {
+            request = request.header(AUTHORIZATION, login);
+        }
+        let shown = format!("the service for tokens of {}", self.shown);
+        let answered = send(request, &shown, &self.limits).await?;
+        let body = small_body(answered, &shown, GRANTED, &self.limits).await?;
+        serde_json::from_slice(&body).map_err(|_| wrong("its service for tokens does not answer as one does"))
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What `Content-Length` says, also in the answer to HEAD.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    header(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
