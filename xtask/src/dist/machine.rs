@@ -14,6 +14,14 @@ const STORY: &str = include_str!("machine/story.sh");
 
 /// The story ends by itself before.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// What the package brings, or its services leave.
+const OURS: [&str; 5] = [
+    "/usr/bin/peer-cli",
+    "/etc/p2p-fileshare",
+    "/srv/p2p-fileshare",
+    "/var/lib/private/p2p-tracker",
+    "/var/lib/p2p-tracker",
+];
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Why this machine cannot do it; nothing if it can.
@@ -26,8 +34,8 @@ pub(super) fn hindrance() -> Option<&'static str> {
     if !cfg!(target_os = "linux") || !Path::new("/lib/systemd/systemd").exists() {
         return Some("there is no systemd to boot");
     }
-    if succeeds("dpkg-query", &["--status", "p2p-fileshare"]) {
-        return Some("the package is installed on this machine, whose files would be seen");
+    if OURS.iter().any(|path| Path::new(path).exists()) || succeeds("dpkg-query", &["--status", "p2p-fileshare"]) {
+        return Some("the package is, or was, installed on this machine, whose files would be seen");
     }
     let tried = succeeds(
         "unshare",
@@ -47,7 +55,8 @@ pub(super) fn try_out(old: &Path, new: &Path) -> anyhow::Result<bool> {
     fs::copy(new, trial.join("new.deb"))?;
     let complaints = fs::File::create(trial.join("complaints"))?;
     let mut boot = Command::new("unshare");
-    boot.args(["--mount", "--kill-child", "--fork", "sh"]).arg(trial.join("boot.sh")).arg(trial);
+    let group = format!("p2p-trial-{}", std::process::id());
+    boot.args(["--mount", "--pid", "--kill-child", "--fork", "sh"]).arg(trial.join("boot.sh")).arg(trial).arg(&group);
     boot.stdin(Stdio::null()).stdout(complaints.try_clone()?).stderr(complaints);
     let mut child = boot.spawn().context("unshare does not run")?;
     let until = Instant::now() + PATIENCE;
@@ -59,6 +68,8 @@ pub(super) fn try_out(old: &Path, new: &Path) -> anyhow::Result<bool> {
             // All that it has started ends with it.
             let _ = child.kill();
             let _ = child.wait();
+            std::thread::sleep(LOOK);
+            ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"].map(|root| remove_groups(&Path::new(root).join(&group)));
             check_interrupted()?;
             break false;
         }
@@ -74,4 +85,12 @@ pub(super) fn try_out(old: &Path, new: &Path) -> anyhow::Result<bool> {
     ensure!(said.lines().last() == Some("passed"), "the packages on a machine:\n{steps}");
     steps.lines().filter(|line| *line != "passed").for_each(|line| eprintln!("on a machine: {line}"));
     Ok(true)
+}
+
+/// Groups of processes that have ended, which boot.sh removes otherwise. They are folders without files that could be removed.
+fn remove_groups(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove_groups(&entry.path());
+    }
+    let _ = fs::remove_dir(group);
 }

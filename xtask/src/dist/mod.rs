@@ -81,6 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         all.extend([made.archive, bill]);
     }
+    all.push(chart(Path::new("packaging/helm"), output)?);
     let sums = checksums(&all)?;
     fs::write(output.join("SHA256SUMS"), &sums)?;
     print!("{sums}");
@@ -111,6 +112,20 @@ fn pack(programs: &Programs, here: &Programs, output: &Path, triple: &str) -> an
         .with_context(|| format!("the files for {triple}"))?;
     let archive = if kind == Kind::Windows { archive::zip(&folder)? } else { archive::tar(&folder)? };
     Ok(Made { archive, folder })
+}
+
+/// The chart for Kubernetes, as `helm install` takes it.
+fn chart(chart: &Path, output: &Path) -> anyhow::Result<PathBuf> {
+    let stage = tempfile::tempdir()?;
+    let folder = stage.path().join("p2p-fileshare");
+    for file in files_in(chart)? {
+        let target = folder.join(file.strip_prefix(chart)?);
+        fs::create_dir_all(target.parent().context("it lies in the chart")?)?;
+        fs::copy(&file, target)?;
+    }
+    let path = output.join(format!("p2p-fileshare-chart-{}.tgz", env!("CARGO_PKG_VERSION")));
+    fs::copy(archive::tar(&folder)?, &path)?;
+    Ok(path)
 }
 
 /// The Debian package of programs that run here; installed, upgraded and purged on a machine of its own where that can be made.

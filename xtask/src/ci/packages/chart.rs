@@ -138,6 +138,7 @@ impl Pods<'_> {
                     .fold(word, |word, (there, here)| word.replace(there, here)),
             });
         }
+        command.arg("--bind=127.0.0.1");
         for (name, value) in self.release[container]["variables"].as_object().into_iter().flatten() {
             // What the cluster fills in.
             command.env(name, value.as_str().unwrap_or("node-1"));

@@ -1,10 +1,10 @@
 # Boots systemd in namespaces of its own, over this machine's files: what is written there goes into memory, and is gone at the end.
-# Called as root, in a mount namespace of its own, as `boot.sh FOLDER`: FOLDER is /trial inside, and its story.sh is run there as a
-# service. Everything ends with that service, or with this script.
+# Called as root, in namespaces of its own (mounts and processes), as `boot.sh FOLDER GROUP`: FOLDER is /trial inside, and its story.sh
+# is run there as a service. Everything ends with that service, or with this script. GROUP is what its group of processes is called.
 set -eu
 trial=$1
 mount --make-rprivate /
-if [ "${2:-}" != inside ]; then
+if [ "$2" != inside ]; then
   # A group of processes of its own: in the hierarchy that systemd uses, which is removed at the end.
   groups=$trial/groups
   mkdir "$groups"
@@ -13,11 +13,11 @@ if [ "${2:-}" != inside ]; then
   else
     mount -t cgroup -o none,name=systemd cgroup "$groups"
   fi
-  group=$groups/p2p-trial-$$
+  group=$groups/$2
   mkdir "$group"
   status=0
   sh -c 'echo 0 > "$1/cgroup.procs" && shift && exec "$@"' sh "$group" \
-    unshare --mount --pid --fork --kill-child --ipc --uts --net --cgroup sh "$0" "$trial" inside || status=$?
+    timeout --kill-after=5 270 unshare --mount --pid --fork --kill-child --ipc --uts --net --cgroup sh "$0" "$trial" inside || status=$?
   # Processes are gone a moment after their namespace.
   for _ in 1 2 3 4 5 6 7 8 9 10; do
     find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && break
