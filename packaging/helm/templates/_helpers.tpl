@@ -58,12 +58,17 @@ helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | re
 {{- if and .Values.containerd.enabled (not .Values.node.enabled) -}}
 {{- fail "containerd.enabled needs node.enabled" -}}
 {{- end -}}
-{{- if and .Values.node.enabled (eq .Values.node.command "gateway") (not .Values.node.hostNetwork) (not .Values.gateway.tokenSecret) -}}
-{{- fail "a gateway that other pods reach needs a token: name its Secret in gateway.tokenSecret, or set node.hostNetwork" -}}
+{{- if and .Values.node.enabled (include "p2p.needsToken" .) (not .Values.gateway.tokenSecret) -}}
+{{- fail "what other pods reach, and a daemon, need a token: name its Secret in gateway.tokenSecret" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Whether clients of the gateway must know a token. */}}
+{{/* Whether a node's peer listens for HTTP clients. */}}
+{{- define "p2p.listens" -}}
+{{- if or (eq .Values.node.command "gateway") .Values.gateway.withDaemon -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether those must know a token. */}}
 {{- define "p2p.needsToken" -}}
-{{- if and (eq .Values.node.command "gateway") (not .Values.node.hostNetwork) -}}true{{- end -}}
+{{- if and (include "p2p.listens" .) (or (not .Values.node.hostNetwork) (eq .Values.node.command "daemon")) -}}true{{- end -}}
 {{- end -}}

@@ -69,7 +69,9 @@ pub(super) fn try_out(old: &Path, new: &Path) -> anyhow::Result<bool> {
             let _ = child.kill();
             let _ = child.wait();
             std::thread::sleep(LOOK);
-            ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"].map(|root| remove_groups(&Path::new(root).join(&group)));
+            for root in ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"] {
+                remove_groups(&Path::new(root).join(&group));
+            }
             check_interrupted()?;
             break false;
         }

@@ -16,7 +16,8 @@ import yaml
 
 OLDEST, NEWEST = "1.26", "1.37"
 
-ON_THE_NODE = {"node": {"hostNetwork": True}, "containerd": {"enabled": True}}
+ON_THE_NODE = {"node": {"hostNetwork": True}}
+MIRROR = {**ON_THE_NODE, "containerd": {"enabled": True}}
 EVERYTHING = {
     "fullnameOverride": "models",
     "bindAddress": "[::]",
@@ -42,7 +43,9 @@ GOOD = {
     "open": {"swarm": {"mode": "open"}},
     "daemon": {"node": {"command": "daemon", "storage": {"sizeLimit": "10Gi"}}, "metrics": {"serviceMonitor": {"enabled": True}}},
     "daemon, open": {"node": {"command": "daemon"}, "swarm": {"mode": "open"}},
+    "daemon that listens": {"node": {"command": "daemon", "hostNetwork": True}, "gateway": {"withDaemon": True}},
     "on the node": ON_THE_NODE,
+    "containerd": MIRROR,
     "containerd as it was": {**ON_THE_NODE, "containerd": {"enabled": True, "remove": True, "resolveTags": False}},
     "everything": EVERYTHING,
     "trackers alone": {"node": {"enabled": False}, "serviceAccount": {"create": False}},
@@ -62,6 +65,9 @@ BAD = {
     "containerd with a daemon": {"containerd": {"enabled": True}, "node": {"hostNetwork": True, "command": "daemon"}},
     "containerd without nodes": {"containerd": {"enabled": True}, "node": {"hostNetwork": True, "enabled": False}},
     "a gateway for everyone without a token": {"gateway": {"tokenSecret": ""}},
+    "a daemon that listens without a token": {
+        "node": {"command": "daemon", "hostNetwork": True}, "gateway": {"withDaemon": True, "tokenSecret": ""},
+    },
     "nodes without a tracker": {"tracker": {"enabled": False}},
 }
 
