@@ -39,10 +39,10 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The programs with all optional parts, as the tests have built them.
+/// The programs with all optional parts, of which the tests have built nearly everything.
 pub(super) fn programs() -> anyhow::Result<Programs> {
     let mut command = super::command();
-    command.args(["test", "--no-run"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    command.args(["build", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
     programs::of_executables(&programs::executables(command.args(["--features", FEATURES]))?)
 }
 

@@ -91,15 +91,18 @@ fn deny(tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A Python that has these packages, in an environment of its own.
+/// A Python that has these packages, in an environment of its own. What cannot be had of one kind is no hindrance for another.
 fn python(name: &str, packages: &[&str], tools: &Path) -> anyhow::Result<PathBuf> {
-    let folder = cross::once(tools.join(format!("python-{name}")), |folder| {
-        cross::output_of(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-        let mut pip = Command::new(interpreter(folder));
+    let environment = cross::once(tools.join("python"), |folder| {
+        cross::output_of(Command::new("python3").args(["-m", "venv"]).arg(folder)).map(drop)
+    })?;
+    let python = interpreter(&environment);
+    cross::once(tools.join(format!("python-has-{name}")), |_| {
+        let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]);
         cross::output_of(pip.args(["--timeout", "30", "--retries", "2"]).args(packages)).map(drop)
     })?;
-    Ok(interpreter(&folder))
+    Ok(python)
 }
 
 fn interpreter(environment: &Path) -> PathBuf {

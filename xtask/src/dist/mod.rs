@@ -155,10 +155,11 @@ fn wheel(
     let Some(tag) = wheel::tag(target) else { return Ok(None) };
     let wheel = wheel::build(Path::new("."), programs, tag, bill, output)?;
     let name = wheel.display();
-    if Kind::of(target) != Kind::of(&triple()?) || !target.starts_with(std::env::consts::ARCH) {
-        skipped.say(&format!("{name} is packed, and was not installed: its programs are for another machine"));
-    } else if let Some(why) = wheel::hindrance() {
+    if let Some(why) = wheel::hindrance() {
         skipped.say(&format!("{name} is packed, and was not installed: {why}"));
+    } else if Kind::of(target) != Kind::of(&triple()?) || !target.starts_with(std::env::consts::ARCH) {
+        wheel::lay_out(&wheel, tag, programs)?;
+        skipped.say(&format!("{name} is packed, and pip takes it for its platform; its programs were not run from it"));
     } else {
         wheel::try_out(&wheel)?;
         eprintln!("{name} is good: installed, a swarm was run from it, and uninstalled");

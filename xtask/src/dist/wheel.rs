@@ -132,6 +132,23 @@ pub(super) fn try_out(wheel: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Has pip install it as on the machine that it is for, into a folder, and compares the programs: they do not run here.
+pub(super) fn lay_out(wheel: &Path, tag: &str, programs: &Programs) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let platform = tag.split('.').next().unwrap_or(tag);
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-cache-dir", "--no-deps"]);
+    pip.args(["--platform", platform, "--only-binary=:all:", "--target"]).arg(folder.path()).arg(wheel);
+    output_of(pip.env("PIP_NO_INDEX", "1"))?;
+    for program in [&programs.tracker, &programs.peer] {
+        let name = program.file_name().context("a program has a name")?;
+        let laid =
+            fs::read(folder.path().join("bin").join(name)).with_context(|| name.to_string_lossy().into_owned())?;
+        ensure!(laid == fs::read(program)?, "{} is not what was packed", name.display());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;

@@ -10,11 +10,12 @@ mount -o remount,bind,ro,nosuid,nodev "$root"
 ip link set lo up
 # The engine's part: the root, the user, the folder and the one variable.
 unshare=$(command -v unshare)
-inside() { env -i PATH=/bin "$unshare" --root="$root" --setgid=65534 --setuid=65534 --wd=/data "$@" </dev/null; }
+enter() { exec env -i PATH=/bin "$unshare" --root="$root" --setgid=65534 --setuid=65534 --wd=/data "$@" </dev/null; }
+inside() { (enter "$@"); }
 inside /bin/tracker --version >/dev/null || fail "tracker does not start"
 inside /bin/peer-cli --version >/dev/null || fail "peer-cli does not start"
 head -c 300000 /dev/urandom >"$root/data/model.bin"
-inside /bin/tracker --metrics 9100 >"$root/data/said" 2>&1 &
+enter /bin/tracker --metrics 9100 >"$root/data/said" 2>&1 &
 tracker=$!
 for _ in $(seq 300); do grep -q '^Tracker id: ' "$root/data/said" && break; sleep 0.2; done
 id=$(sed -n 's/^Tracker id: //p' "$root/data/said")
@@ -22,7 +23,7 @@ id=$(sed -n 's/^Tracker id: //p' "$root/data/said")
 mkdir "$root/data/input"
 mv "$root/data/model.bin" "$root/data/input/"
 chown -R 65534:65534 "$root/data/input"
-inside /bin/peer-cli -i 127.0.0.1 --tracker-id "$id" -S >"$root/data/seeder" 2>&1 &
+enter /bin/peer-cli -i 127.0.0.1 --tracker-id "$id" -S >"$root/data/seeder" 2>&1 &
 seeder=$!
 for _ in $(seq 100); do
   if inside /bin/peer-cli get -i 127.0.0.1 --tracker-id "$id" -f model.bin -o got >"$root/data/getter" 2>&1; then break; fi
