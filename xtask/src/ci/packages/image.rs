@@ -34,10 +34,13 @@ pub(super) fn check(time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
 
 /// Runs static programs as the image would.
 fn try_out(programs: &Programs, skipped: &mut Skipped) -> anyhow::Result<()> {
-    let may =
-        Command::new("unshare").args(["--mount", "--pid", "--fork", "--net", "true"]).stderr(Stdio::null()).status();
-    if !may.is_ok_and(|status| status.success()) {
-        skipped.say(&format!("{WHAT} are built and not run: this user, or this machine, may not make namespaces"));
+    let succeeds = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !succeeds(&["unshare", "--mount", "--pid", "--fork", "--net", "true"]) || !succeeds(&["ip", "-V"]) {
+        skipped.say(&format!("{WHAT} are built and not run: no namespaces can be made here, or set up for want of ip"));
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
