@@ -2,6 +2,7 @@
 //! modules, which cargo does not check.
 
 mod optional;
+mod packages;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -76,6 +77,8 @@ pub fn run() -> anyhow::Result<()> {
     let mut skipped = Skipped::default();
     eprintln!("optional parts");
     optional::run(&mut skipped)?;
+    eprintln!("packages");
+    packages::run(&mut skipped)?;
     eprintln!("other platforms");
     let result = cross::run_in_ci(&mut skipped).and_then(|()| fuzz(&mut skipped));
     skipped.sum_up();

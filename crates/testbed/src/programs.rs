@@ -63,15 +63,16 @@ pub const FEATURES_FOR_PEOPLE: [&str; 2] =
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {
-    built(&cargo_build(&PROGRAMS, profile)?)
+    of_executables(&cargo_build(&PROGRAMS, profile)?)
 }
 
 /// Builds both with this profile, as they are handed out.
 pub fn build_for_people(profile: &str) -> anyhow::Result<Programs> {
-    built(&cargo_build(&[&PROGRAMS[..], &FEATURES_FOR_PEOPLE].concat(), profile)?)
+    of_executables(&cargo_build(&[&PROGRAMS[..], &FEATURES_FOR_PEOPLE].concat(), profile)?)
 }
 
-fn built(executables: &[PathBuf]) -> anyhow::Result<Programs> {
+/// Both programs among what was built.
+pub fn of_executables(executables: &[PathBuf]) -> anyhow::Result<Programs> {
     Ok(Programs { tracker: find(executables, "tracker")?, peer: find(executables, "peer-cli")? })
 }
 
@@ -97,7 +98,7 @@ fn cargo_build(what: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Both programs, as a command that is about to build them makes them.
 pub fn build_by(command: &mut Command) -> anyhow::Result<Programs> {
-    built(&executables(command.args(PROGRAMS))?)
+    of_executables(&executables(command.args(PROGRAMS))?)
 }
 
 /// Programs that a build which is about to start makes.

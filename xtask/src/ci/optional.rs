@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::ensure;
+use testbed::programs::{self, Programs};
 
 use crate::cross::Skipped;
 
@@ -36,6 +37,13 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
         ensure!(command.status()?.success(), "cargo {} of optional parts failed", words[0]);
     }
     Ok(())
+}
+
+/// The programs with all optional parts, of which the tests have built nearly everything.
+pub(super) fn programs() -> anyhow::Result<Programs> {
+    let mut command = super::command();
+    command.args(["build", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    programs::of_executables(&programs::executables(command.args(["--features", FEATURES]))?)
 }
 
 /// A Python that has what tests use of it.

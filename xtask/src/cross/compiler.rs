@@ -102,12 +102,19 @@ impl Compiler {
         Ok(())
     }
 
-    /// Checks the whole workspace, with warnings denied.
+    /// Checks the whole workspace, with the optional parts that are handed out, and with warnings denied.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let mut command = self.command("clippy");
-        programs::without_cargo(command.args(["--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"]));
+        command.args(["--workspace", "--all-targets", "--keep-going"]).args(programs::FEATURES_FOR_PEOPLE);
+        programs::without_cargo(command.args(["--", "-D", "warnings"]));
         ensure!(command.status()?.success(), "it does not compile for {}", self.target);
         Ok(())
+    }
+
+    /// The same, but crates of others are not optimised when tests are built: less time to build, much more to run.
+    pub(crate) fn unoptimised(mut self) -> Self {
+        self.words.extend(["--config", "profile.dev.package.\"*\".opt-level=0"]);
+        self
     }
 
     /// Builds the programs with this profile, and with these features.

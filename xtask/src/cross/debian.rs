@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What a command prints; an error with its own last words if it fails, or does not end.
-pub(super) fn output_of(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<String> {
     output_within(command, PATIENCE)
 }
 

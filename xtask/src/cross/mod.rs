@@ -19,7 +19,7 @@ use anyhow::Context;
 use testbed::programs::Programs;
 
 pub(crate) use compiler::Compiler;
-pub(crate) use debian::once;
+pub(crate) use debian::{once, output_of};
 pub(crate) use library::From;
 
 pub(crate) const WINDOWS: &str = "x86_64-pc-windows-gnu";
@@ -85,17 +85,17 @@ impl Skipped {
 
 /// The time that a run may take.
 #[derive(Debug, Clone, Copy)]
-struct Time {
+pub(crate) struct Time {
     ends: Option<Instant>,
 }
 
 impl Time {
-    fn of_minutes(minutes: Option<u64>) -> Self {
+    pub(crate) fn of_minutes(minutes: Option<u64>) -> Self {
         Time { ends: minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)) }
     }
 
     /// Whether something that takes so long would be done in time; otherwise it is skipped.
-    fn is_enough(self, what: &str, takes: Duration, skipped: &mut Skipped) -> bool {
+    pub(crate) fn is_enough(self, what: &str, takes: Duration, skipped: &mut Skipped) -> bool {
         let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         match left {
             Some(left) if left < takes => {

@@ -140,7 +140,7 @@ mod tests {
         let here = Programs { tracker, peer };
         let gathered = folder.path().join("p2p-fileshare-1.0.0-any");
         gather(repository(), &gathered, &here, &here, Kind::Linux).unwrap();
-        for pack in [super::super::tar, super::super::zip] {
+        for pack in [super::super::archive::tar, super::super::archive::zip] {
             let archive = pack(&gathered).unwrap();
             let unpacked = tempfile::tempdir().unwrap();
             super::super::trial::unpack(&archive, unpacked.path()).unwrap();

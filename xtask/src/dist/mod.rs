@@ -1,14 +1,18 @@
 //! `cargo xtask dist`: what is handed to people who do not build. Archives for Linux, macOS, Windows and any Linux (musl), with
-//! stripped programs, completions, man pages and documents; Debian packages; and the SHA-256 of each.
+//! stripped programs, completions, man pages and documents; Debian packages; wheels; what each is made of; and the SHA-256 of all.
 //!
 //! What was packed is unpacked into an empty folder, held against what it should have, and run, where this machine can.
 
+mod archive;
 mod contents;
 mod deb;
 mod documents;
 mod mach_o;
+mod machine;
+mod sbom;
 mod trial;
 mod units;
+mod wheel;
 
 use std::fs;
 use std::io::Write;
@@ -18,9 +22,9 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 use testbed::programs::{self, Programs};
-use zip::write::SimpleFileOptions;
 
 use crate::cross::{self, Compiler, Skipped};
+use archive::files_in;
 use contents::Kind;
 
 /// What can be left out.
@@ -60,20 +64,24 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if units::are_sound(&here)? {
         eprintln!("systemd finds the units sound");
     }
-    let mut all = vec![made.archive];
-    all.extend(deb::build(&deb::Build { output, files: &made.folder, profile, target: None }, &tools, &mut skipped)?);
+    let mut all = vec![made.archive.clone(), sbom::write(&triple, output)?];
+    all.extend(debian(&made, output, &triple, &mut skipped)?);
     for target in targets(arguments).filter(|target| *target != triple) {
         let Some(compiler) = skipped.unless(target, Compiler::for_target(target, &tools, cross::From::Anywhere)) else {
             continue;
         };
-        let made = pack(&compiler.build(profile, &programs::FEATURES_FOR_PEOPLE)?, &here, output, target)?;
+        let programs = compiler.build(profile, &programs::FEATURES_FOR_PEOPLE)?;
+        let made = pack(&programs, &here, output, target)?;
         trial::run(&made.archive, target, &triple, &tools, &mut skipped)?;
-        all.push(made.archive);
+        let bill = sbom::write(target, output)?;
+        all.extend(wheel(&programs, target, &bill, output, &mut skipped)?);
         if target == cross::MUSL_ARM {
-            let build = deb::Build { output, files: &made.folder, profile, target: Some(target) };
-            all.extend(deb::build(&build, &tools, &mut skipped)?);
+            let build = deb::Build { output, files: &made.folder, target, runs: false };
+            all.extend(deb::build(&build, &mut skipped)?);
         }
+        all.extend([made.archive, bill]);
     }
+    all.push(chart(Path::new("packaging/helm"), output)?);
     let sums = checksums(&all)?;
     fs::write(output.join("SHA256SUMS"), &sums)?;
     print!("{sums}");
@@ -102,49 +110,95 @@ fn pack(programs: &Programs, here: &Programs, output: &Path, triple: &str) -> an
     let kind = Kind::of(triple);
     contents::gather(Path::new("."), &folder, programs, here, kind)
         .with_context(|| format!("the files for {triple}"))?;
-    let archive = if kind == Kind::Windows { zip(&folder)? } else { tar(&folder)? };
+    let archive = if kind == Kind::Windows { archive::zip(&folder)? } else { archive::tar(&folder)? };
     Ok(Made { archive, folder })
 }
 
-fn zip(folder: &Path) -> anyhow::Result<PathBuf> {
-    let path = PathBuf::from(format!("{}.zip", folder.display()));
-    let name = folder.file_name().context("it has a name")?.to_string_lossy();
-    let mut zip = zip::ZipWriter::new(fs::File::create(&path)?);
-    // The same bytes whenever they are packed: the time is the format's first.
-    let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
-    for file in files_in(folder)? {
-        let inside = file.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
-        let mode =
-            if inside.contains('/') || inside.contains('.') && !inside.ends_with(".exe") { 0o644 } else { 0o755 };
-        zip.start_file(format!("{name}/{inside}"), options.unix_permissions(mode))?;
-        zip.write_all(&fs::read(&file)?)?;
+/// The chart for Kubernetes, as `helm install` takes it.
+fn chart(chart: &Path, output: &Path) -> anyhow::Result<PathBuf> {
+    let stage = tempfile::tempdir()?;
+    let folder = stage.path().join("p2p-fileshare");
+    for file in files_in(chart)? {
+        let target = folder.join(file.strip_prefix(chart)?);
+        fs::create_dir_all(target.parent().context("it lies in the chart")?)?;
+        fs::copy(&file, target)?;
     }
-    zip.finish()?;
+    let path = output.join(format!("p2p-fileshare-chart-{}.tgz", env!("CARGO_PKG_VERSION")));
+    fs::copy(archive::tar(&folder)?, &path)?;
     Ok(path)
 }
 
-/// All files in a folder and those below, sorted.
-fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { files.extend(files_in(&path)?) } else { files.push(path) }
+/// The Debian package of programs that run here; installed, upgraded and purged on a machine of its own where that can be made.
+fn debian(made: &Made, output: &Path, triple: &str, skipped: &mut Skipped) -> anyhow::Result<Option<PathBuf>> {
+    let build = deb::Build { output, files: &made.folder, target: triple, runs: true };
+    let Some(package) = deb::build(&build, skipped)? else { return Ok(None) };
+    if let Some(why) = machine::hindrance() {
+        skipped.say(&format!("installing {}: {why}", package.display()));
+        return Ok(Some(package));
     }
-    files.sort();
-    Ok(files)
+    let older = tempfile::tempdir()?;
+    let older = deb::pack(&build, "0.0.1-1", older.path())?;
+    if !machine::try_out(&older, &package)? {
+        skipped.say(&format!("installing {}: systemd does not boot here", package.display()));
+    }
+    Ok(Some(package))
 }
 
-fn tar(folder: &Path) -> anyhow::Result<PathBuf> {
-    let path = PathBuf::from(format!("{}.tar.gz", folder.display()));
-    let parent = folder.parent().context("it lies in the output folder")?;
-    let name = folder.file_name().context("it has a name")?;
-    let mut tar = Command::new("tar");
-    if cfg!(target_os = "linux") {
-        // The same files always give the same bytes, on any machine. Only GNU tar knows how.
-        tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go-w"]);
+/// The wheel for a target; what pip says of it where that can be asked.
+fn wheel(
+    programs: &Programs,
+    target: &str,
+    bill: &Path,
+    output: &Path,
+    skipped: &mut Skipped,
+) -> anyhow::Result<Option<PathBuf>> {
+    let Some(tag) = wheel::tag(target) else { return Ok(None) };
+    let wheel = wheel::build(Path::new("."), programs, tag, bill, output)?;
+    let name = wheel.display();
+    if let Some(why) = wheel::hindrance() {
+        skipped.say(&format!("{name} is packed, and was not installed: {why}"));
+    } else if Kind::of(target) != Kind::of(&triple()?) || !target.starts_with(std::env::consts::ARCH) {
+        wheel::lay_out(&wheel, tag, programs)?;
+        skipped.say(&format!("{name} is packed, and pip takes it for its platform; its programs were not run from it"));
+    } else {
+        wheel::try_out(&wheel)?;
+        eprintln!("{name} is good: installed, a swarm was run from it, and uninstalled");
     }
-    output_of(tar.arg("-czf").arg(&path).arg("-C").arg(parent).arg(name))?;
-    Ok(path)
+    Ok(Some(wheel))
+}
+
+/// Packs programs that were built already in every way into a folder, and tries what comes of that: what all checks can have of this
+/// in little time. Packages are made twice, and must be the same.
+pub(crate) fn try_packing(programs: &Programs, output: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
+    if output.exists() {
+        fs::remove_dir_all(output)?;
+    }
+    let triple = triple()?;
+    let made = pack(programs, programs, output, &triple)?;
+    if !units::are_sound(programs)? {
+        skipped.say("the units: there is no systemd-analyze");
+    }
+    let bill = sbom::write(&triple, output)?;
+    let packages = [debian(&made, output, &triple, skipped)?, wheel(programs, &triple, &bill, output, skipped)?];
+    let again = tempfile::tempdir_in(output)?;
+    for package in packages.into_iter().flatten() {
+        let second = if package.extension().is_some_and(|end| end == "deb") {
+            let build = deb::Build { output, files: &made.folder, target: &triple, runs: true };
+            deb::pack(&build, &deb::version(), again.path())?
+        } else {
+            let tag = wheel::tag(&triple).context("it has a wheel")?;
+            wheel::build(Path::new("."), programs, tag, &bill, again.path())?
+        };
+        ensure!(fs::read(&package)? == fs::read(second)?, "{} has other bytes each time", package.display());
+        eprintln!("{} has the same bytes each time", package.display());
+    }
+    Ok(())
+}
+
+/// The bill of materials that [`try_packing`] has put there.
+pub(crate) fn bill_in(output: &Path) -> anyhow::Result<PathBuf> {
+    let bills = files_in(output)?.into_iter().find(|file| file.to_string_lossy().ends_with(".cdx.json"));
+    bills.with_context(|| format!("{} has no bill of materials", output.display()))
 }
 
 fn checksums(files: &[PathBuf]) -> anyhow::Result<String> {
@@ -166,7 +220,7 @@ fn triple() -> anyhow::Result<String> {
 }
 
 /// What a program prints; an error if it fails.
-fn output_of(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     programs::without_settings(command);
     let output = command.output().with_context(|| format!("{command:?} does not run"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -175,6 +229,6 @@ fn output_of(command: &mut Command) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Whether a program is there.
-fn there_is(program: &str) -> bool {
+pub(crate) fn there_is(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
