@@ -236,6 +236,9 @@ impl Session {
         if let Some(asked) = asked {
             download = download.expect_name(asked);
         }
+        if let Some(origin) = &self.options.origin {
+            download = download.origin(origin.clone());
+        }
         let entry = Content::new(Handle::Download(download.start().await?), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         Ok(())
@@ -489,6 +492,8 @@ mod tests {
             folder,
             output_stream: OutputStream::Output,
             first: CONNECTING,
+            origin: None,
+            named_origins: None,
         };
         let verbosity = Verbosity { words: false, progress: false };
         Session::new(node, options, Screen::plain(OutputStream::Output, verbosity))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lan::ContentKey;
 use protocol::PeerId;
+use storage::Fallback;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -41,6 +42,9 @@ pub(super) struct Item {
     /// Only who has proven to have its secret learns of it.
     pub(super) private: bool,
     pub(super) options: DownloadOptions,
+    /// Where it can be read that nobody has it, once its manifest is here; and what was said of that.
+    pub(super) origin: Option<Arc<dyn Fallback>>,
+    pub(super) origin_told: OriginTold,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) manifest_only: bool,
     pub(super) finished: bool,
@@ -79,6 +83,8 @@ impl Item {
             private: false,
             lan: None,
             options: DownloadOptions::default(),
+            origin: None,
+            origin_told: OriginTold::default(),
             manifest_only: false,
             finished: false,
             checkpoints: None,
@@ -98,6 +104,15 @@ impl Item {
     pub(super) fn is_finishing(&self) -> bool {
         self.verified.is_some() && !self.finished
     }
+}
+
+/// How the origin of a content stands, as was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum OriginTold {
+    #[default]
+    Nothing,
+    Read,
+    Failed,
 }
 
 /// A task that ends with what it is for.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{Geometry, PieceRange, PieceSet};
 
+use super::download::origin::Origin;
 use super::download::picker::Picker;
 use super::download::windows::Readers;
 use super::in_flight::InFlight;
@@ -43,6 +44,8 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
+    /// Where it can be read beside peers.
+    pub(crate) origin: Option<Origin>,
     pub(crate) known: KnownPeers,
     /// When the tracker was last asked for more peers, or something last came; and how often it was asked since then.
     pub(crate) searched: Option<Duration>,
@@ -73,6 +76,7 @@ impl Content {
             takers: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,
+            origin: None,
             geometry,
             have,
             goal,
@@ -93,6 +97,11 @@ impl Content {
     /// A content that is wanted and of which nothing is known.
     pub(crate) fn unknown() -> Self {
         Content::new(None, PieceSet::empty(0), PieceSet::empty(0))
+    }
+
+    /// Whether something is here that somebody who wants pieces does not get.
+    pub(crate) fn has_to_give(&self) -> bool {
+        self.spread.any_listed_below(self.takers)
     }
 
     /// The pieces that are neither here nor wanted.
