@@ -8,6 +8,7 @@ mod programs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use client::{Client, Peers, noise, serve};
 use p2p_fileshare_gateway::{Limits, Options, Origins, Registry, Swarm, Token};
@@ -15,6 +16,8 @@ use programs::{must, run};
 use sha2::{Digest, Sha256};
 
 const TOKEN: &str = "0123456789abcdef";
+/// A patience that only ends a program that hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program that is ended with the test.
 struct Program(Child);
@@ -46,7 +49,8 @@ async fn start(program: &str, arguments: &[&str], folder: &Path, says: &'static 
         std::thread::spawn(move || lines.for_each(drop));
         found
     });
-    let Some(address) = listening.await.unwrap() else {
+    // One that says nothing is ended with `child`, and so is the thread that listens to it.
+    let Ok(Ok(Some(address))) = tokio::time::timeout(PATIENCE, listening).await else {
         eprintln!("SKIPPED: {program} does not start here");
         return None;
     };

@@ -24,9 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer-cli gateway p2p…                 what the ticket is of, at 127.0.0.1:8642
   peer-cli gateway -i HOST --ca ca.pem  all of a closed swarm
-  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL
-  peer-cli gateway -i HOST --ca ca.pem --oci-origin docker.io
-                                        and images of a registry, read once";
+  HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
 
 const NOTES: &str = "\
 What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
