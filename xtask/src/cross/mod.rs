@@ -34,7 +34,7 @@ const TOOLS: &str = "target/cross";
 /// Minutes that a run of all checks has for this.
 const MINUTES_OF_CI: u64 = 12;
 /// What a check of the workspace takes where nothing of it is built yet, on two cores.
-const CHECK: Duration = Duration::from_secs(150);
+const CHECK: Duration = Duration::from_secs(200);
 
 /// What is done.
 #[derive(Debug, clap::Args)]

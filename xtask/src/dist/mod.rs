@@ -213,8 +213,7 @@ fn checksums(files: &[PathBuf]) -> anyhow::Result<String> {
 
 /// The platform that the compiler builds for.
 fn triple() -> anyhow::Result<String> {
-    let said = output_of(Command::new("rustc").arg("-vV"))?;
-    let said = String::from_utf8(said)?;
+    let said = cross::output_of(Command::new("rustc").arg("-vV"))?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not say its host")?.to_owned())
 }

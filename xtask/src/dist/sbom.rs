@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use testbed::programs::FEATURES_FOR_PEOPLE;
 
 use super::archive;
+use crate::cross;
 
 /// A crate: its name and version. No two of the tree differ only in where they are from: deny.toml allows one registry.
 type Crate = (String, String);
@@ -27,12 +28,19 @@ pub(super) fn of(target: &str) -> anyhow::Result<String> {
         let mut command = cargo();
         command.args(["tree", "--locked", "-p", "tracker", "-p", "peer-cli", "--prefix", "depth", "-f", "{p}"]);
         command.args(["--charset", "ascii", "-e", edges, "--target", target]).args(FEATURES_FOR_PEOPLE);
-        parse(&String::from_utf8(super::output_of(&mut command)?)?)
+        parse(&cross::output_of(&mut command)?)
     };
     // What is built for the programs, and what only builds them.
     let (inside, all) = (tree("normal")?, tree("normal,build")?);
-    let metadata = super::output_of(cargo().args(["metadata", "--locked", "--format-version=1"]))?;
-    let packages = packages(&serde_json::from_slice(&metadata)?)?;
+    let metadata = cross::output_of(cargo().args([
+        "metadata",
+        "--locked",
+        "--format-version=1",
+        "--all-features",
+        "--filter-platform",
+        target,
+    ]))?;
+    let packages = packages(&serde_json::from_str(&metadata)?)?;
     let checksums = checksums(&std::fs::read_to_string("Cargo.lock").context("Cargo.lock")?)?;
     let mut components = Vec::new();
     for found in all.uses.keys() {
@@ -46,7 +54,7 @@ pub(super) fn of(target: &str) -> anyhow::Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let whole = format!("p2p-fileshare@{version}?target={target}");
     dependencies.push(json!({"ref": whole, "dependsOn": depends(&all.roots)}));
-    let compiler = String::from_utf8(super::output_of(Command::new("rustc").arg("--version"))?)?;
+    let compiler = cross::output_of(Command::new("rustc").arg("--version"))?;
     let mut bill = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

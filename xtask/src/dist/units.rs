@@ -26,6 +26,9 @@ pub(super) fn are_sound(programs: &Programs) -> anyhow::Result<bool> {
     for program in [&programs.tracker, &programs.peer] {
         fs::copy(program, bin.join(program.file_name().context("a program has a name")?))?;
     }
+    // What reloads the daemon.
+    fs::create_dir_all(root.path().join("bin"))?;
+    fs::copy("/bin/kill", root.path().join("bin/kill")).context("/bin/kill")?;
     for unit in fs::read_dir("packaging/systemd").context("packaging/systemd")? {
         let unit = unit?.path();
         let name = unit.file_name().context("a unit has a name")?.to_string_lossy().into_owned();

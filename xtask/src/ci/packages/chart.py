@@ -252,7 +252,7 @@ def main(path, folder):
                 continue
             sys.exit(f"chart: {name} is not refused")
         check_containerd(chart, folder)
-        runs = {name: commands(chart, GOOD[name]) for name in ("as it is", "open", "daemon", "on the node")}
+        runs = {name: commands(chart, GOOD[name]) for name in ("as it is", "open", "daemon", "on the node", "containerd")}
         (folder / "commands.json").write_text(json.dumps(runs))
     print(f"chart: {len(GOOD)} sets of values, {known} documents valid for Kubernetes {OLDEST} to {NEWEST}, {custom} of other kinds"
           f" not held against a schema, {len(BAD)} sets refused, hosts.toml written and taken back")

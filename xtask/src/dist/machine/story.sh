@@ -23,6 +23,9 @@ confined() {
   grep -q '^Seccomp:.2' "/proc/$pid/status" || fail "$1 may call everything"
   grep -q '^CapEff:.0000000000000000' "/proc/$pid/status" || fail "$1 has capabilities"
 }
+# What there is of the package, by its names.
+ours() { find /etc /usr /var /srv -xdev \( -name 'p2p-*' -o -name 'peer-cli*' \) 2>/dev/null | sort; }
+ours >/run/before
 units='p2p-tracker.service p2p-seeder@models.service p2p-daemon.service'
 
 step "installed: nothing runs that nobody has started"
@@ -89,7 +92,7 @@ step "purged: only what was downloaded stays"
 rm -r /etc/systemd/system/p2p-tracker.service.d /etc/p2p-fileshare/*.env /srv/p2p-fileshare
 dpkg --no-triggers --purge p2p-fileshare >/run/dpkg 2>&1 || { cat /run/dpkg; fail "dpkg --purge"; }
 grep -q 'stays in /var/lib/private/p2p-daemon/downloads' /run/dpkg || fail "purge does not say what it leaves"
-left=$(find /etc /usr /var /srv -xdev \( -name 'p2p-*' -o -name 'peer-cli*' \) ! -path '*/work/*' 2>/dev/null)
+left=$(ours | comm -13 /run/before -)
 [ "$left" = /var/lib/private/p2p-daemon ] || fail "left: $left"
 [ "$(find /var/lib/private/p2p-daemon -type f)" = /var/lib/private/p2p-daemon/downloads/kept ] || fail "state is left"
 echo passed
