@@ -37,7 +37,9 @@ pub(crate) fn client(limits: &Limits, url: &Url) -> Result<Client, OriginError> 
 /// A client for what the user named.
 pub(crate) fn client_of(limits: &Limits, named: &Named) -> Result<Client, OriginError> {
     use_ring();
-    let client = Client::builder()
+    let builder = Client::builder();
+    let builder = if named.may_use_proxies() { builder } else { builder.no_proxy() };
+    let client = builder
         .user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION")))
         .redirect(named.policy())
         .dns_resolver(Arc::new(named.clone()))

@@ -8,8 +8,10 @@ use percent_encoding::percent_decode_str;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE};
 use reqwest::{Client, StatusCode, Url};
 
-use crate::client::{RangeRequest, client, content_range, failed, header, read_range, send, shown};
+use crate::client::{RangeRequest, client, client_of, content_range, failed, header, read_range, send, shown};
+use crate::redirects::{Allowed, Named};
 use crate::signed::unsigned;
+use crate::store::BESIDE;
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
 
 /// A file on a web server, which must answer ranges.
@@ -33,6 +35,33 @@ impl HttpSource {
             return Err(OriginError::url(&shown, "it is no URL of a web server"));
         }
         Ok(HttpSource { client: client(limits, &parsed)?, limits: limits.clone(), url: parsed, shown })
+    }
+
+    /// The file at a URL that a manifest names: the URL's host must be allowed, and no private address that is not is asked.
+    pub(crate) fn named(url: &str, limits: &Limits, allowed: &Allowed) -> Result<Self, OriginError> {
+        let source = HttpSource::new(url, limits)?;
+        if !allowed.has(&source.url) {
+            return Err(not_allowed(&source.url));
+        }
+        Ok(HttpSource { client: client_of(limits, &Named::by_stranger(allowed))?, ..source })
+    }
+
+    /// A small file whose URL is that of this one with something behind it, or in its folder.
+    pub(crate) async fn get_beside(&self, name: &str, most: usize) -> Option<Vec<u8>> {
+        let behind = format!("{}{BESIDE}", self.url.path());
+        let within = self.url.path().rsplit_once('/').map(|(folder, _)| format!("{folder}/{name}"));
+        for path in [Some(behind), within].into_iter().flatten() {
+            let mut url = self.url.clone();
+            url.set_path(&path);
+            url.set_query(None);
+            let found = send(self.client.get(url), &self.shown, &self.limits).await;
+            if let Ok(found) = found
+                && let Ok(bytes) = small_body(found, &self.shown, most, &self.limits).await
+            {
+                return Some(bytes);
+            }
+        }
+        None
     }
 
     /// Looks at the file by its first byte: that shows its size and version, and whether parts of it can be read. Many URLs that
@@ -66,6 +95,12 @@ impl HttpSource {
         let path = name(&self.url);
         Object { path, key: String::new(), size, version: version(headers), digest: None }
     }
+}
+
+/// A manifest may name it, and the user did not allow that.
+pub(crate) fn not_allowed(url: &Url) -> OriginError {
+    let host = url.host_str().unwrap_or_default();
+    OriginError::refused(&shown(url), format!("--origin-allow {host} is needed for what a manifest names"))
 }
 
 /// The last part of its path.

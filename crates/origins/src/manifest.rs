@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use integrity::{Algorithm, Digest, Place};
-use protocol::{FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestHeader, default_piece_size};
+use protocol::{ContentId, FileEntry, MAX_MANIFEST_BYTES, Manifest, ManifestHeader, default_piece_size};
 
 use crate::cache::{Cache, ObjectKey, PartKey, digest, object_digest};
 use crate::parts::part_size;
@@ -213,7 +213,8 @@ impl KeptManifests {
         (refused != manifest.id().to_string().as_bytes()).then_some(manifest)
     }
 
-    /// Puts a manifest beside what it is of, and returns its URL. Only object stores take it.
+    /// Puts a manifest beside what it is of, and returns its URL. Only object stores take it. It lies there twice: once for those who
+    /// have what it is of and look for its manifest, and once for those who know which content they want.
     pub async fn put_beside(
         &self,
         origin: &Origin,
@@ -225,6 +226,8 @@ impl KeptManifests {
         let Some(key) = key(origin.url(), listing, manifest.header()) else {
             return Err(OriginError::refused(origin.url(), "it has no strong ETag to find the manifest by"));
         };
+        let by_id = name_by_id(&listing.name, manifest.id());
+        Origin::put_beside(url, options, &by_id, manifest.bytes().clone()).await?;
         Origin::put_beside(url, options, &beside_name(listing, &key), manifest.bytes().clone()).await
     }
 
@@ -237,6 +240,11 @@ impl KeptManifests {
 /// What a manifest is called beside what it is of. Objects that are called so are no part of any content.
 fn beside_name(listing: &Listing, key: &str) -> String {
     format!("{}.{}{BESIDE}", listing.name, &key[..16])
+}
+
+/// What the manifest of a content is called beside what it is of.
+pub(crate) fn name_by_id(name: &str, content: ContentId) -> String {
+    format!("{name}.{}{BESIDE}", &content.to_string()[..16])
 }
 
 /// What stands for a version of all files that were listed, and how they are cut. On this machine the origin's identity is part of it;

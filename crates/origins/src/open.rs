@@ -1,11 +1,14 @@
 //! From a URL to an origin.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::OriginUrl;
 
 use crate::hub::{Hub, HubSource, Repo};
 use crate::reader::persist;
+use crate::redirects::Allowed;
 use crate::store::StoreSource;
 use crate::{HttpSource, Limits, Origin, OriginError};
 
@@ -17,12 +20,19 @@ pub struct Options {
     pub limits: Limits,
     /// Where an object store is, if not at its usual address: another server that speaks as S3 does, for one.
     pub endpoint: Option<String>,
+    /// Most bytes a second that are read, over all reads of one origin.
+    pub rate: Option<NonZeroU64>,
 }
 
 impl Options {
     /// Waits as these limits say.
     pub fn limits(self, limits: Limits) -> Self {
         Options { limits, ..self }
+    }
+
+    /// Reads no more than so many bytes a second.
+    pub fn rate(self, rate: Option<NonZeroU64>) -> Self {
+        Options { rate, ..self }
     }
 
     /// Another server that speaks as the object store does.
@@ -57,7 +67,21 @@ impl Origin {
                 ));
             }
         };
-        Ok(Origin::new(source, limits.clone()))
+        Ok(Origin::new(source, limits.clone()).paced(options.rate))
+    }
+
+    /// The origin that a manifest names, if its host is one of those that are allowed. It is read without credentials, and no private
+    /// address is asked that is not itself allowed.
+    pub fn open_named(url: &OriginUrl, allowed: &Allowed, options: &Options) -> Result<Self, OriginError> {
+        let limits = &options.limits;
+        let source: Arc<dyn crate::Source> = match url.as_str().starts_with("hf://") {
+            true => {
+                let (repo, revision) = Repo::parse(url.as_str())?;
+                Arc::new(HubSource::new(Hub::anonymous(limits, allowed)?, repo, &revision))
+            }
+            false => Arc::new(HttpSource::named(url.as_str(), limits, allowed)?),
+        };
+        Ok(Origin::new(source, limits.clone()).paced(options.rate))
     }
 
     /// Puts a small object beside what a URL names: into the folder of an object, or below a prefix. Only stores take any. Returns
@@ -72,6 +96,10 @@ impl Origin {
 
     /// A small object beside what a URL names; nothing if there is none.
     pub(crate) async fn get_beside(url: &str, options: &Options, name: &str, most: usize) -> Option<Bytes> {
+        if matches!(url.split_once("://"), Some(("https" | "http", _))) {
+            let source = HttpSource::new(url, &options.limits).ok()?;
+            return source.get_beside(name, most).await.map(Bytes::from);
+        }
         if !matches!(url.split_once("://"), Some(("s3" | "gs" | "az", _))) {
             return None;
         }

@@ -1,5 +1,6 @@
 //! Reading ranges to their end: what breaks off is resumed, what is too slow is asked for anew, and every wait has an end.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::pace::Pace;
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source};
 
 /// What may come before a request, beside the answer to it.
@@ -18,12 +20,18 @@ const BEFORE: Duration = Duration::from_secs(5);
 pub struct Origin {
     source: Arc<dyn Source>,
     limits: Limits,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Origin {
     /// An origin of this kind, which is waited for as the limits say.
     pub fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
-        Origin { source, limits }
+        Origin { source, limits, pace: None }
+    }
+
+    /// The same origin, of which no more than so many bytes a second are read.
+    pub(crate) fn paced(self, rate: Option<NonZeroU64>) -> Self {
+        Origin { pace: rate.map(|rate| Arc::new(Pace::new(rate))), ..self }
     }
 
     /// The URL as it may be shown.
@@ -38,7 +46,7 @@ impl Origin {
 
     /// The same origin, waited for differently.
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Origin { source: self.source.clone(), limits }
+        Origin { limits, ..self.clone() }
     }
 
     /// How it is waited for.
@@ -158,6 +166,12 @@ impl RangeReader {
                 Ok(part) => {
                     self.rest.start += part.len() as u64;
                     self.progress.came(&self.origin.limits, part.len() as u64);
+                    if let Some(pace) = &self.origin.pace {
+                        // That it is not read faster is none of its faults.
+                        let waited = pace.take(part.len()).await;
+                        self.progress.window_ends += waited;
+                        self.progress.last += waited;
+                    }
                     if self.rest.is_empty() {
                         self.body = None;
                     }

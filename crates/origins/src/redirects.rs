@@ -2,6 +2,9 @@
 //! service or a file server in the networks of this machine. What the user named may be there; so may be what that redirects to.
 //!
 //! A proxy resolves names itself: behind one, only addresses are refused.
+//!
+//! What a manifest names was chosen by a stranger. Of that only hosts are asked that the user allowed, never by a proxy, and no address in
+//! a private network that was not itself allowed, wherever a name or a redirect leads.
 
 use std::env;
 use std::error::Error;
@@ -18,24 +21,75 @@ use url::Host;
 /// Most redirects that are followed for one request.
 const REDIRECTS: usize = 8;
 
-/// It redirects into a network of this machine.
+/// It leads into a network of this machine.
 #[derive(Debug, thiserror::Error)]
-#[error("it redirects to an address in a private network")]
+#[error("it leads to an address in a private network")]
 pub(crate) struct Inward;
 
-/// The host that the user named, and what it is known to be.
+/// The host that was named, by whom, and what it is known to be.
 #[derive(Clone)]
 pub(crate) struct Named(Arc<Inner>);
 
 struct Inner {
-    host: String,
+    by: By,
     /// Of proxies, which are the user's choice, too.
     proxies: Vec<String>,
     /// It is itself in a private network.
     is_inside: AtomicBool,
 }
 
+/// Who named what is read.
+enum By {
+    /// The user, this host.
+    User(String),
+    /// A manifest. The user allowed these addresses.
+    Stranger(Vec<IpAddr>),
+}
+
+/// The hosts of which a manifest may name origins, as the user allowed them.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// These names and addresses.
+    pub fn new(hosts: impl IntoIterator<Item = String>) -> Self {
+        Allowed(hosts.into_iter().map(|host| plain(&host).to_ascii_lowercase()).collect())
+    }
+
+    /// Whether a URL leads to one of them at first.
+    pub(crate) fn has(&self, url: &Url) -> bool {
+        let host = url.host_str().map(plain).unwrap_or_default();
+        self.0.iter().any(|allowed| allowed == host || allowed.parse().is_ok_and(|ip: IpAddr| address(url) == Some(ip)))
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.0.iter().filter_map(|host| host.parse().ok()).map(|ip: IpAddr| ip.to_canonical()).collect()
+    }
+}
+
+/// An address of IPv6 without the brackets that it has in URLs.
+fn plain(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 impl Named {
+    /// What a manifest names.
+    pub(crate) fn by_stranger(allowed: &Allowed) -> Self {
+        let by = By::Stranger(allowed.addresses());
+        Named(Arc::new(Inner { by, proxies: Vec::new(), is_inside: AtomicBool::new(false) }))
+    }
+
+    /// Whether proxies may be asked.
+    pub(crate) fn may_use_proxies(&self) -> bool {
+        matches!(self.0.by, By::User(_))
+    }
+
+    /// Whether an address may be asked for what is elsewhere than the user said.
+    fn leads_in(&self, ip: IpAddr) -> bool {
+        let is_allowed = matches!(&self.0.by, By::Stranger(allowed) if allowed.contains(&ip.to_canonical()));
+        !is_allowed && !is_public(ip)
+    }
+
     /// The host of a URL.
     pub(crate) fn new(url: &Url) -> Self {
         let is_inside = address(url).is_some_and(|address| !is_public(address));
@@ -44,7 +98,8 @@ impl Named {
 
     /// A host that is or is not in a private network, as far as is known.
     pub(crate) fn at(host: &str, is_inside: bool) -> Self {
-        Named(Arc::new(Inner { host: host.to_owned(), proxies: proxies(), is_inside: AtomicBool::new(is_inside) }))
+        let by = By::User(host.to_owned());
+        Named(Arc::new(Inner { by, proxies: proxies(), is_inside: AtomicBool::new(is_inside) }))
     }
 
     fn is_inside(&self) -> bool {
@@ -56,7 +111,7 @@ impl Named {
         let named = self.clone();
         Policy::custom(move |attempt| {
             let from_tls = attempt.previous().iter().any(|url| url.scheme() == "https");
-            let leads_in = address(attempt.url()).is_some_and(|address| !is_public(address));
+            let leads_in = address(attempt.url()).is_some_and(|address| named.leads_in(address));
             if attempt.previous().len() > REDIRECTS {
                 attempt.error("it redirects again and again")
             } else if from_tls && attempt.url().scheme() != "https" {
@@ -78,8 +133,8 @@ impl Named {
 
     /// Only the addresses of a name that may be asked.
     fn allowed(&self, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Inward> {
-        let leads_in = |address: &SocketAddr| !is_public(address.ip());
-        if name == self.0.host {
+        let leads_in = |address: &SocketAddr| self.leads_in(address.ip());
+        if matches!(&self.0.by, By::User(host) if name == host) {
             if found.iter().any(leads_in) {
                 self.0.is_inside.store(true, Ordering::Relaxed);
             }
@@ -211,6 +266,29 @@ mod tests {
         {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
+    }
+
+    #[test]
+    fn what_a_manifest_names_leads_inwards_only_to_addresses_that_were_allowed() {
+        let allowed = Allowed::new(["Host".to_owned(), "10.0.0.1".to_owned(), "[fd00::1]".to_owned()]);
+        let url = |text: &str| Url::parse(text).unwrap();
+        for text in ["https://host/a", "http://10.0.0.1:81/a", "http://0xa.1/a", "http://[fd00::1]/a", "http://HOST/"] {
+            assert!(allowed.has(&url(text)), "{text}");
+        }
+        for text in ["https://host.evil/a", "https://evil/host", "http://10.0.0.2/a", "http://host./a", "http://[::1]/"]
+        {
+            assert!(!allowed.has(&url(text)), "{text}");
+        }
+        let named = Named::by_stranger(&allowed);
+        let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        // Its own name is believed as little as any other: it may lead anywhere by the next question.
+        for name in ["host", "other"] {
+            assert!(named.allowed(name, addresses(&["127.0.0.1:0", "169.254.169.254:0", "[fd00::2]:0"])).is_err());
+            let both = addresses(&["10.0.0.1:0", "192.168.0.1:0", "1.1.1.1:0", "[::ffff:10.0.0.1]:0"]);
+            let kept = addresses(&["10.0.0.1:0", "1.1.1.1:0", "[::ffff:10.0.0.1]:0"]);
+            assert_eq!(named.allowed(name, both).unwrap(), kept);
+        }
+        assert!(!named.is_inside() && !named.may_use_proxies());
     }
 
     #[test]

@@ -351,7 +351,7 @@ impl Remote for OriginStorage {
     }
 }
 
-fn as_storage_error(error: OriginError) -> StorageError {
+pub(crate) fn as_storage_error(error: OriginError) -> StorageError {
     match error {
         OriginError::NotFound(url) => StorageError::NotFound(PathBuf::from(url)),
         OriginError::Changed(url) => StorageError::Changed(PathBuf::from(url)),

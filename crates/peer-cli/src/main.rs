@@ -113,6 +113,7 @@ fn settle_folders(arguments: &mut Cli, temporary: &mut Option<TempFolder>) {
         Some(Command::Watch(watch)) => (&mut watch.query.peer, Keeps::Nothing),
         Some(Command::Doctor(doctor)) => (&mut doctor.query.peer, Keeps::Nothing),
         Some(Command::Inspect(inspect)) => (&mut inspect.query.peer, Keeps::Nothing),
+        Some(Command::Publish(publish)) => (&mut publish.query.peer, Keeps::Nothing),
         _ => return,
     };
     peer.settle_folders(keeps, || {

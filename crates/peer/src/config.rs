@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lan::Lan;
-use protocol::{PeerId, Secret};
-use storage::{Backend, MmapBackend};
+use protocol::{OriginUrl, PeerId, Secret};
+use storage::{Backend, Fallback, MmapBackend};
 use swarm::Shares;
 use transport::Transport;
 
@@ -93,6 +93,8 @@ pub(crate) struct DownloadOptions {
     pub(crate) down: Option<u64>,
     /// The secret of a private share.
     pub(crate) secret: Option<Secret>,
+    /// Where it can be read that no peer has it.
+    pub(crate) origin: Option<Arc<dyn Fallback>>,
 }
 
 impl DownloadOptions {
@@ -108,6 +110,9 @@ impl DownloadOptions {
         settings
     }
 }
+
+/// Opens an origin that a manifest names, if that may be read.
+pub(crate) type NamedOrigins = Arc<dyn Fn(&OriginUrl) -> Option<Arc<dyn Fallback>> + Send + Sync>;
 
 /// Sets up a node. What is set about downloads is the default for each of them ([`DownloadBuilder`](crate::DownloadBuilder)).
 #[must_use = "a node runs once it is started"]
@@ -126,6 +131,7 @@ pub struct NodeBuilder {
     pub(crate) shares: Arc<Shares>,
     pub(crate) private: bool,
     pub(crate) lan: Option<Lan>,
+    pub(crate) named_origins: Option<NamedOrigins>,
     pub(crate) seed: u64,
 }
 
@@ -146,6 +152,7 @@ impl NodeBuilder {
             shares: Arc::default(),
             private: false,
             lan: None,
+            named_origins: None,
             seed: fastrand::u64(..),
         }
     }
@@ -286,6 +293,16 @@ impl NodeBuilder {
     /// Where peers on the local network are found, and find this one, without a tracker. Default: nowhere. A node has its own.
     pub fn lan(mut self, lan: Option<Lan>) -> Self {
         self.lan = lan;
+        self
+    }
+
+    /// Which origins that manifests name are read for pieces that no peer has: `open` gives one that may be read, or nothing.
+    /// Default: none. A manifest comes from a stranger, who chooses what it names.
+    pub fn named_origins(
+        mut self,
+        open: impl Fn(&OriginUrl) -> Option<Arc<dyn Fallback>> + Send + Sync + 'static,
+    ) -> Self {
+        self.named_origins = Some(Arc::new(open));
         self
     }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::{ContentId, Secret};
+use storage::Fallback;
 use tokio::sync::watch;
 
 use crate::command::{Command, Commands};
@@ -75,6 +76,13 @@ impl DownloadBuilder {
     /// Downloads a private share, whose secret stands in its ticket. It is shared on to holders of the ticket alone.
     pub fn private(mut self, secret: Option<Secret>) -> Self {
         self.options.secret = secret;
+        self
+    }
+
+    /// Where the content was made of, which is read for pieces that no peer has, and for the manifest if no peer brings that. Each piece
+    /// is verified before it is kept.
+    pub fn origin(mut self, origin: Arc<dyn Fallback>) -> Self {
+        self.options.origin = Some(origin);
         self
     }
 

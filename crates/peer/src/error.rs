@@ -52,6 +52,14 @@ pub enum PeerError {
         /// The name in its manifest.
         found: String,
     },
+    /// The manifest is of a version that came later than this program.
+    #[error("the manifest of content {content} is of version {version}, which this program is too old for: get a newer one")]
+    TooOld {
+        /// The content.
+        content: ContentId,
+        /// The version.
+        version: u8,
+    },
     /// The connection to the tracker is down at the moment.
     #[error("there is no tracker at the moment")]
     NoTracker,

@@ -105,6 +105,15 @@ pub enum PeerEvent {
         /// The pieces.
         runs: Vec<PieceRange>,
     },
+    /// The origin of a content brings pieces that no peer has, or brings none at the moment. Sent when that changes.
+    Origin {
+        /// The content.
+        content: ContentId,
+        /// The origin, without anything secret.
+        origin: String,
+        /// Why it brings none. It is tried again.
+        failure: Option<String>,
+    },
     /// All pieces are verified and written.
     Verified {
         /// The content.

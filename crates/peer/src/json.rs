@@ -246,6 +246,15 @@ events! {
         /// Runs of pieces, as first and count.
         pieces: Vec<[u32; 2]>,
     }
+    /// The origin of a content brings what no peer has, or brings nothing at the moment.
+    "origin" Origin {
+        /// The content.
+        content: String,
+        /// The origin's URL, without what may be secret in it.
+        origin: String,
+        /// Why it brings nothing, as a sentence; empty if it does.
+        failure: String,
+    }
     /// Every piece is verified and written.
     "verified" Verified {
         /// The content.
@@ -263,7 +272,7 @@ events! {
         seconds_verified: f64,
         /// From the wish to the durable file.
         seconds_durable: f64,
-        /// Payload bytes by peer id.
+        /// Payload bytes by peer id; those of the origin by `origin`.
         sources: BTreeMap<String, u64>,
         /// What a faster download would have needed more of; empty if nothing had to be fetched.
         limiter: Cow<'static, str>,

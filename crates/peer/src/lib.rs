@@ -100,6 +100,7 @@ pub use error::PeerError;
 pub use event::PeerEvent;
 pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
+pub use net::origin::ORIGIN;
 pub use net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 pub use node::Node;
 pub use open_content::{OpenContent, OpenFile};
@@ -113,10 +114,10 @@ pub use status::{Completed, DownloadStats, Participant, State, Status};
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
-    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, PeerAddress, PeerId, PieceRange,
-    PieceSet, Query, QueryError, Secret, Ticket,
+    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginUrl, PeerAddress, PeerId,
+    PieceRange, PieceSet, Query, QueryError, Secret, Ticket,
 };
-pub use storage::{Backend, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
+pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;
 pub use transport::{
     Config as TransportConfig, Identity, IdentityError, Kind as TransportKind, MemoryNetwork, Transport,

@@ -65,6 +65,21 @@ pub(crate) enum Report {
     Manifest {
         manifest: Arc<Manifest>,
     },
+    /// It is of a later version than this program knows.
+    ManifestTooNew {
+        content: ContentId,
+        version: u8,
+    },
+    /// It was time for the manifest to come, in the attempt of this number to open a download.
+    ManifestLacks {
+        content: ContentId,
+        attempt: u64,
+    },
+    /// What was read from an origin did not come, or not as it should.
+    OriginFailed {
+        content: ContentId,
+        reason: String,
+    },
     /// The attempt of this number to open a download has ended.
     Opened {
         content: ContentId,

@@ -27,6 +27,7 @@ mod manifest;
 mod mapped_name;
 mod message;
 mod name;
+mod origin_url;
 mod paths;
 mod pieces;
 mod printable;
@@ -54,6 +55,7 @@ pub use message::{
     report_mark,
 };
 pub use name::{NameError, check_local_name, check_name, decorated_name};
+pub use origin_url::{MAX_ORIGIN_URL, OriginUrl, OriginUrlError};
 pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, case_collision, check_path, new_folders, path_order};
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{has_unprintable, is_unprintable, printable};

@@ -3,6 +3,9 @@
 //! Layout of its bytes: `P2PM`, version (1 byte), length of the header (4 bytes, little endian), the header
 //! (bincode), then 32 bytes a piece. The digests are never parsed into a second copy: they are read where they
 //! came in. The content id is the digest of all these bytes.
+//!
+//! Version 1 is that. In version 2 the header is followed by the URL of the origin that the content was made of, before the digests; a
+//! manifest without one is of version 1, so that its id is what it always was.
 
 use bytes::Bytes;
 use integrity::{Algorithm, Digest};
@@ -10,11 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, bounded};
 use crate::name::check_name;
+use crate::origin_url::OriginUrl;
 use crate::paths::check_tree;
 use crate::{ContentId, DecodeError, EncodeError, Geometry, GeometryError, NameError};
 
-const MAGIC: &[u8; 5] = b"P2PM\x01";
-const PREFIX: usize = MAGIC.len() + 4;
+const MAGIC: &[u8; 4] = b"P2PM";
+const PLAIN: u8 = 1;
+const WITH_ORIGIN: u8 = 2;
+const PREFIX: usize = MAGIC.len() + 1 + 4;
 /// Most files of a content, and most folders without files.
 pub const MAX_FILES: usize = 1 << 16;
 /// Most bytes of a manifest: 2^20 digests and a header.
@@ -61,6 +67,17 @@ impl ManifestHeader {
     }
 }
 
+/// What stands before the digests in version 2.
+#[derive(Serialize, Deserialize)]
+struct HeaderWithOrigin {
+    header: ManifestHeader,
+    origin: OriginUrl,
+}
+
+impl Wire for HeaderWithOrigin {
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+}
+
 impl Wire for ManifestHeader {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
 }
@@ -70,6 +87,7 @@ impl Wire for ManifestHeader {
 pub struct Manifest {
     bytes: Bytes,
     header: ManifestHeader,
+    origin: Option<OriginUrl>,
     geometry: Geometry,
     id: ContentId,
 }
@@ -78,9 +96,12 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// Not the beginning of a manifest of this version.
+    /// Not the beginning of a manifest.
     #[error("this is no manifest that this version can read")]
     Magic,
+    /// It is of a later version.
+    #[error("this manifest is of version {0}, which this program is too old for")]
+    Version(u8),
     /// Longer than 40 MiB.
     #[error("a manifest of {0} bytes is over the limit of 40 MiB")]
     TooLong(usize),
@@ -137,13 +158,15 @@ impl Manifest {
             let digests = &digests[pieces.start as usize..pieces.end as usize];
             file.root = integrity.root(file.size, header.piece_size, &mut digests.iter().copied());
         }
-        let encoded = header.encode()?;
-        let mut bytes = Vec::with_capacity(PREFIX + encoded.len() + digests.len() * 32);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&encoded);
-        digests.iter().for_each(|digest| bytes.extend_from_slice(&digest.0));
-        Self::decode(bytes.into())
+        let digests: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+        Self::decode(assemble(PLAIN, &header.encode()?, &digests))
+    }
+
+    /// The same content, whose manifest names the origin that it was made of: another id.
+    pub fn with_origin(&self, origin: OriginUrl) -> Result<Self, ManifestError> {
+        let header = HeaderWithOrigin { header: self.header.clone(), origin };
+        let digests = &self.bytes[self.bytes.len() - self.geometry.pieces() as usize * 32..];
+        Self::decode(assemble(WITH_ORIGIN, &header.encode()?, digests))
     }
 
     /// The id of the manifest that these bytes are, if they are one.
@@ -160,10 +183,18 @@ impl Manifest {
             return Err(ManifestError::Magic);
         }
         let mut len = [0; 4];
-        len.copy_from_slice(&bytes[MAGIC.len()..PREFIX]);
+        len.copy_from_slice(&bytes[MAGIC.len() + 1..PREFIX]);
         let end = PREFIX.saturating_add(u32::from_le_bytes(len) as usize);
-        let encoded = bytes.get(PREFIX..end).ok_or(ManifestError::Magic)?;
-        let header = ManifestHeader::decode(encoded)?;
+        let encoded = || bytes.get(PREFIX..end).ok_or(ManifestError::Magic);
+        let (header, origin) = match bytes[MAGIC.len()] {
+            PLAIN => (ManifestHeader::decode(encoded()?)?, None),
+            WITH_ORIGIN => {
+                let HeaderWithOrigin { header, origin } = HeaderWithOrigin::decode(encoded()?)?;
+                (header, Some(origin))
+            }
+            later if later > WITH_ORIGIN => return Err(ManifestError::Version(later)),
+            _ => return Err(ManifestError::Magic),
+        };
         check_names(&header)?;
         let geometry = Geometry::new(header.piece_size, header.files.iter().map(|file| file.size).collect())?;
         let (expected, found) = (geometry.pieces() as usize * 32, bytes.len() - end);
@@ -171,7 +202,7 @@ impl Manifest {
             return Err(ManifestError::Digests { expected, found });
         }
         let id = Self::id_of(&bytes);
-        let manifest = Manifest { bytes, header, geometry, id };
+        let manifest = Manifest { bytes, header, origin, geometry, id };
         for (index, file) in manifest.header.files.iter().enumerate() {
             let mut digests = manifest.geometry.pieces_of(index).map(|piece| manifest.digest(piece));
             let integrity = manifest.header.algorithm.integrity();
@@ -197,6 +228,11 @@ impl Manifest {
         &self.header
     }
 
+    /// The origin that the content was made of, if its publisher named it. Whether it is read is for the user to say.
+    pub fn origin(&self) -> Option<&OriginUrl> {
+        self.origin.as_ref()
+    }
+
     /// How the content is cut.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
@@ -219,6 +255,16 @@ impl Manifest {
             at.len == bytes.len() && self.header.algorithm.integrity().piece(at.place(), bytes) == self.digest(piece)
         })
     }
+}
+
+fn assemble(version: u8, header: &[u8], digests: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(PREFIX + header.len() + digests.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.push(version);
+    bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(digests);
+    bytes.into()
 }
 
 fn check_names(header: &ManifestHeader) -> Result<(), ManifestError> {
@@ -287,6 +333,33 @@ mod tests {
                 assert_ne!(other.id(), manifest.id(), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_named_origin_comes_back_and_makes_another_content() {
+        let digests = [Digest([1; 32]), Digest([2; 32])];
+        let plain = Manifest::build(header(&[("a", 1025)]), &digests).unwrap();
+        assert_eq!((plain.bytes()[4], plain.origin()), (1, None));
+        let origin: OriginUrl = "https://host/a".parse().unwrap();
+        let named = plain.with_origin(origin.clone()).unwrap();
+        assert_eq!((named.bytes()[4], named.origin()), (2, Some(&origin)));
+        assert_ne!(named.id(), plain.id());
+        assert_eq!((named.header(), named.digest(1)), (plain.header(), plain.digest(1)));
+        for len in 0..named.bytes().len() {
+            assert!(Manifest::decode(named.bytes().slice(..len)).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_a_later_version_is_no_lie() {
+        let manifest = Manifest::build(header(&[("a", 5)]), &[Digest([1; 32])]).unwrap();
+        let mut bytes = manifest.bytes().to_vec();
+        bytes[4] = 3;
+        let error = Manifest::decode(bytes.clone().into()).unwrap_err();
+        assert_eq!(error, ManifestError::Version(3));
+        assert!(error.to_string().contains("too old"), "{error}");
+        bytes[4] = 0;
+        assert_eq!(Manifest::decode(bytes.into()).unwrap_err(), ManifestError::Magic);
     }
 
     #[test]

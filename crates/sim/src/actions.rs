@@ -62,6 +62,12 @@ impl ActionLog {
                 self.pieces(*run);
                 "fetch"
             }
+            Action::FetchFromOrigin { request, content, run } => {
+                self.number(*request);
+                self.content(*content);
+                self.pieces(*run);
+                "fetch-from-origin"
+            }
             Action::Cancel { request } => {
                 self.number(*request);
                 "cancel"

@@ -44,6 +44,7 @@ impl Equal {
             download: self.downlink / self.uplink,
             latency_ms: 0.0,
             loss: 0.0,
+            reads_origin: false,
             reads: None,
             hostile: Vec::new(),
             addresses: None,
@@ -65,6 +66,7 @@ impl Equal {
             tracker_dies: None,
             tracker_returns: None,
             cut: Vec::new(),
+            origin: None,
             group: vec![
                 group("seeder", self.seeders, Holds::All),
                 group("downloader", self.downloaders, Holds::Nothing),

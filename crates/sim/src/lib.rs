@@ -36,7 +36,7 @@ mod world;
 pub use actions::ActionLog;
 pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
-pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Plan, PlanError, Serves};
+pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Origin, Plan, PlanError, Serves};
 
 /// How the engines of a run are set up.
 pub use swarm::Config;

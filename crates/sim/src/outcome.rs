@@ -49,6 +49,8 @@ pub struct Outcome {
     pub bound: f64,
     /// Copies that seeders sent.
     pub seeded: f64,
+    /// Copies that the origin sent.
+    pub from_origin: f64,
     /// Copies that went from one site to another.
     pub crossed: f64,
     /// Bytes that were sent.

@@ -42,6 +42,8 @@ pub struct Plan {
     /// When some cannot reach the others.
     #[serde(default)]
     pub cut: Vec<Cut>,
+    /// Where the first content was made of, which some groups can read.
+    pub origin: Option<Origin>,
     /// The peers.
     pub group: Vec<Group>,
 }
@@ -56,6 +58,19 @@ pub struct Cut {
     pub until: f64,
     /// Names of the groups on the side without a tracker.
     pub groups: Vec<String>,
+}
+
+/// A bucket or server that some peers read what nobody has from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Capacity of its uplink, which all readers share.
+    pub upload: f64,
+    /// One-way milliseconds of its own, beyond the plan's.
+    #[serde(default)]
+    pub latency_ms: f64,
+    /// From which second to which one it answers nothing but errors.
+    pub fails: Option<[f64; 2]>,
 }
 
 /// Peers that are alike.
@@ -103,6 +118,9 @@ pub struct Group {
     /// Part of what is sent to and from them that is lost, beyond the plan's.
     #[serde(default)]
     pub loss: f64,
+    /// They know the manifest, and may read from the origin.
+    #[serde(default)]
+    pub reads_origin: bool,
     /// They read the content in order while they download it.
     pub reads: Option<Reads>,
     /// They mean harm, each in one of these ways, in turn. They hold everything, or so they say.
@@ -255,6 +273,13 @@ impl Plan {
                 return all("cut");
             }
         }
+        let sound = |origin: &Origin| {
+            let from_to = origin.fails.is_none_or(|[from, to]| 0.0 <= from && from < to);
+            origin.upload > 0.0 && origin.latency_ms >= 0.0 && from_to
+        };
+        if !self.origin.as_ref().is_none_or(sound) {
+            return all("origin");
+        }
         for group in &self.group {
             let bad = |field| Err(PlanError::Range { group: group.name.clone(), field });
             if group.range.is_some_and(|[from, to]| !part(from) || !part(to) || from >= to) {
@@ -282,6 +307,9 @@ impl Plan {
             // What they hold is told by what they are, and nobody counts them as a loss.
             if !group.hostile.is_empty() && (group.mean_stay.is_some() || group.seeds()) {
                 return bad("hostile: mean_stay, holds or range");
+            }
+            if group.reads_origin && (self.origin.is_none() || group.seeds() || !group.takes_part(0)) {
+                return bad("reads_origin");
             }
             let known = |name: &String| self.group.iter().any(|group| group.name == *name);
             if group.addresses == Some(0) || !group.address_of.iter().all(known) {

@@ -9,7 +9,7 @@ use super::runs::Done;
 pub(super) fn print(done: &Done, first: bool) {
     if first {
         println!(
-            "{:<18} {:>6} {:>6} {:>6}  {:>8}  {:>7} {:>15} {:>7}  {:>7} {:>7} {:>7}  {:>6} {:>7}  {:>8}",
+            "{:<18} {:>6} {:>6} {:>6}  {:>8}  {:>7} {:>15} {:>7}  {:>7} {:>7} {:>7} {:>7}  {:>6} {:>7}  {:>8}",
             "plan",
             "peers",
             "pieces",
@@ -19,6 +19,7 @@ pub(super) fn print(done: &Done, first: bool) {
             "worst (seed)",
             "mean",
             "seeders",
+            "origin",
             "between",
             "wasted",
             "stuck",
@@ -36,8 +37,12 @@ pub(super) fn print(done: &Done, first: bool) {
         Some(_) => format!("{:.2}", done.mean(|outcome| outcome.crossed)),
         None => "-".to_owned(),
     };
+    let origin = match done.plan.origin {
+        Some(_) => format!("{:.3}", done.mean(|outcome| outcome.from_origin)),
+        None => "-".to_owned(),
+    };
     println!(
-        "{name:<18} {:>6} {:>6} {:>6}  {:>8.2}  {median:>7} {worst:>15} {:>7.3}  {:>7.3} {crossed:>7} {:>6.2}%  {:>6} {:>7}  {:>8.1}",
+        "{name:<18} {:>6} {:>6} {:>6}  {:>8.2}  {median:>7} {worst:>15} {:>7.3}  {:>7.3} {origin:>7} {crossed:>7} {:>6.2}%  {:>6} {:>7}  {:>8.1}",
         done.plan.peers,
         done.plan.pieces,
         done.outcomes.len(),

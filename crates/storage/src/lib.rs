@@ -26,6 +26,7 @@ pub mod conformance;
 mod durable;
 mod error;
 #[cfg(unix)]
+mod fallback;
 mod fault;
 mod file;
 mod file_size;
@@ -56,6 +57,7 @@ use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
 pub use error::{StorageError, error_at};
+pub use fallback::{Fallback, FallbackRead, FindingManifest, NextBytes};
 #[cfg(unix)]
 pub use fault::handle_signals;
 pub use file::FileBackend;

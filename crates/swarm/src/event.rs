@@ -67,6 +67,13 @@ pub enum Event {
         /// The piece that it waits for, and those that it will want next.
         window: Option<PieceRange>,
     },
+    /// Pieces of a content that is wanted can be read from its origin, or cannot any more.
+    Origin {
+        /// The content.
+        content: ContentId,
+        /// Whether they can.
+        usable: bool,
+    },
     /// The content is not shared or wanted any more.
     Withdraw {
         /// The content.
@@ -249,6 +256,15 @@ pub enum Action {
         run: PieceRange,
         /// Whether somebody waits for them.
         awaited: bool,
+    },
+    /// Read pieces from the origin of a content; answer as with `Fetch`.
+    FetchFromOrigin {
+        /// The number of the request.
+        request: RequestId,
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: PieceRange,
     },
     /// Give a request up; it still ends with `Finished`.
     Cancel {

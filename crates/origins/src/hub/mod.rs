@@ -30,9 +30,10 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
-use crate::client::{RangeRequest, client, read_range, send};
-use crate::http::small_body;
+use crate::client::{RangeRequest, client, client_of, read_range, send};
+use crate::http::{not_allowed, small_body};
 use crate::reader::persist;
+use crate::redirects::{Allowed, Named};
 use crate::{ByteStream, FileDigest, Limits, Object, Origin, OriginError, RangeReader, Version};
 pub use repo::{Repo, RepoKind};
 pub use source::HubSource;
@@ -115,6 +116,15 @@ impl Hub {
         url.set_query(None);
         url.set_fragment(None);
         Ok(Hub { client: client(limits, &url)?, endpoint: url, token, limits: limits.clone() })
+    }
+
+    /// The hub of `HF_ENDPOINT` for what a manifest names: without a token, and only if its host is allowed.
+    pub(crate) fn anonymous(limits: &Limits, allowed: &Allowed) -> Result<Self, OriginError> {
+        let hub = Hub::new(&place::endpoint(), None, limits)?;
+        if !allowed.has(&hub.endpoint) {
+            return Err(not_allowed(&hub.endpoint));
+        }
+        Ok(Hub { client: client_of(limits, &Named::by_stranger(allowed))?, ..hub })
     }
 
     /// Where it is.

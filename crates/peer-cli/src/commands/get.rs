@@ -10,6 +10,7 @@ use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket,
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
+use crate::flags::fallback::FallbackArguments;
 use crate::flags::guess::quoted;
 use crate::flags::names::NameArguments;
 use crate::flags::output;
@@ -20,7 +21,7 @@ use crate::session::lan::{self as network, ByDefault, Holders, Raced};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, pipe, rendezvous, standstill, trust};
+use crate::session::{Session, SessionOptions, origin, pipe, rendezvous, standstill, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -124,6 +125,8 @@ pub struct GetArguments {
     #[arg(short, long, default_value_t = 0)]
     port: u16,
     #[command(flatten)]
+    fallback: FallbackArguments,
+    #[command(flatten)]
     pub peer: PeerArguments,
 }
 
@@ -169,6 +172,7 @@ impl GetArguments {
 pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
     let asked = asked(&arguments)?;
+    let origin = origin::fallback(&arguments.fallback)?;
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
@@ -187,9 +191,17 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
     // Of what goes to standard output nobody sees a name.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
+    let node = origin::with_named(node, &arguments.fallback)?;
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
-    let mut options = SessionOptions { folder, output_stream, ..SessionOptions::new(&arguments.peer, arguments.end()) };
+    let named_origins = arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned());
+    let mut options = SessionOptions {
+        folder,
+        output_stream,
+        origin,
+        named_origins,
+        ..SessionOptions::new(&arguments.peer, arguments.end())
+    };
     let is_unplaced = matches!(what, What::Id(_)) || (matches!(what, What::Code(_)) && arguments.tracker_ip.is_none());
     if is_unplaced && lan.is_some() {
         options.first = "Looking for it on this network …";
@@ -366,6 +378,11 @@ async fn of_ticket(
     }
 }
 
+/// The content that a whole id names.
+fn content_of(query: &Query) -> Option<ContentId> {
+    if let Query::Id(content) = query { Some(*content) } else { None }
+}
+
 /// A content of which nobody has said more than its id.
 fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
     Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret }
@@ -373,7 +390,9 @@ fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
 
 async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Option<&Lan>) -> Result<(), Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
-    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing.
+    // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing; and where there is an origin, nobody
+    // need be waited for.
+    let finding = if arguments.fallback.origin.is_some() { Patience::new(None) } else { patience };
     let found = match what {
         What::Code(code) => {
             let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
@@ -386,7 +405,15 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
         }
-        What::Ticket(ticket) => of_ticket(session, arguments, &ticket, lan, (patience, &tell)).await?,
+        What::Ticket(ticket) => {
+            let found = of_ticket(session, arguments, &ticket, lan, (finding, &tell)).await;
+            let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
+            let found = session.or_from_origin(found, ticket.content(), ticket.secret())?;
+            if is_silent {
+                network::join_later(session.node.clone(), (&ticket).into());
+            }
+            found
+        }
         What::Nearby(tracker, found, query) => {
             let id = tracker.id;
             connect::join(&session.node, tracker, NamedBy::Lan, patience, &tell).await?;
@@ -400,14 +427,19 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                 Some(lan) => Holders::of(lan, &content.lan_key()).soon(|_| true).await,
                 None => None,
             };
-            let Some(holder) = holder else {
-                let sentence =
-                    format!("nobody on this network shares {content}. Say with -i which tracker to ask for it");
-                return Err(Failure::new(ExitCode::NotFound, sentence));
-            };
             session.without_tracker();
-            session.note(&format!("{} on this network has it.", holder.address));
-            found_without_tracker(content, None)
+            match holder {
+                Some(holder) => {
+                    session.note(&format!("{} on this network has it.", holder.address));
+                    found_without_tracker(content, None)
+                }
+                None => {
+                    let sentence =
+                        format!("nobody on this network shares {content}. Say with -i which tracker to ask for it");
+                    let failure = Failure::new(ExitCode::NotFound, sentence);
+                    session.or_from_origin(Err(failure), Some(content), None)?
+                }
+            }
         }
         What::Text(what) => {
             let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
@@ -415,7 +447,9 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let id = tracker.id;
             connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
             session.joined(id);
-            find(&session.node, &what, patience, &tell).await?
+            let found = find(&session.node, &what, finding, &tell).await;
+            let wanted = what.parse::<Query>();
+            session.or_from_origin(found, wanted.ok().and_then(|query| content_of(&query)), None)?
         }
     };
     if !arguments.to_stdout() {

@@ -199,7 +199,7 @@ pub fn words(manifest: &Manifest) -> Vec<String> {
     lines
 }
 
-fn event(manifest: &Manifest) -> Event {
+pub fn event(manifest: &Manifest) -> Event {
     let (header, geometry) = (manifest.header(), manifest.geometry());
     let files = header.files.iter().map(|file| InspectedFile {
         path: file.path.clone(),

@@ -2,14 +2,16 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use peer::{Held, PeerError};
+use peer::{Fallback, Held, PeerError};
 use protocol::{Query, default_piece_size};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
+use crate::flags::fallback::FallbackArguments;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::LinkArguments;
 use crate::flags::names::NameArguments;
@@ -22,7 +24,7 @@ use crate::session::gateway::{self, Source};
 use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
-use crate::session::{Session, SessionOptions};
+use crate::session::{Session, SessionOptions, origin};
 use crate::ui::prompt;
 use crate::ui::screen::OutputStream;
 
@@ -88,6 +90,8 @@ pub struct JoinArguments {
     #[arg(long)]
     pub exit_when_done: bool,
     #[command(flatten)]
+    pub fallback: FallbackArguments,
+    #[command(flatten)]
     pub gateway: GatewayArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -105,6 +109,20 @@ impl JoinArguments {
         self.tracker_ip.as_deref().expect("clap requires it unless there is a subcommand")
     }
 
+    /// Where the one file that is wanted can be read that no peer has, if the user says so.
+    fn origin(&self) -> Result<Option<Arc<dyn Fallback>>, Failure> {
+        let reads = self.fallback.origin.is_some() || self.fallback.origin_fallback;
+        if self.seeder && reads {
+            let sentence = "a seeder has what it shares: --origin and --origin-fallback are for downloads";
+            return Err(Failure::new(ExitCode::Usage, sentence));
+        }
+        if self.fallback.origin.is_some() && self.file.len() > 1 {
+            let sentence = "--origin is the URL of one content: start a peer for each -f that has one";
+            return Err(Failure::new(ExitCode::Usage, sentence));
+        }
+        origin::fallback(&self.fallback)
+    }
+
     /// The files wanted.
     pub fn wanted(&self) -> Vec<&str> {
         if self.file.is_empty() { vec!["0short_story.txt"] } else { self.file.iter().map(String::as_str).collect() }
@@ -117,8 +135,9 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     let node = node
         .lan(lan::start(&arguments.peer, ByDefault::Off))
         .output(&arguments.output)
-        .names(arguments.names.policy())
-        .start();
+        .names(arguments.names.policy());
+    let origin = arguments.origin()?;
+    let node = origin::with_named(node, &arguments.fallback)?.start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what this peer has")).await?;
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
@@ -126,6 +145,8 @@ pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
         original: true,
         strict: !arguments.file.is_empty(),
         folder: arguments.output.clone(),
+        origin,
+        named_origins: arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned()),
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
@@ -160,7 +181,9 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     left_out.iter().for_each(|sentence| session.note(sentence));
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(&session.node, wanted, patience, &tell).await?;
+            let found = find(&session.node, wanted, patience, &tell).await;
+            let content = wanted.parse().ok().and_then(|query| if let Query::Id(id) = query { Some(id) } else { None });
+            let found = session.or_from_origin(found, content, None)?;
             session.download(found, &[]).await?;
         }
     }

@@ -1,21 +1,28 @@
-//! `peer-cli publish`: the manifest of what is at an origin, without a swarm: made by one read, kept, and perhaps put beside it, so
-//! that nothing is read for it when it is shared later.
+//! `peer-cli publish`: the manifest of what is at an origin: made by one read, kept, and perhaps put beside it, so that nothing is read
+//! for it when it is shared later. Given a tracker, it prints the ticket by which peers find each other there; it seeds nothing itself.
 
 use clap::Args;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::origins::OriginArguments;
+use crate::session::query::TrackerQuery;
 
 const EXAMPLES: &str = "\
 Examples:
   peer-cli publish s3://models/big.bin            prints the content id
   peer-cli publish s3://models/run-7/ --beside    and puts the manifest there
+  peer-cli publish -i 10.0.0.5 --ca certs/ca.pem --beside s3://models/big.bin
+                                                  and a ticket for the fleet
   peer-cli publish hf://org/model@main --only '*.safetensors'";
+
+const NOTES: &str = "\
+Nobody seeds what is published: the ticket leads to peers that have it, once some do. The first of them reads it from its origin (get \
+--origin URL), or a seeder is started (share -i TRACKER --open URL, or in a closed swarm with --ca).";
 
 /// What is published, and how.
 #[derive(Debug, Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub struct PublishArguments {
     /// What is to be shared later: its URL
     ///
@@ -24,39 +31,98 @@ pub struct PublishArguments {
     url: String,
     /// Put the manifest beside it, in the bucket
     ///
-    /// Put the manifest beside it, in the bucket, where `peer-cli share` finds it on any machine
+    /// Put the manifest beside it, in the bucket, where `peer-cli share`, and `get --origin` with the content's id or ticket, find it on
+    /// any machine
     #[arg(long)]
     beside: bool,
+    /// With -i, a ticket for everyone who reaches the tracker
+    ///
+    /// With -i, print a ticket by which everyone who reaches the tracker can take part, as in `share --open`, and not one with a secret
+    #[arg(long)]
+    open: bool,
     #[command(flatten)]
     origin: OriginArguments,
     #[command(flatten)]
     cut: Cut,
+    #[command(flatten)]
+    pub query: TrackerQuery,
 }
 
 /// Makes the manifest and says what it is.
 pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
-    let PublishArguments { url, beside, origin, cut } = arguments;
-    if crate::flags::origins::url(url.as_ref()).is_none() {
-        let url = protocol::printable(&protocol::redacted(&url));
+    if crate::flags::origins::url(arguments.url.as_ref()).is_none() {
+        let url = protocol::printable(&protocol::redacted(&arguments.url));
         let sentence = format!("{url} is no URL of an origin: of a file here, `peer-cli hash` makes the manifest");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    publish(&url, beside, &origin, &cut).await
+    let swarm = arguments.open || !arguments.query.peer.ca.is_empty();
+    if swarm && arguments.query.tracker_ip.is_none() {
+        let sentence = "which tracker? --open and --ca say of which swarm the ticket is: name its tracker with -i";
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    publish(&arguments).await
 }
 
 #[cfg(feature = "origins")]
-async fn publish(url: &str, beside: bool, flags: &OriginArguments, cut: &Cut) -> Result<(), Failure> {
+async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     use crate::commands::inspect;
+    use crate::session::connect::NamedBy;
     use crate::session::origin::{self, PublishRequest};
     use crate::ui::screen::print;
 
-    let published = origin::publish(PublishRequest { url, cut, flags, beside }).await?;
+    let PublishArguments { url, beside, origin: flags, cut, query, .. } = arguments;
+    // What is wrong with the tracker should be known before gigabytes are read.
+    let tracker = match &query.tracker_ip {
+        Some(host) => {
+            let tracker = query.tracker(host, query.tracker_port, NamedBy::Flags).await?;
+            query.join(tracker.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
+            Some(tracker)
+        }
+        None => None,
+    };
+    let published = origin::publish(PublishRequest { url, cut, flags, beside: *beside }).await?;
+    let content = published.manifest.id();
+    let ticket = tracker.map(|tracker| ticket(arguments, tracker, content)).transpose()?;
+    if query.peer.json {
+        let event = ticket.map(|(ticket, command)| {
+            peer::json::Event::Ticket(peer::json::Ticket { content: content.to_string(), ticket, command }).line()
+        });
+        return print([inspect::event(&published.manifest).line()].into_iter().chain(event));
+    }
     let beside = published.beside.map(|url| format!("beside      {url}"));
     let kept = published.kept.map(|path| format!("manifest    {}", path.display()));
-    print(inspect::words(&published.manifest).into_iter().chain(kept).chain(beside))
+    let command = ticket.map(|(_, command)| command);
+    print(inspect::words(&published.manifest).into_iter().chain(kept).chain(beside).chain(command))
+}
+
+/// A ticket, and what is typed elsewhere: what was published is nowhere but at its origin.
+#[cfg(feature = "origins")]
+fn ticket(
+    arguments: &PublishArguments,
+    tracker: peer::TrackerAddress,
+    content: peer::ContentId,
+) -> Result<(String, String), Failure> {
+    use protocol::Ticket;
+
+    use crate::session::secrets::random_secrets;
+
+    let PublishArguments { url, open, query, origin: flags, .. } = arguments;
+    let ticket = if *open || !query.peer.ca.is_empty() {
+        Ticket::new(tracker.id, tracker.addresses, content)
+    } else {
+        Ticket::private(tracker.id, tracker.addresses, random_secrets()(content), Some(content))
+    };
+    let ticket = ticket.map_err(|error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}")))?;
+    // What may be secret in a URL is typed by those who know it.
+    let redacted = protocol::redacted(url);
+    let url = if redacted == *url { protocol::printable(url) } else { "URL".to_owned() };
+    let endpoint = flags.endpoint.as_ref().map(|endpoint| format!(" --endpoint {}", protocol::printable(endpoint)));
+    let command = format!("peer-cli get --origin {url}{} {ticket}", endpoint.unwrap_or_default());
+    Ok((ticket.to_string(), command))
 }
 
 #[cfg(not(feature = "origins"))]
-async fn publish(url: &str, _beside: bool, _flags: &OriginArguments, _cut: &Cut) -> Result<(), Failure> {
+async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
+    let PublishArguments { url, beside: _, open: _, origin: _, cut: _, query: _ } = arguments;
     Err(crate::session::origin::not_built(url))
 }

@@ -3,7 +3,7 @@
 use settings::{Idle, Layout};
 
 /// Commands that move no pieces.
-const LOOKS: &[&str] = &["ls", "watch", "inspect", "doctor"];
+const LOOKS: &[&str] = &["ls", "watch", "inspect", "doctor", "publish"];
 
 /// Which flags stand under which heading, which of them `-h` shows, and which a command does not take.
 pub const LAYOUT: Layout = Layout {
@@ -27,6 +27,7 @@ pub const LAYOUT: Layout = Layout {
                 "congestion",
             ],
         ),
+        ("Origins", &["origin", "origin-fallback", "origin-allow", "origin-rate", "name-origin", "endpoint"]),
         ("Over HTTP", &["gateway", "gateway-token", "gateway-host", "s3-bucket", "oci-origin", "hf-origin"]),
         ("Closed swarms", &["ca", "cert", "key", "identity"]),
         (
@@ -42,7 +43,6 @@ pub const LAYOUT: Layout = Layout {
                 "verify-on-disk",
                 "tracker-memory",
                 "cache",
-                "endpoint",
                 "certs",
                 "hashes",
                 "commands",
@@ -71,7 +71,7 @@ pub const LAYOUT: Layout = Layout {
         ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
         ("daemon", &["output", "at-once", "open", "tracker-ip", "up-rate", "help"]),
         ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
-        ("publish", &["only", "beside", "endpoint", "hash", "piece-size", "help"]),
+        ("publish", &["only", "beside", "tracker-ip", "open", "endpoint", "hash", "piece-size", "help"]),
         ("verify", &["id", "manifest", "hashes", "help"]),
     ],
     idle: &[
@@ -97,9 +97,9 @@ pub const LAYOUT: Layout = Layout {
             flags: &["commands", "quiet", "no-progress"],
             why: "it says what was asked for, and ends",
         },
-        Idle { commands: &["watch", "inspect", "doctor"], flags: &["lan", "no-lan"], why: "it asks the tracker alone" },
-        Idle { commands: &["ls", "watch"], flags: &["dial-private"], why: "it talks to the tracker alone" },
-        Idle { commands: &["ls", "watch", "doctor"], flags: &["hashes"], why: "it reads no manifests" },
+        Idle { commands: &["watch", "inspect", "doctor", "publish"], flags: &["lan", "no-lan"], why: "it asks the tracker alone" },
+        Idle { commands: &["ls", "watch", "publish"], flags: &["dial-private"], why: "it talks to the tracker alone" },
+        Idle { commands: &["ls", "watch", "doctor", "publish"], flags: &["hashes"], why: "it reads no manifests" },
         Idle {
             commands: &["gateway"],
             flags: &["commands", "no-progress"],

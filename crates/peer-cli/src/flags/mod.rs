@@ -2,6 +2,7 @@
 
 pub mod cut;
 pub mod end;
+pub mod fallback;
 pub mod gateway;
 pub mod guess;
 pub mod help;

@@ -24,6 +24,17 @@ pub struct OriginArguments {
     /// Where the object store of s3://, gs:// or az:// is, if it is another server than usual, as http://minio:9000
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
+    /// Most bytes a second to read from an origin
+    ///
+    /// Most bytes a second to read from an origin, as 10MiB or in bits as 80mbit; unlimited if not given
+    #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
+    pub origin_rate: Option<u64>,
+    /// Name the URL in the content, for --origin-fallback
+    ///
+    /// Name the URL in the content, so that peers with --origin-fallback that allow its host may read what no peer has from there:
+    /// https://, http:// and hf:// alone, for nobody's credentials go with it. A content that names its origin has another id
+    #[arg(long)]
+    pub name_origin: bool,
 }
 
 /// Most of what was read that is kept on this machine.

@@ -236,6 +236,9 @@ impl Session {
         if let Some(asked) = asked {
             download = download.expect_name(asked);
         }
+        if let Some(origin) = &self.options.origin {
+            download = download.origin(origin.clone());
+        }
         let entry = Content::new(Handle::Download(download.start().await?), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use peer::{Participant, State, Status};
+use peer::{ORIGIN, Participant, State, Status};
 use protocol::{ContentId, PeerId, printable};
 
 use crate::flags::end::End;
@@ -180,6 +180,7 @@ impl Session {
     pub(super) fn name_of(&self, peer: PeerId) -> String {
         let state = self.state.borrow();
         match state.addresses.get(&peer) {
+            _ if peer == ORIGIN => "the origin".to_owned(),
             Some(address) => {
                 let alone = state.addresses.values().filter(|other| other.ip() == address.ip()).count() == 1;
                 if alone { address.ip().to_canonical().to_string() } else { address.to_string() }

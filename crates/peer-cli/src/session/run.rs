@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use peer::json::{self, Event};
 use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId, State, Status};
+use protocol::printable;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use transport::{Kind, RELAY};
@@ -156,6 +157,13 @@ impl Session {
                 if !status.is_some_and(|status| has_all(&status)) {
                     self.screen.say(&format!("Who shares it says: {reason}."));
                 }
+            }
+            PeerEvent::Origin { origin, failure: None, .. } => {
+                self.screen.say(&format!("Reading from {} what nobody here has.", printable(origin)));
+            }
+            PeerEvent::Origin { failure: Some(reason), .. } => {
+                let reason = capitalised(printable(reason));
+                self.screen.say(&format!("{reason}. It goes on with peers, and the origin is tried again."));
             }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {

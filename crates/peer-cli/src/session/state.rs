@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peer::{Download, Node, Participant, PieceRange, Share, Status};
+use peer::{Download, Fallback, Node, Participant, PieceRange, Share, Status};
 use protocol::{ContentId, PeerId};
 use tokio::sync::{Notify, watch};
 use transport::Kind;
@@ -38,6 +39,10 @@ pub struct SessionOptions {
     pub output_stream: OutputStream,
     /// What it does first.
     pub first: &'static str,
+    /// Where downloads can be read that no peer has, if the user says so.
+    pub origin: Option<Arc<dyn Fallback>>,
+    /// Where manifests are kept, if origins that they name may be read.
+    pub named_origins: Option<PathBuf>,
 }
 
 /// What is done first where the tracker is known.
@@ -56,6 +61,8 @@ impl SessionOptions {
             folder: PathBuf::new(),
             output_stream: OutputStream::Output,
             first: CONNECTING,
+            origin: None,
+            named_origins: None,
         }
     }
 }

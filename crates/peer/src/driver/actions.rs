@@ -78,6 +78,7 @@ impl Driver {
             Action::Fetch { conn, request, content, run, awaited } => {
                 self.fetch(conn, request, content, (run, awaited))
             }
+            Action::FetchFromOrigin { request, content, run } => self.fetch_from_origin(request, content, run),
             Action::Cancel { request } => {
                 if let Some(fetching) = self.requests.get(&request) {
                     fetching.task.abort();

@@ -39,7 +39,9 @@ impl Driver {
             item.private &= options.secret.is_some();
             (item.up, item.down) = (RateCap::within(&self.setup.up, up), RateCap::within(&self.setup.down, down));
             item.options = options;
-            return Ok(begun(content, item));
+            let (attempt, begun) = (item.attempt, begun(content, item));
+            self.expect_manifest(content, attempt);
+            return Ok(begun);
         }
         let private = self.make_private(content, options.secret);
         let item = Item { wanted: true, private, options, ..self.new_item(up, down) };
@@ -51,11 +53,13 @@ impl Driver {
     /// Takes part in a content that is wanted, from the start or again.
     fn want(&mut self, content: ContentId, mut item: Item) {
         item.attempt = self.next_attempt;
+        let attempt = item.attempt;
         self.next_attempt += 1;
         self.items.insert(content, item);
         self.look_for_strangers();
         self.event(Event::Want { content });
         self.announce(content);
+        self.expect_manifest(content, attempt);
         // A manifest that is here already saves asking for one.
         let (hashes, reports) = (self.setup.downloads.hashes.clone(), self.reports.clone());
         tokio::spawn(async move {
@@ -173,6 +177,9 @@ impl Driver {
         });
         if let Some(item) = self.items.get(&content) {
             item.status.send_modify(|status| status.had = have);
+        }
+        if !whole {
+            self.use_origin(content, &manifest);
         }
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Fetching);

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use lan::ContentKey;
 use protocol::PeerId;
+use storage::Fallback;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::origin;
 use super::participants::Participants;
 use super::progress::Told;
 use super::reading::Readers;
@@ -41,6 +43,9 @@ pub(super) struct Item {
     /// Only who has proven to have its secret learns of it.
     pub(super) private: bool,
     pub(super) options: DownloadOptions,
+    /// Where it can be read that nobody has it, once its manifest is here; and what was said of that.
+    pub(super) origin: Option<Arc<dyn Fallback>>,
+    pub(super) origin_told: origin::Told,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) manifest_only: bool,
     pub(super) finished: bool,
@@ -79,6 +84,8 @@ impl Item {
             private: false,
             lan: None,
             options: DownloadOptions::default(),
+            origin: None,
+            origin_told: origin::Told::default(),
             manifest_only: false,
             finished: false,
             checkpoints: None,

@@ -8,6 +8,7 @@ mod commands;
 mod contents;
 mod item;
 mod lan;
+mod origin;
 mod participants;
 mod private;
 mod progress;
@@ -120,6 +121,7 @@ impl Driver {
             shares,
             private,
             lan,
+            named_origins,
             seed,
             ..
         } = builder;
@@ -151,6 +153,7 @@ impl Driver {
             gate,
             private,
             lan,
+            named_origins,
         };
         let driver = Driver {
             setup,

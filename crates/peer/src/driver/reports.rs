@@ -12,9 +12,11 @@ use transport::{Connection, RELAY, TransportError};
 use super::private::NOTHING;
 use super::state::{Driver, Link, PendingServe};
 use crate::config::MOST_ANNOUNCED;
+use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
 use crate::net::let_in::LetIn;
+use crate::net::origin::ORIGIN;
 use crate::net::{link, serve};
 use crate::report::{Question, Report};
 
@@ -63,6 +65,11 @@ impl Driver {
             Report::Connected { connection, dialled } => self.connected(connection, dialled),
             Report::Question { conn, question } => self.question(conn, question),
             Report::Manifest { manifest } => self.manifest(manifest),
+            Report::ManifestTooNew { content, version } => {
+                self.give_up(content, PeerError::TooOld { content, version });
+            }
+            Report::ManifestLacks { content, attempt } => self.seek_manifest(content, attempt),
+            Report::OriginFailed { content, reason } => self.origin_failed(content, reason),
             Report::Opened { content, attempt, result } => self.opened(content, attempt, result),
             Report::Shared { result, up, secret, reply } => {
                 let result = result.map(|opened| self.shared(opened, up, secret));
@@ -162,6 +169,9 @@ impl Driver {
             }
             if !right {
                 self.note_wrong(request, "a wrong piece");
+            }
+            if self.requests.get(&request).is_some_and(|fetching| fetching.from == ORIGIN) {
+                self.origin_brought(content, right);
             }
             self.event(if right {
                 Event::Stored { content, request, piece }

@@ -17,7 +17,7 @@ use transport::{Connection, SendStream, Transport};
 
 use super::item::Item;
 use super::receiving::Receivers;
-use crate::config::DownloadSettings;
+use crate::config::{DownloadSettings, NamedOrigins};
 use crate::counters::Counting;
 use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;
@@ -168,4 +168,6 @@ pub(super) struct Setup {
     pub(super) private: bool,
     /// Where peers on the local network are found.
     pub(super) lan: Option<Lan>,
+    /// Which origins that manifests name may be read.
+    pub(super) named_origins: Option<NamedOrigins>,
 }

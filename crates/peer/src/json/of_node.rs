@@ -1,10 +1,11 @@
 //! What a node tells of, as programs read it.
 
-use protocol::ContentId;
+use protocol::{ContentId, PeerId};
 
 use super::*;
 use crate::disk::left_out::LeftOut;
 use crate::event::PeerEvent;
+use crate::net::origin::ORIGIN;
 use crate::stats::Bottleneck;
 use crate::status;
 
@@ -60,6 +61,11 @@ impl Event {
             PeerEvent::ShareOver { content, reason } => {
                 vec![Event::ShareOver(ShareOver { content: content.to_string(), reason: reason.clone() })]
             }
+            PeerEvent::Origin { content, origin, failure } => vec![Event::Origin(Origin {
+                content: content.to_string(),
+                origin: origin.clone(),
+                failure: failure.clone().unwrap_or_default(),
+            })],
             PeerEvent::Verified { content } => vec![Event::Verified(Verified { content: content.to_string() })],
             PeerEvent::Withdrawn { content, reason } => {
                 vec![Event::Withdrawn(Withdrawn { content: content.to_string(), reason: reason.clone() })]
@@ -81,9 +87,14 @@ impl Event {
             size: stats.size,
             seconds_verified: stats.verified.as_secs_f64(),
             seconds_durable: stats.durable.as_secs_f64(),
-            sources: stats.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+            sources: stats.sources.iter().map(|(peer, bytes)| (source(*peer), *bytes)).collect(),
             limiter: stats.bottleneck.map_or("", Bottleneck::name).into(),
             executable: stats.executable.to_vec(),
         })
     }
+}
+
+/// What a source is called: a peer by its id.
+fn source(peer: PeerId) -> String {
+    if peer == ORIGIN { "origin".to_owned() } else { peer.to_string() }
 }

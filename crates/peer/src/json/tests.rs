@@ -50,6 +50,7 @@ fn samples() -> Vec<Event> {
         Event::Progress(Progress { content: text(), name: text(), have: 1, pieces: 1, received: 1, sent: 1, peers: 1 }),
         Event::Connected(Connected { peer: text(), address: text(), transport: "quic".into() }),
         Event::Lacking(Lacking { content: text(), pieces: vec![[1, 1]] }),
+        Event::Origin(Origin { content: text(), origin: text(), failure: text() }),
         Event::Verified(Verified { content: text() }),
         Event::Completed(Completed {
             content: text(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, PieceRange, Request};
+use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -76,6 +76,8 @@ impl ManifestFetch {
                 // Decoding checks every root, which takes a while for a million pieces.
                 match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
                     Ok(Ok(manifest)) => Report::Manifest { manifest: Arc::new(manifest) },
+                    // It is the right one, and no lie.
+                    Ok(Err(ManifestError::Version(version))) => Report::ManifestTooNew { content, version },
                     _ => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
                 }
             }
@@ -207,19 +209,29 @@ impl PieceFetch {
 
     /// Verifies and writes, away from the packets, and reports.
     async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
-        let (request, store, reports) = (self.request, self.store.clone(), self.reports.clone());
-        let waits = self.waits.clone();
-        let unstored = Unstored::of(&waits);
-        let work = move || {
-            let result = store.write_verified(&block, &buffer, &waits);
-            drop((buffer, unstored));
-            let report = match result {
-                Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
-                Err(error) => Report::DiskFailed { content: store.id(), error },
-            };
-            // An error means that the node has ended.
-            let _ = reports.blocking_send(report);
-        };
+        let work = store_block(self.request, &self.store, (block, buffer), &self.waits, &self.reports);
         self.waits.during(WaitKind::Workers, self.workers.start(work)).await
+    }
+}
+
+/// Verifies what has come of a request, writes what is right, and reports: for a worker.
+pub(super) fn store_block(
+    request: RequestId,
+    store: &Arc<ContentStore>,
+    (block, buffer): (Block, Buffer),
+    waits: &Arc<WaitStats>,
+    reports: &mpsc::Sender<Report>,
+) -> impl FnOnce() + Send + use<> {
+    let (store, waits, reports) = (store.clone(), waits.clone(), reports.clone());
+    let unstored = Unstored::of(&waits);
+    move || {
+        let result = store.write_verified(&block, &buffer, &waits);
+        drop((buffer, unstored));
+        let report = match result {
+            Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
+            Err(error) => Report::DiskFailed { content: store.id(), error },
+        };
+        // An error means that the node has ended.
+        let _ = reports.blocking_send(report);
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod fetch;
 pub(crate) mod gate;
 pub(crate) mod let_in;
 pub(crate) mod link;
+pub(crate) mod origin;
 pub(crate) mod rate;
 pub(crate) mod relay;
 pub(crate) mod serve;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{ContentId, PeerId, PeerMessage, PieceSet};
+use protocol::{ContentId, PeerId, PeerMessage};
 use swarm::{ConnId, Event};
 
 use super::transfers::TransferId;
@@ -257,7 +257,7 @@ impl World {
         // With the connection the engine has forgotten the question.
         let Some((state, end)) = self.connections.carrying(conn) else { return };
         let (peer, other) = (state.ends[end], state.ends[1 - end]);
-        let (id, geometry) = (self.contents[content].id, self.contents[content].geometry.clone());
+        let id = self.contents[content].id;
         match self.peers[other as usize].hostile.as_ref().map(|hostile| hostile.answers) {
             None => {}
             Some(HostileAnswers::Busy) => {
@@ -269,14 +269,6 @@ impl World {
         if !self.peers[other as usize].holdings[content].manifest {
             return self.tell(peer, Event::ManifestFailed { content: id, conn, lied: false });
         }
-        let holding = &mut self.peers[peer as usize].holdings[content];
-        if !std::mem::replace(&mut holding.manifest, true) {
-            let (have, wanted) = (PieceSet::empty(geometry.pieces()), PieceSet::full(geometry.pieces()));
-            self.tell(peer, Event::Content { content: id, geometry, have, wanted });
-            self.announce(peer, content);
-            if content == 0 {
-                self.begin_reading(peer);
-            }
-        }
+        self.know_manifest(peer, content);
     }
 }

@@ -44,6 +44,7 @@ impl World {
             holding.have.iter().for_each(|piece| content.copies[piece as usize] -= 1);
             self.open -= usize::from(holding.wanted && holding.done.is_none());
         }
+        self.end_reads(peer);
         for conn in self.connections.of(peer) {
             self.after(IDLE, SimEvent::Closed(conn ^ 1));
             self.shut(conn);

@@ -5,6 +5,7 @@
 
 use protocol::{PeerMessage, PieceRange};
 
+use super::origin::ORIGIN_CONN;
 use super::{PeerIx, SECOND, World};
 use crate::queue::Time;
 
@@ -57,6 +58,9 @@ impl World {
             let Some((conn, content, run)) = self.transfers.asked_for(transfer) else {
                 self.violated(format_args!("request {request} of peer {number} waits for nothing"));
             };
+            if conn == ORIGIN_CONN {
+                continue;
+            }
             let heard = self.connections.heard(conn);
             if heard.is_none_or(|heard| heard + patience < self.now) {
                 let PieceRange { first, count } = run;

@@ -2,12 +2,13 @@
 //!
 //! It is cut by what happens: `connections` (dial, say, close), `transfers` (ask, serve, cancel), `tracker`
 //! (announce, introduce), `peers` (who they are, how they come), `readers` (who reads what comes), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
-//! that are no engine and mean harm). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
+//! that are no engine and mean harm), `origin` (a server that engines read from). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
 mod connections;
 mod faults;
 mod hostile;
 mod invariants;
+mod origin;
 mod peers;
 mod readers;
 mod tracker;
@@ -26,6 +27,7 @@ use crate::outcome::{Outcome, Sample};
 use crate::plan::Plan;
 use crate::queue::{Queue, Time};
 use connections::{Connections, Saying};
+use origin::OriginServer;
 use peers::Peer;
 use tracker::{Announcement, Tracker};
 use transfers::{TransferId, Transfers};
@@ -65,6 +67,8 @@ enum SimEvent {
     Manifest { conn: ConnId, content: usize },
     /// A question reaches the peer that is to serve it.
     Requested(TransferId),
+    /// A read reaches the origin.
+    OriginAsked(TransferId),
     /// A refusal reaches the peer that asked.
     Refused(TransferId, RefusalReason),
     /// A flow of an uplink has sent something worth telling, if its rates are still those of this version.
@@ -121,6 +125,7 @@ pub(crate) struct World {
     downloads: usize,
     between_sites: Option<LinkId>,
     sites_told: bool,
+    origin: Option<OriginServer>,
     /// The peers of each cut.
     cuts: Vec<Vec<PeerIx>>,
     /// When there is no tracker.
@@ -180,6 +185,7 @@ impl World {
             downloads: 0,
             between_sites: None,
             sites_told: true,
+            origin: None,
             cuts: Vec::new(),
             dark: Vec::new(),
             crossed: 0.0,
@@ -247,6 +253,7 @@ impl World {
             crashed: verdict.crashed,
             bound: self.bound,
             seeded: self.seeded / self.total(),
+            from_origin: self.origin.as_ref().map_or(0.0, |origin| origin.sent) / self.total(),
             crossed: self.crossed / self.total(),
             sent: self.sent as u64,
             lost: self.lost as u64,
@@ -271,6 +278,7 @@ impl World {
             SimEvent::Closed(conn) => self.closed(conn),
             SimEvent::Manifest { conn, content } => self.manifest_came(conn, content),
             SimEvent::Requested(transfer) => self.asked(transfer),
+            SimEvent::OriginAsked(transfer) => self.origin_asked(transfer),
             SimEvent::Refused(transfer, reason) => self.refused(transfer, reason),
             SimEvent::Uplink(link, version) => self.uplink(link, version),
             SimEvent::Came { transfer, bytes, piece, last } => self.came(transfer, bytes, piece, last),
@@ -371,6 +379,7 @@ impl World {
             Action::Fetch { conn, request, content, run, awaited } => {
                 self.ask(peer, conn, (request, awaited), content, run)
             }
+            Action::FetchFromOrigin { request, content, run } => self.ask_origin(peer, request, content, run),
             Action::Cancel { request } => self.cancel(peer, request),
             Action::Serve { serve } => self.serve(peer, serve),
             Action::Refuse { serve, reason } => self.refuse(serve, reason),

@@ -7,6 +7,7 @@ use protocol::{ContentId, Digest, PeerId, PeerMessage, PieceSet, VERSION};
 use swarm::{Engine, Event, RequestId};
 
 use super::hostile::Brain;
+use super::origin::OriginServer;
 use super::readers::Reader;
 use super::transfers::TransferId;
 use super::{Holding, PeerIx, SECOND, SimEvent, World};
@@ -41,6 +42,8 @@ pub(super) struct Peer {
     pub(super) tick_at: Time,
     pub(super) requests: BTreeMap<RequestId, TransferId>,
     pub(super) holdings: Vec<Holding>,
+    /// It knows the manifest of the first content, and reads from its origin.
+    pub(super) reads_origin: bool,
     /// How it reads the first content.
     pub(super) reader: Option<Reader>,
 }
@@ -125,6 +128,7 @@ impl World {
                 tick_at: 0,
                 requests: BTreeMap::new(),
                 holdings,
+                reads_origin: group.reads_origin,
                 reader: group.reads.as_ref().map(|reads| Reader::new(reads, pieces, normal)),
             });
             let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
@@ -138,7 +142,11 @@ impl World {
         self.bound = self.least_seconds(plan).max(self.least_seconds_between_sites(plan));
         self.between_sites = plan.between_sites.map(|capacity| self.network.add_link(capacity * normal));
         self.sites_told = plan.sites_told;
-        self.transfers.add_links(self.peers.len() * 2 + 1);
+        if let Some(origin) = &plan.origin {
+            let up = self.network.add_link(origin.upload * normal);
+            self.origin = Some(OriginServer::new(origin, up));
+        }
+        self.transfers.add_links(self.peers.len() * 2 + 2);
     }
 
     /// Seconds that any protocol needs, if sites are not apart.
@@ -165,6 +173,10 @@ impl World {
                 demands.push(Demand { copies: count, uplink, downlink: copies(group.download) });
                 (0..wanted.len()).filter(wants).for_each(|content| wanted[content] = true);
             }
+        }
+        if let Some(origin) = plan.origin.as_ref().filter(|_| plan.group.iter().any(|group| group.reads_origin)) {
+            capacities.seeders += origin.upload / plan.copy_seconds;
+            capacities.seeder_count += 1;
         }
         match wanted.len() {
             1 => least_seconds(&capacities, plan.pieces),
@@ -204,6 +216,10 @@ impl World {
             let holding = &self.peers[peer as usize].holdings[content];
             if holding.wanted {
                 self.tell(peer, Event::Want { content: id });
+                if content == 0 && self.peers[peer as usize].reads_origin {
+                    self.tell(peer, Event::Origin { content: id, usable: true });
+                    self.know_manifest(peer, content);
+                }
             } else if holding.manifest {
                 let have = holding.have.clone();
                 have.iter().for_each(|piece| self.contents[content].copies[piece as usize] += 1);
@@ -212,6 +228,20 @@ impl World {
                 continue;
             }
             self.announce(peer, content);
+        }
+    }
+
+    /// A peer has the manifest, and wants everything.
+    pub(super) fn know_manifest(&mut self, peer: PeerIx, content: usize) {
+        let (id, geometry) = (self.contents[content].id, self.contents[content].geometry.clone());
+        let holding = &mut self.peers[peer as usize].holdings[content];
+        if !std::mem::replace(&mut holding.manifest, true) {
+            let (have, wanted) = (PieceSet::empty(geometry.pieces()), PieceSet::full(geometry.pieces()));
+            self.tell(peer, Event::Content { content: id, geometry, have, wanted });
+            self.announce(peer, content);
+            if content == 0 {
+                self.begin_reading(peer);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use protocol::{ContentId, PeerId, PieceRange, RefusalReason};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
+use super::origin::{ORIGIN_CONN, ORIGIN_PEER};
 use super::{PeerIx, SimEvent, World, number};
 use crate::network::{FlowId, LinkId};
 use crate::plan::Serves;
@@ -38,6 +39,35 @@ pub(super) struct Transfer {
     owed: u64,
 }
 
+impl Transfer {
+    /// A question over a connection, from one peer to another.
+    pub(super) fn new(
+        (conn, request): (ConnId, RequestId),
+        (asker, server): (PeerIx, PeerIx),
+        content: usize,
+        (run, owed): (PieceRange, u64),
+    ) -> Self {
+        Transfer {
+            generation: 0,
+            conn,
+            asker,
+            server,
+            request,
+            content,
+            run,
+            awaited: false,
+            asking: true,
+            serving: true,
+            flow: None,
+            piece: run.first,
+            piece_end: 0,
+            told: 0,
+            told_at: 0,
+            owed,
+        }
+    }
+}
+
 /// All transfers. An id is a generation and a slot.
 #[derive(Default)]
 pub(super) struct Transfers {
@@ -58,7 +88,7 @@ impl Transfers {
         self.versions.resize(self.versions.len() + count, 0);
     }
 
-    fn add(&mut self, transfer: Transfer) -> TransferId {
+    pub(super) fn add(&mut self, transfer: Transfer) -> TransferId {
         match self.free.pop() {
             Some(slot) => {
                 let generation = self.slots[slot as usize].generation;
@@ -77,6 +107,23 @@ impl Transfers {
         let transfer = self.slots.get(id as u32 as usize)?;
         let waits = transfer.asking && transfer.generation == (id >> 32) as u32;
         waits.then_some((transfer.conn, transfer.content, transfer.run))
+    }
+
+    /// Who waits for which pieces of which content that nobody sends yet.
+    pub(super) fn waiting(&mut self, id: TransferId) -> Option<(PeerIx, PieceRange, usize)> {
+        let transfer = self.get(id).filter(|transfer| transfer.serving && transfer.flow.is_none())?;
+        Some((transfer.asker, transfer.run, transfer.content))
+    }
+
+    /// It flows from now on; its first piece has so many bytes.
+    pub(super) fn flows(&mut self, id: TransferId, flow: FlowId, first: u64, now: Time) {
+        if self.of_flow.len() <= flow as usize {
+            self.of_flow.resize(flow as usize + 1, 0);
+        }
+        self.of_flow[flow as usize] = id;
+        if let Some(transfer) = self.get(id) {
+            (transfer.flow, transfer.piece_end, transfer.told_at) = (Some(flow), first, now);
+        }
     }
 
     fn get(&mut self, id: TransferId) -> Option<&mut Transfer> {
@@ -101,35 +148,27 @@ impl World {
         let (server, latency, waits) = (state.ends[1 - end], state.latency, state.transfers.clone());
         let mut waits = waits.into_iter();
         let waits = waits.any(|other| self.transfers.get(other).is_some_and(|it| it.asking && it.asker == peer));
-        let bytes = run.pieces().map(|piece| self.piece_bytes(content, piece)).sum();
-        let transfer = self.transfers.add(Transfer {
-            generation: 0,
-            conn,
-            asker: peer,
-            server,
-            request,
-            content,
-            run,
-            awaited,
-            asking: true,
-            serving: true,
-            flow: None,
-            piece: run.first,
-            piece_end: 0,
-            told: 0,
-            told_at: 0,
-            owed: bytes,
-        });
+        let bytes = self.bytes_of(content, run);
+        let transfer = Transfer::new((conn, request), (peer, server), content, (run, bytes));
+        let transfer = self.transfers.add(Transfer { awaited, ..transfer });
         let Some((state, end)) = self.connections.get(conn) else { return };
         if !waits {
             state.heard[end] = self.now;
         }
         state.transfers.push(transfer);
+        self.begin_asking(peer, request, transfer, bytes);
+        self.after(latency, SimEvent::Requested(transfer));
+    }
+
+    pub(super) fn begin_asking(&mut self, peer: PeerIx, request: RequestId, transfer: TransferId, bytes: u64) {
         let state = &mut self.peers[peer as usize];
         state.requests.insert(request, transfer);
         state.owed += bytes;
         self.check_budget(peer);
-        self.after(latency, SimEvent::Requested(transfer));
+    }
+
+    pub(super) fn bytes_of(&self, content: usize, run: PieceRange) -> u64 {
+        run.pieces().map(|piece| self.piece_bytes(content, piece)).sum()
     }
 
     fn check_budget(&self, peer: PeerIx) {
@@ -188,13 +227,7 @@ impl World {
         let goodput = self.goodput * self.peers[peer as usize].goodput * self.peers[asker as usize].goodput;
         let between = self.between_sites.filter(|_| self.apart(peer, asker));
         let flow = self.network.start(now, links.into_iter().chain(between), goodput);
-        if self.transfers.of_flow.len() <= flow as usize {
-            self.transfers.of_flow.resize(flow as usize + 1, 0);
-        }
-        self.transfers.of_flow[flow as usize] = serve;
-        if let Some(transfer) = self.transfers.get(serve) {
-            (transfer.flow, transfer.piece_end, transfer.told_at) = (Some(flow), first, now);
-        }
+        self.transfers.flows(serve, flow, first, now);
         self.rates_changed(links[0]);
         let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
         self.after(wait, SimEvent::Came { transfer: serve, bytes: 0, piece: None, last: false });
@@ -205,7 +238,7 @@ impl World {
     }
 
     /// Plans anew when the flows of uplinks with new rates have something to tell.
-    fn rates_changed(&mut self, link: LinkId) {
+    pub(super) fn rates_changed(&mut self, link: LinkId) {
         let mut changed = std::mem::take(self.network.changed());
         if !changed.contains(&link) {
             changed.push(link);
@@ -247,7 +280,9 @@ impl World {
             let Some(transfer) = self.transfers.get(id) else { continue };
             let server = transfer.server;
             self.stop_serving(id);
-            self.tell(server, Event::Served { serve: id });
+            if server != ORIGIN_PEER {
+                self.tell(server, Event::Served { serve: id });
+            }
         }
         self.plan_uplink(link);
     }
@@ -278,7 +313,7 @@ impl World {
                     (transfer.piece, transfer.piece_end) = (next, transfer.piece_end + more);
                 }
             }
-            let wait = self.connections.get(conn).map_or(0, |(state, _)| state.latency);
+            let wait = self.latency_over(conn, id);
             self.after(wait, SimEvent::Came { transfer: id, bytes, piece, last });
             if last || !whole {
                 return last;
@@ -286,17 +321,32 @@ impl World {
         }
     }
 
+    /// Until what is sent now is there.
+    fn latency_over(&mut self, conn: ConnId, id: TransferId) -> Time {
+        match self.connections.get(conn) {
+            Some((state, _)) => state.latency,
+            None if conn == ORIGIN_CONN => {
+                let asker = self.transfers.get(id).map_or(0, |transfer| transfer.asker);
+                self.latency_of_origin(asker)
+            }
+            None => 0,
+        }
+    }
+
     pub(super) fn came(&mut self, id: TransferId, bytes: u64, piece: Option<u32>, last: bool) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
         let (peer, request, content, conn) = (transfer.asker, transfer.request, transfer.content, transfer.conn);
         let server = transfer.server;
-        let Some((state, end)) = self.connections.carrying(conn) else { return };
-        state.heard[end] = self.now;
+        match self.connections.carrying(conn) {
+            Some((state, end)) => state.heard[end] = self.now,
+            None if conn == ORIGIN_CONN => {}
+            None => return,
+        }
         if let Some(transfer) = self.transfers.get(id) {
             transfer.owed -= bytes;
         }
         self.peers[peer as usize].owed -= bytes;
-        let wrong = self.peers[server as usize].wrong;
+        let wrong = self.peers.get(server as usize).map_or(0.0, |server| server.wrong);
         self.tell(peer, Event::Progress { request, bytes });
         if let Some(piece) = piece {
             let len = self.piece_bytes(content, piece);
@@ -345,6 +395,10 @@ impl World {
         let Some(&id) = self.peers[peer as usize].requests.get(&request) else { return };
         let Some(transfer) = self.transfers.get(id) else { return };
         let (conn, serving) = (transfer.conn, transfer.serving);
+        if serving && conn == ORIGIN_CONN {
+            let wait = self.latency_of_origin(peer);
+            self.after(wait, SimEvent::Cancelled(id));
+        }
         if serving && let Some((state, _)) = self.connections.get(conn).filter(|(state, _)| !state.severed) {
             let wait = state.latency;
             self.after(wait, SimEvent::Cancelled(id));
@@ -359,6 +413,9 @@ impl World {
             return;
         }
         self.stop_serving(id);
+        if conn == ORIGIN_CONN {
+            return;
+        }
         // What still waits in the engine's queue comes to its end when its turn comes.
         if flowing {
             self.tell(server, Event::Served { serve: id });
@@ -399,7 +456,7 @@ impl World {
         }
     }
 
-    fn stop_asking(&mut self, id: TransferId) -> Option<(PeerIx, RequestId)> {
+    pub(super) fn stop_asking(&mut self, id: TransferId) -> Option<(PeerIx, RequestId)> {
         let transfer = self.transfers.get(id).filter(|transfer| transfer.asking)?;
         transfer.asking = false;
         let (peer, request, owed) = (transfer.asker, transfer.request, transfer.owed);
@@ -411,7 +468,7 @@ impl World {
     }
 
     /// The serving side has nothing to do with it any more.
-    fn stop_serving(&mut self, id: TransferId) {
+    pub(super) fn stop_serving(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         transfer.serving = false;
         self.stall(id);
@@ -428,6 +485,11 @@ impl World {
         let lost = came / goodput - came;
         self.sent += came + lost;
         self.lost += lost;
+        if let Some(origin) = self.origin.as_mut().filter(|_| server == ORIGIN_PEER) {
+            origin.sent += came + lost;
+            let up = origin.up;
+            return self.rates_changed(up);
+        }
         if self.apart(server, asker) {
             self.crossed += came;
         }

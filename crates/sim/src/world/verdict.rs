@@ -46,6 +46,9 @@ impl World {
                 add(&mut reach, &state.holdings[content].have);
             }
         }
+        if peer.reads_origin {
+            return true;
+        }
         let (mut dark, now) = (self.dark.iter(), self.now);
         let met_nobody = dark.any(|&(from, until)| (from..until).contains(&peer.arrived) && now < until);
         reach.is_full() && !met_nobody

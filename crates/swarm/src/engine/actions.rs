@@ -85,6 +85,10 @@ impl Actions {
         self.0.push(Action::Refuse { serve, reason });
     }
 
+    pub(crate) fn fetch_from_origin(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
+        self.0.push(Action::FetchFromOrigin { request, content, run });
+    }
+
     pub(crate) fn completed(&mut self, content: ContentId) {
         self.0.push(Action::Completed { content });
     }

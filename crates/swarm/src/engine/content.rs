@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{Geometry, PieceRange, PieceSet};
 
+use super::download::origin::Origin;
 use super::download::picker::Picker;
 use super::download::windows::Readers;
 use super::in_flight::InFlight;
@@ -43,6 +44,9 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
+    /// Where it can be read beside peers, and when bytes last came from one of those.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) heard: Duration,
     pub(crate) known: KnownPeers,
     /// When the tracker was last asked for more peers, or something last came; and how often it was asked since then.
     pub(crate) searched: Option<Duration>,
@@ -73,6 +77,8 @@ impl Content {
             takers: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,
+            origin: None,
+            heard: Duration::ZERO,
             geometry,
             have,
             goal,

@@ -49,6 +49,11 @@ impl InFlight {
         all - both
     }
 
+    /// The runs, ascending.
+    pub(crate) fn runs(&self) -> &[PieceRange] {
+        &self.0
+    }
+
     /// The pieces, ascending.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|run| run.pieces())

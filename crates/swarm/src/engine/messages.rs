@@ -168,6 +168,7 @@ impl Engine {
         theirs.has_manifest(self.now);
         lost.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
         self.uploads.delivered(self.now, delivered);
+        self.yield_reads(conn, id);
         self.fetch_manifests();
         self.offer_more();
     }

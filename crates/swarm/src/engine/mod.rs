@@ -146,6 +146,7 @@ impl Engine {
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied),
             Event::Reading { content, reader, window } => self.reading(content, reader, window),
             Event::Withdraw { content } => self.withdraw(content),
+            Event::Origin { content, usable } => self.origin(content, usable),
             Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
             Event::Gone { content, peers } => self.gone(content, &peers),
             Event::Connected { conn, peer, remote, dialled, relayed } => {
@@ -250,6 +251,7 @@ impl Engine {
             self.ban_condemned();
             self.drop_silent();
             self.review_pace();
+            self.review_origins();
             self.doubt_sites();
             self.dial_more();
             self.dial_relayed();
@@ -262,6 +264,7 @@ impl Engine {
             self.take_waiting_offers();
             self.ask_again();
             self.ask_on_own_account();
+            self.read_origins();
             self.find_more();
             self.say_what_lacks();
         }
@@ -277,8 +280,10 @@ impl Engine {
         self.cancel_manifests(id);
         let pieces = geometry.pieces();
         let mut content = Content::new(Some(geometry), have, goal);
-        content.known = self.contents.remove(&id).map(|old| old.known).unwrap_or_default();
-        (content.busy, content.grew) = (self.now, self.now);
+        if let Some(old) = self.contents.remove(&id) {
+            (content.known, content.origin) = (old.known, old.origin);
+        }
+        (content.busy, content.grew, content.heard) = (self.now, self.now, self.now);
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&conn, state) in &mut self.conns {
@@ -293,6 +298,7 @@ impl Engine {
             self.close(liar, "it has pieces that do not exist");
         }
         self.join_everyone(id);
+        self.origin_settles(id);
         self.take_waiting_offers();
         self.offer_more();
         self.next_tick = self.now;

@@ -7,12 +7,14 @@ mod reading;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use peer::{Manifest, Remote};
+use peer::{ContentId, Fallback, Manifest, NodeBuilder, Remote, Secret, received_manifest};
 
-use crate::error::Failure;
+use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
+use crate::flags::fallback::FallbackArguments;
 use crate::flags::origins::OriginArguments;
-use crate::session::Session;
+use crate::session::find::Found;
+use crate::session::{Session, SessionOptions};
 
 #[cfg(feature = "origins")]
 pub use reading::{PublishRequest, publish};
@@ -50,6 +52,61 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
     }
 }
 
+impl Session {
+    /// What is wanted though nobody shares it, if it can be read where it was made of all the same.
+    pub fn or_from_origin(
+        &self,
+        found: Result<Found, Failure>,
+        content: Option<ContentId>,
+        secret: Option<Secret>,
+    ) -> Result<Found, Failure> {
+        let failure = match found {
+            Ok(found) => return Ok(found),
+            Err(failure) => failure,
+        };
+        let is_alone = matches!(failure.code, ExitCode::NotFound | ExitCode::TrackerUnreachable);
+        let Some(content) = content.filter(|&content| is_alone && self.has_origin(content)) else { return Err(failure) };
+        if failure.code == ExitCode::TrackerUnreachable {
+            self.without_tracker();
+        }
+        self.note("Nobody is known who shares it: it is read from its origin, and shared on.");
+        Ok(Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret })
+    }
+
+    /// Whether a content may be read from its origin: the user named one, or may have allowed the one that its manifest names, which
+    /// came here before.
+    fn has_origin(&self, content: ContentId) -> bool {
+        let SessionOptions { origin, named_origins, .. } = &self.options;
+        let names_one = |hashes: &PathBuf| received_manifest(hashes, content).is_some_and(|it| it.origin().is_some());
+        origin.is_some() || named_origins.as_ref().is_some_and(names_one)
+    }
+}
+
+/// The origin that the user names for a download, if it is one.
+pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, Failure> {
+    let Some(url) = &flags.origin else { return Ok(None) };
+    if crate::flags::origins::url(url.as_ref()).is_none() {
+        let url = protocol::printable(&protocol::redacted(url));
+        let sentence = format!("{url} is no URL of an origin: --origin takes https://, hf://, s3://, gs:// and az://");
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    #[cfg(feature = "origins")]
+    return reading::fallback(url, flags).map(Some);
+    #[cfg(not(feature = "origins"))]
+    Err(not_built(url))
+}
+
+/// Lets a node read origins that manifests name, as far as the user allows it.
+pub fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> Result<NodeBuilder, Failure> {
+    if !flags.origin_fallback {
+        return Ok(node);
+    }
+    #[cfg(feature = "origins")]
+    return Ok(reading::with_named(node, flags));
+    #[cfg(not(feature = "origins"))]
+    Err(not_built("--origin-fallback"))
+}
+
 /// What is to be done with a program that cannot read from origins.
 #[cfg(not(feature = "origins"))]
 pub fn not_built(url: &str) -> Failure {
@@ -57,5 +114,5 @@ pub fn not_built(url: &str) -> Failure {
         "{}: this program was built without origins. Take a released one, or build it with --features origins",
         protocol::redacted(url)
     );
-    Failure::new(crate::error::ExitCode::Usage, sentence)
+    Failure::new(ExitCode::Usage, sentence)
 }

@@ -1,15 +1,20 @@
 //! Reading from an origin: its manifest, from before, from beside the object, or made in one read; and its pieces.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use origins::{Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginStorage, Pieces, make_manifest};
-use peer::Manifest;
-use protocol::{printable, redacted};
+use origins::{
+    Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pieces,
+    make_manifest,
+};
+use peer::{Fallback, Manifest, NodeBuilder};
+use protocol::{OriginUrl, printable, redacted};
 
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
+use crate::flags::fallback::FallbackArguments;
 use crate::flags::origins::OriginArguments;
 use crate::flags::peer::HASHES;
 use crate::session::Session;
@@ -30,6 +35,7 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
     let OriginRequest { url, cut, flags, cache } = request;
     session.shows(&format!("Looking at {}", shown(url)));
     let found = look(url, cut, flags).await?;
+    named(url, flags, &found.listing)?;
     let cache = open_cache(cache);
     let path = PathBuf::from(found.origin.url());
     let progress = |done, total| session.hashing(&path, done, total);
@@ -42,11 +48,11 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
         Some(manifest) => manifest,
         None => make(&found, cache.as_ref(), progress).await?,
     };
-    let manifest = Arc::new(manifest);
+    let shared = Arc::new(published(manifest.clone(), named(url, flags, &found.listing)?)?);
     let Found { origin, listing, kept, .. } = found;
-    let storage = OriginStorage::new(origin, listing, manifest.clone(), cache, None).map_err(failure)?;
+    let storage = OriginStorage::new(origin, listing, Arc::new(manifest), cache, None).map_err(failure)?;
     let storage = storage.manifest_kept(kept);
-    Ok(OriginContent { manifest, storage: Arc::new(storage), shown: path })
+    Ok(OriginContent { manifest: shared, storage: Arc::new(storage), shown: path })
 }
 
 async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Failure> {
@@ -67,7 +73,56 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Fa
 }
 
 fn options(flags: &OriginArguments) -> Options {
-    Options::default().endpoint(flags.endpoint.clone())
+    Options::default().endpoint(flags.endpoint.clone()).rate(rate(flags.origin_rate))
+}
+
+fn rate(bytes: Option<u64>) -> Option<NonZeroU64> {
+    bytes.and_then(NonZeroU64::new)
+}
+
+/// What is to be shared: the manifest, with the URL if that is to be named.
+fn published(manifest: Manifest, named: Option<OriginUrl>) -> Result<Manifest, Failure> {
+    let Some(url) = named else { return Ok(manifest) };
+    manifest.with_origin(url).map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
+}
+
+/// The URL to name, if it is to be: of a model or data set with its commit, for a branch is another content tomorrow.
+fn named(url: &str, flags: &OriginArguments, listing: &Listing) -> Result<Option<OriginUrl>, Failure> {
+    if !flags.name_origin {
+        return Ok(None);
+    }
+    let commit = listing.objects.first().and_then(|object| match &object.version {
+        origins::Version::Commit(commit) => Some(commit),
+        _ => None,
+    });
+    let url = match commit {
+        Some(commit) => format!("{}@{commit}", url.split('@').next().unwrap_or(url)),
+        None => url.to_owned(),
+    };
+    let unfit = |error: protocol::OriginUrlError| {
+        Failure::new(ExitCode::Usage, format!("{} cannot be named (--name-origin): {error}", shown(&url)))
+    };
+    url.parse().map(Some).map_err(unfit)
+}
+
+/// The origin that the user names for a download.
+pub(super) fn fallback(url: &str, flags: &FallbackArguments) -> Result<Arc<dyn Fallback>, Failure> {
+    let options = Options::default().endpoint(flags.endpoint.clone()).rate(rate(flags.origin_rate));
+    Ok(Arc::new(OriginFallback::new(url, &options).map_err(failure)?))
+}
+
+/// Lets a node read origins that manifests name, of the hosts that the user allows.
+pub(super) fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
+    let options = Options::default().rate(rate(flags.origin_rate));
+    let allowed = Allowed::new(flags.origin_allow.iter().cloned());
+    node.named_origins(move |url: &OriginUrl| match OriginFallback::named(url, &allowed, &options) {
+        Ok(origin) => Some(Arc::new(origin)),
+        Err(error) => {
+            // What it names was chosen by a stranger.
+            tracing::warn!("the origin that this content names is not read: {}", printable(&error.to_string()));
+            None
+        }
+    })
 }
 
 /// The manifest, made anew by one read, and kept.
@@ -132,17 +187,20 @@ pub struct Published {
 pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> {
     let PublishRequest { url, cut, flags, beside } = request;
     let found = look(url, cut, flags).await?;
+    let named = named(url, flags, &found.listing)?;
     // One that lies beside it is what others say, and is not published again as ours.
     let manifest = match found.kept.find(&found.origin, &found.listing, found.pieces) {
         Some(manifest) => manifest,
         None => make(&found, None, Counter::new("Reading", Path::new(found.origin.url())).show()).await?,
     };
     let Found { origin, listing, kept, .. } = &found;
+    let manifest = published(manifest, named)?;
     let beside = match beside {
         true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),
         false => None,
     };
-    let kept = kept.path(origin, listing, manifest.header()).filter(|path| path.is_file());
+    // What names its origin is made of the one that is kept.
+    let kept = kept.path(origin, listing, manifest.header()).filter(|path| path.is_file() && manifest.origin().is_none());
     Ok(Published { manifest, kept, beside })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::SLOW;
+use super::origin::ORIGIN;
 use super::request::{Cause, Open, Outgoing};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
@@ -102,10 +103,14 @@ impl Engine {
 
     /// Who brings a piece of a request that is held up sooner.
     fn whom_to_ask_again(&self, request: &Outgoing) -> Option<(ConnId, ContentId, u32)> {
-        let (content, state) = (self.contents.get(&request.content)?, self.conns.get(&request.conn)?);
+        let content = self.contents.get(&request.content)?;
+        let rate = match request.conn {
+            ORIGIN => &content.origin.as_ref()?.rate,
+            conn => &self.conns.get(&conn)?.rate,
+        };
         let size = content.piece_size();
         let stalled = self.now.saturating_sub(request.heard) >= self.config.stall;
-        let takes = if state.rate.measured() { state.rate.time_for(request.owed) } else { Duration::ZERO };
+        let takes = if rate.measured() { rate.time_for(request.owed) } else { Duration::ZERO };
         if !stalled && takes < SLOW {
             return None;
         }

@@ -14,6 +14,7 @@ impl Engine {
     pub(crate) fn say_what_lacks(&mut self) {
         for (&id, content) in &mut self.contents {
             let idle = content.wanted
+                && !content.origin.as_ref().is_some_and(|origin| origin.works())
                 && content.geometry.is_some()
                 && !self.downloads.requests.values().any(|request| request.content == id);
             let runs = if idle {

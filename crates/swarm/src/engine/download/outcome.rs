@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange, RefusalReason};
 
+use super::origin::ORIGIN;
 use super::request::Cause;
 use crate::engine::Engine;
 use crate::event::{ConnId, Failure, RequestId};
@@ -19,6 +20,11 @@ const SOON: Duration = Duration::from_millis(20);
 impl Engine {
     pub(crate) fn progress(&mut self, request: RequestId, bytes: u64) {
         let Some(arrival) = self.downloads.arrived(request, bytes, self.now) else { return };
+        if arrival.conn == ORIGIN {
+            self.origin_sends(request, arrival.bytes, bytes, arrival.first);
+        } else {
+            self.note_heard(request, bytes);
+        }
         if let Some(state) = self.conns.get_mut(&arrival.conn) {
             if arrival.first {
                 // Waiting for its turn does not count against its rate.
@@ -35,22 +41,32 @@ impl Engine {
         self.take_waiting_offers();
     }
 
+    /// Bytes of a content came from a peer.
+    fn note_heard(&mut self, request: RequestId, bytes: u64) {
+        let content = self.downloads.requests.get(&request).and_then(|request| self.contents.get_mut(&request.content));
+        if let Some(content) = content.filter(|_| bytes > 0) {
+            content.heard = self.now;
+        }
+    }
+
     /// Pieces that will be here by the time that a question for them could come are offered already.
     fn expect_soon(&mut self, request: RequestId) {
         let Some(request) = self.downloads.requests.get(&request) else { return };
-        let (Some(content), Some(state)) = (self.contents.get_mut(&request.content), self.conns.get(&request.conn))
-        else {
-            return;
+        let Some(content) = self.contents.get_mut(&request.content) else { return };
+        let rate = match request.conn {
+            ORIGIN => content.origin.as_ref().map(|origin| &origin.rate),
+            conn => self.conns.get(&conn).map(|state| &state.rate),
         };
+        let Some(rate) = rate else { return };
         // From somewhere that never gave anything, the first piece is as soon as any.
         let lead = self.uploads.longest_rtt.mul_f64(1.5) + SOON;
-        let reach = if state.rate.measured() { (state.rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
+        let reach = if rate.measured() { (rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
         let came = content.bytes(request.run) - request.owed;
         let (mut end, mut new, id) = (0, Vec::new(), request.content);
         for piece in request.run.pieces() {
             let begin = end;
             end += content.bytes(PieceRange { first: piece, count: 1 });
-            let near = if state.rate.measured() { end <= came + reach } else { begin <= came };
+            let near = if rate.measured() { end <= came + reach } else { begin <= came };
             if !near {
                 break;
             }
@@ -81,8 +97,10 @@ impl Engine {
         if content.have.insert(piece) {
             self.count_stored(id, piece);
         }
-        if let Some(conn) = from {
-            self.verified(conn, bytes);
+        match from {
+            Some(ORIGIN) => self.origin_brought(id, true),
+            Some(conn) => self.verified(conn, bytes),
+            None => {}
         }
         self.serve_next();
         self.take_waiting_offers();
@@ -123,6 +141,9 @@ impl Engine {
         if outgoing.open.remove(piece) {
             self.reopen(id, piece);
         }
+        if conn == ORIGIN {
+            return self.origin_brought(id, false);
+        }
         self.count_wrong(conn);
         // That peer is not asked for this piece again.
         self.lacks_after_all(conn, id, PieceRange { first: piece, count: 1 });
@@ -156,6 +177,9 @@ impl Engine {
         // What we gave up ourselves is no failure of the other side.
         let failure = failure.filter(|_| !outgoing.open.is_empty());
         self.forget_request(request);
+        if conn == ORIGIN {
+            return self.origin_ended(id, failure);
+        }
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let download = &mut state.download;
         let hasty = download.unanswered.is_some_and(|since| self.now.saturating_sub(since) < self.config.stall);
@@ -203,6 +227,9 @@ impl Engine {
     /// Takes a request out of the books; what it still owed is open again.
     pub(crate) fn forget_request(&mut self, request: RequestId) {
         let Some(outgoing) = self.downloads.requests.remove(&request) else { return };
+        if outgoing.conn == ORIGIN {
+            self.forget_read(request, outgoing.content, outgoing.owed);
+        }
         if let Some(state) = self.conns.get_mut(&outgoing.conn) {
             state.download.requests.remove(&request);
             self.downloads.owe(&mut state.download, 0, outgoing.owed);

@@ -74,6 +74,40 @@ impl Picker {
         self.open.listed(piece)
     }
 
+    /// Whether anyone has every piece.
+    pub(crate) fn has_complete(&self) -> bool {
+        self.complete > 0
+    }
+
+    /// Whether nobody has the piece but those who have everything.
+    pub(crate) fn is_at_seeders_only(&self, piece: u32) -> bool {
+        self.open.count(piece) == 0
+    }
+
+    /// A run of up to `most` open pieces that nobody has but those who have everything, and that fit. No more than so many are
+    /// looked at.
+    pub(crate) fn pick_lacking(
+        &self,
+        most: u32,
+        looks: usize,
+        rng: &mut fastrand::Rng,
+        fits: impl Fn(u32) -> bool,
+    ) -> Option<PieceRange> {
+        let mut looked = 0;
+        let first = self.open.rarest(1, rng, |piece| {
+            looked += 1;
+            looked > looks || fits(piece)
+        });
+        let first = first.filter(|_| looked <= looks)?;
+        Some(self.open.around(first, most, 1, fits))
+    }
+
+    /// A run of up to `most` open pieces, the rarest first.
+    pub(crate) fn pick_any(&self, most: u32, rng: &mut fastrand::Rng) -> Option<PieceRange> {
+        let first = self.open.rarest(u32::MAX, rng, |_| true)?;
+        Some(self.open.around(first, most, 1, |_| true))
+    }
+
     /// A run of up to `most` open pieces of `theirs` around the rarest.
     pub(crate) fn pick(&self, theirs: &PieceSet, most: u32, rng: &mut fastrand::Rng) -> Option<PieceRange> {
         let first = self.open.rarest(u32::MAX, rng, |piece| theirs.contains(piece))?;

@@ -1,0 +1,135 @@
+//! Contents that can be read from where they were made: which origin that is, and what is said of it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use protocol::{ContentId, Manifest, PieceRange};
+use swarm::{ConnId, Event, Failure, RequestId};
+
+use super::state::{Driver, Fetching};
+use crate::event::PeerEvent;
+use crate::net::origin::{ORIGIN, OriginFetch};
+use crate::report::Report;
+
+/// Peers are asked for a manifest before the origin is, and the origin is not asked again for so long.
+const MANIFEST: Duration = Duration::from_secs(2);
+const MANIFEST_AGAIN: Duration = Duration::from_secs(15);
+
+/// How the origin of a content stands, as was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Told {
+    #[default]
+    Nothing,
+    Read,
+    Failed,
+}
+
+impl Driver {
+    /// The manifest of a content is known, which names its origin, or the user did: the engine is told if that may be read.
+    pub(super) fn use_origin(&mut self, content: ContentId, manifest: &Manifest) {
+        let Some(item) = self.items.get_mut(&content) else { return };
+        if item.origin.is_none() {
+            item.origin = match (&item.options.origin, manifest.origin(), &self.setup.named_origins) {
+                (Some(origin), ..) => Some(origin.clone()),
+                (None, Some(url), Some(open)) => open(url),
+                _ => None,
+            };
+        }
+        if item.origin.is_some() {
+            self.event(Event::Origin { content, usable: true });
+        }
+    }
+
+    /// The manifest has not come for a while: the origin may have it.
+    pub(super) fn seek_manifest(&mut self, content: ContentId, attempt: u64) {
+        let waits = |item: &&super::item::Item| item.attempt == attempt && item.store.is_none() && !item.opening;
+        let Some(item) = self.items.get(&content).filter(waits).filter(|item| !item.paused) else { return };
+        let Some(origin) = item.options.origin.clone() else { return };
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            let found = origin.manifest(content).await;
+            let decoding = tokio::task::spawn_blocking(move || found.and_then(|bytes| Manifest::decode(bytes).ok()));
+            let report = match decoding.await {
+                Ok(Some(manifest)) if manifest.id() == content => Report::Manifest { manifest: Arc::new(manifest) },
+                _ => {
+                    tokio::time::sleep(MANIFEST_AGAIN).await;
+                    Report::ManifestLacks { content, attempt }
+                }
+            };
+            let _ = reports.send(report).await;
+        });
+    }
+
+    /// Asks the origin for the manifest if no peer brings it.
+    pub(super) fn expect_manifest(&mut self, content: ContentId, attempt: u64) {
+        if self.items.get(&content).is_none_or(|item| item.options.origin.is_none()) {
+            return;
+        }
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(MANIFEST).await;
+            let _ = reports.send(Report::ManifestLacks { content, attempt }).await;
+        });
+    }
+
+    pub(super) fn fetch_from_origin(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
+        let item = self.items.get(&content);
+        let held = item.and_then(|item| Some((item, item.store.clone()?, item.origin.clone()?)));
+        let Some((item, store, origin)) = held else { return };
+        let came = Arc::new(AtomicU64::new(0));
+        let fetch = OriginFetch {
+            request,
+            origin,
+            store,
+            run,
+            came: came.clone(),
+            buffers: self.setup.buffers.clone(),
+            workers: self.setup.workers.clone(),
+            waits: item.waits.clone(),
+            cap: item.down.clone(),
+            reports: self.reports.clone(),
+        };
+        let task = tokio::spawn(fetch.run());
+        let fetching = Fetching {
+            conn: ConnId::MAX,
+            from: ORIGIN,
+            task: task.abort_handle(),
+            came,
+            told: 0,
+            content,
+            stored: 0,
+        };
+        self.requests.insert(request, fetching);
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            if task.await.is_err() {
+                let event = Event::Finished { request, failure: Some(Failure::Broken) };
+                let _ = reports.send(Report::Event(event)).await;
+            }
+        });
+    }
+
+    /// A piece came from the origin of a content, or a wrong one.
+    pub(super) fn origin_brought(&mut self, content: ContentId, right: bool) {
+        if right {
+            self.tell_origin(content, Told::Read, None);
+        } else {
+            let reason = "it has other bytes than the content was made of: what comes from there is not kept";
+            self.tell_origin(content, Told::Failed, Some(reason.to_owned()));
+        }
+    }
+
+    pub(super) fn origin_failed(&mut self, content: ContentId, reason: String) {
+        self.tell_origin(content, Told::Failed, Some(reason));
+    }
+
+    /// Says how the origin stands, if that is news.
+    fn tell_origin(&mut self, content: ContentId, now: Told, failure: Option<String>) {
+        let Some(item) = self.items.get_mut(&content) else { return };
+        let Some(origin) = item.origin.as_ref().map(|origin| origin.shown().to_owned()) else { return };
+        if std::mem::replace(&mut item.origin_told, now) != now {
+            self.tell(PeerEvent::Origin { content, origin, failure });
+        }
+    }
+}
