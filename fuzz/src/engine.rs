@@ -65,10 +65,16 @@ struct Request {
 /// Tells an engine what the bytes say, and checks what it wants done.
 pub fn engine(bytes: &[u8]) {
     engine_actions(bytes, &mut ActionLog::default());
+    told(bytes, &mut ActionLog::default(), true);
 }
 
 /// The same, and adds what it wants done to a record.
 pub(crate) fn engine_actions(bytes: &[u8], log: &mut ActionLog) {
+    told(bytes, log, false);
+}
+
+/// Whether contents that are wanted can be read from an origin, too.
+fn told(bytes: &[u8], log: &mut ActionLog, with_origin: bool) {
     let mut input = Input::new(bytes);
     let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(0)], site: String::new() };
     let mut config = Config::default();
@@ -92,7 +98,11 @@ pub(crate) fn engine_actions(bytes: &[u8], log: &mut ActionLog) {
     while !input.is_empty() {
         let Some(event) = world.event(&mut input) else { continue };
         let now = world.now;
+        let wanted = if let Event::Want { content } = &event { Some(*content) } else { None };
         world.engine.handle(now, event, &mut world.actions);
+        if let Some(content) = wanted.filter(|_| with_origin) {
+            world.engine.handle(now, Event::Origin { content, usable: true }, &mut world.actions);
+        }
         let actions = std::mem::take(&mut world.actions);
         actions.iter().for_each(|action| log.add(now, 0, action));
         actions.into_iter().for_each(|action| world.check(action));
@@ -262,8 +272,10 @@ impl World {
             Action::FetchManifest { conn, .. } | Action::CancelManifest { conn, .. } => {
                 assert!(self.conns.contains_key(&conn))
             }
-            Action::Fetch { conn, request, content: id, run, .. } => {
-                assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
+            Action::Fetch { request, content: id, run, .. } | Action::FetchFromOrigin { request, content: id, run } => {
+                if let Action::Fetch { conn, .. } = action {
+                    assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
+                }
                 let number = (0..CONTENTS).find(|&number| content(number) == id).expect("it is known");
                 let geometry = geometry(number);
                 assert!(run.lies_within(geometry.pieces()), "{run:?} is asked for");

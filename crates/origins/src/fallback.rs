@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use protocol::{ContentId, MAX_MANIFEST_BYTES, Manifest, OriginUrl};
-use storage::{Fallback, FallbackRead, FindingManifest, NextBytes, StorageError};
+use storage::{Fallback, FallbackRead, FindingManifest, NextBytes};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -492,6 +492,8 @@ mod tests {
             folder,
             output_stream: OutputStream::Output,
             first: CONNECTING,
+            origin: None,
+            named_origins: None,
         };
         let verbosity = Verbosity { words: false, progress: false };
         Session::new(node, options, Screen::plain(OutputStream::Output, verbosity))

@@ -44,9 +44,8 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
-    /// Where it can be read beside peers, and when bytes last came from one of those.
+    /// Where it can be read beside peers.
     pub(crate) origin: Option<Origin>,
-    pub(crate) heard: Duration,
     pub(crate) known: KnownPeers,
     /// When the tracker was last asked for more peers, or something last came; and how often it was asked since then.
     pub(crate) searched: Option<Duration>,
@@ -78,7 +77,6 @@ impl Content {
             busy: Duration::ZERO,
             grew: Duration::ZERO,
             origin: None,
-            heard: Duration::ZERO,
             geometry,
             have,
             goal,
@@ -99,6 +97,11 @@ impl Content {
     /// A content that is wanted and of which nothing is known.
     pub(crate) fn unknown() -> Self {
         Content::new(None, PieceSet::empty(0), PieceSet::empty(0))
+    }
+
+    /// Whether something is here that somebody who wants pieces does not get.
+    pub(crate) fn has_to_give(&self) -> bool {
+        self.spread.any_listed_below(self.takers)
     }
 
     /// The pieces that are neither here nor wanted.

@@ -283,7 +283,7 @@ impl Engine {
         if let Some(old) = self.contents.remove(&id) {
             (content.known, content.origin) = (old.known, old.origin);
         }
-        (content.busy, content.grew, content.heard) = (self.now, self.now, self.now);
+        (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&conn, state) in &mut self.conns {

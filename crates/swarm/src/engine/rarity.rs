@@ -34,6 +34,11 @@ impl Rarity {
         self.buckets.iter().any(|bucket| !bucket.is_empty())
     }
 
+    /// Whether any piece is listed that fewer than so many peers have.
+    pub(crate) fn any_listed_below(&self, count: u32) -> bool {
+        self.buckets.iter().take(count as usize).any(|bucket| !bucket.is_empty())
+    }
+
     /// Whether the piece is listed.
     pub(crate) fn listed(&self, piece: u32) -> bool {
         self.positions.get(piece as usize).is_some_and(|&position| position != UNLISTED)

@@ -1,7 +1,8 @@
 //! Reading from the origin of a content: the bucket or server that it was made of. It is a source beside the peers, and the last one:
 //! it is read only for pieces that nobody connected has and that are on their way to nobody, so that of many peers each reads another
-//! part. While a swarm has seeders, it is read beside them only where they bring nothing. A peer that gets nothing for long reads it whatever
-//! others say that they have. `docs/scheduling.md` has the figures behind this.
+//! part. While a swarm has seeders, it is read beside them only where they hold everyone up: by a peer that has nothing to give to others,
+//! and to which the origin brings twice what all peers do. A peer that gets nothing for long reads it whatever others say that they have.
+//! `docs/scheduling.md` has the figures behind this.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,8 +27,14 @@ const RUN: Duration = Duration::from_secs(1);
 const LEAST_RUN: u64 = 128 << 10;
 /// Peers that have the content are waited for this long, and up to twice as long: those who begin together should not read the same.
 const SETTLES: Duration = Duration::from_secs(1);
-/// Where seeders have what others lack: they have brought nothing for this long.
-const IDLE: Duration = Duration::from_secs(1);
+/// What peers bring is measured over this long.
+const MEASURED: Duration = Duration::from_secs(1);
+/// Beside seeders, the origin is read only for what would take peers longer than this, and how fast it is is found out again after so
+/// long.
+const LONG: f64 = 10.0;
+const PROBED: Duration = Duration::from_secs(10);
+/// It must bring so many times what peers do.
+const FASTER: f64 = 2.0;
 /// Without a new piece for this long, and as long as one takes at so many bytes a second, whatever others have or get is read.
 const STARVES: Duration = Duration::from_secs(10);
 const SLOWEST: u64 = 128 << 10;
@@ -52,6 +59,12 @@ pub(crate) struct Origin {
     /// When its pace was last judged, and the bytes that have come since then.
     judged: Duration,
     came: u64,
+    /// When something last came from it.
+    heard: Option<Duration>,
+    /// Bytes a second that peers bring; and when that was last measured, and what they have brought since then.
+    peers: f64,
+    measured: Duration,
+    brought: u64,
 }
 
 impl Origin {
@@ -64,12 +77,37 @@ impl Origin {
             wrong: 0,
             judged: now,
             came: 0,
+            heard: None,
+            peers: 0.0,
+            measured: now,
+            brought: 0,
         }
     }
 
     /// Whether it is about to bring what nobody else has.
     pub(super) fn works(&self) -> bool {
         self.failures == 0
+    }
+
+    /// A peer brought bytes.
+    pub(super) fn peer_brings(&mut self, bytes: u64) {
+        self.brought += bytes;
+    }
+
+    fn measure_peers(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.measured);
+        if elapsed >= MEASURED {
+            let rate = self.brought as f64 / elapsed.as_secs_f64();
+            self.peers = (self.peers + rate) / 2.0;
+            (self.measured, self.brought) = (now, 0);
+        }
+    }
+
+    /// Whether it brings much more than all peers together, who would take long for so many bytes; or that is to be found out.
+    fn outpaces_peers(&self, now: Duration, bytes: u64) -> bool {
+        let known = self.heard.filter(|&heard| now.saturating_sub(heard) < PROBED);
+        let is_faster = known.is_none() || self.rate.average() > self.peers * FASTER;
+        bytes as f64 > self.peers * LONG && is_faster
     }
 
     fn is_idle(&self) -> bool {
@@ -155,9 +193,10 @@ impl Engine {
         }
         let most = self.bytes_from_origin(content, origin)?;
         let most = (most / content.piece_size()).max(1) as u32;
-        // Peers that have everything bring it, unless they bring nothing.
-        let seeded = content.picker.has_complete() && self.now.saturating_sub(content.heard) < IDLE;
-        if !seeded {
+        // Peers that have everything bring it, unless they are what holds everyone up.
+        let lacks = u64::from(content.lacked) * content.piece_size();
+        let holds_up = || origin.is_idle() && origin.outpaces_peers(self.now, lacks) && !content.has_to_give();
+        if !content.picker.has_complete() || holds_up() {
             let taken = self.on_its_way_elsewhere(id);
             let content = self.contents.get(&id)?;
             let lacks = |piece: u32| content.picker.is_at_seeders_only(piece) && !taken.contains(piece);
@@ -232,7 +271,11 @@ impl Engine {
         let chance = |rng: &mut fastrand::Rng| rng.f64();
         let mut stalled = Vec::new();
         for content in self.contents.values_mut() {
-            let Some(origin) = content.origin.as_mut().filter(|origin| !origin.is_idle()) else { continue };
+            let Some(origin) = &mut content.origin else { continue };
+            origin.measure_peers(self.now);
+            if origin.is_idle() {
+                continue;
+            }
             let elapsed = self.now.saturating_sub(origin.judged);
             if elapsed < STALLS {
                 continue;
@@ -257,6 +300,9 @@ impl Engine {
         }
         origin.rate.add(self.now, bytes);
         origin.came += bytes;
+        if bytes > 0 {
+            origin.heard = Some(self.now);
+        }
     }
 
     /// A right piece came from the origin, or a wrong one. An origin that sends wrong ones has other bytes than the manifest is of.

@@ -23,7 +23,7 @@ impl Engine {
         if arrival.conn == ORIGIN {
             self.origin_sends(request, arrival.bytes, bytes, arrival.first);
         } else {
-            self.note_heard(request, bytes);
+            self.note_peer(request, bytes);
         }
         if let Some(state) = self.conns.get_mut(&arrival.conn) {
             if arrival.first {
@@ -42,10 +42,10 @@ impl Engine {
     }
 
     /// Bytes of a content came from a peer.
-    fn note_heard(&mut self, request: RequestId, bytes: u64) {
+    fn note_peer(&mut self, request: RequestId, bytes: u64) {
         let content = self.downloads.requests.get(&request).and_then(|request| self.contents.get_mut(&request.content));
-        if let Some(content) = content.filter(|_| bytes > 0) {
-            content.heard = self.now;
+        if let Some(origin) = content.and_then(|content| content.origin.as_mut()) {
+            origin.peer_brings(bytes);
         }
     }
 

@@ -4,6 +4,7 @@
 mod crowds;
 mod download;
 mod hostile;
+mod origin;
 mod peers;
 mod swarms;
 mod upload;
@@ -147,7 +148,7 @@ impl World {
                     self.events.push_back((other, Event::Message { conn: theirs, message }));
                 }
             }
-            Action::CancelManifest { .. } => {}
+            Action::CancelManifest { .. } | Action::FetchFromOrigin { .. } => {}
             Action::FetchManifest { conn, content } => {
                 let event = if self.ends.contains_key(&(n, conn)) {
                     let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
