@@ -19,6 +19,8 @@ pub struct Request {
     pub query: String,
     /// Its headers.
     pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
 /// What is answered.
@@ -207,7 +209,10 @@ fn read_request(lines: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Req
     loop {
         let mut line = String::new();
         if lines.by_ref().take(64 << 10).read_line(&mut line)? == 0 || line.trim().is_empty() {
-            return Ok(Some(Request { method, path, query, headers }));
+            let len = headers.get("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
+            let mut body = Vec::new();
+            lines.by_ref().take(len).read_to_end(&mut body)?;
+            return Ok(Some(Request { method, path, query, headers, body }));
         }
         if let Some((name, value)) = line.split_once(':') {
             headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());

@@ -53,7 +53,9 @@ pub enum PeerError {
         found: String,
     },
     /// The manifest is of a version that came later than this program.
-    #[error("the manifest of content {content} is of version {version}, which this program is too old for: get a newer one")]
+    #[error(
+        "the manifest of content {content} is of version {version}, which this program is too old for: get a newer one"
+    )]
     TooOld {
         /// The content.
         content: ContentId,

@@ -19,7 +19,9 @@ pub struct OriginUrl(String);
 #[non_exhaustive]
 pub enum OriginUrlError {
     /// Only some kinds of origins can be read without credentials.
-    #[error("only https://, http:// and hf:// can be named in a manifest: others are read with credentials, which peers have of their own")]
+    #[error(
+        "only https://, http:// and hf:// can be named in a manifest: others are read with credentials, which peers have of their own"
+    )]
     Scheme,
     /// It has what may be a secret.
     #[error("a URL with a password, a `?` or a `#` may hold a secret, and everyone who gets the content could read it")]
@@ -85,7 +87,8 @@ mod tests {
 
     #[test]
     fn what_may_be_secret_or_needs_credentials_is_no_part_of_a_manifest() {
-        for text in ["https://host/a%20b", "http://192.0.2.1:80/a@b", "hf://org/model@0123", "https://[2001:db8::1]/a"] {
+        for text in ["https://host/a%20b", "http://192.0.2.1:80/a@b", "hf://org/model@0123", "https://[2001:db8::1]/a"]
+        {
             assert_eq!(text.parse::<OriginUrl>().unwrap().as_str(), text);
         }
         for (text, error) in [

@@ -164,9 +164,14 @@ fn is_folder_mark(meta: &ObjectMeta) -> bool {
     meta.e_tag.as_deref() == Some("\"d41d8cd98f00b204e9800998ecf8427e\"") && meta.location.as_ref().ends_with('/')
 }
 
+/// An ETag as it stands in headers. Lists of Azure have them without quotation marks, and such a one matches nothing.
+fn quoted(tag: String) -> String {
+    if tag.ends_with('"') { tag } else { format!("\"{tag}\"") }
+}
+
 fn object(meta: ObjectMeta, path: String) -> Object {
     let version = match meta.e_tag {
-        Some(tag) => Version::ETag(tag),
+        Some(tag) => Version::ETag(quoted(tag)),
         None => Version::Modified(meta.last_modified.to_rfc3339()),
     };
     Object { path, key: meta.location.to_string(), size: meta.size, version, digest: None }
@@ -324,7 +329,7 @@ impl Source for StoreSource {
             };
             let got = got.map_err(|error| failed(&url, error))?;
             let same_version = match (&object.version, &got.meta.e_tag) {
-                (Version::ETag(asked), Some(found)) => asked == found,
+                (Version::ETag(asked), Some(found)) => *asked == quoted(found.clone()),
                 _ => true,
             };
             if got.meta.size != object.size || !same_version {

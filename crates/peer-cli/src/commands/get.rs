@@ -312,13 +312,14 @@ fn behind_ticket(words: &[String]) -> Option<&String> {
 /// Looks on this network for what has no ticket and no tracker.
 async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Query) -> Result<What, Failure> {
     let advice = "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name";
+    let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.origin_fallback;
+    if let Some(id) = content_of(&query).filter(|_| may_be_here) {
+        return Ok(What::Id(id));
+    }
     let Some(lan) = lan else {
         let sentence = format!("{:?} is no ticket. {advice}", query.to_string());
         return Err(Failure::new(ExitCode::Usage, sentence));
     };
-    if let Query::Id(id) = query {
-        return Ok(What::Id(id));
-    }
     let wanted = query.to_string();
     let ask = async |node: &peer::Node| Ok(node.find(&wanted).await?);
     let sharers = network::sharers(lan, &arguments.peer, ask).await?;

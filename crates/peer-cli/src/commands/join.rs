@@ -132,10 +132,8 @@ impl JoinArguments {
 /// Runs until it is told to stop, or is done.
 pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
     let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
-    let node = node
-        .lan(lan::start(&arguments.peer, ByDefault::Off))
-        .output(&arguments.output)
-        .names(arguments.names.policy());
+    let node =
+        node.lan(lan::start(&arguments.peer, ByDefault::Off)).output(&arguments.output).names(arguments.names.policy());
     let origin = arguments.origin()?;
     let node = origin::with_named(node, &arguments.fallback)?.start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what this peer has")).await?;

@@ -97,7 +97,11 @@ pub const LAYOUT: Layout = Layout {
             flags: &["commands", "quiet", "no-progress"],
             why: "it says what was asked for, and ends",
         },
-        Idle { commands: &["watch", "inspect", "doctor", "publish"], flags: &["lan", "no-lan"], why: "it asks the tracker alone" },
+        Idle {
+            commands: &["watch", "inspect", "doctor", "publish"],
+            flags: &["lan", "no-lan"],
+            why: "it asks the tracker alone",
+        },
         Idle { commands: &["ls", "watch", "publish"], flags: &["dial-private"], why: "it talks to the tracker alone" },
         Idle { commands: &["ls", "watch", "doctor", "publish"], flags: &["hashes"], why: "it reads no manifests" },
         Idle {

@@ -163,7 +163,7 @@ impl Session {
             }
             PeerEvent::Origin { failure: Some(reason), .. } => {
                 let reason = capitalised(printable(reason));
-                self.screen.say(&format!("{reason}. It goes on with peers, and the origin is tried again."));
+                self.screen.say(&format!("{reason}. It goes on with peers meanwhile."));
             }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {

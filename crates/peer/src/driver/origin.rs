@@ -91,15 +91,8 @@ impl Driver {
             reports: self.reports.clone(),
         };
         let task = tokio::spawn(fetch.run());
-        let fetching = Fetching {
-            conn: ConnId::MAX,
-            from: ORIGIN,
-            task: task.abort_handle(),
-            came,
-            told: 0,
-            content,
-            stored: 0,
-        };
+        let fetching =
+            Fetching { conn: ConnId::MAX, from: ORIGIN, task: task.abort_handle(), came, told: 0, content, stored: 0 };
         self.requests.insert(request, fetching);
         let reports = self.reports.clone();
         tokio::spawn(async move {

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request};
+use protocol::{
+    Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request,
+};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;

@@ -64,7 +64,8 @@ impl OriginFetch {
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), StorageError> {
         let manifest = self.store.manifest();
         let geometry = manifest.geometry();
-        let mut reading = Reading { fetch: self, ranges: ranges(geometry, self.run), current: None, rest: Bytes::new() };
+        let mut reading =
+            Reading { fetch: self, ranges: ranges(geometry, self.run), current: None, rest: Bytes::new() };
         let _flowing = self.waits.flowing();
         // No buffer is taken before something comes.
         reading.more().await?;

@@ -65,7 +65,9 @@ impl Session {
             Err(failure) => failure,
         };
         let is_alone = matches!(failure.code, ExitCode::NotFound | ExitCode::TrackerUnreachable);
-        let Some(content) = content.filter(|&content| is_alone && self.has_origin(content)) else { return Err(failure) };
+        let Some(content) = content.filter(|&content| is_alone && self.has_origin(content)) else {
+            return Err(failure);
+        };
         if failure.code == ExitCode::TrackerUnreachable {
             self.without_tracker();
         }

@@ -200,7 +200,8 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
         false => None,
     };
     // What names its origin is made of the one that is kept.
-    let kept = kept.path(origin, listing, manifest.header()).filter(|path| path.is_file() && manifest.origin().is_none());
+    let kept =
+        kept.path(origin, listing, manifest.header()).filter(|path| path.is_file() && manifest.origin().is_none());
     Ok(Published { manifest, kept, beside })
 }
 

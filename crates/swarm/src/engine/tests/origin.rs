@@ -148,7 +148,8 @@ fn a_seeder_that_brings_it_is_left_to_do_so() {
     // It brings an eighth of the content a second.
     for second in 0..6 {
         let offered = run(second * MANY / 8, MANY / 8);
-        reader.tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs: vec![offered] } });
+        reader
+            .tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs: vec![offered] } });
         for _ in 0..64 {
             let asked = fetches(&std::mem::take(&mut reader.actions));
             for (_, request, run) in asked {

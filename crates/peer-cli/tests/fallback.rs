@@ -1,0 +1,253 @@
+//! Downloads that read from the origin what no peer has, as processes: by a URL that the user names, and by one that a manifest names.
+
+#[allow(dead_code)]
+mod user;
+
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tests::web::{Request, Response, Sending, WebServer};
+use user::{Program, User, pattern, said};
+
+const PATH: &str = "/a/file.bin";
+
+/// A web server with one file, and the manifest beside it once somebody has put it there.
+struct Origin {
+    server: WebServer,
+    manifest: Arc<Mutex<Vec<u8>>>,
+    /// Bytes of the file that were sent.
+    sent: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// `answer` may change what is answered for the file.
+    fn start(bytes: Vec<u8>, answer: impl Fn(&Request, Response) -> Response + Send + Sync + 'static) -> Self {
+        let (manifest, sent) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicU64>::default());
+        let (beside, count) = (manifest.clone(), sent.clone());
+        let server = WebServer::start(move |request| {
+            if request.path == format!("{PATH}.p2p-manifest") {
+                let bytes = beside.lock().unwrap().clone();
+                return if bytes.is_empty() { Response::new(404, "") } else { Response::new(200, bytes) };
+            }
+            if request.path != PATH {
+                return answer(request, Response::new(404, ""));
+            }
+            let response = answer(request, Response::of_bytes(request, &bytes, "\"v1\""));
+            if request.method == "GET" && response.status < 300 {
+                count.fetch_add(response.body.len() as u64, Ordering::Relaxed);
+            }
+            response
+        });
+        Origin { server, manifest, sent }
+    }
+
+    fn url(&self) -> String {
+        format!("{}{PATH}", self.server.url())
+    }
+
+    /// Publishes it, puts the manifest beside it, and gives the content's id.
+    fn publish(&self) -> String {
+        let user = User::new();
+        let published = user.run(&["publish", &self.url()]);
+        assert!(published.status.success(), "{}", said(&published));
+        let path = line(&published, "manifest ");
+        *self.manifest.lock().unwrap() = std::fs::read(path).unwrap();
+        line(&published, "content id ")
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// What stands behind a word in what a program said.
+fn line(output: &Output, word: &str) -> String {
+    let said = said(output);
+    let found = said.lines().find_map(|line| line.strip_prefix(word));
+    found.unwrap_or_else(|| panic!("{word:?}: {said}")).trim().to_owned()
+}
+
+#[test]
+fn what_nobody_shares_comes_from_its_origin() {
+    let bytes = pattern(3_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let id = origin.publish();
+    let (before, user) = (origin.sent(), User::new());
+    let got = user.run(&["get", &id, "--origin", &origin.url()]);
+    assert!(got.status.success(), "{}", said(&got));
+    assert!(std::fs::read(user.folder.path().join("file.bin")).unwrap() == bytes);
+    // A byte of a look beside the file itself.
+    assert!(origin.sent() - before <= 3_000_002, "{} bytes were read", origin.sent() - before);
+    assert!(said(&got).contains("Reading from"), "{}", said(&got));
+}
+
+/// A tracker for everyone on this machine.
+fn tracker() -> (User, Program, Vec<String>) {
+    let user = User::new();
+    std::fs::write(user.folder.path().join("other"), "other").unwrap();
+    let share = user.share(&["--open", "other"]);
+    let (ticket, _) = share.ticket();
+    let ticket: protocol::Ticket = ticket.parse().unwrap();
+    let port = ticket.addresses()[0].port();
+    let flags = vec!["-i".to_owned(), "127.0.0.1".to_owned(), "-d".to_owned(), port.to_string()];
+    let flags = [flags, vec!["--tracker-id".to_owned(), ticket.tracker().to_string()]].concat();
+    (user, share, flags)
+}
+
+#[test]
+fn a_fleet_without_a_seeder_reads_an_origin_about_once() {
+    const SIZE: usize = 4_000_000;
+    let bytes = pattern(SIZE);
+    // Its link is slow, and all who read share it.
+    let link = Mutex::new(());
+    let origin = Origin::start(bytes.clone(), move |request, response| {
+        if request.headers.contains_key("range") && response.status == 206 {
+            let _turn = link.lock().unwrap();
+            thread::sleep(Duration::from_nanos(response.body.len() as u64 * 600));
+        }
+        response
+    });
+    let (_user, _share, tracker) = tracker();
+    let tracker: Vec<&str> = tracker.iter().map(String::as_str).collect();
+    let publisher = User::new();
+    let url = origin.url();
+    let published = publisher.run(&[&["publish", &url, "--open"][..], &tracker].concat());
+    assert!(published.status.success(), "{}", said(&published));
+    *origin.manifest.lock().unwrap() = std::fs::read(line(&published, "manifest ")).unwrap();
+    let command = line(&published, "peer-cli get ");
+    let words: Vec<&str> = command.split_whitespace().collect();
+    assert_eq!(words[..2], ["--origin", &url], "{command}");
+    let before = origin.sent();
+    let users: Vec<User> = (0..4).map(|_| User::new()).collect();
+    let getting = users.iter().map(|user| {
+        let words = [&["get", "--bind=127.0.0.1", "--seed-for=20s"][..], &words].concat();
+        Program::start(user.command(&words))
+    });
+    let getting: Vec<Program> = getting.collect();
+    getting.iter().for_each(|program| drop(program.line("every piece verified")));
+    for user in &users {
+        assert!(std::fs::read(user.folder.path().join("file.bin")).unwrap() == bytes);
+    }
+    let read = origin.sent() - before;
+    // Each would have read all of it alone. How close to one copy it comes is measured elsewhere.
+    assert!(read < 2 * SIZE as u64, "{read} bytes of {SIZE} were read by four peers");
+}
+
+#[test]
+fn an_origin_that_fails_for_a_while_only_delays_a_download() {
+    let (bytes, failures) = (pattern(1_000_000), Arc::new(AtomicU32::new(0)));
+    let left = failures.clone();
+    let origin = Origin::start(bytes.clone(), move |_, response| {
+        let fails = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if fails { Response::new(503, "") } else { response }
+    });
+    let (id, user) = (origin.publish(), User::new());
+    failures.store(3, Ordering::Relaxed);
+    let got = user.run(&["get", &id, "--origin", &origin.url()]);
+    assert!(got.status.success() && said(&got).contains("answers 503"), "{}", said(&got));
+    assert!(std::fs::read(user.folder.path().join("file.bin")).unwrap() == bytes);
+}
+
+/// A download from an origin that does not do what it should ends with a sentence, and nothing wrong is stored.
+fn is_refused(words: &str, answer: impl Fn(&Request, Response) -> Response + Send + Sync + 'static) {
+    let broken = Arc::new(AtomicBool::new(false));
+    let now = broken.clone();
+    let origin =
+        Origin::start(
+            pattern(300_000),
+            move |request, response| {
+                if now.load(Ordering::Relaxed) { answer(request, response) } else { response }
+            },
+        );
+    let (id, user) = (origin.publish(), User::new());
+    broken.store(true, Ordering::Relaxed);
+    let got = user.run(&["get", &id, "--origin", &origin.url(), "--wait=8s"]);
+    assert!(!got.status.success() && said(&got).contains(words), "{words:?}: {}", said(&got));
+    assert!(!user.folder.path().join("file.bin").exists());
+}
+
+#[test]
+fn an_object_that_has_changed_is_not_stored() {
+    is_refused("changed", |request, _| Response::of_bytes(request, &pattern(300_001), "\"v2\""));
+}
+
+#[test]
+fn other_bytes_of_the_same_size_are_not_stored() {
+    is_refused("other bytes", |request, _| Response::of_bytes(request, &[7; 300_000], "\"v1\""));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_not_stored_as_a_piece() {
+    is_refused("It goes on with peers", |_, mut response| {
+        response.sending = Sending::Cut(1000);
+        response
+    });
+}
+
+#[test]
+fn redirects_without_an_end_are_refused() {
+    is_refused("redirects again and again", |_, _| Response::new(302, "").header("Location", PATH));
+}
+
+/// A sharer that names its origin, and one who gets it with these flags and to whom little is given before the sharer is gone: what
+/// that one says, and what it has.
+fn named(flags: &[&str]) -> (String, Option<Vec<u8>>, u64) {
+    let bytes = pattern(4_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (sharer, user) = (User::new(), User::new());
+    let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
+    let (ticket, _) = share.ticket();
+    let words = [&["get", &ticket, "--json"][..], flags].concat();
+    let mut get = Program::start(user.command(&words));
+    get.line("\"event\":\"manifest\"");
+    drop(share);
+    let before = origin.sent();
+    let mut said = Vec::new();
+    while let Ok(line) = get.next_line() {
+        said.push(line);
+    }
+    let done = get.child.wait().unwrap().success();
+    let came = done.then(|| std::fs::read(user.folder.path().join("file.bin")).unwrap());
+    if let Some(came) = &came {
+        assert!(*came == bytes);
+    }
+    (said.join("\n"), came, origin.sent() - before)
+}
+
+#[test]
+fn an_origin_that_the_publisher_named_is_read_where_the_user_allowed_its_host() {
+    let (said, came, read) = named(&["--origin-fallback", "--origin-allow=127.0.0.1"]);
+    assert!(came.is_some() && read > 1_000_000, "{read}: {said}");
+    assert!(said.contains("\"event\":\"origin\""), "{said}");
+}
+
+#[test]
+fn an_origin_that_was_not_allowed_is_not_asked() {
+    for flags in [&["--wait=3s"][..], &["--wait=3s", "--origin-fallback", "--origin-allow=example.org"]] {
+        let (said, came, read) = named(flags);
+        assert!(came.is_none(), "{said}");
+        assert_eq!(read, 0, "{said}");
+        assert_eq!(said.contains("--origin-allow 127.0.0.1"), flags.len() > 1, "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_named_is_not_published() {
+    let user = User::new();
+    let origin = Origin::start(pattern(1000), |_, response| response);
+    let signed = format!("{}?signature=1", origin.url());
+    for (words, expected) in [
+        (vec!["publish", &signed, "--name-origin"], "may hold a secret"),
+        (vec!["publish", "https://host/a", "--open"], "-i"),
+        (vec!["get", "--origin", "file.bin", "p2p"], "no URL of an origin"),
+        (vec!["get", "--origin-allow", "host", "p2p"], "--origin-fallback"),
+        (vec!["get", "--origin-fallback", "--origin-allow", "https://host/", "p2p"], "a host is a name"),
+    ] {
+        let output = user.run(&words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", said(&output));
+        assert!(said(&output).contains(expected), "{words:?}: {}", said(&output));
+    }
+}
