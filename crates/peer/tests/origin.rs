@@ -141,7 +141,7 @@ async fn wrong_bytes_of_an_origin_are_not_stored_and_peers_bring_the_rest() {
     std::fs::create_dir_all(world.folder.path().join("share")).unwrap();
     let path = world.folder.path().join("share/far.bin");
     std::fs::write(&path, &bytes).unwrap();
-    let share = other.share(&path).piece_size(Some(1024)).start().await.unwrap();
+    let share = other.share(&path).piece_size(Some(1024)).await.unwrap();
     assert_eq!(share.content(), manifest.id());
     let peer = PeerAddress { id: other.id(), addresses: other.listeners().to_vec() };
     node.add_peer(manifest.id(), peer).await.unwrap();
