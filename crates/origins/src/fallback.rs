@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::manifest::name_by_id;
 use crate::storage::as_storage_error;
-use crate::{Allowed, Limits, Listing, Object, Options, Origin, OriginError, RangeReader};
+use crate::{Allowed, HttpSource, Limits, Listing, Object, Options, Origin, OriginError, RangeReader};
 
 /// An origin that peers read of what nobody has. Clones are of the same.
 #[derive(Clone)]
@@ -181,7 +181,12 @@ impl Fallback for OriginFallback {
         async move {
             let name = url.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
             let name = name.rsplit('/').next().unwrap_or_default().to_owned();
-            Origin::get_beside(&url, &options, &name_by_id(&name, content), MAX_MANIFEST_BYTES).await
+            let name = name_by_id(&name, content);
+            if Origin::is_web(&url) {
+                let source = HttpSource::new(&url, &options.limits).ok()?;
+                return source.get_beside(&name, MAX_MANIFEST_BYTES).await.map(Bytes::from);
+            }
+            Origin::get_beside(&url, &options, &name, MAX_MANIFEST_BYTES).await
         }
         .boxed()
     }

@@ -50,6 +50,11 @@ impl Origin {
         text.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
     }
 
+    /// Whether a URL is of a file on a web server.
+    pub(crate) fn is_web(url: &str) -> bool {
+        matches!(url.split_once("://"), Some(("https" | "http", _)))
+    }
+
     /// The origin that a URL stands for. Nobody is asked yet.
     pub fn open(url: &str, options: &Options) -> Result<Self, OriginError> {
         let limits = &options.limits;
@@ -96,10 +101,6 @@ impl Origin {
 
     /// A small object beside what a URL names; nothing if there is none.
     pub(crate) async fn get_beside(url: &str, options: &Options, name: &str, most: usize) -> Option<Bytes> {
-        if matches!(url.split_once("://"), Some(("https" | "http", _))) {
-            let source = HttpSource::new(url, &options.limits).ok()?;
-            return source.get_beside(name, most).await.map(Bytes::from);
-        }
         if !matches!(url.split_once("://"), Some(("s3" | "gs" | "az", _))) {
             return None;
         }

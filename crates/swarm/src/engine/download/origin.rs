@@ -1,7 +1,7 @@
 //! Reading from the origin of a content: the bucket or server that it was made of. It is a source beside the peers, and the last one:
 //! it is read only for pieces that nobody connected has and that are on their way to nobody, so that of many peers each reads another
 //! part. While a swarm has seeders, it is read beside them only where they hold everyone up: by a peer that has nothing to give to others,
-//! and to which the origin brings twice what all peers do. A peer that gets nothing for long reads it whatever others say that they have.
+//! and to which the origin brings twice what all peers do. A peer that waits in vain for what others say that they have, or get, reads all of it.
 //! `docs/scheduling.md` has the figures behind this.
 
 use std::collections::BTreeSet;
@@ -35,7 +35,8 @@ const LONG: f64 = 10.0;
 const PROBED: Duration = Duration::from_secs(10);
 /// It must bring so many times what peers do.
 const FASTER: f64 = 2.0;
-/// Without a new piece for this long, and as long as one takes at so many bytes a second, whatever others have or get is read.
+/// Peers that have what lacks here, or say that it is on its way to them, and bring nothing for this long, and as long as a piece takes at
+/// so many bytes a second, are waited for no more.
 const STARVES: Duration = Duration::from_secs(10);
 const SLOWEST: u64 = 128 << 10;
 /// Less than so many bytes a second for this long is nothing: the read is given up, and made again later, perhaps by another peer.
@@ -44,6 +45,8 @@ const LEAST: u64 = 4096;
 /// After a failure it is left alone for about this long, after each further one for twice as long, up to so many times.
 const REST: Duration = Duration::from_secs(1);
 const MOST_DOUBLED: u32 = 6;
+/// A peer that reads the same is given way to once in so long: what others say should not make us ask again and again.
+const YIELDS: Duration = Duration::from_secs(1);
 /// Pieces that are looked at for one that is to be read.
 const LOOKS: usize = 4096;
 
@@ -61,6 +64,11 @@ pub(crate) struct Origin {
     came: u64,
     /// When something last came from it.
     heard: Option<Duration>,
+    /// Since when there is nothing to read because of what peers say; and whether they were waited for in vain: then all is read.
+    blocked: Option<Duration>,
+    alone: bool,
+    /// When a read was last left to somebody else.
+    yielded: Option<Duration>,
     /// Bytes a second that peers bring; and when that was last measured, and what they have brought since then.
     peers: f64,
     measured: Duration,
@@ -78,6 +86,9 @@ impl Origin {
             judged: now,
             came: 0,
             heard: None,
+            blocked: None,
+            alone: false,
+            yielded: None,
             peers: 0.0,
             measured: now,
             brought: 0,
@@ -100,6 +111,7 @@ impl Origin {
             let rate = self.brought as f64 / elapsed.as_secs_f64();
             self.peers = (self.peers + rate) / 2.0;
             (self.measured, self.brought) = (now, 0);
+            self.alone &= self.peers * FASTER < self.rate.average();
         }
     }
 
@@ -187,37 +199,50 @@ impl Engine {
     fn next_from_origin(&mut self, id: ContentId) -> Option<PieceRange> {
         let content = self.contents.get(&id)?;
         let origin = content.origin.as_ref()?;
-        let starves = self.now.saturating_sub(content.grew) >= starves(content.piece_size());
         if self.now < origin.not_before || origin.requests.len() >= READS || !content.picker.any_open() {
             return None;
         }
         let most = self.bytes_from_origin(content, origin)?;
         let most = (most / content.piece_size()).max(1) as u32;
+        let mut rng = self.rng.fork();
+        let run = self.lacking_elsewhere(id, most, &mut rng);
+        let (now, content) = (self.now, self.contents.get_mut(&id)?);
+        let (size, grew) = (content.piece_size(), content.grew);
+        let origin = content.origin.as_mut()?;
+        if run.is_some() || !origin.is_idle() {
+            origin.blocked = None;
+            return run;
+        }
+        let since = (*origin.blocked.get_or_insert(now)).max(grew);
+        if now.saturating_sub(since) >= starves(size) {
+            origin.alone = true;
+            return content.picker.pick_any(most, &mut rng);
+        }
+        None
+    }
+
+    /// What nobody else has and gets, as far as others are believed and waited for.
+    fn lacking_elsewhere(&self, id: ContentId, most: u32, rng: &mut fastrand::Rng) -> Option<PieceRange> {
+        let content = self.contents.get(&id)?;
+        let origin = content.origin.as_ref()?;
+        if origin.alone {
+            return content.picker.pick_any(most, rng);
+        }
         // Peers that have everything bring it, unless they are what holds everyone up.
         let lacks = u64::from(content.lacked) * content.piece_size();
         let holds_up = || origin.is_idle() && origin.outpaces_peers(self.now, lacks) && !content.has_to_give();
-        if !content.picker.has_complete() || holds_up() {
-            let taken = self.on_its_way_elsewhere(id);
-            let content = self.contents.get(&id)?;
-            let lacks = |piece: u32| content.picker.is_at_seeders_only(piece) && !taken.contains(piece);
-            let awaited = content.readers.in_turn().find_map(|(_, window)| {
-                let first = window.pieces().find(|&piece| content.picker.is_open(piece))?;
-                let fits = |&piece: &u32| content.picker.is_open(piece) && lacks(piece);
-                let count = (first..window.pieces().end).take(most as usize).take_while(fits).count() as u32;
-                (count > 0).then_some(PieceRange { first, count })
-            });
-            let mut rng = self.rng.fork();
-            let run = awaited.or_else(|| content.picker.pick_lacking(most, LOOKS, &mut rng, lacks));
-            if run.is_some() {
-                return run;
-            }
+        if content.picker.has_complete() && !holds_up() {
+            return None;
         }
-        let content = self.contents.get(&id)?;
-        if starves && content.origin.as_ref().is_some_and(Origin::is_idle) {
-            let mut rng = self.rng.fork();
-            return content.picker.pick_any(1, &mut rng);
-        }
-        None
+        let taken = self.on_its_way_elsewhere(id);
+        let lacks = |piece: u32| content.picker.is_at_seeders_only(piece) && !taken.contains(piece);
+        let awaited = content.readers.in_turn().find_map(|(_, window)| {
+            let first = window.pieces().find(|&piece| content.picker.is_open(piece))?;
+            let fits = |&piece: &u32| content.picker.is_open(piece) && lacks(piece);
+            let count = (first..window.pieces().end).take(most as usize).take_while(fits).count() as u32;
+            (count > 0).then_some(PieceRange { first, count })
+        });
+        awaited.or_else(|| content.picker.pick_lacking(most, LOOKS, rng, lacks))
     }
 
     /// Bytes that may be read in one go; nothing if there is no room.
@@ -250,7 +275,8 @@ impl Engine {
     pub(crate) fn yield_reads(&mut self, conn: ConnId, id: ContentId) {
         let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return };
         let (Some(origin), Some(theirs)) = (&content.origin, state.participation(&id)) else { return };
-        if state.peer.id > self.me {
+        let again = origin.yielded.is_some_and(|at| self.now.saturating_sub(at) < YIELDS);
+        if state.peer.id > self.me || again || origin.alone {
             return;
         }
         let twice = |request: &RequestId| {
@@ -260,10 +286,14 @@ impl Engine {
             })
         };
         let twice: Vec<RequestId> = origin.requests.iter().copied().filter(twice).collect();
-        if !twice.is_empty() {
-            self.give_up(twice);
-            self.read_origins();
+        if twice.is_empty() {
+            return;
         }
+        if let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) {
+            origin.yielded = Some(self.now);
+        }
+        self.give_up(twice);
+        self.read_origins();
     }
 
     /// Gives up reads that bring next to nothing: the pieces may be with others by now, or another peer may read them better.
