@@ -209,7 +209,7 @@ fn read_request(lines: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Req
     loop {
         let mut line = String::new();
         if lines.by_ref().take(64 << 10).read_line(&mut line)? == 0 || line.trim().is_empty() {
-            let len = headers.get("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
+            let len = headers.get("content-length").and_then(|len| len.parse::<u64>().ok()).unwrap_or(0);
             let mut body = Vec::new();
             lines.by_ref().take(len).read_to_end(&mut body)?;
             return Ok(Some(Request { method, path, query, headers, body }));
