@@ -205,7 +205,7 @@ fn read_request(lines: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Req
     let target = words.next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (path, query) = (path.to_owned(), query.to_owned());
-    let mut headers = BTreeMap::new();
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
     loop {
         let mut line = String::new();
         if lines.by_ref().take(64 << 10).read_line(&mut line)? == 0 || line.trim().is_empty() {
