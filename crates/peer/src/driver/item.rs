@@ -11,7 +11,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::origin;
 use super::participants::Participants;
 use super::progress::Told;
 use super::reading::Readers;
@@ -45,7 +44,7 @@ pub(super) struct Item {
     pub(super) options: DownloadOptions,
     /// Where it can be read that nobody has it, once its manifest is here; and what was said of that.
     pub(super) origin: Option<Arc<dyn Fallback>>,
-    pub(super) origin_told: origin::Told,
+    pub(super) origin_told: OriginTold,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) manifest_only: bool,
     pub(super) finished: bool,
@@ -85,7 +84,7 @@ impl Item {
             lan: None,
             options: DownloadOptions::default(),
             origin: None,
-            origin_told: origin::Told::default(),
+            origin_told: OriginTold::default(),
             manifest_only: false,
             finished: false,
             checkpoints: None,
@@ -105,6 +104,15 @@ impl Item {
     pub(super) fn is_finishing(&self) -> bool {
         self.verified.is_some() && !self.finished
     }
+}
+
+/// How the origin of a content stands, as was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum OriginTold {
+    #[default]
+    Nothing,
+    Read,
+    Failed,
 }
 
 /// A task that ends with what it is for.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::{ContentId, Manifest, PieceRange};
 use swarm::{ConnId, Event, Failure, RequestId};
 
+use super::item::{Item, OriginTold};
 use super::state::{Driver, Fetching};
 use crate::event::PeerEvent;
 use crate::net::origin::{ORIGIN, OriginFetch};
@@ -15,15 +16,6 @@ use crate::report::Report;
 /// Peers are asked for a manifest before the origin is, and the origin is not asked again for so long.
 const MANIFEST: Duration = Duration::from_secs(2);
 const MANIFEST_AGAIN: Duration = Duration::from_secs(15);
-
-/// How the origin of a content stands, as was told last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Told {
-    #[default]
-    Nothing,
-    Read,
-    Failed,
-}
 
 impl Driver {
     /// The manifest of a content is known, which names its origin, or the user did: the engine is told if that may be read.
@@ -43,7 +35,7 @@ impl Driver {
 
     /// The manifest has not come for a while: the origin may have it.
     pub(super) fn seek_manifest(&mut self, content: ContentId, attempt: u64) {
-        let waits = |item: &&super::item::Item| item.attempt == attempt && item.store.is_none() && !item.opening;
+        let waits = |item: &&Item| item.attempt == attempt && item.store.is_none() && !item.opening;
         let Some(item) = self.items.get(&content).filter(waits).filter(|item| !item.paused) else { return };
         let Some(origin) = item.options.origin.clone() else { return };
         let reports = self.reports.clone();
@@ -106,19 +98,19 @@ impl Driver {
     /// A piece came from the origin of a content, or a wrong one.
     pub(super) fn origin_brought(&mut self, content: ContentId, right: bool) {
         if right {
-            self.tell_origin(content, Told::Read, None);
+            self.tell_origin(content, OriginTold::Read, None);
         } else {
             let reason = "it has other bytes than the content was made of: what comes from there is not kept";
-            self.tell_origin(content, Told::Failed, Some(reason.to_owned()));
+            self.tell_origin(content, OriginTold::Failed, Some(reason.to_owned()));
         }
     }
 
     pub(super) fn origin_failed(&mut self, content: ContentId, reason: String) {
-        self.tell_origin(content, Told::Failed, Some(reason));
+        self.tell_origin(content, OriginTold::Failed, Some(reason));
     }
 
     /// Says how the origin stands, if that is news.
-    fn tell_origin(&mut self, content: ContentId, now: Told, failure: Option<String>) {
+    fn tell_origin(&mut self, content: ContentId, now: OriginTold, failure: Option<String>) {
         let Some(item) = self.items.get_mut(&content) else { return };
         let Some(origin) = item.origin.as_ref().map(|origin| origin.shown().to_owned()) else { return };
         if std::mem::replace(&mut item.origin_told, now) != now {

@@ -2,7 +2,7 @@
 //!
 //! [`Downloads`] owns the requests that are under way and the sums of what they owe; [`Download`] is the part of it that belongs
 //! to one connection. `offers` takes what is offered, `ask` asks on our own account, `outcome` is what becomes of requests,
-//! `readers` asks for what somebody reads here before anything else (`windows` knows what that is), `origin` reads from where the content was made what nobody has, `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
+//! `readers` asks for what somebody reads here before anything else (`windows` knows what that is), `reads` reads from where the content was made what nobody has (`origin` knows how that is), `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
 //! rare, and `credit` what a peer has earned.
 
 mod ask;
@@ -14,6 +14,7 @@ mod outcome;
 mod pace;
 pub(crate) mod picker;
 mod readers;
+mod reads;
 mod request;
 mod room;
 pub(crate) mod windows;

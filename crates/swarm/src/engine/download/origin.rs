@@ -1,32 +1,14 @@
-//! Reading from the origin of a content: the bucket or server that it was made of. It is a source beside the peers, and the last one:
-//! it is read only for pieces that nobody connected has and that are on their way to nobody, so that of many peers each reads another
-//! part. While a swarm has seeders, it is read beside them only where they hold everyone up: by a peer that has nothing to give to others,
-//! and to which the origin brings twice what all peers do. A peer that waits in vain for what others say that they have, or get, reads all of it.
-//! `docs/scheduling.md` has the figures behind this.
+//! What is known of the origin of one content: how fast it is beside peers, and whether it fails. `reads` decides what is read from it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::{ContentId, PieceRange};
-
-use super::Downloads;
-use super::request::{Cause, Open, Outgoing};
-use crate::engine::Engine;
-use crate::engine::content::Content;
-use crate::engine::in_flight::InFlight;
 use crate::engine::rate::Rate;
-use crate::event::{ConnId, Failure, RequestId};
+use crate::event::{ConnId, RequestId};
 
 /// Stands for the origin among connections, of which the shell numbers no other so.
 pub(crate) const ORIGIN: ConnId = ConnId::MAX;
 
-/// Most reads at a time.
-const READS: usize = 2;
-/// A read is as large as what comes in this time, and at least so many bytes.
-const RUN: Duration = Duration::from_secs(1);
-const LEAST_RUN: u64 = 128 << 10;
-/// Peers that have the content are waited for this long, and up to twice as long: those who begin together should not read the same.
-const SETTLES: Duration = Duration::from_secs(1);
 /// What peers bring is measured over this long.
 const MEASURED: Duration = Duration::from_secs(1);
 /// Beside seeders, the origin is read only for what would take peers longer than this, and how fast it is is found out again after so
@@ -35,20 +17,9 @@ const LONG: f64 = 10.0;
 const PROBED: Duration = Duration::from_secs(10);
 /// It must bring so many times what peers do.
 const FASTER: f64 = 2.0;
-/// Peers that have what lacks here, or say that it is on its way to them, and bring nothing for this long, and as long as a piece takes at
-/// so many bytes a second, are waited for no more.
-const STARVES: Duration = Duration::from_secs(10);
-const SLOWEST: u64 = 128 << 10;
-/// Less than so many bytes a second for this long is nothing: the read is given up, and made again later, perhaps by another peer.
-const STALLS: Duration = Duration::from_secs(5);
-const LEAST: u64 = 4096;
 /// After a failure it is left alone for about this long, after each further one for twice as long, up to so many times.
 const REST: Duration = Duration::from_secs(1);
 const MOST_DOUBLED: u32 = 6;
-/// A peer that reads the same is given way to once in so long: what others say should not make us ask again and again.
-const YIELDS: Duration = Duration::from_secs(1);
-/// Pieces that are looked at for one that is to be read.
-const LOOKS: usize = 4096;
 
 /// What is known of the origin of one content.
 #[derive(Debug)]
@@ -56,23 +27,23 @@ pub(crate) struct Origin {
     pub(crate) requests: BTreeSet<RequestId>,
     pub(super) rate: Rate,
     /// It is not read before.
-    not_before: Duration,
-    failures: u32,
-    wrong: u32,
+    pub(super) not_before: Duration,
+    pub(super) failures: u32,
+    pub(super) wrong: u32,
     /// When its pace was last judged, and the bytes that have come since then.
-    judged: Duration,
-    came: u64,
+    pub(super) judged: Duration,
+    pub(super) came: u64,
     /// When something last came from it.
-    heard: Option<Duration>,
+    pub(super) heard: Option<Duration>,
     /// Since when there is nothing to read because of what peers say; and whether they were waited for in vain: then all is read.
-    blocked: Option<Duration>,
-    alone: bool,
+    pub(super) blocked: Option<Duration>,
+    pub(super) alone: bool,
     /// When a read was last left to somebody else.
-    yielded: Option<Duration>,
+    pub(super) yielded: Option<Duration>,
     /// Bytes a second that peers bring; and when that was last measured, and what they have brought since then.
-    peers: f64,
-    measured: Duration,
-    brought: u64,
+    pub(super) peers: f64,
+    pub(super) measured: Duration,
+    pub(super) brought: u64,
 }
 
 impl Origin {
@@ -105,276 +76,31 @@ impl Origin {
         self.brought += bytes;
     }
 
-    fn measure_peers(&mut self, now: Duration) {
+    pub(super) fn measure_peers(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.measured);
         if elapsed >= MEASURED {
             let rate = self.brought as f64 / elapsed.as_secs_f64();
             self.peers = (self.peers + rate) / 2.0;
             (self.measured, self.brought) = (now, 0);
-            self.alone &= self.peers * FASTER < self.rate.average();
+            self.alone &= self.peers < 1.0 || self.peers * FASTER < self.rate.average();
         }
     }
 
     /// Whether it brings much more than all peers together, who would take long for so many bytes; or that is to be found out.
-    fn outpaces_peers(&self, now: Duration, bytes: u64) -> bool {
+    pub(super) fn outpaces_peers(&self, now: Duration, bytes: u64) -> bool {
         let known = self.heard.filter(|&heard| now.saturating_sub(heard) < PROBED);
         let is_faster = known.is_none() || self.rate.average() > self.peers * FASTER;
         bytes as f64 > self.peers * LONG && is_faster
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.requests.is_empty()
     }
 
-    fn fail(&mut self, now: Duration, chance: f64) {
+    pub(super) fn fail(&mut self, now: Duration, chance: f64) {
         self.failures += 1;
         let rest = REST * (1 << (self.failures - 1).min(MOST_DOUBLED));
         // Those who failed together should not come back together.
         self.not_before = now + rest.mul_f64(0.5 + chance / 2.0);
     }
-}
-
-impl Downloads {
-    /// Writes a read from an origin into the books: it counts against the whole budget.
-    fn start_from_origin(&mut self, outgoing: Outgoing) -> RequestId {
-        let number = self.next_request;
-        self.next_request += 1;
-        self.proven += outgoing.owed;
-        self.requests.insert(number, outgoing);
-        number
-    }
-}
-
-impl Engine {
-    /// Pieces of a content can be read from its origin from now on, or not any more.
-    pub(crate) fn origin(&mut self, id: ContentId, usable: bool) {
-        let Some(content) = self.contents.get_mut(&id) else { return };
-        if usable && content.origin.is_none() {
-            let mut origin = Origin::new(self.now);
-            origin.not_before = self.now + settles(&mut self.rng);
-            content.origin = Some(origin);
-        }
-        if !usable && let Some(origin) = content.origin.take() {
-            self.give_up(origin.requests);
-        }
-        self.next_tick = self.now;
-    }
-
-    /// The pieces are known: those who have them are waited for.
-    pub(crate) fn origin_settles(&mut self, id: ContentId) {
-        let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) else { return };
-        origin.not_before = origin.not_before.max(self.now + settles(&mut self.rng));
-    }
-
-    /// Reads from origins what is to come from there, as far as there is room.
-    pub(crate) fn read_origins(&mut self) {
-        let reads = |content: &Content| content.origin.is_some() && content.wanted && content.geometry.is_some();
-        let ids: Vec<ContentId> = self.contents.iter().filter(|(_, c)| reads(c)).map(|(&id, _)| id).collect();
-        for id in ids {
-            for _ in 0..READS {
-                let Some(run) = self.next_from_origin(id) else { break };
-                self.read_origin(id, run);
-            }
-        }
-    }
-
-    fn read_origin(&mut self, id: ContentId, run: PieceRange) {
-        let Some(content) = self.contents.get_mut(&id) else { return };
-        let (owed, open, heard) = (content.bytes(run), Open::new(run), self.now);
-        let outgoing =
-            Outgoing { conn: ORIGIN, content: id, run, open, owed, heard, began: false, cause: Cause::OwnAccount };
-        run.pieces().for_each(|piece| content.ask(piece));
-        content.announce_at.get_or_insert(self.now + self.config.have_delay);
-        let Some(origin) = &mut content.origin else { return };
-        if origin.is_idle() {
-            origin.rate.resume(self.now);
-            (origin.judged, origin.came) = (self.now, 0);
-        }
-        let request = self.downloads.start_from_origin(outgoing);
-        origin.requests.insert(request);
-        self.actions.fetch_from_origin(request, id, run);
-    }
-
-    /// What is to be read next, if anything.
-    fn next_from_origin(&mut self, id: ContentId) -> Option<PieceRange> {
-        let content = self.contents.get(&id)?;
-        let origin = content.origin.as_ref()?;
-        if self.now < origin.not_before || origin.requests.len() >= READS || !content.picker.any_open() {
-            return None;
-        }
-        let most = self.bytes_from_origin(content, origin)?;
-        let most = (most / content.piece_size()).max(1) as u32;
-        let mut rng = self.rng.fork();
-        let run = self.lacking_elsewhere(id, most, &mut rng);
-        let (now, content) = (self.now, self.contents.get_mut(&id)?);
-        let (size, grew) = (content.piece_size(), content.grew);
-        let origin = content.origin.as_mut()?;
-        if run.is_some() || !origin.is_idle() {
-            origin.blocked = None;
-            return run;
-        }
-        let since = (*origin.blocked.get_or_insert(now)).max(grew);
-        if now.saturating_sub(since) >= starves(size) {
-            origin.alone = true;
-            return content.picker.pick_any(most, &mut rng);
-        }
-        None
-    }
-
-    /// What nobody else has and gets, as far as others are believed and waited for.
-    fn lacking_elsewhere(&self, id: ContentId, most: u32, rng: &mut fastrand::Rng) -> Option<PieceRange> {
-        let content = self.contents.get(&id)?;
-        let origin = content.origin.as_ref()?;
-        if origin.alone {
-            return content.picker.pick_any(most, rng);
-        }
-        // Peers that have everything bring it, unless they are what holds everyone up.
-        let lacks = u64::from(content.lacked) * content.piece_size();
-        let holds_up = || origin.is_idle() && origin.outpaces_peers(self.now, lacks) && !content.has_to_give();
-        if content.picker.has_complete() && !holds_up() {
-            return None;
-        }
-        let taken = self.on_its_way_elsewhere(id);
-        let lacks = |piece: u32| content.picker.is_at_seeders_only(piece) && !taken.contains(piece);
-        let awaited = content.readers.in_turn().find_map(|(_, window)| {
-            let first = window.pieces().find(|&piece| content.picker.is_open(piece))?;
-            let fits = |&piece: &u32| content.picker.is_open(piece) && lacks(piece);
-            let count = (first..window.pieces().end).take(most as usize).take_while(fits).count() as u32;
-            (count > 0).then_some(PieceRange { first, count })
-        });
-        awaited.or_else(|| content.picker.pick_lacking(most, LOOKS, rng, lacks))
-    }
-
-    /// Bytes that may be read in one go; nothing if there is no room.
-    fn bytes_from_origin(&self, content: &Content, origin: &Origin) -> Option<u64> {
-        let size = content.piece_size();
-        let memory = self.memory(size);
-        let free = memory.saturating_sub(self.downloads.proven + self.downloads.probing);
-        // Peers always have a part of it.
-        let free = free.min((memory / 2).max(size).saturating_sub(self.owed_by_origin(origin)));
-        if free < size {
-            return None;
-        }
-        let run = origin.rate.bytes_in(RUN).unwrap_or(0).clamp(LEAST_RUN, self.config.request_bytes.max(LEAST_RUN));
-        Some(run.min(free).max(size))
-    }
-
-    fn owed_by_origin(&self, origin: &Origin) -> u64 {
-        let requests = origin.requests.iter().filter_map(|request| self.downloads.requests.get(request));
-        requests.map(|outgoing| outgoing.owed).sum()
-    }
-
-    /// What is on its way to anyone who is connected.
-    fn on_its_way_elsewhere(&self, id: ContentId) -> InFlight {
-        let theirs = self.conns.values().filter_map(|state| state.participation(&id));
-        let runs: Vec<PieceRange> = theirs.flat_map(|theirs| theirs.in_flight.runs().iter().copied()).collect();
-        InFlight::new(&runs)
-    }
-
-    /// Somebody else reads what we have just begun to read, too: one of both goes on, the one with the smaller id.
-    pub(crate) fn yield_reads(&mut self, conn: ConnId, id: ContentId) {
-        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return };
-        let (Some(origin), Some(theirs)) = (&content.origin, state.participation(&id)) else { return };
-        let again = origin.yielded.is_some_and(|at| self.now.saturating_sub(at) < YIELDS);
-        if state.peer.id > self.me || again || origin.alone {
-            return;
-        }
-        let twice = |request: &RequestId| {
-            let outgoing = self.downloads.requests.get(request);
-            outgoing.is_some_and(|outgoing| {
-                !outgoing.began && outgoing.open.iter().any(|piece| theirs.in_flight.contains(piece))
-            })
-        };
-        let twice: Vec<RequestId> = origin.requests.iter().copied().filter(twice).collect();
-        if twice.is_empty() {
-            return;
-        }
-        if let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) {
-            origin.yielded = Some(self.now);
-        }
-        self.give_up(twice);
-        self.read_origins();
-    }
-
-    /// Gives up reads that bring next to nothing: the pieces may be with others by now, or another peer may read them better.
-    pub(crate) fn review_origins(&mut self) {
-        let chance = |rng: &mut fastrand::Rng| rng.f64();
-        let mut stalled = Vec::new();
-        for content in self.contents.values_mut() {
-            let Some(origin) = &mut content.origin else { continue };
-            origin.measure_peers(self.now);
-            if origin.is_idle() {
-                continue;
-            }
-            let elapsed = self.now.saturating_sub(origin.judged);
-            if elapsed < STALLS {
-                continue;
-            }
-            let least = (LEAST as f64 * elapsed.as_secs_f64()) as u64;
-            if origin.came < least {
-                origin.fail(self.now, chance(&mut self.rng));
-                stalled.extend(origin.requests.iter().copied());
-            }
-            (origin.judged, origin.came) = (self.now, 0);
-        }
-        self.give_up(stalled);
-    }
-
-    /// Bytes of a read came.
-    pub(super) fn origin_sends(&mut self, request: RequestId, owed: u64, bytes: u64, first: bool) {
-        self.downloads.proven -= owed;
-        let Some(id) = self.downloads.requests.get(&request).map(|outgoing| outgoing.content) else { return };
-        let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) else { return };
-        if first && origin.requests.len() == 1 {
-            origin.rate.resume(self.now);
-        }
-        origin.rate.add(self.now, bytes);
-        origin.came += bytes;
-        if bytes > 0 {
-            origin.heard = Some(self.now);
-        }
-    }
-
-    /// A right piece came from the origin, or a wrong one. An origin that sends wrong ones has other bytes than the manifest is of.
-    pub(super) fn origin_brought(&mut self, id: ContentId, right: bool) {
-        let most = self.config.wrong_pieces;
-        let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) else { return };
-        if right {
-            (origin.failures, origin.wrong) = (0, 0);
-            return;
-        }
-        origin.wrong += 1;
-        if origin.wrong >= most {
-            self.origin(id, false);
-        }
-    }
-
-    /// A read has ended.
-    pub(super) fn origin_ended(&mut self, id: ContentId, failure: Option<Failure>) {
-        let chance = self.rng.f64();
-        let origin = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut());
-        if let (Some(origin), true) = (origin, failure.is_some()) {
-            origin.fail(self.now, chance);
-        }
-        self.read_origins();
-        self.take_waiting_offers();
-    }
-
-    /// A read is out of the books.
-    pub(super) fn forget_read(&mut self, request: RequestId, id: ContentId, owed: u64) {
-        self.downloads.proven -= owed;
-        if let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.as_mut()) {
-            origin.requests.remove(&request);
-        }
-    }
-}
-
-/// How long those who have the content are waited for.
-fn settles(rng: &mut fastrand::Rng) -> Duration {
-    SETTLES.mul_f64(1.0 + rng.f64())
-}
-
-/// How long without a piece of this size is too long.
-fn starves(piece_size: u64) -> Duration {
-    STARVES + Duration::from_secs_f64(piece_size as f64 / SLOWEST as f64)
 }
