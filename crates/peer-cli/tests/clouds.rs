@@ -68,7 +68,7 @@ fn answer(cloud: Cloud, request: &Request, objects: &mut BTreeMap<String, (Vec<u
     if matches!(cloud, Cloud::Azure) && !signed {
         return Response::new(403, "");
     }
-    let path = request.path.replace("%20", " ");
+    let path = request.path.replace("%20", " ").replace("%2F", "/");
     let Some(key) = path.strip_prefix("/models") else { return Response::new(404, "") };
     let key = key.trim_start_matches('/');
     if key.is_empty() {
