@@ -14,6 +14,7 @@ use crate::disk::names::policy::NamePolicy;
 use crate::disk::scan::ScanOptions;
 use crate::glob::{Glob, Unmatched};
 use crate::net::rate::RateCap;
+use crate::resolver::{Resolver, of_system};
 
 /// Most addresses of one peer.
 pub(crate) const MOST_ANNOUNCED: usize = 32;
@@ -126,6 +127,7 @@ pub struct NodeBuilder {
     pub(crate) shares: Arc<Shares>,
     pub(crate) private: bool,
     pub(crate) lan: Option<Lan>,
+    pub(crate) resolver: Resolver,
     pub(crate) seed: u64,
 }
 
@@ -146,6 +148,7 @@ impl NodeBuilder {
             shares: Arc::default(),
             private: false,
             lan: None,
+            resolver: of_system(),
             seed: fastrand::u64(..),
         }
     }
@@ -286,6 +289,12 @@ impl NodeBuilder {
     /// Where peers on the local network are found, and find this one, without a tracker. Default: nowhere. A node has its own.
     pub fn lan(mut self, lan: Option<Lan>) -> Self {
         self.lan = lan;
+        self
+    }
+
+    /// How names of trackers are looked up. Default: as the system does.
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
