@@ -66,23 +66,24 @@ pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
 #[cfg(feature = "origins")]
 async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     use crate::commands::inspect;
+    use crate::flags::named;
     use crate::session::connect::NamedBy;
     use crate::session::origin::{self, PublishRequest};
     use crate::ui::screen::print;
 
     let PublishArguments { url, beside, origin: flags, cut, query, .. } = arguments;
     // What is wrong with the tracker should be known before gigabytes are read.
-    let tracker = match &query.tracker_ip {
-        Some(host) => {
-            let tracker = query.tracker(host, query.tracker_port, NamedBy::Flags).await?;
-            query.join(tracker.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
-            Some(tracker)
+    let trackers = match &query.tracker_ip {
+        Some(given) => {
+            let trackers = query.trackers(named::trackers(given, query.tracker_port)?, NamedBy::Flags).await?;
+            query.join(trackers.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
+            Some(trackers)
         }
         None => None,
     };
     let published = origin::publish(PublishRequest { url, cut, flags, beside: *beside }).await?;
     let content = published.manifest.id();
-    let ticket = tracker.map(|tracker| ticket(arguments, tracker, content)).transpose()?;
+    let ticket = trackers.map(|trackers| ticket(arguments, &trackers, content)).transpose()?;
     if query.peer.json {
         let event = ticket.map(|(ticket, command)| {
             peer::json::Event::Ticket(peer::json::Ticket { content: content.to_string(), ticket, command }).line()
@@ -99,19 +100,19 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
 #[cfg(feature = "origins")]
 fn ticket(
     arguments: &PublishArguments,
-    tracker: peer::TrackerAddress,
+    trackers: &[peer::TrackerAddress],
     content: peer::ContentId,
 ) -> Result<(String, String), Failure> {
-    use protocol::Ticket;
+    use peer::{TicketTracker, TrackerAddress};
+    use protocol::{MAX_TICKET_TRACKERS, Ticket};
 
     use crate::session::secrets::random_secrets;
 
     let PublishArguments { url, open, query, origin: flags, .. } = arguments;
-    let ticket = if *open || !query.peer.ca.is_empty() {
-        Ticket::new(tracker.id, tracker.addresses, content)
-    } else {
-        Ticket::private(tracker.id, tracker.addresses, random_secrets()(content), Some(content))
-    };
+    let secret = (!*open && query.peer.ca.is_empty()).then(|| random_secrets()(content));
+    let each = trackers.iter().flat_map(TrackerAddress::each).take(MAX_TICKET_TRACKERS);
+    let each = each.map(|tracker| TicketTracker { id: tracker.id, addresses: tracker.addresses }).collect();
+    let ticket = Ticket::of_trackers(each, content, secret);
     let ticket = ticket.map_err(|error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}")))?;
     // What may be secret in a URL is typed by those who know it.
     let redacted = protocol::redacted(url);
