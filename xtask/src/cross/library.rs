@@ -78,6 +78,8 @@ fn added(target: &str, tools: &Path) -> anyhow::Result<PathBuf> {
         rustup.args(["target", "add", target, "--toolchain"]).arg(name);
         rustup.env("RUSTUP_HOME", &home).env_remove("RUSTUP_TOOLCHAIN");
         output_of(&mut rustup)?;
+        let is_there = toolchain.join("lib/rustlib").join(target).join("lib").is_dir();
+        ensure!(is_there, "rustup says that it has added {target}, and has not");
     }
     Ok(toolchain)
 }
