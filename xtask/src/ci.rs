@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("lan", &["transport"]),
     ("origins", &["storage"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
-("gateway", &["peer", "origins"]),
+    ("gateway", &["peer", "origins"]),
     ("page", &[]),
     ("daemon", &["peer", "page"]),
     ("monitor", &[]),

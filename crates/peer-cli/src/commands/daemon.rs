@@ -2,6 +2,7 @@
 
 #[cfg(feature = "metrics")]
 mod metrics;
+mod page;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use transport::Identity;
 
 use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
+use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{output, sizes};
@@ -97,6 +99,8 @@ pub struct DaemonArguments {
     #[command(flatten)]
     socket: SocketArguments,
     #[command(flatten)]
+    gateway: GatewayArguments,
+    #[command(flatten)]
     links: LinkArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -117,6 +121,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     let manager = ServiceManager::of_this_process();
     let mut signals = Signals::listen();
     settings::end_when_stuck(ends, |_| 0);
+    page::is_asked_for(&arguments.gateway)?;
     let place = ControlPlace::of_daemon(arguments.socket.path()).map_err(|error| control_failure(&error))?;
     let started = async {
         let config = configure(&mut arguments, read_again).await?;
@@ -131,6 +136,10 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     if let Some(address) = arguments.metrics {
         let bound = answer_scrapes(address, &service).await?;
         say(&arguments.peer, &format!("Metrics at http://{bound}/metrics"));
+    }
+    let gateway = page::serve(&arguments.gateway, &service).await?;
+    for line in gateway.iter().flat_map(page::lines) {
+        say(&arguments.peer, &line);
     }
     manager.ready();
     let watchdog = manager.watch();
@@ -154,6 +163,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
         manager.ready();
     }
     manager.stopping();
+    drop(gateway);
     service.shut_down().await;
     Ok(())
 }
