@@ -47,7 +47,7 @@ mod tests {
                 assert_eq!(map.iter().filter(|&&part| part < 100).count(), 1, "{len} {parts} {piece}");
             }
         }
-        assert_eq!(pieces_here(&PieceSet::empty(0), 9), []);
+        assert!(pieces_here(&PieceSet::empty(0), 9).is_empty());
         let mut half = PieceSet::empty(1000);
         half.insert_run(PieceRange { first: 0, count: 450 });
         assert_eq!(pieces_here(&half, 4), [100, 80, 0, 0]);
