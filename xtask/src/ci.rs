@@ -35,7 +35,7 @@ const AFTER: [&[&str]; 6] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -46,11 +46,12 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("origins", &["storage"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
     ("gateway", &["peer", "origins"]),
-    ("daemon", &["peer"]),
+    ("page", &[]),
+    ("daemon", &["peer", "page"]),
     ("monitor", &[]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
-    ("tracker-cli", &["tracker", "settings", "monitor"]),
+    ("tracker-cli", &["tracker", "settings", "monitor", "page"]),
     ("sim", &["swarm"]),
     ("peer-cli", &["peer", "daemon", "tracker", "settings", "gateway", "origins", "monitor"]),
     // What runs the programs, and none of the programs uses.

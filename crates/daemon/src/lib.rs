@@ -19,6 +19,8 @@
 
 mod content;
 pub mod control;
+#[cfg(feature = "http")]
+pub mod http;
 mod lock;
 mod nodes;
 mod queue;

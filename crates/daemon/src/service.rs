@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use peer::{Counters, Waits};
+use peer::{Counters, Node, Waits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
@@ -75,7 +75,7 @@ pub struct Service {
     saving: tokio::sync::Mutex<()>,
     /// Whether something has changed since the state was written: set before a write, and again when it fails.
     unsaved: AtomicBool,
-    nodes: Arc<Nodes>,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) downloads: PathBuf,
     read_settings: ReadSettings,
     notes: mpsc::Sender<Note>,
@@ -141,6 +141,11 @@ impl Service {
     /// What all nodes together have done, those included that have ended, and what their requests have waited for.
     pub fn counters(&self) -> (Counters, Waits) {
         self.nodes.counters()
+    }
+
+    /// The node for what it shares.
+    pub fn home(&self) -> Node {
+        self.nodes.home().node.clone()
     }
 
     /// How every content stands, in the order in which they are downloaded.

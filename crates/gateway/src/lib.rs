@@ -17,6 +17,7 @@
 
 mod access;
 mod archive;
+mod beside;
 mod blobs;
 mod body;
 mod conditions;

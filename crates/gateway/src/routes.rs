@@ -21,7 +21,7 @@ use crate::{huggingface, pages, registry, s3};
 type Shared = State<Arc<Served>>;
 
 /// Said in every answer: none of it is a page of some other site, or embedded in one.
-const ALWAYS: [(&str, &str); 2] =
+pub(crate) const ALWAYS: [(&str, &str); 2] =
     [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin")];
 
 /// All routes. A client that is not answered learns nothing of what is behind them.

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::access::{Access, Token};
+use crate::beside::guarded;
 use crate::contents::Contents;
 use crate::doors::{Connection, Doors};
 use crate::error::GatewayError;
@@ -91,6 +92,8 @@ pub struct Gateway {
     address: SocketAddr,
     served: Arc<Served>,
     crowd: Crowd,
+    /// Routes of other parts of the program.
+    beside: axum::Router,
 }
 
 impl Gateway {
@@ -114,7 +117,14 @@ impl Gateway {
             buckets: Buckets::new(options.buckets),
             ..Served::new(access, contents, options.wait, memory)
         });
-        Ok(Gateway { listener, address, served, crowd })
+        Ok(Gateway { listener, address, served, crowd, beside: axum::Router::new() })
+    }
+
+    /// Answers with these routes, too: who names another host, comes from a page of another site or does not know the token does not
+    /// reach them. A gateway without a token is open to every program of this machine, which these routes have to bear in mind.
+    pub fn with_routes(mut self, routes: axum::Router) -> Self {
+        self.beside = self.beside.merge(routes);
+        self
     }
 
     /// Where it listens.
@@ -124,7 +134,7 @@ impl Gateway {
 
     /// Serves until it is dropped, and its connections with it.
     pub async fn serve(self) {
-        let router = router(self.served);
+        let router = router(self.served.clone()).merge(guarded(self.beside, self.served));
         let mut connections = JoinSet::new();
         loop {
             // Those that have ended are let go of.

@@ -15,6 +15,7 @@ use crate::disk::share::ShareOptions;
 use crate::error::PeerError;
 use crate::net::dial_book::WaitingFor;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
+use crate::overview::Overview;
 use crate::read_memory::ReadMemory;
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
@@ -129,6 +130,12 @@ pub(crate) enum Command {
     WaitingFor {
         content: ContentId,
         reply: oneshot::Sender<Option<WaitingFor>>,
+    },
+    /// Which pieces are here, in at most so many parts, and where its peers are.
+    Overview {
+        content: ContentId,
+        parts: usize,
+        reply: oneshot::Sender<Option<Overview>>,
     },
     /// Others reach this node at these addresses, too.
     AnnounceAlso {

@@ -24,6 +24,7 @@ use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::net::rate::RateCap;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::open_content::OpenContent;
+use crate::overview::Overview;
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
@@ -282,6 +283,11 @@ impl Node {
     /// is [`WaitingFor::Pieces`].
     pub async fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
         self.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
+    }
+
+    /// Which pieces of a content are here, in at most so many parts, and where its peers are; nothing if this node takes no part in it.
+    pub async fn overview(&self, content: ContentId, parts: usize) -> Option<Overview> {
+        self.commands.ask(|reply| Command::Overview { content, parts, reply }).await.ok().flatten()
     }
 
     /// Peers that were dialled so far, the last few hundred of them, and where.

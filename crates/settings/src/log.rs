@@ -18,6 +18,8 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer, debug_fn};
 
+use crate::recent::Kept;
+
 /// What may be given as a filter: levels, and levels of parts. A word alone would be taken for the name of a part, so a
 /// mistyped level would silence everything; it is refused, unless it stands in `RUST_LOG`, which other programs read, too.
 /// An error is a sentence.
@@ -147,14 +149,14 @@ pub fn start_log(filter: &str, file: Option<&Path>, format: LogFormat) -> Result
             let file = file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))?;
             let _ = FILE.set(path.to_owned());
             match format {
-                LogFormat::Text => log.with_writer(Mutex::new(file)).with_ansi(false).init(),
-                LogFormat::Json => as_json(log).with_writer(Mutex::new(EscapedJson(file))).init(),
+                LogFormat::Text => log.with_writer(Mutex::new(Kept(file))).with_ansi(false).init(),
+                LogFormat::Json => as_json(log).with_writer(Mutex::new(EscapedJson(Kept(file)))).init(),
             }
         }
-        None if format == LogFormat::Json => as_json(log).with_writer(|| EscapedJson(Errors)).init(),
+        None if format == LogFormat::Json => as_json(log).with_writer(|| EscapedJson(Kept(Errors))).init(),
         None => {
             let watched = std::io::stderr().is_terminal();
-            let log = log.with_writer(|| Errors).with_ansi(watched && crate::terminal::takes_codes());
+            let log = log.with_writer(|| Kept(Errors)).with_ansi(watched && crate::terminal::takes_codes());
             // On a terminal the time is known.
             if watched { log.without_time().init() } else { log.init() }
         }

@@ -25,7 +25,6 @@
 //! ```
 
 mod actions;
-pub mod bound;
 mod equal;
 mod network;
 mod outcome;
@@ -37,6 +36,9 @@ pub use actions::ActionLog;
 pub use equal::Equal;
 pub use outcome::{Outcome, Sample};
 pub use plan::{Cut, Group, Holds, Hostile, HostileAnswers, Origin, Plan, PlanError, Serves};
+
+/// How fast any protocol could be: what runs are measured against.
+pub use swarm::bound;
 
 /// How the engines of a run are set up.
 pub use swarm::Config;

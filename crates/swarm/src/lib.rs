@@ -26,6 +26,7 @@
 //! assert_eq!(actions, [Action::Dial { peer }]);
 //! ```
 
+pub mod bound;
 mod engine;
 mod event;
 mod ranking;

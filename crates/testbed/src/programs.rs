@@ -59,7 +59,7 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
 pub const FOR_PEOPLE: &str = "dist";
 /// What it has beside what every build has.
 pub const FEATURES_FOR_PEOPLE: [&str; 2] =
-    ["--features", "peer-cli/port-mapping,peer-cli/gateway,peer-cli/origins,metrics"];
+    ["--features", "peer-cli/port-mapping,peer-cli/gateway,peer-cli/origins,metrics,web"];
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {

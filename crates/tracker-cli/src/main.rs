@@ -5,6 +5,8 @@ mod exit_code;
 mod label;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "web")]
+mod page;
 mod prompt;
 
 use std::io::{IsTerminal, Write};
@@ -103,6 +105,17 @@ struct Arguments {
     /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
     metrics: Option<SocketAddr>,
+    /// Show over HTTP what everyone does
+    ///
+    /// Show a page of all contents and peers over HTTP at this address, or at this port of loopback. Where others reach it, it needs
+    /// --page-token
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
+    page: Option<SocketAddr>,
+    /// File with what those must know who look at the page
+    ///
+    /// File with what those must know who look at the page, 16 characters or more: they give it as the password
+    #[arg(long, value_name = "FILE", requires = "page")]
+    page_token: Option<PathBuf>,
     /// Read commands (help, status, ls, peers, exit) from standard input though it is no terminal
     #[arg(long)]
     commands: bool,
@@ -145,7 +158,21 @@ const LAYOUT: Layout = Layout {
         ("Network", &["bind", "transport"]),
         ("Relay", &["relay", "relay-rate", "relay-bytes", "relay-connections"]),
         ("Closed swarms", &["ca", "publisher", "init-closed", "peers", "name", "days", "rotate"]),
-        ("Tuning", &["memory", "metrics", "commands", "log-level", "log-file", "log-format", "completions", "config"]),
+        (
+            "Tuning",
+            &[
+                "memory",
+                "metrics",
+                "page",
+                "page-token",
+                "commands",
+                "log-level",
+                "log-file",
+                "log-format",
+                "completions",
+                "config",
+            ],
+        ),
     ],
     short: &[("tracker", &["port", "bind", "certs", "ca", "init-closed", "relay", "help"])],
     idle: &[],
@@ -269,6 +296,9 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         if let Some(address) = arguments.metrics {
             answer_scrapes(address, &server).await?;
         }
+        if let Some(address) = arguments.page {
+            show_page(address, arguments.page_token.as_deref(), &server).await?;
+        }
         let manager = ServiceManager::of_this_process();
         manager.ready();
         tokio::select! {
@@ -301,6 +331,30 @@ async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(),
 #[cfg(not(feature = "metrics"))]
 async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
     let hint = "this tracker was built without metrics: build it with --features metrics, or leave out --metrics";
+    Err((ExitCode::Usage, anyhow::anyhow!(hint)))
+}
+
+/// Shows the page for as long as the tracker runs.
+#[cfg(feature = "web")]
+async fn show_page(
+    address: SocketAddr,
+    token: Option<&Path>,
+    server: &Arc<Server>,
+) -> Result<(), (ExitCode, anyhow::Error)> {
+    let bound = page::serve(address, token, server.clone()).await.map_err(|error| match error {
+        page::PageError::Bind(error) => {
+            let hint = format!("the page cannot be had at {address}: {error}. Choose another address with --page");
+            (ExitCode::AddressInUse, anyhow::anyhow!(hint))
+        }
+        error => (ExitCode::Usage, error.into()),
+    })?;
+    say(format_args!("Page at http://{bound}/"));
+    Ok(())
+}
+
+#[cfg(not(feature = "web"))]
+async fn show_page(_: SocketAddr, _: Option<&Path>, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
+    let hint = "this tracker was built without the page: build it with --features web, or leave out --page";
     Err((ExitCode::Usage, anyhow::anyhow!(hint)))
 }
 

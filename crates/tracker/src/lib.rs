@@ -37,9 +37,11 @@ pub use config::{MEMORY, ServerConfig, transport_config};
 pub use pace::Pace;
 pub use private::PrivateTracker;
 pub use relay::RelayLimits;
-pub use server::Server;
+pub use server::{ObservedPeer, Server};
 pub use state::ConnectedPeer;
 
 // What a tracker is made of comes from the crates below: one crate is enough.
-pub use protocol::PeerId;
+pub use protocol::{ContentId, ContentMatch, PeerId, PeerProgress, Role, WatchedPeer, WatchedSource};
+/// How fast any swarm could be.
+pub use swarm::bound;
 pub use transport::{Config as TransportConfig, Identity, Kind as TransportKind, Transport, Trust};

@@ -1,9 +1,10 @@
 //! The loop that takes connections, and starts a session for each.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::ContentMatch;
+use protocol::{ContentId, ContentMatch, WatchedPeer};
 use tokio::sync::mpsc;
 use transport::{Config, Leg, Transport};
 
@@ -23,6 +24,15 @@ pub struct Server {
     state: Arc<State>,
     /// Legs that come to the relay.
     legs: tokio::sync::Mutex<Option<mpsc::Receiver<Leg>>>,
+}
+
+/// A peer of a content as the tracker's operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedPeer {
+    /// Who it is, and how it stands as it says itself.
+    pub peer: WatchedPeer,
+    /// The network that it is seen in: a /24 of IPv4, a /48 of IPv6. Nothing if it has just left.
+    pub network: Option<IpAddr>,
 }
 
 /// Time between two looks at who is seen elsewhere than before.
@@ -94,6 +104,18 @@ impl Server {
     /// Peers that have said hello, by their addresses.
     pub fn peers(&self) -> Vec<ConnectedPeer> {
         self.state.peers()
+    }
+
+    /// Those who take part in a content, from a place on, at most so many; and the place to go on from if there are more. While this
+    /// is asked, peers say how they stand once a second at most, as they do for a member that watches.
+    pub fn observe(&self, content: ContentId, from: usize, most: usize) -> (Vec<ObservedPeer>, Option<usize>) {
+        let (peers, next) = self.state.observe(content, from, most);
+        (peers.into_iter().map(|(peer, network)| ObservedPeer { peer, network }).collect(), next)
+    }
+
+    /// What is known of a content; nothing if nobody takes part in it.
+    pub fn about(&self, content: ContentId) -> Option<ContentMatch> {
+        self.state.about(content)
     }
 
     /// How often something was announced so far, and how many connections were refused for want of room.

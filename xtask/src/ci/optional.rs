@@ -11,12 +11,22 @@ use testbed::programs::{self, Programs};
 use crate::cross::Skipped;
 
 /// Packages that have optional parts, and the features that turn those on.
-const PACKAGES: [&str; 5] =
-    ["p2p-fileshare-gateway", "p2p-fileshare-origins", "p2p-fileshare-monitor", "tracker", "peer-cli"];
+const PACKAGES: [&str; 7] = [
+    "p2p-fileshare-gateway",
+    "p2p-fileshare-origins",
+    "p2p-fileshare-monitor",
+    "p2p-fileshare-page",
+    "p2p-fileshare-daemon",
+    "tracker",
+    "peer-cli",
+];
 const FEATURES: &str = "p2p-fileshare-gateway/http,p2p-fileshare-origins/client,p2p-fileshare-monitor/http,\
-    peer-cli/gateway,peer-cli/origins,peer-cli/port-mapping,metrics";
+    p2p-fileshare-page/http,p2p-fileshare-daemon/http,\
+    peer-cli/gateway,peer-cli/origins,peer-cli/port-mapping,metrics,web";
 /// What tests use of Python.
-const PYTHON: [&str; 3] = ["huggingface_hub", "moto[server]", "s5cmd"];
+const PYTHON: [&str; 5] = ["huggingface_hub", "moto[server]", "s5cmd", "jsonschema", "playwright"];
+/// A browser for the pages, by the names that it has.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Where it is put.
 const FOLDER: &str = "target/python";
 
@@ -25,6 +35,9 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     let python = python();
     if python.is_none() {
         skipped.say("clients in Python: pip cannot install them here");
+    }
+    if !has_browser() {
+        skipped.say("pages in a browser: there is no Chromium here (apt install chromium)");
     }
     for words in [&["clippy"][..], &["test"]] {
         let mut command = super::command();
@@ -44,6 +57,12 @@ pub(super) fn programs() -> anyhow::Result<Programs> {
     let mut command = super::command();
     command.args(["build", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
     programs::of_executables(&programs::executables(command.args(["--features", FEATURES]))?)
+}
+
+/// Whether there is a browser that the tests find.
+fn has_browser() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| BROWSERS.iter().any(|name| folder.join(name).is_file()))
 }
 
 /// A Python that has what tests use of it.

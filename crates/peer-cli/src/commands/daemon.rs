@@ -2,6 +2,7 @@
 
 #[cfg(feature = "metrics")]
 mod metrics;
+mod page;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use transport::Identity;
 
 use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
+use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{named, output, sizes};
@@ -99,6 +101,8 @@ pub struct DaemonArguments {
     #[command(flatten)]
     socket: SocketArguments,
     #[command(flatten)]
+    gateway: GatewayArguments,
+    #[command(flatten)]
     links: LinkArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -119,6 +123,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     let manager = ServiceManager::of_this_process();
     let mut signals = Signals::listen();
     settings::end_when_stuck(ends, |_| 0);
+    page::is_asked_for(&arguments.gateway)?;
     let place = ControlPlace::of_daemon(arguments.socket.path()).map_err(|error| control_failure(&error))?;
     let started = async {
         let config = configure(&mut arguments, read_again).await?;
@@ -133,6 +138,10 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     if let Some(address) = arguments.metrics {
         let bound = answer_scrapes(address, &service).await?;
         say(&arguments.peer, &format!("Metrics at http://{bound}/metrics"));
+    }
+    let gateway = page::serve(&arguments.gateway, &service).await?;
+    for line in gateway.iter().flat_map(page::lines) {
+        say(&arguments.peer, &line);
     }
     manager.ready();
     let watchdog = manager.watch();
@@ -156,6 +165,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
         manager.ready();
     }
     manager.stopping();
+    drop(gateway);
     service.shut_down().await;
     Ok(())
 }

@@ -65,30 +65,39 @@ impl Running {
         format!("{}, and over HTTP {who}.", of_swarm.trim_end_matches('.'))
     }
 
+    /// Whether its clients must know a token.
+    pub fn has_token(&self) -> bool {
+        self.has_token
+    }
+
     /// What is said of it, for programs.
     pub fn event(&self) -> Event {
         Event::Gateway(json::Gateway { url: self.url(), swarms: self.about.clone() })
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
 /// Starts the gateway of `share` or `-S`, if one is asked for.
 pub async fn beside(arguments: &GatewayArguments, source: impl FnOnce() -> Source) -> Result<Option<Running>, Failure> {
-    match arguments.address {
-        Some(_) => start(arguments, vec![source()], None).await.map(Some),
-        None if arguments.gateway_token.is_some()
-            || !arguments.gateway_host.is_empty()
-            || !arguments.s3_bucket.is_empty() =>
-        {
-            let sentence =
-                "--gateway-token, --gateway-host and --s3-bucket are for a gateway: --gateway says where it listens";
-            Err(Failure::new(ExitCode::Usage, sentence))
-        }
-        None => Ok(None),
+    match is_asked_for(arguments)? {
+        true => start(arguments, vec![source()], None).await.map(Some),
+        false => Ok(None),
     }
+}
+
+/// Whether there is to be one beside something else.
+pub fn is_asked_for(arguments: &GatewayArguments) -> Result<bool, Failure> {
+    let is_meant =
+        arguments.gateway_token.is_some() || !arguments.gateway_host.is_empty() || !arguments.s3_bucket.is_empty();
+    if arguments.address.is_none() && is_meant {
+        let sentence =
+            "--gateway-token, --gateway-host and --s3-bucket are for a gateway: --gateway says where it listens";
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    Ok(arguments.address.is_some())
 }
 
 /// Where it is to listen.
@@ -176,6 +185,17 @@ pub async fn start(
     sources: Vec<Source>,
     brought: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
+    start_with(arguments, sources, brought, |gateway| gateway).await
+}
+
+/// The same, with something added to it.
+#[cfg(feature = "gateway")]
+pub async fn start_with(
+    arguments: &GatewayArguments,
+    sources: Vec<Source>,
+    brought: Option<Brought<'_>>,
+    add: impl FnOnce(gateway::Gateway) -> gateway::Gateway,
+) -> Result<Running, Failure> {
     use gateway::{Gateway, GatewayError, Options, Swarm, Token};
 
     let failed = |error: GatewayError| {
@@ -211,7 +231,7 @@ pub async fn start(
     options.token = arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(failed)?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
     let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
-    Ok(Running { address, about, has_token, serving: tokio::spawn(gateway.serve()) })
+    Ok(Running { address, about, has_token, serving: tokio::spawn(add(gateway).serve()) })
 }
 
 /// Says what else is served.

@@ -14,6 +14,7 @@ use crate::disk::share::share;
 use crate::error::PeerError;
 use crate::net::link;
 use crate::net::tracker::ToClient;
+use crate::overview::{Overview, pieces_here};
 use crate::report::Report;
 use crate::tracker_status::TrackerNumber;
 
@@ -74,6 +75,11 @@ impl Driver {
             }
             Command::Contents { reply } => {
                 let _ = reply.send(self.items.keys().copied().collect());
+            }
+            Command::Overview { content, parts, reply } => {
+                let pieces = self.engine.have(content).map(|have| pieces_here(have, parts));
+                let sites = self.engine.sites(content).into_iter().map(|(peer, site)| (peer, site.to_owned()));
+                let _ = reply.send(pieces.map(|pieces| Overview { pieces, sites: sites.collect() }));
             }
             Command::Status { content, reply } => {
                 let _ = reply.send(self.publish(content));

@@ -202,6 +202,12 @@ impl Engine {
         self.conns.iter().filter_map(view).collect()
     }
 
+    /// Where those are who take part in a content over a connection, as they say; nothing of those who say nothing.
+    pub fn sites(&self, content: ContentId) -> Vec<(PeerId, &str)> {
+        let takes_part = |state: &&Connection| state.takes_part_in(&content) && !state.peer.site.is_empty();
+        self.conns.values().filter(takes_part).map(|state| (state.peer.id, state.peer.site.as_str())).collect()
+    }
+
     /// The connections over which the other side takes part in a content, and the peers that were heard of.
     pub fn participants(&self, content: ContentId) -> (Vec<ConnId>, Vec<PeerId>) {
         let takes_part = |(_, state): &(&ConnId, &Connection)| state.takes_part_in(&content);

@@ -134,7 +134,7 @@ impl Addresses {
     }
 
     /// What `viewer` may be told.
-    pub(super) fn for_viewer(&self, viewer: &Addresses) -> Vec<SocketAddr> {
+    pub fn for_viewer(&self, viewer: &Addresses) -> Vec<SocketAddr> {
         self.lists_for(viewer).concat().into_iter().take(MOST).collect()
     }
 

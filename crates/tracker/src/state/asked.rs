@@ -19,6 +19,11 @@ impl State {
         (self.describe(page, None), next)
     }
 
+    /// What is known of one content.
+    pub(crate) fn about(&self, content: ContentId) -> Option<ContentMatch> {
+        self.contents.contains_key(&content).then(|| self.describe(vec![content], None).pop()).flatten()
+    }
+
     /// What a peer that has proven a private share is told of it.
     pub(crate) fn proven(&self, private: &PrivateTracker, proof: &Proof) -> ProvenShare {
         let (name, size) = private.shares.about(proof.content).unwrap_or_default();

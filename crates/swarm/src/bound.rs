@@ -1,4 +1,4 @@
-//! How fast any protocol could be: what a run is measured against.
+//! How fast any protocol could be: what simulated runs, and swarms that a tracker looks at, are measured against.
 //!
 //! - Fluid: F/u_s (the seeders must send every byte once), F/d_min (the slowest must receive all of it) and
 //!   N·F/(u_s + Σu_i) (everyone's copy goes over someone's uplink); Kumar and Ross, "Peer-assisted file distribution: the
@@ -26,14 +26,18 @@ pub fn least_seconds(capacities: &Capacities, pieces: u32) -> f64 {
 }
 
 /// What one downloader of several contents wants and can, in copies of one content (a second).
-pub(crate) struct Demand {
-    pub(crate) copies: f64,
-    pub(crate) uplink: f64,
-    pub(crate) downlink: f64,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demand {
+    /// Copies that it lacks. Of a single content of which it has a part already, less than one.
+    pub copies: f64,
+    /// Its uplink.
+    pub uplink: f64,
+    /// Its downlink.
+    pub downlink: f64,
 }
 
 /// The same for several contents of one size, of which seeders with these uplinks together hold `held` that are wanted. Fluid.
-pub(crate) fn least_seconds_of_several(seeders: f64, held: f64, demands: &[Demand]) -> f64 {
+pub fn least_seconds_of_several(seeders: f64, held: f64, demands: &[Demand]) -> f64 {
     let copies: f64 = demands.iter().map(|demand| demand.copies).sum();
     let all = seeders + demands.iter().map(|demand| demand.uplink).sum::<f64>();
     demands.iter().map(|demand| demand.copies / demand.downlink).fold((held / seeders).max(copies / all), f64::max)

@@ -1,0 +1,126 @@
+//! A small listener for a program that has no other. What it is sent is bounded, and every connection has an end; nothing can be
+//! changed over it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::access::{self, Token};
+
+/// Connections at once.
+const CONNECTIONS: usize = 64;
+/// How long the head of a request may take.
+const ASKED: Duration = Duration::from_secs(2);
+/// How long a connection may last. A page that looks on comes again by itself.
+const LASTS: Duration = Duration::from_secs(600);
+/// After an error of the listener.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Most bytes of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// A listener that is bound.
+#[must_use = "it answers while `run` runs"]
+pub struct Server {
+    listener: TcpListener,
+    token: Option<Token>,
+}
+
+impl Server {
+    /// Binds an address. Needs a runtime of tokio's.
+    pub async fn bind(address: SocketAddr, token: Option<Token>) -> io::Result<Self> {
+        Ok(Server { listener: TcpListener::bind(address).await?, token })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers with these routes for as long as it is polled. Only `GET` and `HEAD` reach them.
+    pub async fn run(self, routes: Router) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "no connection for the page can be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(dialled) = stream.local_addr() else { continue };
+            let token = self.token.clone();
+            let guard = move |request: Request, next: Next| let_in(dialled, token.clone(), request, next);
+            let service = TowerToHyperService::new(routes.clone().layer(middleware::from_fn(guard)));
+            tokio::spawn(async move {
+                let mut http = http1::Builder::new();
+                http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(ASKED);
+                let connection = http.serve_connection(TokioIo::new(stream), service);
+                let _ = tokio::time::timeout(LASTS, connection).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn let_in(dialled: SocketAddr, token: Option<Token>, request: Request, next: Next) -> Response {
+    let mut response = match access::check(request.headers(), dialled.ip(), token.as_ref()) {
+        Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => next.run(request).await,
+        Ok(()) => (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n").into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let basic = HeaderValue::from_static("Basic realm=\"p2p-fileshare\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, basic);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, head: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn routes_are_behind_the_token_and_nothing_is_changed() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(token)).await.unwrap();
+        let address = server.address().unwrap();
+        let running = tokio::spawn(server.run(Router::new().route("/", get(async || "here"))));
+        let known = "Authorization: Bearer 0123456789abcdef";
+        let asked = async |line: &str, more: &str| ask(address, &format!("{line}\r\nHost: {address}\r\n{more}")).await;
+        assert!(asked("GET / HTTP/1.1", known).await.contains("200"));
+        assert!(asked("GET / HTTP/1.1", "X: y").await.contains("401"));
+        assert!(asked("POST / HTTP/1.1", known).await.contains("405"));
+        assert!(ask(address, &format!("GET / HTTP/1.1\r\nHost: evil.example\r\n{known}")).await.contains("421"));
+        running.abort();
+    }
+}

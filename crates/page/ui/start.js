@@ -1,0 +1,6 @@
+
+if (document.documentElement.dataset.program === "tracker") {
+  startTracker();
+} else {
+  startDaemon();
+}
