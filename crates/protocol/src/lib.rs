@@ -23,6 +23,7 @@ mod code;
 mod codec;
 mod geometry;
 mod id;
+mod instance;
 mod manifest;
 mod mapped_name;
 mod message;
@@ -45,6 +46,7 @@ pub use code::{
 pub use codec::{DecodeError, EncodeError, Wire};
 pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece_size};
 pub use id::{ABBREVIATED, ContentId, PeerId};
+pub use instance::TrackerInstance;
 pub use integrity::{Algorithm, Digest, DigestHasher, Key, Mac};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
@@ -65,7 +67,7 @@ pub use query::{Query, QueryError};
 pub use redacted::redacted;
 pub use relay::{Carried, LEG_MARK, LegKey, RelayKey, relay_mark};
 pub use stream_pieces::{StreamPieces, StreamedPieces};
-pub use ticket::{Ticket, TicketError};
+pub use ticket::{LONGEST_TICKET, MAX_TICKET_TRACKERS, Ticket, TicketError, TicketTracker};
 
 /// Most pieces that a content may have.
 pub const MAX_PIECES: u32 = 1 << 20;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
+use crate::instance::TrackerInstance;
 use crate::private::MAX_PROOFS;
 use crate::probe::{ProbeEvent, ProbeRequest};
 use crate::relay::{Carried, LegKey};
@@ -374,6 +375,8 @@ pub enum TrackerRequest {
     Mailbox(MailboxRequest),
     /// How is the sender reached? First on a connection of its own, and nothing else on that.
     Probe(ProbeRequest),
+    /// Which of several trackers is this? Said before the hello, by peers that know several. An older tracker ends the connection.
+    Instance,
 }
 
 impl Wire for TrackerRequest {
@@ -474,6 +477,8 @@ pub enum TrackerEvent {
     Mailbox(MailboxEvent),
     /// About how the receiver is reached.
     Probe(ProbeEvent),
+    /// Answer to `Instance`.
+    Instance(TrackerInstance),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.

@@ -3,7 +3,7 @@
 use p2p_fileshare_protocol::{
     Announce, Answer, Carried, CodeMessage, ContentId, Digest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
     PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey,
-    Request, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
+    Request, Role, TrackerEvent, TrackerInstance, TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -77,6 +77,9 @@ fn the_document_shows_what_the_codec_writes() {
         TrackerEvent::Probe(ProbeEvent::Found(report)),
         "from the tracker: `Probe`, seen at 192.0.2.7:9000, TCP gets in",
     );
+    is(TrackerRequest::Instance, "tracker: `Instance`");
+    let instance = TrackerInstance { label: [0x22; 16], nonce: [0x33; 16] };
+    is(TrackerEvent::Instance(instance), "from the tracker: `Instance`");
     is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

@@ -7,7 +7,7 @@ use p2p_fileshare_protocol::{
     Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LegKey,
     MAX_CODE_MESSAGE, MAX_MATCHES, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, PeerAddress,
     PeerId, PeerMessage, PieceRange, PieceSet, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request,
-    Role, TrackerEvent, TrackerRequest, Wire, default_piece_size,
+    Role, TrackerEvent, TrackerInstance, TrackerRequest, Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -80,6 +80,7 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
         to_mailbox().prop_map(TrackerRequest::Mailbox),
         (any::<IpAddr>(), option::of(any::<u16>()))
             .prop_map(|(dialled, tcp)| TrackerRequest::Probe(ProbeRequest { dialled, tcp })),
+        Just(TrackerRequest::Instance),
     ]
 }
 
@@ -166,6 +167,7 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         }),
         of_mailbox().prop_map(TrackerEvent::Mailbox),
         of_probe().prop_map(TrackerEvent::Probe),
+        any::<[[u8; 16]; 2]>().prop_map(|[label, nonce]| TrackerEvent::Instance(TrackerInstance { label, nonce })),
     ]
 }
 

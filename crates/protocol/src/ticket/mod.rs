@@ -7,10 +7,13 @@
 //! Of a private share it is short ([`short`]): it carries the share's secret, half of the tracker's id, and the content id
 //! only if the tracker is not the sharer's own, which proves that it may tell it. Everyone who has it may take the content.
 //!
+//! With several trackers it is longer ([`several`]): all of them know the content, or those that live do.
+//!
 //! A checksum tells a slip in copying from a ticket that leads nowhere. What mails and chats do to a text is undone
 //! ([`text`]): breaks, quotes, upper case, and the words around it.
 
 mod bits;
+mod several;
 mod short;
 mod text;
 
@@ -28,17 +31,32 @@ use bits::{Reader, Unreadable};
 /// What every ticket begins with.
 const PREFIX: &str = "p2p";
 const VERSION: u8 = 1;
-/// Most addresses of the tracker.
+/// The version of those with several trackers.
+const SEVERAL: u8 = 2;
+/// Most addresses of all trackers together.
 const MAX_ADDRESSES: usize = 16;
+/// Most trackers of a ticket.
+pub const MAX_TICKET_TRACKERS: usize = 8;
+/// Most characters of a ticket: private, with eight trackers, which have sixteen addresses of IPv6 together.
+pub const LONGEST_TICKET: usize = 800;
 const CHECKSUM: usize = 4;
 
 /// Everything that someone needs to get a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    tracker: PeerId,
-    addresses: Vec<SocketAddr>,
+    /// At least one.
+    trackers: Vec<TicketTracker>,
     content: Option<ContentId>,
     secret: Option<Secret>,
+}
+
+/// A tracker of a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketTracker {
+    /// The id that it must prove; abbreviated unless the ticket is of an open share with one tracker.
+    pub id: PeerId,
+    /// Where it may be, best first; at least one.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// Why a text is no ticket.
@@ -62,8 +80,8 @@ pub enum TicketError {
     /// Its checksum is right, and still it makes no sense: another program made it.
     #[error("the program that made this ticket made it wrong")]
     Malformed,
-    /// A ticket has 1 to 16 addresses, with ports.
-    #[error("a ticket needs 1 to 16 addresses with ports")]
+    /// A ticket has 1 to 16 addresses, with ports, and one at least of each tracker.
+    #[error("a ticket needs 1 to 16 addresses with ports, of 8 trackers at most")]
     Addresses,
 }
 
@@ -71,7 +89,7 @@ impl Ticket {
     /// A ticket for an open content that is known to the tracker `tracker` at these addresses, 1 to 16, best first.
     pub fn new(tracker: PeerId, addresses: Vec<SocketAddr>, content: ContentId) -> Result<Self, TicketError> {
         let addresses = checked(addresses)?;
-        Ok(Ticket { tracker, addresses, content: Some(content), secret: None })
+        Ok(Ticket { trackers: vec![TicketTracker { id: tracker, addresses }], content: Some(content), secret: None })
     }
 
     /// A ticket for a private share. Its tracker tells holders the content id if that is not given, so it must be one that
@@ -83,17 +101,52 @@ impl Ticket {
         content: Option<ContentId>,
     ) -> Result<Self, TicketError> {
         let addresses = checked(addresses)?;
-        Ok(Ticket { tracker: tracker.abbreviated(), addresses, content, secret: Some(secret) })
+        let trackers = vec![TicketTracker { id: tracker.abbreviated(), addresses }];
+        Ok(Ticket { trackers, content, secret: Some(secret) })
     }
 
-    /// The id that the tracker must prove; of a private share it is abbreviated.
+    /// A ticket for a content that any of these trackers may know, with its secret if it is private. None of them is the sharer's
+    /// own, so none needs to tell which content it is. With one tracker it is what [`Ticket::new`] and [`Ticket::private`] make.
+    pub fn of_trackers(
+        trackers: Vec<TicketTracker>,
+        content: ContentId,
+        secret: Option<Secret>,
+    ) -> Result<Self, TicketError> {
+        if let [TicketTracker { id, .. }] = trackers[..] {
+            let addresses = trackers.into_iter().flat_map(|tracker| tracker.addresses).collect();
+            return match secret {
+                Some(secret) => Ticket::private(id, addresses, secret, Some(content)),
+                None => Ticket::new(id, addresses, content),
+            };
+        }
+        let addresses = trackers.iter().map(|tracker| tracker.addresses.len()).sum::<usize>();
+        if trackers.len() > MAX_TICKET_TRACKERS || addresses > MAX_ADDRESSES {
+            return Err(TicketError::Addresses);
+        }
+        let checked = |TicketTracker { id, addresses }| {
+            Ok(TicketTracker { id: PeerId::abbreviated(&id), addresses: checked(addresses)? })
+        };
+        let trackers: Vec<_> = trackers.into_iter().map(checked).collect::<Result<_, TicketError>>()?;
+        if trackers.is_empty() {
+            Err(TicketError::Addresses)
+        } else {
+            Ok(Ticket { trackers, content: Some(content), secret })
+        }
+    }
+
+    /// The id that the tracker must prove, the first of several; of a private share it is abbreviated.
     pub fn tracker(&self) -> PeerId {
-        self.tracker
+        self.trackers[0].id
     }
 
-    /// Where the tracker may be, best first; at least one.
+    /// Where the tracker may be, the first of several, best first; at least one.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.trackers[0].addresses
+    }
+
+    /// All trackers; at least one.
+    pub fn trackers(&self) -> &[TicketTracker] {
+        &self.trackers
     }
 
     /// The content, unless the tracker is to tell it.
@@ -117,26 +170,32 @@ impl Ticket {
     }
 
     fn encode(&self, content: ContentId) -> Vec<u8> {
+        let TicketTracker { id, addresses } = &self.trackers[0];
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&content.0.0);
-        bytes.extend_from_slice(&self.tracker.0.0);
-        bytes.push(self.addresses.len() as u8);
-        for address in &self.addresses {
-            match address.ip() {
-                IpAddr::V4(ip) => {
-                    bytes.push(4);
-                    bytes.extend_from_slice(&ip.octets());
-                }
-                IpAddr::V6(ip) => {
-                    bytes.push(6);
-                    bytes.extend_from_slice(&ip.octets());
-                }
-            }
-            bytes.extend_from_slice(&address.port().to_be_bytes());
-        }
+        bytes.extend_from_slice(&id.0.0);
+        write_addresses(&mut bytes, addresses);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         bytes
+    }
+}
+
+/// Their number, and each with its port.
+fn write_addresses(bytes: &mut Vec<u8>, addresses: &[SocketAddr]) {
+    bytes.push(addresses.len() as u8);
+    for address in addresses {
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                bytes.push(4);
+                bytes.extend_from_slice(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                bytes.push(6);
+                bytes.extend_from_slice(&ip.octets());
+            }
+        }
+        bytes.extend_from_slice(&address.port().to_be_bytes());
     }
 }
 
@@ -175,45 +234,56 @@ impl From<Unreadable> for Failed {
     }
 }
 
-/// A ticket of an open share.
+/// A ticket of an open share, or one with several trackers.
 fn read_open(reader: &mut Reader<'_>, characters: &[u8]) -> Result<Ticket, Failed> {
-    let mut told = vec![reader.number(8)? as u8];
-    if told[0] != VERSION {
-        return Err(Failed::Ticket(later_version(characters)));
+    let mut told = Told { reader, bytes: Vec::new() };
+    match told.byte()? {
+        VERSION => {}
+        SEVERAL => return several::read(told),
+        _ => return Err(Failed::Ticket(later_version(characters))),
     }
-    told.extend(reader.bytes::<65>()?);
-    let count = told[65];
-    for _ in 0..count {
-        let family = reader.number(8)? as u8;
-        told.push(family);
-        match family {
-            4 => told.extend(reader.bytes::<6>()?),
-            6 => told.extend(reader.bytes::<18>()?),
-            _ => return Err(Failed::Unreadable(Unreadable::Wrong)),
-        }
-    }
-    let sum = reader.bytes::<CHECKSUM>()?;
-    reader.padding()?;
-    if sum != checksum(&told) {
-        return Err(Failed::Unreadable(Unreadable::Wrong));
-    }
-    let mut rest = Rest(&told[1..]);
-    open_ticket(&mut rest).map_err(Failed::Ticket)
+    let content = ContentId(Digest(told.take()?));
+    let tracker = PeerId(Digest(told.take()?));
+    let addresses = told.addresses()?;
+    told.checksum()?;
+    Ticket::new(tracker, addresses, content).map_err(|_| Failed::Ticket(TicketError::Malformed))
 }
 
-fn open_ticket(rest: &mut Rest<'_>) -> Result<Ticket, TicketError> {
-    let content = ContentId(Digest(rest.take()?));
-    let tracker = PeerId(Digest(rest.take()?));
-    let [count] = rest.take()?;
-    let mut addresses = Vec::new();
-    for _ in 0..count {
-        let ip: IpAddr = match rest.take()? {
-            [4] => Ipv4Addr::from(rest.take::<4>()?).into(),
-            _ => Ipv6Addr::from(rest.take::<16>()?).into(),
-        };
-        addresses.push(SocketAddr::new(ip, u16::from_be_bytes(rest.take()?)));
+/// Reads what is behind the prefix in whole bytes, over all of which the checksum goes.
+struct Told<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    bytes: Vec<u8>,
+}
+
+impl Told<'_, '_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let taken = self.reader.bytes::<N>()?;
+        self.bytes.extend(taken);
+        Ok(taken)
     }
-    Ticket::new(tracker, addresses, content).map_err(|_| TicketError::Malformed)
+
+    fn byte(&mut self) -> Result<u8, Unreadable> {
+        Ok(self.take::<1>()?[0])
+    }
+
+    fn addresses(&mut self) -> Result<Vec<SocketAddr>, Unreadable> {
+        let count = self.byte()?;
+        let address = |told: &mut Self| {
+            let ip: IpAddr = match told.byte()? {
+                4 => Ipv4Addr::from(told.take::<4>()?).into(),
+                6 => Ipv6Addr::from(told.take::<16>()?).into(),
+                _ => return Err(Unreadable::Wrong),
+            };
+            Ok(SocketAddr::new(ip, u16::from_be_bytes(told.take()?)))
+        };
+        (0..count).map(|_| address(self)).collect()
+    }
+
+    fn checksum(&mut self) -> Result<(), Unreadable> {
+        let sum = self.reader.bytes::<CHECKSUM>()?;
+        self.reader.padding()?;
+        if sum == checksum(&self.bytes) { Ok(()) } else { Err(Unreadable::Wrong) }
+    }
 }
 
 /// Of another version than the first, if its checksum is right.
@@ -222,17 +292,6 @@ fn later_version(characters: &[u8]) -> TicketError {
     match bytes.split_last_chunk::<CHECKSUM>() {
         Some(([version, rest @ ..], sum)) if *sum == checksum(&bytes[..=rest.len()]) => TicketError::Version(*version),
         _ => TicketError::Mistyped,
-    }
-}
-
-/// What is left to read.
-struct Rest<'a>(&'a [u8]);
-
-impl Rest<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], TicketError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(TicketError::Malformed)?;
-        self.0 = rest;
-        Ok(*taken)
     }
 }
 
@@ -246,6 +305,7 @@ impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(PREFIX)?;
         match (self.secret, self.content) {
+            (secret, Some(content)) if self.trackers.len() > 1 => f.write_str(&several::write(self, secret, content)),
             (None, Some(content)) => {
                 f.write_str(&BASE32_NOPAD_NOCASE.encode(&self.encode(content)).to_ascii_lowercase())
             }

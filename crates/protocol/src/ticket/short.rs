@@ -27,20 +27,21 @@ const LIST: u32 = 2;
 /// What follows the prefix.
 pub(super) fn write(ticket: &Ticket, secret: Secret, content: Option<ContentId>) -> String {
     let mut writer = Writer::default();
-    let shape = match ticket.addresses[..] {
+    let addresses = ticket.addresses();
+    let shape = match *addresses {
         [SocketAddr::V4(_)] => IPV4,
         [SocketAddr::V4(one), other] if other == loopback(one.port()) => AND_LOOPBACK,
         _ => LIST,
     };
     writer.number(FIRST + shape + if content.is_some() { WITH_CONTENT } else { 0 }, 5);
     writer.bytes(secret.bytes());
-    writer.bytes(&ticket.tracker.0.0[..ABBREVIATED]);
-    let port = ticket.addresses[0].port();
+    writer.bytes(&ticket.tracker().0.0[..ABBREVIATED]);
+    let port = addresses[0].port();
     if shape == LIST {
-        writer.number(ticket.addresses.len() as u32 - 1, 4);
+        writer.number(addresses.len() as u32 - 1, 4);
         writer.number(u32::from(port), 16);
     }
-    let written = if shape == AND_LOOPBACK { &ticket.addresses[..1] } else { &ticket.addresses[..] };
+    let written = if shape == AND_LOOPBACK { &addresses[..1] } else { addresses };
     for address in written {
         let own_port = address.port() != port;
         if shape == LIST {

@@ -21,9 +21,24 @@ fn private(texts: &[&str], content: Option<ContentId>) -> Ticket {
     Ticket::private(tracker(), addresses(texts), secret, content).unwrap()
 }
 
+/// With three trackers, one of which has two addresses.
+fn several(private: bool) -> Ticket {
+    let tracker =
+        |number, texts: &[&str]| TicketTracker { id: PeerId(Digest([number; 32])), addresses: addresses(texts) };
+    let trackers = vec![
+        tracker(1, &["192.168.1.5:9999"]),
+        tracker(2, &["[2001:db8::1]:443", "10.0.0.1:9"]),
+        tracker(3, &["192.168.1.7:9999"]),
+    ];
+    let secret = private.then(|| Secret::new(std::array::from_fn(|at| at as u8 * 17)));
+    Ticket::of_trackers(trackers, ContentId(Digest([7; 32])), secret).unwrap()
+}
+
 fn all() -> Vec<Ticket> {
     let content = Some(ContentId(Digest([7; 32])));
     vec![
+        several(false),
+        several(true),
         open(),
         private(&["192.168.1.5:9999"], None),
         private(&["[2001:db8::1]:443"], None),
@@ -53,6 +68,51 @@ fn a_private_ticket_is_short() {
     assert_eq!((length(&[v4], None), length(&[v6], None), length(&[v4], content)), (69, 90, 120));
     assert_eq!(length(&[v4, "127.0.0.1:9999"], content), 120, "a tracker on the machine of who shares");
     assert_eq!(length(&[v4, "10.0.0.1:9999"], None), 77);
+}
+
+#[test]
+fn a_ticket_of_several_trackers_is_longer_and_has_a_bound() {
+    let tracker =
+        |number, address: &str| TicketTracker { id: PeerId(Digest([number; 32])), addresses: addresses(&[address]) };
+    let length = |trackers: Vec<TicketTracker>, private: bool| {
+        let secret = private.then(|| Secret::new([9; 16]));
+        Ticket::of_trackers(trackers, ContentId(Digest([7; 32])), secret).unwrap().to_string().len()
+    };
+    let of = |count, address: &str| (0..count).map(|number| tracker(number, address)).collect::<Vec<_>>();
+    assert_eq!((length(of(2, "10.0.0.1:9"), false), length(of(3, "10.0.0.1:9"), false)), (143, 181));
+    assert_eq!((length(of(2, "10.0.0.1:9"), true), length(of(3, "10.0.0.1:9"), true)), (168, 207));
+    let two = |mut tracker: TicketTracker| {
+        tracker.addresses.push("[2001:db8::2]:9".parse().unwrap());
+        tracker
+    };
+    assert_eq!(length(of(8, "[2001:db8::1]:9").into_iter().map(two).collect(), true), 795);
+    assert!(795 <= LONGEST_TICKET);
+    let content = ContentId(Digest([7; 32]));
+    for wrong in [of(9, "10.0.0.1:9"), vec![], vec![tracker(1, "10.0.0.1:0"), tracker(2, "10.0.0.1:9")]] {
+        assert_eq!(Ticket::of_trackers(wrong, content, None), Err(TicketError::Addresses));
+    }
+}
+
+/// With one tracker, older programs read it.
+#[test]
+fn a_ticket_of_one_tracker_is_as_short_as_ever() {
+    let trackers = vec![TicketTracker { id: tracker(), addresses: addresses(&["192.168.1.5:9999"]) }];
+    let content = ContentId(Digest([7; 32]));
+    let secret = Secret::new([9; 16]);
+    let one = |secret| Ticket::of_trackers(trackers.clone(), content, secret).unwrap();
+    assert_eq!(one(None), Ticket::new(tracker(), trackers[0].addresses.clone(), content).unwrap());
+    let private = Ticket::private(tracker(), trackers[0].addresses.clone(), secret, Some(content)).unwrap();
+    assert_eq!((one(Some(secret)).to_string().len(), one(Some(secret))), (120, private));
+}
+
+/// What a program of the first version says: it reads the version, and the checksum of all before.
+#[test]
+fn an_older_program_reads_the_version_of_a_ticket_of_several_trackers() {
+    for private in [false, true] {
+        let text = several(private).to_string();
+        assert_eq!(later_version(&text.as_bytes()[PREFIX.len()..]), TicketError::Version(2));
+        assert!(text.len() >= 68, "so long a text is taken for a ticket");
+    }
 }
 
 /// As the first version printed it.
@@ -173,8 +233,8 @@ fn what_is_well_copied_but_wrong_is_told_from_a_slip() {
     let whole = open().encode(ContentId(Digest([7; 32])));
     let told = &whole[..whole.len() - CHECKSUM];
     let mut later = told.to_vec();
-    later[0] = 2;
-    assert_eq!(with_checksum(later).parse::<Ticket>(), Err(TicketError::Version(2)));
+    later[0] = 3;
+    assert_eq!(with_checksum(later).parse::<Ticket>(), Err(TicketError::Version(3)));
     let mut none = told[..66].to_vec();
     none[65] = 0;
     assert_eq!(with_checksum(none).parse::<Ticket>(), Err(TicketError::Malformed));
@@ -232,7 +292,10 @@ proptest! {
     ) {
         let (tracker, content) = (PeerId(Digest(tracker)), ContentId(Digest(content)));
         let private = Ticket::private(tracker, addresses.clone(), Secret::new(secret), (!told).then_some(content));
-        for ticket in [Ticket::new(tracker, addresses, content), private] {
+        let one = |address| TicketTracker { id: tracker, addresses: vec![address] };
+        let several = addresses.iter().copied().take(MAX_TICKET_TRACKERS).map(one).collect();
+        let several = Ticket::of_trackers(several, content, told.then_some(Secret::new(secret)));
+        for ticket in [Ticket::new(tracker, addresses, content), private, several] {
             let ticket = ticket.unwrap();
             prop_assert!(Ticket::is_meant(&ticket.to_string()));
             prop_assert_eq!(ticket.to_string().parse(), Ok(ticket));

@@ -12,8 +12,10 @@ const MEANT: usize = 34;
 const MEANT_SPELLED: usize = 20;
 /// And if the second character is right too, as in tickets of the first version.
 const MEANT_OLD: usize = 12;
-/// What the first version makes of the second character behind the prefix; the first one is `a`.
+/// What the first version makes of the second character behind the prefix, and what the second version does; the first one is
+/// `a`.
 const SECOND: [u8; 4] = *b"efgh";
+const SECOND_OF_SEVERAL: [u8; 4] = *b"ijkl";
 /// Longest text that is looked at: a mail, and not a book.
 const LONGEST: usize = 16 * 1024;
 
@@ -62,6 +64,7 @@ impl Letters {
         let spelled = body.iter().all(|&character| value(character).is_some());
         match body {
             [b'a', second, ..] if SECOND.contains(second) && spelled => characters >= MEANT_OLD,
+            [b'a', second, ..] if SECOND_OF_SEVERAL.contains(second) && spelled => characters >= MEANT_SPELLED,
             [b'2'..=b'7', ..] if spelled => characters >= MEANT_SPELLED,
             [b'2'..=b'7', ..] => characters >= MEANT,
             _ => characters >= 2 * MEANT,
