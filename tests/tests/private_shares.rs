@@ -109,6 +109,7 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Prove { proofs: vec![[7; 32]; 16] },
         TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) }),
         TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: Some(9000) }),
+        TrackerRequest::Instance,
     ];
     all.iter().map(|message| message.encode().unwrap()).collect()
 }
@@ -296,6 +297,7 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     other @ (TrackerEvent::Relayed { .. }
                     | TrackerEvent::Leg { .. }
                     | TrackerEvent::Mailbox(_)
+                    | TrackerEvent::Instance(_)
                     | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")
                     }

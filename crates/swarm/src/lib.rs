@@ -28,12 +28,14 @@
 
 mod engine;
 mod event;
+mod ranking;
 mod registry;
 mod scope;
 mod shares;
 
 pub use engine::{Config, ConnectionView, ContentView, Engine, ParticipantView};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
+pub use ranking::{ANNOUNCED_TO, ranking};
 pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;
 pub use shares::{Channel, Place, Proof, Shares};

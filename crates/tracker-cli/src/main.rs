@@ -2,6 +2,7 @@
 
 mod certs;
 mod exit_code;
+mod label;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod prompt;
@@ -258,6 +259,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let served: Result<(), (ExitCode, anyhow::Error)> = runtime.block_on(async {
         let publishers = arguments.publisher.iter().copied();
         let settings = ServerConfig::default().memory(arguments.memory).publishers(publishers);
+        let settings = settings.label(label::label(id, port));
         let mut server = Server::new(transport.clone(), settings).with_probing(config);
         if arguments.relay {
             let limits = RelayLimits::default().rate(arguments.relay_rate).bytes(Some(arguments.relay_bytes));

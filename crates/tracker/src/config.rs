@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub publishers: BTreeSet<PeerId>,
     /// The private shares that it is for, and for nobody without their tickets; everything for everyone if there are none.
     pub private: Option<PrivateTracker>,
+    /// Where it runs, as peers that know several trackers are told ([`TrackerInstance::label`](protocol::TrackerInstance)).
+    pub label: [u8; 16],
     /// Seed of all random choices.
     pub seed: u64,
 }
@@ -45,6 +47,7 @@ impl Default for ServerConfig {
             pace: Pace::default(),
             publishers: BTreeSet::new(),
             private: None,
+            label: [0; 16],
             seed: fastrand::u64(..),
         }
     }
@@ -72,6 +75,12 @@ impl ServerConfig {
     /// Serves these private shares alone, and nobody without their tickets.
     pub fn private(mut self, private: Option<PrivateTracker>) -> Self {
         self.private = private;
+        self
+    }
+
+    /// Says where it runs: the same at each start, and something else than other trackers with the same key say.
+    pub fn label(mut self, label: [u8; 16]) -> Self {
+        self.label = label;
         self
     }
 

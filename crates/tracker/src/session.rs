@@ -116,6 +116,12 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
     let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
     let mut send = MessageSender::new(send, TAKEN);
     let (mut hello, mut known) = (recv.recv().await?, Known::Everything);
+    if let Some(TrackerRequest::Instance) = hello
+        && state.private().is_none()
+    {
+        send.send(&TrackerEvent::Instance(state.instance)).await?;
+        hello = recv.recv().await?;
+    }
     if let Some(TrackerRequest::Mailbox(first)) = hello {
         // Codes are for those who have no ticket yet. Mailboxes of a private tracker are for its owner's shares alone.
         let is_claim = matches!(first, MailboxRequest::Claim { .. });
@@ -278,6 +284,9 @@ async fn read(
             TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
             TrackerRequest::Probe(_) => {
                 return Err(TransportError::Lost("it asks how it is reached after its hello".to_owned()));
+            }
+            TrackerRequest::Instance => {
+                return Err(TransportError::Lost("it asks which tracker this is after its hello".to_owned()));
             }
             TrackerRequest::Mailbox(_) => {
                 return Err(TransportError::Lost("mailboxes are had by connections of their own".to_owned()));

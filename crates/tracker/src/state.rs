@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent};
+use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent, TrackerInstance};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::{Config, Connection};
 
@@ -44,6 +44,8 @@ pub struct ConnectedPeer {
 /// What all sessions share.
 pub(crate) struct State {
     config: ServerConfig,
+    /// Which of several trackers it is.
+    pub(crate) instance: TrackerInstance,
     contents: DashMap<ContentId, Registry>,
     catalogue: Mutex<Catalogue>,
     members: DashMap<PeerId, Member>,
@@ -115,7 +117,10 @@ impl State {
         // An allocator keeps a part of what was freed, and a connection that was let go takes a moment to end.
         let memory = config.memory - config.memory / 5;
         let room = Room { memory, connections: config.connections };
+        // No choice of the seed: what is told of an earlier start must not be true again.
+        let nonce = fastrand::u128(..).to_le_bytes();
         State {
+            instance: TrackerInstance { label: config.label, nonce },
             config,
             contents: DashMap::new(),
             catalogue: Mutex::new(Catalogue::default()),
