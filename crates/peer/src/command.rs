@@ -18,6 +18,7 @@ use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::read_memory::ReadMemory;
 use crate::report::{Begun, ContentKey};
 use crate::status::Status;
+use crate::tracker_status::{TrackerNumber, TrackerStatus};
 
 /// Which cap is changed, and to what.
 pub(crate) enum Rates {
@@ -49,8 +50,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, PeerError>>;
 
 pub(crate) enum Command {
     Track {
-        tracker: TrackerAddress,
-        /// Of the private share whose ticket names the tracker.
+        trackers: Vec<TrackerAddress>,
+        /// Of the private share whose ticket names the tracker, which is the only one then.
         secret: Option<Secret>,
         reply: Reply<Joined>,
     },
@@ -59,11 +60,17 @@ pub(crate) enum Command {
         peer: PeerAddress,
         reply: oneshot::Sender<()>,
     },
+    /// How the trackers are.
+    Trackers {
+        reply: oneshot::Sender<Vec<TrackerStatus>>,
+    },
     Find {
+        tracker: TrackerNumber,
         query: String,
         reply: Reply<Vec<ContentMatch>>,
     },
     List {
+        tracker: TrackerNumber,
         before: Option<u64>,
         reply: Reply<Page>,
     },

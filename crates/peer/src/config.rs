@@ -14,6 +14,7 @@ use crate::disk::names::policy::NamePolicy;
 use crate::disk::scan::ScanOptions;
 use crate::glob::{Glob, Unmatched};
 use crate::net::rate::RateCap;
+use crate::resolver::{Resolver, of_system};
 
 /// Most addresses of one peer.
 pub(crate) const MOST_ANNOUNCED: usize = 32;
@@ -132,6 +133,7 @@ pub struct NodeBuilder {
     pub(crate) private: bool,
     pub(crate) lan: Option<Lan>,
     pub(crate) named_origins: Option<NamedOrigins>,
+    pub(crate) resolver: Resolver,
     pub(crate) seed: u64,
 }
 
@@ -153,6 +155,7 @@ impl NodeBuilder {
             private: false,
             lan: None,
             named_origins: None,
+            resolver: of_system(),
             seed: fastrand::u64(..),
         }
     }
@@ -303,6 +306,12 @@ impl NodeBuilder {
         open: impl Fn(&OriginUrl) -> Option<Arc<dyn Fallback>> + Send + Sync + 'static,
     ) -> Self {
         self.named_origins = Some(Arc::new(open));
+        self
+    }
+
+    /// How names of trackers are looked up. Default: as the system does.
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 

@@ -57,6 +57,7 @@
 //! transport are plug-ins ([`Backend`], [`Transport`]). With the feature `serde`, `json` has the events of `peer-cli --json` as
 //! types.
 
+mod ask_all;
 mod code;
 mod command;
 mod config;
@@ -78,10 +79,13 @@ mod reachability;
 mod read_memory;
 mod reader;
 mod report;
+mod resolver;
 mod share;
 mod stats;
 mod status;
+mod tracker_status;
 
+pub use ask_all::merged;
 pub use code::{CodeEvent, CodeOffer, CodeOptions, NoCode, RedeemError};
 pub use config::NodeBuilder;
 pub use counters::{Counters, TIME_BOUNDS, Times};
@@ -101,21 +105,23 @@ pub use event::PeerEvent;
 pub use glob::{Glob, GlobError, Unmatched};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use net::origin::ORIGIN;
-pub use net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
+pub use net::tracker::{Joined, MOST_TRACKERS, Page, TrackerAddress, WatchedPage};
 pub use node::Node;
 pub use open_content::{OpenContent, OpenFile};
 pub use reachability::{Filtering, Mapping, Reachability, ReachabilityError, reachability};
 pub use read_memory::{ReadMemory, Room};
 pub use reader::Reader;
+pub use resolver::{Resolved, Resolver};
 pub use share::{Share, ShareBuilder};
 pub use stats::{Bottleneck, Waits};
 pub use status::{Completed, DownloadStats, Participant, State, Status};
+pub use tracker_status::{TrackerState, TrackerStatus};
 
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
     Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginUrl, PeerAddress, PeerId,
-    PieceRange, PieceSet, Query, QueryError, Secret, Ticket,
+    PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
 };
 pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use protocol::{Code, ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
 use tokio::sync::{broadcast, mpsc, watch};
 use transport::Transport;
 
+use crate::ask_all::{Answers, ask_all, in_turns, list};
 use crate::code::{self, CodeOffer, CodeOptions, RedeemError};
 use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
@@ -17,6 +18,7 @@ use crate::download::DownloadBuilder;
 use crate::driver;
 use crate::error::PeerError;
 use crate::event::PeerEvent;
+use crate::lock::lock;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
 use crate::net::rate::RateCap;
@@ -25,6 +27,7 @@ use crate::open_content::OpenContent;
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
+use crate::tracker_status::TrackerStatus;
 
 impl NodeBuilder {
     /// Shares the limits of another node, in both directions: what both send together stays below them, also when they are
@@ -48,6 +51,7 @@ impl NodeBuilder {
             id: self.transport.peer_id(),
             listeners: self.transport.listeners(),
             addresses,
+            silent: Arc::default(),
             transport: self.transport.clone(),
             rates: (self.up.clone(), self.down.clone()),
         };
@@ -77,6 +81,8 @@ pub struct Node {
     id: PeerId,
     listeners: Vec<SocketAddr>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
+    /// Trackers that have not answered what was asked last.
+    silent: Arc<Mutex<Vec<String>>>,
     /// For codes, which are no business of the driver's.
     transport: Arc<dyn Transport>,
     /// The caps on what is sent and received.
@@ -120,20 +126,41 @@ impl Node {
     /// Connects to a tracker and announces all contents to it, now and after each reconnection. Fails if the first connection
     /// does.
     pub async fn join(&self, tracker: TrackerAddress) -> Result<(), PeerError> {
-        self.commands.ask(|reply| Command::Track { tracker, secret: None, reply }).await?.map(|_| ())
+        self.join_any(vec![tracker]).await.map(|_| ())
+    }
+
+    /// Connects to several trackers, at most [`MOST_TRACKERS`](crate::MOST_TRACKERS), and to all of those behind a name that leads
+    /// to several addresses. Each content is announced to two of them that live, the same two by every peer; if one is lost,
+    /// another takes its place until it is back. Returns when the first has answered, and fails if none does; those that have not
+    /// answered are tried again and again. A tracker of this list need not know of the others. Trackers joined before are left.
+    pub async fn join_any(&self, trackers: Vec<TrackerAddress>) -> Result<Joined, PeerError> {
+        self.commands.ask(|reply| Command::Track { trackers, secret: None, reply }).await?
+    }
+
+    /// How the trackers are that were joined.
+    pub async fn trackers(&self) -> Vec<TrackerStatus> {
+        self.commands.ask(|reply| Command::Trackers { reply }).await.unwrap_or_default()
+    }
+
+    /// What those trackers are called that have not answered what was asked last, though others have.
+    pub fn silent_trackers(&self) -> Vec<String> {
+        lock(&self.silent).clone()
     }
 
     /// Connects to the tracker that a ticket names. With the secret of a private share, the tracker tells which content that is:
     /// it runs in the sharer's process, and both sides prove first that they have the secret. Any other tracker need not
     /// know that there is something to prove: if the ticket has a content id, no secret is to be given.
     pub async fn join_private(&self, tracker: TrackerAddress, secret: Option<Secret>) -> Result<Joined, PeerError> {
-        self.commands.ask(|reply| Command::Track { tracker, secret, reply }).await?
+        self.commands.ask(|reply| Command::Track { trackers: vec![tracker], secret, reply }).await?
     }
 
     /// Connects to the tracker that a ticket names, and sets up the download of what the ticket stands for.
     pub async fn download_ticket(&self, ticket: &Ticket) -> Result<DownloadBuilder, PeerError> {
         let secret = ticket.secret();
-        let joined = self.join_private(ticket.into(), secret.filter(|_| ticket.content().is_none())).await?;
+        let joined = match (ticket.content(), ticket.trackers().len()) {
+            (Some(_), 2..) => self.join_any(TrackerAddress::all_of(ticket)).await?,
+            (content, _) => self.join_private(ticket.into(), secret.filter(|_| content.is_none())).await?,
+        };
         let content = ticket.content().or(joined.told.map(|told| told.content));
         let content = content.ok_or_else(|| PeerError::NotFound("what the ticket stands for".to_owned()))?;
         Ok(self.download(content).private(secret))
@@ -162,7 +189,8 @@ impl Node {
         self.commands.ask(|reply| Command::AddPeer { content, peer, reply }).await
     }
 
-    /// Asks the tracker for contents by name, by id or by the beginning of an id ([`Query`]), and returns them in its order.
+    /// Asks the tracker for contents by name, by id or by the beginning of an id ([`Query`]), and returns them in its order; several
+    /// trackers all at once, and what they say is put together. One that does not answer is passed over a second after the first has.
     /// Matches that do not answer the query are dropped. That a content really has the name is checked only when its manifest
     /// arrives ([`DownloadBuilder::expect_name`]).
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
@@ -172,15 +200,34 @@ impl Node {
             return Ok(Vec::new());
         }
         let asked = query.to_string();
-        let mut found = self.commands.ask(|reply| Command::Find { query: asked, reply }).await??;
+        let question = move |tracker, reply| Command::Find { tracker, query: asked.clone(), reply };
+        let Answers { mut answers, silent } = ask_all(&self.commands, self.trackers().await, question).await?;
+        *lock(&self.silent) = silent;
         let mut seen = BTreeSet::new();
-        found.retain(|found| query.fits(found.content, &found.name) && seen.insert(found.content));
-        Ok(found)
+        for found in &mut answers {
+            seen.clear();
+            found.retain(|found| query.fits(found.content, &found.name) && seen.insert(found.content));
+        }
+        Ok(in_turns(answers))
     }
 
-    /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`.
+    /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`. Of several trackers
+    /// the second is read when the first has no more: what both know comes twice ([`merged`](crate::merged)).
     pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
-        self.commands.ask(|reply| Command::List { before, reply }).await?
+        let trackers = self.trackers().await;
+        match &trackers[..] {
+            [] => Err(PeerError::NoTracker),
+            [only] => self.commands.ask(|reply| Command::List { tracker: only.number, before, reply }).await?,
+            several => {
+                let (page, silent) = list(&self.commands, several, before).await?;
+                let mut known = lock(&self.silent);
+                if before.is_none() {
+                    known.clear();
+                }
+                known.extend(silent);
+                Ok(page)
+            }
+        }
     }
 
     /// A page of those who take part in a content, and how each stands: the first page, or the one after `after`. Ask again

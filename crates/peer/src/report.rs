@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lan::Holder;
-use protocol::{ContentId, Manifest, PeerId, PieceRange, Secret};
+use protocol::{ContentId, Manifest, PeerAddress, PeerId, PieceRange, Secret, TrackerInstance};
 use storage::StorageError;
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::{oneshot, watch};
@@ -15,6 +15,7 @@ use crate::disk::content::Opened;
 use crate::error::PeerError;
 use crate::net::let_in::LetIn;
 use crate::status::Status;
+use crate::tracker_status::TrackerNumber;
 
 /// A question of another peer, with the stream that its answer goes to.
 pub(crate) enum Question {
@@ -37,6 +38,21 @@ pub(crate) struct ContentKey {
 pub(crate) struct Begun {
     pub(crate) key: ContentKey,
     pub(crate) status: watch::Receiver<Status>,
+}
+
+/// How a tracker is.
+pub(crate) enum TrackerNews {
+    /// It has said welcome.
+    Welcome {
+        id: PeerId,
+        instance: TrackerInstance,
+        at: SocketAddr,
+    },
+    Lost,
+    /// The address leads to a tracker that another client has.
+    Taken,
+    /// Where it was, somebody else is, or it takes us no more.
+    Unfit(PeerError),
 }
 
 /// What tasks report.
@@ -114,13 +130,25 @@ pub(crate) enum Report {
     },
     /// Somebody watches this content: the tracker is to be told how we stand with it, for a while.
     Watched {
+        number: TrackerNumber,
         content: ContentId,
     },
-    TrackerLost,
-    TrackerBack,
-    /// Where the tracker was, somebody else is, or it takes us no more.
-    TrackerUnfit {
-        error: PeerError,
+    /// How a tracker is.
+    Tracker {
+        number: TrackerNumber,
+        news: TrackerNews,
+    },
+    /// A tracker has named peers of a content, and others that are gone.
+    Introduced {
+        number: TrackerNumber,
+        content: ContentId,
+        joined: Vec<PeerAddress>,
+        gone: Vec<PeerId>,
+    },
+    /// Where the name of the tracker of this number in the list leads to by now.
+    Resolved {
+        place: usize,
+        found: Vec<SocketAddr>,
     },
     /// Somebody on the local network takes part in a content that is wanted.
     Met(Holder),

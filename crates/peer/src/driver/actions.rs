@@ -134,7 +134,8 @@ impl Driver {
         let mut wanted = self.items.iter().filter(|(_, item)| item.wanted || item.manifest_only);
         let content = wanted.find(|(content, _)| self.engine.knows(**content, peer)).map(|(&content, _)| content);
         let announced = content.map(|content| self.setup.gate.shares.announced_as(content));
-        Manner::First(self.tracker.clone().zip(announced).map(|(tracker, announced)| Through { tracker, announced }))
+        let through = announced.map(|announced| Through { trackers: self.trackers.of(announced), announced });
+        Manner::First(through.filter(|through| !through.trackers.is_empty()))
     }
 
     pub(super) fn fetch(

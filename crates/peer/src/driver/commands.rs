@@ -13,8 +13,9 @@ use crate::disk::manifests::manifests_of;
 use crate::disk::share::share;
 use crate::error::PeerError;
 use crate::net::link;
-use crate::net::tracker::{self, Private, ToClient};
+use crate::net::tracker::ToClient;
 use crate::report::Report;
+use crate::tracker_status::TrackerNumber;
 
 /// Most peers that are asked for their caps at once.
 const MOST_ASKED: usize = 32;
@@ -22,25 +23,24 @@ const MOST_ASKED: usize = 32;
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Track { tracker, secret, reply } => {
-                let (transport, listeners) = (self.setup.transport.clone(), self.setup.listeners.subscribe());
-                let (dialled, reports) = ((self.setup.dialled.clone(), self.setup.book.clone()), self.reports.clone());
-                let private = Private { shares: self.setup.gate.shares.clone(), secret };
-                let client = tracker::start(transport, tracker, private, listeners, dialled, reports, reply);
-                self.tracker = Some(client);
-                self.tracker_lost = false;
-                let contents: Vec<_> = self.items.keys().copied().collect();
-                contents.into_iter().for_each(|content| self.announce(content));
-            }
+            Command::Track { trackers, secret, reply } => self.join_trackers(trackers, secret, reply),
             Command::AddPeer { content, peer, reply } => {
                 let id = peer.id;
                 self.event(Event::Found { content, peers: vec![peer] });
                 self.prove_to(content, &[id]);
                 let _ = reply.send(());
             }
-            Command::Find { query, reply } => self.ask_tracker(ToClient::Find { query, reply }),
-            Command::List { before, reply } => self.ask_tracker(ToClient::List { before, reply }),
-            Command::Watch { content, after, reply } => self.ask_tracker(ToClient::Watch { content, after, reply }),
+            Command::Trackers { reply } => {
+                let _ = reply.send(self.trackers.statuses());
+            }
+            Command::Find { tracker, query, reply } => self.ask_tracker(Some(tracker), ToClient::Find { query, reply }),
+            Command::List { tracker, before, reply } => {
+                self.ask_tracker(Some(tracker), ToClient::List { before, reply })
+            }
+            Command::Watch { content, after, reply } => {
+                let tracker = self.trackers.first_of(content);
+                self.ask_tracker(tracker, ToClient::Watch { content, after, reply })
+            }
             Command::Manifest { content, secret, reply } => self.await_manifest(content, secret, reply),
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =
@@ -120,8 +120,8 @@ impl Driver {
         });
     }
 
-    pub(super) fn ask_tracker(&self, question: ToClient) {
-        match &self.tracker {
+    fn ask_tracker(&self, tracker: Option<TrackerNumber>, question: ToClient) {
+        match tracker.and_then(|number| self.trackers.client(number)) {
             Some(tracker) => {
                 if let Err(error) = tracker.try_send(question) {
                     error.into_inner().unheard();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
 use storage::{Remote, StorageError};
 use swarm::Event;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::item::{Item, OwnTask};
@@ -18,7 +17,6 @@ use crate::disk::open::open;
 use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::rate::RateCap;
-use crate::net::tracker::ToClient;
 use crate::report::{Begun, ContentKey, Report};
 use crate::status::{Completed, DownloadStats, State};
 
@@ -227,13 +225,15 @@ impl Driver {
         OwnTask::new(task.abort_handle())
     }
 
-    /// Tells the tracker what we hold of a content.
+    /// Tells the trackers what we hold of a content.
     pub(super) fn announce(&mut self, content: ContentId) {
         self.take_part_on_lan(content);
-        let (Some(tracker), Some(item)) = (&self.tracker, self.items.get(&content)) else { return };
-        if item.paused {
-            return;
-        }
+        self.announce_where_due(content, true);
+    }
+
+    /// Tells those trackers of it that are to know, once or `again`.
+    pub(super) fn announce_where_due(&mut self, content: ContentId, again: bool) {
+        let Some(item) = self.items.get(&content).filter(|item| !item.paused) else { return };
         let whole = self.engine.have(content).is_some_and(|have| have.is_full()) && item.store.is_some();
         let role = match (whole, item.wanted && !item.finished) {
             (true, _) => Role::Seeder,
@@ -247,11 +247,8 @@ impl Driver {
             // What could be taken for an id or a ticket is found by its id alone. A private share has no name for a tracker.
             .filter(|(name, _)| !item.private && Query::is_name(name));
         let announced = self.setup.gate.shares.announced_as(content);
-        let sent = tracker.try_send(ToClient::Announce(Announce { content: announced, about, role }));
-        // One that never answered has no queue.
-        if let Err(TrySendError::Full(_)) = sent {
-            tracing::warn!("the tracker's queue is full; {content} is announced when it comes back");
-        }
+        let everywhere = item.everywhere && role == Role::Downloader;
+        self.trackers.announce(&Announce { content: announced, about, role }, everywhere, again);
     }
 
     /// All pieces are here: make them durable and give the file its name.
@@ -439,9 +436,7 @@ impl Driver {
     /// Neither the engine nor the tracker has to do with a content any more.
     fn leave(&mut self, content: ContentId) {
         self.event(Event::Withdraw { content });
-        if let Some(tracker) = &self.tracker {
-            let _ = tracker.try_send(ToClient::Leave(self.setup.gate.shares.announced_as(content)));
-        }
+        self.trackers.leave(self.setup.gate.shares.announced_as(content));
         // One that is paused is not forgotten.
         if !self.items.contains_key(&content) {
             self.setup.gate.shares.remove(content);

@@ -59,6 +59,9 @@ pub(super) struct Item {
     pub(super) down: Arc<RateCap>,
     /// Those who read it in order.
     pub(super) readers: Readers,
+    /// Since when a download has met nobody, and whether it is announced to all trackers for that.
+    pub(super) alone_since: Option<Instant>,
+    pub(super) everywhere: bool,
     /// What the tracker was told of how it stands, while somebody watches there.
     pub(super) told: Option<Told>,
     /// Callers that stopped it while its files got their names: they wait for that.
@@ -95,6 +98,8 @@ impl Item {
             up,
             down,
             readers: Readers::new(),
+            alone_since: None,
+            everywhere: false,
             told: None,
             stops: Vec::new(),
         }

@@ -6,7 +6,9 @@
 mod actions;
 mod commands;
 mod contents;
+mod introduced;
 mod item;
+mod joining;
 mod lan;
 mod origin;
 mod participants;
@@ -18,6 +20,7 @@ mod receiving;
 mod reports;
 mod state;
 mod status;
+mod trackers;
 mod watched;
 
 use std::collections::HashMap;
@@ -46,6 +49,7 @@ use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
 use state::{Driver, Setup};
+use trackers::Trackers;
 
 /// Reports that may wait.
 const INBOX: usize = 1024;
@@ -89,6 +93,7 @@ pub(crate) async fn run(
                 driver.publish_all();
                 driver.sweep_readers();
                 driver.report_progress();
+                driver.look_for_lonely();
             }
         }
     };
@@ -122,6 +127,7 @@ impl Driver {
             private,
             lan,
             named_origins,
+            resolver,
             seed,
             ..
         } = builder;
@@ -154,6 +160,7 @@ impl Driver {
             private,
             lan,
             named_origins,
+            resolver,
         };
         let driver = Driver {
             setup,
@@ -174,8 +181,8 @@ impl Driver {
             closing: Vec::new(),
             manifest_waiters: HashMap::new(),
             unproven: None,
-            tracker: None,
-            tracker_lost: false,
+            trackers: Trackers::default(),
+            around: None,
             announced,
             watch: Watch::new(reports.clone()),
             reports,
@@ -227,12 +234,19 @@ impl Driver {
         for link in self.links.values() {
             let _ = link.outbox.try_send(PeerMessage::Bye);
         }
-        if let Some(tracker) = self.tracker.take() {
+        let mut leaving = Vec::new();
+        for tracker in self.trackers.take_all() {
             let (done, gone) = oneshot::channel();
             if tracker.try_send(ToClient::Bye { done }).is_ok() {
-                let _ = timeout(Duration::from_secs(1), gone).await;
+                leaving.push(gone);
             }
         }
+        let left = async {
+            for gone in leaving {
+                let _ = gone.await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), left).await;
         let stores: Vec<_> = self.items.drain().filter_map(|(_, mut item)| item.store.take()).collect();
         for store in stores {
             self.close_store(store);

@@ -8,6 +8,7 @@ use protocol::{MAX_SOURCES, PeerId, PeerProgress, REPORT_SECONDS, WatchedSource}
 use tokio::time::Instant;
 
 use crate::status::Status;
+use crate::tracker_status::TrackerNumber;
 
 /// Time between two words about one content.
 const PERIOD: Duration = Duration::from_millis(1000);
@@ -18,6 +19,8 @@ const AGAIN: Duration = Duration::from_secs(REPORT_SECONDS / 2);
 pub(super) struct Told {
     /// Until when somebody watches.
     pub(super) until: Instant,
+    /// The trackers that have asked, and until when each.
+    pub(super) asked: BTreeMap<TrackerNumber, Instant>,
     /// When it was told last, and what.
     last: Option<(Instant, PeerProgress)>,
     /// What had been sent then, and received from each peer.
@@ -27,7 +30,13 @@ pub(super) struct Told {
 impl Told {
     /// Nothing yet, to somebody who watches until then.
     pub(super) fn nothing(until: Instant) -> Self {
-        Told { until, last: None, seen: None }
+        Told { until, asked: BTreeMap::new(), last: None, seen: None }
+    }
+
+    /// The trackers at which somebody watches now.
+    pub(super) fn asked(&mut self, now: Instant) -> Vec<TrackerNumber> {
+        self.asked.retain(|_, until| now < *until);
+        self.asked.keys().copied().collect()
     }
 
     /// How it stands now. Rates are those since the last look.

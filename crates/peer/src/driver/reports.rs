@@ -79,18 +79,10 @@ impl Driver {
             Report::DiskFailed { content, error } => self.give_up(content, error.into()),
             Report::SourceFailed { content, error } => self.source_failed(content, error),
             Report::Completed { content, result } => self.completed(content, result),
-            Report::Watched { content } => self.is_watched(content),
-            Report::TrackerLost => {
-                self.tracker_lost = true;
-                let contents: Vec<_> = self.items.keys().copied().collect();
-                contents.into_iter().for_each(|content| self.hurry_on_lan(content));
-                self.tell(PeerEvent::TrackerLost);
-            }
-            Report::TrackerBack => {
-                self.tracker_lost = false;
-                self.tell(PeerEvent::TrackerBack);
-            }
-            Report::TrackerUnfit { error } => self.tell(PeerEvent::TrackerUnfit { error: Arc::new(error) }),
+            Report::Watched { number, content } => self.is_watched(number, content),
+            Report::Tracker { number, news } => self.tracker_news(number, news),
+            Report::Introduced { number, content, joined, gone } => self.introduced(number, content, joined, gone),
+            Report::Resolved { place, found } => self.resolved(place, &found),
             Report::Met(holder) => self.met_on_lan(holder),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");

@@ -17,6 +17,7 @@ use transport::{Connection, SendStream, Transport};
 
 use super::item::Item;
 use super::receiving::Receivers;
+use super::trackers::Trackers;
 use crate::config::{DownloadSettings, NamedOrigins};
 use crate::counters::Counting;
 use crate::disk::scan::ScanOptions;
@@ -30,8 +31,9 @@ use crate::net::dial_limiter::DialLimiter;
 use crate::net::fetch::ManifestProgress;
 use crate::net::gate::Gate;
 use crate::net::rate::RateCap;
-use crate::net::tracker::ToClient;
+use crate::net::tracker::Surroundings;
 use crate::report::Report;
+use crate::resolver::Resolver;
 use crate::stats::WaitStats;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
@@ -63,8 +65,9 @@ pub(super) struct Driver {
     pub(super) manifest_waiters: HashMap<ContentId, Vec<oneshot::Sender<Arc<Manifest>>>>,
     /// A private content of which the engine hears just now from somebody who has not proven it, as of one that nobody has.
     pub(super) unproven: Option<ContentId>,
-    pub(super) tracker: Option<mpsc::Sender<ToClient>>,
-    pub(super) tracker_lost: bool,
+    pub(super) trackers: Trackers,
+    /// What the clients of trackers share, since the last were joined.
+    pub(super) around: Option<Surroundings>,
     /// Notices when files are changed that are shared.
     pub(super) watch: Watch,
     /// The addresses of this machine, and those that were named beside them.
@@ -170,4 +173,6 @@ pub(super) struct Setup {
     pub(super) lan: Option<Lan>,
     /// Which origins that manifests name may be read.
     pub(super) named_origins: Option<NamedOrigins>,
+    /// How names of trackers are looked up.
+    pub(super) resolver: Resolver,
 }

@@ -95,7 +95,7 @@ impl Driver {
         let from: Vec<_> = connected.iter().filter_map(at).collect();
         let book = &self.setup.book;
         Some(match (from.is_empty(), item.store.is_some()) {
-            (true, _) if heard_of.is_empty() && self.tracker_lost => WaitingFor::Tracker,
+            (true, _) if heard_of.is_empty() && self.trackers.are_lost() => WaitingFor::Tracker,
             (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out(content) },
             (true, _) => WaitingFor::Answers { unanswered: book.unanswered(&heard_of) },
             (false, false) => {

@@ -12,6 +12,7 @@ use super::progress::Told;
 use super::state::Driver;
 use crate::net::tracker::ToClient;
 use crate::status::Participant;
+use crate::tracker_status::TrackerNumber;
 
 /// Contents that are told of at a time.
 const MOST: usize = 64;
@@ -57,13 +58,16 @@ impl Driver {
     }
 
     /// Somebody watches a content at the tracker, which has asked now.
-    pub(super) fn is_watched(&mut self, content: ContentId) {
+    pub(super) fn is_watched(&mut self, number: TrackerNumber, content: ContentId) {
         // Of a private content no tracker learns how large it is.
         let Some(item) = self.items.get_mut(&content).filter(|item| !item.private) else { return };
         let until = Instant::now() + Duration::from_secs(REPORT_SECONDS);
         match &mut item.told {
             Some(told) => told.until = until,
             none => *none = Some(Told::nothing(until)),
+        }
+        if let Some(told) = &mut item.told {
+            told.asked.insert(number, until);
         }
     }
 
@@ -77,9 +81,12 @@ impl Driver {
             let Some(status) = self.publish(content) else { continue };
             let Some(item) = self.items.get_mut(&content) else { continue };
             let progress = item.told.as_mut().and_then(|told| told.tells(now, &status));
-            if let (Some(progress), Some(tracker)) = (progress, &self.tracker) {
-                // Should its queue be full, the next one is as good.
-                let _ = tracker.try_send(ToClient::Progress { content, progress });
+            let asked = item.told.as_mut().map(|told| told.asked(now)).unwrap_or_default();
+            for tracker in asked.iter().filter_map(|number| self.trackers.client(*number)) {
+                if let Some(progress) = &progress {
+                    // Should its queue be full, the next one is as good.
+                    let _ = tracker.try_send(ToClient::Progress { content, progress: progress.clone() });
+                }
             }
         }
         for item in self.items.values_mut() {

@@ -1,4 +1,4 @@
-//! Reaching a peer through the tracker's relay, where no address of it answers.
+//! Reaching a peer through a relay of its trackers, where no address of it answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Who can be asked for a passage.
 pub(crate) struct Through {
-    pub(crate) tracker: mpsc::Sender<ToClient>,
+    /// The trackers that know that this node takes part in it: the peer stands at one of them at least.
+    pub(crate) trackers: Vec<mpsc::Sender<ToClient>>,
     /// What this node wants of the peer, as it was announced: of a private content that is given up meanwhile, no tracker is to
     /// learn the id.
     pub(crate) announced: ContentId,
@@ -29,13 +30,25 @@ impl Through {
         peer: PeerId,
     ) -> Option<Result<Arc<dyn Connection>, TransportError>> {
         let over = transport.over_relay()?;
+        let mut refused = None;
+        for tracker in &self.trackers {
+            match self.passage(tracker, peer).await {
+                Some(Ok(Passage { relay, carried })) => return Some(over.dial_through(relay, carried, peer).await),
+                Some(Err(sentence)) => refused = Some(Err(TransportError::NotCarried(sentence))),
+                None => {}
+            }
+        }
+        refused
+    }
+
+    /// What one tracker says; nothing if it is no relay.
+    async fn passage(&self, tracker: &mpsc::Sender<ToClient>, peer: PeerId) -> Option<Result<Passage, String>> {
         let (reply, answer) = oneshot::channel();
-        self.tracker.try_send(ToClient::Relay { peer, content: self.announced, reply }).ok()?;
-        let Passage { relay, carried } = match timeout(ANSWER, answer).await {
-            Ok(Ok(Ok(passage))) => passage,
-            Ok(Ok(Err(Some(sentence)))) => return Some(Err(TransportError::NotCarried(sentence))),
-            _ => return None,
-        };
-        Some(over.dial_through(relay, carried, peer).await)
+        tracker.try_send(ToClient::Relay { peer, content: self.announced, reply }).ok()?;
+        match timeout(ANSWER, answer).await {
+            Ok(Ok(Ok(passage))) => Some(Ok(passage)),
+            Ok(Ok(Err(Some(sentence)))) => Some(Err(sentence)),
+            _ => None,
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use protocol::{PeerId, Ticket};
-use tokio::time::timeout;
+use protocol::{PeerId, Ticket, TicketTracker};
 
-use super::WELCOME;
+use super::names;
+use crate::resolver::{Resolver, of_system};
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +22,38 @@ pub struct TrackerAddress {
 impl TrackerAddress {
     /// Asks the name servers again where it is, if it was named. What they do not know any more may still be right.
     pub async fn resolve_again(&mut self) {
+        self.resolve_with(&of_system()).await;
+    }
+
+    pub(super) async fn resolve_with(&mut self, resolver: &Resolver) {
         let Some(name) = &self.name else { return };
-        if let Ok(Ok(found)) = timeout(WELCOME, tokio::net::lookup_host(name)).await {
-            let found: Vec<_> = found.collect();
-            if !found.is_empty() {
-                self.addresses = found;
-            }
+        if let Some(found) = names::look_up(resolver, name).await {
+            self.addresses = found;
         }
+    }
+
+    /// All trackers of a ticket.
+    pub fn all_of(ticket: &Ticket) -> Vec<Self> {
+        let of = |tracker: &TicketTracker| TrackerAddress {
+            addresses: tracker.addresses.clone(),
+            id: tracker.id,
+            name: None,
+        };
+        ticket.trackers().iter().map(of).collect()
+    }
+
+    /// The trackers at its addresses: where a name leads to several, each is one of its own.
+    pub fn each(&self) -> Vec<Self> {
+        match self.name.is_some() && names::are_several(&self.addresses) {
+            true => names::behind(self, &self.addresses),
+            false => vec![self.clone()],
+        }
+    }
+
+    /// What to call it in a sentence: its name, or the address where it likeliest is.
+    pub fn place(&self) -> String {
+        let address = || self.addresses.first().map_or_else(|| self.id.to_string(), SocketAddr::to_string);
+        self.name.clone().unwrap_or_else(address)
     }
 }
 

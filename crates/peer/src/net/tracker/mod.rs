@@ -5,21 +5,26 @@
 //!
 //! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
 //! again. Nothing else of the peer waits for it.
+//!
+//! A peer that knows several trackers has a client for each. Such a client asks first which tracker it has come to.
 
 mod address;
+mod claims;
+pub(crate) mod names;
 pub(crate) mod request;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::{
     Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, TrackerEvent,
-    TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
+    TrackerInstance, TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
 };
-use swarm::{Event, Shares};
+use swarm::Shares;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{encode, receive_message};
@@ -29,8 +34,12 @@ use crate::PeerError;
 use crate::net::dial::{self, For};
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::{DialFilter, Source, nearest_first};
-use crate::report::Report;
+use crate::report::{Report, TrackerNews};
+use crate::resolver::Resolver;
+use crate::tracker_status::TrackerNumber;
 pub use address::TrackerAddress;
+use claims::Claim;
+pub(crate) use claims::Claims;
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
@@ -46,6 +55,11 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// A connection that took the place of another is not replaced itself before this: addresses may come and go, and a tracker
 /// send us away, as often as they like.
 const SETTLED: Duration = Duration::from_secs(5);
+/// An address that led to a tracker which another client has is tried again after this long.
+const TAKEN_AGAIN: Duration = Duration::from_secs(60);
+
+/// Most trackers that a node deals with.
+pub const MOST_TRACKERS: usize = 16;
 
 /// A tracker that was joined: see [`crate::Node::join_private`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,28 +82,42 @@ pub(crate) struct Private {
     pub(crate) secret: Option<Secret>,
 }
 
+/// What all clients of a node share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Where others may reach this peer.
+    pub(crate) listeners: watch::Receiver<Vec<SocketAddr>>,
+    pub(crate) dialled: Arc<DialFilter>,
+    pub(crate) book: Arc<DialBook>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) resolver: Resolver,
+    /// Whether there are several trackers.
+    pub(crate) several: Arc<AtomicBool>,
+    pub(crate) claims: Arc<Claims>,
+}
+
 /// Starts a client. `first` is told how the first connection went, and what the tracker has told of a private share; if it
-/// failed the client ends.
+/// failed the client ends, unless it is one of several.
 pub(crate) fn start(
-    transport: Arc<dyn Transport>,
+    around: Surroundings,
+    number: TrackerNumber,
     tracker: TrackerAddress,
     private: Private,
-    listeners: watch::Receiver<Vec<SocketAddr>>,
-    (dialled, book): (Arc<DialFilter>, Arc<DialBook>),
-    reports: mpsc::Sender<Report>,
     first: First,
 ) -> mpsc::Sender<ToClient> {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let inbox = Inbox { commands: inbox, waiting: VecDeque::new() };
     let client = Client {
-        transport,
+        listeners: around.listeners.clone(),
+        around,
+        number,
         tracker,
         private,
         told: None,
-        listeners,
-        dialled,
-        book,
-        reports,
+        instance: TrackerInstance::default(),
+        claim: None,
+        is_taken: false,
         announced: BTreeMap::new(),
         waiting: Waiting::default(),
         replaced: None,
@@ -99,16 +127,19 @@ pub(crate) fn start(
 }
 
 struct Client {
-    transport: Arc<dyn Transport>,
+    around: Surroundings,
+    /// What is seen of the node's addresses by this client.
+    listeners: watch::Receiver<Vec<SocketAddr>>,
+    number: TrackerNumber,
     tracker: TrackerAddress,
     private: Private,
     /// What the tracker has told of the share that was proven to it.
     told: Option<ContentMatch>,
-    /// Where others may reach this peer.
-    listeners: watch::Receiver<Vec<SocketAddr>>,
-    dialled: Arc<DialFilter>,
-    book: Arc<DialBook>,
-    reports: mpsc::Sender<Report>,
+    /// Which of several trackers it is, and that no other client has it.
+    instance: TrackerInstance,
+    claim: Option<Claim>,
+    /// Whether another client has it.
+    is_taken: bool,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
     /// When a connection took the place of another last.
@@ -119,6 +150,8 @@ struct Client {
 enum Greeting {
     Welcome(Session),
     Refused(String),
+    /// Another client of this node has this tracker already.
+    Taken,
 }
 
 /// Why a session is over.
@@ -154,68 +187,127 @@ struct Session {
 impl Client {
     async fn run(mut self, mut inbox: Inbox, first: First) {
         let mut session = match inbox.unless_leaving(self.connect()).await {
-            Some(Ok(session)) => {
+            Some(Ok(Some(session))) => {
+                if !self.is_welcome(session.connection.clone()).await {
+                    return;
+                }
                 let _ = first.send(Ok(Joined { tracker: session.connection.peer_id(), told: self.told.take() }));
-                session
+                Some(session)
+            }
+            Some(Ok(None)) => {
+                drop(first);
+                None
             }
             Some(Err(error)) => {
                 let _ = first.send(Err(error));
-                return;
+                if !self.is_one_of_several() {
+                    return;
+                }
+                None
             }
             None => return,
         };
         loop {
-            match self.serve(session, &mut inbox).await {
-                Over::Left => return,
-                Over::Moved => match inbox.unless_leaving(self.come_again()).await {
-                    Some(Some(again)) => {
-                        session = again;
-                        continue;
-                    }
-                    Some(None) => {}
-                    None => return,
-                },
-                Over::Lost => {}
+            if let Some(stands) = session.take() {
+                match self.serve(stands, &mut inbox).await {
+                    Over::Left => return,
+                    Over::Moved => match inbox.unless_leaving(self.come_again()).await {
+                        Some(Some(again)) => {
+                            if self.is_one_of_several() && !self.is_welcome(again.connection.clone()).await {
+                                return;
+                            }
+                            session = Some(again);
+                            continue;
+                        }
+                        Some(None) => {}
+                        None => return,
+                    },
+                    Over::Lost => {}
+                }
             }
+            self.claim = None;
             self.waiting.give_up();
-            if self.reports.send(Report::TrackerLost).await.is_err() {
+            let news = if self.is_taken { TrackerNews::Taken } else { TrackerNews::Lost };
+            if !self.report(news).await {
                 return;
             }
-            session = match self.come_back(&mut inbox).await {
-                Some(session) => session,
-                None => return,
-            };
-            if self.reports.send(Report::TrackerBack).await.is_err() {
+            let Some(again) = self.come_back(&mut inbox).await else { return };
+            if !self.is_welcome(again.connection.clone()).await {
                 return;
             }
+            session = Some(again);
         }
     }
 
-    async fn connect(&mut self) -> Result<Session, PeerError> {
+    fn is_one_of_several(&self) -> bool {
+        self.around.several.load(Ordering::Relaxed)
+    }
+
+    /// False if the node has ended.
+    async fn report(&self, news: TrackerNews) -> bool {
+        self.around.reports.send(Report::Tracker { number: self.number, news }).await.is_ok()
+    }
+
+    /// False if the node has ended.
+    async fn is_welcome(&self, connection: Arc<dyn Connection>) -> bool {
+        let (id, at) = (connection.peer_id(), connection.remote_addr());
+        self.report(TrackerNews::Welcome { id, instance: self.instance, at }).await
+    }
+
+    /// A session; nothing if another client has this tracker.
+    async fn connect(&mut self) -> Result<Option<Session>, PeerError> {
+        (self.claim, self.is_taken) = (None, false);
         // All that were tried: the reason names one of them, which need not be the first.
         let tried: Vec<_> = self.tracker.addresses.iter().map(SocketAddr::to_string).collect();
         let address = tried.join(", ");
-        match timeout(WELCOME, self.greet()).await {
-            Ok(Ok(Greeting::Welcome(session))) => Ok(session),
-            Ok(Ok(Greeting::Refused(reason))) => Err(PeerError::Refused(reason)),
-            Ok(Err(error @ TransportError::NotAdmitted(_))) => Err(PeerError::Refused(error.to_string())),
-            Ok(Err(TransportError::WrongPeer { addr: address, expected })) => {
-                Err(PeerError::WrongTracker { address, expected })
+        let error = match timeout(WELCOME, self.greet()).await {
+            Ok(Ok(Greeting::Welcome(session))) => return Ok(Some(session)),
+            Ok(Ok(Greeting::Taken)) => {
+                self.is_taken = true;
+                return Ok(None);
             }
-            Ok(Err(reason)) => Err(PeerError::Tracker { address, reason }),
+            Ok(Ok(Greeting::Refused(reason))) => PeerError::Refused(reason),
+            Ok(Err(error @ TransportError::NotAdmitted(_))) => PeerError::Refused(error.to_string()),
+            Ok(Err(TransportError::WrongPeer { addr: address, expected })) => {
+                PeerError::WrongTracker { address, expected }
+            }
+            Ok(Err(reason)) => PeerError::Tracker { address, reason },
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());
                 let reason = self.tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
-                Err(PeerError::Tracker { address, reason })
+                PeerError::Tracker { address, reason }
             }
-        }
+        };
+        self.claim = None;
+        Err(error)
+    }
+
+    async fn dial(&self) -> Result<Session, TransportError> {
+        let addresses = nearest_first(self.tracker.addresses.clone());
+        let connection = dial::first(self.around.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
+        let (send, recv) = connection.open().await?;
+        Ok(Session { connection, send, recv })
     }
 
     async fn greet(&mut self) -> Result<Greeting, TransportError> {
-        let addresses = nearest_first(self.tracker.addresses.clone());
-        let connection = dial::first(self.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
-        let (send, recv) = connection.open().await?;
-        let mut session = Session { connection, send, recv };
+        let mut session = self.dial().await?;
+        self.instance = TrackerInstance::default();
+        if self.is_one_of_several() {
+            match session.which().await {
+                Some(instance) => self.instance = instance,
+                // An older one ends the connection. Of those that have one key, only one is dealt with.
+                None => {
+                    session.connection.close(0, "asked");
+                    session = self.dial().await?;
+                }
+            }
+            let key = (session.connection.peer_id(), self.instance.nonce);
+            self.claim = self.around.claims.claim(key, self.number);
+            if self.claim.is_none() {
+                session.connection.close(0, "known by another address");
+                return Ok(Greeting::Taken);
+            }
+        }
         match self.introduce(&mut session).await {
             Ok(None) => Ok(Greeting::Welcome(session)),
             Ok(Some(reason)) => Ok(Greeting::Refused(reason)),
@@ -260,7 +352,7 @@ impl Client {
     fn first_proof(&self, connection: &dyn Connection) -> Result<Option<TrackerProof>, TransportError> {
         let Some(secret) = self.private.secret else { return Ok(None) };
         let (key, exporter) = (secret.share_key(), connection.exporter(PROOF_LABEL)?);
-        let (me, tracker) = (self.transport.peer_id(), connection.peer_id());
+        let (me, tracker) = (self.around.transport.peer_id(), connection.peer_id());
         let first = key.proof(Turn::First, &exporter, me, tracker).bytes();
         Ok(Some(TrackerProof { first, second: key.proof(Turn::Second, &exporter, tracker, me) }))
     }
@@ -268,7 +360,7 @@ impl Client {
     /// Connects anew at once, and asks again what was not answered.
     async fn come_again(&mut self) -> Option<Session> {
         self.replaced = Some(Instant::now());
-        let mut session = self.connect().await.ok()?;
+        let mut session = self.connect().await.ok()??;
         // A tracker that welcomes us and then reads nothing is none.
         let ask = async {
             for question in self.waiting.questions() {
@@ -285,7 +377,7 @@ impl Client {
     async fn come_back(&mut self, inbox: &mut Inbox) -> Option<Session> {
         let mut reported = BTreeSet::new();
         for tries in 0.. {
-            let wait = sleep(pause(tries, fastrand::f64()));
+            let wait = sleep(if self.is_taken { TAKEN_AGAIN } else { pause(tries, fastrand::f64()) });
             tokio::pin!(wait);
             loop {
                 tokio::select! {
@@ -307,20 +399,31 @@ impl Client {
                         | ToClient::List { .. }
                         | ToClient::Watch { .. }
                         | ToClient::Relay { .. }) => other.unheard(),
+                        ToClient::OneOfSeveral => self.tracker.name = None,
                         ToClient::Progress { .. } => {}
                     },
                 }
             }
+            let was_taken = self.is_taken;
+            let resolver = self.around.resolver.clone();
             let connecting = async {
-                self.tracker.resolve_again().await;
+                self.tracker.resolve_with(&resolver).await;
                 self.connect().await
             };
             match inbox.unless_leaving(connecting).await? {
-                Ok(session) => return Some(session),
+                Ok(Some(session)) => return Some(session),
+                Ok(None) if was_taken => {}
+                Ok(None) => {
+                    if !self.report(TrackerNews::Taken).await {
+                        return None;
+                    }
+                }
                 Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
                 Err(error) => {
                     if reported.len() < REASONS && reported.insert(error.to_string()) {
-                        self.reports.send(Report::TrackerUnfit { error }).await.ok()?;
+                        if !self.report(TrackerNews::Unfit(error)).await {
+                            return None;
+                        }
                     }
                 }
             }
@@ -341,7 +444,7 @@ impl Client {
             tokio::time::sleep_until(settled).await;
         };
         tokio::pin!(moved);
-        let reports = self.reports.clone();
+        let (reports, number) = (self.around.reports.clone(), self.number);
         let (heard, mut messages) = mpsc::channel(64);
         // Reading is not cancelled half way through a frame by what there is to say.
         let reader = tokio::spawn(async move {
@@ -386,6 +489,10 @@ impl Client {
                             relay.unheard();
                             continue;
                         }
+                        Some(ToClient::OneOfSeveral) => {
+                            (self.tracker.name, self.tracker.addresses) = (None, vec![connection.remote_addr()]);
+                            break Over::Moved;
+                        }
                         Some(ToClient::Bye { done }) => {
                             // A silent tracker must not keep us from leaving.
                             let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
@@ -408,7 +515,7 @@ impl Client {
                         let mark = relay_mark();
                         if gone.contains(&mark) {
                             gone.retain(|peer| *peer != mark);
-                            if !is_relay && self.transport.over_relay().is_some() {
+                            if !is_relay && self.around.transport.over_relay().is_some() {
                                 is_relay = true;
                                 let told = timeout(WELCOME, say(&mut *send, &TrackerRequest::TakesLegs)).await;
                                 if !matches!(told, Ok(Ok(()))) {
@@ -419,19 +526,17 @@ impl Client {
                         let mark = report_mark();
                         if gone.contains(&mark) {
                             gone.retain(|peer| *peer != mark);
-                            if reports.send(Report::Watched { content }).await.is_err() {
+                            if reports.send(Report::Watched { number, content }).await.is_err() {
                                 break Over::Left;
                             }
                         }
                         let source = Source::Tracker(connection.remote_addr().ip());
-                        self.book.not_dialled(content, &self.dialled.keep(source, &mut joined));
+                        self.around.book.not_dialled(content, &self.around.dialled.keep(source, &mut joined));
                         if !is_relay {
                             // Others are reached through the relay at most.
                             joined.retain(|peer| !peer.addresses.is_empty());
                         }
-                        let found = Report::Event(Event::Found { content, peers: joined });
-                        let gone = Report::Event(Event::Gone { content, peers: gone });
-                        if reports.send(found).await.is_err() || reports.send(gone).await.is_err() {
+                        if reports.send(Report::Introduced { number, content, joined, gone }).await.is_err() {
                             break Over::Left;
                         }
                     }
@@ -461,7 +566,7 @@ impl Client {
                     }
                     Some(TrackerEvent::Leg { from, address, key }) => {
                         tracing::debug!(peer = %from, "comes through the relay");
-                        if let Some(over) = self.transport.over_relay() {
+                        if let Some(over) = self.around.transport.over_relay() {
                             // Nowhere else but to the tracker itself.
                             over.accept_leg(connection.remote_addr(), address, key);
                         }
@@ -471,6 +576,7 @@ impl Client {
                         TrackerEvent::Welcome { .. }
                         | TrackerEvent::Proven { .. }
                         | TrackerEvent::Mailbox(_)
+                        | TrackerEvent::Instance(_)
                         | TrackerEvent::Probe(_),
                     ) => {}
                 },
@@ -514,6 +620,15 @@ fn pause(tries: u32, random: f64) -> Duration {
 impl Session {
     async fn say(&mut self, message: &TrackerRequest) -> Result<(), TransportError> {
         say(&mut *self.send, message).await
+    }
+
+    /// Which of several trackers it is, if it knows the question.
+    async fn which(&mut self) -> Option<TrackerInstance> {
+        self.say(&TrackerRequest::Instance).await.ok()?;
+        match self.hear().await {
+            Ok(TrackerEvent::Instance(instance)) => Some(instance),
+            _ => None,
+        }
     }
 
     async fn hear(&mut self) -> Result<TrackerEvent, TransportError> {

@@ -46,6 +46,8 @@ pub(crate) enum ToClient {
         content: ContentId,
         reply: oneshot::Sender<Result<Passage, Refusal>>,
     },
+    /// There are several now: come again, and ask which one this is. Where it is now is its own place.
+    OneOfSeveral,
     Bye {
         done: oneshot::Sender<()>,
     },
@@ -59,12 +61,16 @@ impl ToClient {
             ToClient::List { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::Watch { reply, .. } => drop(reply.send(Err(PeerError::NoTracker))),
             ToClient::Relay { reply, .. } => drop(reply.send(Err(None))),
-            ToClient::Announce(_) | ToClient::Leave(_) | ToClient::Progress { .. } | ToClient::Bye { .. } => {}
+            ToClient::Announce(_)
+            | ToClient::Leave(_)
+            | ToClient::Progress { .. }
+            | ToClient::OneOfSeveral
+            | ToClient::Bye { .. } => {}
         }
     }
 }
 
-/// A page of what a tracker knows, newest first.
+/// A page of what a tracker knows, newest first. Of several trackers, one is read after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {

@@ -36,18 +36,43 @@ fn bind(network: &MemoryNetwork, id: &[u8], place: &str) -> Arc<dyn Transport> {
     Arc::new(network.bind(PeerId::of_public_key(id), at(place)).unwrap())
 }
 
+/// What clients of a peer share, which is at its listeners.
+fn around(peer: &Arc<dyn Transport>, reports: mpsc::Sender<Report>) -> (Surroundings, watch::Sender<Vec<SocketAddr>>) {
+    let (listeners, watched) = watch::channel(peer.listeners());
+    let around = Surroundings {
+        transport: peer.clone(),
+        listeners: watched,
+        dialled: Arc::new(DialFilter::new(false, &[])),
+        book: Arc::default(),
+        reports,
+        resolver: crate::resolver::of_system(),
+        several: Arc::default(),
+        claims: Arc::default(),
+    };
+    (around, listeners)
+}
+
+/// The next news of a tracker.
+async fn news(reports: &mut mpsc::Receiver<Report>) -> TrackerNews {
+    match reports.recv().await {
+        Some(Report::Tracker { news, .. }) => news,
+        _ => panic!("no news of a tracker"),
+    }
+}
+
 async fn world() -> (World, Heard) {
     let network = MemoryNetwork::new();
     let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
     let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
-    let (listeners, watched) = watch::channel(peer.listeners());
-    let (send, reports) = mpsc::channel(64);
+    let (send, mut reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
-    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
-    let world = World { tracker, listeners, commands, reports, network };
+    let (around, listeners) = around(&peer, send);
+    let commands = start(around, 1, address, no_shares(), first);
+    let mut world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
     let heard = world.hears().await;
     joined.await.unwrap().unwrap();
+    assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { .. }));
+    world.reports = reports;
     (world, heard)
 }
 
@@ -100,8 +125,8 @@ async fn a_tracker_that_sees_it_elsewhere_is_met_again_without_a_word() {
     // One that does nothing else is as good as one that is gone.
     again.connection.close(COME_AGAIN, "you have moved");
     let _again = world.hears().await;
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerBack)));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Lost));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Welcome { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,9 +135,8 @@ async fn somebody_else_where_the_tracker_was_is_reported_once() {
     world.tracker.close().await;
     let other = bind(&world.network, b"with another key", "10.0.0.1:9999");
     heard.connection.close(0, "ends");
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
-    let Some(Report::TrackerUnfit { error: PeerError::WrongTracker { address, .. } }) = world.reports.recv().await
-    else {
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Lost));
+    let TrackerNews::Unfit(PeerError::WrongTracker { address, .. }) = news(&mut world.reports).await else {
         panic!("nothing was said of the other one");
     };
     assert_eq!(vec![address], other.listeners());
@@ -127,8 +151,8 @@ async fn each_reason_why_the_tracker_is_not_back_is_reported_once() {
     world.tracker.close().await;
     let mut other = bind(&world.network, b"with another key", "10.0.0.1:9999");
     heard.connection.close(0, "ends");
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerLost)));
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerUnfit { .. })));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Lost));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Unfit(_)));
     other.close().await;
     other = bind(&world.network, b"tracker", "10.0.0.1:9999");
     for _ in 0..2 {
@@ -140,7 +164,7 @@ async fn each_reason_why_the_tracker_is_not_back_is_reported_once() {
     }
     other.close().await;
     let _other = bind(&world.network, b"with another key", "10.0.0.1:9999");
-    assert!(matches!(world.reports.recv().await, Some(Report::TrackerUnfit { error: PeerError::Refused(_) })));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Unfit(PeerError::Refused(_))));
     sleep(LONGEST * 5).await;
     assert!(world.reports.try_recv().is_err(), "what was said before is not said again");
 }
@@ -152,11 +176,10 @@ async fn a_tracker_that_was_named_is_found_where_its_name_leads_now() {
     // What needs no name server is as good a name.
     let name = Some("10.0.0.99:9999".to_owned());
     let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name };
-    let (listeners, watched) = watch::channel(peer.listeners());
     let (send, mut reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
-    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
+    let (around, listeners) = around(&peer, send);
+    let commands = start(around, 1, address, no_shares(), first);
     let mut world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
     let heard = world.hears().await;
     joined.await.unwrap().unwrap();
@@ -164,8 +187,9 @@ async fn a_tracker_that_was_named_is_found_where_its_name_leads_now() {
     world.tracker = bind(&world.network, b"tracker", "10.0.0.99:9999");
     heard.connection.close(0, "ends");
     let _again = world.hears().await;
-    assert!(matches!(reports.recv().await, Some(Report::TrackerLost)));
-    assert!(matches!(reports.recv().await, Some(Report::TrackerBack)));
+    assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { .. }));
+    assert!(matches!(news(&mut reports).await, TrackerNews::Lost));
+    assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { .. }));
 }
 
 /// A tracker that does not answer would hold up who leaves for as long as it may take to answer.
@@ -174,11 +198,10 @@ async fn a_peer_that_connects_to_its_tracker_leaves_at_once() {
     let network = MemoryNetwork::new();
     let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
     let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
-    let (_listeners, watched) = watch::channel(peer.listeners());
     let (send, _reports) = mpsc::channel(64);
     let (first, joined) = oneshot::channel();
-    let dialled = (Arc::new(DialFilter::new(false, &[])), Arc::default());
-    let commands = start(peer, address, no_shares(), watched, dialled, send, first);
+    let (around, _listeners) = around(&peer, send);
+    let commands = start(around, 1, address, no_shares(), first);
     // It accepts, and never says welcome.
     let _connection = tracker.accept().await.unwrap();
     let began = Instant::now();
@@ -219,4 +242,73 @@ fn a_thousand_peers_come_back_without_a_stampede() {
         let peak = tenths.into_iter().max().unwrap();
         assert!(peak <= 3 * PEERS / 10, "{back:?}: {peak} of {PEERS} come in a tenth of the time");
     }
+}
+
+/// The same tracker by two addresses has one session, which neither client takes from the other.
+#[tokio::test(start_paused = true)]
+async fn two_addresses_of_one_tracker_are_one_tracker() {
+    let network = MemoryNetwork::new();
+    let places = vec!["10.0.0.1:9999".parse().unwrap(), "10.0.0.1:9998".parse().unwrap()];
+    let tracker: Arc<dyn Transport> =
+        Arc::new(network.bind(PeerId::of_public_key(b"tracker"), places.clone()).unwrap());
+    let peer = bind(&network, b"peer", "10.0.0.2:9000");
+    let instance = TrackerInstance { label: [1; 16], nonce: [2; 16] };
+    let id = tracker.peer_id();
+    let hellos = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = hellos.clone();
+    tokio::spawn(async move {
+        while let Some(connection) = tracker.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let (mut send, mut recv) = connection.accept().await.unwrap();
+                while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
+                    let answer = match TrackerRequest::decode(&bytes).unwrap() {
+                        TrackerRequest::Instance => TrackerEvent::Instance(instance),
+                        _ => {
+                            counted.fetch_add(1, Ordering::Relaxed);
+                            TrackerEvent::Welcome { seen: connection.remote_addr() }
+                        }
+                    };
+                    send.send(frame(&answer.encode().unwrap())).await.unwrap();
+                }
+            });
+        }
+    });
+    let (send, mut reports) = mpsc::channel(64);
+    let (around, _listeners) = around(&peer, send);
+    around.several.store(true, Ordering::Relaxed);
+    let start_at = |number: usize| {
+        let address = TrackerAddress { addresses: vec![places[number]], id, name: None };
+        let (first, joined) = oneshot::channel();
+        (start(around.clone(), number as u64, address, no_shares(), first), joined)
+    };
+    let (_one, joined) = start_at(0);
+    joined.await.unwrap().unwrap();
+    assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { instance: known, .. } if known == instance));
+    let (_other, _) = start_at(1);
+    assert!(matches!(news(&mut reports).await, TrackerNews::Taken));
+    sleep(TAKEN_AGAIN * 3).await;
+    assert!(reports.try_recv().is_err(), "that is said once");
+    assert_eq!(hellos.load(Ordering::Relaxed), 1);
+}
+
+/// It does not know the question, and ends the connection.
+#[tokio::test(start_paused = true)]
+async fn an_older_tracker_is_one_of_several_all_the_same() {
+    let network = MemoryNetwork::new();
+    let (tracker, peer) = (bind(&network, b"tracker", "10.0.0.1:9999"), bind(&network, b"peer", "10.0.0.2:9000"));
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
+    let (send, mut reports) = mpsc::channel(64);
+    let (around, listeners) = around(&peer, send);
+    around.several.store(true, Ordering::Relaxed);
+    let (first, joined) = oneshot::channel();
+    let commands = start(around, 1, address, no_shares(), first);
+    let connection = tracker.accept().await.unwrap();
+    let _stream = connection.accept().await.unwrap();
+    connection.close(0, "done");
+    let world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
+    let _heard = world.hears().await;
+    joined.await.unwrap().unwrap();
+    let instance = TrackerInstance::default();
+    assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { instance: known, .. } if known == instance));
 }
