@@ -1,5 +1,5 @@
-//! The nodes of a daemon. A node has one tracker, so there is one for the tracker that the daemon's own shares are announced to,
-//! and one for each other tracker that a ticket names, for as long as something is downloaded or shared by it. What they send
+//! The nodes of a daemon. A node has the trackers of one swarm, so there is one for those that the daemon's own shares are announced
+//! to, and one for those of each ticket that names others, for as long as something is downloaded or shared by it. What they send
 //! and receive together stays below the same limits.
 
 use std::collections::HashMap;
@@ -7,12 +7,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use peer::{ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TrackerAddress, Waits};
+use peer::{
+    ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TicketTracker, TrackerAddress, Waits,
+};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// Nodes beside that of the daemon's own shares.
 const MOST_OTHERS: usize = 64;
+/// Most addresses of all trackers in a ticket together.
+const TICKET_ADDRESSES: usize = 16;
 /// Time between two attempts to reach a tracker: doubled each time up to the second, and spread.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -29,9 +33,11 @@ pub type NewNode = Box<dyn Fn() -> Result<NodeBuilder, String> + Send + Sync>;
 pub struct Home {
     /// It, still to be started.
     pub node: NodeBuilder,
-    /// The tracker that its shares are announced to.
-    pub tracker: TrackerAddress,
-    /// Where others reach that tracker, for tickets: it is asked again whenever this machine's addresses change.
+    /// The trackers that its shares are announced to; at least one.
+    pub trackers: Vec<TrackerAddress>,
+    /// Those of them that tickets have beside the first.
+    pub others: Vec<TrackerAddress>,
+    /// Where others reach the first tracker, for tickets: it is asked again whenever this machine's addresses change.
     pub addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
     /// The secret of each content that is shared; none to share openly.
     pub secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
@@ -76,12 +82,12 @@ impl Drop for Tracked {
 impl Tracked {
     fn new(
         node: Node,
-        tracker: TrackerAddress,
+        trackers: Vec<TrackerAddress>,
         secret: Option<Secret>,
         past: Arc<Mutex<(Counters, Waits)>>,
     ) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
-        let joining = tokio::spawn(join(node.clone(), tracker, secret, tell.clone())).abort_handle();
+        let joining = tokio::spawn(join(node.clone(), trackers, secret, tell.clone())).abort_handle();
         Arc::new(Tracked {
             node,
             told,
@@ -123,11 +129,17 @@ impl Tracked {
     }
 }
 
-/// Joins the tracker, however long that takes. Afterwards the node itself comes back to it.
-async fn join(node: Node, mut tracker: TrackerAddress, secret: Option<Secret>, tell: watch::Sender<Told>) {
+/// Joins the tracker, or the first of several, however long that takes. Afterwards the node itself comes back to it.
+async fn join(node: Node, mut trackers: Vec<TrackerAddress>, secret: Option<Secret>, tell: watch::Sender<Told>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let attempt = tokio::time::timeout(ONE_TRY, node.join_private(tracker.clone(), secret)).await;
+        let join = async {
+            match &trackers[..] {
+                [only] => node.join_private(only.clone(), secret).await,
+                several => node.join_any(several.to_vec()).await,
+            }
+        };
+        let attempt = tokio::time::timeout(ONE_TRY, join).await;
         let reason = match attempt {
             Ok(Ok(joined)) => {
                 tell.send_replace(Told::Joined(joined.told.map(|told| told.content)));
@@ -147,7 +159,9 @@ async fn join(node: Node, mut tracker: TrackerAddress, secret: Option<Secret>, t
         });
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        tracker.resolve_again().await;
+        for tracker in &mut trackers {
+            tracker.resolve_again().await;
+        }
     }
 }
 
@@ -155,6 +169,9 @@ async fn join(node: Node, mut tracker: TrackerAddress, secret: Option<Secret>, t
 pub(crate) struct Nodes {
     home: Arc<Tracked>,
     home_tracker: PeerId,
+    home_trackers: Vec<PeerId>,
+    /// Those that tickets have beside the first.
+    more_trackers: Vec<TrackerAddress>,
     addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
@@ -167,11 +184,23 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts the node for what this daemon shares.
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
-        let Home { node, tracker, addresses, secrets, own_tracker } = home;
-        let home_tracker = tracker.id;
+        let Home { node, trackers, others, addresses, secrets, own_tracker } = home;
+        let home_trackers: Vec<_> = trackers.iter().map(|tracker| tracker.id).collect();
+        let home_tracker = home_trackers[0];
         let past = Arc::default();
-        let home = Tracked::new(node.start(), tracker, None, Arc::clone(&past));
-        Nodes { home, home_tracker, addresses, secrets, own_tracker, new, others: Mutex::default(), past }
+        let home = Tracked::new(node.start(), trackers, None, Arc::clone(&past));
+        Nodes {
+            home,
+            home_tracker,
+            home_trackers,
+            more_trackers: others,
+            addresses,
+            secrets,
+            own_tracker,
+            new,
+            others: Mutex::default(),
+            past,
+        }
     }
 
     /// The node for what this daemon shares.
@@ -183,10 +212,12 @@ impl Nodes {
     pub(crate) fn of_ticket(&self, ticket: &Ticket) -> Result<Arc<Tracked>, String> {
         // The tracker of a private share tells its content to those who have the secret, and each connection proves one.
         let told_by_tracker = ticket.content().is_none();
-        if !told_by_tracker && self.home_tracker.answers_to(ticket.tracker()) {
+        let is_home = |tracker: &TicketTracker| self.home_trackers.iter().any(|id| id.answers_to(tracker.id));
+        if !told_by_tracker && ticket.trackers().iter().all(is_home) {
             return Ok(self.home.clone());
         }
-        let key = if told_by_tracker { ticket.to_string() } else { ticket.tracker().to_string() };
+        let ids: Vec<_> = ticket.trackers().iter().map(|tracker| tracker.id.to_string()).collect();
+        let key = if told_by_tracker { ticket.to_string() } else { ids.join(" ") };
         let mut others = lock(&self.others);
         if let Some(node) = others.get(&key).and_then(Weak::upgrade) {
             return Ok(node);
@@ -197,7 +228,7 @@ impl Nodes {
         }
         let builder = (self.new)()?.rates_of(&self.home.node);
         let secret = ticket.secret().filter(|_| told_by_tracker);
-        let node = Tracked::new(builder.start(), ticket.into(), secret, self.past.clone());
+        let node = Tracked::new(builder.start(), TrackerAddress::all_of(ticket), secret, self.past.clone());
         others.insert(key, Arc::downgrade(&node));
         Ok(node)
     }
@@ -224,6 +255,18 @@ impl Nodes {
     pub(crate) fn ticket(&self, content: ContentId) -> Option<Ticket> {
         let addresses = (self.addresses)();
         let ticket = match &self.secrets {
+            secrets if !self.more_trackers.is_empty() => {
+                // As many addresses of each as there is room for.
+                let room = (TICKET_ADDRESSES / (self.more_trackers.len() + 1)).max(1);
+                let others = self.more_trackers.iter().map(|other| (other.id, other.addresses.clone()));
+                let all = std::iter::once((self.home_tracker, addresses)).chain(others);
+                let tracker = |(id, mut addresses): (PeerId, Vec<SocketAddr>)| {
+                    addresses.truncate(room);
+                    TicketTracker { id, addresses }
+                };
+                let trackers = all.map(tracker).filter(|tracker| !tracker.addresses.is_empty()).collect();
+                Ticket::of_trackers(trackers, content, secrets.as_ref().map(|secrets| secrets(content)))
+            }
             Some(secrets) => {
                 let told = self.own_tracker.is_none().then_some(content);
                 Ticket::private(self.home_tracker, addresses, secrets(content), told)

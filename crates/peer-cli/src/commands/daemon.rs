@@ -12,7 +12,8 @@ use daemon::control::Place as ControlPlace;
 use daemon::state::{self, StateError};
 use daemon::{Home, Service, ServiceConfig, ServiceRun, Settings, StartError};
 use lan::Offers;
-use peer::{ScanOptions, Shares};
+use peer::{ScanOptions, Shares, TrackerAddress};
+use protocol::MAX_TICKET_TRACKERS;
 use settings::{Folders, ServiceManager, Signal, Signals};
 use transport::Identity;
 
@@ -20,7 +21,7 @@ use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
-use crate::flags::{output, sizes};
+use crate::flags::{named, output, sizes};
 use crate::session::connect::{self, NamedBy, TRACKER_PORT};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::own_tracker::OwnTracker;
@@ -52,9 +53,10 @@ const PEER_PORT: u16 = 9000;
 pub struct DaemonArguments {
     /// A tracker elsewhere, instead of one here
     ///
-    /// Name or address of the machine of the tracker that shares are announced to; if not given, a tracker runs in this process
+    /// Name or address of the machine of the tracker that shares are announced to, several with commas between them; if not given, a
+    /// tracker runs in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
-    tracker_ip: Option<String>,
+    tracker_ip: Option<Vec<String>>,
     /// Port of the tracker [default: 9999; of one in this process, that of -p]
     #[arg(short = 'd', long, value_name = "PORT")]
     tracker_port: Option<u16>,
@@ -215,7 +217,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
     };
     let home = match arguments.tracker_ip.clone() {
-        Some(host) => home_elsewhere(arguments, &host, &state).await?,
+        Some(given) => home_elsewhere(arguments, &given, &state).await?,
         None => home_here(arguments)?,
     };
     let node = home.node.private(!arguments.open).scan(scan.clone()).reserve([state.clone()]);
@@ -249,7 +251,8 @@ fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
     let place = place(arguments, Place::Here(listening));
     Ok(Home {
         node: node.shares(shares.clone()).lan(lan),
-        tracker: own.address(),
+        trackers: vec![own.address()],
+        others: Vec::new(),
         addresses: Box::new(move || addresses(&place)),
         secrets: (!arguments.open).then(|| secrets_of(own.identity.clone())),
         own_tracker: Some(shares),
@@ -257,7 +260,7 @@ fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
 }
 
 /// The node for what is shared, with a tracker elsewhere.
-async fn home_elsewhere(arguments: &mut DaemonArguments, host: &str, state: &Path) -> Result<Home, Failure> {
+async fn home_elsewhere(arguments: &mut DaemonArguments, given: &[String], state: &Path) -> Result<Home, Failure> {
     let port = arguments.tracker_port.unwrap_or(TRACKER_PORT);
     if port == 0 {
         return Err(Failure::new(
@@ -266,9 +269,9 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, host: &str, state: &Pat
         ));
     }
     let patience = Patience::new(arguments.peer.wait);
-    let id = trust::tracker_id(host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-    arguments.peer.tracker_id = Some(id);
-    let tracker = connect::tracker(host, port, &arguments.peer, patience, &complain).await?;
+    let named = named::trackers(given, port)?;
+    let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+    let trackers = connect::trackers_of(&trusted, patience, &complain).await?;
     let key = state.join("daemon.key");
     let secrets = match arguments.open {
         true => None,
@@ -278,11 +281,15 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, host: &str, state: &Pat
             Some(secrets_of(Identity::load_or_create(&key).map_err(connect::unusable)?))
         }
     };
-    let place = place(arguments, Place::Known(tracker.addresses.clone()));
+    let mut each = trackers.iter().flat_map(TrackerAddress::each);
+    let first = each.next().map(|first| first.addresses).unwrap_or_default();
+    let others = each.take(MAX_TICKET_TRACKERS - 1).collect();
+    let place = place(arguments, Place::Known(first));
     Ok(Home {
         node: connect::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
             .lan(network::start(&arguments.peer, ByDefault::On)),
-        tracker,
+        trackers,
+        others,
         addresses: Box::new(move || addresses(&place)),
         secrets,
         own_tracker: None,

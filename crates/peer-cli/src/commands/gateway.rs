@@ -9,6 +9,7 @@ use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
+use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
@@ -42,10 +43,10 @@ pub struct GatewayCommand {
     tickets: Vec<String>,
     /// The tracker's machine, all of whose contents are served
     ///
-    /// Name or address of the tracker's machine. All contents that it knows are served, so the swarm is to be closed (--ca), or --open
+    /// Name or address of the tracker's machine, several with commas between them. All contents that it knows are served, so the swarm is to be closed (--ca), or --open
     /// says that anyone may have put them there
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
-    tracker_ip: Option<String>,
+    tracker_ip: Option<Vec<String>>,
     /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     tracker_port: u16,
@@ -131,15 +132,20 @@ fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
 async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(Running, Vec<Node>), Failure> {
     let patience = Patience::new(arguments.peer.wait);
     let mut sources = Vec::new();
-    if let Some(host) = arguments.tracker_ip.clone() {
-        let port = arguments.tracker_port;
-        let id = trust::tracker_id(&host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-        let tracker = connect::tracker_of(id, &host, port, patience, &complain).await?;
+    if let Some(given) = arguments.tracker_ip.clone() {
+        let named = named::trackers(&given, arguments.tracker_port)?;
+        let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+        let trackers = connect::trackers_of(&trusted, patience, &complain).await?;
         let node = connect::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
         let node = node.output(&arguments.output).start();
-        connect::join(&node, tracker, NamedBy::Flags, patience, &complain).await?;
+        connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
         let kind = if Audience::of(&arguments.peer) == Audience::Closed { "closed" } else { "open" };
-        let about = format!("the {kind} swarm of the tracker at {host}:{port} ({})", short(id));
+        let at = |TrustedTracker { named: NamedTracker { host, port }, id }: &TrustedTracker| {
+            format!("{host}:{port} ({})", short(*id))
+        };
+        let at: Vec<_> = trusted.iter().map(at).collect();
+        let trackers = if at.len() == 1 { "tracker" } else { "trackers" };
+        let about = format!("the {kind} swarm of the {trackers} at {}", at.join(", "));
         let output = Some(arguments.output.clone());
         sources.push(Source { all: true, output, ..Source::of(&node, about) });
     }

@@ -12,6 +12,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::guess::quoted;
+use crate::flags::named;
 use crate::flags::names::NameArguments;
 use crate::flags::output;
 use crate::flags::peer::PeerArguments;
@@ -115,9 +116,9 @@ pub struct GetArguments {
     seed_ratio: Option<f64>,
     /// The tracker's machine; a ticket says that
     ///
-    /// Name or address of the tracker's machine; a ticket says that itself
+    /// Name or address of the tracker's machine, several with commas between them; a ticket says that itself
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
-    tracker_ip: Option<String>,
+    tracker_ip: Option<Vec<String>>,
     /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     tracker_port: u16,
@@ -216,12 +217,11 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
 
 /// Settles who the tracker is, while the terminal can be asked: later it is the prompt's.
 async fn trust_tracker(arguments: &mut GetArguments, asked: &Asked) -> Result<(), Failure> {
-    let host = arguments.tracker_ip.as_deref().filter(|_| matches!(asked, Asked::Placed(What::Text(_))));
-    if let Some(host) = host {
+    let given = arguments.tracker_ip.as_deref().filter(|_| matches!(asked, Asked::Placed(What::Text(_))));
+    if let Some(given) = given {
         let patience = Patience::new(arguments.peer.wait);
-        let (port, peer) = (arguments.tracker_port, &arguments.peer);
-        let id = trust::tracker_id(host, port, peer, NamedBy::Flags, patience, &complain).await?;
-        arguments.peer.tracker_id = Some(id);
+        let named = named::trackers(given, arguments.tracker_port)?;
+        arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
     }
     Ok(())
 }
@@ -363,7 +363,7 @@ async fn of_ticket(
                 session.without_tracker();
                 let address = holder.address;
                 session.note(&format!("The tracker does not answer: going on with {address}, on this network."));
-                network::join_later(session.node.clone(), ticket.into());
+                network::join_later(session.node.clone(), TrackerAddress::all_of(ticket));
                 return Ok(found_without_tracker(content, ticket.secret()));
             }
             (Raced::Holder(holder), None) => also_at.extend(holder.tracker),
@@ -396,12 +396,11 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let finding = if arguments.fallback.origin.is_some() { Patience::new(None) } else { patience };
     let found = match what {
         What::Code(code) => {
-            let (host, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
-            let named_by = if host.is_some() { NamedBy::Flags } else { NamedBy::Lan };
-            let places = rendezvous::places(&code, host, lan, port, &arguments.peer, patience, &tell).await?;
+            let (given, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
+            let named = given.map(|given| named::trackers(given, port)).transpose()?;
+            let places = rendezvous::places(&code, named, lan, &arguments.peer, patience, &tell).await?;
             session.connects();
-            let (ticket, place) =
-                rendezvous::redeem(&session.node, (&places, named_by), &code, patience, &tell).await?;
+            let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
             let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
@@ -417,7 +416,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
         }
         What::Nearby(tracker, found, query) => {
             let id = tracker.id;
-            connect::join(&session.node, tracker, NamedBy::Lan, patience, &tell).await?;
+            connect::join(&session.node, vec![tracker], NamedBy::Lan, patience, &tell).await?;
             session.joined(id);
             let ContentMatch { content, name, size, seeders, others, .. } = found;
             let asked = matches!(query, Query::Name(_)).then(|| name.clone());
@@ -443,11 +442,10 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             }
         }
         What::Text(what) => {
-            let host = arguments.tracker_ip.as_deref().expect("a name without it was refused");
-            let tracker = connect::tracker(host, arguments.tracker_port, &arguments.peer, patience, &tell).await?;
-            let id = tracker.id;
-            connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
-            session.joined(id);
+            let given = arguments.tracker_ip.as_deref().expect("a name without it was refused");
+            let trackers = connect::trackers(given, arguments.tracker_port, &arguments.peer, patience, &tell).await?;
+            let joined = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell).await?;
+            session.joined(joined.tracker);
             let found = find(&session.node, &what, finding, &tell).await;
             let wanted = what.parse::<Query>();
             session.or_from_origin(found, wanted.ok().and_then(|query| content_of(&query)), None)?

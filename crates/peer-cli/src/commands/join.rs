@@ -33,9 +33,9 @@ use crate::ui::screen::OutputStream;
 pub struct JoinArguments {
     /// The tracker's machine
     ///
-    /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
+    /// Name or address of the tracker's machine (IPv4, IPv6 or a name); several with commas between them
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP", required = true)]
-    tracker_ip: Option<String>,
+    tracker_ip: Option<Vec<String>>,
     /// Be a seeder: share every file in input/
     ///
     /// Be a seeder: share every file in the input folder (or, with -f, only that one)
@@ -105,7 +105,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl JoinArguments {
-    pub fn tracker_host(&self) -> &str {
+    pub fn tracker_hosts(&self) -> &[String] {
         self.tracker_ip.as_deref().expect("clap requires it unless there is a subcommand")
     }
 
@@ -171,11 +171,10 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
         arguments.wanted().iter().try_for_each(|wanted| wanted.parse::<Query>().map(drop)).map_err(PeerError::from)?;
     }
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
-    let (host, port) = (arguments.tracker_host(), arguments.tracker_port);
-    let tracker = connect::tracker(host, port, &arguments.peer, patience, &tell).await?;
-    let id = tracker.id;
-    connect::join(&session.node, tracker, NamedBy::Flags, patience, &tell).await?;
-    session.joined(id);
+    let (hosts, port) = (arguments.tracker_hosts(), arguments.tracker_port);
+    let trackers = connect::trackers(hosts, port, &arguments.peer, patience, &tell).await?;
+    let joined = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell).await?;
+    session.joined(joined.tracker);
     left_out.iter().for_each(|sentence| session.note(sentence));
     if !arguments.seeder {
         for wanted in arguments.wanted() {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use peer::json::{self, Event};
-use peer::{Glob, Node};
+use peer::{Glob, Node, merged};
 use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query, Ticket};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
 use crate::session::lan::{self, ByDefault};
-use crate::session::query::{TrackerQuery, answer, complain};
+use crate::session::query::{TrackerQuery, answer, complain, name_silent};
 use crate::ui::amounts;
 use crate::ui::live::{Column, Kind, Live, Table};
 use crate::ui::screen::{print, print_while_read};
@@ -86,6 +86,7 @@ pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     }
     let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
     let listed = everything(&node).await;
+    name_silent(&node, &complain);
     node.shutdown().await;
     let listed = listed?;
     nothing_unmatched(&arguments.only, &listed)?;
@@ -151,6 +152,7 @@ async fn one(query: &TrackerQuery, ticket: &Ticket) -> Result<ContentMatch, Fail
             Ok(ContentMatch { content: ticket.content().unwrap_or(found.content), ..found })
         }),
     };
+    name_silent(&node, &complain);
     node.shutdown().await;
     found
 }
@@ -211,10 +213,10 @@ pub async fn everything(node: &Node) -> Result<Vec<ContentMatch>, Failure> {
         // A tracker that says the same again would never end.
         match page.next.filter(|next| before.is_none_or(|before| *next < before)) {
             Some(next) => before = Some(next),
-            None => return Ok(all),
+            None => break,
         }
     }
-    Ok(all)
+    Ok(merged(all))
 }
 
 fn event(found: &ContentMatch) -> Event {

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod guess;
 pub mod help;
 pub mod links;
+pub mod named;
 pub mod names;
 pub mod origins;
 pub mod output;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use storage::{Backend, FileBackend, MemoryBackend, MmapBackend};
 use transport::{Congestion, Kind};
 
+use crate::flags::named::TrustedTracker;
 use crate::flags::sizes;
 
 /// The folders of the original's way of starting, in the working folder.
@@ -46,10 +47,11 @@ pub struct PeerArguments {
     pub no_lan: bool,
     /// The tracker's id, which it prints at start
     ///
-    /// The tracker's id, which it prints at start. If it is not given, it is read from the tracker's certificate in the certs
+    /// The tracker's id, which it prints at start; of several trackers one for all, or one for each in their order, with commas
+    /// between them. If it is not given, it is read from the tracker's certificate in the certs
     /// folder; where there is none, `peer-cli` shows the id at the first time, asks, and remembers it (not when started with -i alone)
-    #[arg(long, value_name = "FINGERPRINT")]
-    pub tracker_id: Option<protocol::PeerId>,
+    #[arg(long, value_name = "FINGERPRINT", value_delimiter = ',')]
+    pub tracker_id: Vec<protocol::PeerId>,
     /// Folder with certificates and the tracker's key
     ///
     /// Folder with the tracker's certificate, and in a closed swarm with those of peers [default: certs/ where the program is
@@ -158,6 +160,9 @@ pub struct PeerArguments {
     /// Draw no progress lines
     #[arg(long)]
     pub no_progress: bool,
+    /// The trackers that were named, once it is known who each must prove to be.
+    #[arg(skip)]
+    pub trusted: Vec<TrustedTracker>,
     /// Where this command keeps what is its own.
     #[arg(skip)]
     pub own: OwnFolders,

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::{NOT_YET, PeerId, Secret, Ticket};
+use tokio::task::JoinSet;
 use transport::{
     Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, peer_id_of_certificate_pem,
 };
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
 use crate::flags::links::own_files;
+use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::patience::{Patience, SPEAK};
 
@@ -155,7 +157,7 @@ pub fn unusable(error: IdentityError) -> Failure {
 }
 
 /// What the user typed to say which tracker: advice speaks of that, and of nothing else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedBy {
     /// `-i` and `-d`.
     Flags,
@@ -168,16 +170,16 @@ pub enum NamedBy {
     Own,
 }
 
-/// Joins the tracker, or says what to do. One that does not answer is waited for as long as `patience` lasts; `tell` is told
+/// Joins the tracker, or several, or says what to do. One that does not answer is waited for as long as `patience` lasts; `tell` is told
 /// after a moment that this is so.
 pub async fn join(
     node: &Node,
-    tracker: TrackerAddress,
+    trackers: Vec<TrackerAddress>,
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<(), Failure> {
-    join_with(node, (tracker, None), named_by, patience, tell).await.map(|_| ())
+) -> Result<Joined, Failure> {
+    join_with(node, (trackers, None), named_by, patience, tell).await
 }
 
 /// Joins the tracker that a ticket names, which tells of a private share what it is.
@@ -200,9 +202,9 @@ pub async fn join_by_ticket_at(
 ) -> Result<Joined, Failure> {
     // Any other tracker than the sharer's own need not know that there is something to prove.
     let secret = ticket.secret().filter(|_| ticket.content().is_none());
-    let mut tracker = TrackerAddress::from(ticket);
-    tracker.addresses.splice(..0, also_at.iter().copied());
-    join_with(node, (tracker, secret), NamedBy::Ticket, patience, tell).await
+    let mut trackers = TrackerAddress::all_of(ticket);
+    trackers[0].addresses.splice(..0, also_at.iter().copied());
+    join_with(node, (trackers, secret), NamedBy::Ticket, patience, tell).await
 }
 
 /// Joins the tracker of a ticket that was had by a code at `place`: if that is the ticket's own, it is there for sure.
@@ -213,38 +215,52 @@ pub async fn join_by_code(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Joined, Failure> {
-    let mut tracker = TrackerAddress::from(ticket);
-    if place.id.answers_to(tracker.id) {
+    let mut trackers = TrackerAddress::all_of(ticket);
+    // Of several, each is where the ticket says.
+    if let [tracker] = &mut trackers[..]
+        && place.id.answers_to(tracker.id)
+    {
         tracker.addresses.retain(|address| !place.addresses.contains(address));
         tracker.addresses.splice(0..0, place.addresses.iter().copied());
     }
     let secret = ticket.secret().filter(|_| ticket.content().is_none());
-    join_with(node, (tracker, secret), NamedBy::Ticket, patience, tell).await
+    join_with(node, (trackers, secret), NamedBy::Ticket, patience, tell).await
 }
 
 async fn join_with(
     node: &Node,
-    (mut tracker, secret): (TrackerAddress, Option<Secret>),
+    (mut trackers, secret): (Vec<TrackerAddress>, Option<Secret>),
     named_by: NamedBy,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Joined, Failure> {
-    let places = |tracker: &TrackerAddress| {
-        let places: Vec<_> = tracker.addresses.iter().map(SocketAddr::to_string).collect();
+    let places = |trackers: &[TrackerAddress]| {
+        let places: Vec<_> =
+            trackers.iter().flat_map(|tracker| &tracker.addresses).map(SocketAddr::to_string).collect();
         places.join(", ")
     };
     let most = patience.at_most(ONE_TRY);
-    let slow = format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&tracker));
+    let slow = match trackers.len() {
+        1 => format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&trackers)),
+        _ => format!("None of the trackers at {} has answered yet; waiting for one, {most}.", places(&trackers)),
+    };
     let mut speech = Speech::new(tell, slow);
     loop {
-        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), node.join_private(tracker.clone(), secret));
+        let join = async {
+            match &trackers[..] {
+                [only] => node.join_private(only.clone(), secret).await,
+                several => node.join_any(several.to_vec()).await,
+            }
+        };
+        let attempt = tokio::time::timeout(patience.bound(ONE_TRY), join);
         let error = match speech.during(attempt).await {
             Ok(Ok(joined)) => return Ok(joined),
             Ok(Err(error)) => error,
             Err(_) => {
                 let silent = || TransportError::Lost("it does not answer".to_owned());
-                let reason = tracker.addresses.first().copied().map_or_else(silent, TransportError::Unreachable);
-                PeerError::Tracker { address: places(&tracker), reason }
+                let first = trackers.iter().find_map(|tracker| tracker.addresses.first());
+                let reason = first.copied().map_or_else(silent, TransportError::Unreachable);
+                PeerError::Tracker { address: places(&trackers), reason }
             }
         };
         if !may_come(&error) || !patience.waits() {
@@ -263,7 +279,9 @@ async fn join_with(
         speech.now();
         let pause = async {
             tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
-            tracker.resolve_again().await;
+            for tracker in &mut trackers {
+                tracker.resolve_again().await;
+            }
         };
         speech.during(pause).await;
     }
@@ -350,31 +368,60 @@ fn impostor(named_by: NamedBy) -> &'static str {
     }
 }
 
-/// Where the tracker is and who it must prove to be.
-pub async fn tracker(
-    host: &str,
+/// Where the trackers are that -i names, and who each must prove to be: what was found out before, or else what is given or stands
+/// in the certs folder.
+pub async fn trackers(
+    given: &[String],
     port: u16,
     arguments: &PeerArguments,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<TrackerAddress, Failure> {
-    let id = match arguments.tracker_id {
-        Some(id) => id,
-        None => certified_id(arguments)?,
+) -> Result<Vec<TrackerAddress>, Failure> {
+    if !arguments.trusted.is_empty() {
+        return trackers_of(&arguments.trusted, patience, tell).await;
+    }
+    let named = named::trackers(given, port)?;
+    let trusted = match &arguments.tracker_id[..] {
+        [] => named::with_ids(named, &[certified_id(arguments)?])?,
+        ids => named::with_ids(named, ids)?,
     };
-    tracker_of(id, host, port, patience, tell).await
+    trackers_of(&trusted, patience, tell).await
 }
 
-/// Where the tracker is that has this id.
-pub async fn tracker_of(
-    id: PeerId,
-    host: &str,
-    port: u16,
+/// Where these trackers are. Of several, those whose names lead nowhere now are looked up again later.
+pub async fn trackers_of(
+    trusted: &[TrustedTracker],
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<TrackerAddress, Failure> {
-    let addresses = addresses(host, port, patience, tell).await?;
-    Ok(TrackerAddress { addresses, id, name: Some(with_port(without_brackets(host), port)) })
+) -> Result<Vec<TrackerAddress>, Failure> {
+    let name = |NamedTracker { host, port }: &NamedTracker| with_port(without_brackets(host), *port);
+    if let [TrustedTracker { named, id }] = trusted {
+        let addresses = addresses(&named.host, named.port, patience, tell).await?;
+        return Ok(vec![TrackerAddress { addresses, id: *id, name: Some(name(named)) }]);
+    }
+    let mut lookups = JoinSet::new();
+    for (turn, TrustedTracker { named, .. }) in trusted.iter().enumerate() {
+        let name = name(named);
+        lookups.spawn(async move {
+            let found = tokio::time::timeout(ONE_TRY, tokio::net::lookup_host(name)).await;
+            (turn, found.ok().and_then(Result::ok).map(Iterator::collect::<Vec<_>>).unwrap_or_default())
+        });
+    }
+    let mut found = vec![Vec::new(); trusted.len()];
+    for (turn, addresses) in lookups.join_all().await {
+        found[turn] = addresses;
+    }
+    if found.iter().all(Vec::is_empty) {
+        // It says what is wrong, or waits for it.
+        let first = &trusted[0].named;
+        found[0] = addresses(&first.host, first.port, patience, tell).await?;
+    }
+    let tracker = |(trusted, addresses): (&TrustedTracker, Vec<SocketAddr>)| TrackerAddress {
+        addresses,
+        id: trusted.id,
+        name: Some(name(&trusted.named)),
+    };
+    Ok(trusted.iter().zip(found).map(tracker).collect())
 }
 
 /// An IPv6 address may stand in brackets, as in a URL.

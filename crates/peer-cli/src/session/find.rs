@@ -8,7 +8,7 @@ use protocol::{ContentId, ContentMatch, Manifest, Query, Secret, Ticket, printab
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::Speech;
 use crate::session::patience::Patience;
-use crate::session::query::{ANSWER, silent};
+use crate::session::query::{ANSWER, name_silent, silent};
 use crate::session::suggest;
 use crate::ui::amounts;
 
@@ -93,6 +93,9 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(S
         };
         if let (Query::Name(_), Some(sentence)) = (&query, leave_to_one_that_is_whole(wanted, &mut found)) {
             tell(sentence);
+        }
+        if !found.is_empty() {
+            name_silent(node, tell);
         }
         match found.len() {
             1 => {

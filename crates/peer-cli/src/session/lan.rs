@@ -77,7 +77,7 @@ pub async fn sharers(
 ) -> Result<Vec<Sharer>, Failure> {
     let mut sharers = Vec::new();
     for (id, addresses) in trackers(lan, Wanted::Open, arguments).await? {
-        if arguments.tracker_id.is_some_and(|wanted| wanted != id) {
+        if !arguments.tracker_id.is_empty() && !arguments.tracker_id.contains(&id) {
             continue;
         }
         let tracker = TrackerAddress { addresses, id, name: None };
@@ -219,13 +219,13 @@ impl Holders {
     }
 }
 
-/// Goes on trying to reach a tracker that was gone at the start.
-pub fn join_later(node: Node, tracker: TrackerAddress) {
+/// Goes on trying to reach the trackers that were gone at the start.
+pub fn join_later(node: Node, trackers: Vec<TrackerAddress>) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(TRY_AGAIN).await;
-            match node.join(tracker.clone()).await {
-                Ok(()) | Err(peer::PeerError::ShutDown) => return,
+            match node.join_any(trackers.clone()).await {
+                Ok(_) | Err(peer::PeerError::ShutDown) => return,
                 Err(_) => {}
             }
         }

@@ -8,6 +8,7 @@ use peer::{Node, TrackerAddress};
 use protocol::{ContentMatch, Ticket};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::named::{self, NamedTracker, host_and_port};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::patience::{Patience, shown};
@@ -22,9 +23,9 @@ pub const ANSWER: Duration = Duration::from_secs(10);
 pub struct TrackerQuery {
     /// The tracker's machine
     ///
-    /// Name or address of the tracker's machine (IPv4, IPv6 or a name)
+    /// Name or address of the tracker's machine (IPv4, IPv6 or a name); several with commas between them
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
-    pub tracker_ip: Option<String>,
+    pub tracker_ip: Option<Vec<String>>,
     /// Port of the tracker
     #[arg(short = 'd', long, value_name = "PORT", default_value_t = 9999, value_parser = clap::value_parser!(u16).range(1..))]
     pub tracker_port: u16,
@@ -33,35 +34,45 @@ pub struct TrackerQuery {
 }
 
 impl TrackerQuery {
-    /// A node that is connected to the tracker: the one of `named`, as `HOST` or `HOST:PORT`, or else the one of the flags.
+    /// A node that is connected to the tracker: the one of `named`, as `HOST` or `HOST:PORT`, or else the one of the flags; of
+    /// several, to those that answer.
     pub async fn begin(&self, named: Option<&str>) -> Result<Node, Failure> {
-        let (host, port, named_by) = match (named, &self.tracker_ip) {
+        let (named, named_by) = match (named, &self.tracker_ip) {
+            (Some(several), _) if several.contains(',') => {
+                (named::trackers(&[several.to_owned()], self.tracker_port)?, NamedBy::Place)
+            }
             (Some(named), _) => {
                 let (host, port) = host_and_port(named)?;
-                (host, port.unwrap_or(self.tracker_port), NamedBy::Place)
+                let port = port.unwrap_or(self.tracker_port);
+                (vec![NamedTracker { host: host.to_owned(), port }], NamedBy::Place)
             }
-            (None, Some(host)) => (host.as_str(), self.tracker_port, NamedBy::Flags),
+            (None, Some(named)) => (named::trackers(named, self.tracker_port)?, NamedBy::Flags),
             (None, None) => {
                 let sentence = "which tracker? Name its machine, as in `peer-cli ls localhost`, or with -i, or as \
                                 tracker-ip in p2p-fileshare.toml";
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };
-        let tracker = self.tracker(host, port, named_by).await?;
-        self.join(tracker, named_by, self.patience()).await
+        let trackers = self.trackers(named, named_by).await?;
+        self.join(trackers, named_by, self.patience()).await
     }
 
-    /// Where the tracker is, and who it must prove to be.
-    pub async fn tracker(&self, host: &str, port: u16, named_by: NamedBy) -> Result<TrackerAddress, Failure> {
+    /// Where the trackers are, and who each must prove to be.
+    pub async fn trackers(&self, named: Vec<NamedTracker>, named_by: NamedBy) -> Result<Vec<TrackerAddress>, Failure> {
         let patience = self.patience();
-        let id = trust::tracker_id(host, port, &self.peer, named_by, patience, &complain).await?;
-        connect::tracker_of(id, host, port, patience, &complain).await
+        let trusted = trust::trackers(named, &self.peer, named_by, patience, &complain).await?;
+        connect::trackers_of(&trusted, patience, &complain).await
     }
 
-    /// A node that is connected to this tracker.
-    pub async fn join(&self, tracker: TrackerAddress, named_by: NamedBy, patience: Patience) -> Result<Node, Failure> {
+    /// A node that is connected to these trackers.
+    pub async fn join(
+        &self,
+        trackers: Vec<TrackerAddress>,
+        named_by: NamedBy,
+        patience: Patience,
+    ) -> Result<Node, Failure> {
         let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
-        connect::join(&node, tracker, named_by, patience, &complain).await?;
+        connect::join(&node, trackers, named_by, patience, &complain).await?;
         Ok(node)
     }
 
@@ -92,40 +103,23 @@ pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) 
     Ok(speech.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
 }
 
+/// Names those trackers in one line that have not answered, though others have.
+pub fn name_silent(node: &Node, tell: &dyn Fn(String)) {
+    let silent = node.silent_trackers();
+    if let Some(places) = listed(&silent) {
+        let (do_not, they) =
+            if silent.len() == 1 { ("does not", "it alone knows") } else { ("do not", "they alone know") };
+        let tracker = if silent.len() == 1 { "The tracker" } else { "The trackers" };
+        tell(format!("{tracker} at {places} {do_not} answer: what {they} is missing."));
+    }
+}
+
+fn listed(places: &[String]) -> Option<String> {
+    let (last, others) = places.split_last()?;
+    Some(if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) })
+}
+
 /// No answer came.
 pub fn silent() -> Failure {
     Failure::new(ExitCode::TrackerUnreachable, "the tracker does not answer; is it an older one?")
-}
-
-/// `HOST`, `HOST:PORT`, `[IPv6]:PORT` or an IPv6 address alone.
-fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
-    let wrong = || Failure::new(ExitCode::Usage, format!("{text:?} is no HOST or HOST:PORT"));
-    let (host, port) = match text.rsplit_once(':') {
-        // More than one colon, and no brackets that say where the address ends: there is no port.
-        Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, None),
-        Some((host, port)) if !text.ends_with(']') => {
-            (host, Some(port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?))
-        }
-        _ => (text, None),
-    };
-    if host.is_empty() { Err(wrong()) } else { Ok((host, port)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tracker_is_named_as_people_name_machines() {
-        let parsed = |text| host_and_port(text).ok();
-        assert_eq!(parsed("localhost"), Some(("localhost", None)));
-        assert_eq!(parsed("localhost:9998"), Some(("localhost", Some(9998))));
-        assert_eq!(parsed("10.0.0.1:1"), Some(("10.0.0.1", Some(1))));
-        assert_eq!(parsed("::1"), Some(("::1", None)));
-        assert_eq!(parsed("[::1]"), Some(("[::1]", None)));
-        assert_eq!(parsed("[::1]:9998"), Some(("[::1]", Some(9998))));
-        for wrong in ["", ":9998", "host:", "host:many", "host:0", "host:70000"] {
-            assert_eq!(parsed(wrong), None, "{wrong}");
-        }
-    }
 }

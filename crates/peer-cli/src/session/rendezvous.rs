@@ -8,6 +8,7 @@ use peer::{Node, RedeemError, TrackerAddress};
 use protocol::{Code, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::named::{self, NamedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::Speech;
 use crate::session::connect::{self, NamedBy};
@@ -15,22 +16,30 @@ use crate::session::lan::knowing_codes;
 use crate::session::patience::Patience;
 use crate::session::trust;
 
+/// Where a code may be offered.
+pub struct Places {
+    /// The trackers, likeliest first.
+    places: Vec<TrackerAddress>,
+    named_by: NamedBy,
+    /// One that does not answer, of several that were named.
+    silent: Option<String>,
+}
+
 /// Places at which a code is wrong before it is given up.
 const WRONG: usize = 3;
 /// Tries of a sharer that is busy or away for a moment.
 const TRIES: usize = 10;
 
-/// The trackers at a host, or else those of sharers on this network, likeliest first.
+/// The trackers at a host or at several, or else those of sharers on this network, likeliest first.
 pub async fn places(
     code: &Code,
-    host: Option<&str>,
+    named: Option<Vec<NamedTracker>>,
     lan: Option<&Lan>,
-    port: u16,
     arguments: &PeerArguments,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<Vec<TrackerAddress>, Failure> {
-    let Some(host) = host else {
+) -> Result<Places, Failure> {
+    let Some(named) = named else {
         let advice = "Say with -i which tracker offers it, as the line that `peer-cli share` printed does, or as tracker-ip in \
                       p2p-fileshare.toml";
         let Some(lan) = lan else {
@@ -41,21 +50,44 @@ pub async fn places(
             let sentence = format!("nobody on this network offers the code {code}. {advice}");
             return Err(Failure::new(ExitCode::NotFound, sentence));
         }
-        return Ok(places);
+        return Ok(Places { places, named_by: NamedBy::Lan, silent: None });
     };
-    trust::trackers_at(host, port, arguments, NamedBy::Flags, patience, tell).await
+    let flags = |places| Places { places, named_by: NamedBy::Flags, silent: None };
+    if let [only] = &named[..] {
+        return trust::trackers_at(&only.host, only.port, arguments, NamedBy::Flags, patience, tell).await.map(flags);
+    }
+    if !arguments.tracker_id.is_empty() {
+        let trusted = named::with_ids(named, &arguments.tracker_id)?;
+        return connect::trackers_of(&trusted, patience, tell).await.map(flags);
+    }
+    // It is offered at one of them; the others may be gone.
+    let (mut places, mut silent, mut first) = (Vec::new(), None, None);
+    for NamedTracker { host, port } in &named {
+        match trust::trackers_at(host, *port, arguments, NamedBy::Flags, Patience::new(None), tell).await {
+            Ok(found) => places.extend(found),
+            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
+                silent.get_or_insert_with(|| format!("{host}:{port}"));
+                first.get_or_insert(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    match first {
+        Some(failure) if places.is_empty() => Err(failure),
+        _ => Ok(Places { silent, ..flags(places) }),
+    }
 }
 
 /// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
 pub async fn redeem<'a>(
     node: &Node,
-    (places, named_by): (&'a [TrackerAddress], NamedBy),
+    Places { places, named_by, silent }: &'a Places,
     code: &Code,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(Ticket, &'a TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
-    let mut wrong = 0;
+    let (mut wrong, mut silent) = (0, silent.clone());
     let mut speech = Speech::new(tell, "The sharer of the code has not answered yet.".to_owned());
     for place in places {
         for _ in 0..TRIES {
@@ -68,13 +100,23 @@ pub async fn redeem<'a>(
             }
             speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
         }
+        if places.len() > 1 && matches!(failure, RedeemError::Tracker(_)) {
+            silent.get_or_insert_with(|| place.place());
+        }
         // On the local network, another sharer may have the same number; each that answers has had a guess at the code.
         wrong += usize::from(failure == RedeemError::Wrong);
         if wrong >= WRONG {
             break;
         }
     }
-    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, named_by))
+    if let Some(place) = silent.filter(|_| wrong == 0 && *named_by == NamedBy::Flags) {
+        let sentence = format!(
+            "no tracker that answers knows that code, and the one at {place} does not answer: it may be offered there. Try again \
+             later, or ask for the ticket"
+        );
+        return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
+    }
+    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, *named_by))
 }
 
 fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use transport::{Kind, TransportError, Trust, peer_id_of_certificate_pem};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::known_trackers::{KnownTrackers, place};
@@ -62,7 +63,7 @@ pub async fn tracker_id(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<PeerId, Failure> {
-    if let Some(id) = arguments.tracker_id {
+    if let [id] = arguments.tracker_id[..] {
         return Ok(id);
     }
     let place = place(host, port);
@@ -85,7 +86,7 @@ pub async fn tracker_id(
             let answers: Vec<_> = answers.iter().map(|(address, id)| format!("{id} at {address}")).collect();
             let sentence = format!(
                 "several trackers answer at {place}: {}. Name one by its address, or give --tracker-id with the id that it prints \
-                 at its start",
+                 at its start, or with those of all of them and commas between",
                 answers.join(", ")
             );
             Err(Failure::new(ExitCode::Usage, sentence))
@@ -113,6 +114,47 @@ pub async fn tracker_id(
     }
 }
 
+/// The ids that these trackers must prove, as of one ([`tracker_id`]). Of several, those that do not answer and are not known here are
+/// left out, if there are others.
+pub async fn trackers(
+    named: Vec<NamedTracker>,
+    arguments: &PeerArguments,
+    named_by: NamedBy,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Vec<TrustedTracker>, Failure> {
+    if !arguments.tracker_id.is_empty() {
+        return named::with_ids(named, &arguments.tracker_id);
+    }
+    if let [only] = &named[..] {
+        let id = tracker_id(&only.host, only.port, arguments, named_by, patience, tell).await?;
+        return Ok(vec![TrustedTracker { named: only.clone(), id }]);
+    }
+    let (pinned, known) = (pinned(arguments)?, known_trackers(arguments)?);
+    let (mut trusted, mut first) = (Vec::new(), None);
+    for named in named {
+        let place = place(&named.host, named.port);
+        // The node accepts no other there, and goes on with the others meanwhile: nobody need be asked.
+        let entry = known.as_ref().and_then(|known| known.id_at(&place)).map(|(id, _)| id);
+        if let Some(id) = entry.or(pinned) {
+            trusted.push(TrustedTracker { named, id });
+            continue;
+        }
+        match tracker_id(&named.host, named.port, arguments, named_by, Patience::new(None), tell).await {
+            Ok(id) => trusted.push(TrustedTracker { named, id }),
+            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
+                tell(format!("The tracker at {place} does not answer, and is not known here: going on without it."));
+                first.get_or_insert(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    match first {
+        Some(failure) if trusted.is_empty() => Err(failure),
+        _ => Ok(trusted),
+    }
+}
+
 /// Refuses what answers in place of a tracker that was known before.
 fn changed(known: Option<&KnownTrackers>, place: &str, (before, found): (PeerId, PeerId), line: usize) -> Failure {
     let file = known.map_or_else(String::new, |known| known.path().display().to_string());
@@ -134,8 +176,11 @@ pub async fn trackers_at(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<TrackerAddress>, Failure> {
-    if let Some(id) = arguments.tracker_id {
-        return Ok(vec![connect::tracker_of(id, host, port, patience, tell).await?]);
+    if !arguments.tracker_id.is_empty() {
+        let named = NamedTracker { host: host.to_owned(), port };
+        let trusted: Vec<_> =
+            arguments.tracker_id.iter().map(|&id| TrustedTracker { named: named.clone(), id }).collect();
+        return connect::trackers_of(&trusted, patience, tell).await;
     }
     let (place, known) = (place(host, port), known_trackers(arguments)?);
     let entry = known.as_ref().and_then(|known| known.id_at(&place));
@@ -183,7 +228,7 @@ pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArgu
     let own = arguments.own.own_tracker.as_deref().and_then(|path| peer_id_of_certificate_pem(path).ok());
     let is_known = |sharer: &Sharer| {
         let id = sharer.tracker.id;
-        arguments.tracker_id == Some(id)
+        arguments.tracker_id.contains(&id)
             || own == Some(id)
             || known.as_ref().is_some_and(|known| !known.places_of(id).is_empty())
     };

@@ -15,7 +15,7 @@ use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::flags::output;
+use crate::flags::{named, output};
 use crate::session::connect::NamedBy;
 use crate::session::query::TrackerQuery;
 use crate::ui::screen::print;
@@ -83,16 +83,25 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     let output = arguments.output();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
-    match tracker(&arguments).await {
-        Ok(Some(tracker)) => {
-            let way = network::way_to_tracker(&arguments.query, &tracker).await;
-            let reached = way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good);
-            say(way)?;
-            if reached {
-                say(peers::ways_to_peers(&arguments.query, tracker, arguments.ticket.as_ref()).await)?;
+    match trackers(&arguments).await {
+        Ok(trackers) if !trackers.is_empty() => {
+            let several = trackers.len() > 1;
+            let mut reached = Vec::new();
+            for tracker in trackers.iter().flat_map(TrackerAddress::each) {
+                if several {
+                    say(vec![Finding::good("tracker", format!("what follows is of the one at {}", tracker.place()))])?;
+                }
+                let way = network::way_to_tracker(&arguments.query, &tracker).await;
+                if way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good) {
+                    reached.push(tracker);
+                }
+                say(way)?;
+            }
+            if !reached.is_empty() {
+                say(peers::ways_to_peers(&arguments.query, reached, arguments.ticket.as_ref()).await)?;
             }
         }
-        Ok(None) => {
+        Ok(_) => {
             let advice = "none was named: give a ticket, or -i TRACKER_IP, to try the way to it and to its peers";
             say(vec![Finding::skipped("tracker", advice)])?;
         }
@@ -107,12 +116,12 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     }
 }
 
-/// The tracker that was named.
-async fn tracker(arguments: &DoctorArguments) -> Result<Option<TrackerAddress>, Failure> {
+/// The trackers that were named.
+async fn trackers(arguments: &DoctorArguments) -> Result<Vec<TrackerAddress>, Failure> {
     if let Some(ticket) = &arguments.ticket {
-        return Ok(Some(ticket.into()));
+        return Ok(TrackerAddress::all_of(ticket));
     }
     let TrackerQuery { tracker_ip, tracker_port, .. } = &arguments.query;
-    let Some(host) = tracker_ip else { return Ok(None) };
-    Ok(Some(arguments.query.tracker(host, *tracker_port, NamedBy::Flags).await?))
+    let Some(given) = tracker_ip else { return Ok(Vec::new()) };
+    arguments.query.trackers(named::trackers(given, *tracker_port)?, NamedBy::Flags).await
 }

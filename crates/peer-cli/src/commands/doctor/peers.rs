@@ -33,10 +33,10 @@ const CONNECTED: Duration = Duration::from_millis(2500);
 /// Tries the ports of peers: those of one content, or some of those that the tracker knows.
 pub(super) async fn ways_to_peers(
     query: &TrackerQuery,
-    tracker: TrackerAddress,
+    trackers: Vec<TrackerAddress>,
     ticket: Option<&Ticket>,
 ) -> Vec<Finding> {
-    let peers = match some_peers(query, tracker, ticket).await {
+    let peers = match some_peers(query, trackers, ticket).await {
         Ok(peers) => peers,
         Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
     };
@@ -70,7 +70,7 @@ pub(super) async fn ways_to_peers(
 /// Peers that take part in what the tracker knows, or in one content.
 async fn some_peers(
     query: &TrackerQuery,
-    tracker: TrackerAddress,
+    trackers: Vec<TrackerAddress>,
     ticket: Option<&Ticket>,
 ) -> Result<Vec<(DialledPeer, Met)>, Failure> {
     // Peers are dialled for a manifest only where it is not here already.
@@ -86,7 +86,7 @@ async fn some_peers(
                 told.map(|told| told.content).or(ticket.content()).into_iter().collect()
             }
             None => {
-                connect::join(&node, tracker, NamedBy::Flags, patience, &complain).await?;
+                connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
                 let shared = answer(node.list(None)).await?.contents;
                 let seeded = shared.into_iter().filter(|found| found.seeders + found.others > 0);
                 seeded.map(|found| found.content).take(CONTENTS).collect()

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::{Lan, Offers};
 use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress};
+use protocol::MAX_TICKET_TRACKERS;
 
 use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
@@ -18,6 +19,7 @@ use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::named;
 use crate::flags::origins::{self, CacheArguments, OriginArguments};
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{PeerArguments, with_port};
@@ -79,9 +81,9 @@ pub struct ShareArguments {
     name: Option<String>,
     /// A tracker elsewhere, instead of one here
     ///
-    /// Name or address of the tracker's machine; if not given, a tracker is started in this process
+    /// Name or address of the tracker's machine, several with commas between them; if not given, a tracker is started in this process
     #[arg(short = 'i', long = "tracker-ip", value_name = "TRACKER_IP")]
-    tracker_ip: Option<String>,
+    tracker_ip: Option<Vec<String>>,
     /// Port of the tracker [default: 9999; of one in this process, a free one if that is in use]
     ///
     /// Port of the tracker [default: 9999; of one in this process, that of -p, or 9999, or a free one if that is in use]
@@ -185,11 +187,11 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             "a tracker that runs elsewhere is not at port 0: name its port with -d",
         ));
     }
-    if let Some(host) = &arguments.tracker_ip {
+    if let Some(given) = &arguments.tracker_ip {
         // While the terminal can be asked: later it is the prompt's.
         let (port, patience) = (arguments.tracker_port.unwrap_or(TRACKER_PORT), Patience::new(arguments.peer.wait));
-        let id = trust::tracker_id(host, port, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-        arguments.peer.tracker_id = Some(id);
+        let named = named::trackers(given, port)?;
+        arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
     }
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // Nothing is downloaded, so the folder for that is none of ours.
@@ -339,22 +341,25 @@ async fn begin(
     mapping: &PortMapping,
 ) -> Result<Shared, Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
-    let (tracker, listening) = match (own, &arguments.tracker_ip) {
-        (Some(own), _) => own,
-        (None, host) => {
-            let port = arguments.tracker_port.unwrap_or(TRACKER_PORT);
-            let host = host.as_deref().unwrap_or("localhost");
-            (connect::tracker(host, port, &arguments.peer, patience, &tell).await?, Vec::new())
-        }
+    let (trackers, listening) = match own {
+        Some((tracker, listening)) => (vec![tracker], listening),
+        None => (connect::trackers_of(&arguments.peer.trusted, patience, &tell).await?, Vec::new()),
     };
+    if trackers.len() > 1 && !arguments.ticket_address.is_empty() {
+        let sentence = "--ticket-address says where one tracker is, and -i names several: leave it out";
+        return Err(Failure::new(ExitCode::Usage, sentence));
+    }
+    let mut each = trackers.iter().flat_map(TrackerAddress::each);
+    let first = each.next().expect("a tracker was named");
+    let others = each.take(MAX_TICKET_TRACKERS - 1).collect();
     let place = match (&arguments.ticket_address[..], listening.is_empty()) {
-        ([], true) => Place::Known(tracker.addresses.clone()),
+        ([], true) => Place::Known(first.addresses.clone()),
         ([], false) => Place::Here(listening),
         (told, _) => Place::Told(told.to_vec()),
     };
-    let meeting = tracker.clone();
     let mut shared = Shared {
-        tracker: tracker.id,
+        tracker: first.id,
+        others,
         is_own: arguments.tracker_ip.is_none(),
         is_near: arguments.tracker_ip.is_none()
             && lan.is_some()
@@ -369,23 +374,27 @@ async fn begin(
         receivers: arguments.receivers,
         contents: Vec::new(),
         since: None,
-        host: arguments.tracker_ip.clone(),
+        host: arguments.tracker_ip.as_ref().map(|given| given.join(",")),
+        named_port: arguments.tracker_port,
         codes: None,
     };
     shared.told = shared.addresses();
-    if !arguments.no_code {
-        let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers).own_tracker(shared.is_own);
-        shared.codes = Some(Codes::new(session.node.clone(), meeting, shared.before_code(), options));
-    }
     if shared.leads_nowhere() {
         let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
                         When it has one, a new ticket is given.";
         session.note(sentence);
     }
-    let id = shared.tracker;
     let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
-    connect::join(&session.node, tracker, named_by, patience, &tell).await?;
-    session.joined(id);
+    let joined = connect::join(&session.node, trackers.clone(), named_by, patience, &tell).await?;
+    session.joined(joined.tracker);
+    if !arguments.no_code {
+        // Of several, one that lives: who gets it asks all.
+        let lives = trackers.iter().find(|tracker| joined.tracker.answers_to(tracker.id)).unwrap_or(&trackers[0]);
+        let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
+        // At others there may be the same numbers.
+        let options = options.own_tracker(shared.is_own || trackers.len() > 1);
+        shared.codes = Some(Codes::new(session.node.clone(), lives.clone(), shared.before_code(), options));
+    }
     for path in &arguments.paths {
         let (share, at) = match (spool, origins::url(path)) {
             (_, Some(url)) => {

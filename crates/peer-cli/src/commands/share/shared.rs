@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares};
-use protocol::{ContentId, PeerId, Query, Secret, Ticket, printable};
+use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares, TrackerAddress};
+use protocol::{ContentId, PeerId, Query, Secret, Ticket, TicketTracker, printable};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use transport::{Likelihood, OwnAddress};
@@ -21,9 +21,14 @@ use crate::session::mapped::{Mapped, MappedPort};
 use crate::session::place::{Place, is_better, is_private};
 use crate::session::secrets::Secrets;
 
+/// Most addresses of all trackers in a ticket together.
+const TICKET_ADDRESSES: usize = 16;
+
 /// What is shared, and what its tickets say.
 pub(super) struct Shared {
     pub(super) tracker: PeerId,
+    /// More trackers elsewhere, in tickets beside the first one.
+    pub(super) others: Vec<TrackerAddress>,
     /// Whether the tracker runs in this process.
     pub(super) is_own: bool,
     /// Whether machines on this network find that tracker.
@@ -47,6 +52,8 @@ pub(super) struct Shared {
     pub(super) since: Option<Moment>,
     /// The tracker's host as it was named, if it runs elsewhere.
     pub(super) host: Option<String>,
+    /// The port that was named beside it.
+    pub(super) named_port: Option<u16>,
     /// Nothing if there are to be none.
     pub(super) codes: Option<Codes>,
 }
@@ -78,6 +85,7 @@ impl Shared {
         let addresses = self.told.iter().map(|own| own.address).collect();
         let (content, secret) = self.contents[number];
         let ticket = match secret {
+            _ if !self.others.is_empty() => Ticket::of_trackers(self.all_trackers(addresses), content, secret),
             // This process cannot lie to itself: its tracker tells the content to holders of the ticket.
             Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
             None => Ticket::new(self.tracker, addresses, content),
@@ -90,6 +98,24 @@ impl Shared {
             codes.offer(session, content, ticket).await;
         }
         Ok(())
+    }
+
+    /// All trackers of a ticket, the first of which is at these addresses. Of all addresses that others have, each tracker gets as
+    /// many as there is room for.
+    fn all_trackers(&self, first: Vec<SocketAddr>) -> Vec<TicketTracker> {
+        let others = self.others.iter().map(|other| {
+            let addresses = Place::Known(other.addresses.clone()).for_ticket();
+            (other.id, addresses.into_iter().map(|own| own.address).collect::<Vec<_>>())
+        });
+        let all: Vec<_> = std::iter::once((self.tracker, first)).chain(others).collect();
+        // A name may lead nowhere now.
+        let all: Vec<_> = all.into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect();
+        let room = (TICKET_ADDRESSES / all.len().max(1)).max(1);
+        let tracker = |(id, mut addresses): (PeerId, Vec<SocketAddr>)| {
+            addresses.truncate(room);
+            TicketTracker { id, addresses }
+        };
+        all.into_iter().map(tracker).collect()
     }
 
     /// What is typed elsewhere before a code: it has to name a tracker that both know, unless that is found on the network.
@@ -108,6 +134,11 @@ impl Shared {
             (_, Some(told)) => told.ip().to_string(),
             (host, None) => host.clone().unwrap_or_else(|| "localhost".to_owned()),
         };
+        if let Some(several) = self.host.as_ref().filter(|host| host.contains(',')) {
+            let port = self.named_port.filter(|&port| port != TRACKER_PORT);
+            let port = port.map_or_else(String::new, |port| format!(" -d {port}"));
+            return format!("peer-cli get -i {several}{port}");
+        }
         match port.filter(|&port| port != TRACKER_PORT) {
             Some(port) => format!("peer-cli get -i {host} -d {port}"),
             None => format!("peer-cli get -i {host}"),
