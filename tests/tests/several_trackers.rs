@@ -1,0 +1,228 @@
+//! Three trackers that know nothing of each other, and peers that go on when one of them dies.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testbed::event::{Event, Sharing};
+use testbed::programs::at_home;
+use tests::machines::ticket;
+use tests::{PATIENCE, Process, noise, peer_cli};
+
+/// The trackers, each with a key of its own, and folders for peers.
+struct Trackers {
+    folder: TempDir,
+    all: Vec<Process>,
+    ports: Vec<u16>,
+    ids: Vec<String>,
+}
+
+impl Trackers {
+    fn start(count: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut trackers = Trackers { folder, all: Vec::new(), ports: Vec::new(), ids: Vec::new() };
+        for number in 0..count {
+            let (tracker, port) = trackers.start_one(number, 0);
+            let certificate = trackers.folder.path().join(format!("tracker-{number}/certs/tracker.pem"));
+            trackers.ids.push(transport::peer_id_of_certificate_pem(&certificate).unwrap().to_string());
+            trackers.all.push(tracker);
+            trackers.ports.push(port);
+        }
+        trackers
+    }
+
+    fn start_one(&self, number: usize, port: u16) -> (Process, u16) {
+        let folder = self.folder.path().join(format!("tracker-{number}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = tests::tracker();
+        command.current_dir(folder).args(["--bind", "127.0.0.1", "-p"]).arg(port.to_string());
+        let mut tracker = Process::start("tracker", command);
+        let address = tracker.wait_for("its address", testbed::tracker::address);
+        (tracker, address.port())
+    }
+
+    fn restart(&mut self, number: usize) {
+        let (tracker, _) = self.start_one(number, self.ports[number]);
+        self.all[number] = tracker;
+    }
+
+    /// Flags that name these of them.
+    fn flags(&self, numbers: &[usize]) -> [String; 4] {
+        let hosts: Vec<_> = numbers.iter().map(|&number| format!("127.0.0.1:{}", self.ports[number])).collect();
+        let ids: Vec<_> = numbers.iter().map(|&number| self.ids[number].clone()).collect();
+        ["-i".to_owned(), hosts.join(","), "--tracker-id".to_owned(), ids.join(",")]
+    }
+
+    fn command(&self, peer: &str, arguments: &[&str]) -> Command {
+        let folder = self.folder.path().join(peer);
+        std::fs::create_dir_all(folder.join("input")).unwrap();
+        let mut command = peer_cli();
+        command.current_dir(&folder).args(arguments);
+        at_home(&mut command, &folder);
+        command
+    }
+
+    /// A peer that takes part, and says events.
+    fn peer(&self, peer: &str, numbers: &[usize], arguments: &[&str]) -> Process {
+        let mut command = self.command(peer, &["-p", "0", "--bind", "127.0.0.1", "--json"]);
+        command.args(self.flags(numbers)).args(arguments);
+        Process::start(peer, command)
+    }
+
+    fn put(&self, peer: &str, name: &str, bytes: &[u8]) {
+        let input = self.folder.path().join(peer).join("input");
+        std::fs::create_dir_all(&input).unwrap();
+        std::fs::write(input.join(name), bytes).unwrap();
+    }
+
+    fn output(&self, peer: &str, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(peer).join(name)).unwrap()
+    }
+
+    /// Whether a tracker knows of a file.
+    fn knows(&self, number: usize, name: &str) -> bool {
+        let mut command = self.command("asks", &["ls", "--only", name, "--json"]);
+        command.args(self.flags(&[number])[2..].iter()).arg(format!("127.0.0.1:{}", self.ports[number]));
+        Process::start("ls", command).wait().code() == Some(0)
+    }
+
+    /// Waits until exactly so many of these know of a file, and says which.
+    fn knowing(&self, numbers: &[usize], name: &str, count: usize) -> Vec<usize> {
+        let began = Instant::now();
+        loop {
+            let knowing: Vec<_> = numbers.iter().copied().filter(|&number| self.knows(number, name)).collect();
+            if knowing.len() == count {
+                return knowing;
+            }
+            assert!(began.elapsed() < PATIENCE, "{knowing:?} know it");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Reads to the end of a download, which is told of no lost tracker.
+fn completes_unnoticed(peer: &mut Process) {
+    peer.find_event("completed", |event| match event {
+        Event::TrackerLost(_) => panic!("a tracker was missed"),
+        Event::Completed(_) => Some(()),
+        _ => None,
+    });
+    peer.ends_with(0);
+}
+
+#[test]
+fn one_tracker_of_three_dies_and_nobody_notices() {
+    let mut trackers = Trackers::start(3);
+    let all = [0, 1, 2];
+    let bytes = noise(3 << 20, 1);
+    trackers.put("seeder", "file", &bytes);
+    let mut seeder = trackers.peer("seeder", &all, &["-S", "--piece-size=64KiB", "--up-rate=1MiB"]);
+    seeder.event::<Sharing>();
+    let knowing = trackers.knowing(&all, "file", 2);
+    let (dies, stays) = (knowing[0], knowing[1]);
+    let other = all.into_iter().find(|number| !knowing.contains(number)).unwrap();
+    let mut first = trackers.peer("first", &all, &["-f", "file", "--exit-when-done"]);
+    first.pieces(2);
+    trackers.all[dies].kill();
+    // Peers that know other trackers than the seeder does, or believe others alive.
+    let mut second = trackers.peer("second", &[dies, stays], &["-f", "file", "--exit-when-done"]);
+    completes_unnoticed(&mut first);
+    completes_unnoticed(&mut second);
+    // The seeder has noticed, and moved to the one that is left; a peer that knows no other finds it there.
+    let mut third = trackers.peer("third", &[dies, other], &["-f", "file", "--exit-when-done", "--wait=60s"]);
+    completes_unnoticed(&mut third);
+    for peer in ["first", "second", "third"] {
+        assert!(trackers.output(peer, "output/file") == bytes, "{peer}");
+    }
+    trackers.restart(dies);
+    // It returns, and is taken from the one that took its place.
+    let began = Instant::now();
+    while trackers.knowing(&all, "file", 2) != knowing {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let mut last = trackers.peer("last", &[dies, other], &["-f", "file", "--exit-when-done"]);
+    completes_unnoticed(&mut last);
+}
+
+#[test]
+fn a_ticket_of_several_trackers_outlives_one_of_them() {
+    let mut trackers = Trackers::start(3);
+    let bytes = noise(300_000, 1);
+    trackers.put("sharer", "file", &bytes);
+    for open in [false, true] {
+        let mut command =
+            trackers.command("sharer", &["share", "input/file", "--json", "--no-lan", "--no-port-mapping"]);
+        command.args(trackers.flags(&[0, 1, 2])).args(["--bind", "127.0.0.1"]);
+        if open {
+            command.arg("--open");
+        }
+        let mut sharer = Process::start("sharer", command);
+        let ticket = ticket(&mut sharer);
+        assert!(ticket.len() > 127, "{ticket}");
+        assert!(ticket.len() <= protocol::LONGEST_TICKET, "{ticket}");
+        trackers.all[0].kill();
+        let getter = if open { "open" } else { "private" };
+        let get = ["get", &ticket, "--no-lan", "--bind", "127.0.0.1", "--json"];
+        let mut getter_process = Process::start(getter, trackers.command(getter, &get));
+        completes_unnoticed(&mut getter_process);
+        assert!(trackers.output(getter, "file") == bytes);
+        trackers.restart(0);
+    }
+}
+
+#[test]
+fn a_tracker_that_does_not_answer_is_named_and_the_others_are_listed() {
+    let mut trackers = Trackers::start(2);
+    trackers.put("seeder", "file", &noise(1000, 1));
+    let mut seeder = trackers.peer("seeder", &[0, 1], &["-S"]);
+    seeder.event::<Sharing>();
+    trackers.knowing(&[0, 1], "file", 2);
+    trackers.all[0].kill();
+    let flags = trackers.flags(&[0, 1]);
+    let mut ls = Process::start("ls", trackers.command("asks", &["ls", &flags[1], &flags[2], &flags[3]]));
+    let line = ls.line("file");
+    assert!(line.contains(" 1 "), "its seeder is counted once: {line}");
+    ls.ends_with(0);
+    let errors = ls.errors();
+    let named = format!("The tracker at 127.0.0.1:{} does not answer", trackers.ports[0]);
+    assert_eq!(errors.matches(&named).count(), 1, "{errors}");
+    trackers.all[1].kill();
+    let mut none = Process::start("ls", trackers.command("asks", &["ls", &flags[1], &flags[2], &flags[3]]));
+    none.ends_with(3);
+}
+
+/// Replicas that were given one key.
+#[test]
+fn trackers_with_one_key_are_told_apart_and_a_tracker_named_twice_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = tests::tracker();
+        command.current_dir(folder.path()).args(["--bind", "127.0.0.1", "-p", "0"]);
+        let mut tracker = Process::start("tracker", command);
+        let port = tracker.wait_for("its address", testbed::tracker::address).port();
+        (tracker, port)
+    };
+    let ((mut one, first), (_two, second)) = (start(), start());
+    let peer = |name: &str, arguments: &[&str]| {
+        let here = folder.path().join(name);
+        std::fs::create_dir_all(here.join("input")).unwrap();
+        std::fs::write(here.join("input/file"), noise(5000, 1)).unwrap();
+        let mut command = peer_cli();
+        at_home(
+            command
+                .current_dir(&here)
+                .env("P2P_TRACKER_IP", format!("127.0.0.1:{first}, localhost:{first},127.0.0.1:{second}")),
+            &here,
+        );
+        command.args(["-p", "0", "--bind", "127.0.0.1", "--certs=../certs", "--json"]).args(arguments);
+        Process::start(name, command)
+    };
+    let mut seeder = peer("seeder", &["-S"]);
+    seeder.event::<Sharing>();
+    let mut before = peer("before", &["-f", "file", "--exit-when-done"]);
+    completes_unnoticed(&mut before);
+    one.kill();
+    let mut after = peer("after", &["-f", "file", "--exit-when-done"]);
+    completes_unnoticed(&mut after);
+}
