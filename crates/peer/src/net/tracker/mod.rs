@@ -420,10 +420,9 @@ impl Client {
                 }
                 Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
                 Err(error) => {
-                    if reported.len() < REASONS && reported.insert(error.to_string()) {
-                        if !self.report(TrackerNews::Unfit(error)).await {
-                            return None;
-                        }
+                    let is_new = reported.len() < REASONS && reported.insert(error.to_string());
+                    if is_new && !self.report(TrackerNews::Unfit(error)).await {
+                        return None;
                     }
                 }
             }
