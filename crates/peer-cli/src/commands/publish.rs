@@ -72,17 +72,18 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
 
     let PublishArguments { url, beside, origin: flags, cut, query, .. } = arguments;
     // What is wrong with the tracker should be known before gigabytes are read.
-    let tracker = match &query.tracker_ip {
-        Some(host) => {
-            let tracker = query.tracker(host, query.tracker_port, NamedBy::Flags).await?;
-            query.join(tracker.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
-            Some(tracker)
+    let trackers = match &query.tracker_ip {
+        Some(given) => {
+            let named = crate::flags::named::trackers(given, query.tracker_port)?;
+            let trackers = query.trackers(named, NamedBy::Flags).await?;
+            query.join(trackers.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
+            Some(trackers)
         }
         None => None,
     };
     let published = origin::publish(PublishRequest { url, cut, flags, beside: *beside }).await?;
     let content = published.manifest.id();
-    let ticket = tracker.map(|tracker| ticket(arguments, tracker, content)).transpose()?;
+    let ticket = trackers.map(|trackers| ticket(arguments, &trackers, content)).transpose()?;
     if query.peer.json {
         let event = ticket.map(|(ticket, command)| {
             peer::json::Event::Ticket(peer::json::Ticket { content: content.to_string(), ticket, command }).line()
@@ -99,19 +100,24 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
 #[cfg(feature = "origins")]
 fn ticket(
     arguments: &PublishArguments,
-    tracker: peer::TrackerAddress,
+    trackers: &[peer::TrackerAddress],
     content: peer::ContentId,
 ) -> Result<(String, String), Failure> {
-    use protocol::Ticket;
+    use protocol::{MAX_TICKET_TRACKERS, Ticket, TicketTracker};
 
     use crate::session::secrets::random_secrets;
 
     let PublishArguments { url, open, query, origin: flags, .. } = arguments;
-    let ticket = if *open || !query.peer.ca.is_empty() {
-        Ticket::new(tracker.id, tracker.addresses, content)
-    } else {
-        Ticket::private(tracker.id, tracker.addresses, random_secrets()(content), Some(content))
+    let each: Vec<_> = trackers.iter().flat_map(peer::TrackerAddress::each).take(MAX_TICKET_TRACKERS).collect();
+    // A ticket has sixteen addresses.
+    let room = 16 / each.len().max(1);
+    let tracker = |tracker: peer::TrackerAddress| {
+        let addresses = tracker.addresses.into_iter().take(room).collect::<Vec<_>>();
+        TicketTracker { id: tracker.id, addresses }
     };
+    let known = each.into_iter().map(tracker).filter(|tracker| !tracker.addresses.is_empty()).collect();
+    let secret = (!*open && query.peer.ca.is_empty()).then(|| random_secrets()(content));
+    let ticket = Ticket::of_trackers(known, content, secret);
     let ticket = ticket.map_err(|error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}")))?;
     // What may be secret in a URL is typed by those who know it.
     let redacted = protocol::redacted(url);
