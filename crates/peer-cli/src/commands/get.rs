@@ -410,7 +410,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
             let found = session.or_from_origin(found, ticket.content(), ticket.secret())?;
             if is_silent {
-                network::join_later(session.node.clone(), (&ticket).into());
+                network::join_later(session.node.clone(), TrackerAddress::all_of(&ticket));
             }
             found
         }
