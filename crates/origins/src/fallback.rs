@@ -150,8 +150,8 @@ impl Inner {
         let header = range.manifest.header();
         let file = header.files.get(range.file).ok_or_else(|| OriginError::NotFound(self.origin.url().to_owned()))?;
         let object = objects.of(header.folder, &file.path, file.size).ok_or_else(|| {
-            let what = if header.folder { format!("{} in it", file.path) } else { "it".to_owned() };
-            OriginError::refused(self.origin.url(), format!("{what} is not there as the content was made of it"))
+            let what = if header.folder { format!("{} there", file.path) } else { "it".to_owned() };
+            OriginError::refused(self.origin.url(), format!("{what} has changed, or is gone, since the content was made of it"))
         })?;
         self.origin.reader(object, range.offset..range.offset + range.len)
     }

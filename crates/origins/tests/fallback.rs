@@ -77,7 +77,7 @@ async fn another_file_than_the_content_was_made_of_is_not_read() {
     let manifest = manifest(&server).await;
     let origin = OriginFallback::new(&format!("{}/file", other.url()), &Options::default()).unwrap();
     let error = read(&origin, &manifest, 0, 10).await.unwrap_err().to_string();
-    assert!(error.contains("as the content was made of it"), "{error}");
+    assert!(error.contains("since the content was made of it"), "{error}");
 }
 
 fn named(url: &str, allowed: &[&str]) -> Result<OriginFallback, p2p_fileshare_origins::OriginError> {

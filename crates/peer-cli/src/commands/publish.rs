@@ -66,7 +66,6 @@ pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
 #[cfg(feature = "origins")]
 async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     use crate::commands::inspect;
-    use crate::flags::named;
     use crate::session::connect::NamedBy;
     use crate::session::origin::{self, PublishRequest};
     use crate::ui::screen::print;
@@ -75,7 +74,8 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     // What is wrong with the tracker should be known before gigabytes are read.
     let trackers = match &query.tracker_ip {
         Some(given) => {
-            let trackers = query.trackers(named::trackers(given, query.tracker_port)?, NamedBy::Flags).await?;
+            let named = crate::flags::named::trackers(given, query.tracker_port)?;
+            let trackers = query.trackers(named, NamedBy::Flags).await?;
             query.join(trackers.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
             Some(trackers)
         }
@@ -103,16 +103,21 @@ fn ticket(
     trackers: &[peer::TrackerAddress],
     content: peer::ContentId,
 ) -> Result<(String, String), Failure> {
-    use peer::{TicketTracker, TrackerAddress};
-    use protocol::{MAX_TICKET_TRACKERS, Ticket};
+    use protocol::{MAX_TICKET_TRACKERS, Ticket, TicketTracker};
 
     use crate::session::secrets::random_secrets;
 
     let PublishArguments { url, open, query, origin: flags, .. } = arguments;
+    let each: Vec<_> = trackers.iter().flat_map(peer::TrackerAddress::each).take(MAX_TICKET_TRACKERS).collect();
+    // A ticket has sixteen addresses.
+    let room = 16 / each.len().max(1);
+    let tracker = |tracker: peer::TrackerAddress| {
+        let addresses = tracker.addresses.into_iter().take(room).collect::<Vec<_>>();
+        TicketTracker { id: tracker.id, addresses }
+    };
+    let known = each.into_iter().map(tracker).filter(|tracker| !tracker.addresses.is_empty()).collect();
     let secret = (!*open && query.peer.ca.is_empty()).then(|| random_secrets()(content));
-    let each = trackers.iter().flat_map(TrackerAddress::each).take(MAX_TICKET_TRACKERS);
-    let each = each.map(|tracker| TicketTracker { id: tracker.id, addresses: tracker.addresses }).collect();
-    let ticket = Ticket::of_trackers(each, content, secret);
+    let ticket = Ticket::of_trackers(known, content, secret);
     let ticket = ticket.map_err(|error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}")))?;
     // What may be secret in a URL is typed by those who know it.
     let redacted = protocol::redacted(url);

@@ -71,7 +71,7 @@ pub const LAYOUT: Layout = Layout {
         ("doctor", &["tracker-ip", "tracker-id", "output", "json", "help"]),
         ("daemon", &["output", "at-once", "open", "tracker-ip", "up-rate", "help"]),
         ("hash", &["hash", "piece-size", "hashes", "follow-links", "help"]),
-        ("publish", &["only", "beside", "tracker-ip", "open", "endpoint", "hash", "piece-size", "help"]),
+        ("publish", &["only", "beside", "tracker-ip", "open", "help"]),
         ("verify", &["id", "manifest", "hashes", "help"]),
     ],
     idle: &[
