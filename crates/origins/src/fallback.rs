@@ -151,7 +151,10 @@ impl Inner {
         let file = header.files.get(range.file).ok_or_else(|| OriginError::NotFound(self.origin.url().to_owned()))?;
         let object = objects.of(header.folder, &file.path, file.size).ok_or_else(|| {
             let what = if header.folder { format!("{} there", file.path) } else { "it".to_owned() };
-            OriginError::refused(self.origin.url(), format!("{what} has changed, or is gone, since the content was made of it"))
+            OriginError::refused(
+                self.origin.url(),
+                format!("{what} has changed, or is gone, since the content was made of it"),
+            )
         })?;
         self.origin.reader(object, range.offset..range.offset + range.len)
     }
