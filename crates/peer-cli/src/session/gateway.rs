@@ -247,10 +247,9 @@ fn about_origins(brought: &Brought<'_>, about: &mut Vec<String>) {
 pub async fn start(
     arguments: &GatewayArguments,
     sources: Vec<Source>,
-    brought: Option<Brought<'_>>,
+    _: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
     must_be_built()?;
-    drop(brought);
     let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
         drop((node, ticket, all, output));
         about
