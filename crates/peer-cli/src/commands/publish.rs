@@ -11,7 +11,6 @@ use crate::session::query::TrackerQuery;
 const EXAMPLES: &str = "\
 Examples:
   peer-cli publish s3://models/big.bin            prints the content id
-  peer-cli publish s3://models/run-7/ --beside    and puts the manifest there
   peer-cli publish -i 10.0.0.5 --ca certs/ca.pem --beside s3://models/big.bin
                                                   and a ticket for the fleet
   peer-cli publish hf://org/model@main --only '*.safetensors'";
