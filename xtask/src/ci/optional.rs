@@ -25,6 +25,9 @@ const FEATURES: &str = "p2p-fileshare-gateway/http,p2p-fileshare-origins/client,
     peer-cli/gateway,peer-cli/origins,peer-cli/port-mapping,metrics,web";
 /// What tests use of Python.
 const PYTHON: [&str; 5] = ["huggingface_hub", "moto[server]", "s5cmd", "jsonschema", "playwright"];
+/// Other programs that tests talk to. `.ci/run` installs those that it can.
+const CLIENTS: [&str; 9] =
+    ["curl", "wget", "aria2c", "miniupnpd", "prometheus", "rclone", "skopeo", "docker-registry", "containerd"];
 /// A browser for the pages, by the names that it has.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Where it is put.
@@ -36,7 +39,10 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     if python.is_none() {
         skipped.say("clients in Python: pip cannot install them here");
     }
-    if !has_browser() {
+    for program in CLIENTS.iter().filter(|program| !is_in_path(program)) {
+        skipped.say(&format!("what is tested with {program}, which is not installed here"));
+    }
+    if !BROWSERS.iter().any(|name| is_in_path(name)) {
         skipped.say("pages in a browser: there is no Chromium here (apt install chromium)");
     }
     for words in [&["clippy"][..], &["test"]] {
@@ -59,10 +65,10 @@ pub(super) fn programs() -> anyhow::Result<Programs> {
     programs::of_executables(&programs::executables(command.args(["--features", FEATURES]))?)
 }
 
-/// Whether there is a browser that the tests find.
-fn has_browser() -> bool {
+/// Whether there is such a program. Not all of them can be asked for their version.
+fn is_in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| BROWSERS.iter().any(|name| folder.join(name).is_file()))
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// A Python that has what tests use of it.
