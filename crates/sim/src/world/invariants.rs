@@ -5,8 +5,7 @@
 
 use protocol::{PeerMessage, PieceRange};
 
-use super::origin::ORIGIN_CONN;
-use super::{PeerIx, SECOND, World};
+use super::{ORIGIN_CONN, PeerIx, SECOND, World};
 use crate::queue::Time;
 
 /// An engine looks at its deadlines more often than this.

@@ -34,6 +34,9 @@ use transfers::{TransferId, Transfers};
 
 /// A peer's number.
 pub(crate) type PeerIx = u32;
+/// Stands for the origin where a peer, or a connection, would.
+const ORIGIN_PEER: PeerIx = PeerIx::MAX;
+const ORIGIN_CONN: ConnId = ConnId::MAX;
 
 /// A peer's number, from the end of its id; the rest is random, since engines go by the order of ids.
 pub(super) fn number(id: PeerId) -> PeerIx {

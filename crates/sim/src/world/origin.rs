@@ -1,17 +1,13 @@
 //! The origin: a server that holds the first content, and that engines read from as they see fit. All reads share its uplink.
 
 use protocol::{ContentId, PieceRange};
-use swarm::{ConnId, Event, Failure, RequestId};
+use swarm::{Event, Failure, RequestId};
 
 use super::transfers::{Transfer, TransferId};
-use super::{PeerIx, SECOND, SimEvent, World};
+use super::{ORIGIN_CONN, ORIGIN_PEER, PeerIx, SECOND, SimEvent, World};
 use crate::network::LinkId;
 use crate::plan::Origin;
 use crate::queue::Time;
-
-/// Stands for the origin where a peer, or a connection, would.
-pub(super) const ORIGIN_PEER: PeerIx = PeerIx::MAX;
-pub(super) const ORIGIN_CONN: ConnId = ConnId::MAX;
 
 /// The origin of the first content.
 pub(super) struct OriginServer {

@@ -3,8 +3,7 @@
 use protocol::{ContentId, PeerId, PieceRange, RefusalReason};
 use swarm::{ConnId, Event, Failure, RequestId, ServeId};
 
-use super::origin::{ORIGIN_CONN, ORIGIN_PEER};
-use super::{PeerIx, SimEvent, World, number};
+use super::{ORIGIN_CONN, ORIGIN_PEER, PeerIx, SimEvent, World, number};
 use crate::network::{FlowId, LinkId};
 use crate::plan::Serves;
 use crate::queue::Time;
