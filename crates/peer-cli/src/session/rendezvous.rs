@@ -79,26 +79,35 @@ pub async fn places(
 }
 
 /// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
-pub async fn redeem<'a>(
+pub async fn redeem(
     node: &Node,
-    Places { places, named_by, silent }: &'a Places,
+    Places { places, named_by, silent }: &Places,
     code: &Code,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<(Ticket, &'a TrackerAddress), Failure> {
+) -> Result<(Ticket, TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
     let (mut wrong, mut silent) = (0, silent.clone());
     let mut speech = Speech::new(tell, "The sharer of the code has not answered yet.".to_owned());
     for place in places {
-        for _ in 0..TRIES {
-            failure = match speech.during(node.redeem_code(place, code)).await {
-                Ok(ticket) => return Ok((ticket, place)),
-                Err(error) => error,
-            };
-            if failure != RedeemError::Busy {
-                break;
+        match redeem_at(node, place, code, patience, &mut speech).await {
+            Ok(ticket) => return Ok((ticket, place.clone())),
+            Err(error) => failure = error,
+        }
+        // Where a name leads to several trackers, another one may have been meant. One that does not answer is none.
+        let each = place.each();
+        if failure == RedeemError::NoMailbox && each.len() > 1 {
+            for place in each {
+                match redeem_at(node, &place, code, patience, &mut speech).await {
+                    Ok(ticket) => return Ok((ticket, place)),
+                    Err(RedeemError::NoMailbox | RedeemError::Tracker(_)) => {}
+                    Err(error) => {
+                        // It may be the same tracker at another address: that is one guess.
+                        failure = error;
+                        break;
+                    }
+                }
             }
-            speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
         }
         if places.len() > 1 && matches!(failure, RedeemError::Tracker(_)) {
             silent.get_or_insert_with(|| place.place());
@@ -117,6 +126,24 @@ pub async fn redeem<'a>(
         return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
     }
     Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, *named_by))
+}
+
+/// Tries a few times where somebody is busy.
+async fn redeem_at(
+    node: &Node,
+    place: &TrackerAddress,
+    code: &Code,
+    patience: Patience,
+    speech: &mut Speech<'_>,
+) -> Result<Ticket, RedeemError> {
+    let mut tries = 1..TRIES;
+    loop {
+        let redeemed = speech.during(node.redeem_code(place, code)).await;
+        if redeemed != Err(RedeemError::Busy) || tries.next().is_none() {
+            return redeemed;
+        }
+        speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
+    }
 }
 
 fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {

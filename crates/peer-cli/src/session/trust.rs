@@ -202,7 +202,7 @@ pub async fn trackers_at(
         }
     };
     let at = |id| answers.iter().filter(move |(_, other)| *other == id).map(|(address, _)| *address).collect();
-    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: None }).collect())
+    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: Some(place.clone()) }).collect())
 }
 
 /// How what was trusted on the local network is called in the file: addresses there come and go.
