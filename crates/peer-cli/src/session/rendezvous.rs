@@ -3,6 +3,8 @@
 //! A place is the address of a tracker with its id, wherever it was learnt. Who it is need not be known before, as it must be for a
 //! name: the one that answers has one guess at the code, and can do nothing else.
 
+use std::time::Duration;
+
 use lan::Lan;
 use peer::{Node, RedeemError, TrackerAddress};
 use protocol::{Code, Ticket, printable};
@@ -29,6 +31,8 @@ pub struct Places {
 const WRONG: usize = 3;
 /// Tries of a sharer that is busy or away for a moment.
 const TRIES: usize = 10;
+/// Time between two tries, and between two looks whether a tracker has come.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The trackers at a host or at several, or else those of sharers on this network, likeliest first.
 pub async fn places(
@@ -61,20 +65,25 @@ pub async fn places(
         return connect::trackers_of(&trusted, patience, tell).await.map(flags);
     }
     // It is offered at one of them; the others may be gone.
-    let (mut places, mut silent, mut first) = (Vec::new(), None, None);
-    for NamedTracker { host, port } in &named {
-        match trust::trackers_at(host, *port, arguments, NamedBy::Flags, Patience::new(None), tell).await {
-            Ok(found) => places.extend(found),
-            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
-                silent.get_or_insert_with(|| format!("{host}:{port}"));
-                first.get_or_insert(failure);
+    loop {
+        let (mut places, mut silent, mut first) = (Vec::new(), None, None);
+        for NamedTracker { host, port } in &named {
+            match trust::trackers_at(host, *port, arguments, NamedBy::Flags, Patience::new(None), tell).await {
+                Ok(found) => places.extend(found),
+                Err(failure) if trust::is_silence(&failure) => {
+                    silent.get_or_insert_with(|| format!("{host}:{port}"));
+                    first.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
             }
-            Err(failure) => return Err(failure),
         }
-    }
-    match first {
-        Some(failure) if places.is_empty() => Err(failure),
-        _ => Ok(Places { silent, ..flags(places) }),
+        match first {
+            Some(_) if places.is_empty() && patience.waits() => {
+                tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+            }
+            Some(failure) if places.is_empty() => return Err(failure),
+            _ => return Ok(Places { silent, ..flags(places) }),
+        }
     }
 }
 
@@ -142,7 +151,7 @@ async fn redeem_at(
         if redeemed != Err(RedeemError::Busy) || tries.next().is_none() {
             return redeemed;
         }
-        speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
+        speech.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
     }
 }
 
