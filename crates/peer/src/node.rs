@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use protocol::{Code, ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{Instant, sleep};
 use transport::Transport;
 
 use crate::ask_all::{Answers, ask_all, in_turns, list};
@@ -28,7 +30,7 @@ use crate::overview::Overview;
 use crate::share::ShareBuilder;
 use crate::stats::{WaitStats, Waits};
 use crate::status::Status;
-use crate::tracker_status::TrackerStatus;
+use crate::tracker_status::{TrackerState, TrackerStatus};
 
 impl NodeBuilder {
     /// Shares the limits of another node, in both directions: what both send together stays below them, also when they are
@@ -70,6 +72,10 @@ impl NodeBuilder {
 /// Events and commands that may wait.
 const EVENTS: usize = 1024;
 const COMMANDS: usize = 256;
+
+/// That a tracker is up is known in the whole node within this time, and looked for so often.
+const NEWS: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A running peer. Clones are handles to the same one.
 #[derive(Clone)]
@@ -143,6 +149,21 @@ impl Node {
         self.commands.ask(|reply| Command::Trackers { reply }).await.unwrap_or_default()
     }
 
+    /// The same when it is clear how many trackers are behind a name: an address that has not answered shortly after another has is
+    /// taken for one more of that, and left out.
+    pub async fn trackers_to_ask(&self) -> Vec<TrackerStatus> {
+        let began = Instant::now();
+        loop {
+            let trackers = self.trackers().await;
+            let is_guess = |tracker: &TrackerStatus| tracker.is_guess && tracker.state == TrackerState::Connecting;
+            let is_up = trackers.iter().any(|tracker| tracker.state == TrackerState::Up);
+            if !trackers.iter().any(is_guess) || (!is_up && began.elapsed() >= NEWS) {
+                return trackers;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// What those trackers are called that have not answered what was asked last, though others have.
     pub fn silent_trackers(&self) -> Vec<String> {
         lock(&self.silent).clone()
@@ -202,7 +223,7 @@ impl Node {
         }
         let asked = query.to_string();
         let question = move |tracker, reply| Command::Find { tracker, query: asked.clone(), reply };
-        let Answers { mut answers, silent } = ask_all(&self.commands, self.trackers().await, question).await?;
+        let Answers { mut answers, silent } = ask_all(&self.commands, self.trackers_to_ask().await, question).await?;
         *lock(&self.silent) = silent;
         let mut seen = BTreeSet::new();
         for found in &mut answers {
@@ -215,7 +236,7 @@ impl Node {
     /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`. Of several trackers
     /// the second is read when the first has no more: what both know comes twice ([`merged`](crate::merged)).
     pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
-        let trackers = self.trackers().await;
+        let trackers = self.trackers_to_ask().await;
         match &trackers[..] {
             [] => Err(PeerError::NoTracker),
             [only] => self.commands.ask(|reply| Command::List { tracker: only.number, before, reply }).await?,

@@ -1,5 +1,7 @@
 //! How the trackers of a node are.
 
+use std::net::SocketAddr;
+
 use protocol::PeerId;
 
 /// The number of a client of a tracker, of all that there were in a node.
@@ -16,6 +18,10 @@ pub struct TrackerStatus {
     pub id: PeerId,
     /// How it is.
     pub state: TrackerState,
+    /// Where it was reached last, or where it is if it has one address.
+    pub at: Option<SocketAddr>,
+    /// Whether it may be one more address of another.
+    pub(crate) is_guess: bool,
 }
 
 /// How a tracker is, as far as is known here.

@@ -255,3 +255,24 @@ async fn two_addresses_of_one_tracker_are_one_session() {
     until("one is left", async || node.trackers().await.len() == 1 && up(&node).await.len() == 1).await;
     node.shutdown().await;
 }
+
+/// A machine with two addresses behind its name, one of which is reached by nobody.
+#[tokio::test(start_paused = true)]
+async fn an_address_that_never_answers_is_no_tracker_of_its_own() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let tracker = FakeTracker::start(&network, b"one", "10.0.0.1:9999", Manner::default());
+    let dead: SocketAddr = "10.0.0.2:9999".parse().unwrap();
+    let addresses = vec![dead, tracker.transport.listeners()[0]];
+    let named = TrackerAddress { addresses, name: Some("tracker.example:9999".to_owned()), ..tracker.address() };
+    let node = builder(&network, folder.path()).start();
+    node.join(named.clone()).await.unwrap();
+    assert_eq!(node.find("a").await.unwrap().len(), 2);
+    node.list(None).await.unwrap();
+    assert_eq!(node.silent_trackers(), [""; 0]);
+    assert_eq!(named.told_apart(&node.trackers_to_ask().await), [named.clone()], "a ticket names one tracker");
+    // It is one all the same, when it answers.
+    let _other = FakeTracker::start(&network, b"one", "10.0.0.2:9999", Manner { nonce: 2, silent: false });
+    until("both are there", async || up(&node).await.len() == 2).await;
+    assert_eq!(named.told_apart(&node.trackers_to_ask().await).len(), 2);
+    node.shutdown().await;
+}

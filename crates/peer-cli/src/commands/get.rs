@@ -401,7 +401,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let places = rendezvous::places(&code, named, lan, &arguments.peer, patience, &tell).await?;
             session.connects();
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
-            let joined = connect::join_by_code(&session.node, &ticket, place, patience, &tell).await?;
+            let joined = connect::join_by_code(&session.node, &ticket, &place, patience, &tell).await?;
             session.joined(joined.tracker);
             by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
         }

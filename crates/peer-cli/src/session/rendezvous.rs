@@ -3,6 +3,8 @@
 //! A place is the address of a tracker with its id, wherever it was learnt. Who it is need not be known before, as it must be for a
 //! name: the one that answers has one guess at the code, and can do nothing else.
 
+use std::time::Duration;
+
 use lan::Lan;
 use peer::{Node, RedeemError, TrackerAddress};
 use protocol::{Code, Ticket, printable};
@@ -29,6 +31,8 @@ pub struct Places {
 const WRONG: usize = 3;
 /// Tries of a sharer that is busy or away for a moment.
 const TRIES: usize = 10;
+/// Time between two tries, and between two looks whether a tracker has come.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The trackers at a host or at several, or else those of sharers on this network, likeliest first.
 pub async fn places(
@@ -61,44 +65,58 @@ pub async fn places(
         return connect::trackers_of(&trusted, patience, tell).await.map(flags);
     }
     // It is offered at one of them; the others may be gone.
-    let (mut places, mut silent, mut first) = (Vec::new(), None, None);
-    for NamedTracker { host, port } in &named {
-        match trust::trackers_at(host, *port, arguments, NamedBy::Flags, Patience::new(None), tell).await {
-            Ok(found) => places.extend(found),
-            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
-                silent.get_or_insert_with(|| format!("{host}:{port}"));
-                first.get_or_insert(failure);
+    loop {
+        let (mut places, mut silent, mut first) = (Vec::new(), None, None);
+        for NamedTracker { host, port } in &named {
+            match trust::trackers_at(host, *port, arguments, NamedBy::Flags, Patience::new(None), tell).await {
+                Ok(found) => places.extend(found),
+                Err(failure) if trust::is_silence(&failure) => {
+                    silent.get_or_insert_with(|| format!("{host}:{port}"));
+                    first.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
             }
-            Err(failure) => return Err(failure),
         }
-    }
-    match first {
-        Some(failure) if places.is_empty() => Err(failure),
-        _ => Ok(Places { silent, ..flags(places) }),
+        match first {
+            Some(_) if places.is_empty() && patience.waits() => {
+                tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+            }
+            Some(failure) if places.is_empty() => return Err(failure),
+            _ => return Ok(Places { silent, ..flags(places) }),
+        }
     }
 }
 
 /// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
-pub async fn redeem<'a>(
+pub async fn redeem(
     node: &Node,
-    Places { places, named_by, silent }: &'a Places,
+    Places { places, named_by, silent }: &Places,
     code: &Code,
     patience: Patience,
     tell: &dyn Fn(String),
-) -> Result<(Ticket, &'a TrackerAddress), Failure> {
+) -> Result<(Ticket, TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
     let (mut wrong, mut silent) = (0, silent.clone());
     let mut speech = Speech::new(tell, "The sharer of the code has not answered yet.".to_owned());
     for place in places {
-        for _ in 0..TRIES {
-            failure = match speech.during(node.redeem_code(place, code)).await {
-                Ok(ticket) => return Ok((ticket, place)),
-                Err(error) => error,
-            };
-            if failure != RedeemError::Busy {
-                break;
+        match redeem_at(node, place, code, patience, &mut speech).await {
+            Ok(ticket) => return Ok((ticket, place.clone())),
+            Err(error) => failure = error,
+        }
+        // Where a name leads to several trackers, another one may have been meant. One that does not answer is none.
+        let each = place.each();
+        if failure == RedeemError::NoMailbox && each.len() > 1 {
+            for place in each {
+                match redeem_at(node, &place, code, patience, &mut speech).await {
+                    Ok(ticket) => return Ok((ticket, place)),
+                    Err(RedeemError::NoMailbox | RedeemError::Tracker(_)) => {}
+                    Err(error) => {
+                        // It may be the same tracker at another address: that is one guess.
+                        failure = error;
+                        break;
+                    }
+                }
             }
-            speech.during(tokio::time::sleep(patience.pause(std::time::Duration::from_millis(500)))).await;
         }
         if places.len() > 1 && matches!(failure, RedeemError::Tracker(_)) {
             silent.get_or_insert_with(|| place.place());
@@ -117,6 +135,24 @@ pub async fn redeem<'a>(
         return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
     }
     Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, *named_by))
+}
+
+/// Tries a few times where somebody is busy.
+async fn redeem_at(
+    node: &Node,
+    place: &TrackerAddress,
+    code: &Code,
+    patience: Patience,
+    speech: &mut Speech<'_>,
+) -> Result<Ticket, RedeemError> {
+    let mut tries = 1..TRIES;
+    loop {
+        let redeemed = speech.during(node.redeem_code(place, code)).await;
+        if redeemed != Err(RedeemError::Busy) || tries.next().is_none() {
+            return redeemed;
+        }
+        speech.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
+    }
 }
 
 fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {

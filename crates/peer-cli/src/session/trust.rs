@@ -130,36 +130,64 @@ pub async fn trackers(
         let id = tracker_id(&only.host, only.port, arguments, named_by, patience, tell).await?;
         return Ok(vec![TrustedTracker { named: only.clone(), id }]);
     }
+    loop {
+        match those_there(&named, arguments, named_by, tell).await? {
+            Ok(trusted) => return Ok(trusted),
+            Err(failure) if !patience.waits() => return Err(failure),
+            Err(_) => sleep(patience.pause(TRY_AGAIN)).await,
+        }
+    }
+}
+
+/// Those of several that are known here, or answer now; or why the first does not, if none does.
+async fn those_there(
+    named: &[NamedTracker],
+    arguments: &PeerArguments,
+    named_by: NamedBy,
+    tell: &dyn Fn(String),
+) -> Result<Result<Vec<TrustedTracker>, Failure>, Failure> {
     let (pinned, known) = (pinned(arguments)?, known_trackers(arguments)?);
-    let (mut trusted, mut first) = (Vec::new(), None);
+    let (mut trusted, mut silent) = (Vec::new(), Vec::new());
     for named in named {
-        let place = place(&named.host, named.port);
+        let (named, place) = (named.clone(), place(&named.host, named.port));
         // The node accepts no other there, and goes on with the others meanwhile: nobody need be asked.
         let entry = known.as_ref().and_then(|known| known.id_at(&place)).map(|(id, _)| id);
-        if let Some(id) = entry.or(pinned) {
+        let is_clear = entry.is_none() || pinned.is_none() || entry == pinned;
+        if let Some(id) = entry.or(pinned).filter(|_| is_clear) {
             trusted.push(TrustedTracker { named, id });
             continue;
         }
         match tracker_id(&named.host, named.port, arguments, named_by, Patience::new(None), tell).await {
             Ok(id) => trusted.push(TrustedTracker { named, id }),
-            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
-                tell(format!("The tracker at {place} does not answer, and is not known here: going on without it."));
-                first.get_or_insert(failure);
-            }
+            Err(failure) if is_silence(&failure) => match pinned {
+                Some(id) => trusted.push(TrustedTracker { named, id }),
+                None => silent.push((place, failure)),
+            },
             Err(failure) => return Err(failure),
         }
     }
-    match first {
-        Some(failure) if trusted.is_empty() => Err(failure),
-        _ => Ok(trusted),
+    if trusted.is_empty() && !silent.is_empty() {
+        return Ok(Err(silent.swap_remove(0).1));
     }
+    for (place, _) in silent {
+        tell(format!("The tracker at {place} does not answer, and is not known here: going on without it."));
+    }
+    Ok(Ok(trusted))
+}
+
+/// What is said of a tracker that has another id than before.
+const CHANGED: &str = "IS NOT THE ONE IT WAS";
+
+/// Whether nobody answers, and not somebody else than before.
+pub fn is_silence(failure: &Failure) -> bool {
+    failure.code == ExitCode::TrackerUnreachable && !failure.message.contains(CHANGED)
 }
 
 /// Refuses what answers in place of a tracker that was known before.
 fn changed(known: Option<&KnownTrackers>, place: &str, (before, found): (PeerId, PeerId), line: usize) -> Failure {
     let file = known.map_or_else(String::new, |known| known.path().display().to_string());
     let sentence = format!(
-        "THE TRACKER AT {place} IS NOT THE ONE IT WAS. Its id was {before}, and what answers there now has {found}: somebody \
+        "THE TRACKER AT {place} {CHANGED}. Its id was {before}, and what answers there now has {found}: somebody \
          may be between you and it. Nothing was said to it. If it was set up anew, and prints this id at its start, \
          remove line {line} of {file} and try again"
     );
@@ -202,7 +230,7 @@ pub async fn trackers_at(
         }
     };
     let at = |id| answers.iter().filter(move |(_, other)| *other == id).map(|(address, _)| *address).collect();
-    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: None }).collect())
+    Ok(ids.into_iter().map(|id| TrackerAddress { addresses: at(id), id, name: Some(place.clone()) }).collect())
 }
 
 /// How what was trusted on the local network is called in the file: addresses there come and go.

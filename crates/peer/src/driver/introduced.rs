@@ -7,24 +7,31 @@ use protocol::{ContentId, PeerAddress, PeerId};
 
 use crate::tracker_status::TrackerNumber;
 
-/// Most peers that are remembered. Of others, each tracker is believed alone.
+/// Most peers that are remembered of each tracker: none takes the room of another.
 const MOST: usize = 1 << 12;
 /// Addresses of a peer that count of each tracker, where several have named it.
 const ADDRESSES: usize = 8;
 
 /// What each tracker has said of each peer.
 #[derive(Default)]
-pub(super) struct Introduced(BTreeMap<(ContentId, PeerId), BTreeMap<TrackerNumber, Vec<SocketAddr>>>);
+pub(super) struct Introduced {
+    peers: BTreeMap<(ContentId, PeerId), BTreeMap<TrackerNumber, Vec<SocketAddr>>>,
+    /// How many each tracker has named of them.
+    named: BTreeMap<TrackerNumber, usize>,
+}
 
 impl Introduced {
     /// A tracker has named these. They are where it says, and where others have said.
     pub(super) fn joined(&mut self, number: TrackerNumber, content: ContentId, peers: &mut [PeerAddress]) {
         for PeerAddress { id, addresses } in peers {
             let key = (content, *id);
-            if self.0.len() >= MOST && !self.0.contains_key(&key) {
+            let is_known = self.peers.get(&key).is_some_and(|by| by.contains_key(&number));
+            let named = self.named.entry(number).or_default();
+            if !is_known && *named >= MOST {
                 continue;
             }
-            let by = self.0.entry(key).or_default();
+            *named += usize::from(!is_known);
+            let by = self.peers.entry(key).or_default();
             by.insert(number, addresses.iter().copied().take(ADDRESSES).collect());
             if by.len() > 1 {
                 addresses.truncate(ADDRESSES);
@@ -39,11 +46,14 @@ impl Introduced {
     /// A tracker says that these are gone: keeps those of them that no other tracker has named.
     pub(super) fn gone(&mut self, number: TrackerNumber, content: ContentId, peers: &mut Vec<PeerId>) {
         peers.retain(|&peer| {
-            let Some(by) = self.0.get_mut(&(content, peer)) else { return true };
-            by.remove(&number);
+            let Some(by) = self.peers.get_mut(&(content, peer)) else { return true };
+            if by.remove(&number).is_some() {
+                let named = self.named.entry(number).or_default();
+                *named = named.saturating_sub(1);
+            }
             let is_gone = by.is_empty();
             if is_gone {
-                self.0.remove(&(content, peer));
+                self.peers.remove(&(content, peer));
             }
             is_gone
         });
@@ -51,7 +61,8 @@ impl Introduced {
 
     /// A tracker is lost, and knows nobody when it is back.
     pub(super) fn forget_tracker(&mut self, number: TrackerNumber) {
-        self.0.retain(|_, by| {
+        self.named.remove(&number);
+        self.peers.retain(|_, by| {
             by.remove(&number);
             !by.is_empty()
         });
@@ -59,7 +70,14 @@ impl Introduced {
 
     /// This node takes no part in a content any more.
     pub(super) fn forget_content(&mut self, content: ContentId) {
-        self.0.retain(|(of, _), _| *of != content);
+        let named = &mut self.named;
+        self.peers.retain(|(of, _), by| {
+            let stays = *of != content;
+            for number in by.keys().filter(|_| !stays) {
+                named.entry(*number).and_modify(|count| *count = count.saturating_sub(1));
+            }
+            stays
+        });
     }
 }
 
@@ -103,7 +121,18 @@ mod tests {
         assert!(is_gone(&mut introduced, 2, CONTENT, 2));
         join(&mut introduced, 1, 2, &[1]);
         introduced.forget_content(CONTENT);
-        assert!(introduced.0.is_empty());
+        assert!(introduced.peers.is_empty() && introduced.named.values().all(|&count| count == 0));
+    }
+
+    #[test]
+    fn a_tracker_that_names_very_many_leaves_room_for_what_others_name() {
+        let mut introduced = Introduced::default();
+        let named = |from: usize| (from..from + MOST).map(|number| PeerId::of_public_key(&number.to_le_bytes()));
+        let mut many: Vec<_> = named(1 << 20).map(|id| PeerAddress { id, addresses: Vec::new() }).collect();
+        introduced.joined(1, CONTENT, &mut many);
+        join(&mut introduced, 2, 1, &[1]);
+        assert!(!is_gone(&mut introduced, 1, CONTENT, 1));
+        assert!(is_gone(&mut introduced, 2, CONTENT, 1));
     }
 
     #[test]

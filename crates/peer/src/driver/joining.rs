@@ -69,8 +69,11 @@ impl Driver {
         for (place, tracker) in self.trackers.named.iter().enumerate() {
             let trackers = if self.is_split(place) { tracker.each() } else { vec![tracker.clone()] };
             let new = trackers.into_iter().filter(|one| seen.insert((one.id, one.addresses.clone())));
-            all.extend(new.map(|tracker| (place, tracker)));
+            all.extend(new.enumerate().map(|(turn, tracker)| (turn, place, tracker)));
         }
+        // In turns, so that no name takes the room of others.
+        all.sort_by_key(|&(turn, place, _)| (turn, place));
+        let mut all: Vec<_> = all.into_iter().map(|(_, place, tracker)| (place, tracker)).collect();
         if all.len() > MOST_TRACKERS {
             tracing::warn!("{} trackers are more than are dealt with: the first {MOST_TRACKERS} are", all.len());
             all.truncate(MOST_TRACKERS);

@@ -6,16 +6,22 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use protocol::{Announce, ContentId, PeerId, TrackerInstance};
 use swarm::{ANNOUNCED_TO, ranking};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::introduced::Introduced;
 use super::item::OwnTask;
 use crate::net::tracker::{ToClient, TrackerAddress};
 use crate::tracker_status::{TrackerNumber, TrackerState, TrackerStatus};
+
+/// When one address of a name has answered, the others have as long again to be trackers of their own, within these bounds.
+const SHORTEST_GUESS: Duration = Duration::from_millis(150);
+const LONGEST_GUESS: Duration = Duration::from_secs(1);
 
 /// All trackers of a node.
 #[derive(Default)]
@@ -30,6 +36,9 @@ pub(super) struct Trackers {
     pub(super) introduced: Introduced,
     /// Whether all were lost, and none is back.
     is_lost: bool,
+    /// When they were joined, and until when those may still answer that may be other addresses of one that has.
+    joined: Option<Instant>,
+    guessed_until: Option<Instant>,
 }
 
 /// One of them.
@@ -44,6 +53,8 @@ pub(super) struct Tracker {
     instance: TrackerInstance,
     client: mpsc::Sender<ToClient>,
     state: TrackerState,
+    /// Whether it is one of several addresses of a name and has never answered: it may be one more address of another.
+    is_guess: bool,
     announced: BTreeSet<ContentId>,
 }
 
@@ -62,7 +73,7 @@ impl Trackers {
 
     /// Forgets all of them: their clients end.
     pub(super) fn clear(&mut self) {
-        *self = Trackers { next: self.next, ..Trackers::default() };
+        *self = Trackers { next: self.next, joined: Some(Instant::now()), ..Trackers::default() };
     }
 
     pub(super) fn add(
@@ -76,6 +87,7 @@ impl Trackers {
             (None, &[address]) => Some(address),
             _ => None,
         };
+        let is_guess = tracker.name.is_none() && self.named.get(place).is_some_and(|named| named.name.is_some());
         self.all.push(Tracker {
             number,
             called: tracker.place(),
@@ -85,6 +97,7 @@ impl Trackers {
             instance: TrackerInstance::default(),
             client,
             state: TrackerState::Connecting,
+            is_guess,
             announced: BTreeSet::new(),
         });
     }
@@ -123,14 +136,21 @@ impl Trackers {
         }
     }
 
-    /// How each is, without addresses that lead where another does.
+    /// How each is, without addresses that lead where another does, or have not answered in time when another of the name has.
     pub(super) fn statuses(&self) -> Vec<TrackerStatus> {
-        let shown = self.all.iter().filter(|tracker| tracker.state != TrackerState::Taken);
+        let is_over = self.guessed_until.is_some_and(|until| Instant::now() >= until);
+        let answers = |place| self.behind(place).any(|tracker| !tracker.is_guess);
+        let is_none = |tracker: &Tracker| {
+            tracker.is_guess && (is_over || tracker.state != TrackerState::Connecting) && answers(tracker.place)
+        };
+        let shown = self.all.iter().filter(|tracker| tracker.state != TrackerState::Taken && !is_none(tracker));
         let status = |tracker: &Tracker| TrackerStatus {
             number: tracker.number,
             place: tracker.called.clone(),
             id: tracker.id,
             state: tracker.state,
+            at: tracker.at.filter(|_| !tracker.is_guess),
+            is_guess: tracker.is_guess,
         };
         shown.map(status).collect()
     }
@@ -152,8 +172,12 @@ impl Trackers {
         instance: TrackerInstance,
         at: SocketAddr,
     ) -> Change {
+        let (now, joined) = (Instant::now(), self.joined);
+        self.guessed_until.get_or_insert_with(|| {
+            now + joined.map_or(LONGEST_GUESS, |joined| (now - joined).clamp(SHORTEST_GUESS, LONGEST_GUESS))
+        });
         self.set(number, TrackerState::Up, |tracker| {
-            (tracker.id, tracker.instance, tracker.at) = (id, instance, Some(at))
+            (tracker.id, tracker.instance, tracker.at, tracker.is_guess) = (id, instance, Some(at), false)
         })
     }
 

@@ -87,15 +87,32 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
         Ok(trackers) if !trackers.is_empty() => {
             let several = trackers.len() > 1;
             let mut reached = Vec::new();
-            for tracker in trackers.iter().flat_map(TrackerAddress::each) {
-                if several {
-                    say(vec![Finding::good("tracker", format!("what follows is of the one at {}", tracker.place()))])?;
+            for named in &trackers {
+                let (each, mut silent, known) = (named.each(), Vec::new(), reached.len());
+                let apart = several || each.len() > 1;
+                for tracker in each {
+                    let heading =
+                        Finding::good("tracker", format!("what follows is of the one at {}", tracker.place()));
+                    let heading = apart.then_some(heading);
+                    let way = network::way_to_tracker(&arguments.query, &tracker).await;
+                    if way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good) {
+                        say(heading.into_iter().chain(way).collect())?;
+                        reached.push(tracker);
+                    } else {
+                        silent.push((tracker.place(), heading.into_iter().chain(way)));
+                    }
                 }
-                let way = network::way_to_tracker(&arguments.query, &tracker).await;
-                if way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good) {
-                    reached.push(tracker);
+                // Of a name, one address that leads to it is enough.
+                let is_reached = reached.len() > known;
+                for (place, way) in silent {
+                    say(match is_reached {
+                        true => vec![Finding::skipped(
+                            "tracker",
+                            format!("nobody answers at {place}, where its name leads, too"),
+                        )],
+                        false => way.collect(),
+                    })?;
                 }
-                say(way)?;
             }
             if !reached.is_empty() {
                 say(peers::ways_to_peers(&arguments.query, reached, arguments.ticket.as_ref()).await)?;

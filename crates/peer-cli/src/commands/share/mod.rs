@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lan::{Lan, Offers};
-use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress};
+use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress, TrackerState};
 use protocol::MAX_TICKET_TRACKERS;
 
 use crate::commands::get::BYTES;
@@ -349,9 +349,19 @@ async fn begin(
         let sentence = "--ticket-address says where one tracker is, and -i names several: leave it out";
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    let mut each = trackers.iter().flat_map(TrackerAddress::each);
+    let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
+    let joined = connect::join(&session.node, trackers.clone(), named_by, patience, &tell).await?;
+    session.joined(joined.tracker);
+    let known = session.node.trackers_to_ask().await;
+    let mut each = trackers.iter().flat_map(|tracker| tracker.told_apart(&known));
     let first = each.next().expect("a tracker was named");
-    let others = each.take(MAX_TICKET_TRACKERS - 1).collect();
+    let others: Vec<_> = if arguments.ticket_address.is_empty() {
+        each.take(MAX_TICKET_TRACKERS - 1).collect()
+    } else {
+        // All of them are behind the address that was given.
+        Vec::new()
+    };
+    let are_several = known.len() > 1;
     let place = match (&arguments.ticket_address[..], listening.is_empty()) {
         ([], true) => Place::Known(first.addresses.clone()),
         ([], false) => Place::Here(listening),
@@ -384,16 +394,18 @@ async fn begin(
                         When it has one, a new ticket is given.";
         session.note(sentence);
     }
-    let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
-    let joined = connect::join(&session.node, trackers.clone(), named_by, patience, &tell).await?;
-    session.joined(joined.tracker);
     if !arguments.no_code {
-        // Of several, one that lives: who gets it asks all.
-        let lives = trackers.iter().find(|tracker| joined.tracker.answers_to(tracker.id)).unwrap_or(&trackers[0]);
+        // Of several, one that lives, and always the same: who gets it asks all.
+        let is_first = |one: &&TrackerAddress| joined.tracker.answers_to(one.id);
+        let up = known.iter().find(|one| one.state == TrackerState::Up && one.id == joined.tracker);
+        let lives = match up.and_then(|up| up.at).filter(|_| are_several) {
+            Some(at) => TrackerAddress { addresses: vec![at], id: joined.tracker, name: None },
+            None => trackers.iter().find(is_first).unwrap_or(&trackers[0]).clone(),
+        };
         let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
         // At others there may be the same numbers.
-        let options = options.own_tracker(shared.is_own || trackers.len() > 1);
-        shared.codes = Some(Codes::new(session.node.clone(), lives.clone(), shared.before_code(), options));
+        let options = options.own_tracker(shared.is_own || trackers.len() > 1 || are_several);
+        shared.codes = Some(Codes::new(session.node.clone(), lives, shared.before_code(), options));
     }
     for path in &arguments.paths {
         let (share, at) = match (spool, origins::url(path)) {

@@ -6,6 +6,7 @@ use protocol::{PeerId, Ticket, TicketTracker};
 
 use super::names;
 use crate::resolver::{Resolver, of_system};
+use crate::tracker_status::{TrackerState, TrackerStatus};
 
 /// Where a tracker is, and who it must prove to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,15 @@ impl TrackerAddress {
             true => names::behind(self, &self.addresses),
             false => vec![self.clone()],
         }
+    }
+
+    /// The trackers that have answered behind its name, of those that a node has joined; if it was one, or none, that is this one at all
+    /// of its addresses.
+    pub fn told_apart(&self, joined: &[TrackerStatus]) -> Vec<Self> {
+        let is_one = |one: &&TrackerStatus| one.state == TrackerState::Up && one.id.answers_to(self.id);
+        let up = joined.iter().filter(is_one).filter_map(|one| one.at);
+        let up: Vec<_> = up.filter(|at| self.addresses.contains(at)).collect();
+        if self.name.is_some() && up.len() > 1 { names::behind(self, &up) } else { vec![self.clone()] }
     }
 
     /// What to call it in a sentence: its name, or the address where it likeliest is.
