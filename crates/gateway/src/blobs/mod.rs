@@ -16,6 +16,7 @@ mod key;
 mod swarm;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,7 +93,7 @@ struct Shared {
     parked: Mutex<HashMap<FileDigest, Parked>>,
     checks: ReadMemory,
     avoided: Avoided,
-    published: Recent<String, Option<Found>>,
+    published: Recent<String, Option<Found>, Infallible>,
 }
 
 impl Blobs {
@@ -203,7 +204,7 @@ impl Shared {
     ) -> Option<Held> {
         let looking = async {
             let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
-            Ok::<_, Refusal>(swarm::find(contents, &self.avoided, self.patience, &name, fits).await)
+            Ok(swarm::find(contents, &self.avoided, self.patience, &name, fits).await)
         };
         let found = self.published.get(name.clone(), looking).await.ok()??;
         let open = found.open.clone();
