@@ -11,17 +11,28 @@ use url::Host;
 
 /// Most bytes of that file.
 const LONGEST: u64 = 1 << 20;
+/// Where skopeo and podman write it.
+const SKOPEO: &str = "containers/auth.json";
 /// Where the public registry is, and what it is called in that file.
 const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https://index.docker.io/v1/"]);
 
-/// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or `config.json` of
-/// `DOCKER_CONFIG` or `~/.docker`. Those that a helper program keeps are not asked for. What a registry is called here does not count:
+/// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or else of
+/// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`. Those that a helper program keeps are not asked for. What a registry is called here does not count:
 /// the login of one never goes to another host that stands in for it.
 pub fn login(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = || variable("DOCKER_CONFIG").or_else(|| Some(env::home_dir()?.join(".docker")));
-    let path = variable("REGISTRY_AUTH_FILE").or_else(|| Some(config()?.join("config.json")))?;
-    of_file(&read(&path)?, &Url::parse(url).ok()?)
+    let files = match variable("REGISTRY_AUTH_FILE") {
+        Some(file) => vec![file],
+        None => {
+            let home = |folder: &str| Some(env::home_dir()?.join(folder));
+            let configuration = variable("XDG_CONFIG_HOME").or_else(|| home(".config"));
+            let skopeo = [variable("XDG_RUNTIME_DIR"), configuration].map(|folder| Some(folder?.join(SKOPEO)));
+            let docker = variable("DOCKER_CONFIG").or_else(|| home(".docker"));
+            skopeo.into_iter().flatten().chain(docker.map(|folder| folder.join("config.json"))).collect()
+        }
+    };
+    files.iter().find_map(|path| of_file(&read(path)?, &url))
 }
 
 /// Whether a password may go to this address: others on the way must not read it.
