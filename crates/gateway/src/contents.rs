@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ContentId, OpenContent, PeerError, Query, State, Status};
+use peer::{ContentId, Download, OpenContent, PeerError, Query, State, Status};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,7 +30,7 @@ pub(crate) struct Contents {
     /// Most downloads that run at once.
     downloads: usize,
     names: Mutex<HashMap<String, (Instant, ContentId)>>,
-    begun: Mutex<HashMap<ContentId, watch::Receiver<Status>>>,
+    begun: Mutex<HashMap<ContentId, Download>>,
 }
 
 impl Contents {
@@ -172,6 +172,25 @@ impl Contents {
         }
     }
 
+    /// Stops a download that was begun here and is not open, and removes what came of it.
+    pub(crate) async fn abandon(&self, swarm: &Swarm, content: ContentId) {
+        let download = self.begun.lock().await.remove(&content);
+        if let Some(download) = download {
+            if let Err(error) = download.cancel().await {
+                tracing::warn!(%content, %error, "a download is not stopped");
+                return;
+            }
+        } else if let Some(status) = swarm.node.status(content).await
+            && (status.is_complete() || is_running(&status.state))
+        {
+            // Another part of the program has begun it, or it has come meanwhile.
+            return;
+        }
+        if let Some(folder) = swarm.folder(content) {
+            let _ = tokio::fs::remove_dir_all(folder).await;
+        }
+    }
+
     /// Starts a download, and gives how it stands; nothing if another part of the program has begun it.
     async fn start(
         &self,
@@ -181,9 +200,12 @@ impl Contents {
     ) -> Result<Option<watch::Receiver<Status>>, Refusal> {
         let mut begun = self.begun.lock().await;
         // A download that is complete takes no place from others, nor does one that has failed.
-        begun.retain(|_, status| status.has_changed().is_ok() && is_running(&status.borrow().state));
-        if let Some(status) = begun.get(&content) {
-            return Ok(Some(status.clone()));
+        begun.retain(|_, download| {
+            let status = download.status();
+            status.has_changed().is_ok() && is_running(&status.borrow().state)
+        });
+        if let Some(download) = begun.get(&content) {
+            return Ok(Some(download.status()));
         }
         if begun.len() >= self.downloads {
             return Err(Refusal::Busy);
@@ -198,7 +220,7 @@ impl Contents {
         match download.start().await {
             Ok(download) => {
                 let status = download.status();
-                begun.insert(content, status.clone());
+                begun.insert(content, download);
                 Ok(Some(status))
             }
             Err(PeerError::Already(_)) => Ok(None),

@@ -60,6 +60,7 @@ async fn let_in(
             connection.is_let_in();
             next.run(Request::from_parts(parts, body)).await
         }
+        Ok(()) if s3::is_below(parts.uri.path()) => s3::refuse(Refusal::Method, ""),
         Ok(()) => Refusal::Method.into_response(),
     };
     for (name, value) in ALWAYS {

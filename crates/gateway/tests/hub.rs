@@ -116,14 +116,16 @@ async fn a_published_model_is_taken_from_the_swarm_as_far_as_it_is_the_hubs() {
     peers.put("publisher", &format!("{name}/a.safetensors"), &wrong);
     peers.put("publisher", &format!("{name}/b.safetensors"), &same);
     let publisher = peers.joined("publisher", &tracker).await;
-    publisher.share(peers.at("publisher", &name)).await.unwrap();
+    let wrong_content = publisher.share(peers.at("publisher", &name)).await.unwrap().content();
+    let folder = peers.at("gateway", &format!("out/{}", &wrong_content.to_string()[..16]));
     while !publisher.find(&name).await.unwrap().iter().any(|found| found.seeders > 0) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (_node, client) = gateway(&peers, "gateway", &tracker, &hub).await;
+    let (node, client) = gateway(&peers, "gateway", &tracker, &hub).await;
     let get = async |path: &str| client.get(&format!("/org/model/resolve/main/{path}"), &[]).await;
     assert!(get("b.safetensors").await.body == same);
     assert_eq!(files_read(&hub, "b.safetensors"), 0, "the swarm has it");
+    assert!(folder.exists());
     let request = format!(
         "GET /org/model/resolve/main/a.safetensors HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
         client.0
@@ -131,6 +133,10 @@ async fn a_published_model_is_taken_from_the_swarm_as_far_as_it_is_the_hubs() {
     let first = client.try_raw(&request).await;
     assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != right));
     assert!(get("a.safetensors").await.body == right, "it comes from the hub then");
+    // What is wrong is not kept, nor shared.
+    while node.contents().await.contains(&wrong_content) || folder.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Api;
-use crate::control::{ContentStatus, Doing};
+use crate::control::{ContentStatus, Doing, Kind};
 
 /// A part of all contents, and the limits.
 #[derive(Debug, Serialize)]
@@ -74,9 +74,15 @@ pub(super) fn shown(mut status: ContentStatus, trusted: bool) -> ContentStatus {
     if !trusted {
         status.ticket.clear();
         status.path.clear();
-        // Why something has failed names paths.
-        if status.state == Doing::Failed {
-            "the daemon's log says why".clone_into(&mut status.reason);
+        // Why something has failed, or what a share waits for, names paths.
+        let names_paths =
+            status.state == Doing::Failed || status.kind == Kind::Share || status.reason.contains(['/', '\\']);
+        if names_paths && !status.reason.is_empty() {
+            let instead = match status.state {
+                Doing::Hashing => "a file of it is still being written to",
+                _ => "the daemon's log says why",
+            };
+            instead.clone_into(&mut status.reason);
         }
     }
     status
@@ -88,16 +94,30 @@ mod tests {
 
     #[test]
     fn without_a_token_nobody_learns_a_ticket_or_a_path() {
-        let status = ContentStatus {
-            ticket: "p2psecret".to_owned(),
-            path: "/home/me/a.bin".to_owned(),
-            state: Doing::Failed,
-            reason: "/home/me/a.bin: no such file".to_owned(),
-            name: "a.bin".to_owned(),
+        for kind in [Kind::Share, Kind::Download] {
+            for state in
+                [Doing::Waiting, Doing::Hashing, Doing::Checking, Doing::Downloading, Doing::Sharing, Doing::Failed]
+            {
+                let status = ContentStatus {
+                    ticket: "p2psecret".to_owned(),
+                    path: "/home/me/a.bin".to_owned(),
+                    kind,
+                    state,
+                    reason: "/home/me/a.bin: no such file".to_owned(),
+                    name: "a.bin".to_owned(),
+                    ..ContentStatus::default()
+                };
+                let text = serde_json::to_string(&shown(status.clone(), false)).unwrap();
+                assert!(!text.contains("/home") && !text.contains("secret") && text.contains("a.bin"), "{text}");
+                assert_eq!(shown(status.clone(), true), status);
+            }
+        }
+        let waits = ContentStatus {
+            kind: Kind::Download,
+            state: Doing::Waiting,
+            reason: "the tracker does not answer".to_owned(),
             ..ContentStatus::default()
         };
-        let text = serde_json::to_string(&shown(status.clone(), false)).unwrap();
-        assert!(!text.contains("/home") && !text.contains("secret") && text.contains("a.bin"), "{text}");
-        assert_eq!(shown(status.clone(), true), status);
+        assert_eq!(shown(waits.clone(), false).reason, waits.reason);
     }
 }

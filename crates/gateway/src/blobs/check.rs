@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use origins::{FileCheck, FileDigest};
-use peer::Reader;
+use peer::{ContentId, Reader};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -17,7 +17,8 @@ use super::{Held, Shared};
 /// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
 const STALL: u32 = 6;
 
-/// Begins to digest these bytes of a content. A content that is wrong is not taken again, and goes if it is nothing but that file.
+/// Begins to digest these bytes of a content. A content that is wrong is not taken again, and goes if it was
+/// downloaded here, or is nothing but that file. So does one that was begun for this, and does not come.
 pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, digest: FileDigest, is_all: bool) -> Held {
     let (say, verdict) = watch::channel(Verdict::Open);
     let (offset, size) = (range.start, range.end - range.start);
@@ -27,16 +28,15 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
         let reader = found.open.read(range).within(&shared.checks);
         let verdict = digested(reader, FileCheck::new(digest, size), size, shared.patience * STALL).await;
         let content = found.open.content();
+        // Those who hear it look for another one at once.
         match verdict {
-            Verdict::Wrong => {
-                tracing::warn!(%content, "a content of the swarm is not what its name says");
-                shared.avoided.wrong(content);
-            }
+            Verdict::Wrong => is_wrong(&shared, content),
             Verdict::Failed => shared.avoided.slow(content),
             Verdict::Open | Verdict::Right => {}
         }
         let _ = say.send(verdict);
-        if verdict == Verdict::Wrong && is_all {
+        let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed) && shared.begun.take(content);
+        if was_begun || (verdict == Verdict::Wrong && (is_all || found.is_downloaded())) {
             remove(found).await;
         }
     });
@@ -61,8 +61,14 @@ async fn digested(mut reader: Reader, mut check: FileCheck, size: u64, patience:
     if check.is_right() { Verdict::Right } else { Verdict::Wrong }
 }
 
+/// Does not take a content again that is not what its name says.
+pub(super) fn is_wrong(shared: &Shared, content: ContentId) {
+    tracing::warn!(%content, "a content of the swarm is not what its name says");
+    shared.avoided.wrong(content);
+}
+
 /// Stops a content, and removes what came of it.
-async fn remove(found: Found) {
+pub(super) async fn remove(found: Found) {
     let Found { node, open, folder } = found;
     let Some(again) = node.open(open.content()).await else { return };
     if let Err(error) = again.stop().await {

@@ -7,6 +7,7 @@
 //! from its origin and never from the swarm: others can make two files with one SHA-1.
 
 mod avoided;
+mod begun;
 mod check;
 mod flight;
 mod folder;
@@ -16,6 +17,7 @@ mod key;
 mod swarm;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,12 +26,13 @@ use std::time::Duration;
 use origins::{FileDigest, Object, Origin, OriginError};
 use peer::{Manifest, Node, OpenContent, ReadMemory};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::contents::Contents;
 use crate::error::{GatewayError, Refusal};
 use crate::recent::Recent;
 use avoided::Avoided;
+use begun::Begun;
 use flight::Parked;
 use folder::Folder;
 pub(crate) use growing::{Growing, GrowingReader};
@@ -43,6 +46,8 @@ const FLIGHTS: usize = 32;
 const MOST: usize = 32 << 10;
 /// What checks of contents may have in memory together. Answers that wait for them hold none of it.
 const CHECKS: u32 = 32 << 20;
+/// How often as long as one answer of the swarm is waited for, all of a search may take.
+const SEARCH: u32 = 4;
 /// Which contents have a name is asked again after this time, and so many answers are remembered.
 const NAMES: Duration = Duration::from_secs(15);
 const MOST_NAMES: usize = 256;
@@ -92,7 +97,8 @@ struct Shared {
     parked: Mutex<HashMap<FileDigest, Parked>>,
     checks: ReadMemory,
     avoided: Avoided,
-    published: Recent<String, Option<Found>>,
+    begun: Begun,
+    published: Recent<String, Option<Found>, Infallible>,
 }
 
 impl Blobs {
@@ -115,6 +121,7 @@ impl Blobs {
             parked: Mutex::default(),
             checks: ReadMemory::new(CHECKS),
             avoided: Avoided::default(),
+            begun: Begun::default(),
             published: Recent::new(NAMES, MOST_NAMES),
         })))
     }
@@ -167,13 +174,14 @@ impl Shared {
             return Ok(growing);
         }
         if matches!(digest, FileDigest::Sha256(_)) {
+            let end = Instant::now() + self.patience * SEARCH;
             if let Some(published) = published
-                && let Some(held) = self.in_published(contents, published, digest, size).await
+                && let Some(held) = self.in_published(contents, published, end, digest, size).await
             {
                 return Ok(held);
             }
             let key = key_of(digest);
-            let found = swarm::find(contents, &self.avoided, self.patience, &key, |manifest| {
+            let found = swarm::find(contents, self, end, &key, |manifest| {
                 let header = manifest.header();
                 let fits = |found: u64| size.is_none_or(|size| found == size) && found <= most;
                 matches!(&header.files[..], [file] if !header.folder && fits(file.size))
@@ -198,25 +206,37 @@ impl Shared {
         self: &Arc<Self>,
         contents: &Contents,
         Published { name, most, path }: Published<'_>,
+        end: Instant,
         digest: FileDigest,
         size: Option<u64>,
     ) -> Option<Held> {
         let looking = async {
             let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
-            Ok::<_, Refusal>(swarm::find(contents, &self.avoided, self.patience, &name, fits).await)
+            Ok(swarm::find(contents, self, end, &name, fits).await)
         };
         let found = self.published.get(name.clone(), looking).await.ok()??;
         let open = found.open.clone();
         let file = open.files().find(|file| file.entry.path == path)?;
         let range = file.offset..file.offset + file.entry.size;
-        let fits = size.is_none_or(|size| size == file.entry.size) && !self.avoided.has(open.content());
-        (fits && !is_gone(&open)).then(|| check::begin(self, found, range, digest, false))
+        if size.is_some_and(|size| size != file.entry.size) {
+            check::is_wrong(self, open.content());
+            if self.begun.take(open.content()) || found.is_downloaded() {
+                check::remove(found).await;
+            }
+            return None;
+        }
+        let is_fine = !self.avoided.has(open.content()) && !is_gone(&open);
+        is_fine.then(|| check::begin(self, found, range, digest, false))
     }
 }
 
 /// Whether a content cannot be read any more.
 fn is_gone(open: &OpenContent) -> bool {
-    matches!(open.status().borrow().state, peer::State::Failed(_) | peer::State::Withdrawn(_) | peer::State::Stopped)
+    is_over(&open.status().borrow().state)
+}
+
+fn is_over(state: &peer::State) -> bool {
+    matches!(state, peer::State::Failed(_) | peer::State::Withdrawn(_) | peer::State::Stopped)
 }
 
 /// What a client is told of what an origin did. The log says more.

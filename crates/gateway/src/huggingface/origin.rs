@@ -32,8 +32,8 @@ const BESIDE: u64 = 64 << 20;
 /// A hub, and what it said lately.
 pub(crate) struct HubOrigin {
     hub: Hub,
-    revisions: Recent<(Repo, String), String>,
-    trees: Recent<(Repo, String), Arc<Vec<HubFile>>>,
+    revisions: Recent<(Repo, String), String, OriginError>,
+    trees: Recent<(Repo, String), Arc<Vec<HubFile>>, OriginError>,
 }
 
 impl HubOrigin {
@@ -48,12 +48,15 @@ impl HubOrigin {
             return Ok(revision.to_owned());
         }
         let key = (repo.clone(), revision.to_owned());
-        self.revisions.get_or_old(key, self.hub.commit(repo, revision), OriginError::is_transient).await
+        let (hub, repo, revision) = (self.hub.clone(), repo.clone(), revision.to_owned());
+        let asking = async move { hub.commit(&repo, &revision).await };
+        self.revisions.get_or_old(key, asking, OriginError::is_transient).await
     }
 
     async fn files(&self, repo: &Repo, commit: &str) -> Result<Arc<Vec<HubFile>>, OriginError> {
         let key = (repo.clone(), commit.to_owned());
-        let asking = async { self.hub.files(repo, commit).await.map(Arc::new) };
+        let (hub, repo, commit) = (self.hub.clone(), repo.clone(), commit.to_owned());
+        let asking = async move { hub.files(&repo, &commit).await.map(Arc::new) };
         self.trees.get_or_old(key, asking, OriginError::is_transient).await
     }
 }

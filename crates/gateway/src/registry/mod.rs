@@ -118,7 +118,8 @@ async fn answer(
             let (digest, cache) = match reference {
                 Reference::Digest(digest) => (digest, FOR_EVER),
                 Reference::Tag(tag) => {
-                    let resolved = registries.resolve(number, name, &tag).await;
+                    let resolving = timeout(served.wait, registries.resolve(number, name, &tag)).await;
+                    let resolved = resolving.map_err(|_| Refusal::Late)?;
                     (resolved.map_err(|error| refused(&error))?, ASK_AGAIN)
                 }
             };

@@ -22,7 +22,7 @@ pub(crate) struct Named {
 /// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
 pub(crate) struct Registries {
     all: Vec<Named>,
-    tags: Recent<(usize, String, String), ([u8; 32], u64)>,
+    tags: Recent<(usize, String, String), ([u8; 32], u64), OriginError>,
 }
 
 impl Registries {
@@ -57,7 +57,8 @@ impl Registries {
     /// What a tag stands for now, or did a moment ago; or last, where the registry does not answer.
     pub(super) async fn resolve(&self, number: usize, name: &str, tag: &str) -> Result<[u8; 32], OriginError> {
         let key = (number, name.to_owned(), tag.to_owned());
-        let asking = self.registry(number).resolve(name, tag);
+        let (registry, name, tag) = (self.registry(number).clone(), name.to_owned(), tag.to_owned());
+        let asking = async move { registry.resolve(&name, &tag).await };
         self.tags.get_or_old(key, asking, OriginError::is_transient).await.map(|(digest, _)| digest)
     }
 }

@@ -26,22 +26,19 @@ use list::{NEVER, Wanted, page};
 pub(crate) use signature::is_signed;
 use signature::parameters;
 
-/// Other things that stores tell of a bucket or an object, which nothing here has.
-const OTHER: [&str; 14] = [
-    "acl",
-    "attributes",
-    "cors",
-    "encryption",
-    "legal-hold",
-    "lifecycle",
-    "object-lock",
-    "policy",
-    "retention",
-    "tagging",
-    "torrent",
-    "uploads",
-    "versioning",
-    "versions",
+/// What may be asked of a bucket: to list it, or where it is.
+const OF_BUCKET: [&str; 11] = [
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "list-type",
+    "location",
+    "marker",
+    "max-buckets",
+    "max-keys",
+    "prefix",
+    "start-after",
 ];
 
 /// Whether a path is below `/s3`.
@@ -104,16 +101,28 @@ fn xml(text: String) -> Response {
     response
 }
 
-/// The parameters of a query, if they ask for what there is here.
-fn query_of(request: &RequestParts) -> Result<Vec<(String, String)>, Refusal> {
+/// The parameters of a query, if they ask for what there is here. Anything else would be an answer to another question.
+fn query_of(request: &RequestParts, may_be: fn(&str, &str) -> bool) -> Result<Vec<(String, String)>, Refusal> {
     let query = parameters(request.uri.query().unwrap_or_default());
     let query = query.ok_or(Refusal::Malformed("The query cannot be read."))?;
-    let asks_other = query.iter().any(|(name, _)| OTHER.contains(&name.as_str()));
-    if asks_other { Err(Refusal::Unknown) } else { Ok(query) }
+    // What clients add to any request: its own name, and the signature.
+    let is_usual =
+        |name: &str| name == "x-id" || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+    let is_known = query.iter().all(|(name, value)| is_usual(name) || may_be(name, value));
+    if is_known { Ok(query) } else { Err(Refusal::Unknown) }
+}
+
+fn may_be_of_bucket(name: &str, _: &str) -> bool {
+    OF_BUCKET.contains(&name)
+}
+
+/// Objects have one version, and one part.
+fn may_be_of_object(name: &str, value: &str) -> bool {
+    matches!((name, value), ("versionId", "null") | ("partNumber", "1")) || name.starts_with("response-")
 }
 
 async fn of_bucket(served: &Served, request: &RequestParts, bucket: &str) -> Result<Response, Refusal> {
-    let query = query_of(request)?;
+    let query = query_of(request, may_be_of_bucket)?;
     if bucket.is_empty() {
         return served.lists.hold(all_buckets(served).await).await;
     }
@@ -152,7 +161,7 @@ async fn all_buckets(served: &Served) -> Response {
 }
 
 async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Response, Refusal> {
-    query_of(request)?;
+    query_of(request, may_be_of_object)?;
     let mounted = served.buckets.open(&served.contents, bucket, key).await?;
     let found = mounted.iter().find_map(|mounted| Some((mounted, files::Served::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;

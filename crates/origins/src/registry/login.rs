@@ -5,20 +5,45 @@ use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
 use serde_json::Value;
+use url::Host;
 
 /// Most bytes of that file.
 const LONGEST: u64 = 1 << 20;
-/// How that of the public registry is called in it.
-const PUBLIC: &str = "https://index.docker.io/v1/";
+/// Where skopeo and podman write it.
+const SKOPEO: &str = "containers/auth.json";
+/// Where the public registry is, and what it is called in that file.
+const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https://index.docker.io/v1/"]);
 
-/// The credentials for a registry, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or `config.json` of `DOCKER_CONFIG` or
-/// `~/.docker`. Those that a helper program keeps are not asked for.
-pub fn login(registry: &str) -> Option<String> {
+/// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or else of
+/// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`. Those that a helper program keeps are not asked for. What a registry is called here does not count:
+/// the login of one never goes to another host that stands in for it.
+pub fn login(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = || variable("DOCKER_CONFIG").or_else(|| Some(env::home_dir()?.join(".docker")));
-    let path = variable("REGISTRY_AUTH_FILE").or_else(|| Some(config()?.join("config.json")))?;
-    of_file(&read(&path)?, registry)
+    let files = match variable("REGISTRY_AUTH_FILE") {
+        Some(file) => vec![file],
+        None => {
+            let home = |folder: &str| Some(env::home_dir()?.join(folder));
+            let configuration = variable("XDG_CONFIG_HOME").or_else(|| home(".config"));
+            let skopeo = [variable("XDG_RUNTIME_DIR"), configuration].map(|folder| Some(folder?.join(SKOPEO)));
+            let docker = variable("DOCKER_CONFIG").or_else(|| home(".docker"));
+            skopeo.into_iter().flatten().chain(docker.map(|folder| folder.join("config.json"))).collect()
+        }
+    };
+    files.iter().find_map(|path| of_file(&read(path)?, &url))
+}
+
+/// Whether a password may go to this address: others on the way must not read it.
+pub(super) fn may_go_to(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || is_here
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -27,12 +52,19 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-fn of_file(text: &str, registry: &str) -> Option<String> {
+fn of_file(text: &str, url: &Url) -> Option<String> {
     let file: Value = serde_json::from_str(text).ok()?;
     let auths = file["auths"].as_object()?;
-    let names = [registry.to_owned(), format!("https://{registry}"), format!("https://{registry}/")];
-    let public = (registry == "docker.io").then(|| PUBLIC.to_owned());
-    let found = names.iter().chain(&public).find_map(|name| auths.get(name)?["auth"].as_str())?;
+    let host = url.host_str()?;
+    let with_port = format!("{host}:{}", url.port_or_known_default()?);
+    let mut names = Vec::new();
+    for name in url.port().is_none().then_some(host).into_iter().chain([&*with_port]) {
+        names.extend([name.to_owned(), format!("{}://{name}", url.scheme()), format!("{}://{name}/", url.scheme())]);
+    }
+    if host == PUBLIC.0 && url.scheme() == "https" && url.port().is_none() {
+        names.extend(PUBLIC.1.map(str::to_owned));
+    }
+    let found = names.iter().find_map(|name| auths.get(name)?["auth"].as_str())?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     (!found.is_empty() && found.bytes().all(is_plain)).then(|| found.to_owned())
 }
@@ -43,11 +75,39 @@ mod tests {
 
     #[test]
     fn a_login_is_that_of_its_own_registry() {
-        let file = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}, "https://index.docker.io/v1/": {"auth": "Yzpk"}, "x": {"auth": "a\nb"}}}"#;
-        assert_eq!(of_file(file, "ghcr.io").as_deref(), Some("YTpi"));
-        assert_eq!(of_file(file, "docker.io").as_deref(), Some("Yzpk"));
-        assert_eq!(of_file(file, "x"), None);
-        assert_eq!(of_file(file, "quay.io"), None);
-        assert_eq!(of_file("{", "quay.io"), None);
+        let file = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}, "https://index.docker.io/v1/": {"auth": "Yzpk"}, "x": {"auth": "a\nb"},
+            "127.0.0.1:5000": {"auth": "ZTpm"}}}"#;
+        let of = |url: &str| of_file(file, &Url::parse(url).unwrap());
+        for (url, login) in [
+            ("https://ghcr.io", Some("YTpi")),
+            ("https://ghcr.io:443/sub", Some("YTpi")),
+            ("https://ghcr.io:5000", None),
+            ("https://registry-1.docker.io", Some("Yzpk")),
+            ("http://registry-1.docker.io", None),
+            ("https://registry-1.docker.io:5000", None),
+            ("http://127.0.0.1:5000", Some("ZTpm")),
+            ("http://127.0.0.1:5001", None),
+            ("https://mirror.example", None),
+            ("https://x", None),
+            ("https://quay.io", None),
+        ] {
+            assert_eq!(of(url).as_deref(), login, "{url}");
+        }
+        assert_eq!(of_file("{", &Url::parse("https://quay.io").unwrap()), None);
+    }
+
+    #[test]
+    fn a_password_goes_over_plain_http_to_this_machine_only() {
+        for (url, may) in [
+            ("https://10.0.0.1", true),
+            ("http://127.0.0.1:5000", true),
+            ("http://[::1]:5000", true),
+            ("http://localhost:5000", true),
+            ("http://10.0.0.1:5000", false),
+            ("http://localhost.example", false),
+            ("http://mirror", false),
+        ] {
+            assert_eq!(may_go_to(&Url::parse(url).unwrap()), may, "{url}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::reader::persist;
 use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
 pub use login::login;
+use login::may_go_to;
 pub use name::{is_name, is_tag, sha256};
 use source::RegistrySource;
 use token::{Challenge, Granted, Tokens};
@@ -78,6 +79,9 @@ impl Registry {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || !is_bare {
             let reason = "a registry is at an address that begins with https:// or http://, without a password";
             return Err(OriginError::url(&shown, reason));
+        }
+        if login.is_some() && !may_go_to(&url) {
+            tracing::warn!(url = shown, "the login for this registry is not sent over plain HTTP: use https://");
         }
         let named = Named::new(&url);
         Ok(Registry(Arc::new(Inner {
@@ -217,8 +221,9 @@ impl Inner {
     }
 
     async fn authorization(&self, name: &str) -> Result<Option<HeaderValue>, OriginError> {
-        let basic = || {
-            let value = HeaderValue::from_str(&format!("Basic {}", self.login.as_ref()?)).ok();
+        let basic = |to: &Url| {
+            let login = self.login.as_ref().filter(|_| may_go_to(to))?;
+            let value = HeaderValue::from_str(&format!("Basic {login}")).ok();
             value.map(|mut value| {
                 value.set_sensitive(true);
                 value
@@ -232,12 +237,12 @@ impl Inner {
         };
         drop(known);
         let Challenge::Bearer { realm, service } = challenge else {
-            return Ok(if challenge == Challenge::Basic { basic() } else { None });
+            return Ok(if challenge == Challenge::Basic { basic(&self.url) } else { None });
         };
         if let Some(token) = self.tokens().find(name) {
             return Ok(Some(token));
         }
-        let granted = self.granted(&realm, service.as_deref(), name, basic()).await?;
+        let granted = self.granted(&realm, service.as_deref(), name, basic).await?;
         let token = self.tokens().keep(name, &granted);
         token.map(Some).ok_or_else(|| OriginError::refused(&self.shown, "its service for tokens gives none"))
     }
@@ -266,7 +271,7 @@ impl Inner {
         realm: &str,
         service: Option<&str>,
         name: &str,
-        login: Option<HeaderValue>,
+        login: impl Fn(&Url) -> Option<HeaderValue>,
     ) -> Result<Granted, OriginError> {
         let wrong = |reason: &str| OriginError::refused(&self.shown, reason);
         let mut url = Url::parse(realm).map_err(|_| wrong("it names no service that gives tokens"))?;
@@ -276,6 +281,7 @@ impl Inner {
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .append_pair("scope", &format!("repository:{name}:pull"));
+        let login = login(&url);
         let mut request = self.client.get(url);
         if let Some(login) = login {
             request = request.header(AUTHORIZATION, login);

@@ -145,7 +145,7 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
     for text in &brought.from.oci_origin {
         let (name, url) = registry(text);
-        let login = login(&name);
+        let login = login(&url);
         origins = origins.registry(name, Registry::new(&url, login, &limits).map_err(wrong)?);
     }
     Ok(match &brought.from.hf_origin {
