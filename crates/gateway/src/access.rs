@@ -17,7 +17,7 @@ use axum::http::request::Parts;
 use data_encoding::{BASE64, BASE64_NOPAD};
 
 use crate::error::{GatewayError, Refusal};
-use crate::s3;
+use crate::s3::signature::{is_below, is_signed};
 
 /// Fewest bytes of a token.
 const SHORTEST: usize = 16;
@@ -66,7 +66,7 @@ impl Token {
 
     /// Whether a request as to an object store is signed with it.
     fn has_signed(&self, request: &Parts) -> bool {
-        s3::is_below(request.uri.path()) && s3::is_signed(request, &self.text, SystemTime::now())
+        is_below(request.uri.path()) && is_signed(request, &self.text, SystemTime::now())
     }
 
     /// Whether a client gave it: as `Bearer`, or as the password of `Basic`.

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
-use crate::blobs::{Growing, GrowingReader};
+use crate::blobs::growing::{Growing, GrowingReader};
 
 /// A part of a body.
 pub(crate) enum Part {

@@ -15,7 +15,7 @@ use peer::{OpenContent, OpenFile, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::archive::{Archive, archive};
-use crate::blobs::Held;
+use crate::blobs::held::Held;
 use crate::body::{Awaited, ContentBody, Part, Parts, Source};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
@@ -54,6 +54,11 @@ impl Served {
         let OpenFile { entry, offset, .. } = file;
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
         Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), name }
+    }
+
+    /// A file that has a digest, under this name and with this tag.
+    pub(crate) fn of_held(held: &Held, name: &str, tag: String) -> Self {
+        Served { offset: held.offset, size: held.size, tag, name: name.to_owned() }
     }
 }
 

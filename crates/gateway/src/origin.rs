@@ -9,8 +9,8 @@ use origins::registry::Registry;
 
 use crate::blobs::Blobs;
 use crate::error::GatewayError;
-use crate::huggingface::HubOrigin;
-use crate::registry::{Named, Registries};
+use crate::huggingface::hub::HubOrigin;
+use crate::registry::origins::{Named, Registries};
 use crate::swarm::Swarm;
 
 /// How long the swarm is waited for, unless something else is said.

@@ -54,13 +54,13 @@ async fn let_in(
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let mut response = match served.access.check(&parts, connection.dialled.ip()) {
-        Err(refusal) if s3::is_below(parts.uri.path()) => s3::refuse(refusal, ""),
+        Err(refusal) if s3::signature::is_below(parts.uri.path()) => s3::refuse(refusal, ""),
         Err(refusal) => refusal.into_response(),
         Ok(()) if is_head || parts.method == Method::GET || huggingface::may_post(&parts) => {
             connection.is_let_in();
             next.run(Request::from_parts(parts, body)).await
         }
-        Ok(()) if s3::is_below(parts.uri.path()) => s3::refuse(Refusal::Method, ""),
+        Ok(()) if s3::signature::is_below(parts.uri.path()) => s3::refuse(Refusal::Method, ""),
         Ok(()) => Refusal::Method.into_response(),
     };
     for (name, value) in ALWAYS {

@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::contents::Contents;
 use crate::lists::Lists;
 use crate::origin::RunningOrigins;
-use crate::s3::Buckets;
+use crate::s3::buckets::Buckets;
 
 /// What is served, to whom.
 pub(crate) struct Served {

@@ -23,7 +23,8 @@ use crate::error::GatewayError;
 use crate::origin::{Origins, RunningOrigins};
 use crate::patient::{Crowd, Patient};
 use crate::routes::router;
-use crate::s3::{BucketPlace, Buckets};
+use crate::s3::BucketPlace;
+use crate::s3::buckets::Buckets;
 use crate::served::Served;
 use crate::swarm::Swarm;
 

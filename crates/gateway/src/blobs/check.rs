@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::held::Verdict;
+use super::Shared;
+use super::growing::Verdict;
+use super::held::Held;
 use super::swarm::Found;
-use super::{Held, Shared};
 
 /// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
 const STALL: u32 = 6;

@@ -14,9 +14,11 @@ use peer::{Algorithm, Manifest, OpenContent, PeerError, Spool};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use super::held::Verdict;
+use super::growing::Growing;
+use super::growing::Verdict;
+use super::held::Held;
 use super::key::key_of;
-use super::{Entry, Growing, Held, Shared};
+use super::{Entry, Shared};
 use crate::error::Refusal;
 
 /// Parts of an answer that wait to be written.

@@ -13,10 +13,21 @@ use peer::ReadMemory;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::held::{Verdict, outcome};
-
 /// Most bytes that are read at a time.
 const BLOCK: u64 = 256 << 10;
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Not all of it has been digested.
+    Open,
+    /// It is what its digest says.
+    Right,
+    /// It is not.
+    Wrong,
+    /// It does not come.
+    Failed,
+}
 
 /// A file that grows to its size, or fails: whoever writes it has deadlines.
 pub(crate) struct Growing {
@@ -118,4 +129,13 @@ async fn block(
     });
     let (file, bytes) = reading.await.map_err(io::Error::other)??;
     Ok((file, room.hold(bytes)))
+}
+
+/// What an answer comes to.
+pub(super) fn outcome(verdict: Verdict) -> io::Result<()> {
+    match verdict {
+        Verdict::Right => Ok(()),
+        Verdict::Wrong => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what its digest says")),
+        Verdict::Open | Verdict::Failed => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+    }
 }

@@ -6,29 +6,17 @@ use std::sync::Arc;
 use peer::OpenContent;
 use tokio::sync::watch;
 
-use super::{Growing, is_gone};
+use super::growing::{Growing, Verdict, outcome};
+use super::is_gone;
 use crate::body::{Awaited, Source};
-use crate::files::Served;
-
-/// What is known of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Not all of it has been digested.
-    Open,
-    /// It is what its digest says.
-    Right,
-    /// It is not.
-    Wrong,
-    /// It does not come.
-    Failed,
-}
 
 /// A file that is here or on its way.
 #[derive(Clone)]
 pub(crate) struct Held {
     /// What has its bytes.
     pub(crate) source: Source,
-    offset: u64,
+    /// Where it begins there.
+    pub(crate) offset: u64,
     /// Its size.
     pub(crate) size: u64,
     verdict: watch::Receiver<Verdict>,
@@ -49,11 +37,6 @@ impl Held {
     pub(super) fn growing(growing: Arc<Growing>) -> Self {
         let (size, verdict) = (growing.size, growing.verdict.clone());
         Held { source: Source::File(growing), offset: 0, size, verdict }
-    }
-
-    /// As it is served, under this name and with this tag.
-    pub(crate) fn served(&self, name: &str, tag: String) -> Served {
-        Served { offset: self.offset, size: self.size, tag, name: name.to_owned() }
     }
 
     /// Whether it must be looked for again.
@@ -82,14 +65,5 @@ impl Held {
             Err(_) => Verdict::Failed,
         };
         outcome(found)
-    }
-}
-
-/// What an answer comes to.
-pub(super) fn outcome(verdict: Verdict) -> io::Result<()> {
-    match verdict {
-        Verdict::Right => Ok(()),
-        Verdict::Wrong => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what its digest says")),
-        Verdict::Open | Verdict::Failed => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
     }
 }

@@ -11,8 +11,8 @@ mod begun;
 mod check;
 mod flight;
 mod folder;
-mod growing;
-mod held;
+pub(crate) mod growing;
+pub(crate) mod held;
 mod key;
 mod swarm;
 
@@ -35,8 +35,7 @@ use avoided::Avoided;
 use begun::Begun;
 use flight::Parked;
 use folder::Folder;
-pub(crate) use growing::{Growing, GrowingReader};
-pub(crate) use held::Held;
+use held::Held;
 use key::key_of;
 use swarm::Found;
 

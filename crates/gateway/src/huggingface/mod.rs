@@ -5,6 +5,7 @@
 //! `X-Xet-Hash` is ever sent: it would lead clients elsewhere.
 
 mod call;
+pub(crate) mod hub;
 mod origin;
 mod revisions;
 
@@ -27,7 +28,6 @@ use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
 use crate::paths::below;
 use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
-pub(crate) use origin::HubOrigin;
 use revisions::{Revision, resolve};
 
 /// Most paths that are asked about at once.

@@ -2,64 +2,24 @@
 //! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
-use origins::OriginError;
-use origins::hub::{Hub, HubFile, Repo, RepoKind};
+use origins::hub::{HubFile, Repo, RepoKind};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::call::{Call, Kind, MAIN, What, is_commit};
+use super::hub::HubOrigin;
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
 use crate::blobs::{Asked, Published, refused};
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
-use crate::recent::Recent;
 use crate::served::Served;
 
-/// How long a branch or tag is believed to be at its commit, and how many of them are remembered.
-const REVISIONS: Duration = Duration::from_secs(30);
-const MOST_REVISIONS: usize = 1024;
-/// Files of a commit never change. Some lists of them are long, so that few are remembered.
-const TREES: Duration = Duration::from_secs(3600);
-const MOST_TREES: usize = 16;
 /// What a shared folder may have beside the files of a commit: what clients note in it.
 const BESIDE: u64 = 64 << 20;
-
-/// A hub, and what it said lately.
-pub(crate) struct HubOrigin {
-    hub: Hub,
-    revisions: Recent<(Repo, String), String, OriginError>,
-    trees: Recent<(Repo, String), Arc<Vec<HubFile>>, OriginError>,
-}
-
-impl HubOrigin {
-    pub(crate) fn new(hub: Hub) -> Self {
-        let revisions = Recent::new(REVISIONS, MOST_REVISIONS);
-        HubOrigin { hub, revisions, trees: Recent::new(TREES, MOST_TREES) }
-    }
-
-    /// The commit of a revision; the last that is known, where the hub does not answer.
-    async fn commit(&self, repo: &Repo, revision: &str) -> Result<String, OriginError> {
-        if is_commit(revision) {
-            return Ok(revision.to_owned());
-        }
-        let key = (repo.clone(), revision.to_owned());
-        let (hub, repo, revision) = (self.hub.clone(), repo.clone(), revision.to_owned());
-        let asking = async move { hub.commit(&repo, &revision).await };
-        self.revisions.get_or_old(key, asking, OriginError::is_transient).await
-    }
-
-    async fn files(&self, repo: &Repo, commit: &str) -> Result<Arc<Vec<HubFile>>, OriginError> {
-        let key = (repo.clone(), commit.to_owned());
-        let (hub, repo, commit) = (self.hub.clone(), repo.clone(), commit.to_owned());
-        let asking = async move { hub.files(&repo, &commit).await.map(Arc::new) };
-        self.trees.get_or_old(key, asking, OriginError::is_transient).await
-    }
-}
 
 /// Answers a client of Hugging Face.
 pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, call: &Call) -> Response {
@@ -169,5 +129,5 @@ async fn respond_file(
     let published = Some(Published { name: repo.content_name(commit), most, path: &file.path });
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Box::pin(origin) };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
-    files::respond_held(request, &held, &held.served(name, tag), manner).await
+    files::respond_held(request, &held, &files::Served::of_held(&held, name, tag), manner).await
 }

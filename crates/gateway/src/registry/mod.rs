@@ -3,7 +3,7 @@
 
 mod call;
 mod media;
-mod origins;
+pub(crate) mod origins;
 
 use std::future::{poll_fn, ready};
 use std::time::Duration;
@@ -22,11 +22,12 @@ use http_body::Body as _;
 use serde_json::json;
 use tokio::time::timeout;
 
-pub(crate) use self::origins::{Named, Registries};
-use crate::blobs::{Asked, Blobs, FromOrigin, Held, refused};
+use self::origins::Registries;
+use crate::blobs::held::Held;
+use crate::blobs::{Asked, Blobs, FromOrigin, refused};
 use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
-use crate::files::{ASK_AGAIN, FOR_EVER, Manner, not_begun, respond_head, respond_held, set};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, not_begun, respond_head, respond_held, set};
 use crate::served::Served;
 use call::{Call, Reference};
 use media::media_type;
@@ -105,7 +106,7 @@ async fn answer(
                     blobs.get(&served.contents, asked, served.wait).await?
                 }
             };
-            let file = held.served(&name_of, tag);
+            let file = files::Served::of_held(&held, &name_of, tag);
             let response = if request.method == Method::HEAD {
                 respond_head(request, &file, &manner)?
             } else {
@@ -188,7 +189,7 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
     }
     held.is_right().await.map_err(|error| not_begun(&error))?;
     let room = served.memory.take(held.size as usize).await;
-    let file = held.served("", String::new());
+    let file = files::Served::of_held(held, "", String::new());
     let range = file.offset..file.offset + file.size;
     let parts = Box::new(std::iter::once(Part::Range(range)));
     let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());

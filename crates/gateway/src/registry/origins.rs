@@ -19,10 +19,13 @@ pub(crate) struct Named {
     pub(crate) registry: Registry,
 }
 
+/// A tag: of which registry and repository, and its name.
+type TagKey = (usize, String, String);
+
 /// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
 pub(crate) struct Registries {
     all: Vec<Named>,
-    tags: Recent<(usize, String, String), ([u8; 32], u64), OriginError>,
+    tags: Recent<TagKey, ([u8; 32], u64), OriginError>,
 }
 
 impl Registries {

@@ -1,9 +1,9 @@
 //! Reading as from an object store, path style: `/s3/BUCKET/KEY`, and lists of keys (S3's `GetObject`, `HeadObject`, `HeadBucket`,
 //! `ListObjects` in both versions, `ListBuckets`). Nothing else is answered.
 
-mod buckets;
+pub(crate) mod buckets;
 mod list;
-mod signature;
+pub(crate) mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -21,9 +21,7 @@ use crate::files::{self, ASK_AGAIN, Manner, set};
 use crate::pages::escaped;
 use crate::served::Served;
 pub use buckets::BucketPlace;
-pub(crate) use buckets::Buckets;
 use list::{NEVER, Wanted, page};
-pub(crate) use signature::is_signed;
 use signature::parameters;
 
 /// What may be asked of a bucket: to list it, or where it is.
@@ -40,11 +38,6 @@ const OF_BUCKET: [&str; 11] = [
     "prefix",
     "start-after",
 ];
-
-/// Whether a path is below `/s3`.
-pub(crate) fn is_below(path: &str) -> bool {
-    path == "/s3" || path.starts_with("/s3/")
-}
 
 /// Answers what is below `/s3`.
 pub(crate) async fn respond(served: &Served, request: Request) -> Response {
@@ -190,6 +183,6 @@ mod tests {
             assert_eq!(bucket_and_key(path), Some((bucket.to_owned(), key.to_owned())), "{path}");
         }
         assert_eq!(bucket_and_key("/s3/%ff"), None);
-        assert!(is_below("/s3") && is_below("/s3/x") && !is_below("/s3x"));
+        assert!(signature::is_below("/s3") && signature::is_below("/s3/x") && !signature::is_below("/s3x"));
     }
 }

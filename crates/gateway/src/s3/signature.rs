@@ -34,6 +34,11 @@ struct Said {
     payload: String,
 }
 
+/// Whether a path is below `/s3`.
+pub(crate) fn is_below(path: &str) -> bool {
+    path == "/s3" || path.starts_with("/s3/")
+}
+
 /// Whether a request is signed with this secret, and is of now.
 pub(crate) fn is_signed(request: &Parts, secret: &str, now: SystemTime) -> bool {
     check(request, secret, now).is_some()
