@@ -165,7 +165,7 @@ async fn an_origin_that_has_not_answered_yet_is_what_a_download_waits_for() {
     let waits = WaitingFor::Origin { origin: "the silent one".to_owned() };
     assert_eq!(download.waiting_for().await, Some(waits.clone()), "for the manifest");
     let mut status = download.status();
-    let opened = status.wait_for(|status| status.state == State::Fetching);
+    let opened = status.wait_for(|status| matches!(status.state, State::Fetching));
     tokio::time::timeout(LONG, opened).await.expect("the manifest comes").unwrap();
     assert_eq!(download.waiting_for().await, Some(waits), "for pieces");
 }
