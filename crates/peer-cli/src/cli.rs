@@ -366,6 +366,10 @@ fn try_parse(
             parsed.arguments.join = *join;
             None
         }
+        Some(Command::Publish(mut publish)) => {
+            publish.tracker_is_typed = parsed.typed.iter().any(|typed| typed == "tracker-ip");
+            Some(Command::Publish(publish))
+        }
         command => command,
     };
     let JoinArguments { r1, r2, ref file, port, listeners, seeder, .. } = parsed.arguments.join;

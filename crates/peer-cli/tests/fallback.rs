@@ -84,6 +84,16 @@ fn what_nobody_shares_comes_from_its_origin() {
     assert!(said(&got).contains("Reading from"), "{}", said(&got));
 }
 
+#[test]
+fn standard_output_gets_what_nobody_shares_too() {
+    let bytes = pattern(300_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (id, user) = (origin.publish(), User::new());
+    let got = user.run(&["get", &id, "-o", "-", "--wait=120s", "--origin", &origin.url()]);
+    assert!(got.status.success(), "{}", said(&got));
+    assert!(got.stdout == bytes, "{} bytes came", got.stdout.len());
+}
+
 /// A tracker for everyone on this machine.
 fn tracker() -> (User, Program, Vec<String>) {
     let user = User::new();
@@ -232,6 +242,37 @@ fn an_origin_that_was_not_allowed_is_not_asked() {
         assert_eq!(read, 0, "{said}");
         assert_eq!(said.contains("--origin-allow 127.0.0.1"), flags.len() > 1, "{said}");
     }
+}
+
+#[test]
+fn settings_of_a_swarm_do_not_stop_what_is_published_without_one() {
+    let user = User::new();
+    let origin = Origin::start(pattern(1000), |_, response| response);
+    let mut published = user.command(&["publish", &origin.url()]);
+    published.env("P2P_TRACKER_IP", "127.0.0.1").env("P2P_TRACKER_PORT", "1");
+    let published = published.output().unwrap();
+    assert!(published.status.success(), "{}", said(&published));
+    assert!(!said(&published).contains("peer-cli get"), "{}", said(&published));
+}
+
+#[test]
+fn where_no_tracker_answers_the_origin_is_read() {
+    let bytes = pattern(300_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (id, user) = (origin.publish(), User::new());
+    let got = user.run(&["get", "-i", "127.0.0.1", "-d", "1", &id, "--origin", &origin.url()]);
+    assert!(got.status.success(), "{}", said(&got));
+    assert!(std::fs::read(user.folder.path().join("file.bin")).unwrap() == bytes);
+}
+
+#[test]
+fn a_url_with_no_manifest_beside_it_is_said_to_have_none() {
+    let origin = Origin::start(pattern(1000), |_, response| response);
+    let id = origin.publish();
+    origin.manifest.lock().unwrap().clear();
+    let user = User::new();
+    let get = Program::start(user.command(&["get", &id, "--origin", &origin.url()]));
+    get.line("has no manifest of");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use protocol::{ContentId, ContentMatch, Manifest, PeerAddress, PeerId, Secret};
+use storage::Fallback;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DownloadOptions;
@@ -83,6 +84,7 @@ pub(crate) enum Command {
     Manifest {
         content: ContentId,
         secret: Option<Secret>,
+        origin: Option<Arc<dyn Fallback>>,
         reply: oneshot::Sender<Arc<Manifest>>,
     },
     Share {

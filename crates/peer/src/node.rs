@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::{Code, ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
+use storage::Fallback;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use transport::Transport;
@@ -262,12 +263,23 @@ impl Node {
     /// The manifest of a content, from the hashes folder or from a peer. Nothing is downloaded or kept. Waits until a peer has
     /// it; meanwhile the node takes part in the content as for a download. Fails with [`PeerError::ShutDown`] if the node ends.
     pub async fn manifest(&self, content: ContentId) -> Result<Arc<Manifest>, PeerError> {
-        self.commands.ask(|reply| Command::Manifest { content, secret: None, reply }).await
+        self.manifest_with(content, None, None).await
     }
 
     /// The same of a private share.
     pub async fn private_manifest(&self, content: ContentId, secret: Secret) -> Result<Arc<Manifest>, PeerError> {
-        self.commands.ask(|reply| Command::Manifest { content, secret: Some(secret), reply }).await
+        self.manifest_with(content, Some(secret), None).await
+    }
+
+    /// The same of a content that may be private, and for which `origin` is asked too if no peer brings the manifest, as a download
+    /// with [`DownloadBuilder::origin`] does.
+    pub async fn manifest_with(
+        &self,
+        content: ContentId,
+        secret: Option<Secret>,
+        origin: Option<Arc<dyn Fallback>>,
+    ) -> Result<Arc<Manifest>, PeerError> {
+        self.commands.ask(|reply| Command::Manifest { content, secret, origin, reply }).await
     }
 
     /// Shares a file or a folder: await the builder that this returns. The content is hashed, unless its times and inodes show

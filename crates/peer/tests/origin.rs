@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2p_fileshare::{Fallback, Node, ORIGIN, OriginUrl, PeerEvent, hash_content};
+use p2p_fileshare::{Fallback, Node, ORIGIN, OriginUrl, PeerEvent, State, WaitingFor, hash_content};
 use protocol::{Algorithm, ContentId, Manifest, PeerAddress};
 use storage::{FallbackRead, FindingManifest, NextBytes, StorageError};
 use transport::{Identity, MemoryNetwork, Transport};
@@ -120,6 +120,54 @@ async fn with_no_peer_all_of_it_comes_from_the_origin_each_byte_once() {
     }
     let down = ("the file".to_owned(), Some("the file is down".to_owned()));
     assert_eq!(told, [down, ("the file".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn a_manifest_that_no_peer_has_comes_from_the_origin() {
+    let (world, bytes) = (World::new(), pattern(5000));
+    let manifest = world.manifest(&bytes);
+    let (origin, node) = (File::new(&bytes, Some(&manifest), 0), world.node("one"));
+    let coming = node.manifest_with(manifest.id(), None, Some(origin.clone()));
+    let came = tokio::time::timeout(LONG, coming).await.expect("it comes").unwrap();
+    assert_eq!(came.id(), manifest.id());
+    assert_eq!(origin.read.load(Ordering::Relaxed), 0, "no piece is read for that");
+}
+
+/// Answers nothing until it is gone.
+struct Silent(Arc<Manifest>);
+
+impl FallbackRead for Silent {
+    fn next(&mut self) -> NextBytes<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Fallback for Silent {
+    fn shown(&self) -> &str {
+        "the silent one"
+    }
+
+    fn manifest(&self, _: ContentId) -> FindingManifest {
+        let bytes = self.0.bytes().clone();
+        Box::pin(async move { Some(bytes) })
+    }
+
+    fn read(&self, manifest: &Arc<Manifest>, _: usize, _: u64, _: u64) -> Box<dyn FallbackRead> {
+        Box::new(Silent(manifest.clone()))
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_has_not_answered_yet_is_what_a_download_waits_for() {
+    let world = World::new();
+    let (manifest, node) = (world.manifest(&pattern(5000)), world.node("one"));
+    let download = node.download(manifest.id()).origin(Arc::new(Silent(manifest.clone()))).start().await.unwrap();
+    let waits = WaitingFor::Origin { origin: "the silent one".to_owned() };
+    assert_eq!(download.waiting_for().await, Some(waits.clone()), "for the manifest");
+    let mut status = download.status();
+    let opened = status.wait_for(|status| matches!(status.state, State::Fetching));
+    tokio::time::timeout(LONG, opened).await.expect("the manifest comes").unwrap();
+    assert_eq!(download.waiting_for().await, Some(waits), "for pieces");
 }
 
 #[tokio::test]

@@ -37,11 +37,28 @@ pub(super) fn hindrance() -> Option<&'static str> {
     if OURS.iter().any(|path| Path::new(path).exists()) || succeeds("dpkg-query", &["--status", "p2p-fileshare"]) {
         return Some("the package is, or was, installed on this machine, whose files would be seen");
     }
+    // What is mounted below `/` is not in what is laid over it.
+    if ["/usr", "/etc", "/var", "/var/lib/dpkg"].iter().any(|path| is_on_another_device(path)) {
+        return Some("/usr, /etc or /var is a file system of its own here");
+    }
     let tried = succeeds(
         "unshare",
         &["--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--net", "--cgroup", "true"],
     );
     (!tried).then_some("this user, or this machine, may not make namespaces")
+}
+
+#[cfg(unix)]
+fn is_on_another_device(path: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let device = |path: &str| fs::metadata(path).map(|metadata| metadata.dev());
+    matches!((device("/"), device(path)), (Ok(root), Ok(other)) if root != other)
+}
+
+#[cfg(not(unix))]
+fn is_on_another_device(_: &str) -> bool {
+    false
 }
 
 /// Installs `old`, runs the services, upgrades to `new`, removes and purges it. False if systemd does not boot here, which is no

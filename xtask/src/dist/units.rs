@@ -12,10 +12,19 @@ use super::{output_of, there_is};
 /// `systemd-analyze security` counts from 0, nothing can be done from it, to 100. Networks must stay open.
 const MOST_EXPOSED: &str = "20";
 
+/// The oldest systemd that judges files of a folder, and says by its end how.
+const OLDEST: u32 = 250;
+
 /// False where there is no systemd to ask. Fails, with what systemd says, if a unit is not sound.
 pub(super) fn are_sound(programs: &Programs) -> anyhow::Result<bool> {
     if !there_is("systemd-analyze") {
         eprintln!("the units are not checked: there is no systemd-analyze");
+        return Ok(false);
+    }
+    // What it is asked for below came then.
+    let systemd = output_of(Command::new("systemd-analyze").arg("--version"))?;
+    if version(&String::from_utf8_lossy(&systemd)).is_none_or(|version| version < OLDEST) {
+        eprintln!("the units are not checked: systemd is older than {OLDEST}");
         return Ok(false);
     }
     // A root in which the programs are where the units expect them.
@@ -36,6 +45,11 @@ pub(super) fn are_sound(programs: &Programs) -> anyhow::Result<bool> {
         check(root.path(), &units, &name.replace("@.", "@models."))?;
     }
     Ok(true)
+}
+
+/// The version of systemd, if it says it: `systemd 249 (249.11-0ubuntu3)`.
+fn version(said: &str) -> Option<u32> {
+    said.split_whitespace().nth(1)?.split(|end: char| !end.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn check(root: &Path, units: &Path, name: &str) -> anyhow::Result<()> {
@@ -60,4 +74,16 @@ fn check(root: &Path, units: &Path, name: &str) -> anyhow::Result<()> {
         eprintln!("{}", line.trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_systemd_is_read_as_distributions_write_it() {
+        assert_eq!(version("systemd 249 (249.11-0ubuntu3.12)\n+PAM +AUDIT"), Some(249));
+        assert_eq!(version("systemd 257~rc2 (257~rc2-1)"), Some(257));
+        assert_eq!(version(""), None);
+    }
 }

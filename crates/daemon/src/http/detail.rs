@@ -120,6 +120,8 @@ fn sentence(waits: &WaitingFor, rate: u64) -> String {
             format!("It waits for pieces, from {} connected peers.", from.len())
         }
         WaitingFor::Pieces { .. } => String::new(),
+        WaitingFor::Origin { origin } if rate == 0 => format!("It waits for the origin, {origin}."),
+        WaitingFor::Origin { .. } => String::new(),
         WaitingFor::Disk => "This machine looks through what is here, or writes.".to_owned(),
         _ => String::new(),
     }

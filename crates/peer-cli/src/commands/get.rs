@@ -172,13 +172,13 @@ impl GetArguments {
 /// Downloads until it is done, or was shared on as asked.
 pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     // What is wrong with the ticket should be known before anything is bound.
-    let asked = asked(&arguments)?;
+    let mut asked = asked(&arguments)?;
     let origin = origin::fallback(&arguments.fallback)?;
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
     temp_folder::sweep_left();
-    trust_tracker(&mut arguments, &asked).await?;
+    trust_tracker(&mut arguments, &mut asked).await?;
     let lan = network::start(&arguments.peer, ByDefault::On);
     let what = match asked {
         Asked::Placed(what) => what,
@@ -216,12 +216,16 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
 }
 
 /// Settles who the tracker is, while the terminal can be asked: later it is the prompt's.
-async fn trust_tracker(arguments: &mut GetArguments, asked: &Asked) -> Result<(), Failure> {
-    let given = arguments.tracker_ip.as_deref().filter(|_| matches!(asked, Asked::Placed(What::Text(_))));
-    if let Some(given) = given {
-        let patience = Patience::new(arguments.peer.wait);
+async fn trust_tracker(arguments: &mut GetArguments, asked: &mut Asked) -> Result<(), Failure> {
+    if let (Some(given), Asked::Placed(What::Text(_, silent))) = (&arguments.tracker_ip, asked) {
+        let has_origin = arguments.fallback.origin.is_some();
+        let patience = Patience::new(arguments.peer.wait.filter(|_| !has_origin));
         let named = named::trackers(given, arguments.tracker_port)?;
-        arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+        match trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await {
+            Ok(trusted) => arguments.peer.trusted = trusted,
+            Err(failure) if has_origin && failure.code == ExitCode::TrackerUnreachable => *silent = Some(failure),
+            Err(failure) => return Err(failure),
+        }
     }
     Ok(())
 }
@@ -246,8 +250,8 @@ enum What {
     Ticket(Ticket),
     /// A code, which becomes a ticket.
     Code(Code),
-    /// An id or a name, which the tracker that is named must be asked for.
-    Text(String),
+    /// An id or a name, which the tracker that is named must be asked for; or why that cannot be.
+    Text(String, Option<Failure>),
     /// What a tracker on this network knows of it.
     Nearby(TrackerAddress, ContentMatch, Query),
     /// An id, which nobody needs to be asked for.
@@ -260,7 +264,7 @@ impl What {
         match self {
             What::Ticket(ticket) => ticket.secret().is_some(),
             What::Code(_) => true,
-            What::Text(_) | What::Nearby(..) | What::Id(_) => false,
+            What::Text(..) | What::Nearby(..) | What::Id(_) => false,
         }
     }
 }
@@ -298,7 +302,7 @@ fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
             usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
         }
         Ok(query) if arguments.tracker_ip.is_none() => Ok(Asked::Unplaced(query)),
-        Ok(_) => Ok(Asked::Placed(What::Text(what.clone()))),
+        Ok(_) => Ok(Asked::Placed(What::Text(what.clone(), None))),
     }
 }
 
@@ -441,14 +445,28 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                 }
             }
         }
-        What::Text(what) => {
+        What::Text(what, silent) => {
             let given = arguments.tracker_ip.as_deref().expect("a name without it was refused");
-            let trackers = connect::trackers(given, arguments.tracker_port, &arguments.peer, patience, &tell).await?;
-            let joined = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell).await?;
-            session.joined(joined.tracker);
-            let found = find(&session.node, &what, finding, &tell).await;
+            let mut later = None;
+            let found = async {
+                if let Some(failure) = silent {
+                    return Err(failure);
+                }
+                let port = arguments.tracker_port;
+                let trackers = connect::trackers(given, port, &arguments.peer, finding, &tell).await?;
+                later = Some(trackers.clone());
+                let joined = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell).await?;
+                later = None;
+                session.joined(joined.tracker);
+                find(&session.node, &what, finding, &tell).await
+            };
+            let found = found.await;
             let wanted = what.parse::<Query>();
-            session.or_from_origin(found, wanted.ok().and_then(|query| content_of(&query)), None)?
+            let found = session.or_from_origin(found, wanted.ok().and_then(|query| content_of(&query)), None)?;
+            if let Some(trackers) = later {
+                network::join_later(session.node.clone(), trackers);
+            }
+            found
         }
     };
     if !arguments.to_stdout() {
@@ -457,7 +475,8 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let content = found.content;
     let wait = arguments.peer.wait.map(|_| patience.bound(Duration::MAX));
     let late = (wait, ExitCode::NobodyHasAPiece);
-    let manifest = standstill::manifest(&session.node, &found, late, arguments.peer.transport, &tell).await?;
+    let wanted = (&found, session.origin());
+    let manifest = standstill::manifest(&session.node, wanted, late, arguments.peer.transport, &tell).await?;
     pipe::must_be_one_file(&manifest, &found, &arguments.only)?;
     session.download(found, &arguments.only).await?;
     let Some(reader) = session.read(content) else { return Ok(()) };

@@ -167,7 +167,7 @@ async fn ask(node: &Node, what: &str, query: &TrackerQuery) -> Result<Arc<Manife
 
 async fn come(node: &Node, found: &Found, query: &TrackerQuery) -> Result<Arc<Manifest>, Failure> {
     let late = (Some(query.peer.wait.unwrap_or(PATIENCE)), ExitCode::NotFound);
-    let manifest = standstill::manifest(node, found, late, query.peer.transport, &complain).await?;
+    let manifest = standstill::manifest(node, (found, None), late, query.peer.transport, &complain).await?;
     found.must_be_called_so(&manifest)?;
     Ok(manifest)
 }

@@ -45,6 +45,9 @@ pub struct PublishArguments {
     cut: Cut,
     #[command(flatten)]
     pub query: TrackerQuery,
+    /// Whether the tracker was named for this, and does not stand in the settings alone.
+    #[arg(skip)]
+    pub tracker_is_typed: bool,
 }
 
 /// Makes the manifest and says what it is.
@@ -54,9 +57,9 @@ pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
         let sentence = format!("{url} is no URL of an origin: of a file here, `peer-cli hash` makes the manifest");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    let swarm = arguments.open || !arguments.query.peer.ca.is_empty();
-    if swarm && arguments.query.tracker_ip.is_none() {
-        let sentence = "which tracker? --open and --ca say of which swarm the ticket is: name its tracker with -i";
+    // --ca may stand in the settings of this machine, and says nothing of a ticket by itself.
+    if arguments.open && arguments.query.tracker_ip.is_none() {
+        let sentence = "which tracker? --open says that the ticket is for everyone who reaches it: name it with -i";
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
     publish(&arguments).await
@@ -69,15 +72,18 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     use crate::session::origin::{self, PublishRequest};
     use crate::ui::screen::print;
 
-    let PublishArguments { url, beside, origin: flags, cut, query, .. } = arguments;
+    let PublishArguments { url, beside, open, origin: flags, cut, query, tracker_is_typed } = arguments;
     // What is wrong with the tracker should be known before gigabytes are read.
-    let trackers = match &query.tracker_ip {
-        Some(given) => {
-            let named = crate::flags::named::trackers(given, query.tracker_port)?;
-            let trackers = query.trackers(named, NamedBy::Flags).await?;
-            query.join(trackers.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
-            Some(trackers)
-        }
+    let reach = async |given: &Vec<String>| {
+        let named = crate::flags::named::trackers(given, query.tracker_port)?;
+        let trackers = query.trackers(named, NamedBy::Flags).await?;
+        query.join(trackers.clone(), NamedBy::Flags, query.patience()).await?.shutdown().await;
+        Ok::<_, Failure>(trackers)
+    };
+    // One of the settings of this machine is asked only if something was said of its swarm.
+    let given = query.tracker_ip.as_ref().filter(|_| *tracker_is_typed || *open);
+    let trackers = match given {
+        Some(given) => Some(reach(given).await?),
         None => None,
     };
     let published = origin::publish(PublishRequest { url, cut, flags, beside: *beside }).await?;
@@ -128,6 +134,6 @@ fn ticket(
 
 #[cfg(not(feature = "origins"))]
 async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
-    let PublishArguments { url, beside: _, open: _, origin: _, cut: _, query: _ } = arguments;
+    let PublishArguments { url, beside: _, open: _, origin: _, cut: _, query: _, tracker_is_typed: _ } = arguments;
     Err(crate::session::origin::not_built(url))
 }

@@ -162,7 +162,10 @@ impl Session {
                 self.screen.say(&format!("Reading from {} what nobody here has.", printable(origin)));
             }
             PeerEvent::Origin { failure: Some(reason), .. } => {
-                let reason = capitalised(printable(reason));
+                let reason = printable(reason);
+                // An address begins as it is written.
+                let is_url = reason.split(' ').next().is_some_and(|word| word.contains("://"));
+                let reason = if is_url { reason } else { capitalised(reason) };
                 self.screen.say(&format!("{reason}. It goes on with peers meanwhile."));
             }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),

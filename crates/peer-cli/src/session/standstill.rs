@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Node, Unanswered, WaitingFor};
-use protocol::Manifest;
+use peer::{Fallback, Node, Unanswered, WaitingFor};
+use protocol::{Manifest, printable};
 use transport::{Kind, TransportError};
 
 use crate::error::{ExitCode, Failure};
@@ -21,17 +21,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// The manifest of a content, if it comes within `wait` from now on; where that takes a while, `tell` is told why.
 pub async fn manifest(
     node: &Node,
-    found: &Found,
+    (found, origin): (&Found, Option<Arc<dyn Fallback>>),
     (wait, late): (Option<Duration>, ExitCode),
     transport: Kind,
     tell: &dyn Fn(String),
 ) -> Result<Arc<Manifest>, Failure> {
-    let coming = async {
-        match found.secret {
-            Some(secret) => node.private_manifest(found.content, secret).await,
-            None => node.manifest(found.content).await,
-        }
-    };
+    let coming = node.manifest_with(found.content, found.secret, origin);
     tokio::pin!(coming);
     let mut still = Stillness::since(now());
     let wanted = found.wanted();
@@ -118,6 +113,9 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
                 sentences.push(silence(&others, wanted, transport));
             }
             sentences.join(" ")
+        }
+        WaitingFor::Origin { origin } => {
+            format!("Nothing has come from {} yet: it may have to fetch {name} first.", printable(origin))
         }
         WaitingFor::Disk => format!("This machine is still busy with what is here of {name}."),
         _ => format!("Nothing comes of {name}."),
@@ -249,6 +247,8 @@ mod tests {
         let words = said(&private, None, Kind::Auto);
         assert!(words.contains("10.0.0.5:9") && words.contains("--dial-private"), "{words}");
         assert!(said(&WaitingFor::Peers { not_dialled: vec![] }, None, Kind::Auto).contains("nobody else"));
+        let origin = WaitingFor::Origin { origin: "https://host/x".to_owned() };
+        assert!(said(&origin, None, Kind::Auto).starts_with("Nothing has come from https://host/x yet"));
         assert!(said(&WaitingFor::Tracker, None, Kind::Auto).contains("The tracker is gone"));
     }
 }

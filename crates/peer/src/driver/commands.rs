@@ -42,7 +42,9 @@ impl Driver {
                 let tracker = self.trackers.first_of(content);
                 self.ask_tracker(tracker, ToClient::Watch { content, after, reply })
             }
-            Command::Manifest { content, secret, reply } => self.await_manifest(content, secret, reply),
+            Command::Manifest { content, secret, origin, reply } => {
+                self.await_manifest(content, (secret, origin), reply);
+            }
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::{Announce, ContentId, Manifest, Query, Role, Secret};
-use storage::{Remote, StorageError};
+use storage::{Fallback, Remote, StorageError};
 use swarm::Event;
 use tokio::sync::oneshot;
 
@@ -72,7 +72,7 @@ impl Driver {
     pub(super) fn await_manifest(
         &mut self,
         content: ContentId,
-        secret: Option<Secret>,
+        (secret, origin): (Option<Secret>, Option<Arc<dyn Fallback>>),
         reply: oneshot::Sender<Arc<Manifest>>,
     ) {
         if let Some(store) = self.items.get(&content).and_then(|item| item.store.as_ref()) {
@@ -83,7 +83,8 @@ impl Driver {
         // If it is wanted already, the manifest comes anyway.
         if !self.items.contains_key(&content) {
             let private = self.make_private(content, secret);
-            let item = Item { wanted: true, private, manifest_only: true, ..self.new_item(None, None) };
+            let options = DownloadOptions { origin, ..DownloadOptions::default() };
+            let item = Item { wanted: true, private, options, manifest_only: true, ..self.new_item(None, None) };
             self.want(content, item);
         }
     }

@@ -45,6 +45,9 @@ impl Driver {
             let report = match decoding.await {
                 Ok(Some(manifest)) if manifest.id() == content => Report::Manifest { manifest: Arc::new(manifest) },
                 _ => {
+                    let reason =
+                        format!("{} has no manifest of {content} beside it, or it cannot be read", origin.shown());
+                    let _ = reports.send(Report::OriginFailed { content, reason }).await;
                     tokio::time::sleep(MANIFEST_AGAIN).await;
                     Report::ManifestLacks { content, attempt }
                 }
@@ -100,7 +103,7 @@ impl Driver {
         if right {
             self.tell_origin(content, OriginTold::Read, None);
         } else {
-            let reason = "it has other bytes than the content was made of: what comes from there is not kept";
+            let reason = "the origin has other bytes than the content was made of: what comes from there is not kept";
             self.tell_origin(content, OriginTold::Failed, Some(reason.to_owned()));
         }
     }
@@ -112,7 +115,8 @@ impl Driver {
     /// Says how the origin stands, if that is news.
     fn tell_origin(&mut self, content: ContentId, now: OriginTold, failure: Option<String>) {
         let Some(item) = self.items.get_mut(&content) else { return };
-        let Some(origin) = item.origin.as_ref().map(|origin| origin.shown().to_owned()) else { return };
+        let origin = item.origin.as_ref().or(item.options.origin.as_ref());
+        let Some(origin) = origin.map(|origin| origin.shown().to_owned()) else { return };
         if std::mem::replace(&mut item.origin_told, now) != now {
             self.tell(PeerEvent::Origin { content, origin, failure });
         }

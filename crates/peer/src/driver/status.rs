@@ -6,6 +6,7 @@ use protocol::{ContentId, PieceRange};
 use swarm::ConnId;
 use tokio::time::Instant;
 
+use super::item::OriginTold;
 use super::state::Driver;
 use crate::event::PeerEvent;
 use crate::net::dial_book::WaitingFor;
@@ -94,6 +95,10 @@ impl Driver {
         let at = |conn: &ConnId| self.links.get(conn).map(|link| link.connection.remote_addr());
         let from: Vec<_> = connected.iter().filter_map(at).collect();
         let book = &self.setup.book;
+        let origin = if item.store.is_some() { &item.origin } else { &item.options.origin };
+        if let Some(origin) = origin.as_ref().filter(|_| from.is_empty() && item.origin_told != OriginTold::Failed) {
+            return Some(WaitingFor::Origin { origin: origin.shown().to_owned() });
+        }
         Some(match (from.is_empty(), item.store.is_some()) {
             (true, _) if heard_of.is_empty() && self.trackers.are_lost() => WaitingFor::Tracker,
             (true, _) if heard_of.is_empty() => WaitingFor::Peers { not_dialled: book.left_out(content) },

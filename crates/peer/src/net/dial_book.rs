@@ -68,6 +68,11 @@ pub enum WaitingFor {
         /// Others that were dialled in vain.
         unanswered: Vec<Unanswered>,
     },
+    /// The origin, which nobody who takes part in it is beside: its first bytes, or the manifest.
+    Origin {
+        /// The URL, as it may be shown.
+        origin: String,
+    },
     /// Nobody else: this machine looks through what is here, or writes.
     Disk,
 }

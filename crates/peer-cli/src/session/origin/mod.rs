@@ -53,6 +53,11 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
 }
 
 impl Session {
+    /// The origin that the user named.
+    pub fn origin(&self) -> Option<Arc<dyn Fallback>> {
+        self.options.origin.clone()
+    }
+
     /// What is wanted though nobody shares it, if it can be read where it was made of all the same.
     pub fn or_from_origin(
         &self,

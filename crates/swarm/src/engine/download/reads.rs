@@ -27,9 +27,13 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// so many bytes a second, are waited for no more.
 const STARVES: Duration = Duration::from_secs(10);
 const SLOWEST: u64 = 128 << 10;
-/// Less than so many bytes a second for this long is nothing: the read is given up, and made again later, perhaps by another peer.
+/// A read that has begun and brings less than so many bytes a second for this long has stalled: it is given up, and made again later,
+/// perhaps by another peer.
 const STALLS: Duration = Duration::from_secs(5);
 const LEAST: u64 = 4096;
+/// Storage that fetches or scans an object before it answers takes its time for the first byte. How long that may be is for the reader to
+/// say; this ends only reads whose reader sets no end. Where peers have the same, `STALLS` is the end.
+const ANSWERS: Duration = Duration::from_secs(120);
 /// A peer that reads the same is given way to once in so long: what others say should not make us ask again and again.
 const YIELDS: Duration = Duration::from_secs(1);
 /// Pieces that are looked at for one that is to be read.
@@ -199,24 +203,32 @@ impl Engine {
 
     /// Gives up reads that bring next to nothing: the pieces may be with others by now, or another peer may read them better.
     pub(crate) fn review_origins(&mut self) {
-        let chance = |rng: &mut fastrand::Rng| rng.f64();
         let mut stalled = Vec::new();
         for content in self.contents.values_mut() {
             let Some(origin) = &mut content.origin else { continue };
             origin.measure_peers(self.now);
-            if origin.is_idle() {
-                continue;
-            }
+            let reads = origin.requests.iter().filter_map(|id| self.downloads.requests.get(id).map(|read| (*id, read)));
+            let (begun, awaited): (Vec<_>, Vec<_>) = reads.partition(|(_, read)| read.began);
+            let has_it = |read: &Outgoing| read.open.iter().any(|piece| content.picker.availability(piece) > 0);
+            let is_late = |read: &Outgoing| {
+                let patience = if !origin.alone && has_it(read) { STALLS } else { ANSWERS };
+                self.now.saturating_sub(read.heard) >= patience
+            };
+            let mut vain: Vec<_> = awaited.iter().filter(|(_, read)| is_late(read)).map(|(id, _)| *id).collect();
             let elapsed = self.now.saturating_sub(origin.judged);
-            if elapsed < STALLS {
-                continue;
+            if begun.is_empty() {
+                (origin.judged, origin.came) = (self.now, 0);
+            } else if elapsed >= STALLS {
+                let least = (LEAST as f64 * elapsed.as_secs_f64()) as u64;
+                if origin.came < least {
+                    vain.extend(begun.iter().map(|(id, _)| *id));
+                }
+                (origin.judged, origin.came) = (self.now, 0);
             }
-            let least = (LEAST as f64 * elapsed.as_secs_f64()) as u64;
-            if origin.came < least {
-                origin.fail(self.now, chance(&mut self.rng));
-                stalled.extend(origin.requests.iter().copied());
+            if !vain.is_empty() {
+                origin.fail(self.now, self.rng.f64());
+                stalled.extend(vain);
             }
-            (origin.judged, origin.came) = (self.now, 0);
         }
         self.give_up(stalled);
     }

@@ -199,6 +199,36 @@ fn a_read_that_brings_nothing_is_given_up_and_made_again_later() {
 }
 
 #[test]
+fn an_origin_that_is_slow_to_answer_is_waited_for_as_long_as_its_reader_does() {
+    let mut reader = Reader::new(0);
+    reader.seconds(3);
+    let (first, second) = (reader.reads[0], reader.reads[1]);
+    reader.seconds(40);
+    assert!(!reader.actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
+    // One that has begun and stalls is given up; the other is waited for.
+    reader.tell(Event::Progress { request: first.0, bytes: 10 });
+    reader.seconds(7);
+    assert!(reader.actions.contains(&Action::Cancel { request: first.0 }));
+    assert!(!reader.actions.contains(&Action::Cancel { request: second.0 }));
+    reader.brings(second);
+    // A reader that sets no end does not hold pieces for ever.
+    reader.seconds(5);
+    let third = reader.reads[0].0;
+    reader.seconds(150);
+    assert!(reader.actions.contains(&Action::Cancel { request: third }));
+}
+
+#[test]
+fn an_origin_that_does_not_answer_holds_nothing_that_a_peer_has() {
+    let mut reader = Reader::new(0);
+    reader.seconds(3);
+    let first = reader.reads[0].0;
+    reader.meets(1, &[run(0, MANY)], &[]);
+    reader.seconds(7);
+    assert!(reader.actions.contains(&Action::Cancel { request: first }));
+}
+
+#[test]
 fn an_origin_that_fails_is_left_alone_longer_each_time() {
     let mut reader = Reader::new(0);
     let mut pauses = Vec::new();
